@@ -1,0 +1,1 @@
+"""One file per asset: gather, decide, apply."""

@@ -1,0 +1,99 @@
+"""One error family. A message names the file or row, the reason and the remedy; it is shown to people as it stands."""
+
+from __future__ import annotations
+
+
+class HeatersError(Exception):
+    """Anything Heaters says on purpose. Never caught to be ignored, never shown as a traceback."""
+
+
+class PermanentError(HeatersError):
+    """Trying again without a change will fail again: bad input, wrong settings, an illegal request."""
+
+
+class TransientError(HeatersError):
+    """Trying again later may work: a busy disk, a lost connection, a killed child process."""
+
+
+class InvalidMediaError(PermanentError, ValueError):
+    """The file is not a video that can be used: not media, empty, no video stream, no frame decodes."""
+
+
+class SourceNotFoundError(PermanentError, FileNotFoundError):
+    """The path, address or object that was submitted does not exist or cannot be read."""
+
+
+class ForbiddenSourceError(PermanentError, PermissionError):
+    """The address or path may not be fetched: internal host, `file:` scheme, outside the allowed folders."""
+
+
+class SettingsError(PermanentError, ValueError):
+    """An environment variable holds a value that cannot be used."""
+
+
+class IllegalTransitionError(PermanentError, ValueError):
+    """A state cannot follow another; the message lists those that can."""
+
+
+class CutError(PermanentError, ValueError):
+    """A cut point operation outside its legal range; the message gives the range."""
+
+
+class StaleClipError(PermanentError):
+    """Somebody changed the clip since it was read; the fresh clip is needed before deciding again."""
+
+
+class NothingToUndoError(PermanentError):
+    """The reviewer has no action that can be undone (or redone)."""
+
+
+class NotFoundError(PermanentError, LookupError):
+    """No such source video, clip, reviewer or artifact."""
+
+
+class ObjectNotFoundError(PermanentError, LookupError):
+    """No object under that key."""
+
+
+class ColdStorageError(PermanentError):
+    """The object is in cold storage and must be restored first; the message says how."""
+
+
+class InvalidKeyError(PermanentError, ValueError):
+    """An object key that leaves the store or does not have the form of a key."""
+
+
+class EmbeddingError(PermanentError):
+    """No embedding could be made: the frames carry no signal, or the model cannot be used on them."""
+
+
+class ModelUnavailableError(PermanentError):
+    """The embedding or detector model cannot be had on this machine (no network, no cached copy)."""
+
+
+class DiskFullError(TransientError, OSError):
+    """No room left where the file is written."""
+
+
+class ProcessKilledError(TransientError):
+    """A child process (ffmpeg) was ended by a signal, not by its own decision."""
+
+
+class FfmpegError(PermanentError):
+    """ffmpeg refused: carries its last log lines."""
+
+
+class DatabaseUnavailableError(TransientError, ConnectionError):
+    """Postgres does not answer."""
+
+
+class StoreUnavailableError(TransientError, ConnectionError):
+    """The object store does not answer."""
+
+
+class DownloadError(TransientError):
+    """A download broke off in a way that may pass: time-out, 5xx, connection reset."""
+
+
+class BusyError(TransientError):
+    """Another process is working on the same source video and stage."""

@@ -1,0 +1,52 @@
+"""Object keys: the same in the local folder and in S3, made here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+from heaters_dagster.domain.errors import InvalidKeyError
+
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
+_TAG = re.compile(r"[a-z0-9]+\Z")
+
+
+def original_key(source_video_id: int, extension: str) -> str:
+    """`originals/video_{id}{ext}`; `extension` with its dot, or anything else for none."""
+    lowered = extension.lower()
+    return f"originals/video_{source_video_id}{lowered if _EXTENSION.match(lowered) else ''}"
+
+
+def gold_master_key(source_video_id: int) -> str:
+    return f"gold_masters/video_{source_video_id}_master.mkv"
+
+
+def proxy_key(source_video_id: int) -> str:
+    return f"review_proxies/video_{source_video_id}_proxy.mp4"
+
+
+def final_clip_key(source_video_id: int, sequence: int) -> str:
+    """`final_clips/video_{id}_clip_{nnn}.mp4`; `sequence` is per source video and never reused."""
+    return f"final_clips/video_{source_video_id}_clip_{sequence:03d}.mp4"
+
+
+def keyframe_key(source_video_id: int, sequence: int, tag: str) -> str:
+    """`keyframes/video_{id}_clip_{nnn}_{tag}.jpg`; `tag` is lower-case letters and digits."""
+    if not _TAG.match(tag):
+        raise InvalidKeyError(f"keyframe tag {tag!r}: lower-case letters and digits only")
+    return f"keyframes/video_{source_video_id}_clip_{sequence:03d}_{tag}.jpg"
+
+
+def frame_index_key(source_video_id: int) -> str:
+    return f"metadata/video_{source_video_id}_keyframes.json"
+
+
+def scenes_key(source_video_id: int) -> str:
+    return f"metadata/video_{source_video_id}_scenes.json"
+
+
+def checked_key(key: str) -> str:
+    """Return `key` if it is a relative path of plain segments; raise InvalidKeyError if it could leave the store."""
+    if len(key) > 512 or not key or not all(_SEGMENT.match(part) for part in key.split("/")):
+        raise InvalidKeyError(f"{key!r} is not an object key (letters, digits, '.', '_', '-' in segments parted by '/')")
+    return key

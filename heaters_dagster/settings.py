@@ -1,0 +1,192 @@
+"""Frozen, typed settings: the only reader of the environment. Every setting is documented in docs/settings.md (a test holds us to it)."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from heaters_dagster.domain.errors import SettingsError
+
+T = TypeVar("T")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+def default_home() -> Path:
+    """The `.heaters` folder of the checkout, or of the user's home folder when Heaters is installed as a wheel."""
+    return PROJECT_ROOT / ".heaters" if (PROJECT_ROOT / "pyproject.toml").is_file() else Path.home() / ".heaters"
+
+
+def _flag(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("write true or false")
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"write one of: {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        value = kind(text)  # type: ignore[call-arg]
+        if not low <= float(value) <= high:  # type: ignore[arg-type]
+            raise ValueError(f"write a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def _percentages(text: str) -> tuple[float, ...]:
+    values = tuple(float(part) for part in text.split(","))
+    if not values or not all(0 <= value <= 100 for value in values):
+        raise ValueError("write percentages from 0 to 100 parted by commas, for example 25,50,75")
+    return values
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+STORAGE_CLASSES = (
+    "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY",
+)  # fmt: skip
+DETECTORS = ("transnetv2", "adaptive", "content", "histogram", "threshold", "fused")
+KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
+
+
+def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str) -> Any:
+    """A field read from the environment variable `name`; `what` is its one-line help."""
+    metadata = {"name": name, "parse": parse, "what": what}
+    return field(default_factory=default, metadata=metadata) if callable(default) else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment asks for. Build it with `Settings.from_environment`."""
+
+    app_env: str = _setting(
+        "APP_ENV", _one_of("development", "production"), "development", "development or production; picks the bucket and the CDN domain"
+    )
+    home: Path = _setting(
+        "HEATERS_HOME", _path, default_home, "folder where the embedded Postgres, the local objects and Dagster keep their data"
+    )
+    database_url: str | None = _setting(
+        "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME"
+    )
+    bucket: str | None = _setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
+    dev_bucket: str | None = _setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
+    prod_bucket: str | None = _setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
+    s3_endpoint_url: str | None = _setting("HEATERS_S3_ENDPOINT_URL", str, None, "address of an S3-compatible server; not set: AWS")
+    gold_master_storage_class: str = _setting(
+        "GOLD_MASTER_STORAGE_CLASS", _one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
+    )
+    proxy_storage_class: str = _setting("PROXY_STORAGE_CLASS", _one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
+    proxy_cdn_domain: str | None = _setting("PROXY_CDN_DOMAIN", str, None, "CDN in front of the bucket; must pass range requests and CORS")
+    cloudfront_dev_domain: str | None = _setting(
+        "CLOUDFRONT_DEV_DOMAIN", str, None, "CDN when APP_ENV=development and PROXY_CDN_DOMAIN is not set"
+    )
+    cloudfront_prod_domain: str | None = _setting(
+        "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
+    )
+    webcodecs_enabled: bool = _setting("WEBCODECS_ENABLED", _flag, True, "false: reviewers get the plain video player")
+    detector: str = _setting("HEATERS_DETECTOR", _one_of(*DETECTORS), "transnetv2", "shot detector")
+    detector_threshold: float | None = _setting(
+        "HEATERS_DETECTOR_THRESHOLD", _number(float, 0, 255), None, "score above which a boundary is cut; not set: the detector's default"
+    )
+    min_clip_frames: int = _setting(
+        "HEATERS_MIN_CLIP_FRAMES", _number(int, 1, 100_000), 2, "shorter clips are joined to a neighbour when cutting automatically"
+    )
+    keyframe_strategy: str = _setting(
+        "HEATERS_KEYFRAME_STRATEGY", _one_of(*KEYFRAME_STRATEGIES), "multi", "which stills of a clip are kept: midpoint, multi, tag"
+    )
+    keyframe_percentages: tuple[float, ...] = _setting(
+        "HEATERS_KEYFRAME_PERCENTAGES", _percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
+    )
+    embedding_model: str = _setting("HEATERS_EMBEDDING_MODEL", str, "clip-ViT-B-32", "sentence-transformers model name or folder")
+    embedding_fallback: bool = _setting(
+        "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model cannot be had"
+    )
+    ytdlp_max_height: int = _setting(
+        "HEATERS_DOWNLOAD_MAX_HEIGHT", _number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
+    )
+    allow_private_addresses: bool = _setting(
+        "HEATERS_ALLOW_PRIVATE_ADDRESSES", _flag, False, "true: web addresses on internal networks may be fetched"
+    )
+    reviewer: str = _setting("HEATERS_REVIEWER", str, lambda: getpass.getuser(), "who decides on the command line")
+    dagster_port: int = _setting("HEATERS_DAGSTER_PORT", _number(int, 1, 65535), 3000, "port of the Dagster UI")
+    review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
+    review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
+    secret_key: str | None = _setting("HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME")
+    link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
+    lease_seconds: int = _setting(
+        "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays with a reviewer who went silent"
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read every setting; an empty variable counts as not set. Raises SettingsError naming the variable and what it may be."""
+        source = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            text = source.get(spec.metadata["name"], "").strip()
+            if not text:
+                continue
+            try:
+                values[spec.name] = spec.metadata["parse"](text)
+            except ValueError as error:
+                raise SettingsError(f"{spec.metadata['name']}={text!r} cannot be used: {error}") from None
+        return cls(**values)
+
+    @property
+    def production(self) -> bool:
+        return self.app_env == "production"
+
+    @property
+    def object_bucket(self) -> str | None:
+        """The bucket in use, or None for the local folder."""
+        return (self.prod_bucket if self.production else self.dev_bucket) or self.bucket
+
+    @property
+    def cdn_domain(self) -> str | None:
+        return self.proxy_cdn_domain or (self.cloudfront_prod_domain if self.production else self.cloudfront_dev_domain)
+
+    @property
+    def objects_folder(self) -> Path:
+        return self.home / "objects"
+
+    @property
+    def work_folder(self) -> Path:
+        """Temporary files of running stages; swept at start."""
+        return self.home / "work"
+
+    @property
+    def postgres_folder(self) -> Path:
+        return self.home / "postgres"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+
+def setting_names() -> dict[str, str]:
+    """Environment variable -> its one-line help, in order of definition."""
+    return {spec.metadata["name"]: spec.metadata["what"] for spec in fields(Settings)}
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """The settings of this process. Tests build their own Settings instead."""
+    return Settings.from_environment()

@@ -1,0 +1,219 @@
+"""The tables as SQLAlchemy Core sees them. The schema's truth are the migrations in `sql/`; `alembic check` holds the two together.
+
+Exclusion constraints, triggers and functions are written by hand in the migrations: autogenerate does not see them all.
+"""
+
+from __future__ import annotations
+
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} in ({', '.join(repr(value) for value in values)})"
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+reviewers = Table(
+    "reviewers",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("oidc_subject", Text, unique=True),
+    _now("created_at"),
+    _now("last_seen_at"),
+)
+
+source_videos = Table(
+    "source_videos",
+    metadata,
+    _id(),
+    Column("source", Text, nullable=False, comment="as submitted: path, web address, s3:// address"),
+    Column("title", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="new"),
+    Column("error", Text, comment="why the last stage failed, in words for a person"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="failed tries of the stage in hand; a transient failure is tried again by the sensor"),
+    Column("warnings", JSONB, nullable=False, server_default=text("'[]'"), comment="list of sentences: what was odd about the file and what was done"),
+    Column("original_filepath", Text, comment="object key"),
+    Column("original_bytes", BigInteger),
+    Column("content_sha256", Text, comment="hex, of the original's bytes"),
+    Column("duplicate_of_id", BigInteger, ForeignKey("source_videos.id")),
+    Column("probe", JSONB, comment="what the original is: container, streams, frame rate, colour, rotation, start"),
+    Column("proxy_filepath", Text, comment="object key"),
+    Column("frame_index_filepath", Text, comment="object key of the frame index"),
+    Column("frame_count", Integer, comment="decoded frames of the proxy; clips cover [0, frame_count)"),
+    Column("duration_seconds", Float),
+    Column("scenes_filepath", Text, comment="object key of scores and boundaries"),
+    Column("scene_settings", JSONB, comment="detector, threshold, minimum length that made the cuts"),
+    Column("gold_master_filepath", Text, comment="object key"),
+    Column("gold_master_sha256", Text),
+    Column("gold_master_error", Text, comment="why the last try at the gold master failed"),
+    Column("next_clip_sequence", Integer, nullable=False, server_default="1"),
+    _now("created_at"),
+    _now("updated_at"),
+    CheckConstraint(_one_of("state", [s.value for s in SourceVideoState]), name="state"),
+    CheckConstraint("frame_count is null or frame_count > 0", name="frame_count"),
+    Index("source_videos_content_sha256_key", "content_sha256", unique=True, postgresql_where=text("content_sha256 is not null and duplicate_of_id is null")),
+    Index("source_videos_state_idx", "state"),
+)
+
+clips = Table(
+    "clips",
+    metadata,
+    _id(),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id"), nullable=False),
+    Column("sequence", Integer, nullable=False, comment="per source video, never reused; the nnn of the object key"),
+    Column("start_frame", Integer, nullable=False),
+    Column("end_frame", Integer, nullable=False, comment="exclusive"),
+    Column("start_time_seconds", Float, nullable=False, comment="of start_frame, by the frame index"),
+    Column("end_time_seconds", Float, nullable=False, comment="when the last frame's showing ends"),
+    Column("cut_points", JSONB, Computed("heaters_cut_points(start_frame, end_frame, start_time_seconds, end_time_seconds)", persisted=True)),
+    Column("source_video_order", Integer, Computed("start_frame", persisted=True), comment="sorts the clips of a source video"),
+    Column("state", Text, nullable=False, server_default="pending_review"),
+    Column("error", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("is_live", Boolean, nullable=False, server_default=text("true"), comment="false: replaced by a cut point operation, kept for the audit trail"),
+    Column("is_virtual", Boolean, nullable=False, server_default=text("true")),
+    Column("clip_filepath", Text, comment="object key of the export"),
+    Column("confidence", Float, comment="of the weaker of its two detected boundaries, 0..1; null: no detected boundary"),
+    Column("grouped_with_clip_id", BigInteger, ForeignKey("clips.id")),
+    Column("cut_point_version", Integer, nullable=False, server_default="1", comment="rises with every review action on the clip; stale writes are refused by it"),
+    Column("export_profile", Text, nullable=False, server_default="stream_copy", comment="stream_copy, delivery or gold_master"),
+    Column("created_by_user_id", BigInteger, ForeignKey("reviewers.id")),
+    Column("last_modified_by_user_id", BigInteger, ForeignKey("reviewers.id")),
+    Column("leased_by_user_id", BigInteger, ForeignKey("reviewers.id")),
+    Column("lease_expires_at", DateTime(timezone=True)),
+    _now("created_at"),
+    _now("updated_at"),
+    UniqueConstraint("source_video_id", "sequence"),
+    CheckConstraint(_one_of("state", [s.value for s in ClipState]), name="state"),
+    CheckConstraint("start_frame >= 0 and end_frame > start_frame", name="frame_range"),
+    CheckConstraint("is_virtual or clip_filepath is not null", name="filepath_required_when_physical"),
+    CheckConstraint("not is_virtual or source_video_order is not null", name="mece_ordering"),
+    CheckConstraint("export_profile in ('stream_copy', 'delivery', 'gold_master')", name="export_profile"),
+    Index("clips_live_order_idx", "source_video_id", "start_frame", postgresql_where=text("is_live")),
+    Index("clips_live_state_idx", "state", "source_video_id", "start_frame", postgresql_where=text("is_live")),
+    Index("clips_review_confidence_idx", "confidence", "id", postgresql_where=text("is_live and state = 'pending_review'")),
+)
+
+review_actions = Table(
+    "review_actions",
+    metadata,
+    _id(),
+    Column("reviewer_id", BigInteger, ForeignKey("reviewers.id"), nullable=False),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id"), nullable=False),
+    Column("action", Text, nullable=False),
+    Column("clip_ids", ARRAY(BigInteger), nullable=False),
+    Column("before", JSONB, nullable=False, comment="snapshots of the clips before, by clip id; null for a clip the action made"),
+    Column("after", JSONB, nullable=False),
+    Column("target_action_id", BigInteger, ForeignKey("review_actions.id"), comment="undo and redo: the action undone or redone"),
+    Column("undone", Boolean, nullable=False, server_default=text("false")),
+    Column("request_key", Text, unique=True, comment="chosen by the sender; the same decision sent twice is applied once"),
+    _now("created_at"),
+    CheckConstraint(
+        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo')", name="action"
+    ),
+    CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
+    Index("review_actions_reviewer_idx", "reviewer_id", "id"),
+    Index("review_actions_source_video_idx", "source_video_id", "id"),
+)
+
+cut_point_operations = Table(
+    "cut_point_operations",
+    metadata,
+    _id(),
+    Column("review_action_id", BigInteger, ForeignKey("review_actions.id"), nullable=False),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id"), nullable=False),
+    Column("operation_type", Text, nullable=False),
+    Column("frame_number", Integer, nullable=False),
+    Column("old_frame_number", Integer),
+    Column("user_id", BigInteger, ForeignKey("reviewers.id"), nullable=False),
+    Column("affected_clip_ids", ARRAY(BigInteger), nullable=False),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    _now("created_at"),
+    CheckConstraint("operation_type in ('add', 'remove', 'move')", name="operation_type"),
+    CheckConstraint("(operation_type = 'move') = (old_frame_number is not null)", name="old_frame_number"),
+    Index("cut_point_operations_source_video_idx", "source_video_id", "id"),
+)
+
+clip_artifacts = Table(
+    "clip_artifacts",
+    metadata,
+    _id(),
+    Column("clip_id", BigInteger, ForeignKey("clips.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True, comment="object key; the row is written before the object, so that no object is without a row"),
+    Column("state", Text, nullable=False, server_default="writing"),
+    Column("byte_size", BigInteger),
+    Column("manifest", JSONB, nullable=False, server_default=text("'{}'"), comment="proof: frame range, frame count, first and last frame hash, audio offset"),
+    _now("created_at"),
+    _now("updated_at"),
+    CheckConstraint("kind in ('export', 'keyframe')", name="kind"),
+    CheckConstraint("state in ('writing', 'live', 'obsolete', 'deleted')", name="state"),
+    Index("clip_artifacts_clip_idx", "clip_id", "kind"),
+    Index("clip_artifacts_obsolete_idx", "clip_id", postgresql_where=text("state in ('writing', 'obsolete')")),
+)
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    _id(),
+    Column("clip_id", BigInteger, ForeignKey("clips.id"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("dimensions", Integer, nullable=False),
+    Column("embedding", Vector(), nullable=False),
+    _now("created_at"),
+    UniqueConstraint("clip_id", "model", "strategy"),
+    CheckConstraint("vector_dims(embedding) = dimensions", name="dimensions"),
+    *(
+        Index(
+            f"embeddings_hnsw_{size}_idx",
+            text(f"(embedding::vector({size})) vector_cosine_ops"),
+            postgresql_using="hnsw",
+            postgresql_where=text(f"dimensions = {size}"),
+        )
+        for size in (512, 768, 1024)
+    ),
+)
+
+__all__ = ["clip_artifacts", "clips", "cut_point_operations", "embeddings", "metadata", "review_actions", "reviewers", "source_videos"]
