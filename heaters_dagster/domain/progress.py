@@ -1,0 +1,65 @@
+"""How far a piece of work is: a value that a bar on the command line and an event in Dagster can both show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Unit: TypeAlias = Literal["frames", "bytes", "seconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One reading.
+
+    stage: what is being done, in a word ("proxy"). done, total: in `unit`; total is None when nobody knows it.
+    elapsed_seconds: wall time since the work began. `done` may pass `total`: container durations are estimates.
+    """
+
+    stage: str
+    done: float
+    total: float | None
+    unit: Unit
+    elapsed_seconds: float
+
+    @property
+    def fraction(self) -> float | None:
+        """0..1, or None when the total is unknown."""
+        return min(1.0, max(0.0, self.done / self.total)) if self.total else None
+
+    @property
+    def speed(self) -> float | None:
+        """Units a second so far (for `seconds`: times real time), or None before any time has passed."""
+        return self.done / self.elapsed_seconds if self.elapsed_seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Wall time to go at the speed so far, or None when total or speed is unknown."""
+        if not self.total or not self.speed:
+            return None
+        return max(0.0, self.total - self.done) / self.speed
+
+    def __str__(self) -> str:
+        """`proxy 42 %, 3.1x real time, 12 s left`, with what is known."""
+        parts = [self.stage if self.fraction is None else f"{self.stage} {self.fraction:.0%}".replace("%", " %")]
+        if self.fraction is None:
+            parts.append(f"{self.done:.0f} {self.unit}")
+        if self.speed:
+            parts.append(_speed(self.speed, self.unit))
+        if self.seconds_left is not None:
+            parts.append(f"{self.seconds_left:.0f} s left")
+        return ", ".join(parts)
+
+
+def _speed(speed: float, unit: Unit) -> str:
+    if unit == "seconds":
+        return f"{speed:.1f}x real time"
+    return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} frames/s"
+
+
+Report: TypeAlias = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """A Report for nobody."""
