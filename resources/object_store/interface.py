@@ -24,7 +24,9 @@ class ObjectStore(Protocol):
     Raises ObjectNotFoundError, ColdStorageError, DiskFullError, StoreUnavailableError.
     """
 
-    def put_file(self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None) -> ObjectInfo:
+    def put_file(
+        self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
+    ) -> ObjectInfo:
         """Publish a file (copied; the local store may move it when it lies in the work folder). `progress` gets bytes sent so far."""
         ...
 
