@@ -1,0 +1,211 @@
+"""The object store as a local folder: the key is the path below it.
+
+An object is written to a private folder `.incoming` of the same file system, synced, and renamed to its key; the folder is synced after it.
+So there is no moment at which a half object is under its key, and after a power cut the object is either the old or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
+from heaters_dagster.domain.keys import checked_key
+from resources.object_store.interface import ObjectInfo
+from resources.work_folder import WorkFolder, check_room, disk_full_named
+
+_INCOMING = ".incoming"  # no key segment begins with a dot
+_CHUNK_BYTES = 1 << 20
+
+
+class LocalObjectStore:
+    """Objects below `folder`. Storage classes mean nothing here: every object is STANDARD and can be read at once.
+
+    work_folder: files to publish that lie below it, on the same file system, are hard-linked instead of copied; whoever made
+    such a file must not write into it afterwards.
+    """
+
+    def __init__(self, folder: Path, *, work_folder: Path | None = None) -> None:
+        self.folder = folder
+        self._work_folder = work_folder
+        self._incoming = WorkFolder(folder / _INCOMING)
+
+    def put_file(
+        self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
+    ) -> ObjectInfo:
+        try:
+            byte_size = path.stat().st_size
+        except FileNotFoundError:
+            raise SourceNotFoundError(f"{path} cannot be stored as {key}: there is no such file") from None
+
+        def fill(target: Path) -> None:
+            if self._is_ours(path) and _linked(path, target):
+                with target.open("rb") as file:
+                    os.fsync(file.fileno())
+            else:
+                check_room(self.folder, byte_size)
+                with path.open("rb") as source, target.open("xb") as file:
+                    _copy(source, file, progress)
+                    _sync(file)
+
+        self._publish(key, byte_size, fill)
+        if progress:
+            progress(byte_size)
+        return ObjectInfo(key, byte_size, "STANDARD", needs_restore=False)
+
+    def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo:
+        def fill(target: Path) -> None:
+            with target.open("xb") as file:
+                file.write(data)
+                _sync(file)
+
+        self._publish(key, len(data), fill)
+        return ObjectInfo(key, len(data), "STANDARD", needs_restore=False)
+
+    def get_file(self, key: str, path: Path) -> None:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+        with self._opened(key) as source, disk_full_named(path, bytes_needed=os.fstat(source.fileno()).st_size):
+            try:
+                with partial.open("xb") as file:
+                    _copy(source, file, None)
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def get_bytes(self, key: str) -> bytes:
+        with self._store_errors(key), self._opened(key) as file:
+            return file.read()
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        if not 0 <= start <= end:
+            raise ValueError(f"byte range [{start}, {end}) of {key}: 0 <= start <= end")
+        with self._store_errors(key), self._opened(key) as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def local_path(self, key: str) -> Path | None:
+        path = self._path(key)
+        if not path.is_file():
+            raise self._missing(key)
+        return path
+
+    def info(self, key: str) -> ObjectInfo | None:
+        path = self._path(key)
+        try:
+            return ObjectInfo(key, path.stat().st_size, "STANDARD", needs_restore=False) if path.is_file() else None
+        except FileNotFoundError:
+            return None
+
+    def delete(self, key: str) -> bool:
+        path = self._path(key)
+        with self._store_errors(key):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            _sync_folder(path.parent)
+            return True
+
+    def sweep(self) -> list[Path]:
+        """Remove what writers that died left behind; returns the removed folders. Objects are never touched."""
+        return self._incoming.sweep()
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """In the order of the keys, as S3 gives them. `prefix` is a beginning of a key, not necessarily a folder."""
+        folder, _, _ = prefix.rpartition("/")
+        top = self._path(folder) if folder else self.folder
+        for path in sorted(_visible_files(top), key=self._key):
+            key = self._key(path)
+            found = self.info(key) if key.startswith(prefix) else None
+            if found:
+                yield found
+
+    def url(self, key: str, *, expires_seconds: int) -> str | None:
+        checked_key(key)
+        return None
+
+    def restore(self, key: str, *, days: int = 7) -> None:
+        if self.info(key) is None:
+            raise self._missing(key)
+
+    def _publish(self, key: str, byte_size: int, fill: Callable[[Path], None]) -> None:
+        final = self._path(key)
+        with self._store_errors(key), self._incoming.attempt("put") as folder, disk_full_named(final, bytes_needed=byte_size):
+            target = folder / "object"
+            fill(target)
+            if not final.parent.is_dir():
+                final.parent.mkdir(parents=True, exist_ok=True)
+                _sync_folder(final.parent.parent)
+            os.replace(target, final)
+            _sync_folder(final.parent)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / checked_key(key)
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _is_ours(self, path: Path) -> bool:
+        return self._work_folder is not None and path.resolve().is_relative_to(self._work_folder.resolve())
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        with self._store_errors(key):
+            try:
+                file = path.open("rb")
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise self._missing(key) from None
+        with file:
+            yield file
+
+    @contextmanager
+    def _store_errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except HeatersError:
+            raise
+        except OSError as error:
+            raise StoreUnavailableError(f"{key}: {self.folder} cannot be used: {error.strerror or error}") from error
+
+    def _missing(self, key: str) -> ObjectNotFoundError:
+        return ObjectNotFoundError(f"no object {key} in {self.folder}")
+
+
+def _linked(source: Path, target: Path) -> bool:
+    with suppress(OSError):
+        os.link(source, target)
+        return True
+    return False
+
+
+def _copy(source: BinaryIO, target: BinaryIO, progress: Callable[[int], None] | None) -> None:
+    done = 0
+    while chunk := source.read(_CHUNK_BYTES):
+        target.write(chunk)
+        done += len(chunk)
+        if progress:
+            progress(done)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _visible_files(top: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent) / name for name in names if not name.startswith("."))

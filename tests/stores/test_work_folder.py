@@ -1,0 +1,124 @@
+"""Attempt folders: private, gone afterwards, swept only when their process is dead."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heaters_dagster.domain.errors import DiskFullError
+from resources.work_folder import WorkFolder, check_room, disk_full_named
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from resources.work_folder import WorkFolder
+with WorkFolder(Path(sys.argv[1])).attempt("proxy-12") as folder:
+    (folder / "half.mp4").write_bytes(b"half")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    """A second process that is in the middle of an attempt; yields (process, its folder)."""
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield process, Path(process.stdout.readline().strip())
+    process.kill()
+    process.wait()
+
+
+def test_an_attempt_gets_an_empty_private_folder_that_is_gone_afterwards(tmp_path):
+    with WorkFolder(tmp_path / "work").attempt("proxy-12") as folder:
+        assert list(folder.iterdir()) == []
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "file").write_bytes(b"x")
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_the_folder_goes_when_the_attempt_fails(tmp_path):
+    def fails():
+        with WorkFolder(tmp_path).attempt("proxy-12") as folder:
+            (folder / "half.mp4").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_attempts_of_one_name_do_not_share_a_folder(tmp_path):
+    work = WorkFolder(tmp_path)
+    with work.attempt("proxy-12") as one, work.attempt("proxy-12") as two:
+        assert one != two
+
+
+def test_sweep_leaves_living_attempts_alone_in_this_and_other_processes(tmp_path, holder):
+    work = WorkFolder(tmp_path)
+    with work.attempt("proxy-13") as folder:
+        assert work.sweep() == []
+        assert folder.is_dir()
+        assert (holder[1] / "half.mp4").read_bytes() == b"half"
+
+
+def test_sweep_removes_what_a_killed_process_left(tmp_path, holder):
+    process, folder = holder
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert folder.is_dir()
+    assert WorkFolder(tmp_path).sweep() == [folder]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweep_of_a_folder_that_was_never_made(tmp_path):
+    assert WorkFolder(tmp_path / "none").sweep() == []
+
+
+def test_sweep_does_not_follow_links_out_of_the_work_folder(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_bytes(b"x")
+    root = tmp_path / "work"
+    root.mkdir()
+    (root / "link").symlink_to(outside)
+    WorkFolder(root).sweep()
+    assert (outside / "precious").exists()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65])
+def test_an_attempt_name_is_plain(tmp_path, name):
+    with pytest.raises(ValueError, match="attempt name"), WorkFolder(tmp_path).attempt(name):
+        pass
+
+
+def test_a_full_disk_in_the_body_is_named(tmp_path):
+    with pytest.raises(DiskFullError, match=f"{tmp_path}.*are free"), WorkFolder(tmp_path).attempt("proxy-12"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_names_the_file_and_the_bytes_needed(tmp_path):
+    path = tmp_path / "not" / "yet" / "there.mp4"
+    with (
+        pytest.raises(DiskFullError, match=r"there\.mp4: 5,000 bytes are needed, [\d,]+ are free"),
+        disk_full_named(path, bytes_needed=5000),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_errors_pass_unchanged(tmp_path):
+    with pytest.raises(PermissionError), disk_full_named(tmp_path):
+        raise PermissionError(errno.EACCES, "no")
+
+
+def test_a_file_that_cannot_fit_is_refused_before_the_first_byte(tmp_path):
+    check_room(tmp_path, 1)
+    with pytest.raises(DiskFullError, match="1,000,000,000,000,000,000 bytes are needed"):
+        check_room(tmp_path, 10**18)
