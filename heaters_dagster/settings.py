@@ -60,6 +60,12 @@ def _path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 STORAGE_CLASSES = (
     "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY",
 )  # fmt: skip
@@ -149,6 +155,11 @@ class Settings:
             except ValueError as error:
                 raise SettingsError(f"{spec.metadata['name']}={text!r} cannot be used: {error}") from None
         return cls(**values)
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables that make these settings again with `from_environment`; those not set (None) are left out."""
+        values = {spec.metadata["name"]: getattr(self, spec.name) for spec in fields(self)}
+        return {name: _written(value) for name, value in values.items() if value is not None}
 
     @property
     def production(self) -> bool:

@@ -1,0 +1,52 @@
+"""Where Heaters' errors become Dagster's: the row says why a stage failed, and only what may pass is tried again."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from heaters_dagster.domain.errors import BusyError, HeatersError, TransientError
+
+#: For every stage: `stage_failures` says which failures may use it.
+TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
+
+_PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether trying the same again later may work."""
+    if isinstance(error, HeatersError):
+        return isinstance(error, TransientError)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING_ERRNOS)
+
+
+def reason(error: BaseException) -> str:
+    """What the row and the operator are told: our own messages as they stand, others with their kind in front."""
+    return str(error) if isinstance(error, HeatersError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def stage_failures(record: Callable[[str, bool], object]) -> Iterator[None]:
+    """Run one try of a stage; on an error call `record(message, transient)`, then raise `dagster.Failure`, retryable only when transient.
+
+    `record` writes the failed state to the row. It is not called for BusyError, because the stage then belongs to another
+    process whose outcome it would overwrite, nor for an interrupt: the row stays in its working state and is due again.
+    When the database is what failed, the row cannot be told either: the same holds.
+    An error that is not ours is a defect: recorded, not tried again.
+    """
+    try:
+        yield
+    except (dg.Failure, dg.RetryRequested):
+        raise
+    except BusyError as error:
+        raise dg.Failure(description=reason(error), allow_retries=True) from error
+    except Exception as error:
+        description, transient = reason(error), is_transient(error)
+        try:
+            record(description, transient)
+        except HeatersError as second:
+            description = f"{description} (and this could not be recorded: {second})"
+        raise dg.Failure(description=description, allow_retries=transient) from error

@@ -1,0 +1,136 @@
+"""The stores, the work folder and progress as Dagster resources. An asset names what it needs; its core function never sees Dagster.
+
+Every resource is made from the settings of the process. Tests, and programs that hold settings of their own, pass them with
+`dagster_resources(settings)`: they travel as resource configuration, so that a run worker in another process sees the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+
+import dagster as dg
+from pydantic import Field
+
+from heaters_dagster.domain.progress import Progress, Report
+from heaters_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from resources.database import Database
+    from resources.object_store.interface import ObjectStore
+    from resources.work_folder import WorkFolder
+
+_LOG_INTERVAL_SECONDS = 5.0
+_shown_by: ContextVar[Report | None] = ContextVar("shown_by", default=None)
+
+
+class Log(Protocol):
+    """The part of a logger that progress needs; `context.log` is one."""
+
+    def info(self, msg: object, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a stage works: the settings, and the folder of its temporary files."""
+
+    settings: Settings
+    work: WorkFolder
+
+
+class _FromSettings(dg.ConfigurableResource[None]):
+    environment: dict[str, str] = Field(default_factory=dict, description="Settings that differ from the environment; normally empty.")
+
+    def settings(self) -> Settings:
+        return Settings.from_environment(self.environment) if self.environment else load_settings()
+
+
+class DatabaseResource(_FromSettings):
+    """Postgres: source videos, clips, decisions, embeddings."""
+
+    def get(self) -> Database:
+        """The process's one Database for these settings; starts the embedded Postgres and migrates when needed."""
+        return _database(self.settings())
+
+
+class ObjectStoreResource(_FromSettings):
+    """Files under object keys: a local folder, or S3 when a bucket is set."""
+
+    def get(self) -> ObjectStore:
+        return _object_store(self.settings())
+
+
+class WorkspaceResource(_FromSettings):
+    """Settings and work folder of a stage."""
+
+    def get(self) -> Workspace:
+        from resources.work_folder import WorkFolder
+
+        settings = self.settings()
+        return Workspace(settings=settings, work=WorkFolder(settings.work_folder))
+
+
+class ProgressResource(dg.ConfigurableResource[None]):
+    """How far a stage is: lines in the run's log, or the bars of the command that runs it."""
+
+    def report_to(self, log: Log) -> Report:
+        """A report for one stage: to `progress_shown_by` where it is in force, else at most one log line every 5 seconds."""
+        return _shown_by.get() or logged(log)
+
+
+@contextmanager
+def progress_shown_by(report: Report) -> Iterator[None]:
+    """Within this block stages that run in this thread report here instead of into Dagster's log."""
+    token = _shown_by.set(report)
+    try:
+        yield
+    finally:
+        _shown_by.reset(token)
+
+
+def logged(log: Log, *, clock: Callable[[], float] = time.monotonic) -> Report:
+    """Write progress as sentences into a log: at most one every 5 seconds, and always the end of a stage.
+
+    A line is an event in Dagster's database, so a line per frame would cost more than the frame.
+    """
+    last: dict[str, float] = {}
+
+    def report(progress: Progress) -> None:
+        now = clock()
+        finished = progress.total is not None and progress.done >= progress.total
+        if not finished and now - last.setdefault(progress.stage, now) < _LOG_INTERVAL_SECONDS:
+            return
+        last[progress.stage] = now
+        log.info(str(progress))
+
+    return report
+
+
+def dagster_resources(settings: Settings | None = None) -> Mapping[str, dg.ConfigurableResource[None]]:
+    """Resource key -> resource, for `Definitions` and for tests; settings None: those of the process, read when first used."""
+    environment = {} if settings is None else settings.to_environment()
+    return {
+        "database": DatabaseResource(environment=environment),
+        "object_store": ObjectStoreResource(environment=environment),
+        "workspace": WorkspaceResource(environment=environment),
+        "progress": ProgressResource(),
+    }
+
+
+@lru_cache(maxsize=8)
+def _database(settings: Settings) -> Database:
+    from resources.database import open_database
+
+    return open_database(settings)
+
+
+@lru_cache(maxsize=8)
+def _object_store(settings: Settings) -> ObjectStore:
+    from resources.object_store.open import open_object_store
+
+    return open_object_store(settings)

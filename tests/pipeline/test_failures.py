@@ -1,0 +1,77 @@
+"""Errors of a stage: what the row is told and what Dagster may try again, on real runs."""
+
+from __future__ import annotations
+
+import errno
+
+import dagster as dg
+import pytest
+
+from assets.failures import stage_failures
+from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, InvalidMediaError, ProcessKilledError
+
+AT_ONCE = dg.RetryPolicy(max_retries=2)
+
+
+def run_that_raises(error: BaseException) -> tuple[dg.ExecuteInProcessResult, list[tuple[str, bool]], int]:
+    """The result of a real run of a stage that always raises `error`, what was recorded, and how often it was tried."""
+    recorded: list[tuple[str, bool]] = []
+    tries = 0
+
+    @dg.asset(retry_policy=AT_ONCE)
+    def stage() -> None:
+        nonlocal tries
+        tries += 1
+        with stage_failures(lambda message, transient: recorded.append((message, transient))):
+            raise error
+
+    result = dg.materialize([stage], instance=dg.DagsterInstance.ephemeral(), raise_on_error=False)
+    return result, recorded, tries
+
+
+@pytest.mark.parametrize("error", [ProcessKilledError("ffmpeg was killed"), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_transient_failure_is_recorded_and_tried_again(error: Exception) -> None:
+    result, recorded, tries = run_that_raises(error)
+    assert not result.success
+    assert tries == 3
+    assert [transient for _, transient in recorded] == [True, True, True]
+
+
+@pytest.mark.parametrize("error", [InvalidMediaError("a.mp4: no video stream"), KeyError("a defect of ours")])
+def test_a_permanent_failure_is_recorded_and_not_tried_again(error: Exception) -> None:
+    result, recorded, tries = run_that_raises(error)
+    assert not result.success
+    assert tries == 1
+    assert [transient for _, transient in recorded] == [False]
+
+
+def test_the_row_and_the_run_give_the_message_as_it_stands() -> None:
+    result, recorded, _ = run_that_raises(InvalidMediaError("a.mp4: no video stream"))
+    assert recorded == [("a.mp4: no video stream", False)]
+    (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    assert failure.user_failure_data is not None
+    assert failure.user_failure_data.description == "a.mp4: no video stream"
+
+
+def test_a_stage_that_another_process_works_on_is_tried_again_but_not_recorded() -> None:
+    _, recorded, tries = run_that_raises(BusyError("proxy of video 3 is being made by another process"))
+    assert recorded == []
+    assert tries == 3
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit()])
+def test_an_interrupt_leaves_the_row_as_it_is(interrupt: BaseException) -> None:
+    recorded: list[str] = []
+    with pytest.raises(type(interrupt)), stage_failures(lambda message, transient: recorded.append(message)):
+        raise interrupt
+    assert recorded == []
+
+
+def test_when_the_row_cannot_be_told_either_both_reasons_are_given() -> None:
+    def record(message: str, transient: bool) -> None:
+        raise DatabaseUnavailableError("Postgres does not answer")
+
+    with pytest.raises(dg.Failure, match=r"(?s)ffmpeg was killed.*Postgres does not answer") as raised, stage_failures(record):
+        raise ProcessKilledError("ffmpeg was killed")
+    assert isinstance(raised.value.__cause__, HeatersError)
+    assert raised.value.allow_retries
