@@ -1,0 +1,177 @@
+"""Vectors in pgvector: one per clip, model and strategy, found by cosine distance through an HNSW index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import Float, cast, delete, func, literal, select, text, true
+from sqlalchemy.dialects.postgresql import insert
+
+from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.states import ClipState, checked_clip_transition
+from resources.database import Database
+from resources.tables import clips, embeddings, source_videos
+
+_SEARCHABLE = (ClipState.EMBEDDED.value, ClipState.EMBEDDING.value)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A clip and how near it is: cosine similarity, -1..1, higher is nearer."""
+
+    clip_id: int
+    source_video_id: int
+    sequence: int
+    title: str
+    start_time_seconds: float
+    end_time_seconds: float
+    clip_filepath: str | None
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicate:
+    """Two clips that look nearly the same; `clip_id` is the lower id. score: cosine similarity."""
+
+    clip_id: int
+    other_clip_id: int
+    score: float
+
+
+class EmbeddingStore:
+    """Saves and searches clip vectors; every query stays within one model and strategy."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def finish_embedding(self, clip_id: int, *, version: int, model: str, strategy: str, vector: NDArray[np.float32]) -> bool:
+        """Save the vector of a clip in state `embedding` and make it `embedded`, in one transaction.
+
+        vector: (d,), norm 1. Saving again replaces. False, and nothing is saved, when a reviewer changed the clip since it had `version`.
+        """
+        with self._database.begin() as connection:
+            row = connection.execute(
+                select(clips.c.state, clips.c.cut_point_version).where(clips.c.id == clip_id).with_for_update()
+            ).first()
+            if row is None or row.cut_point_version != version or row.state != ClipState.EMBEDDING:
+                return False
+            statement = insert(embeddings).values(
+                clip_id=clip_id, model=model, strategy=strategy, dimensions=len(vector), embedding=vector.tolist()
+            )
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["clip_id", "model", "strategy"],
+                    set_={"embedding": statement.excluded.embedding, "dimensions": statement.excluded.dimensions, "created_at": func.now()},
+                )
+            )
+            state = checked_clip_transition(ClipState(row.state), ClipState.EMBEDDED)
+            connection.execute(clips.update().where(clips.c.id == clip_id).values(state=state.value, error=None, attempts=0))
+            return True
+
+    def vector(self, clip_id: int, *, model: str, strategy: str | None = None) -> NDArray[np.float32]:
+        """(d,) the stored vector. Raises NotFoundError when the clip has none of that model."""
+        query = select(embeddings.c.embedding).where(embeddings.c.clip_id == clip_id, embeddings.c.model == model)
+        if strategy is not None:
+            query = query.where(embeddings.c.strategy == strategy)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(embeddings.c.created_at.desc()).limit(1)).scalar()
+        if found is None:
+            raise NotFoundError(f"clip {clip_id} has no embedding by {model}; approved clips get one after export: heaters process")
+        return np.asarray(found, dtype=np.float32)
+
+    def models(self) -> dict[str, int]:
+        """Model -> number of clips that have a vector of it."""
+        query = select(embeddings.c.model, func.count(embeddings.c.clip_id.distinct())).group_by(embeddings.c.model)
+        with self._database.read() as connection:
+            return {model: count for model, count in connection.execute(query)}
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        *,
+        model: str,
+        limit: int = 20,
+        source_video_id: int | None = None,
+        title_contains: str | None = None,
+        not_clip_id: int | None = None,
+    ) -> list[SearchHit]:
+        """The `limit` nearest clips, best first.
+
+        The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`): a narrow filter would otherwise starve the result.
+        A clip with vectors of several strategies is listed once, by its nearest.
+        """
+        size = len(vector)
+        distance = cast(embeddings.c.embedding, Vector(size)).cosine_distance(literal(vector.tolist(), Vector(size)))
+        conditions = [
+            embeddings.c.dimensions == text(str(size)),
+            embeddings.c.model == model,
+            clips.c.is_live,
+            clips.c.state.in_(_SEARCHABLE),
+            clips.c.source_video_id == source_video_id if source_video_id is not None else true(),
+            clips.c.id != not_clip_id if not_clip_id is not None else true(),
+            source_videos.c.title.icontains(title_contains, autoescape=True) if title_contains else true(),
+        ]
+        query = (
+            select(
+                clips.c.id,
+                clips.c.source_video_id,
+                clips.c.sequence,
+                source_videos.c.title,
+                clips.c.start_time_seconds,
+                clips.c.end_time_seconds,
+                clips.c.clip_filepath,
+                cast(1 - distance, Float).label("score"),
+            )
+            .select_from(
+                embeddings.join(clips, clips.c.id == embeddings.c.clip_id).join(
+                    source_videos, source_videos.c.id == clips.c.source_video_id
+                )
+            )
+            .where(*conditions)
+            .order_by(distance)
+            .limit(limit * 2)
+        )
+        with self._database.begin() as connection:
+            connection.execute(text("set local hnsw.iterative_scan = strict_order"))
+            rows = connection.execute(query).all()
+        hits: dict[int, SearchHit] = {}
+        for row in rows:
+            hits.setdefault(row.id, SearchHit(*row))
+        return list(hits.values())[:limit]
+
+    def near_duplicates(self, *, model: str, at_least: float = 0.97, limit: int = 100, neighbours: int = 5) -> list[NearDuplicate]:
+        """Pairs of live clips whose similarity is `at_least`, most alike first: each clip is compared with its nearest neighbours."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(embeddings.c.clip_id, embeddings.c.embedding)
+                .join(clips, clips.c.id == embeddings.c.clip_id)
+                .where(embeddings.c.model == model, clips.c.is_live)
+                .order_by(embeddings.c.clip_id)
+            ).all()
+        pairs: dict[tuple[int, int], float] = {}
+        for row in rows:
+            vector = np.asarray(row.embedding, dtype=np.float32)
+            for hit in self.search(vector, model=model, limit=neighbours, not_clip_id=row.clip_id):
+                if hit.score >= at_least:
+                    pairs[min(row.clip_id, hit.clip_id), max(row.clip_id, hit.clip_id)] = hit.score
+        ranked = sorted(pairs.items(), key=lambda item: -item[1])[:limit]
+        return [NearDuplicate(first, second, score) for (first, second), score in ranked]
+
+    def without_embedding(self, *, model: str, strategy: str) -> list[tuple[int, int]]:
+        """(clip id, source video id) of embedded clips that lack a vector of this model and strategy: what a change of model leaves to do."""
+        has = (
+            select(literal(1))
+            .where(embeddings.c.clip_id == clips.c.id, embeddings.c.model == model, embeddings.c.strategy == strategy)
+            .exists()
+        )
+        query = select(clips.c.id, clips.c.source_video_id).where(clips.c.is_live, clips.c.state == ClipState.EMBEDDED.value, ~has)
+        with self._database.read() as connection:
+            return [(clip_id, video_id) for clip_id, video_id in connection.execute(query.order_by(clips.c.id))]
+
+    def forget(self, clip_id: int) -> int:
+        """Delete the vectors of a clip that no longer has an export; returns how many there were."""
+        with self._database.begin() as connection:
+            return connection.execute(delete(embeddings).where(embeddings.c.clip_id == clip_id)).rowcount
