@@ -1,7 +1,7 @@
 """What a shot detector does: take small frames as they leave ffmpeg, give back one score per frame and column.
 
-A detector never decodes and never sees the file, so it can ride on the proxy pass. What the scores mean (thresholds, boundaries, confidence)
-is decided afterwards by `heaters_dagster.domain.scenes`, from stored scores.
+A detector never decodes and never sees the file, so it can ride on the proxy pass. What scores mean (threshold, boundary,
+confidence) is decided afterwards by `heaters_dagster.domain.scenes`, from stored scores.
 """
 
 from __future__ import annotations
