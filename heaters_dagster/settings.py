@@ -74,9 +74,12 @@ KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str) -> Any:
-    """A field read from the environment variable `name`; `what` is its one-line help."""
+    """A field read from the environment variable `name`; `what` is its one-line help. What may hold a secret is not printed."""
     metadata = {"name": name, "parse": parse, "what": what}
-    return field(default_factory=default, metadata=metadata) if callable(default) else field(default=default, metadata=metadata)
+    shown = name not in {"HEATERS_SECRET_KEY", "HEATERS_DATABASE_URL"}
+    if callable(default):
+        return field(default_factory=default, repr=shown, metadata=metadata)
+    return field(default=default, repr=shown, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,71 @@
+"""Settings: typed, checked, and every one of them documented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.settings import PROJECT_ROOT, Settings, setting_names
+
+
+@pytest.mark.parametrize("name", sorted(setting_names()))
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"| `{name}` |" in (PROJECT_ROOT / "docs" / "settings.md").read_text()
+
+
+def test_nothing_is_documented_that_is_no_setting() -> None:
+    documented = {line.split("`")[1] for line in (PROJECT_ROOT / "docs" / "settings.md").read_text().splitlines() if line.startswith("| `")}
+    assert documented == set(setting_names())
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"APP_ENV": "staging"}, "APP_ENV='staging' cannot be used: write one of: development, production"),
+        ({"HEATERS_MIN_CLIP_FRAMES": "0"}, "HEATERS_MIN_CLIP_FRAMES='0' cannot be used: write a number from 1 to"),
+        ({"HEATERS_MIN_CLIP_FRAMES": "many"}, "HEATERS_MIN_CLIP_FRAMES='many' cannot be used"),
+        ({"WEBCODECS_ENABLED": "perhaps"}, "write true or false"),
+        ({"HEATERS_KEYFRAME_PERCENTAGES": "10,200"}, "percentages from 0 to 100"),
+        ({"GOLD_MASTER_STORAGE_CLASS": "FREEZER"}, "GLACIER"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment(environment)
+    assert told in str(refused.value)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_environment({"HEATERS_DATABASE_URL": "", "APP_ENV": " "}) == Settings.from_environment({})
+
+
+@pytest.mark.parametrize(
+    ("environment", "bucket"),
+    [
+        ({}, None),
+        ({"S3_BUCKET_NAME": "any"}, "any"),
+        ({"S3_BUCKET_NAME": "any", "S3_DEV_BUCKET_NAME": "dev", "S3_PROD_BUCKET_NAME": "prod"}, "dev"),
+        ({"S3_BUCKET_NAME": "any", "S3_DEV_BUCKET_NAME": "dev", "S3_PROD_BUCKET_NAME": "prod", "APP_ENV": "production"}, "prod"),
+        ({"S3_BUCKET_NAME": "any", "S3_DEV_BUCKET_NAME": "dev", "APP_ENV": "production"}, "any"),
+    ],
+)
+def test_the_bucket_follows_the_environment(environment: dict[str, str], bucket: str | None) -> None:
+    assert Settings.from_environment(environment).object_bucket == bucket
+
+
+def test_cdn_domain_follows_the_environment() -> None:
+    both = {"CLOUDFRONT_DEV_DOMAIN": "dev.example", "CLOUDFRONT_PROD_DOMAIN": "prod.example"}
+    assert Settings.from_environment(both).cdn_domain == "dev.example"
+    assert Settings.from_environment(both | {"APP_ENV": "production"}).cdn_domain == "prod.example"
+    assert Settings.from_environment(both | {"PROXY_CDN_DOMAIN": "cdn.example"}).cdn_domain == "cdn.example"
+
+
+def test_the_secret_is_not_printed() -> None:
+    assert "hush" not in repr(Settings.from_environment({"HEATERS_SECRET_KEY": "hush"}))
+
+
+def test_settings_survive_the_way_through_an_environment(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, keyframe_percentages=(10.0, 90.0), webcodecs_enabled=False, detector_threshold=0.4)
+    assert Settings.from_environment(settings.to_environment()) == settings
