@@ -1,0 +1,304 @@
+"""What a media file is, read with PyAV: ffprobe's work without ffprobe. One frame is decoded to prove that it can be; the rest is not."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError, TransientError
+from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MIN_SIDE_PIXELS
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+
+# FFmpeg's names (libavutil/pixdesc.c) of the code points of ITU-T H.273, sections 8.1 to 8.3; 2 is "unspecified" in all of them.
+_PRIMARIES = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428", 11: "smpte431",
+    12: "smpte432", 22: "ebu3213",
+}  # fmt: skip
+_TRANSFERS = {
+    1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316", 11: "iec61966-2-4",
+    12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67",
+}  # fmt: skip
+_SPACES = {
+    0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc", 10: "bt2020c",
+    11: "smpte2085", 12: "chroma-derived-nc", 13: "chroma-derived-c", 14: "ictcp",
+}  # fmt: skip
+_RANGES = {1: "tv", 2: "pc"}
+
+_INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
+_PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
+_SNIFF_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStream:
+    """The video stream that is used.
+
+    index: of the stream in the file, for `-map 0:index`. width, height: stored pixels, before rotation. average_frame_rate: frames a
+    second, 0 when unknown. time_base: seconds per pts unit. rotation_degrees: clockwise turn for showing it: 0, 90, 180 or 270.
+    color_*: ffprobe's names and values, None when the file does not say. start_seconds: when the first frame is shown.
+    """
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    bit_depth: int
+    average_frame_rate: Fraction
+    time_base: Fraction
+    sample_aspect_ratio: Fraction
+    rotation_degrees: int
+    interlaced: bool
+    color_primaries: str | None
+    color_transfer: str | None
+    color_space: str | None
+    color_range: str | None
+    start_seconds: float
+
+    @property
+    def is_hdr(self) -> bool:
+        """PQ or HLG: must be tone-mapped for 8-bit pictures."""
+        return self.color_transfer in {"smpte2084", "arib-std-b67"}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStream:
+    """index: of the stream in the file. sample_rate in Hz. language: ISO 639-2, None when the file does not say."""
+
+    index: int
+    codec: str
+    channels: int
+    sample_rate: int
+    language: str | None
+    start_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaProbe:
+    """container: FFmpeg's name of the demuxer. duration_seconds: what the container claims, if it does: an estimate."""
+
+    container: str
+    duration_seconds: float | None
+    video: VideoStream
+    audio: tuple[AudioStream, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the `probe` column; fractions as "30000/1001"."""
+        fields = asdict(self)
+        fields["video"] = {name: str(value) if isinstance(value, Fraction) else value for name, value in fields["video"].items()}
+        fields["audio"] = list(fields["audio"])
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> MediaProbe:
+        """The inverse of `to_json`."""
+        fractions = ("average_frame_rate", "time_base", "sample_aspect_ratio")
+        return cls(
+            container=fields["container"],
+            duration_seconds=fields["duration_seconds"],
+            video=VideoStream(**fields["video"] | {name: Fraction(fields["video"][name]) for name in fractions}),
+            audio=tuple(AudioStream(**stream) for stream in fields["audio"]),
+        )
+
+
+def probe(path: Path, *, name: str | None = None) -> MediaProbe:
+    """What the file is. `name`: what to call it in messages, when people know it by another name than that of `path`.
+
+    Raises InvalidMediaError when it is no video that can be used, SourceNotFoundError when it is not there or cannot be read.
+    """
+    called = name or path.name
+    head = _head(path, called)
+    with _opened(path, called, head) as container:
+        stream = _chosen_video(container, called)
+        _check_size(stream.codec_context.width, stream.codec_context.height, called)
+        frame = _first_frame(container, stream, called)
+        _check_size(frame.width, frame.height, called)
+        return MediaProbe(
+            container=container.format.name,
+            duration_seconds=_duration_seconds(container, stream),
+            video=_video_stream(stream, frame),
+            audio=tuple(_audio_stream(audio) for audio in container.streams.audio if audio.codec_context is not None),
+        )
+
+
+def _head(path: Path, called: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SNIFF_BYTES)
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"{called} is not there") from None
+    except IsADirectoryError:
+        raise InvalidMediaError(f"{called} is a folder, not a video") from None
+    except PermissionError:
+        raise SourceNotFoundError(f"{called} cannot be read: permission denied") from None
+    if not head:
+        raise InvalidMediaError(f"{called} is empty (0 bytes)")
+    return head
+
+
+@contextmanager
+def _opened(path: Path, called: str, head: bytes) -> Iterator[InputContainer]:
+    import av
+
+    playlist = next((what for mark, what in _PLAYLISTS.items() if mark in head[:1024]), None)
+    if playlist:
+        raise InvalidMediaError(
+            f"{called} is not a video: it is {playlist}, which only names other files; submit those, or its web address"
+        )
+    # FFmpeg asks these lists before it reads on, so a file that names other files never gets to open them.
+    options = {"format_whitelist": ",".join(CONTAINERS + AUDIO_CONTAINERS), "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
+    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:
+        raise InvalidMediaError(_unreadable(called, head, error)) from error
+    except av.error.FFmpegError as error:
+        raise _from_ffmpeg(called, error) from error
+    with container:
+        yield container
+
+
+def _unreadable(called: str, head: bytes, error: Exception) -> str:
+    if head[4:8] == b"ftyp":
+        return (
+            f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing; it may not have been copied to its end"
+        )
+    if head.count(0) == len(head):
+        return f"{called} is not a video: it begins with {len(head)} zero bytes; it may not have been copied or downloaded to its end"
+    what = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
+    return f"{called} is not a video: {what}"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:
+            return False
+        text = head[: error.start].decode()
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _from_ffmpeg(called: str, error: av.error.FFmpegError) -> Exception:
+    if error.errno in {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}:
+        return TransientError(f"{called} could not be read just now: {error.strerror}")
+    if error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM}:
+        return SourceNotFoundError(f"{called} cannot be read: {error.strerror}")
+    return InvalidMediaError(f"{called} is not a video that can be read: {error.strerror}")
+
+
+def _chosen_video(container: InputContainer, called: str) -> Any:
+    """The default or else the largest video stream; cover art is a picture in an audio file, not video."""
+    from av.stream import Disposition
+
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if not streams:
+        art = " (only cover art)" if container.streams.video else ""
+        raise InvalidMediaError(f"{called} has no video stream{art}{': it is sound only' if container.streams.audio else ''}")
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise InvalidMediaError(f"{called} has a video stream, but in a codec that Heaters has no decoder for")
+    return max(
+        readable,
+        key=lambda stream: (
+            bool(stream.disposition & Disposition.default),
+            stream.codec_context.width * stream.codec_context.height,
+            -stream.index,
+        ),
+    )
+
+
+def _check_size(width: int, height: int, called: str) -> None:
+    fits = min(width, height) >= MIN_SIDE_PIXELS and max(width, height) <= MAX_SIDE_PIXELS and width * height <= MAX_PICTURE_PIXELS
+    if not fits:
+        raise InvalidMediaError(
+            f"{called} has pictures of {width}x{height} pixels; sides from {MIN_SIDE_PIXELS} to {MAX_SIDE_PIXELS}"
+            f" and at most {MAX_PICTURE_PIXELS // 1_000_000} million pixels can be used"
+        )
+
+
+def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
+    """The first frame that decodes; packets before it that do not are passed over, as a damaged or cut beginning has them."""
+    import av
+
+    packets = errors = 0
+    try:
+        for packet in container.demux(stream):
+            packets += packet.size > 0
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                errors += 1
+                continue
+            if frames:
+                return frames[0]
+    except av.error.FFmpegError:
+        errors += 1
+    if packets == 0:
+        raise InvalidMediaError(f"{called} has a video stream without a single frame; it may be cut off")
+    raise InvalidMediaError(
+        f"{called}: none of its {packets} {stream.codec_context.name} frames can be decoded; the file is damaged, encrypted or cut off"
+    )
+
+
+def _duration_seconds(container: InputContainer, stream: Any) -> float | None:
+    if container.duration is not None and container.duration > 0:
+        return container.duration / 1_000_000
+    if stream.duration is not None and stream.duration > 0:
+        return float(stream.duration * stream.time_base)
+    return None
+
+
+def _video_stream(stream: Any, frame: Any) -> VideoStream:
+    codec = stream.codec_context
+    pixel_format = frame.format.name
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 0
+    start = frame.time if frame.time is not None else _start_seconds(stream)
+    return VideoStream(
+        index=stream.index,
+        codec=codec.codec.canonical_name,
+        width=frame.width,
+        height=frame.height,
+        pixel_format=pixel_format,
+        bit_depth=max(component.bits for component in frame.format.components),
+        average_frame_rate=Fraction(rate),
+        time_base=Fraction(stream.time_base),
+        sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or codec.sample_aspect_ratio or 1),
+        rotation_degrees=round(-frame.rotation / 90) * 90 % 360,
+        interlaced=bool(frame.interlaced_frame) or int(codec.field_order) in _INTERLACED_FIELD_ORDERS,
+        color_primaries=_PRIMARIES.get(_said(frame.color_primaries, codec.color_primaries)),
+        color_transfer=_TRANSFERS.get(_said(frame.color_trc, codec.color_trc)),
+        color_space=_SPACES.get(_said(frame.colorspace, codec.colorspace)),
+        color_range="pc" if pixel_format.startswith("yuvj") else _RANGES.get(int(frame.color_range) or int(codec.color_range)),
+        start_seconds=float(start),
+    )
+
+
+def _said(of_frame: Any, of_codec: Any) -> int:
+    unspecified = 2
+    return int(of_frame) if int(of_frame) != unspecified else int(of_codec)
+
+
+def _audio_stream(stream: Any) -> AudioStream:
+    codec = stream.codec_context
+    language = stream.language
+    return AudioStream(
+        index=stream.index,
+        codec=codec.codec.canonical_name,
+        channels=codec.channels,
+        sample_rate=codec.sample_rate,
+        language=None if language in (None, "", "und") else language,
+        start_seconds=_start_seconds(stream),
+    )
+
+
+def _start_seconds(stream: Any) -> float:
+    return float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
