@@ -146,7 +146,7 @@ def _video_stream(
         options |= {"b": "4M"}
     stream = output.add_stream(codec, rate=rate, options=options)
     stream.width, stream.height, stream.pix_fmt = *size, pixel_format
-    stream.codec_context.time_base = Fraction(1, 90_000) if variable else 1 / rate
+    stream.codec_context.time_base = Fraction(1, 60_000) if variable else 1 / rate
     return stream
 
 
