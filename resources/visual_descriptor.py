@@ -42,18 +42,26 @@ def _described(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV).astype(np.float32)
     luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
-    hue = _histograms(hsv[..., 0] / 180.0, hsv[..., 1] * hsv[..., 2] / 255.0**2, _HUES)
-    brightness = _histograms(luma / 256.0, np.ones_like(luma), _LUMAS)
-    edges = _histograms(np.mod(np.arctan2(down, across), np.pi) / np.pi, np.hypot(across, down) / 1020.0, _ANGLES)
+    hue = _histograms(hsv[..., 0] / 180.0, hsv[..., 1] * hsv[..., 2] / 255.0**2, _HUES, circular=True)
+    brightness = _histograms(luma / 256.0, np.ones_like(luma), _LUMAS, circular=False)
+    edges = _histograms(np.mod(np.arctan2(down, across), np.pi) / np.pi, np.hypot(across, down) / 1020.0, _ANGLES, circular=True)
     cells = np.sqrt(np.concatenate([hue, brightness, edges], axis=1)).ravel()
     return (cells / np.linalg.norm(cells)).astype(np.float32)
 
 
-def _histograms(values: NDArray[np.float32], weights: NDArray[np.float32], bins: int) -> NDArray[np.float64]:
-    """(16, bins): weighted histogram of `values` in [0, 1) for every cell of the grid, as a share of the cell's area."""
+def _histograms(values: NDArray[np.float32], weights: NDArray[np.float32], bins: int, *, circular: bool) -> NDArray[np.float64]:
+    """(16, bins): weighted histogram of `values` in [0, 1) for every cell of the grid, as a share of the cell's area.
+
+    A value counts to its two nearest bins by distance: with hard edges a slightly brighter picture would look like another one.
+    """
     step = _SIDE // _GRID
-    index = np.clip((values * bins).astype(np.int64), 0, bins - 1)
+    position = values * bins - 0.5
+    low = np.floor(position).astype(np.int64)
+    share = position - low
     rows, columns = np.indices(values.shape)
     cell = (rows // step) * _GRID + columns // step
-    counts = np.bincount((cell * bins + index).ravel(), weights=weights.ravel().astype(np.float64), minlength=_GRID * _GRID * bins)
+    counts = np.zeros(_GRID * _GRID * bins)
+    for index, part in ((low, 1 - share), (low + 1, share)):
+        inside = index % bins if circular else np.clip(index, 0, bins - 1)
+        counts += np.bincount((cell * bins + inside).ravel(), weights=(weights * part).ravel().astype(np.float64), minlength=len(counts))
     return counts.reshape(_GRID * _GRID, bins) / step**2

@@ -1,0 +1,102 @@
+"""What the command line looks like: tables, bars, JSON, and errors in a line or two."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from heaters_dagster.domain.progress import Progress as Reading
+from heaters_dagster.domain.progress import Report
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exported": "green", "archived": "dim", "skipped": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, the key of the row it shows, and whether it holds numbers."""
+
+    heading: str
+    key: str
+    number: bool = False
+
+
+def show_json(value: Any) -> None:
+    """Print data for programs: one JSON document and nothing else on standard output."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
+    table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column.key)) for column in columns))
+    out.print(table)
+
+
+def say(text: str) -> None:
+    out.print(escape(text))
+
+
+def warn(text: str) -> None:
+    err.print(f"[yellow]{escape(text)}[/yellow]")
+
+
+def complain(text: str) -> None:
+    """An error for a person: what is wrong and what to do, on standard error."""
+    err.print(f"[red]heaters:[/red] {escape(text)}", soft_wrap=True)
+
+
+def coloured(state: str) -> str:
+    colour = next((colour for part, colour in _COLOURS.items() if part in state), None)
+    return f"[{colour}]{state}[/{colour}]" if colour else state
+
+
+def clock_time(seconds: float | None) -> str:
+    """`1:02:03.456`, hours only when there are some; nothing for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:06.3f}" if hours else f"{minutes}:{rest:06.3f}"
+
+
+@contextmanager
+def bars() -> Iterator[Report]:
+    """Progress bars on standard error, one per stage; yields the Report that moves them. Silent when nobody watches."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[reading]}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def report(reading: Reading) -> None:
+            if reading.stage not in tasks:
+                tasks[reading.stage] = shown.add_task(reading.stage, total=reading.total, reading="")
+            task = tasks[reading.stage]
+            text = str(reading).removeprefix(reading.stage).strip(" ,")
+            shown.update(task, completed=reading.done, total=reading.total, reading=text)
+            if reading.total is not None and reading.done >= reading.total:
+                shown.remove_task(tasks.pop(reading.stage))
+
+        yield report
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)
+    return coloured(text) if text.replace("_", "").isalpha() and "_" in text else escape(text)
