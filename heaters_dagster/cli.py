@@ -13,7 +13,6 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from heaters_dagster import terminal
@@ -86,24 +85,16 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        return int(app(args=list(arguments), standalone_mode=False) or 0)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.UsageError as error:
-        error.show()
-        return 2
-    except click.Abort:
-        terminal.complain("stopped; what was begun is picked up again by the next run.")
-        return 130
-    except KeyboardInterrupt:
-        terminal.complain("stopped; what was begun is picked up again by the next run.")
-        return 130
+        app(args=list(arguments))
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0 if done.code is None else 1
     except SettingsError as error:
         terminal.complain(str(error))
         return 2
     except HeatersError as error:
         terminal.complain(str(error))
         return 1
+    return 0
 
 
 @contextmanager
@@ -318,7 +309,7 @@ def search(
 ) -> None:
     """Find clips by words, or by likeness to a clip."""
     if (words is None) == (like is None):
-        raise click.UsageError("give either WORDS or --like CLIP")
+        raise typer.BadParameter("give either WORDS or --like CLIP")
     from resources.clip_search import ClipSearch
 
     settings = load_settings()
@@ -349,7 +340,7 @@ def cutlist(
     from resources.cut_list_writer import CUT_LIST_FORMATS, cut_list
 
     if form not in CUT_LIST_FORMATS:
-        raise click.UsageError(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
+        raise typer.BadParameter(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
     settings = load_settings()
     with _database(settings) as database:
         text = cut_list(video, form, database=database, settings=settings)
@@ -434,9 +425,9 @@ def cuts_move(
 
 def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool) -> None:
     if bool(clip_ids) == (video is not None):
-        raise click.UsageError("give clip ids, or --video ID --all")
+        raise typer.BadParameter("give clip ids, or --video ID --all")
     if video is not None and not every:
-        raise click.UsageError("--video needs --all: every clip of it that waits for review")
+        raise typer.BadParameter("--video needs --all: every clip of it that waits for review")
     settings = load_settings()
     if video is not None:
         clip_ids = _pending(settings, video)
