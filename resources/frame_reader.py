@@ -1,0 +1,165 @@
+"""Single frames by number: of a proxy by its frame index, of any other video file by counting.
+
+Every proxy frame is a keyframe, so the bytes `[offset, offset + size)` with the avcC decoder description decode alone: reading frame
+100,000 costs what reading frame 0 costs, and no more of the file is read than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import CutError, InvalidMediaError
+from heaters_dagster.domain.frame_index import FrameIndex
+from resources.proxy_bytes import ProxyBytes, RangeFile
+
+if TYPE_CHECKING:
+    import av
+
+_UNSPECIFIED_COLOUR_SPACE = 2
+_BT709 = 1
+#: ITU-T H.273 leaves untagged video open; like browsers and players, take BT.709 for pictures of this height and more, BT.601 below.
+HD_HEIGHT = 720
+
+
+class FrameDecoder:
+    """Decodes all-intra H.264 access units one by one. Not for several threads at once."""
+
+    def __init__(self, avcc: bytes) -> None:
+        import av
+
+        self._context: Any = av.CodecContext.create("h264", "r")
+        self._context.extradata = avcc
+        self._context.thread_count = 1  # threads would each hold a frame back, and one frame gives them no work
+
+    def frame(self, data: bytes, *, name: str) -> av.VideoFrame:
+        """The one frame of an access unit in avcC form. Raises InvalidMediaError calling it `name` when it does not decode."""
+        import av
+
+        packet = av.Packet(len(data))  # with the zero padding decoders read into; a Packet made from bytes has none
+        packet.update(data)
+        try:
+            frames = self._context.decode(packet)
+            if not frames:
+                frames = self._context.decode(None)
+                self._context.flush_buffers()
+        except av.FFmpegError as error:
+            self._context.flush_buffers()
+            raise InvalidMediaError(f"{name} does not decode: {error.strerror}; make the proxy again") from error
+        if len(frames) != 1:
+            raise InvalidMediaError(f"{name} gives {len(frames)} frames, not one; make the proxy again")
+        return frames[0]
+
+
+class FrameReader:
+    """Exact frames of one proxy. source: what `open_proxy` gave; index: the frames that may be asked for, a slice or all.
+
+    Close it, or use it as a context manager.
+    """
+
+    def __init__(self, source: Path | RangeFile, index: FrameIndex) -> None:
+        self._bytes = ProxyBytes(source)
+        self._index = index
+        self._decoder = FrameDecoder(index.header.avcc)
+
+    def frame(self, number: int) -> av.VideoFrame:
+        """Frame `number` as decoded, in the proxy's own pixel format. Raises CutError outside the index, InvalidMediaError if damaged."""
+        row = self._row(number)
+        data = self._bytes.read_at(int(self._index.byte_offset[row]), int(self._index.byte_size[row]))
+        return self._decoder.frame(data, name=f"{self._bytes.name}: frame {number}")
+
+    def read_frame(self, number: int, *, square_pixels: bool = False, max_height: int | None = None) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 RGB. square_pixels: corrected by the sample aspect ratio; max_height: scaled down to fit, never up."""
+        return rgb(self.frame(number), self._sample_aspect_ratio(square_pixels), max_height=max_height)
+
+    def read_frames(
+        self, numbers: Sequence[int], *, square_pixels: bool = False, max_height: int | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The pictures of `numbers` (ascending, for a remote proxy's read-ahead) one after another, as `read_frame` gives them."""
+        if len(numbers) == 0:
+            return
+        low, high = self._row(min(numbers)), self._row(max(numbers))
+        if high - low < 2 * len(numbers):
+            self._bytes.expect(int(self._index.byte_offset[low]), int(self._index.byte_offset[high] + self._index.byte_size[high]))
+        for number in numbers:
+            yield self.read_frame(number, square_pixels=square_pixels, max_height=max_height)
+
+    def close(self) -> None:
+        self._bytes.close()
+
+    def _row(self, number: int) -> int:
+        if not self._index.first_frame <= number < self._index.end_frame:
+            raise CutError(f"frame {number} is outside {self._index.first_frame}..{self._index.end_frame - 1}")
+        return number - self._index.first_frame
+
+    def _sample_aspect_ratio(self, square_pixels: bool) -> Fraction:
+        return self._index.header.sample_aspect_ratio if square_pixels else Fraction(1)
+
+    def __enter__(self) -> FrameReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def rgb(frame: av.VideoFrame, sample_aspect_ratio: Fraction = Fraction(1), *, max_height: int | None = None) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of a decoded frame, by its own colour space and range, with square pixels when given the ratio it has."""
+    width, height = square_size(frame.width, frame.height, sample_aspect_ratio)
+    if max_height is not None and height > max_height:
+        width, height = max(1, round(width * max_height / height)), max_height
+    if frame.colorspace == _UNSPECIFIED_COLOUR_SPACE and frame.height >= HD_HEIGHT:
+        frame.colorspace = _BT709
+    picture: NDArray[np.uint8] = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    return picture
+
+
+def square_size(width: int, height: int, sample_aspect_ratio: Fraction) -> tuple[int, int]:
+    """(width, height) with square pixels: the side that is too short grows, so that no detail is lost. A ratio of 0 is unknown: 1."""
+    if sample_aspect_ratio > 1:
+        return round(width * sample_aspect_ratio), height
+    if 0 < sample_aspect_ratio < 1:
+        return width, round(height / sample_aspect_ratio)
+    return width, height
+
+
+def file_frames(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(number, decoded frame) of a video file without a frame index, counted in order of showing; `numbers` ascending and distinct.
+
+    In an all-intra file only those frames are decoded. Raises InvalidMediaError when the file ends before the last of them.
+    """
+    import av
+
+    wanted = list(numbers)
+    if not wanted:
+        return
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        all_intra = all(packet.is_keyframe for packet in container.demux(stream) if packet.size)
+    with av.open(str(path)) as container:
+        frames = _intra_frames(container, wanted) if all_intra else enumerate(container.decode(video=0))
+        position = 0
+        for number, frame in frames:
+            if number == wanted[position]:
+                yield number, frame
+                position += 1
+                if position == len(wanted):
+                    return
+    raise InvalidMediaError(f"{path.name} has no frame {wanted[position]}: it ended before")
+
+
+def _intra_frames(container: Any, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    stream = container.streams.video[0]
+    stream.thread_count = 1
+    chosen = set(wanted)
+    for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+        if number in chosen:
+            frames = packet.decode() or stream.decode(None)
+            stream.codec_context.flush_buffers()
+            for frame in frames:
+                yield number, frame

@@ -1,0 +1,144 @@
+"""The bytes of a proxy, wherever it lies: read in place on this machine, by ranges from a remote store.
+
+A clip needs a few megabytes of a file of gigabytes, so nothing here ever reads a whole proxy.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from heaters_dagster.domain.errors import InvalidMediaError, ObjectNotFoundError
+from resources.object_store.interface import ObjectStore
+
+FIRST_WINDOW_BYTES = 256 * 1024
+LARGEST_WINDOW_BYTES = 8 * 1024 * 1024
+_WINDOWS_KEPT = 2
+
+
+class RangeFile(io.RawIOBase):
+    """A read-only, seekable file over range requests, with read-ahead.
+
+    read_range: gives the bytes `[start, end)`. A request that carries on where the last one ended is twice as large, up to
+    LARGEST_WINDOW_BYTES; a jump starts small again. Two windows are kept, so memory stays under 2 x LARGEST_WINDOW_BYTES.
+    """
+
+    def __init__(self, read_range: Callable[[int, int], bytes], byte_size: int) -> None:
+        super().__init__()
+        self._read_range = read_range
+        self._byte_size = byte_size
+        self._position = 0
+        self._windows: list[tuple[int, bytes]] = []
+        self._window_bytes = FIRST_WINDOW_BYTES
+        self._expected = (0, 0)
+
+    @property
+    def byte_size(self) -> int:
+        return self._byte_size
+
+    def expect(self, start: int, end: int) -> None:
+        """Announce that `[start, end)` will be read: requests inside it are as large as allowed and never pass `end`."""
+        self._expected = (start, end)
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """The bytes `[start, start + size)`, fewer at the end of the file."""
+        end = min(start + size, self._byte_size)
+        parts: list[bytes] = []
+        while start < end:
+            window_start, data = self._window_at(start)
+            part = data[start - window_start : end - window_start]
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._byte_size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read_at(self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _window_at(self, position: int) -> tuple[int, bytes]:
+        for window in self._windows:
+            if window[0] <= position < window[0] + len(window[1]):
+                return window
+        carries_on = any(start + len(data) == position for start, data in self._windows)
+        self._window_bytes = min(2 * self._window_bytes, LARGEST_WINDOW_BYTES) if carries_on else FIRST_WINDOW_BYTES
+        end = position + self._window_bytes
+        if self._expected[0] <= position < self._expected[1]:
+            end = min(position + LARGEST_WINDOW_BYTES, self._expected[1])
+        data = self._read_range(position, min(end, self._byte_size))
+        if not data:
+            raise InvalidMediaError(f"the proxy ends at byte {position}, not at {self._byte_size}: it changed while it was read; try again")
+        window = (position, data)
+        self._windows = [window, *self._windows[: _WINDOWS_KEPT - 1]]
+        return window
+
+
+def open_proxy(objects: ObjectStore, key: str) -> Path | RangeFile:
+    """The path of a proxy that lies on this machine, or a file that reads ranges of a remote one. Raises ObjectNotFoundError."""
+    path = objects.local_path(key)
+    if path is not None:
+        return path
+    info = objects.info(key)
+    if info is None:
+        raise ObjectNotFoundError(f"there is no object {key}; make the proxy again")
+    return RangeFile(lambda start, end: objects.get_range(key, start, end), info.byte_size)
+
+
+class ProxyBytes:
+    """Random access to the bytes of an opened proxy. Close it, or use it as a context manager; a RangeFile stays its owner's to close."""
+
+    def __init__(self, source: Path | RangeFile) -> None:
+        self.source = source
+        self._local = open(source, "rb", buffering=0) if isinstance(source, Path) else None  # noqa: SIM115
+
+    @property
+    def name(self) -> str:
+        return self.source.name if isinstance(self.source, Path) else "the remote proxy"
+
+    def read_at(self, start: int, size: int) -> bytes:
+        """Exactly the bytes `[start, start + size)`. Raises InvalidMediaError when the file ends before."""
+        if self._local is not None:
+            data = os.pread(self._local.fileno(), size, start)
+        else:
+            assert isinstance(self.source, RangeFile)
+            data = self.source.read_at(start, size)
+        if len(data) != size:
+            raise InvalidMediaError(
+                f"{self.name}: bytes {start}..{start + size - 1} are not there; the frame index belongs to another file"
+            )
+        return data
+
+    def expect(self, start: int, end: int) -> None:
+        """Announce a range that will be read; see RangeFile.expect."""
+        if isinstance(self.source, RangeFile):
+            self.source.expect(start, end)
+
+    def close(self) -> None:
+        if self._local is not None:
+            self._local.close()
+
+    def __enter__(self) -> ProxyBytes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,45 @@
+"""Our frame hashes are those that ffmpeg itself prints: anybody can check a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+from heaters_dagster.domain.errors import InvalidMediaError
+from resources.frame_hashes import file_frame_hashes, file_sha256, frame_hash
+from tests.media_files import make_video
+from tests.proxy_files import SOURCES, make_proxy_file
+
+
+def ffmpeg_hashes(path: Path) -> list[str]:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-map", "0:v:0", "-f", "framehash", "-hash", "sha256", "-"]
+    rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [row.split(",")[-1].strip() for row in rows if not row.startswith("#")]
+
+
+@pytest.mark.parametrize("kind", ["constant", "variable", "odd", "b_frames"])
+def test_hashes_agree_with_the_framehash_muxer_of_ffmpeg(kind: str, tmp_path: Path) -> None:
+    proxy = make_proxy_file(SOURCES[kind](tmp_path), tmp_path / "proxy.mp4")
+    ours = list(file_frame_hashes(proxy))
+    assert ours == ffmpeg_hashes(proxy)
+    assert len(set(ours)) == len(ours)
+
+
+def test_padding_of_the_decoder_is_not_hashed(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "s.mp4", frames=3, size=(162, 122), audio=False)
+    assert list(file_frame_hashes(path)) == ffmpeg_hashes(path)
+
+
+def test_a_frame_of_another_pixel_format_is_refused() -> None:
+    with pytest.raises(InvalidMediaError, match="rgb24"):
+        frame_hash(av.VideoFrame(16, 16, "rgb24"))
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc" * 1000)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
