@@ -54,7 +54,13 @@ class ObjectStore(Protocol):
         """Delete; False when there was nothing to delete."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]: ...
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Complete objects in the order of their keys. `prefix` is a beginning of a key, not necessarily a folder."""
+        ...
+
+    def sweep(self) -> tuple[str, ...]:
+        """Remove what writers that died left half done, and name what was removed. Objects and living writers are never touched."""
+        ...
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         """An address a browser can read with range requests: CDN when configured, else presigned; None for the local store."""

@@ -102,6 +102,8 @@ class LocalObjectStore:
 
     def delete(self, key: str) -> bool:
         path = self._path(key)
+        if not path.is_file():
+            return False
         with self._store_errors(key):
             try:
                 path.unlink()
@@ -110,12 +112,10 @@ class LocalObjectStore:
             _sync_folder(path.parent)
             return True
 
-    def sweep(self) -> list[Path]:
-        """Remove what writers that died left behind; returns the removed folders. Objects are never touched."""
-        return self._incoming.sweep()
+    def sweep(self) -> tuple[str, ...]:
+        return tuple(folder.relative_to(self.folder).as_posix() for folder in self._incoming.sweep())
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """In the order of the keys, as S3 gives them. `prefix` is a beginning of a key, not necessarily a folder."""
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.folder
         for path in sorted(_visible_files(top), key=self._key):

@@ -1,0 +1,17 @@
+"""Which object store the settings ask for."""
+
+from __future__ import annotations
+
+from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
+from resources.object_store.local import LocalObjectStore
+
+
+def open_object_store(settings: Settings) -> ObjectStore:
+    """The bucket when one is set, else the local folder. Nothing is sent yet: a wrong bucket shows at the first use."""
+    bucket = settings.object_bucket
+    if bucket is None:
+        return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+    from resources.object_store.s3 import S3ObjectStore
+
+    return S3ObjectStore(bucket, endpoint_url=settings.s3_endpoint_url, cdn_domain=settings.cdn_domain)

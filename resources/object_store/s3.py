@@ -1,0 +1,278 @@
+"""The object store as an S3 bucket, or any server that speaks S3."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from heaters_dagster.domain.errors import (
+    ColdStorageError,
+    ObjectNotFoundError,
+    PermanentError,
+    SettingsError,
+    SourceNotFoundError,
+    StoreUnavailableError,
+)
+from heaters_dagster.domain.keys import checked_key
+from resources.object_store.interface import ObjectInfo
+from resources.work_folder import check_room, disk_full_named
+
+_PART_BYTES = 16 << 20
+_COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_UNAVAILABLE = frozenset(
+    {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException",
+     "TooManyRequestsException", "OperationAborted"}
+)  # fmt: skip
+_SIGN_IN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+_CONTENT_TYPES = {".mkv": "video/x-matroska", ".mp4": "video/mp4", ".json": "application/json"}
+
+
+class S3ObjectStore:
+    """Objects of one bucket. Safe to use from several threads.
+
+    Credentials and region come from where every AWS program finds them. endpoint_url: another server than AWS; it is then addressed by
+    path. cdn_domain: a CDN in front of the bucket, which `url` then names; who may read there is the CDN's business.
+    max_attempts: tries per request, with growing pauses, before StoreUnavailableError.
+    """
+
+    def __init__(self, bucket: str, *, endpoint_url: str | None = None, cdn_domain: str | None = None, max_attempts: int = 5) -> None:
+        import boto3
+        from boto3.s3.transfer import TransferConfig
+        from botocore.config import Config
+
+        config = Config(
+            retries={"total_max_attempts": max_attempts, "mode": "standard"},
+            connect_timeout=10,
+            read_timeout=60,
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+        )
+        if endpoint_url:
+            # Not every server knows the checksums that newer clients send and ask for on their own.
+            config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
+        self.bucket = bucket
+        self._cdn_domain = cdn_domain
+        with _store_errors(bucket, ""):
+            self._client: Any = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
+        self._transfer = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+
+    def put_file(
+        self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
+    ) -> ObjectInfo:
+        checked_key(key)
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise SourceNotFoundError(f"{path} cannot be stored as {key}: there is no such file") from None
+        with file, self._errors(key):
+            byte_size = os.fstat(file.fileno()).st_size
+            # Above one part this is a multipart upload, which is aborted when a part fails: its parts do not stay behind.
+            self._client.upload_fileobj(
+                file, self.bucket, key, ExtraArgs=_put_arguments(key, storage_class), Callback=_summed(progress), Config=self._transfer
+            )
+        return ObjectInfo(key, byte_size, storage_class, needs_restore=storage_class in _COLD_CLASSES)
+
+    def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo:
+        checked_key(key)
+        with self._errors(key):
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data, **_put_arguments(key, storage_class))
+        return ObjectInfo(key, len(data), storage_class, needs_restore=storage_class in _COLD_CLASSES)
+
+    def get_file(self, key: str, path: Path) -> None:
+        found = self._existing(key)
+        check_room(path.parent, found.byte_size)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+        try:
+            with self._errors(key), disk_full_named(path, bytes_needed=found.byte_size):
+                with partial.open("xb") as file:
+                    self._client.download_fileobj(self.bucket, key, file, Config=self._transfer)
+                os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def get_bytes(self, key: str) -> bytes:
+        checked_key(key)
+        with self._errors(key):
+            return _body(self._client.get_object(Bucket=self.bucket, Key=key))
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        if not 0 <= start <= end:
+            raise ValueError(f"byte range [{start}, {end}) of {key}: 0 <= start <= end")
+        if start == end:
+            self._existing(key)
+            return b""
+        checked_key(key)
+        from botocore.exceptions import ClientError
+
+        with self._errors(key):
+            try:
+                return _body(self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={start}-{end - 1}"))
+            except ClientError as error:
+                if _code(error) in {"InvalidRange", "416"}:
+                    return b""
+                raise
+
+    def local_path(self, key: str) -> Path | None:
+        checked_key(key)
+        return None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        checked_key(key)
+        try:
+            with self._errors(key):
+                head = self._client.head_object(Bucket=self.bucket, Key=key)
+        except ObjectNotFoundError:
+            return None
+        storage_class = head.get("StorageClass", "STANDARD")
+        cold = storage_class in _COLD_CLASSES or "ArchiveStatus" in head
+        return ObjectInfo(key, head["ContentLength"], storage_class, needs_restore=cold and not _is_restored(head))
+
+    def delete(self, key: str) -> bool:
+        if self.info(key) is None:
+            return False
+        with self._errors(key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+        return True
+
+    def url(self, key: str, *, expires_seconds: int) -> str | None:
+        checked_key(key)
+        if self._cdn_domain:
+            return f"https://{self._cdn_domain}/{key}"
+        with self._errors(key):
+            address: str = self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_seconds
+            )
+            return address
+
+    def restore(self, key: str, *, days: int = 7) -> None:
+        if not self._existing(key).needs_restore:
+            return
+        from botocore.exceptions import ClientError
+
+        with self._errors(key):
+            try:
+                self._client.restore_object(
+                    Bucket=self.bucket, Key=key, RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": "Standard"}}
+                )
+            except ClientError as error:
+                if _code(error) != "RestoreAlreadyInProgress":
+                    raise
+
+    def sweep(self, *, older_than: timedelta = timedelta(days=7)) -> tuple[str, ...]:
+        """Abort multipart uploads that began before `older_than` ago, and name their keys: their process is taken for dead.
+
+        A bucket cannot be asked who is alive, hence the long wait; S3 charges for the parts until then.
+        """
+        limit = datetime.now(UTC) - older_than
+        with self._errors(""):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
+            dead = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Initiated"] < limit]
+            for upload in dead:
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+        return tuple(upload["Key"] for upload in dead)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        folder, _, _ = prefix.rpartition("/")
+        if folder:
+            checked_key(folder)
+        with self._errors(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+            )
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    storage_class = found.get("StorageClass", "STANDARD")
+                    restored = "RestoreExpiryDate" in found.get("RestoreStatus", {})
+                    yield ObjectInfo(
+                        found["Key"], found["Size"], storage_class, needs_restore=storage_class in _COLD_CLASSES and not restored
+                    )
+
+    def _existing(self, key: str) -> ObjectInfo:
+        found = self.info(key)
+        if found is None:
+            raise ObjectNotFoundError(f"no object {key} in s3://{self.bucket}")
+        return found
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        with _store_errors(self.bucket, key):
+            yield
+
+
+def _put_arguments(key: str, storage_class: str) -> dict[str, str]:
+    suffix = Path(key).suffix
+    content_type = _CONTENT_TYPES.get(suffix) or mimetypes.guess_type(key)[0] or "application/octet-stream"
+    return {"StorageClass": storage_class, "ContentType": content_type}
+
+
+def _summed(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """boto3 says how many bytes came since the last call, from several threads; `progress` wants the sum."""
+    if progress is None:
+        return None
+    lock = threading.Lock()
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            progress(done)
+
+    return add
+
+
+def _body(response: Mapping[str, Any]) -> bytes:
+    data: bytes = response["Body"].read()
+    return data
+
+
+def _is_restored(head: Mapping[str, Any]) -> bool:
+    return 'ongoing-request="false"' in head.get("Restore", "")
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def _store_errors(bucket: str, key: str) -> Iterator[None]:
+    """Turns what boto3 raises into our errors, each naming the object."""
+    from botocore import exceptions as boto
+    from s3transfer.exceptions import RetriesExceededError
+
+    name = f"s3://{bucket}/{key}"
+    try:
+        yield
+    except boto.ClientError as error:
+        code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        message = error.response.get("Error", {}).get("Message") or code
+        if code in _MISSING:
+            raise ObjectNotFoundError(f"no object {key} in s3://{bucket}") from error
+        if code == "InvalidObjectState":
+            raise ColdStorageError(
+                f"{name} is in cold storage: ask for it back with"
+                f" `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`, wait some hours, and try again"
+            ) from error
+        if code == "NoSuchBucket":
+            raise SettingsError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
+        if code in _SIGN_IN:
+            raise SettingsError(f"{name}: the server does not accept the credentials ({code}): renew them") from error
+        if code in _UNAVAILABLE or status >= 500:
+            raise StoreUnavailableError(f"{name}: the store does not answer properly just now: {message}") from error
+        raise PermanentError(f"{name}: the store refuses: {message} ({code})") from error
+    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound, boto.CredentialRetrievalError) as error:
+        raise SettingsError(f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+    except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
+        raise StoreUnavailableError(f"{name}: the store cannot be reached: {error}") from error
+    except (boto.BotoCoreError, ValueError) as error:
+        if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():
+            raise SettingsError(f"s3://{bucket} cannot be used: {error}") from error
+        raise
