@@ -1,0 +1,330 @@
+"""Every use of ffmpeg, as data: which streams, filters and options. `resources.ffmpeg` turns a profile into a command line and runs it.
+
+Times are never re-made: `-fps_mode passthrough -enc_time_base demux` on each output keeps every frame at its own time. ffmpeg's defaults
+dropped 17 of 120 frames of a file with variable frame rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+Options: TypeAlias = Mapping[str, str | int | None]
+
+#: Keeps the number of frames and the time of each.
+EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base": "demux"}
+
+#: Data and subtitle streams, chapters (which MP4 stores as one more track), time codes (likewise) and the original's metadata, which may
+#: hold the place where a telephone filmed, stay in the original and the gold master.
+_PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "write_tmcd": 0}
+
+_HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
+_RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One ffmpeg filter with named options, as `Filter("scale", {"width": 48, "height": 27})`."""
+
+    name: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file or pipe that ffmpeg writes.
+
+    video: whether the (filtered) picture is in it. filters: applied to this output's picture after the profile's own.
+    audio: stream specifiers of the input that are in it, as "1" or "a?".
+    """
+
+    options: Options
+    video: bool = True
+    filters: tuple[Filter, ...] = ()
+    audio: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One run of ffmpeg: one input, its picture filtered once for all outputs, one or more outputs.
+
+    video: stream specifier of the picture in the input, as "0" or "V:0". background: run at low priority.
+    """
+
+    name: str
+    video: str
+    outputs: tuple[Output, ...]
+    input_options: Options = field(default_factory=dict)
+    filters: tuple[Filter, ...] = ()
+    background: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStreams:
+    """What a profile must know of an original. Colour words are ffprobe's, None when the file does not say.
+
+    video: index of the picture stream; audio: index of the sound stream that is used, None for none.
+    """
+
+    video: int
+    pixel_format: str
+    interlaced: bool = False
+    color_primaries: str | None = None
+    color_transfer: str | None = None
+    color_space: str | None = None
+    color_range: str | None = None
+    audio: int | None = None
+    audio_channels: int = 0
+
+    @property
+    def is_hdr(self) -> bool:
+        return self.color_transfer in _HDR_TRANSFERS
+
+    @property
+    def is_rgb(self) -> bool:
+        return self.pixel_format.startswith(_RGB_PREFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class SideStream:
+    """Small raw frames for a detector: width x height in pixels, `rgb24` or `bgr24`, and the scale filter's flags."""
+
+    width: int
+    height: int
+    pixel_format: Literal["rgb24", "bgr24"] | str
+    scale_flags: str = "fast_bilinear"
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.width * self.height * 3
+
+
+def displayed_size(width: int, height: int, rotation_degrees: int) -> tuple[int, int]:
+    """(width, height) in pixels of the proxy of an original with stored pixels `width` x `height`: turned upright, odd sizes cropped."""
+    if rotation_degrees % 180 == 90:
+        width, height = height, width
+    return max(2, width // 2 * 2), max(2, height // 2 * 2)
+
+
+def picture_filters(source: SourceStreams) -> tuple[Filter, ...]:
+    """From the original's picture to what people see: progressive, of even size, 8-bit 4:2:0 in limited range, HDR tone-mapped.
+
+    ffmpeg has turned the picture upright before the first of these. One row or column of an odd-sized picture is cropped, not a black one
+    added: H.264 in 4:2:0 has even sizes only, and the gold master keeps every pixel. Frame count and times stay: bwdif makes one frame of
+    one. Sample aspect ratio and colour tags pass through.
+    """
+    filters: list[Filter] = []
+    if source.interlaced:
+        filters.append(Filter("bwdif", {"mode": "send_frame", "deint": "interlaced"}))
+    filters.append(Filter("crop", {"w": "trunc(iw/2)*2", "h": "trunc(ih/2)*2", "x": 0, "y": 0}))
+    if source.is_hdr:
+        filters += _tone_mapping(source)
+    elif source.is_rgb:
+        filters.append(Filter("scale", {"out_color_matrix": "bt709", "out_range": "limited"}))
+    elif source.color_range == "pc":
+        filters.append(Filter("scale", {"out_range": "limited"}))
+    filters.append(Filter("format", {"pix_fmts": "yuv420p"}))
+    return tuple(filters)
+
+
+def _tone_mapping(source: SourceStreams) -> list[Filter]:
+    """PQ or HLG to BT.709. What the file does not say is filled in first: zscale refuses a picture of unknown colour space."""
+    tags = {
+        "color_trc": source.color_transfer,
+        "color_primaries": source.color_primaries or "bt2020",
+        "colorspace": source.color_space or "bt2020nc",
+        "range": source.color_range or "tv",
+    }
+    return [
+        Filter("setparams", tags),
+        Filter("zscale", {"transfer": "linear", "npl": 100}),
+        Filter("format", {"pix_fmts": "gbrpf32le"}),
+        Filter("zscale", {"primaries": "bt709"}),
+        Filter("tonemap", {"tonemap": "hable", "desat": 0}),
+        Filter("zscale", {"transfer": "bt709", "matrix": "bt709", "range": "limited"}),
+    ]
+
+
+#: How every proxy is encoded. Each frame is a keyframe, so each frame decodes alone and every cut is a stream copy. CRF 20 is lossy;
+#: `medium` costs twice the CPU of `veryfast` for at most 0.004 SSIM.
+PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 1, "bf": 0, "pix_fmt": "yuv420p"}
+
+_AAC: Options = {"c:a": "aac", "b:a": "128k"}
+
+
+def proxy(source: SourceStreams, side_streams: Sequence[SideStream] = ()) -> Profile:
+    """The proxy and, from the same decoded pictures, one small raw stream per entry of `side_streams`: outputs in that order.
+
+    Gaps in the sound are filled with silence, so that sound stays beside its picture.
+    """
+    file = Output(
+        options={**PROXY_VIDEO, **_sound(source), **EXACT_TIMES, **_PICTURE_AND_SOUND_ONLY, "movflags": "+faststart", "f": "mp4"},
+        audio=() if source.audio is None else (str(source.audio),),
+    )
+    return Profile(
+        name="proxy",
+        video=str(source.video),
+        filters=picture_filters(source),
+        outputs=(file, *(_raw_frames(side) for side in side_streams)),
+    )
+
+
+def _sound(source: SourceStreams) -> Options:
+    """AAC that every browser plays: more than two channels are mixed down to two."""
+    if source.audio is None:
+        return {}
+    mixed_down: Options = {"ac": 2} if source.audio_channels > 2 else {}
+    return {**_AAC, **mixed_down, "af": "aresample=async=1"}
+
+
+def _raw_frames(side: SideStream) -> Output:
+    return Output(
+        options={**EXACT_TIMES, "f": "rawvideo"},
+        filters=(
+            Filter("scale", {"width": side.width, "height": side.height, "flags": side.scale_flags}),
+            Filter("format", {"pix_fmts": side.pixel_format}),
+        ),
+    )
+
+
+def gold_master(source: SourceStreams) -> Profile:
+    """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
+
+    -context 1 pays only with a longer -g; -slicecrc is free. Full range is said twice, because ffmpeg otherwise compresses it to limited.
+    """
+    full = source.color_range == "pc" and not source.is_rgb
+    return Profile(
+        name="gold_master",
+        video=str(source.video),
+        input_options={"noautorotate": None},
+        filters=(Filter("scale", {"in_range": "full", "out_range": "full"}),) if full else (),
+        outputs=(
+            Output(
+                options={
+                    "c:v": "ffv1",
+                    "level": 3,
+                    "coder": 1,
+                    "context": 0,
+                    "g": 1,
+                    "slices": 4,
+                    "slicecrc": 1,
+                    **({"color_range": "pc"} if full else {}),
+                    "c:a": "copy",
+                    **EXACT_TIMES,
+                    "f": "matroska",
+                },
+                audio=("a?",),
+            ),
+        ),
+        background=True,
+    )
+
+
+def frame_hashes(video: int, *, pixel_format: str) -> Profile:
+    """SHA-256 of every decoded frame as text, in one pixel format, because a master may store the same picture in another layout."""
+    return Profile(
+        name="frame_hashes",
+        video=str(video),
+        input_options={"noautorotate": None},
+        outputs=(Output(options={**EXACT_TIMES, "pix_fmt": pixel_format, "f": "framehash", "hash": "sha256"}),),
+        background=True,
+    )
+
+
+def delivery(*, audio: bool) -> Profile:
+    """A small file to hand on, re-encoded from an exported clip: the same frames at the same times, 9 to 18 times fewer bytes."""
+    return Profile(
+        name="delivery",
+        video="v:0",
+        outputs=(Output(options={**_DELIVERY, **(_AAC if audio else {})}, audio=("a:0",) if audio else ()),),
+    )
+
+
+_DELIVERY: Options = {
+    "c:v": "libx264",
+    "preset": "medium",
+    "crf": 23,
+    "pix_fmt": "yuv420p",
+    **EXACT_TIMES,
+    **_PICTURE_AND_SOUND_ONLY,
+    "movflags": "+faststart",
+    "f": "mp4",
+}
+
+
+def master_export(
+    source: SourceStreams,
+    *,
+    first_frame_seconds: Fraction,
+    previous_frame_seconds: Fraction | None,
+    frame_count: int,
+    duration_seconds: Fraction,
+) -> Profile:
+    """A clip re-encoded from the gold master, which holds the original's pixels: `frame_count` frames, the first one at time 0.
+
+    source: the streams of the *original*, so that the picture is treated as the proxy's was; its indices are not used, a master has its
+    picture first and its sounds after it. first_frame_seconds, previous_frame_seconds: times in the master, which Matroska rounds to the
+    millisecond; None for the clip that begins with frame 0. ffmpeg throws away what is before the middle between the two, so the rounding
+    does no harm; the number of frames, not a time, ends the clip. duration_seconds: until the sound ends.
+    """
+    before = first_frame_seconds if previous_frame_seconds is None else (first_frame_seconds + previous_frame_seconds) / 2
+    lead = first_frame_seconds - before
+    sound: dict[str, str | int | None] = {}
+    if source.audio is not None:
+        mixed_down = {"ac": 2} if source.audio_channels > 2 else {}
+        sound = {
+            "c:a": "aac",
+            "b:a": "256k",
+            **mixed_down,
+            "af": f"atrim=start={_seconds(lead)}:duration={_seconds(duration_seconds)},asetpts=PTS-{_seconds(lead)}/TB",
+        }
+    return Profile(
+        name="master_export",
+        video="v:0",
+        input_options={} if previous_frame_seconds is None else {"ss": _seconds(before)},
+        filters=(*picture_filters(source), Filter("setpts", {"expr": "PTS-STARTPTS"})),
+        outputs=(
+            Output(
+                options={
+                    "c:v": "libx264",
+                    "preset": "medium",
+                    "crf": 12,
+                    "g": 1,
+                    "bf": 0,
+                    "pix_fmt": "yuv420p",
+                    "frames:v": frame_count,
+                    **sound,
+                    **EXACT_TIMES,
+                    **_PICTURE_AND_SOUND_ONLY,
+                    "movflags": "+faststart",
+                    "f": "mp4",
+                },
+                audio=() if source.audio is None else ("a:0",),
+            ),
+        ),
+    )
+
+
+def _seconds(value: Fraction) -> str:
+    """ffmpeg's decimal seconds, to the microsecond it counts in."""
+    return f"{float(value):.6f}"
+
+
+def download_normalization(*, audio: bool, copy: bool) -> Profile:
+    """Mend what joining separately downloaded picture and sound may leave behind.
+
+    copy: only the container is written anew. Otherwise the picture is encoded again, near enough to lossless for a source.
+    """
+    video: Options = {"c:v": "copy"} if copy else {"c:v": "libx264", "preset": "fast", "crf": 18, "pix_fmt": "yuv420p", **EXACT_TIMES}
+    return Profile(
+        name="download_normalization",
+        video="V:0",
+        outputs=(
+            Output(
+                options={**video, **({"c:a": "copy"} if copy else _AAC), "movflags": "+faststart", "f": "mp4"},
+                audio=("a:0",) if audio else (),
+            ),
+        ),
+    )

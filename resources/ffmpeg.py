@@ -1,0 +1,288 @@
+"""Runs ffmpeg: the program that comes in imageio-ffmpeg's wheel, with a command line that ffmpeg-python builds from a profile.
+
+A child never outlives its parent (PR_SET_PDEATHSIG on Linux) and never gets the terminal's Ctrl-C (a process group of its own): whoever
+runs it decides. Exit code 0 does not mean that the file is complete; callers compare frame counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+
+from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, ProcessKilledError
+from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
+from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
+from heaters_dagster.domain.progress import Progress, Report, silent
+
+if TYPE_CHECKING:
+    from resources.media_probe import MediaProbe
+
+#: Reads what ffmpeg writes into a pipe, to its end, in a thread of its own.
+PipeReader: TypeAlias = Callable[[IO[bytes]], None]
+Target: TypeAlias = Path | PipeReader
+
+_BACKGROUND_NICENESS = 10
+_PIPE_BYTES = 1 << 20
+_LOG_LINES = 40
+_TOLD_LINES = 4
+_REPORT_INTERVAL_SECONDS = 0.5
+_EXITED_ON_SIGNAL = 255
+_ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
+_LEVEL = re.compile(r"\[(warning|error|fatal|panic)\] ")
+
+# Runs between fork and ffmpeg. Python's preexec_fn would do the same, but is not safe in a process with threads, and this has torch's.
+# The second look at the parent closes the gap in which it may have died before prctl (1 is PR_SET_PDEATHSIG).
+_EXEC = """
+import ctypes, os, signal, sys
+parent, niceness, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != parent:
+    sys.exit(1)
+os.nice(niceness)
+os.execv(command[0], command)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder complained of; first_damage: the first."""
+
+    wall_seconds: float
+    damage_count: int
+    first_damage: str | None
+
+
+def ffmpeg_path() -> str:
+    """The program in the wheel. Raises FfmpegError when there is none for this machine."""
+    import imageio_ffmpeg
+
+    try:
+        return cast(str, imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise FfmpegError(f"there is no ffmpeg for this machine: {error}; install one and set IMAGEIO_FFMPEG_EXE to its path") from None
+
+
+def source_streams(probe: MediaProbe) -> SourceStreams:
+    """What the profiles must know of an original: its chosen picture and its first sound that is usable."""
+    audio = next((stream for stream in probe.audio if stream.channels > 0 and stream.sample_rate > 0), None)
+    return SourceStreams(
+        video=probe.video.index,
+        pixel_format=probe.video.pixel_format,
+        interlaced=probe.video.interlaced,
+        color_primaries=probe.video.color_primaries,
+        color_transfer=probe.video.color_transfer,
+        color_space=probe.video.color_space,
+        color_range=probe.video.color_range,
+        audio=None if audio is None else audio.index,
+        audio_channels=0 if audio is None else audio.channels,
+    )
+
+
+def command(profile: Profile, source: Path, targets: Sequence[str], *, progress: str = "pipe:2") -> list[str]:
+    """The whole command line. targets: one address per output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`."""
+    import ffmpeg
+
+    # A file that names other files or addresses (a playlist under a video's name) cannot make ffmpeg open them.
+    opened = ffmpeg.input(
+        _file_url(source),
+        **profile.input_options,
+        protocol_whitelist="file,pipe",
+        format_whitelist=",".join(CONTAINERS + AUDIO_CONTAINERS),
+    )
+    picture = _filtered(opened[profile.video], profile.filters)
+    pictured = sum(output.video for output in profile.outputs)
+    split = picture.split() if pictured > 1 else None
+    pictures = iter([picture] if split is None else [split[number] for number in range(pictured)])
+    outputs = [_output(opened, pictures, output, target) for output, target in zip(profile.outputs, targets, strict=True)]
+    return [
+        ffmpeg_path(), "-nostdin", "-hide_banner", "-y", "-nostats",
+        "-loglevel", "level+warning",
+        "-progress", progress, "-stats_period", str(_REPORT_INTERVAL_SECONDS),
+        "-max_error_rate", "1",  # by default more than two thirds of errors end in an error, after all was decoded
+        *ffmpeg.get_args(ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]),
+    ]  # fmt: skip
+
+
+def run(
+    profile: Profile,
+    source: Path,
+    targets: Sequence[Target],
+    *,
+    total_seconds: float | None = None,
+    report: Report = silent,
+    called: str | None = None,
+) -> Finished:
+    """Run `profile` on `source`, one target per output: a file to write, or a function that reads the pipe ffmpeg writes into.
+
+    report: gets seconds of the result, out of total_seconds, twice a second, in this thread. called: what people call the source.
+    Anything raised while ffmpeg runs, in `report`, in a reader or by an interrupt, kills it and is raised here.
+    Raises FfmpegError with its last log lines, ProcessKilledError when it died of a signal, DiskFullError.
+    Files it wrote before it failed are left: they belong in an attempt's folder.
+    """
+    started = time.monotonic()
+    with ExitStack() as stack:
+        progress = _Pipe(stack)
+        pipes = [None if isinstance(target, Path) else _Pipe(stack) for target in targets]
+        urls = [pipe.url if pipe else _file_url(cast(Path, target)) for pipe, target in zip(pipes, targets, strict=True)]
+        niceness = _BACKGROUND_NICENESS if profile.background else 0
+        arguments = command(profile, source, urls, progress=progress.url)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _EXEC, str(os.getpid()), str(niceness), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[pipe.write_end for pipe in (progress, *pipes) if pipe],
+            process_group=0,
+        )
+        child = _Child(process)
+        try:
+            assert process.stderr is not None
+            child.start(child.read_log, process.stderr)
+            for pipe, target in zip(pipes, targets, strict=True):
+                if pipe:
+                    child.start(cast(PipeReader, target), pipe.opened())
+            for seconds in _progress_seconds(progress.opened()):
+                report(Progress(profile.name, seconds, total_seconds, "seconds", time.monotonic() - started))
+            code = process.wait()
+        finally:
+            child.end()
+    if child.reader_error is not None:
+        raise child.reader_error
+    if code != 0:
+        raise _failure(profile, called or source.name, code, child)
+    return Finished(time.monotonic() - started, child.damage_count, child.first_damage)
+
+
+class _Pipe:
+    """A pipe from ffmpeg to here. Its ends are closed with `stack`, if not before."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._read_end, self.write_end = os.pipe()
+        self._open = {self._read_end, self.write_end}
+        stack.callback(self._close)
+        if sys.platform == "linux":
+            with suppress(OSError):  # beyond the user's share of pipe memory: the default size works, with more switching
+                fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def url(self) -> str:
+        return f"pipe:{self.write_end}"
+
+    def opened(self) -> IO[bytes]:
+        """The reading end, once ffmpeg has the writing end; whoever gets it closes it."""
+        self._close_end(self.write_end)
+        self._open.discard(self._read_end)
+        return os.fdopen(self._read_end, "rb", buffering=0)
+
+    def _close(self) -> None:
+        for end in list(self._open):
+            self._close_end(end)
+
+    def _close_end(self, end: int) -> None:
+        self._open.discard(end)
+        os.close(end)
+
+
+class _Child:
+    """A running ffmpeg, with the threads that read what it says and writes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._threads: list[threading.Thread] = []
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.damage_count = 0
+        self.first_damage: str | None = None
+        self.disk_full = False
+        self.reader_error: BaseException | None = None
+
+    def start(self, reader: PipeReader, file: IO[bytes]) -> None:
+        """Read `file` in a thread. When the reader fails, ffmpeg is killed: nobody would empty the pipe any more."""
+
+        def read() -> None:
+            try:
+                with file:
+                    reader(file)
+            except BaseException as error:
+                self.reader_error = self.reader_error or error
+                self._kill()
+
+        thread = threading.Thread(target=read, name="ffmpeg-pipe", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def read_log(self, file: IO[bytes]) -> None:
+        for raw in file:
+            line = _ADDRESS.sub(r"\1: ", raw.decode(errors="replace").strip())[:500]
+            level = _LEVEL.search(line)
+            line = _LEVEL.sub("", line)
+            self.log.append(line)
+            self.disk_full = self.disk_full or "No space left on device" in line or "Disk quota exceeded" in line
+            if level and level.group(1) != "warning":
+                self.damage_count += 1
+                self.first_damage = self.first_damage or line
+
+    def end(self) -> None:
+        """Kill ffmpeg if it still runs, and wait for it and for the threads."""
+        if self._process.poll() is None:
+            self._kill()
+        self._process.wait()
+        for thread in self._threads:
+            thread.join()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _progress_seconds(file: IO[bytes]) -> Iterable[float]:
+    """Position in the result, in seconds, each time ffmpeg says it."""
+    buffered = os.fdopen(os.dup(file.fileno()), "r", encoding="utf-8", errors="replace")
+    file.close()
+    with buffered:
+        for line in buffered:
+            name, _, value = line.strip().partition("=")
+            if name == "out_time_us" and value.lstrip("-").isdigit():
+                yield max(0, int(value)) / 1_000_000
+
+
+def _failure(profile: Profile, called: str, code: int, child: _Child) -> HeatersError:
+    what = f"{called}: ffmpeg ({profile.name})"
+    if child.disk_full:
+        return DiskFullError(f"{what} had no room left on the disk; make room and try again")
+    if code < 0 or code == _EXITED_ON_SIGNAL:
+        by = signal.Signals(-code).name if code < 0 else "a signal"
+        return ProcessKilledError(f"{what} was ended by {by} before it was done; it can be tried again")
+    said = "; ".join(list(child.log)[-_TOLD_LINES:]) or "it gave no reason"
+    return FfmpegError(f"{what} failed with exit code {code}: {said}")
+
+
+def _file_url(path: Path) -> str:
+    """A path as an address that ffmpeg cannot take for one of another protocol, whatever the name holds."""
+    return f"file:{path.absolute()}"
+
+
+def _filtered(stream: Any, filters: Iterable[Filter]) -> Any:
+    for step in filters:
+        stream = stream.filter(step.name, **step.options)
+    return stream
+
+
+def _output(opened: Any, pictures: Any, output: Output, target: str) -> Any:
+    import ffmpeg
+
+    streams = [_filtered(next(pictures), output.filters)] if output.video else []
+    streams += [opened[specifier] for specifier in output.audio]
+    return ffmpeg.output(*streams, target, **output.options)
