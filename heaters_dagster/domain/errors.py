@@ -39,6 +39,10 @@ class CutError(PermanentError, ValueError):
     """A cut point operation outside its legal range; the message gives the range."""
 
 
+class BadRequestError(PermanentError, ValueError):
+    """A value that somebody typed or a browser sent cannot be used; the message says what can."""
+
+
 class StaleClipError(PermanentError):
     """Somebody changed the clip since it was read; the fresh clip is needed before deciding again."""
 

@@ -1,0 +1,292 @@
+"""The cut algebra: clips are half-open frame ranges, and adding, removing or moving a cut point is a function from live clips to a Change.
+
+Nothing here touches a database. The functions look only at the clips beside the cut, so a caller may hand in all live clips of a
+source video or just those around the frame: the answer is the same.
+
+Confidence of a clip is that of its weaker boundary, and of a boundary a clip knows no more than that. So the rule is cautious: a clip made
+by a cut point operation takes the weakest confidence of the clips it was made from, and a clip without a detected boundary that is cut by
+a person gets MANUAL_CONFIDENCE. A moved cut keeps the confidences of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from heaters_dagster.domain.errors import CutError
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+
+#: Confidence of a cut that a person made.
+MANUAL_CONFIDENCE = 1.0
+
+
+class ReviewAction(StrEnum):
+    """What a reviewer can do; the words of the review ledger."""
+
+    APPROVE = "approve"
+    SKIP = "skip"
+    ARCHIVE = "archive"
+    GROUP = "group"
+    ADD_CUT_POINT = "add_cut_point"
+    REMOVE_CUT_POINT = "remove_cut_point"
+    MOVE_CUT_POINT = "move_cut_point"
+    UNDO = "undo"
+    REDO = "redo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewClip:
+    """What review knows of a clip: its frames, the decision on it, and where it stands in the video.
+
+    id, sequence: None for a clip that a Change makes and nobody has saved yet. [start_frame, end_frame): frames, end exclusive.
+    is_live: False once a cut point operation has replaced it. version: rises with every review action that changes the clip.
+    grouped_with_clip_id: the live clip before it, both approved. confidence: 0..1 of the weaker boundary, None without a detected one.
+    """
+
+    id: int | None
+    source_video_id: int
+    sequence: int | None
+    start_frame: int
+    end_frame: int
+    state: ClipState = ClipState.PENDING_REVIEW
+    is_live: bool = True
+    version: int = 1
+    grouped_with_clip_id: int | None = None
+    confidence: float | None = None
+    export_profile: str = "stream_copy"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_frame < self.end_frame:
+            raise CutError(f"a clip cannot have the frames {self.start_frame}..{self.end_frame - 1}")
+
+    @property
+    def frame_count(self) -> int:
+        return self.end_frame - self.start_frame
+
+    @property
+    def is_approved(self) -> bool:
+        """The standing decision is "approved", wherever the pipeline is with it."""
+        return self.state in APPROVED_STATES
+
+    @property
+    def decision(self) -> ClipState:
+        """The review state: `review_approved` for a clip that is being or has been exported."""
+        return ClipState.REVIEW_APPROVED if self.is_approved else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class ClipChange:
+    """One clip before and after an action. before: None for a clip the action makes."""
+
+    before: ReviewClip | None
+    after: ReviewClip
+
+
+@dataclass(frozen=True, slots=True)
+class CutPointOperation:
+    """What happened to one cut. kind: add, remove or move. frame: where the cut is (was, for remove). old_frame: only for move."""
+
+    kind: str
+    frame: int
+    old_frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an action does, clip by clip. Empty `clips`: everything was so already."""
+
+    action: ReviewAction
+    clips: tuple[ClipChange, ...]
+
+    @property
+    def clip_ids(self) -> tuple[int, ...]:
+        """Clips the action rests on, ascending: those it changes, and those they are or were grouped with.
+
+        An action can be undone until a later one touches any of them. New clips are missing until they are saved and numbered.
+        """
+        snapshots = [clip for change in self.clips for clip in (change.before, change.after) if clip is not None]
+        found = {clip.id for clip in snapshots} | {clip.grouped_with_clip_id for clip in snapshots}
+        return tuple(sorted(clip_id for clip_id in found if clip_id is not None))
+
+    @property
+    def cut(self) -> CutPointOperation | None:
+        """The cut that this change adds, removes or moves, told from the clips' edges; so it holds for undo and redo too."""
+        before = _edges(change.before for change in self.clips)
+        after = _edges(change.after for change in self.clips)
+        added, removed = after - before, before - after
+        if added and removed:
+            return CutPointOperation("move", added.pop(), removed.pop())
+        if added:
+            return CutPointOperation("add", added.pop())
+        return CutPointOperation("remove", removed.pop()) if removed else None
+
+
+@dataclass(frozen=True, slots=True)
+class CutChoices:
+    """What can be done with the cut line at a frame. add: a cut can be added. remove: there is one to remove.
+
+    move: (lowest, highest) frame the cut there can move to, both inclusive; None when there is no cut or it is hemmed in.
+    """
+
+    add: bool
+    remove: bool
+    move: tuple[int, int] | None
+
+
+def add_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
+    """Split the live clip in which `frame` lies strictly inside: it is retired, two pending clips take its place.
+
+    clips: at least the live clip around `frame` and the one after it. Raises CutError with the legal range.
+    """
+    around = _live(clips)
+    original = next((clip for clip in around if clip.start_frame <= frame < clip.end_frame), None)
+    if original is None:
+        raise CutError(f"frame {frame} is in no clip of this source video, so no cut can be added there")
+    if frame == original.start_frame:
+        raise CutError(f"clip {original.id} already begins at frame {frame}; {_room(original)}")
+    confidence = MANUAL_CONFIDENCE if original.confidence is None else original.confidence
+    made = [
+        _made(original, start_frame=start, end_frame=end, confidence=confidence)
+        for start, end in ((original.start_frame, frame), (frame, original.end_frame))
+    ]
+    return Change(ReviewAction.ADD_CUT_POINT, _replaced(around, [original], made))
+
+
+def remove_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
+    """Join the two live clips that meet at `frame`: both are retired, one pending clip takes their place.
+
+    clips: at least those two and the live clip after them. Raises CutError naming the nearest cuts.
+    """
+    around = _live(clips)
+    left, right = _neighbours(around, frame)
+    known = [clip.confidence for clip in (left, right) if clip.confidence is not None]
+    made = _made(left, start_frame=left.start_frame, end_frame=right.end_frame, confidence=min(known, default=None))
+    return Change(ReviewAction.REMOVE_CUT_POINT, _replaced(around, [left, right], [made]))
+
+
+def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) -> Change:
+    """Move the cut at `old_frame` to `new_frame`: both neighbours change in place and keep their decisions.
+
+    A pending clip stays pending; an approved one stays approved, and is exported again with its new frames.
+    Raises CutError with the legal range.
+    """
+    left, right = _neighbours(_live(clips), old_frame)
+    legal = _move_range(left, right)
+    if legal is None:
+        raise CutError(f"cut at frame {old_frame} cannot move: the clips beside it have a single frame each")
+    low, high = legal
+    if not low <= new_frame <= high:
+        raise CutError(f"cut at frame {old_frame} can move to frames {low}..{high}, not {new_frame}")
+    if new_frame == old_frame:
+        raise CutError(f"cut at frame {old_frame} is already there; it can move to other frames of {low}..{high}")
+    changes = (
+        ClipChange(left, replace(left, end_frame=new_frame, state=left.decision, version=left.version + 1)),
+        ClipChange(right, replace(right, start_frame=new_frame, state=right.decision, version=right.version + 1)),
+    )
+    return Change(ReviewAction.MOVE_CUT_POINT, changes)
+
+
+def cut_choices(clips: Iterable[ReviewClip], frame: int) -> CutChoices:
+    """Which cut point operations are legal at `frame`; clips as for the operations themselves."""
+    around = _live(clips)
+    inside = any(clip.start_frame < frame < clip.end_frame for clip in around)
+    left = next((clip for clip in around if clip.end_frame == frame), None)
+    right = next((clip for clip in around if clip.start_frame == frame), None)
+    if left is None or right is None:
+        return CutChoices(add=inside, remove=False, move=None)
+    return CutChoices(add=False, remove=True, move=_move_range(left, right))
+
+
+def checked_cut_frame(frame: int, frame_count: int) -> int:
+    """Return `frame` if a cut can be there at all in a source video of `frame_count` frames; raise CutError with the legal range."""
+    if frame_count < 2:
+        raise CutError("the source video has a single frame; there is no place for a cut")
+    if not 1 <= frame <= frame_count - 1:
+        raise CutError(f"cuts of this source video lie at frames 1..{frame_count - 1}, not {frame}")
+    return frame
+
+
+def mece_problems(clips: Iterable[ReviewClip], frame_count: int) -> list[str]:
+    """Where the live clips among `clips` fail to cover `[0, frame_count)` exactly once, in words; an empty list when they do."""
+    problems = []
+    reached = 0
+    for clip in sorted(_live(clips), key=lambda clip: (clip.start_frame, clip.end_frame)):
+        if clip.start_frame > reached:
+            problems.append(f"frames {reached}..{clip.start_frame - 1} are in no clip")
+        elif clip.start_frame < reached:
+            problems.append(f"clip {clip.id} begins at frame {clip.start_frame}, but frames up to {reached - 1} are in clips before it")
+        reached = max(reached, clip.end_frame)
+    if reached < frame_count:
+        problems.append(f"frames {reached}..{frame_count - 1} are in no clip")
+    elif reached > frame_count:
+        problems.append(f"clips reach to frame {reached - 1}, the source video ends with frame {frame_count - 1}")
+    return problems
+
+
+def retired(clip: ReviewClip) -> ReviewClip:
+    """`clip` as it is kept for the audit trail once others have taken its place."""
+    return replace(clip, is_live=False, state=ClipState.REVIEW_ARCHIVED, grouped_with_clip_id=None, version=clip.version + 1)
+
+
+def unlinked_followers(clips: Iterable[ReviewClip], leaving: Sequence[ReviewClip]) -> list[ClipChange]:
+    """Changes that free the clips of `clips` which are grouped with one of `leaving`, and are not leaving themselves."""
+    gone = {clip.id for clip in leaving}
+    return [
+        ClipChange(clip, replace(clip, grouped_with_clip_id=None, version=clip.version + 1))
+        for clip in clips
+        if clip.grouped_with_clip_id in gone and clip.id not in gone
+    ]
+
+
+def _edges(clips: Iterable[ReviewClip | None]) -> set[int]:
+    return {frame for clip in clips if clip is not None and clip.is_live for frame in (clip.start_frame, clip.end_frame)}
+
+
+def _live(clips: Iterable[ReviewClip]) -> list[ReviewClip]:
+    return [clip for clip in clips if clip.is_live]
+
+
+def _neighbours(around: Sequence[ReviewClip], frame: int) -> tuple[ReviewClip, ReviewClip]:
+    left = next((clip for clip in around if clip.end_frame == frame), None)
+    right = next((clip for clip in around if clip.start_frame == frame), None)
+    if left is not None and right is not None:
+        return left, right
+    holder = next((clip for clip in around if clip.start_frame <= frame < clip.end_frame), None)
+    if holder is None:
+        raise CutError(f"there is no cut at frame {frame}: it is in no clip of this source video")
+    if frame == 0:
+        raise CutError("frame 0 begins the source video; it is not a cut")
+    raise CutError(f"there is no cut at frame {frame}: clip {holder.id} has the frames {holder.start_frame}..{holder.end_frame - 1}")
+
+
+def _move_range(left: ReviewClip, right: ReviewClip) -> tuple[int, int] | None:
+    low, high = left.start_frame + 1, right.end_frame - 1
+    return (low, high) if low < high else None
+
+
+def _room(clip: ReviewClip) -> str:
+    if clip.frame_count < 2:
+        return "it has a single frame, so no cut can be added in it"
+    return f"cuts can be added in it at frames {clip.start_frame + 1}..{clip.end_frame - 1}"
+
+
+def _made(parent: ReviewClip, *, start_frame: int, end_frame: int, confidence: float | None) -> ReviewClip:
+    return ReviewClip(
+        id=None,
+        source_video_id=parent.source_video_id,
+        sequence=None,
+        start_frame=start_frame,
+        end_frame=end_frame,
+        confidence=confidence,
+        export_profile=parent.export_profile,
+    )
+
+
+def _replaced(around: Sequence[ReviewClip], old: Sequence[ReviewClip], new: Sequence[ReviewClip]) -> tuple[ClipChange, ...]:
+    """The retired clips, what stood grouped with them, and the clips that take their place."""
+    return (
+        *(ClipChange(clip, retired(clip)) for clip in old),
+        *unlinked_followers(around, old),
+        *(ClipChange(None, clip) for clip in new),
+    )

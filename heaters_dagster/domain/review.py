@@ -1,0 +1,232 @@
+"""Review decisions, and undo and redo to any depth, as functions from what is known to a Change.
+
+The ledger (`review_actions`) holds every action with the clips before and after. An action *stands* until it is undone. It can be undone
+while no later standing action touches its clips; therefore a clip always is as the newest standing action on it left it, and undoing
+everything in reverse gives the first cut list back exactly. What the pipeline did with an approved clip is no action: an exported clip
+still counts as `review_approved`, and undoing what took it out of approval restores `review_approved`, so that it is exported again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, retired, unlinked_followers
+from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError
+from heaters_dagster.domain.states import ClipState, checked_clip_transition
+
+MAX_REVIEWER_NAME = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One row of the ledger without its snapshots.
+
+    clip_ids: clips the action rests on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
+    undone: an undo has taken it back and no redo has brought it again.
+    """
+
+    id: int
+    action: ReviewAction
+    source_video_id: int
+    clip_ids: tuple[int, ...]
+    target_action_id: int | None = None
+    undone: bool = False
+
+    @property
+    def is_decision(self) -> bool:
+        """A first-hand action that changed something; not an undo, a redo or a decision that found everything so already."""
+        return self.target_action_id is None and bool(self.clip_ids)
+
+    @property
+    def stands(self) -> bool:
+        return self.is_decision and not self.undone
+
+
+def approve(clips: Iterable[ReviewClip], *, export_profile: str | None = None) -> Change:
+    """Approve each of `clips`; those approved already are left alone, unless `export_profile` asks for another kind of export."""
+    return Change(
+        ReviewAction.APPROVE,
+        tuple(
+            _decided(clip, ClipState.REVIEW_APPROVED, export_profile=export_profile or clip.export_profile)
+            for clip in map(_checked_live, clips)
+            if not clip.is_approved or (export_profile or clip.export_profile) != clip.export_profile
+        ),
+    )
+
+
+def skip(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> Change:
+    """Skip each of `clips`. They leave their groups, and those of `beside` that are grouped with them are freed."""
+    return _put_aside(ReviewAction.SKIP, ClipState.REVIEW_SKIPPED, clips, beside)
+
+
+def archive(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> Change:
+    """Archive each of `clips`: as `skip`, and their files are deleted. They stay live: the video is still covered by its clips."""
+    return _put_aside(ReviewAction.ARCHIVE, ClipState.REVIEW_ARCHIVED, clips, beside)
+
+
+def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
+    """Group a clip with the live clip before it: both become approved, the later one points at the earlier.
+
+    clips: at least those two. Raises CutError when there is no clip before it.
+    """
+    around = [clip for clip in clips if clip.is_live]
+    clip = next((clip for clip in around if clip.id == clip_id), None)
+    if clip is None:
+        raise StaleClipError(f"clip {clip_id} is not in the cut list any more: a cut point operation has replaced it")
+    previous = next((other for other in around if other.end_frame == clip.start_frame), None)
+    if previous is None:
+        raise CutError(f"clip {clip_id} is the first of its source video; there is no clip before it to group it with")
+    if clip.grouped_with_clip_id == previous.id:
+        return Change(ReviewAction.GROUP, ())
+    state = clip.state if clip.is_approved else checked_clip_transition(clip.state, ClipState.REVIEW_APPROVED)
+    linked = ClipChange(clip, replace(clip, state=state, grouped_with_clip_id=previous.id, version=clip.version + 1))
+    first = () if previous.is_approved else (_decided(previous, ClipState.REVIEW_APPROVED),)
+    return Change(ReviewAction.GROUP, (*first, linked))
+
+
+def undone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> Change:
+    """Take an action back. changes: what it did, as saved, so every clip has its id. current: those clips as they are now.
+
+    Clips that the action made are retired; they keep their ids and sequences for a redo. Raises StaleClipError when a clip is not as the
+    action left it (`changed_since` tells which).
+    """
+    return _returned(ReviewAction.UNDO, [(change.after, change.before or retired(change.after)) for change in changes], current)
+
+
+def redone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> Change:
+    """Do an undone action again, with the same clips. Raises StaleClipError when a clip is not as the undo left it."""
+    return _returned(ReviewAction.REDO, [(change.before or retired(change.after), change.after) for change in changes], current)
+
+
+def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewClip]) -> list[int]:
+    """Ids of the clips that are missing from `current` or are not decided as `expected`; pipeline progress is no difference."""
+    return [
+        clip_id for clip in expected if (clip_id := _saved_id(clip)) not in current or _decision_of(clip) != _decision_of(current[clip_id])
+    ]
+
+
+def next_to_undo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> LedgerEntry:
+    """The action that "undo" means, among one reviewer's own ledger entries. Raises NothingToUndoError."""
+    for entry in newest_first:
+        if entry.stands and source_video_id in (None, entry.source_video_id):
+            return entry
+    raise NothingToUndoError("nothing to undo: you have no decision that still stands")
+
+
+def next_to_redo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> int:
+    """Id of the action that "redo" means: the last undone one, unless its reviewer has decided anew since. Raises NothingToUndoError."""
+    redone_since: dict[int, int] = {}
+    for entry in newest_first:
+        target = entry.target_action_id
+        if entry.is_decision:
+            break
+        if target is None or source_video_id not in (None, entry.source_video_id):
+            continue
+        if entry.action == ReviewAction.REDO:
+            redone_since[target] = redone_since.get(target, 0) + 1
+        elif redone_since.get(target, 0):
+            redone_since[target] -= 1
+        else:
+            return target
+    raise NothingToUndoError("nothing to redo: nothing was undone since your last new decision")
+
+
+def in_the_way(entry: LedgerEntry, others: Iterable[LedgerEntry]) -> LedgerEntry | None:
+    """The newest standing later action on the same clips: it must be undone before `entry` can be undone or redone. None when free."""
+    touched = set(entry.clip_ids)
+    later = [other for other in others if other.id > entry.id and other.stands and touched.intersection(other.clip_ids)]
+    return max(later, key=lambda other: other.id, default=None)
+
+
+def loses_export(before: ReviewClip, after: ReviewClip) -> bool:
+    """The exported file of `before`, if there is one, does not show `after`: other frames, another profile, or approved no more."""
+    return before.is_approved and not _still_exported(before, after)
+
+
+def snapshot(clip: ReviewClip) -> dict[str, Any]:
+    """`clip` as JSON for the ledger; its state is the decision, without the pipeline's progress."""
+    return {
+        "id": clip.id,
+        "source_video_id": clip.source_video_id,
+        "sequence": clip.sequence,
+        "start_frame": clip.start_frame,
+        "end_frame": clip.end_frame,
+        "state": str(clip.decision),
+        "is_live": clip.is_live,
+        "version": clip.version,
+        "grouped_with_clip_id": clip.grouped_with_clip_id,
+        "confidence": clip.confidence,
+        "export_profile": clip.export_profile,
+    }
+
+
+def clip_of_snapshot(data: Mapping[str, Any]) -> ReviewClip:
+    """The clip that `snapshot` wrote; other members are passed over."""
+    values = {name: data[name] for name in ReviewClip.__dataclass_fields__}
+    return ReviewClip(**{**values, "state": ClipState(data["state"])})
+
+
+def checked_reviewer_name(name: str) -> str:
+    """`name` without outer blanks. Raises BadRequestError when it is empty, too long or has control characters."""
+    tidy = " ".join(name.split())
+    if not 1 <= len(tidy) <= MAX_REVIEWER_NAME or not tidy.isprintable():
+        raise BadRequestError(
+            f"a reviewer's name has 1 to {MAX_REVIEWER_NAME} printable characters; this is {name[: MAX_REVIEWER_NAME + 1]!r}"
+        )
+    return tidy
+
+
+def _checked_live(clip: ReviewClip) -> ReviewClip:
+    if not clip.is_live:
+        raise StaleClipError(f"clip {clip.id} is not in the cut list any more: a cut point operation has replaced it")
+    return clip
+
+
+def _decided(clip: ReviewClip, state: ClipState, **columns: Any) -> ClipChange:
+    new = state if clip.state == state else checked_clip_transition(clip.state, state)
+    return ClipChange(clip, replace(clip, state=new, version=clip.version + 1, **columns))
+
+
+def _put_aside(action: ReviewAction, state: ClipState, clips: Iterable[ReviewClip], beside: Iterable[ReviewClip]) -> Change:
+    leaving = [clip for clip in map(_checked_live, clips) if clip.state != state]
+    decided = [_decided(clip, state, grouped_with_clip_id=None) for clip in leaving]
+    return Change(action, (*decided, *unlinked_followers(beside, leaving)))
+
+
+def _returned(action: ReviewAction, steps: list[tuple[ReviewClip, ReviewClip]], current: Mapping[int, ReviewClip]) -> Change:
+    stale = changed_since([expected for expected, _ in steps], current)
+    if stale:
+        raise StaleClipError(f"{_clips(stale)} changed since; {action} would overwrite that")
+    changes = []
+    for expected, target in steps:
+        now = current[_saved_id(target)]
+        profile = now.export_profile if expected.export_profile == target.export_profile else target.export_profile
+        goal = replace(target, state=target.decision, export_profile=profile, version=now.version + 1)
+        changes.append(ClipChange(now, replace(goal, state=now.state) if _still_exported(now, goal) else goal))
+    return Change(action, tuple(changes))
+
+
+def _still_exported(before: ReviewClip, after: ReviewClip) -> bool:
+    return before.is_approved and after.is_approved and _export_of(before) == _export_of(after)
+
+
+def _export_of(clip: ReviewClip) -> tuple[object, ...]:
+    return clip.is_live, clip.start_frame, clip.end_frame, clip.export_profile
+
+
+def _decision_of(clip: ReviewClip) -> tuple[object, ...]:
+    return clip.is_live, clip.start_frame, clip.end_frame, clip.decision, clip.grouped_with_clip_id
+
+
+def _saved_id(clip: ReviewClip) -> int:
+    if clip.id is None:
+        raise ValueError("a clip in the ledger has an id")
+    return clip.id
+
+
+def _clips(ids: Iterable[int]) -> str:
+    listed = list(ids)
+    shown = ", ".join(str(clip_id) for clip_id in listed[:5])
+    return f"clip{'s' if len(listed) > 1 else ''} {shown}{f' and {len(listed) - 5} more' if len(listed) > 5 else ''}"

@@ -1,0 +1,360 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from heaters_dagster.domain import review
+from heaters_dagster.domain.cuts import ReviewAction, ReviewClip, mece_problems
+from heaters_dagster.domain.errors import BadRequestError, CutError, HeatersError, NothingToUndoError, StaleClipError
+from heaters_dagster.domain.review import LedgerEntry
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from tests.review_desk import Desk, clips_of, group_problems, picture
+
+FRAMES = 40
+REVIEWERS = ("ann", "ben")
+
+
+def desk(*edges: int) -> Desk:
+    return Desk.of(clips_of(*edges))
+
+
+@pytest.mark.parametrize("state", sorted(ClipState))
+def test_every_clip_can_be_approved_and_an_approved_one_is_left_alone(state: ClipState) -> None:
+    clip = replace(clips_of(0, 10)[0], state=state)
+    change = review.approve([clip])
+    if state in APPROVED_STATES:
+        assert change.clips == ()
+    else:
+        assert change.clips[0].after == replace(clip, state=ClipState.REVIEW_APPROVED, version=2)
+
+
+def test_another_export_profile_approves_an_exported_clip_anew() -> None:
+    clip = replace(clips_of(0, 10)[0], state=ClipState.EXPORTED)
+    after = review.approve([clip], export_profile="delivery").clips[0].after
+    assert (after.state, after.export_profile) == (ClipState.REVIEW_APPROVED, "delivery")
+    assert review.loses_export(clip, after)
+
+
+@pytest.mark.parametrize(("decide", "state"), [(review.skip, ClipState.REVIEW_SKIPPED), (review.archive, ClipState.REVIEW_ARCHIVED)])
+def test_a_clip_put_aside_stays_live_and_leaves_its_group(decide: object, state: ClipState) -> None:
+    first, second, third = (replace(clip, state=ClipState.EXPORTED) for clip in clips_of(0, 10, 20, 30))
+    clips = [first, replace(second, grouped_with_clip_id=1), replace(third, grouped_with_clip_id=2)]
+    change = decide([clips[1]], beside=clips)  # type: ignore[operator]
+    put_aside, freed = change.clips
+    assert (put_aside.after.state, put_aside.after.is_live, put_aside.after.grouped_with_clip_id) == (state, True, None)
+    assert (freed.after.id, freed.after.state, freed.after.grouped_with_clip_id) == (3, ClipState.EXPORTED, None)
+    assert review.loses_export(put_aside.before, put_aside.after)
+    assert not review.loses_export(freed.before, freed.after), "its frames are as they were; the file stays"
+
+
+def test_grouping_approves_both_and_links_the_later_to_the_earlier() -> None:
+    change = review.group(clips_of(0, 10, 20, 30), 2)
+    assert [(c.after.id, c.after.state, c.after.grouped_with_clip_id) for c in change.clips] == [
+        (1, ClipState.REVIEW_APPROVED, None),
+        (2, ClipState.REVIEW_APPROVED, 1),
+    ]
+
+
+def test_grouping_leaves_exported_files_alone() -> None:
+    clips = [replace(clip, state=ClipState.EMBEDDED) for clip in clips_of(0, 10, 20)]
+    change = review.group(clips, 2)
+    assert [(c.after.id, c.after.state) for c in change.clips] == [(2, ClipState.EMBEDDED)]
+    assert change.clip_ids == (1, 2)
+
+
+def test_the_first_clip_has_nothing_to_be_grouped_with() -> None:
+    with pytest.raises(CutError, match="clip 1 is the first"):
+        review.group(clips_of(0, 10, 20), 1)
+
+
+def test_a_replaced_clip_cannot_be_decided_on() -> None:
+    clip = replace(clips_of(0, 10)[0], is_live=False)
+    for decide in (review.approve, review.skip, review.archive):
+        with pytest.raises(StaleClipError, match="clip 1 is not in the cut list any more"):
+            decide([clip])
+    with pytest.raises(StaleClipError, match="clip 1 is not in the cut list any more"):
+        review.group([clip], 1)
+
+
+def test_undo_goes_back_step_by_step_and_redo_comes_forward_again() -> None:
+    d = desk(0, 10, 20)
+    pictures = [picture(d.live)]
+    for step in (lambda: d.approve("ann", 1, 2), lambda: d.add("ann", 5), lambda: d.move("ann", 5, 7), lambda: d.skip("ann", 2)):
+        step()
+        pictures.append(picture(d.live))
+    for expected in reversed(pictures[:-1]):
+        d.undo("ann")
+        assert picture(d.live) == expected
+    with pytest.raises(NothingToUndoError, match="nothing to undo"):
+        d.undo("ann")
+    for expected in pictures[1:]:
+        d.redo("ann")
+        assert picture(d.live) == expected
+    with pytest.raises(NothingToUndoError, match="nothing to redo"):
+        d.redo("ann")
+
+
+def test_a_new_decision_ends_what_could_be_redone() -> None:
+    d = desk(0, 10, 20, 30)
+    d.approve("ann", 1)
+    d.approve("ann", 2)
+    d.undo("ann")
+    d.undo("ann")
+    d.skip("ann", 3)
+    d.undo("ann")
+    d.redo("ann")
+    assert d.clips[3].state == ClipState.REVIEW_SKIPPED
+    with pytest.raises(NothingToUndoError):
+        d.redo("ann")
+
+
+def test_a_decision_that_changes_nothing_leaves_undo_and_redo_as_they_were() -> None:
+    d = desk(0, 10, 20)
+    d.approve("ann", 1)
+    d.skip("ann", 2)
+    d.undo("ann")
+    assert d.entry(d.approve("ann", 1)).clip_ids == ()
+    d.redo("ann")
+    assert d.clips[2].state == ClipState.REVIEW_SKIPPED
+
+
+def test_undo_is_refused_once_another_reviewer_has_decided_on_the_clip() -> None:
+    d = desk(0, 10)
+    d.approve("ann", 1)
+    d.skip("ben", 1)
+    with pytest.raises(StaleClipError, match="by ben"):
+        d.undo("ann")
+    d.undo("ben")
+    d.undo("ann")
+    assert d.clips[1].state == ClipState.PENDING_REVIEW
+
+
+def test_undo_is_refused_when_the_clip_was_changed_without_an_action() -> None:
+    d = desk(0, 10)
+    d.approve("ann", 1)
+    d.clips[1] = replace(d.clips[1], end_frame=9)
+    with pytest.raises(StaleClipError, match="clip 1 changed since"):
+        d.undo("ann")
+
+
+@pytest.mark.parametrize("state", sorted(APPROVED_STATES))
+def test_what_the_pipeline_did_with_an_approved_clip_does_not_hinder_undo(state: ClipState) -> None:
+    d = desk(0, 10)
+    d.approve("ann", 1)
+    d.clips[1] = replace(d.clips[1], state=state)
+    d.undo("ann")
+    assert d.clips[1].state == ClipState.PENDING_REVIEW
+
+
+def test_undoing_an_archive_of_an_exported_clip_approves_it_again_for_export() -> None:
+    d = desk(0, 10)
+    d.approve("ann", 1)
+    d.clips[1] = replace(d.clips[1], state=ClipState.EMBEDDED)
+    d.archive("ann", 1)
+    d.undo("ann")
+    assert d.clips[1].state == ClipState.REVIEW_APPROVED
+
+
+def test_undoing_a_group_keeps_the_exported_files() -> None:
+    d = desk(0, 10, 20)
+    d.approve("ann", 1, 2)
+    d.group("ann", 2)
+    d.clips[2] = replace(d.clips[2], state=ClipState.EXPORTED)
+    d.undo("ann")
+    assert (d.clips[2].state, d.clips[2].grouped_with_clip_id) == (ClipState.EXPORTED, None)
+
+
+def test_undo_leaves_a_profile_that_was_chosen_later() -> None:
+    d = desk(0, 10)
+    d.approve("ann", 1)
+    d.clips[1] = replace(d.clips[1], export_profile="delivery")
+    d.undo("ann")
+    assert (d.clips[1].state, d.clips[1].export_profile) == (ClipState.PENDING_REVIEW, "delivery")
+
+
+def test_an_older_action_can_be_undone_by_itself_when_nothing_newer_touches_its_clips() -> None:
+    d = desk(0, 10, 20)
+    first = d.approve("ann", 1)
+    d.approve("ann", 2)
+    d.undo("ann", first)
+    assert [clip.state for clip in d.live] == [ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED]
+    d.redo("ann")
+    assert [clip.state for clip in d.live] == [ClipState.REVIEW_APPROVED, ClipState.REVIEW_APPROVED]
+
+
+def test_an_older_action_cannot_be_undone_under_a_newer_one_even_if_the_clip_looks_the_same() -> None:
+    d = desk(0, 10)
+    first = d.approve("ann", 1)
+    d.skip("ann", 1)
+    d.approve("ann", 1)
+    with pytest.raises(StaleClipError, match="action 3 by ann came after"):
+        d.undo("ann", first)
+
+
+def test_a_cut_beside_which_another_reviewer_worked_on_cannot_be_undone() -> None:
+    d = desk(0, 20)
+    d.add("ann", 10)
+    d.approve("ben", 2)
+    with pytest.raises(StaleClipError, match="by ben"):
+        d.undo("ann")
+
+
+def test_a_link_is_not_brought_back_to_a_clip_that_somebody_has_cut_since() -> None:
+    d = desk(0, 10, 20)
+    d.group("ann", 2)
+    d.skip("ann", 2)
+    d.add("ben", 5)
+    with pytest.raises(StaleClipError, match="by ben"):
+        d.undo("ann")
+
+
+def test_approval_cannot_be_undone_under_a_group_that_rests_on_it() -> None:
+    d = desk(0, 10, 20)
+    d.approve("ann", 1)
+    d.group("ben", 2)
+    with pytest.raises(StaleClipError, match="by ben"):
+        d.undo("ann")
+
+
+def test_undo_and_redo_can_be_kept_to_one_source_video() -> None:
+    def entry(
+        n: int, video: int, action: ReviewAction = ReviewAction.APPROVE, target: int | None = None, undone: bool = False
+    ) -> LedgerEntry:
+        return LedgerEntry(id=n, action=action, source_video_id=video, clip_ids=(n,), target_action_id=target, undone=undone)
+
+    ledger = [entry(4, 7, ReviewAction.UNDO, 3), entry(3, 7, undone=True), entry(2, 8), entry(1, 7)]
+    assert review.next_to_undo(ledger).id == 2
+    assert review.next_to_undo(ledger, source_video_id=7).id == 1
+    assert review.next_to_redo(ledger) == 3
+    with pytest.raises(NothingToUndoError):
+        review.next_to_redo(ledger, source_video_id=8)
+
+
+def test_a_snapshot_survives_json_and_names_the_decision() -> None:
+    clip = replace(clips_of(0, 10)[0], state=ClipState.KEYFRAMED, grouped_with_clip_id=4)
+    saved = json.loads(json.dumps(review.snapshot(clip)))
+    assert review.clip_of_snapshot({**saved, "start_time_seconds": 0.0}) == replace(clip, state=ClipState.REVIEW_APPROVED)
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x00b", "a\u202eb"])
+def test_a_reviewer_needs_a_name_that_can_be_read(name: str) -> None:
+    with pytest.raises(BadRequestError, match="1 to 80 printable characters"):
+        review.checked_reviewer_name(name)
+
+
+def test_blanks_round_a_name_do_not_make_another_reviewer() -> None:
+    assert review.checked_reviewer_name("  Ann  Lee ") == "Ann Lee"
+
+
+class TwoReviewers(RuleBasedStateMachine):
+    """Any interleaving of two reviewers and the pipeline, legal requests and illegal ones."""
+
+    @initialize(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5))
+    def begin(self, edges: set[int]) -> None:
+        self.desk = Desk.of(clips_of(0, *sorted(edges), FRAMES))
+        self.initial = dict(self.desk.clips)
+        self.seen = {clip.id: (clip.sequence, clip.source_video_id) for clip in self.desk.live}
+
+    def attempt(self, action: object, *arguments: object) -> bool:
+        before = (dict(self.desk.clips), list(self.desk.ledger))
+        try:
+            action(*arguments)  # type: ignore[operator]
+        except HeatersError:
+            assert before == (self.desk.clips, self.desk.ledger), "an illegal action leaves no change"
+            return False
+        return True
+
+    def nth(self, n: int) -> ReviewClip:
+        return self.desk.live[n % len(self.desk.live)]
+
+    @rule(who=st.sampled_from(REVIEWERS), frame=st.integers(-1, FRAMES + 1))
+    def add(self, who: str, frame: int) -> None:
+        self.attempt(self.desk.add, who, frame)
+
+    @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99))
+    def remove(self, who: str, n: int) -> None:
+        self.attempt(self.desk.remove, who, self.nth(n).start_frame)
+
+    @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99), new=st.integers(0, FRAMES))
+    def move(self, who: str, n: int, new: int) -> None:
+        self.attempt(self.desk.move, who, self.nth(n).start_frame, new)
+
+    @rule(
+        who=st.sampled_from(REVIEWERS),
+        ns=st.sets(st.integers(0, 99), min_size=1, max_size=3),
+        what=st.sampled_from(["approve", "skip", "archive"]),
+    )
+    def decide(self, who: str, ns: set[int], what: str) -> None:
+        self.attempt(getattr(self.desk, what), who, *sorted({self.nth(n).id for n in ns}))
+
+    @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99))
+    def group(self, who: str, n: int) -> None:
+        self.attempt(self.desk.group, who, self.nth(n).id)
+
+    @rule(n=st.integers(0, 99), state=st.sampled_from(sorted(APPROVED_STATES)))
+    def pipeline(self, n: int, state: ClipState) -> None:
+        clip = self.nth(n)
+        if clip.is_approved:
+            self.desk.clips[clip.id] = replace(clip, state=state)
+
+    @rule(who=st.sampled_from(REVIEWERS))
+    def undo(self, who: str) -> None:
+        self.attempt(self.desk.undo, who)
+
+    @rule(who=st.sampled_from(REVIEWERS))
+    def redo(self, who: str) -> None:
+        self.attempt(self.desk.redo, who)
+
+    @rule(who=st.sampled_from(REVIEWERS))
+    def undo_and_redo(self, who: str) -> None:
+        before = picture(self.desk.live)
+        if self.attempt(self.desk.undo, who):
+            self.desk.redo(who)
+            assert picture(self.desk.live) == before
+
+    @rule(n=st.integers(0, 99))
+    def undo_from_history(self, n: int) -> None:
+        if standing := self.desk.standing():
+            entry = standing[n % len(standing)]
+            self.attempt(self.desk.undo, self.desk.authors[entry.id], entry.id)
+
+    @invariant()
+    def clips_stay_mece(self) -> None:
+        assert mece_problems(self.desk.live, FRAMES) == []
+
+    @invariant()
+    def groups_hold(self) -> None:
+        assert group_problems(self.desk.clips.values()) == []
+
+    @invariant()
+    def ids_and_sequences_are_never_reused(self) -> None:
+        for clip in self.desk.clips.values():
+            assert self.seen.setdefault(clip.id, (clip.sequence, clip.source_video_id)) == (clip.sequence, clip.source_video_id)
+        assert len({sequence for sequence, _ in self.seen.values()}) == len(self.seen)
+
+    @invariant()
+    def versions_only_rise(self) -> None:
+        self.versions = getattr(self, "versions", {})
+        for clip in self.desk.clips.values():
+            assert clip.version >= self.versions.get(clip.id, 0)
+            self.versions[clip.id] = clip.version
+
+    @invariant()
+    def every_clip_is_as_the_newest_standing_action_left_it(self) -> None:
+        expected = self.desk.expected(self.initial)
+        assert review.changed_since(expected.values(), self.desk.clips) == []
+        assert expected.keys() == self.desk.clips.keys()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "desk"):
+            return
+        while standing := self.desk.standing():
+            self.desk.undo(self.desk.authors[standing[-1].id], standing[-1].id)
+        assert picture(self.desk.live) == picture(self.initial.values()), "undoing everything gives the first cut list back"
+
+
+TestTwoReviewers = TwoReviewers.TestCase
+TestTwoReviewers.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
