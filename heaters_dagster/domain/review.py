@@ -8,6 +8,7 @@ still counts as `review_approved`, and undoing what took it out of approval rest
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUn
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 
 MAX_REVIEWER_NAME = 80
+#: Unicode's marks that turn the direction of the text round them: one name could be made to look like another.
+_TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +172,10 @@ def clip_of_snapshot(data: Mapping[str, Any]) -> ReviewClip:
 
 
 def checked_reviewer_name(name: str) -> str:
-    """`name` without outer blanks. Raises BadRequestError when it is empty, too long or has control characters."""
+    """`name` without outer blanks. Raises BadRequestError when it is empty, too long or has characters that hide or turn text round."""
     tidy = " ".join(name.split())
-    if not 1 <= len(tidy) <= MAX_REVIEWER_NAME or not tidy.isprintable():
+    hidden = any(unicodedata.category(letter) in {"Cc", "Cs", "Co", "Cn"} or letter in _TURNING for letter in tidy)
+    if not 1 <= len(tidy) <= MAX_REVIEWER_NAME or hidden:
         raise BadRequestError(
             f"a reviewer's name has 1 to {MAX_REVIEWER_NAME} printable characters; this is {name[: MAX_REVIEWER_NAME + 1]!r}"
         )

@@ -245,6 +245,11 @@ def test_a_reviewer_needs_a_name_that_can_be_read(name: str) -> None:
         review.checked_reviewer_name(name)
 
 
+@pytest.mark.parametrize("name", ["Ann", "José", "山田", "نیلوفر‌ها"])
+def test_names_of_all_scripts_are_names(name: str) -> None:
+    assert review.checked_reviewer_name(name) == name
+
+
 def test_blanks_round_a_name_do_not_make_another_reviewer() -> None:
     assert review.checked_reviewer_name("  Ann  Lee ") == "Ann Lee"
 
