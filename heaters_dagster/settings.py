@@ -195,6 +195,11 @@ class Settings:
         return self.home / "dagster"
 
 
+def child_environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The environment of a process that this one starts and that must see the same settings."""
+    return {**os.environ, **settings.to_environment(), **more}
+
+
 def setting_names() -> dict[str, str]:
     """Environment variable -> its one-line help, in order of definition."""
     return {spec.metadata["name"]: spec.metadata["what"] for spec in fields(Settings)}

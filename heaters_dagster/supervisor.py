@@ -1,0 +1,357 @@
+"""`heaters up`: Postgres, Dagster and the review app as one program in one terminal, which ends as one.
+
+Every part leads a process group of its own, so that Ctrl-C reaches only this process, which then ends the groups. A guard process ends
+them when this one is killed without a chance to. (`dagster dev` did not end on SIGTERM for minutes, and left run workers behind.)
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.process_groups import Guard, end_groups
+from heaters_dagster.settings import Settings, child_environment
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from resources.database import Database
+
+Say = Callable[[str, str], None]
+"""Prints a line: name of the part, text."""
+
+_COLOURS = ("cyan", "magenta", "blue", "green", "yellow")
+_OURS = "heaters"
+_DAGSTER_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A program to keep running.
+
+    ready: whether it does its work by now. after: names of parts that must be ready before it is started. address: shown to the person.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Callable[[], bool]
+    after: tuple[str, ...] = ()
+    address: str | None = None
+
+
+@dataclass(slots=True)
+class _Running:
+    part: Part
+    process: subprocess.Popen[bytes]
+    ready: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+
+class Supervisor:
+    """Starts parts in order, shows their lines, starts again what ends by itself, and ends everything at once.
+
+    start_seconds: after that long a part that is not ready is given up, and with it everything. max_restarts: per part.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        *,
+        environment: dict[str, str],
+        say: Say,
+        start_seconds: float = 180.0,
+        patience_seconds: float = 5.0,
+        max_restarts: int = 3,
+    ) -> None:
+        self._parts = list(parts)
+        self._environment = environment
+        self._say = say
+        self._start_seconds = start_seconds
+        self._patience_seconds = patience_seconds
+        self._restarts = dict.fromkeys((part.name for part in parts), max_restarts)
+        self._running: dict[str, _Running] = {}
+        self._stop = threading.Event()
+        self._hurry = False
+
+    def stop(self) -> None:
+        """Ask for the end; a second time: kill at once."""
+        self._hurry = self._stop.is_set()
+        self._stop.set()
+
+    def run(self, *, when_ready: Callable[[], None], before_end: Callable[[], None] = lambda: None) -> int:
+        """Run until `stop` is called; returns the exit code: 0, or 1 when a part could not be kept running.
+
+        before_end: called once, while the parts still run, before they are ended.
+        """
+        announced = False
+        with Guard() as guard:
+            try:
+                while not self._stop.is_set():
+                    try:
+                        self._start_those_that_can(guard)
+                        self._look_after(guard)
+                    except HeatersError as error:
+                        self._say(_OURS, str(error))
+                        return 1
+                    if not announced and len(self._running) == len(self._parts) and all(each.ready for each in self._running.values()):
+                        announced = True
+                        when_ready()
+                    self._stop.wait(0.1)
+                with suppress(Exception):
+                    before_end()
+                return 0
+            finally:
+                self._end(guard)
+
+    def _start_those_that_can(self, guard: Guard) -> None:
+        for part in self._parts:
+            if part.name not in self._running and all(name in self._running and self._running[name].ready for name in part.after):
+                self._start(part, guard)
+
+    def _start(self, part: Part, guard: Guard) -> None:
+        process = subprocess.Popen(
+            part.command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        guard.watch(process.pid)
+        self._running[part.name] = _Running(part, process)
+        threading.Thread(target=self._show_lines, args=(part.name, process), daemon=True).start()
+
+    def _look_after(self, guard: Guard) -> None:
+        for running in list(self._running.values()):
+            part, code = running.part, running.process.poll()
+            if code is not None:
+                end_groups([running.process.pid], patience_seconds=self._patience_seconds)
+                guard.forget(running.process.pid)
+                self._restart(part, code, guard)
+            elif not running.ready:
+                running.ready = part.ready()
+                if not running.ready and time.monotonic() - running.started > self._start_seconds:
+                    raise _NotStarted(f"{part.name} was not ready after {self._start_seconds:.0f} s; its last lines are above")
+
+    def _restart(self, part: Part, code: int, guard: Guard) -> None:
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if not self._restarts[part.name]:
+            raise _NotStarted(f"{part.name} {how} again and again; everything is ended. Its last lines are above")
+        self._restarts[part.name] -= 1
+        self._say(_OURS, f"{part.name} {how}; starting it again")
+        self._start(part, guard)
+
+    def _end(self, guard: Guard) -> None:
+        groups = [running.process.pid for running in self._running.values()]
+        end_groups(groups, patience_seconds=0 if self._hurry else self._patience_seconds)
+        for running in self._running.values():
+            running.process.wait()
+            guard.forget(running.process.pid)
+        self._running.clear()
+
+    def _show_lines(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                if text := line.decode(errors="replace").rstrip():
+                    self._say(name, text)
+
+
+class _NotStarted(HeatersError):
+    """A part does not keep running."""
+
+
+def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
+    """Run all of Heaters until Ctrl-C, SIGTERM or SIGHUP; returns the exit code.
+
+    Raises SettingsError when a port is in use, naming the setting, and what starting the embedded Postgres raises.
+    """
+    check_port(_DAGSTER_HOST, settings.dagster_port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
+    check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
+    say = terminal_lines()
+    say(_OURS, "starting; Ctrl-C ends everything")
+    with _postgres(settings, say), tempfile.TemporaryDirectory(prefix="heaters-") as folder:
+        from heaters_dagster.instance import open_instance, prepare_dagster_home
+        from heaters_dagster.runs import cancel_running, end_dead_runs
+        from resources.work_folder import WorkFolder
+
+        home = prepare_dagster_home(settings)
+        WorkFolder(settings.work_folder).sweep()
+        with open_instance(settings) as instance:
+            end_dead_runs(instance, settings)
+            environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
+            supervisor = Supervisor(heaters_parts(settings, Path(folder), instance), environment=environment, say=say)
+            with _signals_stop(supervisor):
+                code = supervisor.run(
+                    when_ready=lambda: _announce(settings, say, open_browser=open_browser),
+                    before_end=lambda: cancel_running(instance, "heaters up was ended"),
+                )
+    say(_OURS, "everything has ended")
+    return code
+
+
+def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -> list[Part]:
+    """The programs of `heaters up`. folder: for the socket of the code server; its path must be short.
+
+    One code server, shared and without Dagster's reloading proxy: three processes instead of the five of `dagster dev`.
+    """
+    code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
+    workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {code_socket}\n      location_name: heaters\n")
+    python, target, quiet = sys.executable, ("-w", str(workspace)), ("--log-level", "warning")
+    dagster_url = f"http://{_DAGSTER_HOST}:{settings.dagster_port}"
+    review_url = f"http://{_browsable(settings.review_host)}:{settings.review_port}"
+    started = time.time()
+    return [
+        Part(
+            "code",
+            (python, "-m", "dagster", "api", "grpc", "-m", "heaters_dagster.definitions", "-s", str(code_socket), *quiet),
+            ready=lambda: _accepts(code_socket),
+        ),
+        Part("review", (python, "-m", "review_app"), ready=lambda: _answers(f"{review_url}/_stcore/health"), address=review_url),
+        Part(
+            "dagster",
+            (
+                python,
+                "-m",
+                "dagster_webserver",
+                *target,
+                "-h",
+                _DAGSTER_HOST,
+                "-p",
+                str(settings.dagster_port),
+                "--dagster-log-level",
+                "warning",
+            ),
+            ready=lambda: _answers(f"{dagster_url}/server_info"),
+            after=("code",),
+            address=dagster_url,
+        ),
+        Part(
+            "daemon",
+            (python, "-m", "dagster._daemon", "run", *target, *quiet),
+            ready=lambda: any(beat.timestamp > started for beat in instance.get_daemon_heartbeats().values()),
+            after=("code",),
+        ),
+    ]
+
+
+def check_port(host: str, port: int, *, setting: str, what: str) -> None:
+    """Raise SettingsError, naming `setting`, when nothing can listen there."""
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        reason = "is in use by another program" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
+    raise SettingsError(f"port {port} of {host}, for {what}, {reason}: end that program, or set {setting} to another port")
+
+
+def terminal_lines() -> Say:
+    """Lines on standard output, each with the coloured name of its part; whole lines only, though many threads write."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, lock = Console(highlight=False, soft_wrap=True), threading.Lock()
+
+    def say(name: str, text: str) -> None:
+        style = "bold" if name == _OURS else _COLOURS[sum(name.encode()) % len(_COLOURS)]
+        with lock:
+            console.print(Text.assemble((f"{name:>8} ", style), Text.from_ansi(text)))
+
+    return say
+
+
+def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
+    review = f"http://{_browsable(settings.review_host)}:{settings.review_port}"
+    say(_OURS, f"Review app   {review}")
+    say(_OURS, f"Dagster UI   http://{_DAGSTER_HOST}:{settings.dagster_port}")
+    say(_OURS, "Everything runs. In another terminal: heaters submit PATH-OR-ADDRESS")
+    if open_browser:
+        import webbrowser
+
+        webbrowser.open(review)
+
+
+@contextmanager
+def _postgres(settings: Settings, say: Say) -> Iterator[None]:
+    """Postgres migrated and running; the embedded one stops with us when we started it and nobody else is connected."""
+    from resources.database import open_database
+    from resources.embedded_postgres import status, stop
+
+    ran_before = settings.database_url is not None or status(settings.postgres_folder).running
+    database = open_database(settings)
+    try:
+        yield
+    finally:
+        others = 0
+        if not ran_before:
+            with suppress(HeatersError):
+                others = _other_connections(database)
+        database.dispose()
+        if ran_before or others:
+            why = "it is not ours" if settings.database_url else "it ran before" if ran_before else f"{others} other connections use it"
+            say(_OURS, f"Postgres keeps running: {why}" + ("" if settings.database_url else " (heaters down stops it)"))
+        else:
+            stop(settings.postgres_folder)
+
+
+def _other_connections(database: Database) -> int:
+    """Connections of other programs; those of the parts that have just ended go away within moments."""
+    from sqlalchemy import text
+
+    deadline = time.monotonic() + 2
+    while True:
+        with database.read() as connection:
+            query = "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+            others = int(connection.execute(text(query)).scalar_one())
+        if not others or time.monotonic() > deadline:
+            return others
+        time.sleep(0.1)
+
+
+@contextmanager
+def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        supervisor.stop()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _accepts(path: Path) -> bool:
+    """Whether a server accepts connections on the Unix socket; the code server does once the definitions are loaded."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1)
+        return connection.connect_ex(str(path)) == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.HTTPError, http.client.HTTPException):
+        return False
+
+
+def _browsable(host: str) -> str:
+    return "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host

@@ -1,0 +1,173 @@
+"""`heaters up`: parts start in order, are kept running, and end together, however the end comes. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.supervisor import Part, Supervisor, check_port
+
+#: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
+WITH_A_CHILD = """
+import os, signal, subprocess, sys, time
+folder, name, deaf = sys.argv[1:4]
+if deaf == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(f"{folder}/{name}.pid", "w").write(str(os.getpid()))
+print(f"{name} speaks", flush=True)
+if not name.endswith("-child"):
+    subprocess.Popen([sys.executable, __file__, folder, f"{name}-child", deaf])
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "program.py"
+    path.write_text(WITH_A_CHILD)
+    return path
+
+
+def part(program: Path, name: str, *, deaf: bool = False, after: tuple[str, ...] = ()) -> Part:
+    folder = program.parent
+    command = (sys.executable, str(program), str(folder), name, "deaf" if deaf else "polite")
+    return Part(name, command, ready=lambda: (folder / f"{name}-child.pid").is_file(), after=after)
+
+
+def pids(folder: Path) -> list[int]:
+    return [int(file.read_text()) for file in folder.glob("*.pid")]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def eventually(what: Callable[[], bool], seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def supervised(parts: list[Part], *, patience_seconds: float = 5.0) -> tuple[int, list[tuple[str, str]], float]:
+    """Run until all is ready, then stop: exit code, lines said, seconds that ending took."""
+    said: list[tuple[str, str]] = []
+    supervisor = Supervisor(
+        parts, environment=dict(os.environ), say=lambda name, text: said.append((name, text)), patience_seconds=patience_seconds
+    )
+    stopped_at = []
+
+    def stop() -> None:
+        stopped_at.append(time.monotonic())
+        supervisor.stop()
+
+    code = supervisor.run(when_ready=stop)
+    return code, said, time.monotonic() - stopped_at[0]
+
+
+def test_the_end_takes_grandchildren_along(program: Path) -> None:
+    code, said, seconds = supervised([part(program, "one"), part(program, "two", after=("one",))])
+    assert code == 0
+    assert len(pids(program.parent)) == 4
+    assert not any(is_running(pid) for pid in pids(program.parent))
+    assert seconds < 4
+    assert ("one", "one speaks") in said
+    assert ("two", "two-child speaks") in said
+
+
+def test_a_part_starts_when_those_before_it_are_ready(program: Path) -> None:
+    _, said, _ = supervised([part(program, "second", after=("first",)), part(program, "first")])
+    names = [name for name, _ in said]
+    assert names.index("first") < names.index("second")
+
+
+def test_parts_that_ignore_the_polite_signal_are_killed(program: Path) -> None:
+    code, _, seconds = supervised([part(program, "deaf", deaf=True)], patience_seconds=0.5)
+    assert code == 0
+    assert len(pids(program.parent)) == 2
+    assert not any(is_running(pid) for pid in pids(program.parent))
+    assert 0.5 <= seconds < 4
+
+
+def test_a_part_that_ends_by_itself_is_started_again_and_what_it_left_is_ended(program: Path) -> None:
+    folder = program.parent
+    said: list[tuple[str, str]] = []
+    supervisor = Supervisor([part(program, "one")], environment=dict(os.environ), say=lambda name, text: said.append((name, text)))
+    first: list[int] = []
+
+    def kill_the_leader() -> None:
+        first.extend(pids(folder))
+        os.kill(int((folder / "one.pid").read_text()), signal.SIGKILL)
+
+    def stop_when_restarted() -> None:
+        assert eventually(lambda: ("heaters", "one was ended by SIGKILL; starting it again") in said)
+        assert eventually(lambda: not set(first) & set(pids(folder)))
+        supervisor.stop()
+
+    threading.Thread(target=stop_when_restarted, daemon=True).start()
+    assert supervisor.run(when_ready=kill_the_leader) == 0
+    assert len(first) == 2
+    assert not any(is_running(pid) for pid in (*first, *pids(folder)))
+
+
+def test_a_part_that_cannot_be_kept_running_ends_everything(program: Path) -> None:
+    said: list[tuple[str, str]] = []
+    broken = Part("broken", (sys.executable, "-c", "print('no module named x'); raise SystemExit(3)"), ready=lambda: False)
+    parts = [part(program, "one"), broken]
+    supervisor = Supervisor(parts, environment=dict(os.environ), say=lambda name, text: said.append((name, text)), max_restarts=1)
+    assert supervisor.run(when_ready=lambda: pytest.fail("nothing is ready")) == 1
+    assert ("heaters", "broken ended with exit code 3; starting it again") in said
+    assert said[-1] == ("heaters", "broken ended with exit code 3 again and again; everything is ended. Its last lines are above")
+    assert not any(is_running(pid) for pid in pids(program.parent))
+
+
+def test_a_part_that_never_becomes_ready_ends_everything(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    slow = Part("slow", (sys.executable, "-c", "import time; time.sleep(600)"), ready=lambda: False)
+    supervisor = Supervisor([slow], environment=dict(os.environ), say=lambda name, text: said.append((name, text)), start_seconds=0.3)
+    assert supervisor.run(when_ready=lambda: pytest.fail("nothing is ready")) == 1
+    assert "slow was not ready after" in said[-1][1]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_when_the_supervisor_is_killed_everything_ends_all_the_same(program: Path, sign: signal.Signals) -> None:
+    folder = program.parent
+    runner = folder / "runner.py"
+    runner.write_text(
+        textwrap.dedent(f"""
+        import os, pathlib, sys
+        from heaters_dagster.supervisor import Part, Supervisor
+        command = (sys.executable, {str(program)!r}, {str(folder)!r}, "one", "deaf")
+        child = pathlib.Path({str(folder / "one-child.pid")!r})
+        Supervisor([Part("one", command, ready=child.is_file)], environment=dict(os.environ), say=print).run(when_ready=lambda: None)
+        """)
+    )
+    supervisor = subprocess.Popen([sys.executable, str(runner)], stdout=subprocess.DEVNULL)
+    assert eventually(lambda: len(pids(folder)) == 2)
+    supervisor.send_signal(sign)
+    supervisor.wait()
+    assert eventually(lambda: not any(is_running(pid) for pid in pids(folder)))
+
+
+def test_a_port_in_use_names_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} of 127.0.0.1, for the Dagster UI, is in use.*HEATERS_DAGSTER_PORT"):
+            check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
+    check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
