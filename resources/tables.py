@@ -23,12 +23,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+
+#: Approved, and no file has been made yet. A clip further on has one.
+BEFORE_EXPORT = frozenset({ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPORT_FAILED})
 
 metadata = MetaData(
     naming_convention={
@@ -104,6 +108,15 @@ source_videos = Table(
     _now("updated_at"),
     CheckConstraint(_one_of("state", [s.value for s in SourceVideoState]), name="state"),
     CheckConstraint("frame_count is null or frame_count > 0", name="frame_count"),
+    CheckConstraint("state <> 'scenes_detected' or frame_count is not null", name="frame_count_known"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    CheckConstraint("jsonb_typeof(warnings) = 'array'", name="warnings"),
+    CheckConstraint("content_sha256 ~ '^[0-9a-f]{64}$'", name="content_sha256"),
+    CheckConstraint("next_clip_sequence >= 1", name="next_clip_sequence"),
+    CheckConstraint(
+        "duplicate_of_id is null or (duplicate_of_id <> id and state in ('new', 'downloading', 'downloaded', 'download_failed'))",
+        name="duplicate",
+    ),
     Index(
         "source_videos_content_sha256_key",
         "content_sha256",
@@ -158,7 +171,18 @@ clips = Table(
     UniqueConstraint("source_video_id", "sequence"),
     CheckConstraint(_one_of("state", [s.value for s in ClipState]), name="state"),
     CheckConstraint("start_frame >= 0 and end_frame > start_frame", name="frame_range"),
+    CheckConstraint("end_time_seconds >= start_time_seconds", name="time_range"),
+    CheckConstraint("confidence between 0 and 1", name="confidence"),
+    CheckConstraint("is_live or state = 'review_archived'", name="retired"),
+    CheckConstraint("sequence >= 1", name="sequence"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    CheckConstraint("cut_point_version >= 1", name="cut_point_version"),
+    CheckConstraint("(leased_by_user_id is null) = (lease_expires_at is null)", name="lease"),
     CheckConstraint("is_virtual or clip_filepath is not null", name="filepath_required_when_physical"),
+    CheckConstraint(
+        f"not is_virtual or not {_one_of('state', [s.value for s in ClipState if s in APPROVED_STATES - BEFORE_EXPORT])}",
+        name="physical_when_exported",
+    ),
     CheckConstraint("not is_virtual or source_video_order is not null", name="mece_ordering"),
     CheckConstraint("export_profile in ('stream_copy', 'delivery', 'gold_master')", name="export_profile"),
     Index("clips_live_order_idx", "source_video_id", "start_frame", postgresql_where=text("is_live")),
@@ -187,6 +211,14 @@ review_actions = Table(
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
     Index("review_actions_reviewer_idx", "reviewer_id", "id"),
     Index("review_actions_source_video_idx", "source_video_id", "id"),
+)
+
+clip_coverage_checks = Table(
+    "clip_coverage_checks",
+    metadata,
+    Column("source_video_id", BigInteger, nullable=False),
+    prefixes=["UNLOGGED"],
+    comment="source videos whose cover by clips is checked when the transaction that wrote the row commits; empty at all other times",
 )
 
 cut_point_operations = Table(
@@ -249,15 +281,25 @@ embeddings = Table(
     _now("created_at"),
     UniqueConstraint("clip_id", "model", "strategy"),
     CheckConstraint("vector_dims(embedding) = dimensions", name="dimensions"),
-    *(
-        Index(
-            f"embeddings_hnsw_{size}_idx",
-            text(f"(embedding::vector({size})) vector_cosine_ops"),
-            postgresql_using="hnsw",
-            postgresql_where=text(f"dimensions = {size}"),
-        )
-        for size in (512, 768, 1024)
-    ),
 )
 
-__all__ = ["clip_artifacts", "clips", "cut_point_operations", "embeddings", "metadata", "review_actions", "reviewers", "source_videos"]
+for _size in (512, 768, 1024):
+    Index(
+        f"embeddings_hnsw_{_size}_idx",
+        cast(embeddings.c.embedding, Vector(_size)).label("sized"),
+        postgresql_using="hnsw",
+        postgresql_ops={"sized": "vector_cosine_ops"},
+        postgresql_where=text(f"dimensions = {_size}"),
+    )
+
+__all__ = [
+    "clip_artifacts",
+    "clip_coverage_checks",
+    "clips",
+    "cut_point_operations",
+    "embeddings",
+    "metadata",
+    "review_actions",
+    "reviewers",
+    "source_videos",
+]

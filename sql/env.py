@@ -1,0 +1,38 @@
+"""Where Alembic meets the database: with the connection of `resources.database`, or from `alembic` on the command line by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic import context
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import Connection, create_engine, text
+
+from resources.tables import metadata
+
+#: Two processes that start at once migrate one after the other; the second finds nothing to do.
+MIGRATION_LOCK = 7_438_219_640_551_208
+
+
+@contextmanager
+def connected() -> Iterator[Connection]:
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        yield given
+        return
+    from heaters_dagster.settings import load_settings
+    from resources.database import database_url
+
+    engine = create_engine(database_url(load_settings()))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+with connected() as connection:
+    connection.dialect.ischema_names["vector"] = Vector
+    context.configure(connection=connection, target_metadata=metadata)
+    with context.begin_transaction():
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        context.run_migrations()
