@@ -60,6 +60,17 @@ class WorkFolder:
                 os.close(descriptor)
         return removed
 
+    def is_held(self, folder_name: str) -> bool:
+        """Whether a living process works in the folder of that name (`proxy-12.0123456789ab`)."""
+        folder = self.root / Path(folder_name).name
+        if not folder.is_dir():
+            return False
+        descriptor = _try_lock(folder)
+        if descriptor is None:
+            return folder.is_dir()
+        os.close(descriptor)
+        return False
+
     def _locked_folder(self, name: str) -> tuple[Path, int]:
         self.root.mkdir(parents=True, exist_ok=True)
         while True:

@@ -122,3 +122,13 @@ def test_a_file_that_cannot_fit_is_refused_before_the_first_byte(tmp_path):
     check_room(tmp_path, 1)
     with pytest.raises(DiskFullError, match="1,000,000,000,000,000,000 bytes are needed"):
         check_room(tmp_path, 10**18)
+
+
+def test_a_folder_is_held_as_long_as_its_process_lives(tmp_path, holder):
+    process, folder = holder
+    work = WorkFolder(tmp_path)
+    assert work.is_held(folder.name)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not work.is_held(folder.name)
+    assert not work.is_held("never-there.0123456789ab")
