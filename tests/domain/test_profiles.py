@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from heaters_dagster.domain.profiles import (
+    EXACT_TIMES,
+    Profile,
+    SideStream,
+    SourceStreams,
+    delivery,
+    displayed_size,
+    download_normalization,
+    frame_hashes,
+    gold_master,
+    master_export,
+    picture_filters,
+    proxy,
+)
+
+PLAIN = SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=2)
+
+
+def encoding_profiles() -> list[Profile]:
+    export = master_export(
+        PLAIN, first_frame_seconds=Fraction(2), previous_frame_seconds=Fraction(47, 24), frame_count=24, duration_seconds=Fraction(1)
+    )
+    return [
+        proxy(PLAIN, (SideStream(48, 27, "rgb24"),)), gold_master(PLAIN), delivery(audio=True), export,
+        download_normalization(audio=True, copy=False), frame_hashes(0, pixel_format="yuv420p"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", encoding_profiles(), ids=lambda profile: profile.name)
+def test_every_output_that_is_encoded_keeps_the_number_of_frames_and_their_times(profile: Profile):
+    for output in profile.outputs:
+        assert EXACT_TIMES.items() <= output.options.items()
+
+
+def test_the_proxy_is_all_intra_and_starts_to_play_at_once():
+    file, *_ = proxy(PLAIN).outputs
+    wanted = {"c:v": "libx264", "g": 1, "bf": 0, "pix_fmt": "yuv420p", "movflags": "+faststart", "c:a": "aac", "b:a": "128k"}
+    assert wanted.items() <= file.options.items()
+    assert file.audio == ("1",)
+
+
+def test_a_source_without_sound_gets_no_sound_options():
+    file, *_ = proxy(SourceStreams(video=0, pixel_format="yuv420p")).outputs
+    assert file.audio == ()
+    assert not [name for name in file.options if name in {"c:a", "b:a", "af", "ac"}]
+
+
+def test_surround_sound_is_mixed_down_for_browsers_and_kept_in_the_master():
+    surround = SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=6)
+    assert proxy(surround).outputs[0].options["ac"] == 2
+    assert gold_master(surround).outputs[0].options["c:a"] == "copy"
+    assert gold_master(surround).outputs[0].audio == ("a?",)
+
+
+def test_each_side_stream_is_one_raw_output_after_the_file():
+    sides = (SideStream(48, 27, "rgb24", "area"), SideStream(256, 144, "bgr24"))
+    profile = proxy(PLAIN, sides)
+    assert len(profile.outputs) == 3
+    for side, output in zip(sides, profile.outputs[1:], strict=True):
+        scale, layout = output.filters
+        assert (scale.options["width"], scale.options["height"], scale.options["flags"]) == (side.width, side.height, side.scale_flags)
+        assert layout.options["pix_fmts"] == side.pixel_format
+        assert output.options["f"] == "rawvideo"
+    assert sides[0].frame_bytes == 48 * 27 * 3
+
+
+@pytest.mark.parametrize(
+    ("streams", "expected"),
+    [
+        (PLAIN, ["crop", "format"]),
+        (SourceStreams(video=0, pixel_format="yuv420p", interlaced=True), ["bwdif", "crop", "format"]),
+        (SourceStreams(video=0, pixel_format="yuvj420p", color_range="pc"), ["crop", "scale", "format"]),
+        (SourceStreams(video=0, pixel_format="gbrp"), ["crop", "scale", "format"]),
+        (
+            SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="smpte2084"),
+            ["crop", "setparams", "zscale", "format", "zscale", "tonemap", "zscale", "format"],
+        ),
+    ],
+    ids=["plain", "interlaced", "full range", "rgb", "hdr"],
+)
+def test_the_picture_is_treated_only_as_far_as_it_needs(streams: SourceStreams, expected: list[str]):
+    assert [step.name for step in picture_filters(streams)] == expected
+
+
+def test_what_an_hdr_file_leaves_unsaid_is_filled_in_before_it_is_tone_mapped():
+    streams = SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="arib-std-b67", color_space="bt2020c")
+    tags = picture_filters(streams)[1].options
+    assert tags == {"color_trc": "arib-std-b67", "color_primaries": "bt2020", "colorspace": "bt2020c", "range": "tv"}
+
+
+def test_the_master_stores_pixels_as_they_are():
+    master = gold_master(PLAIN)
+    assert master.filters == ()
+    assert "noautorotate" in master.input_options
+    assert master.background
+    options = master.outputs[0].options
+    assert (options["c:v"], options["g"], options["slicecrc"], options["c:a"]) == ("ffv1", 1, 1, "copy")
+    assert "color_range" not in options
+
+
+def test_full_range_is_said_twice_in_the_master_or_ffmpeg_compresses_it():
+    master = gold_master(SourceStreams(video=0, pixel_format="yuvj420p", color_range="pc"))
+    assert master.filters[0].options == {"in_range": "full", "out_range": "full"}
+    assert master.outputs[0].options["color_range"] == "pc"
+
+
+def test_an_export_from_the_master_seeks_between_two_frames_and_counts_from_there():
+    export = master_export(
+        PLAIN, first_frame_seconds=Fraction(2), previous_frame_seconds=Fraction(19, 10), frame_count=24, duration_seconds=Fraction(1)
+    )
+    assert export.input_options == {"ss": "1.950000"}
+    assert export.outputs[0].options["frames:v"] == 24
+    assert export.outputs[0].options["af"] == "atrim=start=0.050000:duration=1.000000,asetpts=PTS-0.050000/TB"
+    assert export.filters[-1].options == {"expr": "PTS-STARTPTS"}
+
+
+def test_an_export_from_frame_0_does_not_seek():
+    export = master_export(
+        PLAIN, first_frame_seconds=Fraction(1, 2), previous_frame_seconds=None, frame_count=1, duration_seconds=Fraction(1)
+    )
+    assert export.input_options == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "rotation", "shown"),
+    [((160, 120), 0, (160, 120)), ((161, 121), 0, (160, 120)), ((854, 480), 90, (480, 854)), ((427, 241), 270, (240, 426))],
+)
+def test_the_shown_size_is_upright_and_even(stored: tuple[int, int], rotation: int, shown: tuple[int, int]):
+    assert displayed_size(*stored, rotation) == shown
