@@ -1,0 +1,73 @@
+"""Cut lists as OpenTimelineIO JSON, and the choice among all formats. The library is imported where it is used: pages that list the formats
+do not pay for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heaters_dagster.domain.cut_lists import (
+    CUT_LIST_FORMATS,
+    CutListClip,
+    CutListSource,
+    clip_name,
+    csv_cut_list,
+    edl_cut_list,
+    fcpxml_cut_list,
+    timeline_range,
+    timeline_rate,
+)
+from heaters_dagster.domain.errors import BadRequestError
+
+
+def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
+    """An OpenTimelineIO timeline that plays `clips` one after another; what Heaters knows of each is in its metadata under `heaters`."""
+    import opentimelineio as otio
+
+    rate = timeline_rate(source.frame_rate)
+
+    def time(frames: int) -> otio.opentime.RationalTime:
+        return otio.opentime.RationalTime(frames, float(rate))
+
+    held = max([round(source.duration_seconds * rate), *(timeline_range(clip, rate).end for clip in clips)])
+    timeline = otio.schema.Timeline(name=source.title, metadata={"heaters": {"source_video_id": source.id, "frame_rate": str(rate)}})
+    kinds = [otio.schema.TrackKind.Video, otio.schema.TrackKind.Audio][: 2 if source.has_audio else 1]
+    for kind in kinds:
+        track = otio.schema.Track(name=kind, kind=kind)
+        for clip in clips:
+            place = timeline_range(clip, rate)
+            track.append(
+                otio.schema.Clip(
+                    name=clip_name(source, clip),
+                    media_reference=otio.schema.ExternalReference(
+                        target_url=source.media_url, available_range=otio.opentime.TimeRange(time(0), time(held))
+                    ),
+                    source_range=otio.opentime.TimeRange(time(place.start), time(place.length)),
+                    metadata={"heaters": _known(clip)},
+                )
+            )
+        timeline.tracks.append(track)
+    return str(otio.adapters.write_to_string(timeline, "otio_json")) + "\n"
+
+
+def cut_list(kind: str, source: CutListSource, clips: Sequence[CutListClip]) -> str:
+    """The text of a cut list in one of CUT_LIST_FORMATS. Raises BadRequestError for another."""
+    writers = {"csv": csv_cut_list, "edl": edl_cut_list, "fcpxml": fcpxml_cut_list, "otio": otio_cut_list}
+    if kind not in writers:
+        raise BadRequestError(f"{kind!r} is not a cut list format; choose one of: {', '.join(CUT_LIST_FORMATS)}")
+    return writers[kind](source, clips)
+
+
+def _known(clip: CutListClip) -> dict[str, object]:
+    values: dict[str, object] = {
+        "id": clip.id,
+        "sequence": clip.sequence,
+        "start_frame": clip.start_frame,
+        "end_frame": clip.end_frame,
+        "start_time_seconds": clip.start_time_seconds,
+        "end_time_seconds": clip.end_time_seconds,
+        "state": str(clip.state),
+        "confidence": clip.confidence,
+        "grouped_with_clip_id": clip.grouped_with_clip_id,
+        "clip_filepath": clip.clip_filepath,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,77 @@
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import pytest
+
+from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS, CutListSource
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.states import ClipState
+from resources.cut_list_otio import cut_list
+
+RATE = Fraction(24_000, 1001)
+SOURCE = CutListSource(
+    id=7,
+    title="Märchen",
+    media_url="file:///media/video_7_proxy.mp4",
+    frame_rate=RATE,
+    duration_seconds=float(5000 / RATE),
+    width=1280,
+    height=720,
+    has_audio=True,
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    id: int
+    sequence: int
+    start_frame: int
+    end_frame: int
+    state: ClipState = ClipState.EXPORTED
+    confidence: float | None = 0.75
+    grouped_with_clip_id: int | None = None
+    clip_filepath: str | None = None
+
+    @property
+    def start_time_seconds(self) -> float:
+        return float(self.start_frame / RATE)
+
+    @property
+    def end_time_seconds(self) -> float:
+        return float(self.end_frame / RATE)
+
+
+CLIPS = [Listed(1, 3, 0, 36), Listed(2, 12, 36, 2000, confidence=None), Listed(4, 1234, 2000, 5000, grouped_with_clip_id=2)]
+
+
+def test_open_timeline_io_reads_back_the_same_frames() -> None:
+    import opentimelineio as otio
+
+    timeline = otio.adapters.read_from_string(cut_list("otio", SOURCE, CLIPS), "otio_json")
+    video, audio = timeline.tracks
+    assert (video.kind, audio.kind, timeline.name) == ("Video", "Audio", SOURCE.title)
+    assert [(c.source_range.start_time.to_frames(), c.source_range.duration.to_frames()) for c in video] == [
+        (0, 36),
+        (36, 1964),
+        (2000, 3000),
+    ]
+    assert video[0].metadata["heaters"]["id"] == 1
+    assert video[0].media_reference.target_url == SOURCE.media_url
+    assert video.range_of_child_at_index(2).start_time.to_frames() == 2000
+
+
+def test_without_sound_there_is_no_audio_track() -> None:
+    import opentimelineio as otio
+
+    silent = replace(SOURCE, has_audio=False)
+    assert len(otio.adapters.read_from_string(cut_list("otio", silent, CLIPS), "otio_json").tracks) == 1
+
+
+@pytest.mark.parametrize("kind", CUT_LIST_FORMATS)
+def test_a_cut_list_without_clips_is_still_one(kind: str) -> None:
+    assert cut_list(kind, SOURCE, [])
+
+
+def test_an_unknown_format_is_refused_by_name() -> None:
+    with pytest.raises(BadRequestError, match="'aaf' is not a cut list format; choose one of: csv, edl, fcpxml, otio"):
+        cut_list("aaf", SOURCE, CLIPS)
