@@ -1,0 +1,1 @@
+"""The player: ES modules in `static/` that know no Streamlit, and a thin component that mounts them. README.md has the HTTP contract."""

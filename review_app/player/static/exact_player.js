@@ -1,0 +1,59 @@
+// Stopped picture by WebCodecs: byte range -> decoder -> canvas. Frame n asked for is frame n shown.
+
+import { Latest } from "./latest.js";
+
+const PREFETCH_AHEAD = 12;
+const PREFETCH_BEHIND = 4;
+
+/**
+ * Frames worth having before they are asked for, nearest first: on in the direction of the last step and at its stride, then the other way.
+ * frame: shown now; stride: last step (sign = direction); [start, end): the clip.
+ */
+export function framesAround(frame, stride, start, end) {
+  const step = stride && Math.abs(stride) <= 10 ? stride : 1;
+  const direction = Math.sign(step);
+  const frames = [];
+  for (let n = 1; n <= 3; n++) frames.push(frame + n * step);
+  for (let n = 1; n <= PREFETCH_AHEAD; n++) frames.push(frame + n * direction);
+  for (let n = 1; n <= PREFETCH_BEHIND; n++) frames.push(frame - n * direction);
+  return [...new Set(frames)].filter((n) => n >= start && n < end);
+}
+
+export class ExactPlayer {
+  kind = "webcodecs";
+  #canvas;
+  #opened = null; // {media, start, end}
+  #latest;
+
+  constructor(canvas) {
+    this.#canvas = canvas;
+    this.#latest = new Latest(({ opened, frame }) => this.#shown(opened, frame));
+  }
+
+  /** Show frames of [start, end) of `media` from now on. */
+  open(media, start, end) {
+    this.#opened = { media, start, end };
+  }
+
+  get frame() {
+    return this.#canvas.frame;
+  }
+
+  /** Promise of true when `frame` is on the canvas, false when a newer request came in between. Throws what FrameSource throws. */
+  show(frame) {
+    return this.#latest.ask({ opened: this.#opened, frame });
+  }
+
+  async #shown(opened, frame) {
+    const { media, start, end } = opened;
+    const picture = await media.frames.picture(frame);
+    if (opened !== this.#opened && media !== this.#opened?.media) return;
+    const stride = this.#canvas.frame === null ? 1 : frame - this.#canvas.frame;
+    this.#canvas.draw(picture, frame);
+    media.frames.warm(framesAround(frame, stride, start, end));
+  }
+
+  close() {
+    this.#opened = null;
+  }
+}

@@ -1,0 +1,78 @@
+// Which key does what. One table: the buttons, the help overlay and the handler all read it.
+//
+// `r` and `c` are Streamlit's own and stay free. Shift makes ten of one, everywhere. Letters are taken by what they type, so that they are
+// where the keyboard's print says; only shifted punctuation is taken by its place, because what it types differs between layouts.
+
+/** {action, amount?, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down} */
+export const KEYS = [
+  { action: "approve", keys: ["a"], shown: "A", label: "Approve", group: "Decide" },
+  { action: "skip", keys: ["s"], shown: "S", label: "Skip", group: "Decide" },
+  { action: "archive", keys: ["x"], shown: "X", label: "Archive", group: "Decide" },
+  { action: "group", keys: ["g"], shown: "G", label: "Group with previous", group: "Decide" },
+  { action: "undo", keys: ["ctrl+z"], shown: "Ctrl+Z", label: "Undo", group: "Decide", repeats: true },
+  { action: "redo", keys: ["ctrl+shift+z", "ctrl+y"], shown: "Ctrl+Shift+Z", label: "Redo", group: "Decide", repeats: true },
+  { action: "play", keys: ["space"], shown: "Space", label: "Play or pause", group: "Look" },
+  { action: "step", amount: -1, keys: ["arrowleft"], shown: "←", label: "One frame back", group: "Look", repeats: true },
+  { action: "step", amount: 1, keys: ["arrowright"], shown: "→", label: "One frame on", group: "Look", repeats: true },
+  { action: "step", amount: -10, keys: ["shift+arrowleft"], shown: "Shift+←", label: "Ten frames back", group: "Look", repeats: true },
+  { action: "step", amount: 10, keys: ["shift+arrowright"], shown: "Shift+→", label: "Ten frames on", group: "Look", repeats: true },
+  { action: "start", keys: ["home"], shown: "Home", label: "First frame", group: "Look" },
+  { action: "end", keys: ["end"], shown: "End", label: "Last frame", group: "Look" },
+  { action: "previous_cut", keys: ["[", "pageup"], shown: "[", label: "Previous cut", group: "Look", repeats: true },
+  { action: "next_cut", keys: ["]", "pagedown"], shown: "]", label: "Next cut", group: "Look", repeats: true },
+  { action: "loop", keys: ["l"], shown: "L", label: "Loop on or off", group: "Look" },
+  { action: "mute", keys: ["m"], shown: "M", label: "Sound on or off", group: "Look" },
+  { action: "rate", amount: 0.5, keys: ["1"], shown: "1", label: "Half speed", group: "Look" },
+  { action: "rate", amount: 1, keys: ["2"], shown: "2", label: "Normal speed", group: "Look" },
+  { action: "rate", amount: 1.5, keys: ["3"], shown: "3", label: "Speed 1.5", group: "Look" },
+  { action: "rate", amount: 2, keys: ["4"], shown: "4", label: "Double speed", group: "Look" },
+  { action: "rate", amount: 4, keys: ["5"], shown: "5", label: "Speed 4", group: "Look" },
+  { action: "add_cut_point", keys: ["k"], shown: "K", label: "Add a cut at the playhead", group: "Cut" },
+  { action: "remove_cut_point", keys: ["delete", "backspace"], shown: "Delete", label: "Remove the marked cut", group: "Cut" },
+  { action: "nudge", amount: -1, keys: [","], shown: ",", label: "Marked cut one frame back", group: "Cut", repeats: true },
+  { action: "nudge", amount: 1, keys: ["."], shown: ".", label: "Marked cut one frame on", group: "Cut", repeats: true },
+  { action: "nudge", amount: -10, keys: ["shift+comma"], shown: "Shift+,", label: "Marked cut ten frames back", group: "Cut", repeats: true },
+  { action: "nudge", amount: 10, keys: ["shift+period"], shown: "Shift+.", label: "Marked cut ten frames on", group: "Cut", repeats: true },
+  { action: "other_cut", keys: ["o"], shown: "O", label: "Mark the clip's other cut", group: "Cut" },
+  { action: "help", keys: ["?"], shown: "?", label: "This help", group: "Help" },
+];
+
+const TYPING = new Set(["input", "textarea", "select"]);
+
+/** Whether the event goes into a field, where letters are letters. A button, a link or a slider is no field. */
+export function isTyping(event) {
+  const target = event.composedPath?.()[0] ?? event.target;
+  if (!target) return false;
+  if (target.isContentEditable) return true;
+  const name = String(target.localName ?? "").toLowerCase();
+  if (name !== "input") return TYPING.has(name) || target.getAttribute?.("role") === "textbox";
+  return !["button", "checkbox", "radio", "range", "submit", "reset"].includes(target.type);
+}
+
+/** The row of KEYS that a keydown event means, or null. Decisions do not repeat while a key is held: one press, one decision. */
+export function keyMeaning(event) {
+  if (event.isComposing || isTyping(event)) return null;
+  // AltGr, which types the brackets on many layouts, looks like Ctrl+Alt on Windows.
+  const typed = Boolean(event.getModifierState?.("AltGraph"));
+  if (event.altKey && !typed) return null;
+  const control = !typed && (event.ctrlKey || event.metaKey);
+  const spelled = spellings(event, control);
+  const row = KEYS.find(({ keys }) => keys.some((key) => spelled.includes(key)));
+  if (!row || (event.repeat && !row.repeats)) return null;
+  return row;
+}
+
+function spellings(event, control) {
+  const key = event.key === " " ? "space" : String(event.key).toLowerCase();
+  if (control) return [`ctrl+${event.shiftKey ? "shift+" : ""}${key}`];
+  if (event.shiftKey && key.length > 1) return [`shift+${key}`];
+  // A shifted sign is itself ("?" is a shifted key on most layouts); the shifted comma and period also go by their place.
+  if (event.shiftKey && ["Comma", "Period"].includes(event.code)) return [`shift+${event.code.toLowerCase()}`];
+  if (event.shiftKey && /^\p{L}$/u.test(key)) return [];
+  return [key];
+}
+
+/** Text of the key that does `action` (with this `amount`), as shown on its button. */
+export function keyShown(action, amount) {
+  return KEYS.find((row) => row.action === action && (amount === undefined || row.amount === amount))?.shown ?? "";
+}

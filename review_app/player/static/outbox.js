@@ -1,0 +1,273 @@
+// Decisions on their way to the server: numbered, stored before anything is sent, sent in order, and removed only when the server has answered.
+//
+// A decision is sent again until there is an answer; the server knows it by its request key and applies it once. So a burst, a double send,
+// a lost connection or a reload in the middle neither loses nor doubles a decision. One tab is one lane; a closed tab's lane is taken over.
+
+const PREFIX = "heaters.outbox";
+const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
+
+/** The server has considered the decision and said no. `code`: "stale", "lease", "illegal", ...; `body`: its whole answer. */
+export class Refusal extends Error {
+  constructor(message, code, body = {}) {
+    super(message);
+    this.name = "Refusal";
+    this.code = code;
+    this.body = body;
+  }
+}
+
+/** Id that stands for the nth clip that a decision makes, until the server has given it one. */
+export function provisionalId(key, place) {
+  return `~${key}/${place}`;
+}
+
+/** Ids of the clips that a decision names, as strings. */
+export function touchedIds(decision) {
+  return new Set([decision.clip_id, ...Object.keys(decision.versions ?? {})].filter((id) => id !== undefined && id !== null).map(String));
+}
+
+/**
+ * A decision with what an earlier one's answer taught: ids given to new clips, and their versions after it.
+ * ids: {provisional id: id}; versions: {id: version}. Only versions not yet known (null) are filled in: a known one is what the reviewer saw.
+ */
+export function informed(decision, { ids, versions }) {
+  const real = (id) => ids[id] ?? id;
+  const known = {};
+  for (const [id, version] of Object.entries(decision.versions ?? {})) known[real(id)] = version ?? versions[real(id)] ?? null;
+  const changed = { ...decision, versions: known };
+  if (decision.clip_id !== undefined) changed.clip_id = real(decision.clip_id);
+  return changed;
+}
+
+export class Outbox {
+  #storage;
+  #entries = []; // {number, decision, lane}
+  #next = 1;
+  #sending = false;
+  #stopped = true;
+  #failures = 0;
+  #timer = null;
+  #poked = null;
+  /** Whether every undelivered decision would survive a reload. */
+  kept = true;
+
+  /**
+   * storage: localStorage or alike. reviewer: whose decisions; lane: id of this tab.
+   * send(decision): promise of the server's answer; throws Refusal for a no, anything else for "try again".
+   * learn(decision, answer): {ids, versions} for the decisions behind it.
+   * Handlers: onConfirmed(decision, answer), onRefused(decision, refusal, dropped), where `dropped` are later decisions that rested on it,
+   * onState({waiting, failures, message, retryInMs, kept}).
+   */
+  constructor({ storage, reviewer, lane, send, learn, onConfirmed, onRefused, onState = () => {} }) {
+    Object.assign(this, { reviewer, lane, send, learn, onConfirmed, onRefused, onState });
+    this.#storage = storage;
+    this.#entries = this.#stored(lane);
+    this.#next = Math.max(Number(storage.getItem(this.#counterName()) ?? 0), ...this.#entries.map((entry) => entry.number + 1), 1);
+  }
+
+  /** Decisions without an answer yet, oldest first. */
+  get decisions() {
+    return this.#entries.map((entry) => entry.decision);
+  }
+
+  #counterName() {
+    return `${PREFIX}.next/${this.reviewer}/${this.lane}`;
+  }
+
+  #name(entry) {
+    return `${PREFIX}/${this.reviewer}/${entry.lane}/${String(entry.number).padStart(9, "0")}`;
+  }
+
+  #stored(lane) {
+    const prefix = `${PREFIX}/${this.reviewer}/${lane}/`;
+    return storedNames(this.#storage, prefix)
+      .map((name) => ({ number: Number(name.slice(prefix.length)), lane, decision: parsed(this.#storage.getItem(name)) }))
+      .filter((entry) => entry.decision && entry.number > 0);
+  }
+
+  /** Lanes of this reviewer with undelivered decisions, other than this one. */
+  otherLanes() {
+    const prefix = `${PREFIX}/${this.reviewer}/`;
+    const lanes = storedNames(this.#storage, prefix).map((name) => name.slice(prefix.length).split("/")[0]);
+    return [...new Set(lanes)].filter((lane) => lane !== this.lane);
+  }
+
+  /** Take over what a closed tab left: its decisions go before ours, under their own keys. Returns them. */
+  adopt(lane) {
+    const found = this.#stored(lane);
+    const behind = this.#sending ? 1 : 0; // never before the one that is being sent
+    this.#entries.splice(behind, 0, ...found);
+    this.poke();
+    return found.map((entry) => entry.decision);
+  }
+
+  /** The request key that the next decision will have. */
+  get nextKey() {
+    return `${this.lane}-${this.#next}`;
+  }
+
+  /**
+   * Keep `decision` and send it when its turn comes. Returns it with its request_key. It is in the storage when this returns, so a reload
+   * on the next line loses nothing; when the storage refuses (full, or switched off), `kept` is false from then on and onState says so.
+   */
+  add(decision) {
+    const entry = { number: this.#next, lane: this.lane, decision: { ...decision, request_key: this.nextKey } };
+    this.#next++;
+    this.#keep(this.#counterName(), String(this.#next));
+    this.#keep(this.#name(entry), JSON.stringify(entry.decision));
+    this.#entries.push(entry);
+    this.#tell();
+    this.#run();
+    return entry.decision;
+  }
+
+  #keep(name, value) {
+    try {
+      this.#storage.setItem(name, value);
+    } catch {
+      this.kept = false;
+    }
+  }
+
+  start() {
+    this.#stopped = false;
+    this.#tell();
+    this.#run();
+  }
+
+  stop() {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#poked?.();
+  }
+
+  /** Try now instead of at the end of the wait: the connection is back, or somebody pressed a button. */
+  poke() {
+    this.#poked?.();
+    this.#run();
+  }
+
+  async #run() {
+    if (this.#sending || this.#stopped) return;
+    this.#sending = true;
+    try {
+      while (this.#entries.length && !this.#stopped) await this.#sendFirst();
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  async #sendFirst() {
+    const entry = this.#entries[0];
+    let answer;
+    try {
+      answer = await this.send(entry.decision);
+    } catch (error) {
+      if (error instanceof Refusal) this.#refused(entry, error);
+      else await this.#pause(error);
+      return;
+    }
+    this.#failures = 0;
+    const lesson = this.learn(entry.decision, answer);
+    this.#teach(this.#entries.slice(1), lesson);
+    // Removed last: when the page dies before this line the decision is sent again, and the server answers as it did.
+    this.#remove(entry);
+    this.onConfirmed(entry.decision, answer);
+    this.#tell();
+  }
+
+  /**
+   * Ids go to all that wait. A version goes only to the first that touches the clip: those behind it rest on what that one will make of it.
+   */
+  #teach(entries, { ids, versions }) {
+    const open = { ...versions };
+    for (const entry of entries) {
+      const taught = informed(entry.decision, { ids, versions: open });
+      for (const id of touchedIds(taught)) delete open[id];
+      if (JSON.stringify(taught) === JSON.stringify(entry.decision)) continue;
+      entry.decision = taught;
+      this.#keep(this.#name(entry), JSON.stringify(taught));
+    }
+  }
+
+  #refused(entry, refusal) {
+    this.#failures = 0;
+    this.#remove(entry);
+    const gone = touchedIds(entry.decision);
+    const keys = new Set([entry.decision.request_key]);
+    const dropped = [];
+    for (const later of [...this.#entries]) {
+      const ids = touchedIds(later.decision);
+      const made = [...ids].some((id) => [...keys].some((key) => id.startsWith(`~${key}/`)));
+      if (!made && ![...ids].some((id) => gone.has(id)) && !keys.has(later.decision.target)) continue;
+      for (const id of ids) gone.add(id);
+      keys.add(later.decision.request_key);
+      this.#remove(later);
+      dropped.push(later.decision);
+    }
+    this.onRefused(entry.decision, refusal, dropped);
+    this.#tell();
+  }
+
+  #remove(entry) {
+    this.#entries = this.#entries.filter((other) => other !== entry);
+    this.#storage.removeItem(this.#name(entry));
+  }
+
+  async #pause(error) {
+    const wait = WAITS_MS[Math.min(this.#failures++, WAITS_MS.length - 1)];
+    this.#tell(error.message, wait);
+    await new Promise((done) => {
+      this.#poked = done;
+      this.#timer = setTimeout(done, wait);
+    });
+    clearTimeout(this.#timer);
+    this.#poked = null;
+  }
+
+  #tell(message = null, retryInMs = null) {
+    this.onState({ waiting: this.#entries.length, failures: this.#failures, message, retryInMs, kept: this.kept });
+  }
+}
+
+function storedNames(storage, prefix) {
+  const names = [];
+  for (let i = 0; i < storage.length; i++) {
+    const name = storage.key(i);
+    if (name?.startsWith(prefix)) names.push(name);
+  }
+  return names.sort();
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** A stand-in for a storage that is switched off: decisions live as long as the page. */
+export class MemoryStorage {
+  #items = new Map();
+
+  get length() {
+    return this.#items.size;
+  }
+
+  key(n) {
+    return [...this.#items.keys()][n] ?? null;
+  }
+
+  getItem(name) {
+    return this.#items.get(name) ?? null;
+  }
+
+  setItem(name, value) {
+    this.#items.set(name, String(value));
+  }
+
+  removeItem(name) {
+    this.#items.delete(name);
+  }
+}

@@ -1,0 +1,217 @@
+// A <video> on the served segment of one clip: plays with sound, timeline from 0, and names its frames by presented media time.
+//
+// `currentTime` is never used to name a frame: it named another frame than the one on screen in 13 of 25 pauses.
+
+const READY_MS = 15_000;
+const PRESENTED_MS = 2_500;
+const GRACE_MS = 250; // from the end of a seek to the presentation of its frame, on a busy machine
+const SEEK_PLACES = [0.5, 0.3, 0.7, 0.5]; // where in the frame's showing to seek, one try after the other
+
+export class PlaybackError extends Error {
+  constructor(message) {
+    super(message);
+    this.name = "PlaybackError";
+  }
+}
+
+export class Playback {
+  #opened = null; // {media, start, end}
+  #loaded = null; // the same object once its segment is the video's source
+  #waiters = new Set();
+  #callback = null;
+  #sources = 0;
+  playing = false;
+  /** Frame last presented by the video element, null before the first. */
+  shown = null;
+
+  /** onFrame(frame): each frame presented while playing. onEnded(). onStalled(boolean): waits for data. */
+  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {} } = {}) {
+    Object.assign(this, { video, onFrame, onEnded, onStalled });
+    video.preload = "auto";
+    video.playsInline = true;
+    video.disablePictureInPicture = true;
+    this.named = typeof video.requestVideoFrameCallback === "function";
+    this.#listen("ended", () => {
+      this.playing = false;
+      this.onEnded();
+    });
+    this.#listen("waiting", () => this.playing && this.onStalled(true));
+    this.#listen("playing", () => this.onStalled(false));
+    if (this.named) this.#watch();
+  }
+
+  #listen(event, handler) {
+    this.video.addEventListener(event, handler);
+  }
+
+  #watch() {
+    this.#callback = this.video.requestVideoFrameCallback((now, { mediaTime }) => {
+      this.#watch();
+      this.#presented(mediaTime);
+    });
+  }
+
+  #presented(mediaTime) {
+    const opened = this.#loaded;
+    if (!opened) return;
+    this.shown = opened.media.index.frameOfMediaTime(mediaTime, opened.start, opened.end);
+    this.video.dataset.frame = this.shown;
+    for (const waiter of this.#waiters) waiter(this.shown);
+    if (this.playing) this.onFrame(this.shown);
+  }
+
+  /** Play [start, end) of `media` from now on. Nothing is fetched before prepare(), seek() or play(). */
+  open(media, start, end) {
+    const same = this.#opened && this.#opened.media === media && this.#opened.start === start && this.#opened.end === end;
+    if (same) return;
+    this.halt();
+    this.#opened = { media, start, end };
+  }
+
+  /** Have the segment loaded. Throws PlaybackError. */
+  async prepare() {
+    const opened = this.#opened;
+    if (!opened) throw new PlaybackError("No clip is open.");
+    await opened.media.index.ensure(opened.start, opened.end + 1);
+    if (opened !== this.#opened) return;
+    if (this.#loaded !== opened) {
+      this.#loaded = opened;
+      this.shown = null;
+      this.#source(opened);
+    }
+    try {
+      await this.#ready();
+    } catch (error) {
+      if (opened !== this.#opened) return;
+      // An expired link looks like any other media error: once, with fresh links.
+      await opened.media.refresh().catch(() => {});
+      if (opened !== this.#opened) return;
+      this.#source(opened);
+      await this.#ready();
+    }
+  }
+
+  #source(opened) {
+    this.#sources++;
+    this.video.src = opened.media.segmentUrl(opened.start, opened.end);
+    this.video.load();
+  }
+
+  #ready() {
+    const { video } = this;
+    const source = this.#sources;
+    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && !video.error) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const stop = new AbortController();
+      const settle = (how, value) => {
+        stop.abort();
+        clearTimeout(timer);
+        how(value);
+      };
+      const timer = setTimeout(() => settle(reject, new PlaybackError("The clip does not load.")), READY_MS);
+      const { signal } = stop;
+      const replaced = () => source !== this.#sources && settle(reject, new PlaybackError("Another clip was opened."));
+      const refused = () => settle(reject, new PlaybackError(`The browser cannot play the clip (${video.error?.message || "no reason given"}).`));
+      video.addEventListener("loadeddata", () => settle(resolve), { signal });
+      video.addEventListener("emptied", replaced, { signal });
+      video.addEventListener("error", refused, { signal });
+    });
+  }
+
+  /** Promise that resolves when the video element presents exactly `frame`, stopped. Throws PlaybackError. */
+  async seek(frame) {
+    await this.prepare();
+    const opened = this.#loaded;
+    const { index } = opened.media;
+    this.playing = false;
+    this.video.pause();
+    if (this.shown === frame && !this.video.seeking && Math.abs(this.video.currentTime - index.middleSeconds(frame, opened.start)) < 1e-3) return;
+    const from = index.seconds(frame, opened.start);
+    const length = index.seconds(frame + 1, opened.start) - from;
+    for (const place of SEEK_PLACES) {
+      const presented = this.#afterSeek(frame);
+      this.video.currentTime = from + length * place;
+      const shown = await presented;
+      if (opened !== this.#loaded) throw new PlaybackError("Another clip was opened.");
+      if (shown === frame || !this.named) {
+        this.shown = frame;
+        return;
+      }
+    }
+    throw new PlaybackError(`The browser shows frame ${this.shown} of this clip instead of ${frame}.`);
+  }
+
+  /**
+   * The frame on screen once the seek has ended: `frame` as soon as it is presented, another when the seek ended without it.
+   * Without requestVideoFrameCallback the end of the seek must do.
+   */
+  #afterSeek(frame) {
+    return new Promise((resolve) => {
+      const stop = new AbortController();
+      const settle = () => {
+        stop.abort();
+        this.#waiters.delete(waiter);
+        clearTimeout(timer);
+        resolve(this.shown);
+      };
+      const waiter = (shown) => shown === frame && settle();
+      const timer = setTimeout(settle, PRESENTED_MS);
+      const ended = () => (this.named ? setTimeout(settle, GRACE_MS) : requestAnimationFrame(settle));
+      this.#waiters.add(waiter);
+      this.video.addEventListener("seeked", ended, { signal: stop.signal });
+    });
+  }
+
+  /** Play on from `frame`. Resolves when playing; sound is muted when the browser forbids it, and then true is returned. */
+  async play(frame, { rate, loop }) {
+    await this.prepare();
+    const opened = this.#loaded;
+    const { video } = this;
+    this.set({ rate, loop });
+    const target = opened.media.index.middleSeconds(frame, opened.start);
+    if (this.shown !== frame || video.ended || Math.abs(video.currentTime - target) > 1) video.currentTime = target;
+    this.playing = true;
+    try {
+      await video.play();
+      return false;
+    } catch (error) {
+      if (error.name === "AbortError") return false; // paused or replaced meanwhile
+      if (error.name !== "NotAllowedError") {
+        this.playing = false;
+        throw new PlaybackError(`The browser does not play the clip: ${error.message}`);
+      }
+      video.muted = true;
+      await video.play();
+      return true;
+    }
+  }
+
+  set({ rate, loop }) {
+    if (rate !== undefined) this.video.playbackRate = this.video.defaultPlaybackRate = rate;
+    if (loop !== undefined) this.video.loop = loop;
+  }
+
+  /** Stop. Promise of the frame that is on screen: the last one presented, also when it comes in just after the pause. */
+  async pause() {
+    this.playing = false;
+    this.video.pause();
+    for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
+    return this.shown;
+  }
+
+  /** Stop at once and let go of the clip. */
+  halt() {
+    this.playing = false;
+    this.video.pause();
+    this.#opened = this.#loaded = null;
+    this.shown = null;
+    delete this.video.dataset.frame;
+  }
+
+  close() {
+    this.halt();
+    if (this.named) this.video.cancelVideoFrameCallback(this.#callback);
+    this.video.removeAttribute("src");
+    this.video.load(); // lets go of the connection
+  }
+}

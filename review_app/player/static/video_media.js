@@ -1,0 +1,145 @@
+// All ways to one source video's pictures: index, bytes, decoders, stills, segments. Videos in use are kept open, the rest closed.
+
+import { ByteSource } from "./byte_source.js";
+import { FrameCache } from "./frame_cache.js";
+import { FrameDecoder } from "./frame_decoder.js";
+import { FrameIndex } from "./frame_index.js";
+import { FrameSource } from "./frame_source.js";
+import { StillSource } from "./still_source.js";
+
+const OPEN_VIDEOS = 3;
+const PICTURE_BYTES = 256 * 2 ** 20;
+const SMALL_BYTES = 48 * 2 ** 20;
+export const SMALL_WIDTH = 320;
+
+/** An address with query fields added. */
+export function withQuery(url, fields) {
+  const query = new URLSearchParams(fields).toString();
+  return url + (url.includes("?") ? "&" : "?") + query;
+}
+
+export class VideoMedia {
+  #library;
+  #obstacle = null;
+  #frames = null;
+  #small = null;
+  #decoders = [];
+  #fresh = null;
+
+  constructor(video, library) {
+    this.video = video;
+    this.#library = library;
+    this.index = new FrameIndex({ frameCount: video.frame_count, load: (start, end) => this.#slice(start, end) });
+    this.bytes = new ByteSource({ url: video.media_url, refreshUrl: async () => (await this.refresh()).media_url });
+  }
+
+  async #slice(start, end, fresh = false) {
+    const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin" });
+    if ([401, 403, 410].includes(response.status) && !fresh) {
+      await this.refresh();
+      return this.#slice(start, end, true);
+    }
+    if (!response.ok) {
+      const words = await response.json().then((body) => body.error).catch(() => null);
+      throw new Error(words ?? `The frame index of this video cannot be had (${response.status}).`);
+    }
+    return response.json();
+  }
+
+  /** Fresh signed links; several at once share one request. */
+  async refresh() {
+    this.#fresh ??= this.#library
+      .refresh(this.video.id)
+      .then((video) => this.renew(video))
+      .finally(() => {
+        this.#fresh = null;
+      });
+    await this.#fresh;
+    return this.video;
+  }
+
+  renew(video) {
+    this.video = video;
+    this.bytes.url = video.media_url;
+  }
+
+  segmentUrl(start, end, more = {}) {
+    return withQuery(this.video.segment_url, { start, end, ...more });
+  }
+
+  /** Why frames cannot be decoded here, in words, or null when they can. Needs the index. */
+  obstacle() {
+    this.#obstacle ??= this.#library.enabled
+      ? this.index.ensure(0, 1).then(() => FrameDecoder.obstacle(this.index.header))
+      : Promise.resolve("switched off by WEBCODECS_ENABLED");
+    this.#obstacle.catch(() => {
+      this.#obstacle = null; // the index could not be had this time; ask again next time
+    });
+    return this.#obstacle;
+  }
+
+  /** Full-size pictures by WebCodecs. Needs the index and no obstacle. */
+  get frames() {
+    this.#frames ??= this.#frameSource("full", this.#library.pictures, null);
+    return this.#frames;
+  }
+
+  /** Promise of the source of small pictures: a decoder of its own, so that the filmstrip never delays the stage; the still route without. */
+  async small() {
+    const obstacle = await this.obstacle();
+    this.#small ??= obstacle
+      ? new StillSource({
+          url: (frame, width) => withQuery(this.video.still_url, { frame, width }),
+          refreshUrl: () => this.refresh(),
+          cache: this.#library.smallPictures,
+          name: `${this.video.id}/still`,
+          width: SMALL_WIDTH,
+          fetch: this.#library.fetch,
+        })
+      : this.#frameSource("small", this.#library.smallPictures, SMALL_WIDTH);
+    return this.#small;
+  }
+
+  #frameSource(size, cache, width) {
+    const decoder = new FrameDecoder(this.index.header);
+    this.#decoders.push(decoder);
+    return new FrameSource({ index: this.index, bytes: this.bytes, decoder, cache, name: `${this.video.id}/${size}`, width });
+  }
+
+  close() {
+    this.bytes.close();
+    for (const decoder of this.#decoders) decoder.close();
+  }
+}
+
+export class MediaLibrary {
+  #open = new Map(); // video id -> VideoMedia, least recently used first
+
+  /** enabled: whether WebCodecs may be used. refresh(video id): promise of the video with fresh links. */
+  constructor({ enabled, refresh, fetch = (...args) => globalThis.fetch(...args) }) {
+    Object.assign(this, { enabled, refresh });
+    this.fetch = fetch;
+    this.pictures = new FrameCache({ budgetBytes: PICTURE_BYTES });
+    this.smallPictures = new FrameCache({ budgetBytes: SMALL_BYTES });
+  }
+
+  of(video) {
+    const media = this.#open.get(video.id) ?? new VideoMedia(video, this);
+    if (media.video.media_url !== video.media_url) media.renew(video);
+    this.#open.delete(video.id);
+    this.#open.set(video.id, media);
+    for (const [id, old] of this.#open) {
+      if (this.#open.size <= OPEN_VIDEOS) break;
+      this.#open.delete(id);
+      old.close();
+    }
+    return media;
+  }
+
+  close() {
+    for (const media of this.#open.values()) media.close();
+    this.#open.clear();
+    this.pictures.clear();
+    this.smallPictures.clear();
+  }
+}

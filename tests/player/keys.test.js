@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { KEYS, keyMeaning, keyShown } from "../../review_app/player/static/keys.js";
+
+const press = (key, more = {}) => ({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, repeat: false, composedPath: () => [more.target ?? { localName: "div" }], ...more });
+const meaning = (key, more) => {
+  const row = keyMeaning(press(key, more));
+  return row && (row.amount === undefined ? row.action : `${row.action} ${row.amount}`);
+};
+
+test("each decision is one key", () => {
+  assert.deepEqual(["a", "s", "x", "g", "k", "Delete", "Backspace"].map((key) => meaning(key)), [
+    "approve", "skip", "archive", "group", "add_cut_point", "remove_cut_point", "remove_cut_point",
+  ]);
+  assert.equal(meaning("A"), "approve", "with caps lock on");
+});
+
+test("shift makes ten of one", () => {
+  assert.equal(meaning("ArrowRight"), "step 1");
+  assert.equal(meaning("ArrowLeft", { shiftKey: true }), "step -10");
+  assert.equal(meaning(","), "nudge -1");
+  assert.equal(meaning("<", { shiftKey: true, code: "Comma" }), "nudge -10", "US layout");
+  assert.equal(meaning(":", { shiftKey: true, code: "Period" }), "nudge 10", "German layout");
+});
+
+test("undo and redo, with Ctrl and with Cmd", () => {
+  assert.equal(meaning("z", { ctrlKey: true }), "undo");
+  assert.equal(meaning("Z", { metaKey: true, shiftKey: true }), "redo");
+  assert.equal(meaning("y", { ctrlKey: true }), "redo");
+  assert.equal(meaning("z"), null);
+});
+
+test("Streamlit's keys and the browser's are left alone", () => {
+  for (const key of ["r", "c", "R", "C", "F5", "Tab", "Escape"]) assert.equal(meaning(key), null);
+  for (const key of ["a", "s", "x", "l", "k"]) assert.equal(meaning(key, { ctrlKey: true }), null);
+  assert.equal(meaning("a", { altKey: true }), null);
+  assert.equal(meaning("A", { shiftKey: true }), null);
+});
+
+test("nothing happens while typing, also inside a shadow root", () => {
+  for (const target of [{ localName: "input", type: "text" }, { localName: "textarea" }, { localName: "select" }, { localName: "p", isContentEditable: true }])
+    assert.equal(meaning("a", { target }), null);
+  assert.equal(meaning("a", { target: { localName: "button" } }), "approve");
+  assert.equal(meaning("a", { target: { localName: "input", type: "checkbox" } }), "approve");
+  assert.equal(meaning("a", { isComposing: true }), null);
+});
+
+test("a held key steps on but never decides twice", () => {
+  assert.equal(meaning("ArrowRight", { repeat: true }), "step 1");
+  for (const key of ["a", "s", "x", "g", "k", "Delete", " "]) assert.equal(meaning(key, { repeat: true }), null);
+});
+
+test("AltGr types brackets on many layouts", () => {
+  assert.equal(meaning("]", { altKey: true, ctrlKey: true, getModifierState: (name) => name === "AltGraph" }), "next_cut");
+  assert.equal(meaning("?", { shiftKey: true }), "help");
+});
+
+test("no key has two meanings, and every row can be shown", () => {
+  const keys = KEYS.flatMap((row) => row.keys);
+  assert.equal(new Set(keys).size, keys.length);
+  for (const row of KEYS) assert.ok(row.shown && row.label && row.group);
+  assert.equal(keyShown("step", -10), "Shift+←");
+  assert.equal(keyShown("approve"), "A");
+});
