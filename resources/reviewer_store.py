@@ -1,0 +1,97 @@
+"""Reviewers in Postgres: a name, and the OIDC subject of those who sign in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.review import checked_reviewer_name
+from resources.database import Database
+from resources.tables import reviewers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """name: unique, and what the ledger shows. oidc_subject: who signs in under it; None for a name chosen on trust."""
+
+    id: int
+    name: str
+    oidc_subject: str | None
+    created_at: datetime
+    last_seen_at: datetime
+
+
+class ReviewerStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def named(self, name: str) -> Reviewer:
+        """The reviewer of that name, made if new. For the command line and for a review app without sign-in.
+
+        Raises BadRequestError for a name that cannot be one, and for the name of somebody who signs in: nobody may decide as them.
+        """
+        with self._database.begin() as connection:
+            reviewer = _get_or_create(connection, name)
+        if reviewer.oidc_subject is not None:
+            raise BadRequestError(f"the name {reviewer.name!r} belongs to somebody who signs in; choose another")
+        return reviewer
+
+    def signed_in(self, *, oidc_subject: str, name: str) -> Reviewer:
+        """The reviewer with that OIDC subject, made if new.
+
+        A new one whose name is taken gets a number after it: `Ann (2)`. A name once given stays, because the ledger is read by it.
+        """
+        with self._database.begin() as connection:
+            for number in range(1, 1000):
+                row = connection.execute(
+                    reviewers.update()
+                    .where(reviewers.c.oidc_subject == oidc_subject)
+                    .values(last_seen_at=func.clock_timestamp())
+                    .returning(reviewers)
+                ).first()
+                if row is not None:
+                    return _reviewer(row)
+                wanted = checked_reviewer_name(name if number == 1 else f"{name} ({number})")
+                row = connection.execute(
+                    insert(reviewers).values(name=wanted, oidc_subject=oidc_subject).on_conflict_do_nothing().returning(reviewers)
+                ).first()
+                if row is not None:
+                    return _reviewer(row)
+        raise BadRequestError(f"the name {name!r} is taken a thousand times over; choose another")
+
+    def load(self, reviewer_id: int) -> Reviewer:
+        """Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(select(reviewers).where(reviewers.c.id == reviewer_id)).first()
+        if row is None:
+            raise NotFoundError(f"there is no reviewer {reviewer_id}")
+        return _reviewer(row)
+
+    def load_all(self) -> list[Reviewer]:
+        """By name."""
+        with self._database.read() as connection:
+            return [_reviewer(row) for row in connection.execute(select(reviewers).order_by(reviewers.c.name))]
+
+
+def lock_reviewer(connection: Connection, name: str) -> int:
+    """Id of the reviewer of that name, made if new; their other actions wait until this transaction ends."""
+    return _get_or_create(connection, name).id
+
+
+def _get_or_create(connection: Connection, name: str) -> Reviewer:
+    tidy = checked_reviewer_name(name)
+    seen = reviewers.update().where(reviewers.c.name == tidy).values(last_seen_at=func.clock_timestamp()).returning(reviewers)
+    row = connection.execute(seen).first()
+    if row is None:
+        connection.execute(insert(reviewers).values(name=tidy).on_conflict_do_nothing())
+        row = connection.execute(seen).one()
+    return _reviewer(row)
+
+
+def _reviewer(row: Row[Any]) -> Reviewer:
+    return Reviewer(**row._mapping)
