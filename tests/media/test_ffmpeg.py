@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import DiskFullError, FfmpegError, ProcessKilledError
+from heaters_dagster.domain.profiles import SideStream, delivery, frame_hashes, gold_master, master_export, proxy
+from heaters_dagster.domain.progress import Progress
+from resources.ffmpeg import Finished, command, run, source_streams
+from resources.media_probe import MediaProbe, probe
+from tests.media_files import barcode_video, barcodes, decoded, ffmpeg, read_barcode, rotated, truncated, with_bit_errors
+
+SIDE = SideStream(48, 36, "rgb24")
+FRAMES = 48
+
+
+def repeated_times(folder: Path) -> Path:
+    """Every fifth frame at the time of the one before it."""
+    source = barcode_video(folder / "even.mkv", frames=FRAMES)
+    again = "if(eq(mod(N\\,5)\\,1)\\,PREV_OUT{0}\\,{0})"
+    setts = f"setts=pts={again.format('PTS')}:dts={again.format('DTS')}"
+    return ffmpeg(["-i", str(source), "-c", "copy", "-bsf:v", setts], folder / "s.mkv")
+
+
+def joined_streams(folder: Path) -> Path:
+    """Two transport streams one after the other: in the middle the clock jumps back to the beginning."""
+    first = barcode_video(folder / "a.ts", frames=FRAMES // 2, codec="mpeg2video").read_bytes()
+    path = folder / "s.ts"
+    path.write_bytes(first + first)
+    return path
+
+
+#: Original -> how it is made; frame n carries the number n unless said otherwise.
+ORIGINALS: dict[str, Callable[[Path], Path]] = {
+    "constant": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES),
+    "variable": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, vfr=True),
+    "variable in webm": lambda folder: barcode_video(folder / "s.webm", frames=FRAMES, vfr=True, codec="libvpx"),
+    "23.976": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, rate=Fraction(24000, 1001)),
+    "odd size": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, size=(161, 121), pixel_format="yuv444p"),
+    "10 bit": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, pixel_format="yuv420p10le"),
+    "hdr": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, pixel_format="yuv420p10le", hdr=True),
+    "delayed": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, video_start_seconds=0.517),
+    "b-frames": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, b_frames=3),
+    "b-frames in mkv": lambda folder: barcode_video(folder / "s.mkv", frames=FRAMES, b_frames=3),
+    "interlaced": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, interlaced=True),
+    "silent": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, audio=False),
+    "wide pixels": lambda folder: barcode_video(folder / "s.mp4", frames=FRAMES, sample_aspect_ratio=Fraction(4, 3)),
+    "avi": lambda folder: barcode_video(folder / "s.avi", frames=FRAMES, codec="mpeg4"),
+    "transport stream": lambda folder: barcode_video(folder / "s.ts", frames=FRAMES, codec="mpeg2video"),
+    "vp9": lambda folder: barcode_video(folder / "s.webm", frames=FRAMES, codec="libvpx-vp9"),
+    "one frame": lambda folder: barcode_video(folder / "s.mp4", frames=1),
+}
+
+
+class Frames:
+    """A pipe reader that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def __call__(self, file: IO[bytes]) -> None:
+        while block := file.read(1 << 16):
+            self.data += block
+
+    def pictures(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.data, np.uint8).reshape(-1, SIDE.height, SIDE.width, 3)
+
+
+def make(source: Path, path: Path, *sinks: Frames) -> tuple[Finished, MediaProbe]:
+    """The proxy of `source` at `path`."""
+    found = probe(source)
+    return run(proxy(source_streams(found), [SIDE] * len(sinks)), source, [path, *sinks]), found
+
+
+def times(path: Path) -> NDArray[np.float64]:
+    return np.array([seconds for seconds, _ in decoded(path)])
+
+
+@pytest.mark.parametrize("kind", ORIGINALS)
+def test_the_proxy_has_the_frames_of_the_original_at_their_times(kind: str, tmp_path: Path):
+    source, made = ORIGINALS[kind](tmp_path), tmp_path / "proxy.mp4"
+    frames = Frames()
+    make(source, made, frames)
+
+    assert barcodes(made) == barcodes(source)
+    original, shown = times(source), times(made)
+    assert np.abs((original - original[0]) - (shown - shown[0])).max() < 1e-4
+    assert len(frames.pictures()) == len(shown)
+
+
+@pytest.mark.parametrize("kind", ORIGINALS)
+def test_every_frame_of_the_proxy_is_a_keyframe_of_a_format_browsers_play(kind: str, tmp_path: Path):
+    made = tmp_path / "proxy.mp4"
+    _, found = make(ORIGINALS[kind](tmp_path), made)
+    with av.open(str(made)) as container:
+        stream = container.streams.video[0]
+        assert all(packet.is_keyframe for packet in container.demux(stream) if packet.size)
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert [audio.codec_context.name for audio in container.streams.audio] == (["aac"] if found.audio else [])
+        assert stream.codec_context.width % 2 == stream.codec_context.height % 2 == 0
+        assert stream.sample_aspect_ratio == found.video.sample_aspect_ratio
+        assert stream.codec_context.color_trc != 16, "tone-mapped: no longer PQ"
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_the_proxy_stands_upright_and_says_so(degrees: int, tmp_path: Path):
+    stored = barcode_video(tmp_path / "stored.mp4", frames=12)
+    source, made = rotated(stored, tmp_path / "s.mp4", degrees), tmp_path / "proxy.mp4"
+    frames = Frames()
+    make(source, made, frames)
+
+    lying = [np.ascontiguousarray(np.rot90(image, -degrees // 90)) for _, image in decoded(made)]
+    assert [read_barcode(image) for image in lying] == list(range(12))
+    for (_, before), after in zip(decoded(stored), lying, strict=True):
+        assert np.abs(before.astype(int) - after).mean() < 8
+    with av.open(str(made)) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def test_the_side_stream_shows_what_the_proxy_shows(tmp_path: Path):
+    source, made = barcode_video(tmp_path / "s.mp4", frames=40, scenes=[13, 30]), tmp_path / "proxy.mp4"
+    frames = Frames()
+    make(source, made, frames)
+    shown = [image[::4, ::4].mean() for _, image in decoded(made)]
+    assert np.abs(frames.pictures().mean(axis=(1, 2, 3)) - np.array(shown)).max() < 8
+
+
+def test_a_delayed_picture_keeps_its_distance_from_the_sound(tmp_path: Path):
+    source, made = ORIGINALS["delayed"](tmp_path), tmp_path / "proxy.mp4"
+    make(source, made)
+    assert times(made)[0] == pytest.approx(times(source)[0], abs=1e-4)
+
+
+def test_the_sound_of_the_proxy_is_where_it_was(tmp_path: Path):
+    source, made = ORIGINALS["delayed"](tmp_path), tmp_path / "proxy.mp4"
+    make(source, made)
+    before, after = sound(source), sound(made)
+    length = min(len(before), len(after))
+    spectrum = np.fft.rfft(before[:length]) * np.conj(np.fft.rfft(after[:length]))
+    lag = int(np.argmax(np.fft.irfft(spectrum)))
+    assert min(lag, length - lag) <= 1, "samples"
+
+
+def sound(path: Path) -> NDArray[np.float32]:
+    """Samples from time 0 on; what lies before it (encoder delay) is left out."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    first = round(frames[0].time * frames[0].sample_rate)
+    samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+    return np.concatenate([np.zeros(first, np.float32), samples]) if first > 0 else samples[-first:]
+
+
+def test_frames_at_one_time_stay_frames_of_their_own(tmp_path: Path):
+    source, made = repeated_times(tmp_path), tmp_path / "proxy.mp4"
+    make(source, made)
+    original, shown = times(source), times(made)
+    assert (np.diff(original) == 0).any()
+    assert barcodes(made) == list(range(FRAMES))
+    assert (np.diff(shown) > 0).all()
+    assert np.abs(original - shown).max() < 1e-4
+
+
+def test_a_clock_that_jumps_back_does_not_lose_a_frame(tmp_path: Path):
+    source, made = joined_streams(tmp_path), tmp_path / "proxy.mp4"
+    make(source, made)
+    assert barcodes(made) == [*range(FRAMES // 2), *range(FRAMES // 2)]
+    assert (np.diff(times(made)) > 0).all()
+
+
+def test_a_truncated_file_is_kept_to_the_last_frame_that_decodes(tmp_path: Path):
+    source = truncated(barcode_video(tmp_path / "whole.mp4", frames=FRAMES, audio=False), tmp_path / "s.mp4")
+    frames = Frames()
+    finished, _ = make(source, tmp_path / "proxy.mp4", frames)
+    kept = barcodes(tmp_path / "proxy.mp4")
+    assert kept == list(range(len(kept)))
+    assert FRAMES // 3 < len(kept) < FRAMES
+    assert len(frames.pictures()) == len(kept)
+    assert finished.damage_count >= 0
+
+
+def test_bit_errors_cost_no_frame_and_are_counted(tmp_path: Path):
+    source = with_bit_errors(barcode_video(tmp_path / "whole.mp4", frames=FRAMES, b_frames=2), tmp_path / "s.mp4", count=30)
+    finished, _ = make(source, tmp_path / "proxy.mp4")
+    assert len(times(tmp_path / "proxy.mp4")) == FRAMES
+    assert finished.damage_count > 0
+    assert "@ 0x" not in (finished.first_damage or "@ 0x")
+
+
+def test_cover_art_is_not_the_picture(tmp_path: Path):
+    video = barcode_video(tmp_path / "v.mp4", frames=12)
+    art = ffmpeg(["-f", "lavfi", "-i", "color=red:s=300x300:d=1", "-frames:v", "1"], tmp_path / "cover.png")
+    source = ffmpeg(
+        ["-i", str(art), "-i", str(video), "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"], tmp_path / "s.mp4"
+    )
+    make(source, tmp_path / "proxy.mp4")
+    assert barcodes(tmp_path / "proxy.mp4") == list(range(12))
+
+
+def test_chapters_and_metadata_of_the_original_do_not_travel(tmp_path: Path):
+    chapters = tmp_path / "chapters.txt"
+    chapters.write_text(";FFMETADATA1\nlocation=+48.2-016.3/\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=private\n")
+    video = barcode_video(tmp_path / "v.mp4", frames=12)
+    source = ffmpeg(["-i", str(video), "-i", str(chapters), "-map_metadata", "1", "-map_chapters", "1", "-c", "copy"], tmp_path / "s.mp4")
+    make(source, tmp_path / "proxy.mp4")
+    with av.open(str(tmp_path / "proxy.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        assert "location" not in container.metadata
+    assert b"private" not in (tmp_path / "proxy.mp4").read_bytes()
+
+
+def test_the_header_comes_before_the_pictures(tmp_path: Path):
+    make(barcode_video(tmp_path / "s.mp4", frames=12), tmp_path / "proxy.mp4")
+    data = (tmp_path / "proxy.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("kind", ["constant", "variable", "10 bit", "odd size", "b-frames in mkv"])
+def test_the_gold_master_decodes_to_the_same_frames(kind: str, tmp_path: Path):
+    source, master = ORIGINALS[kind](tmp_path), tmp_path / "master.mkv"
+    found = probe(source)
+    run(gold_master(source_streams(found)), source, [master])
+    assert hashes(source, found.video.pixel_format) == hashes(master, found.video.pixel_format)
+
+
+def hashes(path: Path, pixel_format: str) -> list[bytes]:
+    lines: list[bytes] = []
+    run(frame_hashes(probe(path).video.index, pixel_format=pixel_format), path, [lambda file: lines.extend(file.readlines())])
+    return [line.split(b",")[-1].strip() for line in lines if not line.startswith(b"#")]
+
+
+def test_the_gold_master_keeps_full_range(tmp_path: Path):
+    source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.5", "-pix_fmt", "yuvj420p", "-c:v", "mjpeg"], tmp_path / "s.avi")
+    found = probe(source)
+    run(gold_master(source_streams(found)), source, [tmp_path / "master.mkv"])
+    assert probe(tmp_path / "master.mkv").video.color_range == "pc"
+    assert hashes(source, "yuvj420p") == hashes(tmp_path / "master.mkv", "yuvj420p")
+
+
+@pytest.mark.parametrize("kind", ["constant", "variable", "delayed"])
+def test_an_export_from_the_master_has_exactly_the_clips_frames(kind: str, tmp_path: Path):
+    source, master, clip = ORIGINALS[kind](tmp_path), tmp_path / "master.mkv", tmp_path / "clip.mp4"
+    streams = source_streams(probe(source))
+    run(gold_master(streams), source, [master])
+    shown = [Fraction(round(seconds * 1000), 1000) for seconds in times(master)]
+    start, end = 11, 30
+    profile = master_export(
+        streams,
+        first_frame_seconds=shown[start],
+        previous_frame_seconds=shown[start - 1],
+        frame_count=end - start,
+        duration_seconds=shown[end] - shown[start],
+    )
+    run(profile, master, [clip])
+    assert barcodes(clip) == list(range(start, end))
+    assert times(clip)[0] == 0
+    assert np.abs(times(clip) - [float(at - shown[start]) for at in shown[start:end]]).max() < 1e-3
+
+
+def test_delivery_has_the_same_frames_at_the_same_times(tmp_path: Path):
+    source, small = ORIGINALS["variable"](tmp_path), tmp_path / "small.mp4"
+    run(delivery(audio=True), source, [small])
+    assert barcodes(small) == barcodes(source)
+    assert np.abs(times(small) - times(source)).max() < 1e-4
+
+
+def test_progress_rises_to_the_end(tmp_path: Path):
+    source = barcode_video(tmp_path / "s.mp4", frames=FRAMES)
+    seen: list[Progress] = []
+    run(proxy(source_streams(probe(source))), source, [tmp_path / "proxy.mp4"], total_seconds=2.0, report=seen.append)
+    assert seen[-1].fraction == pytest.approx(1, abs=0.05)
+    assert [progress.done for progress in seen] == sorted(progress.done for progress in seen)
+    assert seen[-1].stage == "proxy"
+
+
+def test_ffmpegs_own_words_are_in_the_error(tmp_path: Path):
+    source = tmp_path / "notes.mp4"
+    source.write_text("not a video")
+    with pytest.raises(FfmpegError, match=r"notes\.mp4: ffmpeg \(delivery\) failed.*Invalid data"):
+        run(delivery(audio=False), source, [tmp_path / "out.mp4"])
+
+
+def test_a_playlist_under_a_videos_name_opens_nothing(tmp_path: Path):
+    secret = barcode_video(tmp_path / "secret.mp4", frames=12)
+    playlist = tmp_path / "s.mp4"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(FfmpegError):
+        run(delivery(audio=False), playlist, [tmp_path / "out.mp4"])
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_name_that_looks_like_a_protocol_is_a_file_name(tmp_path: Path):
+    folder = tmp_path / "concat:a|b's %d [x];"
+    folder.mkdir()
+    source = barcode_video(folder / "-y.mp4", frames=12)
+    make(source, folder / "out.mp4")
+    assert len(times(folder / "out.mp4")) == 12
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path):
+    source = barcode_video(tmp_path / "s.mp4", frames=12)
+    with pytest.raises(DiskFullError, match="no room left"):
+        run(proxy(source_streams(probe(source))), source, [Path("/dev/full")])
+
+
+@pytest.fixture(scope="module")
+def long_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source that keeps ffmpeg busy for some seconds."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    return ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=24", "-c:v", "mpeg4", "-b:v", "4M"], path)
+
+
+def children(parent: int | None = None) -> list[int]:
+    """Process ids of the running ffmpegs that `parent`, or else this process, started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+            state, started_by = rest.split()[:2]
+            if "ffmpeg" in name and state != "Z" and int(started_by) == (parent or os.getpid()):
+                found.append(int(status.parent.name))
+    return found
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_ffmpeg_is_a_passing_failure(long_source: Path, tmp_path: Path):
+    def kill(progress: Progress) -> None:
+        for child in children():
+            os.kill(child, signal.SIGKILL)
+
+    with pytest.raises(ProcessKilledError, match="SIGKILL"):
+        run(proxy(source_streams(probe(long_source))), long_source, [tmp_path / "proxy.mp4"], report=kill)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_whatever_is_raised_meanwhile_ends_ffmpeg(error: type[BaseException], long_source: Path, tmp_path: Path):
+    def stop(progress: Progress) -> None:
+        raise error
+
+    with pytest.raises(error):
+        run(proxy(source_streams(probe(long_source))), long_source, [tmp_path / "proxy.mp4"], report=stop)
+    assert children() == []
+
+
+def test_a_reader_that_fails_ends_ffmpeg_and_its_error_is_the_one_told(long_source: Path, tmp_path: Path):
+    def fail(file: IO[bytes]) -> None:
+        file.read(10)
+        raise ValueError("no model")
+
+    with pytest.raises(ValueError, match="no model"):
+        run(proxy(source_streams(probe(long_source)), [SIDE]), long_source, [tmp_path / "proxy.mp4", fail])
+    assert children() == []
+
+
+def test_a_slow_reader_makes_ffmpeg_wait_and_loses_nothing(tmp_path: Path):
+    frames = Frames()
+
+    def slow(file: IO[bytes]) -> None:
+        time.sleep(0.3)
+        frames(file)
+
+    source = barcode_video(tmp_path / "s.mp4", frames=600, size=(64, 48), audio=False)
+    run(proxy(source_streams(probe(source)), [SIDE]), source, [tmp_path / "proxy.mp4", slow])
+    assert len(frames.pictures()) == 600
+
+
+def test_no_descriptor_and_no_thread_is_left_behind(tmp_path: Path):
+    source = barcode_video(tmp_path / "s.mp4", frames=6)
+    make(source, tmp_path / "proxy.mp4", Frames())
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(3):
+        make(source, tmp_path / "proxy.mp4", Frames())
+        with pytest.raises(FfmpegError):
+            run(delivery(audio=False), tmp_path / "missing.mp4", [tmp_path / "out.mp4"])
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_ffmpeg_dies_with_the_process_that_started_it(long_source: Path, tmp_path: Path):
+    program = """
+        import sys
+        from pathlib import Path
+        from heaters_dagster.domain.profiles import proxy
+        from resources.ffmpeg import run, source_streams
+        from resources.media_probe import probe
+        source, target = map(Path, sys.argv[1:])
+        run(proxy(source_streams(probe(source))), source, [target], report=lambda progress: print("running", flush=True))
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(long_source), str(tmp_path / "proxy.mp4")], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip() == "running"
+    (child,) = children(parent.pid)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(child)
+
+
+def test_the_command_line_reads_only_files_and_pipes(tmp_path: Path):
+    line = command(delivery(audio=False), tmp_path / "s.mp4", ["file:out.mp4"])
+    assert line[line.index("-protocol_whitelist") + 1] == "file,pipe"
+    assert "hls" not in line[line.index("-format_whitelist") + 1].split(",")
+    assert "-nostdin" in line
