@@ -11,19 +11,24 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
+from typing import Any, Protocol
 
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from heaters_dagster.domain.keys import final_clip_key, keyframe_key
+from heaters_dagster.domain.states import CLIP_TRANSITIONS, SOURCE_VIDEO_RETRY, SOURCE_VIDEO_TRANSITIONS, ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
+from resources.clip_store import Clip, ClipStore, NewClip
 from resources.database import Database, migrate
 from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
 
 SESSION_FOLDER = "HEATERS_TEST_SESSION_FOLDER"
 TEMPLATE = "heaters_template"
@@ -107,6 +112,113 @@ def object_store(settings: Settings) -> ObjectStore:
     from resources.object_store.local import LocalObjectStore
 
     return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+
+
+class ASourceVideo(Protocol):
+    def __call__(
+        self, *, state: SourceVideoState = ..., frame_count: int = ..., cuts: Sequence[int] = ..., frame_rate: float = ..., **columns: Any
+    ) -> SourceVideo: ...
+
+
+class SomeClips(Protocol):
+    def __call__(
+        self, *cuts: int, frame_count: int = ..., state: ClipState = ..., source_video_id: int | None = ..., frame_rate: float = ...
+    ) -> list[Clip]: ...
+
+
+@pytest.fixture
+def a_source_video(database: Database) -> ASourceVideo:
+    """Make a source video and lead it to a state along legal transitions: `a_source_video(state=..., frame_count=100, cuts=(30, 60))`.
+
+    `scenes_detected` gives it the clips between the cuts, by default one of all its frames.
+    """
+
+    def make(
+        *,
+        state: SourceVideoState = SourceVideoState.NEW,
+        frame_count: int = 100,
+        cuts: Sequence[int] = (),
+        frame_rate: float = 25.0,
+        source: str = "/videos/holiday.mp4",
+        title: str = "Holiday",
+        **columns: Any,
+    ) -> SourceVideo:
+        videos = SourceVideoStore(database)
+        video = videos.add(source, title)
+        if columns:
+            videos.update(video.id, **columns)
+        for step in _path(SourceVideoState.NEW, state, SOURCE_VIDEO_TRANSITIONS):
+            if step == SourceVideoState.SCENES_DETECTED:
+                edges = [0, *cuts, frame_count]
+                new = [
+                    NewClip(start_frame=start, end_frame=end, start_time_seconds=start / frame_rate, end_time_seconds=end / frame_rate)
+                    for start, end in pairwise(edges)
+                ]
+                ClipStore(database).replace_cuts(video.id, new, frame_count)
+            elif step in SOURCE_VIDEO_RETRY:
+                videos.record_failure(video.id, step, "made to fail", transient=False)
+            else:
+                videos.set_state(video.id, step)
+        return videos.load(video.id)
+
+    return make
+
+
+@pytest.fixture
+def some_clips(database: Database, a_source_video: ASourceVideo) -> SomeClips:
+    """The clips of a new source video with these cuts, all in one state: `some_clips(30, 60, frame_count=100, state=...)` makes three.
+
+    With `source_video_id` those of a source video that is there already. Files are only rows: no object is stored.
+    """
+
+    def make(
+        *cuts: int,
+        frame_count: int = 100,
+        state: ClipState = ClipState.PENDING_REVIEW,
+        source_video_id: int | None = None,
+        frame_rate: float = 25.0,
+    ) -> list[Clip]:
+        clips = ClipStore(database)
+        if source_video_id is None:
+            video = a_source_video(state=SourceVideoState.SCENES_DETECTED, frame_count=frame_count, cuts=cuts, frame_rate=frame_rate)
+            source_video_id = video.id
+        for clip in clips.load_live(source_video_id):
+            for step in _path(clip.state, state, CLIP_TRANSITIONS):
+                _lead_clip(clips, clip, step)
+        return clips.load_live(source_video_id)
+
+    return make
+
+
+def _lead_clip(clips: ClipStore, clip: Clip, step: ClipState) -> None:
+    export = final_clip_key(clip.source_video_id, clip.sequence)
+    keyframe = keyframe_key(clip.source_video_id, clip.sequence, "mid")
+    match step:
+        case ClipState.EXPORTING:
+            assert clips.claim_export(clip.id, export)
+        case ClipState.EXPORTED:
+            assert clips.finish_export(clip.id, clip.cut_point_version, export, 1000, {})
+        case ClipState.KEYFRAMING:
+            assert clips.claim_keyframes(clip.id, [keyframe])
+        case ClipState.KEYFRAMED:
+            assert clips.finish_keyframes(clip.id, clip.cut_point_version, [(keyframe, 100, {})])
+        case ClipState.EXPORT_FAILED | ClipState.KEYFRAME_FAILED | ClipState.EMBEDDING_FAILED:
+            assert clips.fail(clip.id, step, "made to fail", transient=False)
+        case _:
+            clips.advance(clip.id, step, clips.load(clip.id).state)
+
+
+def _path(start: Any, goal: Any, transitions: Mapping[Any, frozenset[Any]]) -> list[Any]:
+    """The shortest legal way from one state to another, without the start."""
+    ways = [[start]]
+    seen = {start}
+    for way in ways:
+        if way[-1] == goal:
+            return way[1:]
+        for following in sorted(transitions[way[-1]] - seen):
+            seen.add(following)
+            ways.append([*way, following])
+    raise AssertionError(f"no way from {start} to {goal}")
 
 
 def _url_of(server: str, name: str) -> str:

@@ -1,0 +1,247 @@
+"""Source videos in Postgres: one row each, changed under its lock and only along the table of legal transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
+from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition
+from resources.database import Database
+from resources.tables import source_videos
+
+#: States that end a stage well: the failed tries are then history.
+_DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
+_KEPT = {"id", "state", "created_at", "updated_at", "next_clip_sequence", "warnings", "duplicate_of_id"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """One row of `source_videos`.
+
+    source: as submitted. error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
+    MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the original. frame_count: decoded
+    frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same bytes; this one goes no further.
+    """
+
+    id: int
+    source: str
+    title: str
+    state: SourceVideoState
+    error: str | None
+    attempts: int
+    warnings: tuple[str, ...]
+    original_filepath: str | None
+    original_bytes: int | None
+    content_sha256: str | None
+    duplicate_of_id: int | None
+    probe: Mapping[str, Any] | None
+    proxy_filepath: str | None
+    frame_index_filepath: str | None
+    frame_count: int | None
+    duration_seconds: float | None
+    scenes_filepath: str | None
+    scene_settings: Mapping[str, Any] | None
+    gold_master_filepath: str | None
+    gold_master_sha256: str | None
+    gold_master_error: str | None
+    next_clip_sequence: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class SourceVideoStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, source: str, title: str) -> SourceVideo:
+        """Submit: a new row in state `new`."""
+        with self._database.begin() as connection:
+            return _video(connection.execute(source_videos.insert().values(source=source, title=title).returning(source_videos)).one())
+
+    def load(self, source_video_id: int) -> SourceVideo:
+        """Raises NotFoundError."""
+        with self._database.read() as connection:
+            row = connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).first()
+        if row is None:
+            raise _not_found(source_video_id)
+        return _video(row)
+
+    def load_all(
+        self,
+        *,
+        states: Collection[SourceVideoState] = (),
+        text: str | None = None,
+        after_id: int = 0,
+        limit: int | None = None,
+    ) -> list[SourceVideo]:
+        """Source videos by id. states: only these, all when empty. text: part of title or source, in any case. after_id: the last id of
+        the page before.
+        """
+        query = select(source_videos).where(source_videos.c.id > after_id).order_by(source_videos.c.id).limit(limit)
+        if states:
+            query = query.where(source_videos.c.state.in_([state.value for state in states]))
+        if text:
+            pattern = containing(text)
+            query = query.where(or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern)))
+        with self._database.read() as connection:
+            return [_video(row) for row in connection.execute(query)]
+
+    def counts_by_state(self) -> dict[SourceVideoState, int]:
+        query = select(source_videos.c.state, func.count()).group_by(source_videos.c.state)
+        with self._database.read() as connection:
+            return {SourceVideoState(state): count for state, count in connection.execute(query)}
+
+    def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
+        """The source video that holds these bytes; never one that is marked as a duplicate."""
+        query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _video(row)
+
+    def set_state(
+        self,
+        source_video_id: int,
+        new: SourceVideoState,
+        *,
+        expected: Collection[SourceVideoState] | None = None,
+        error: str | None = None,
+        **columns: Any,
+    ) -> SourceVideo:
+        """Change the state, and `columns` with it, in one transaction under the row's lock.
+
+        A state that ends a stage well resets the failed tries. expected: the state must be one of these, beside being legal.
+        Raises IllegalTransitionError, NotFoundError, PermanentError for a duplicate that would go on.
+        """
+        _check_columns(columns)
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            if expected is not None and video.state not in expected:
+                raise IllegalTransitionError(
+                    f"source video {source_video_id} is {video.state}; this needs one that is {' or '.join(sorted(expected))}"
+                )
+            checked_source_video_transition(video.state, new)
+            if video.duplicate_of_id is not None and new == SourceVideoState.PREPROCESSING:
+                raise PermanentError(f"source video {source_video_id} holds the same bytes as {video.duplicate_of_id}: work on that one")
+            if new in _DONE:
+                columns["attempts"] = 0
+            return _written(connection, source_video_id, {**columns, "state": new.value, "error": error})
+
+    def update(self, source_video_id: int, **columns: Any) -> SourceVideo:
+        """Write down facts: probe, object keys, hashes. State, warnings and `duplicate_of_id` have methods of their own."""
+        _check_columns(columns)
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            return _written(connection, source_video_id, columns)
+
+    def claim_hash(self, source_video_id: int, content_sha256: str) -> SourceVideo:
+        """Say what the original's bytes are; return the source video that holds them.
+
+        That is this one, or one that was first: then this one is marked as its duplicate. Two that are fetched at the same moment
+        cannot both be first: the database's unique index decides.
+        """
+        unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            try:
+                with connection.begin_nested():
+                    return _written(connection, source_video_id, {"content_sha256": content_sha256})
+            except IntegrityError as error:
+                if "source_videos_content_sha256_key" not in str(error.orig):
+                    raise
+            first = _video(connection.execute(select(source_videos).where(*unique)).one())
+            _mark_duplicate(connection, source_video_id, first.id, content_sha256)
+            return first
+
+    def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning tells its submitter why."""
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            return _mark_duplicate(connection, source_video_id, of_id, None)
+
+    def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
+        """Put the row into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.
+
+        Raises IllegalTransitionError when the stage is not the one in hand.
+        """
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            if video.state != failed_state:
+                checked_source_video_transition(video.state, failed_state)
+            attempts = min(video.attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+            return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
+
+    def add_warning(self, source_video_id: int, warning: str) -> SourceVideo:
+        """Note what was odd about the file and what was done; the same sentence is kept once."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            warnings = list(dict.fromkeys([*video.warnings, warning]))
+            return _written(connection, source_video_id, {"warnings": warnings})
+
+    def retry(self, source_video_id: int) -> SourceVideo:
+        """Put a failed source video back before the stage that failed, with all tries. Raises IllegalTransitionError otherwise."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            before = SOURCE_VIDEO_RETRY.get(video.state)
+            if before is None:
+                raise IllegalTransitionError(
+                    f"source video {source_video_id} is {video.state}: nothing to retry; only these can be: {', '.join(SOURCE_VIDEO_RETRY)}"
+                )
+            return _written(connection, source_video_id, {"state": before.value, "error": None, "attempts": 0})
+
+
+def containing(words: str) -> str:
+    """The LIKE pattern of texts that contain `words` as they stand."""
+    escaped = words.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"
+
+
+def lock_source_video(connection: Connection, source_video_id: int) -> SourceVideo:
+    """Read the row and keep everybody else from changing it until the transaction ends. Raises NotFoundError."""
+    return _locked(connection, source_video_id)
+
+
+def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
+    # NO KEY UPDATE: rows that refer to this one, such as new clips, can still be written by others.
+    query = select(source_videos).where(source_videos.c.id == source_video_id).with_for_update(key_share=True)
+    row = connection.execute(query).first()
+    if row is None:
+        raise _not_found(source_video_id)
+    return _video(row)
+
+
+def _written(connection: Connection, source_video_id: int, columns: Mapping[str, Any]) -> SourceVideo:
+    if not columns:
+        return _video(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+    query = source_videos.update().where(source_videos.c.id == source_video_id).values(**columns).returning(source_videos)
+    return _video(connection.execute(query).one())
+
+
+def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int, content_sha256: str | None) -> SourceVideo:
+    video = _video(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+    warning = f"holds the same bytes as source video {of_id}, which is used instead"
+    columns: dict[str, Any] = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
+    if content_sha256 is not None:
+        columns["content_sha256"] = content_sha256
+    return _written(connection, source_video_id, columns)
+
+
+def _check_columns(columns: Mapping[str, Any]) -> None:
+    unknown = {name for name in columns if name not in source_videos.c or name in _KEPT}
+    if unknown:
+        raise TypeError(f"not columns that may be written like this: {', '.join(sorted(unknown))}")
+
+
+def _video(row: Row[Any]) -> SourceVideo:
+    values = dict(row._mapping)
+    return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
+
+
+def _not_found(source_video_id: int) -> NotFoundError:
+    return NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
