@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Unit: TypeAlias = Literal["frames", "bytes", "seconds"]
+Unit: TypeAlias = Literal["frames", "bytes", "seconds", "clips"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Progress:
 def _speed(speed: float, unit: Unit) -> str:
     if unit == "seconds":
         return f"{speed:.1f}x real time"
-    return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} frames/s"
+    return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} {unit}/s"
 
 
 Report: TypeAlias = Callable[[Progress], None]
