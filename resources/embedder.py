@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,7 +55,8 @@ class ClipEmbedder:
         return _unit(self._encode([_picture(image) for image in images]))
 
     def embed_text(self, text: str) -> NDArray[np.float32]:
-        return _unit(self._encode([text]))[0]
+        vector: NDArray[np.float32] = _unit(self._encode([text]))[0]
+        return vector
 
     def _encode(self, inputs: list[Any]) -> NDArray[np.float32]:
         return np.asarray(self._encoder.encode(inputs, batch_size=_BATCH, show_progress_bar=False, convert_to_numpy=True), dtype=np.float32)
@@ -68,7 +69,7 @@ def clip_embedder(name: str) -> ClipEmbedder:
 
 
 def open_embedder(settings: Settings, *, say: logging.Logger | None = None) -> Embedder:
-    """The model the settings name; the visual descriptor instead when the model cannot be had and the settings allow it, which is said aloud."""
+    """The model the settings name. When it cannot be had and the settings allow it: the visual descriptor, which is said aloud."""
     try:
         return clip_embedder(settings.embedding_model)
     except ModelUnavailableError as error:
@@ -117,7 +118,7 @@ def _reachable(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """The libraries warn at length that a model is not in the cache; that is our next question, not news."""
     logging.disable(logging.WARNING)
     try:
@@ -136,7 +137,8 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.all(np.isfinite(norms)) or np.any(norms < 1e-12):
         raise EmbeddingError("the model gave a vector without direction")
-    return (vectors / norms).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / norms).astype(np.float32)
+    return unit
 
 
 def _first_line(error: Exception) -> str:

@@ -84,9 +84,9 @@ class EmbeddingStore:
 
     def models(self) -> dict[str, int]:
         """Model -> number of clips that have a vector of it."""
-        query = select(embeddings.c.model, func.count(embeddings.c.clip_id.distinct())).group_by(embeddings.c.model)
+        query = select(embeddings.c.model, func.count(embeddings.c.clip_id.distinct()).label("clips")).group_by(embeddings.c.model)
         with self._database.read() as connection:
-            return {model: count for model, count in connection.execute(query)}
+            return {row.model: row.clips for row in connection.execute(query)}
 
     def search(
         self,
@@ -100,7 +100,8 @@ class EmbeddingStore:
     ) -> list[SearchHit]:
         """The `limit` nearest clips, best first.
 
-        The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`): a narrow filter would otherwise starve the result.
+        The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`): a narrow filter would otherwise
+        starve the result.
         A clip with vectors of several strategies is listed once, by its nearest.
         """
         size = len(vector)
@@ -132,7 +133,7 @@ class EmbeddingStore:
             )
             .where(*conditions)
             .order_by(distance)
-            .limit(limit * 2)
+            .limit(limit * 3)
         )
         with self._database.begin() as connection:
             connection.execute(text("set local hnsw.iterative_scan = strict_order"))
@@ -161,7 +162,7 @@ class EmbeddingStore:
         return [NearDuplicate(first, second, score) for (first, second), score in ranked]
 
     def without_embedding(self, *, model: str, strategy: str) -> list[tuple[int, int]]:
-        """(clip id, source video id) of embedded clips that lack a vector of this model and strategy: what a change of model leaves to do."""
+        """(clip id, source video id) of embedded clips without a vector of this model and strategy: a change of model leaves them."""
         has = (
             select(literal(1))
             .where(embeddings.c.clip_id == clips.c.id, embeddings.c.model == model, embeddings.c.strategy == strategy)

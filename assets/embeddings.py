@@ -1,0 +1,142 @@
+"""`embeddings`: keyframes of exported clips become vectors that can be searched."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from heaters_dagster.domain.errors import EmbeddingError, HeatersError
+from heaters_dagster.domain.pooling import pooled
+from heaters_dagster.domain.progress import Progress, Report
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from resources.clip_store import Clip, ClipStore
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.embedder import Embedder, open_embedder
+from resources.embedding_store import EmbeddingStore
+from resources.object_store.interface import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRun:
+    """What one run did.
+
+    model: the name the vectors are stored under, None when no model was needed. failed: clip id -> reason.
+    passing: something failed, and every failure is of a kind that may pass.
+    """
+
+    model: str | None
+    embedded: tuple[int, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+    passing: bool = False
+
+
+def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:
+    """Embed one clip that is `keyframed`, or was left `embedding` by a process that died.
+
+    False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when it has no keyframes.
+    """
+    claimed = clips.claim_embedding(clip.id)
+    if claimed is None:
+        return False
+    keys = clips.live_artifact_keys(clip.id, kind="keyframe")
+    if not keys:
+        raise EmbeddingError(f"clip {clip.id} has no keyframes to embed; heaters retry makes them again")
+    vector = pooled(embedder.embed_images([_picture(objects.get_bytes(key)) for key in keys]))
+    return vectors.finish_embedding(claimed.id, version=claimed.cut_point_version, model=embedder.model, strategy=strategy, vector=vector)
+
+
+def embed_due(
+    source_video_id: int,
+    *,
+    clips: ClipStore,
+    vectors: EmbeddingStore,
+    objects: ObjectStore,
+    open_model: Callable[[], Embedder],
+    strategy: str,
+    report: Report,
+    clock: Callable[[], float],
+) -> EmbeddingRun:
+    """Embed every clip of a source video that is due; one clip's failure does not stop the others.
+
+    When the model itself cannot be had every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
+    """
+    due = clips.due_for_embeddings(source_video_id)
+    if not due:
+        return EmbeddingRun(model=None)
+    started = clock()
+    embedded: list[int] = []
+    failed: dict[int, str] = {}
+    passing: list[bool] = []
+    try:
+        embedder = open_model()
+    except HeatersError as error:
+        for clip in due:
+            _record(clips, clip.id, error)
+        return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, passing=is_transient(error))
+    for number, clip in enumerate(due, start=1):
+        try:
+            if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
+                embedded.append(clip.id)
+        except (HeatersError, OSError) as error:
+            _record(clips, clip.id, error)
+            failed[clip.id] = reason(error)
+            passing.append(is_transient(error))
+        report(Progress(stage="embeddings", done=number, total=len(due), unit="clips", elapsed_seconds=clock() - started))
+    return EmbeddingRun(model=embedder.model, embedded=tuple(embedded), failed=failed, passing=bool(passing) and all(passing))
+
+
+def _record(clips: ClipStore, clip_id: int, error: Exception) -> None:
+    clips.fail(clip_id, ClipState.EMBEDDING_FAILED, reason(error), transient=is_transient(error))
+
+
+def _picture(jpeg: bytes) -> NDArray[np.uint8]:
+    """(h, w, 3) RGB."""
+    from PIL import Image
+
+    with Image.open(BytesIO(jpeg)) as picture:
+        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+@dg.asset(
+    deps=["keyframes"],
+    partitions_def=source_video_partitions,
+    group_name="search",
+    description="One vector per clip in pgvector, pooled from its keyframes: search by words and by likeness.",
+    kinds={"postgres", "pytorch"},
+    retry_policy=TRANSIENT_RETRIES,
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    workspace: WorkspaceResource,
+    progress: ProgressResource,
+) -> dg.MaterializeResult[None]:
+    settings, store = workspace.get().settings, database.get()
+    source_video_id = int(context.partition_key)
+    done = embed_due(
+        source_video_id,
+        clips=ClipStore(store),
+        vectors=EmbeddingStore(store),
+        objects=object_store.get(),
+        open_model=lambda: open_embedder(settings, say=context.log),
+        strategy=settings.keyframe_strategy,
+        report=progress.report_to(context.log),
+        clock=time.monotonic,
+    )
+    if done.failed:
+        reasons = "\n".join(sorted(set(done.failed.values())))
+        raise dg.Failure(
+            description=f"{len(done.failed)} of {len(done.failed) + len(done.embedded)} clips of source video {source_video_id}: {reasons}",
+            metadata={"failed clips": sorted(done.failed), "embedded": len(done.embedded)},
+            allow_retries=done.passing,
+        )
+    return dg.MaterializeResult(
+        metadata={"clips embedded": len(done.embedded), "model": done.model or "not needed", "strategy": settings.keyframe_strategy}
+    )

@@ -1,0 +1,129 @@
+"""The embeddings stage: every due clip, whatever happens to its neighbours, and a clear word when there is no model."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.embeddings import EmbeddingRun, embed_due
+from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.domain.keys import keyframe_key
+from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.embedder import Embedder, clip_embedder
+from resources.embedding_store import EmbeddingStore
+from resources.object_store.interface import ObjectStore
+from resources.visual_descriptor import VisualDescriptor
+from tests.conftest import SomeClips
+from tests.tiny_clip import save_tiny_clip
+
+
+def jpeg(seed: int) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (36, 64, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def give_keyframes(clip: Clip, clips: ClipStore, objects: ObjectStore) -> None:
+    """Lead an exported clip through the keyframe stage with pictures of its own."""
+    keys = [keyframe_key(clip.source_video_id, clip.sequence, tag) for tag in ("p25", "p50")]
+    claimed = clips.claim_keyframes(clip.id, keys)
+    assert claimed is not None
+    sizes = [objects.put_bytes(key, jpeg(clip.id * 10 + number)).byte_size for number, key in enumerate(keys)]
+    assert clips.finish_keyframes(clip.id, claimed.cut_point_version, [(key, size, {}) for key, size in zip(keys, sizes, strict=True)])
+
+
+def run(clip: Clip, database: Database, objects: ObjectStore, embedder: Embedder, readings: list[Progress] | None = None) -> EmbeddingRun:
+    seen = readings if readings is not None else []
+    return embed_due(
+        clip.source_video_id,
+        clips=ClipStore(database),
+        vectors=EmbeddingStore(database),
+        objects=objects,
+        open_model=lambda: embedder,
+        strategy="multi",
+        report=seen.append,
+        clock=time.monotonic,
+    )
+
+
+def test_every_due_clip_is_embedded_by_the_real_loading_code(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips, tmp_path: Path
+) -> None:
+    made = some_clips(30, 60, state=ClipState.EXPORTED)
+    for clip in made:
+        give_keyframes(clip, ClipStore(database), object_store)
+    readings: list[Progress] = []
+    done = run(made[0], database, object_store, clip_embedder(str(save_tiny_clip(tmp_path / "tiny-clip"))), readings)
+    assert done == EmbeddingRun(model="tiny-clip", embedded=tuple(clip.id for clip in made))
+    assert {clip.state for clip in ClipStore(database).load_live(made[0].source_video_id)} == {ClipState.EMBEDDED}
+    assert readings[-1].fraction == 1
+    (nearest, *_rest) = EmbeddingStore(database).search(EmbeddingStore(database).vector(made[1].id, model="tiny-clip"), model="tiny-clip")
+    assert nearest.clip_id == made[1].id
+
+
+def test_one_clip_that_fails_does_not_stop_the_others(database: Database, object_store: ObjectStore, some_clips: SomeClips) -> None:
+    made = some_clips(50, state=ClipState.EXPORTED)
+    for clip in made:
+        give_keyframes(clip, ClipStore(database), object_store)
+    object_store.delete(keyframe_key(made[0].source_video_id, made[0].sequence, "p25"))
+    done = run(made[0], database, object_store, VisualDescriptor())
+    assert done.embedded == (made[1].id,)
+    assert "p25" in done.failed[made[0].id]
+    first, second = ClipStore(database).load_live(made[0].source_video_id)
+    assert (first.state, second.state) == (ClipState.EMBEDDING_FAILED, ClipState.EMBEDDED)
+    assert first.error is not None
+    assert "p25" in first.error
+
+
+def test_without_a_model_every_due_clip_says_so_and_can_be_retried(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips
+) -> None:
+    (clip,) = some_clips(state=ClipState.EXPORTED)
+    give_keyframes(clip, ClipStore(database), object_store)
+
+    def no_model() -> Embedder:
+        raise ModelUnavailableError("The embedding model is not on this machine.")
+
+    stores = {"clips": ClipStore(database), "vectors": EmbeddingStore(database), "objects": object_store}
+    done = embed_due(clip.source_video_id, **stores, open_model=no_model, strategy="multi", report=lambda _: None, clock=time.monotonic)
+    assert done.failed == {clip.id: "The embedding model is not on this machine."}
+    failed = ClipStore(database).load(clip.id)
+    assert (failed.state, failed.error) == (ClipState.EMBEDDING_FAILED, "The embedding model is not on this machine.")
+    ClipStore(database).retry(clip.id)
+    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+
+
+def test_a_clip_left_embedding_by_a_killed_process_is_picked_up_again(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips
+) -> None:
+    (clip,) = some_clips(state=ClipState.EXPORTED)
+    give_keyframes(clip, ClipStore(database), object_store)
+    ClipStore(database).claim_embedding(clip.id)
+    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+
+
+def test_nothing_due_opens_no_model(database: Database, object_store: ObjectStore, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+
+    def never() -> Embedder:
+        pytest.fail("a model was opened for nothing")
+
+    done = embed_due(
+        clip.source_video_id,
+        clips=ClipStore(database),
+        vectors=EmbeddingStore(database),
+        objects=object_store,
+        open_model=never,
+        strategy="multi",
+        report=lambda _: None,
+        clock=time.monotonic,
+    )
+    assert done == EmbeddingRun(model=None)
