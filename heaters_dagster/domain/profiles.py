@@ -222,13 +222,12 @@ def gold_master(source: SourceStreams) -> Profile:
     )
 
 
-def frame_hashes(video: int, *, pixel_format: str) -> Profile:
-    """SHA-256 of every decoded frame as text, in one pixel format, because a master may store the same picture in another layout."""
+def frame_times(source: SourceStreams) -> Profile:
+    """When each frame of an original is shown, as text (`framecrc`), decoded and timed as for the proxy."""
     return Profile(
-        name="frame_hashes",
-        video=str(video),
-        input_options={"noautorotate": None},
-        outputs=(Output(options={**EXACT_TIMES, "pix_fmt": pixel_format, "f": "framehash", "hash": "sha256"}),),
+        name="frame_times",
+        video=str(source.video),
+        outputs=(Output(options={**EXACT_TIMES, "f": "framecrc"}),),
         background=True,
     )
 

@@ -12,7 +12,7 @@ from heaters_dagster.domain.profiles import (
     delivery,
     displayed_size,
     download_normalization,
-    frame_hashes,
+    frame_times,
     gold_master,
     master_export,
     picture_filters,
@@ -28,7 +28,7 @@ def encoding_profiles() -> list[Profile]:
     )
     return [
         proxy(PLAIN, (SideStream(48, 27, "rgb24"),)), gold_master(PLAIN), delivery(audio=True), export,
-        download_normalization(audio=True, copy=False), frame_hashes(0, pixel_format="yuv420p"),
+        download_normalization(audio=True, copy=False), frame_times(PLAIN),
     ]  # fmt: skip
 
 
