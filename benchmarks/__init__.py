@@ -1,0 +1,1 @@
+"""Published measurements: `python -m benchmarks` runs them all and writes docs/benchmarks.md."""

@@ -1,0 +1,74 @@
+"""`python -m benchmarks [NAME ...]`: run the measurements of those modules, or of all, and write them to docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import benchmarks
+from benchmarks.table import Row, markdown
+
+_REPORT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+_NO_MEASUREMENT = {"__main__", "table"}
+
+
+def main(names: list[str]) -> int:
+    """Exit code: 0, 1 when a promise was not kept, 2 for an unknown name."""
+    known = sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name not in _NO_MEASUREMENT)
+    known = [name for name in known if hasattr(importlib.import_module(f"benchmarks.{name}"), "run")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    sections, kept = [], True
+    for name in names or known:
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        rows: list[Row] = module.run()
+        table = markdown(rows)
+        print(table, flush=True)
+        kept = kept and all(row.ok is not False for row in rows)
+        what = (module.__doc__ or name).strip().splitlines()[0]
+        sections.append(f"## {name}\n\n{what}\n\n{table}\n\n`python -m benchmarks {name}`, {time.monotonic() - began:.0f} s\n")
+    if not names:
+        _REPORT.write_text("\n".join([_head(), *sections]))
+    return 0 if kept else 1
+
+
+def _head() -> str:
+    return (
+        "# Benchmarks\n\n"
+        "Written by `make bench`. Ratios are taken within one run, both sides on the same machine one after the other; absolute times are\n"
+        "this machine's.\n\n"
+        f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB, {platform.system()} "
+        f"{platform.release()}, Python {platform.python_version()}\n"
+    )
+
+
+def _processor() -> str:
+    for line in _lines("/proc/cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Whether two lists of frames are the same frames at the same times: the original's against the proxy's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.frame_index import FrameIndex
+
+TOLERANCE_SECONDS = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TimesCompared:
+    """original_count, proxy_count: frames. largest_error_seconds: of all frames both have. first_wrong_frame: None when all agree."""
+
+    original_count: int
+    proxy_count: int
+    largest_error_seconds: float
+    first_wrong_frame: int | None
+
+    @property
+    def same(self) -> bool:
+        return self.original_count == self.proxy_count and self.first_wrong_frame is None
+
+    def __str__(self) -> str:
+        if self.original_count != self.proxy_count:
+            return f"the original has {self.original_count} frames, the proxy {self.proxy_count}"
+        if self.first_wrong_frame is not None:
+            return f"from frame {self.first_wrong_frame} on, times differ from the original's by up to {self.largest_error_seconds:.6f} s"
+        return f"the same {self.proxy_count} frames, their times equal within {self.largest_error_seconds * 1000:.3f} ms"
+
+
+def times_compared(original_seconds: NDArray[np.float64], index: FrameIndex) -> TimesCompared:
+    """Compare when the original shows its frames with a whole frame index; both count from their first frame.
+
+    original_seconds: (n,) in order of decoding. A frame at the time of the one before it, or earlier, has to come at least one unit of the
+    proxy's time base after it: such times are expected to be moved that far, and are no error.
+    """
+    time_base = float(index.header.time_base)
+    count = min(len(original_seconds), len(index))
+    if count == 0:
+        return TimesCompared(len(original_seconds), len(index), 0.0, None)
+    units = (original_seconds[:count] - original_seconds[0]) / time_base
+    steps = np.arange(count)
+    expected = np.maximum.accumulate(units - steps) + steps
+    errors = np.abs(expected - (index.pts[:count] - index.pts[0])) * time_base
+    wrong = np.flatnonzero(errors > TOLERANCE_SECONDS)
+    return TimesCompared(len(original_seconds), len(index), float(errors.max()), int(wrong[0]) if len(wrong) else None)

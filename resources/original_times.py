@@ -1,0 +1,61 @@
+"""When an original shows its frames, read independently of the pass that made its proxy."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.profiles import frame_times
+from heaters_dagster.domain.progress import Report, silent
+from resources import ffmpeg
+from resources.media_probe import MediaProbe, opened
+
+
+def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:
+    """(n,) seconds, rising: the times that the container's packets carry, without decoding; None when a packet has none.
+
+    A damaged file may have packets that no decoder can use: then `decoded_times` is the truth.
+    """
+    import av
+
+    seconds: list[float] = []
+    with opened(path, name=path.name) as container:
+        stream = container.streams[probe.video.index]
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                if packet.pts is None:
+                    return None
+                seconds.append(float(packet.pts * packet.time_base))
+        except av.FFmpegError:
+            pass  # cut off: what came before counts
+    return np.sort(np.array(seconds))
+
+
+def decoded_times(path: Path, probe: MediaProbe, *, report: Report = silent) -> NDArray[np.float64]:
+    """(n,) seconds in order of decoding, of every frame that decodes. Raises FfmpegError."""
+    times = _FrameCrc()
+    ffmpeg.run(frame_times(ffmpeg.source_streams(probe)), path, [times.read], total_seconds=probe.duration_seconds, report=report)
+    return np.array(times.seconds)
+
+
+class _FrameCrc:
+    """Reads ffmpeg's `framecrc` text: `#tb 0: 1/24` and one line `stream, dts, pts, duration, size, crc` per frame."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def read(self, file: IO[bytes]) -> None:
+        time_base, rest = Fraction(1), b""
+        while piece := file.read(1 << 16):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.startswith(b"#tb"):
+                    time_base = Fraction(line.split(b":")[1].strip().decode())
+                elif line and not line.startswith(b"#"):
+                    self.seconds.append(float(int(line.split(b",")[2]) * time_base))
