@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_frame_index(path: Path, *, source_start_seconds: float = 0.0) -> FrameI
                 end_pts=int(last.pts + (last.duration or _last_step(rows))),
                 width=stream.codec_context.width,
                 height=stream.codec_context.height,
-                sample_aspect_ratio=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio,
+                sample_aspect_ratio=stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1),
                 avcc=_avcc(stream, path),
                 has_audio=bool(container.streams.audio),
                 source_start_seconds=source_start_seconds,
