@@ -1,0 +1,129 @@
+"""`heaters doctor`: what works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.database import Database
+
+_LOW_DISK_BYTES = 5 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. needed: Heaters cannot do its main job without it. told: the state in words, with the remedy."""
+
+    what: str
+    ok: bool
+    needed: bool
+    told: str
+
+
+def checked(settings: Settings) -> list[Finding]:
+    """Look at everything; one thing that is broken does not keep the others from being looked at."""
+    findings = [
+        _finding("ffmpeg", True, _ffmpeg),
+        _finding("database", True, lambda: _database(settings)),
+        _finding("object store", True, lambda: _object_store(settings)),
+        _finding("disk", False, lambda: _disk(settings.home)),
+        _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
+        _finding("embedding model", False, lambda: _embedding_model(settings)),
+    ]
+    if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
+        findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
+    return findings
+
+
+def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, needed, look())
+    except (HeatersError, OSError, ImportError, subprocess.SubprocessError) as error:
+        return Finding(what, False, needed, str(error))
+
+
+def _ffmpeg() -> str:
+    from resources.ffmpeg import ffmpeg_path
+
+    path = ffmpeg_path()
+    first_line = subprocess.run([path, "-version"], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()[0]
+    return f"{first_line.split(' Copyright')[0]} ({path})"
+
+
+def _database(settings: Settings) -> str:
+    with _opened(settings) as database, database.read() as connection:
+        server = connection.scalar(text("show server_version"))
+        vector = connection.scalar(text("select extversion from pg_extension where extname = 'vector'"))
+        revision = connection.scalar(text("select version_num from alembic_version"))
+    where = "HEATERS_DATABASE_URL" if settings.database_url else f"embedded, data under {settings.postgres_folder}"
+    return f"Postgres {server} with pgvector {vector}, schema {revision} ({where})"
+
+
+def _object_store(settings: Settings) -> str:
+    from resources.object_store.open import open_object_store
+
+    objects = open_object_store(settings)
+    key = "metadata/doctor.txt"
+    objects.put_bytes(key, b"ok")
+    try:
+        if objects.get_range(key, 0, 2) != b"ok":
+            raise OSError("what was written is not what was read")
+    finally:
+        objects.delete(key)
+    return f"bucket {settings.object_bucket}" if settings.object_bucket else f"folder {settings.objects_folder}"
+
+
+def _disk(home: Path) -> str:
+    home.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(home).free
+    if free < _LOW_DISK_BYTES:
+        raise OSError(f"{free / 1e9:.1f} GB free under {home}; a proxy takes 3 to 11 times its original: make room or move HEATERS_HOME")
+    return f"{free / 1e9:.0f} GB free under {home}"
+
+
+def _detector() -> str:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError("torch is not installed: make install, or HEATERS_DETECTOR=adaptive")
+    import torch
+
+    return f"TransNetV2 on {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the processor'} (torch {torch.__version__})"
+
+
+def _embedding_model(settings: Settings) -> str:
+    from resources.embedder import clip_embedder
+
+    return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+
+
+def _stored_data(settings: Settings) -> str:
+    from resources.audit import audit
+    from resources.object_store.open import open_object_store
+
+    with _opened(settings) as database:
+        problems = audit(database, open_object_store(settings))
+    if problems:
+        raise OSError("; ".join(problems))
+    return "clips cover their source videos, and every object has its row"
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    from resources.database import open_database
+
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        database.dispose()
