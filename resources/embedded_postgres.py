@@ -180,8 +180,8 @@ class _Server:
             if url is not None and answer == pq.Ping.OK:
                 return url
             alive = _postmaster_pid(self.data) is not None
-            if answer == pq.Ping.NO_RESPONSE and alive and time.monotonic() - silent_since > 10:
-                self.stopped()  # it runs but cannot be reached: somebody removed its socket folder
+            if alive and answer == pq.Ping.NO_RESPONSE and self._is_cut_off(silent_seconds=time.monotonic() - silent_since):
+                self.stopped()
                 alive = False
             if not alive and answer == pq.Ping.NO_RESPONSE:
                 self._initialise()
@@ -256,6 +256,11 @@ class _Server:
             time.sleep(0.5)  # backends of a killed server are still ending; Postgres waits for them, and so do we
             return
         raise _start_error(self._failure("could not start"), said)
+
+    def _is_cut_off(self, *, silent_seconds: float) -> bool:
+        """Whether a server that is alive will never answer: somebody removed its socket. A server that just starts has none yet."""
+        folder = _recorded_socket_folder(self.place)
+        return silent_seconds > 2 and (folder is None or not (folder / f".s.PGSQL.{PORT}").exists())
 
     def _failure(self, what: str) -> str:
         tail = _last_lines(self.log.read_text(errors="replace")) if self.log.exists() else "no log"
