@@ -115,9 +115,8 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
     Raises InvalidMediaError when it is no video that can be used, SourceNotFoundError when it is not there or cannot be read.
     """
     called = name or path.name
-    head = _head(path, called)
-    with _opened(path, called, head) as container:
-        stream = _chosen_video(container, called)
+    with opened(path, name=called) as container:
+        stream = chosen_video(container, called)
         _check_size(stream.codec_context.width, stream.codec_context.height, called)
         frame = _first_frame(container, stream, called)
         _check_size(frame.width, frame.height, called)
@@ -145,10 +144,13 @@ def _head(path: Path, called: str) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path, called: str, head: bytes) -> Iterator[InputContainer]:
+def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
+    """A media file that nobody has vouched for, opened so that it cannot make FFmpeg open anything else. Raises as `probe` does."""
     import av
 
-    playlist = next((what for mark, what in _PLAYLISTS.items() if mark in head[:1024]), None)
+    called = name or path.name
+    head = _head(path, called)
+    playlist = next((what for mark, what in _PLAYLISTS.items() if mark in head and _is_text(head)), None)
     if playlist:
         raise InvalidMediaError(
             f"{called} is not a video: it is {playlist}, which only names other files; submit those, or its web address"
@@ -158,14 +160,14 @@ def _opened(path: Path, called: str, head: bytes) -> Iterator[InputContainer]:
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:
-        raise InvalidMediaError(_unreadable(called, head, error)) from error
+        raise InvalidMediaError(_unreadable(called, head)) from error
     except av.error.FFmpegError as error:
         raise _from_ffmpeg(called, error) from error
     with container:
         yield container
 
 
-def _unreadable(called: str, head: bytes, error: Exception) -> str:
+def _unreadable(called: str, head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return (
             f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing; it may not have been copied to its end"
@@ -194,7 +196,7 @@ def _from_ffmpeg(called: str, error: av.error.FFmpegError) -> Exception:
     return InvalidMediaError(f"{called} is not a video that can be read: {error.strerror}")
 
 
-def _chosen_video(container: InputContainer, called: str) -> Any:
+def chosen_video(container: InputContainer, called: str) -> Any:
     """The default or else the largest video stream; cover art is a picture in an audio file, not video."""
     from av.stream import Disposition
 

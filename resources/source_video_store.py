@@ -151,7 +151,7 @@ class SourceVideoStore:
             _locked(connection, source_video_id)
             try:
                 with connection.begin_nested():
-                    return _written(connection, source_video_id, {"content_sha256": content_sha256})
+                    return _written(connection, source_video_id, {"content_sha256": content_sha256, "duplicate_of_id": None})
             except IntegrityError as error:
                 if "source_videos_content_sha256_key" not in str(error.orig):
                     raise

@@ -23,6 +23,10 @@ class SourceNotFoundError(PermanentError, FileNotFoundError):
     """The path, address or object that was submitted does not exist or cannot be read."""
 
 
+class DuplicateSourceError(PermanentError):
+    """Another source video holds the same bytes."""
+
+
 class ForbiddenSourceError(PermanentError, PermissionError):
     """The address or path may not be fetched: internal host, `file:` scheme, outside the allowed folders."""
 

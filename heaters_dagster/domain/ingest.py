@@ -8,7 +8,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import PurePosixPath
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 
@@ -50,6 +50,12 @@ class SourceKind(StrEnum):
     LOCAL_PATH = "local path"
     WEB_ADDRESS = "web address"
     S3_ADDRESS = "s3 address"
+
+
+def looks_like_address(source: str) -> bool:
+    """Whether a string that somebody typed is meant as an address, allowed or not, rather than as a path."""
+    scheme = _SCHEME.match(source)
+    return scheme is not None and (source[scheme.end() :].startswith("//") or scheme.group(1).lower() in {"file", "data"})
 
 
 def source_kind(source: str) -> SourceKind:
@@ -96,15 +102,33 @@ def is_video_name(name: str) -> bool:
 
 
 def title_from_name(name: str) -> str:
-    """A title for people from a path or address: the last part without suffix, underscores as spaces."""
-    last = PurePosixPath(urlsplit(name).path if _SCHEME.match(name) else name).name
-    stem = last[: -len(suffix)] if is_video_name(last) and (suffix := PurePosixPath(last).suffix) else last
+    """A title for people from a path or an address: its last part without a video's suffix, underscores as spaces."""
+    last = PurePosixPath(unquote(urlsplit(name).path) if "://" in name else name).name
+    suffix = PurePosixPath(last).suffix
+    stem = last.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else last
     return clean_title(stem.replace("_", " ")) or clean_title(name) or "untitled"
 
 
 def clean_title(title: str) -> str:
     """One line of at most 200 characters, without control and direction-changing characters."""
     return " ".join(_UNPRINTABLE.sub(" ", title).split())[:_TITLE_CHARACTERS].strip()
+
+
+def original_suffix(name: str, container: str) -> str:
+    """Suffix of the stored original: that of its name if it is a video's, else the usual one of the container, else none."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix if suffix in VIDEO_SUFFIXES else _CONTAINER_SUFFIXES.get(container, "")
+
+
+_CONTAINER_SUFFIXES = {
+    "asf": ".asf", "avi": ".avi", "flv": ".flv", "gif": ".gif", "matroska,webm": ".mkv", "mov,mp4,m4a,3gp,3g2,mj2": ".mp4", "mpeg": ".mpg",
+    "mpegts": ".ts", "mxf": ".mxf", "ogg": ".ogv", "yuv4mpegpipe": ".y4m",
+}  # fmt: skip
+
+
+def status_may_pass(status: int) -> bool:
+    """Whether an HTTP error status may be gone on a later try: time-outs, too many requests, server errors."""
+    return status in {408, 425, 429} or status >= 500
 
 
 #: Not reachable for strangers, though `is_global` of some Python versions, or of all, says otherwise.

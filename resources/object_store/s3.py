@@ -44,25 +44,10 @@ class S3ObjectStore:
     """
 
     def __init__(self, bucket: str, *, endpoint_url: str | None = None, cdn_domain: str | None = None, max_attempts: int = 5) -> None:
-        import boto3
-        from boto3.s3.transfer import TransferConfig
-        from botocore.config import Config
-
-        config = Config(
-            retries={"total_max_attempts": max_attempts, "mode": "standard"},
-            connect_timeout=10,
-            read_timeout=60,
-            signature_version="s3v4",
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
-        )
-        if endpoint_url:
-            # Not every server knows the checksums that newer clients send and ask for on their own.
-            config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
         self.bucket = bucket
         self._cdn_domain = cdn_domain
-        with _store_errors(bucket, ""):
-            self._client: Any = boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
-        self._transfer = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+        self._client = _client(bucket, endpoint_url, max_attempts)
+        self._transfer = _transfer()
 
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
@@ -87,16 +72,7 @@ class S3ObjectStore:
         return ObjectInfo(key, len(data), storage_class, needs_restore=storage_class in _COLD_CLASSES)
 
     def get_file(self, key: str, path: Path) -> None:
-        found = self._existing(key)
-        check_room(path.parent, found.byte_size)
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-        try:
-            with self._errors(key), disk_full_named(path, bytes_needed=found.byte_size):
-                with partial.open("xb") as file:
-                    self._client.download_fileobj(self.bucket, key, file, Config=self._transfer)
-                os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        _download(self._client, self.bucket, checked_key(key), path)
 
     def get_bytes(self, key: str) -> bytes:
         checked_key(key)
@@ -205,6 +181,61 @@ class S3ObjectStore:
     def _errors(self, key: str) -> Iterator[None]:
         with _store_errors(self.bucket, key):
             yield
+
+
+def fetch_object(
+    bucket: str,
+    key: str,
+    path: Path,
+    *,
+    endpoint_url: str | None = None,
+    max_attempts: int = 5,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write an object of any bucket to `path`, complete or not at all: for sources that are submitted as s3:// addresses.
+
+    key: any S3 key. progress: gets (bytes so far, bytes in all). Raises what an ObjectStore raises.
+    """
+    _download(_client(bucket, endpoint_url, max_attempts), bucket, key, path, progress)
+
+
+def _client(bucket: str, endpoint_url: str | None, max_attempts: int) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"total_max_attempts": max_attempts, "mode": "standard"},
+        connect_timeout=10,
+        read_timeout=60,
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+    )
+    if endpoint_url:
+        # Not every server knows the checksums that newer clients send and ask for on their own.
+        config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
+    with _store_errors(bucket, ""):
+        return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
+
+
+def _transfer() -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+
+
+def _download(client: Any, bucket: str, key: str, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    with _store_errors(bucket, key):
+        byte_size: int = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        check_room(path.parent, byte_size)
+        counted = _summed(lambda done: progress(done, byte_size)) if progress else None
+        try:
+            with disk_full_named(path, bytes_needed=byte_size):
+                with partial.open("xb") as file:
+                    client.download_fileobj(bucket, key, file, Callback=counted, Config=_transfer())
+                os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _put_arguments(key: str, storage_class: str) -> dict[str, str]:

@@ -1,0 +1,174 @@
+"""`source_video`: the original, brought from where it was submitted, probed, hashed and stored once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import dagster as dg
+
+from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain.errors import DuplicateSourceError, HeatersError
+from heaters_dagster.domain.ingest import SourceKind, original_suffix, source_kind
+from heaters_dagster.domain.keys import original_key
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.partitions import source_video_partitions
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.downloader import Downloader, local_sha256
+from resources.fetched import ByteMeter, Fetched
+from resources.media_probe import MediaProbe, probe
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+
+_STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED})
+
+
+def fetch_source_video(
+    video_id: int,
+    *,
+    videos: SourceVideoStore,
+    objects: ObjectStore,
+    work: WorkFolder,
+    downloader: Downloader,
+    report: Report = silent,
+) -> SourceVideo:
+    """Bring the original into the store; afterwards the row is `downloaded`. A row that is further is returned as it is.
+
+    Hold `Database.stage_lock("source_video", video_id)`. Safe to begin again at any point: the object is stored under its key whole or not
+    at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds the same
+    bytes, and what Downloader, probe and ObjectStore raise; the row then stays `downloading` until the caller records the failure.
+    """
+    video = videos.load(video_id)
+    if video.state not in _STATES_BEFORE:
+        return video
+    videos.set_state(video_id, SourceVideoState.DOWNLOADING)
+    _claim_known_bytes(video, videos)
+    with work.attempt(f"source_video-{video_id}") as folder:
+        fetched = downloader.fetch(video.source, folder, report=report)
+        found = probe(fetched.path, name=fetched.name)
+        _claim(video_id, fetched.sha256, videos)
+        try:
+            key = original_key(video_id, original_suffix(fetched.name, found.container))
+            _delete_others(video_id, key, objects)
+            uploaded = ByteMeter(report, "upload")
+            objects.put_file(key, fetched.path, progress=lambda done: uploaded(done, fetched.byte_size))
+            return _downloaded(video, key, fetched, found, videos)
+        except BaseException:
+            # Otherwise the same file, submitted again, would be sent to a row that has nothing.
+            with suppress(HeatersError):
+                videos.update(video_id, content_sha256=None)
+            raise
+
+
+def _claim_known_bytes(video: SourceVideo, videos: SourceVideoStore) -> None:
+    """Raise DuplicateSourceError without copying anything when the path was submitted before and its file is still the same."""
+    if source_kind(video.source) is not SourceKind.LOCAL_PATH:
+        return
+    path = Path(video.source)
+    earlier = [one for one in videos.load_all(text=video.source) if one.source == video.source and one.id != video.id]
+    if path.is_file() and path.stat().st_size in {one.original_bytes for one in earlier}:
+        sha256 = local_sha256(path)
+        if sha256 in {one.content_sha256 for one in earlier}:
+            _claim(video.id, sha256, videos)
+
+
+def _claim(video_id: int, sha256: str, videos: SourceVideoStore) -> None:
+    first = videos.claim_hash(video_id, sha256)
+    if first.id != video_id:
+        raise DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
+
+
+def _delete_others(video_id: int, key: str, objects: ObjectStore) -> None:
+    """An earlier try that was cut off may have stored the original under another suffix."""
+    stem = original_key(video_id, "")
+    for other in (stem, *(found.key for found in objects.list(f"{stem}."))):
+        if other != key:
+            objects.delete(other)
+
+
+def _downloaded(video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore) -> SourceVideo:
+    for warning in fetched.warnings:
+        videos.add_warning(video.id, warning)
+    return videos.set_state(
+        video.id,
+        SourceVideoState.DOWNLOADED,
+        expected={SourceVideoState.DOWNLOADING},
+        title=fetched.title if source_kind(video.source) is SourceKind.WEB_ADDRESS else video.title,
+        original_filepath=key,
+        original_bytes=fetched.byte_size,
+        content_sha256=fetched.sha256,
+        probe=found.to_json(),
+        duration_seconds=found.duration_seconds,
+    )
+
+
+@dg.asset(
+    partitions_def=source_video_partitions,
+    group_name="ingest",
+    description="The original as it was downloaded or uploaded: probed, hashed, stored once however often it is submitted.",
+    kinds={"python", "s3"},
+    retry_policy=TRANSIENT_RETRIES,
+)
+def source_video(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    workspace: WorkspaceResource,
+    progress: ProgressResource,
+) -> dg.MaterializeResult[None]:
+    video_id, store, place = int(context.partition_key), database.get(), workspace.get()
+    videos = SourceVideoStore(store)
+
+    def record(message: str, transient: bool) -> None:
+        videos.record_failure(video_id, SourceVideoState.DOWNLOAD_FAILED, message, transient=transient)
+
+    with (
+        stage_failures(lambda message, transient: None),
+        store.stage_lock("source_video", video_id),
+        stage_failures(record),
+    ):
+        video = fetch_source_video(
+            video_id,
+            videos=videos,
+            objects=object_store.get(),
+            work=place.work,
+            downloader=Downloader.from_settings(place.settings),
+            report=progress.report_to(context.log),
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "title": video.title,
+            "source": video.source,
+            "original": video.original_filepath or "",
+            "bytes": dg.MetadataValue.int(video.original_bytes or 0),
+            "sha256": video.content_sha256 or "",
+            "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
+            "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
+        }
+    )
+
+
+def probe_table(found: MediaProbe) -> str:
+    """Markdown for the operator."""
+    video = found.video
+    colour = ", ".join(filter(None, (video.color_primaries, video.color_transfer, video.color_space, video.color_range)))
+    odd = [
+        *([f"turned by {video.rotation_degrees} degrees"] if video.rotation_degrees else []),
+        *(["interlaced"] if video.interlaced else []),
+        *([f"pixels {video.sample_aspect_ratio}"] if video.sample_aspect_ratio != 1 else []),
+        *([f"starts at {video.start_seconds:.3f} s"] if video.start_seconds else []),
+    ]
+    rows = [
+        ("container", found.container),
+        ("duration", "not said" if found.duration_seconds is None else f"{found.duration_seconds:.3f} s"),
+        (
+            "picture",
+            f"{video.codec} {video.width}x{video.height} {video.pixel_format}, {float(video.average_frame_rate):.3f} frames/s on average",
+        ),
+        ("colour", colour or "not said"),
+        ("peculiar", ", ".join(odd) or "nothing"),
+        *(("sound", f"{one.codec}, {one.channels} channels, {one.sample_rate} Hz {one.language or ''}".strip()) for one in found.audio),
+    ]
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])

@@ -1,0 +1,40 @@
+"""Keeps downloads from reaching what is not on the public internet, by the addresses a name really leads to."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.ingest import internal_reason
+
+_REMEDY = "set HEATERS_ALLOW_PRIVATE_ADDRESSES=true if internal addresses may be fetched"
+
+
+class AddressGuard:
+    """allow_private: let everything pass, for tests and for networks where the submitters are trusted."""
+
+    def __init__(self, *, allow_private: bool = False) -> None:
+        self.allow_private = allow_private
+
+    def check_host(self, host: str) -> None:
+        """Raise ForbiddenSourceError if `host` (name or number, in any notation the resolver takes) leads to any internal address.
+
+        A name that cannot be resolved passes: whoever connects to it will find out, or a proxy knows it.
+        """
+        if self.allow_private:
+            return
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return
+        for *_, address in found:
+            self.check_address(str(address[0]), host=host)
+
+    def check_address(self, address: str, *, host: str) -> None:
+        """Raise ForbiddenSourceError if the numeric `address`, which `host` leads to, is internal."""
+        if self.allow_private:
+            return
+        reason = internal_reason(ip_address(address.partition("%")[0]))
+        if reason:
+            raise ForbiddenSourceError(f"{host} may not be fetched: it leads to {address}, {reason}; {_REMEDY}")

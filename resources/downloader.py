@@ -1,0 +1,133 @@
+"""Brings a submitted source into a folder: a local file is copied, an object of a bucket fetched, a web address downloaded.
+
+One path for all: whatever the source was, the outcome is a file, its hash and a title.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from heaters_dagster.domain.errors import DownloadError, InvalidMediaError, ObjectNotFoundError, SourceNotFoundError
+from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.settings import Settings
+from resources.address_guard import AddressGuard
+from resources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha256
+from resources.work_folder import check_room, disk_full_named
+
+
+class Downloader:
+    """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream."""
+
+    def __init__(
+        self,
+        *,
+        guard: AddressGuard,
+        max_height: int = 4320,
+        s3_endpoint_url: str | None = None,
+        timeout_seconds: float = 20.0,
+        retries: int = 4,
+    ) -> None:
+        self.guard = guard
+        self.max_height = max_height
+        self.s3_endpoint_url = s3_endpoint_url
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Downloader:
+        return cls(
+            guard=AddressGuard(allow_private=settings.allow_private_addresses),
+            max_height=settings.ytdlp_max_height,
+            s3_endpoint_url=settings.s3_endpoint_url,
+        )
+
+    def fetch(self, source: str, folder: Path, *, report: Report = silent) -> Fetched:
+        """Bring `source` into `folder`, which is empty and ours. `report` gets bytes.
+
+        Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and what may pass: DownloadError, DiskFullError,
+        StoreUnavailableError. Whether it is a video is not asked yet.
+        """
+        meter = ByteMeter(report)
+        match source_kind(source):
+            case SourceKind.LOCAL_PATH:
+                return _copied(Path(source), folder, meter)
+            case SourceKind.S3_ADDRESS:
+                return self._fetched_object(source, folder, meter)
+            case SourceKind.WEB_ADDRESS:
+                from resources.web_download import WebDownload
+
+                return WebDownload(
+                    source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds, retries=self.retries
+                ).fetched(meter)
+
+    def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:
+        from resources.object_store.s3 import fetch_object
+
+        bucket, key = s3_location(source)
+        path = folder / "original"
+        try:
+            fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter)
+        except ObjectNotFoundError:
+            raise SourceNotFoundError(f"there is no object {source}") from None
+        return Fetched(path, path.stat().st_size, file_sha256(path), Path(key).name, title_from_name(key))
+
+
+def local_sha256(path: Path) -> str:
+    """Hex SHA-256 of a submitted file, without copying it. Raises as `Downloader.fetch` does."""
+    with _unchanged(path) as (file, _):
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copied(source: Path, folder: Path, meter: ByteMeter) -> Fetched:
+    """Copied and hashed in one read."""
+    path = folder / "original"
+    digest = hashlib.sha256()
+    done = 0
+    with _unchanged(source) as (file, byte_size):
+        check_room(folder, byte_size)
+        with disk_full_named(path, bytes_needed=byte_size), path.open("xb") as copy:
+            while chunk := _read(file, source):
+                digest.update(chunk)
+                copy.write(chunk)
+                done += len(chunk)
+                meter(done, byte_size)
+    return Fetched(path, done, digest.hexdigest(), source.name, title_from_name(source.name))
+
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[tuple[BufferedReader, int]]:
+    """(open file, its size). When the body is done the file must still be the one it was: a file that is being written is tried later."""
+    try:
+        # A named pipe would otherwise block here until somebody writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InvalidMediaError(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}; submit files")
+        file = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceNotFoundError(f"{path} is not there") from None
+    except PermissionError:
+        raise SourceNotFoundError(f"{path} cannot be read: permission denied") from None
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read just now: {error.strerror}") from error
+    with file:
+        before = os.fstat(file.fileno())
+        yield file, before.st_size
+        try:
+            after = path.stat()
+        except OSError:
+            raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
+        if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+            raise DownloadError(f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); tried again later")
+
+
+def _read(file: BufferedReader, path: Path) -> bytes:
+    try:
+        return file.read(CHUNK_BYTES)
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read to its end: {error.strerror}") from error

@@ -1,0 +1,102 @@
+"""yt-dlp whose every connection passes an AddressGuard. Imported where it is used: yt-dlp takes a while.
+
+All requests of extractors and of the native downloaders, each redirect and each segment of a stream among them, go through one request
+handler, which is the only one here. It checks the name before it connects, and the address it is connected to before it sends a byte, so
+a name that resolves differently the second time gains nothing. yt-dlp is given no ffmpeg that could open addresses by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from yt_dlp import YoutubeDL
+from yt_dlp.downloader import get_suitable_downloader
+from yt_dlp.networking._requests import RequestsHTTPAdapter, RequestsRH
+from yt_dlp.utils.networking import select_proxy
+
+from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.ingest import web_host
+from resources.address_guard import AddressGuard
+
+#: Downloaders that do all of their work through the request handler.
+_NATIVE_DOWNLOADERS = frozenset({"HttpFD", "HlsFD", "DashSegmentsFD", "IsmFD"})
+
+
+class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
+    """`YoutubeDL` with the guard; downloads by http(s), HLS, DASH and Smooth Streaming only."""
+
+    def __init__(self, params: dict[str, Any], guard: AddressGuard) -> None:
+        self._guard = guard
+        super().__init__(params)
+
+    def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
+        return super().build_request_director([functools.partial(_GuardedRequestsRH, guard=self._guard)], preferences)
+
+    def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
+        downloader = get_suitable_downloader(info, self.params)
+        if downloader is None or downloader.__name__ not in _NATIVE_DOWNLOADERS:
+            raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported: https, http, HLS and DASH are")
+        return super().dl(name, info, subtitle, test)
+
+
+class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
+    def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
+        self._guard = guard
+        super().__init__(**options)
+
+    def _create_instance(self, *arguments: Any, **options: Any) -> Any:
+        session = super()._create_instance(*arguments, **options)
+        adapter = _GuardedAdapter(
+            guard=self._guard,
+            ssl_context=self._make_sslcontext(legacy_ssl_support=options.get("legacy_ssl_support")),
+            max_retries=urllib3.util.retry.Retry(False),
+        )
+        for prefix in list(session.adapters):
+            session.mount(prefix, adapter)
+        return session
+
+
+class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]
+    """Every hop of a redirect comes through `send`. Where a proxy connects, the name is all that can be checked here."""
+
+    def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
+        self._guard = guard
+        super().__init__(**options)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _pool_class(urllib3.HTTPConnectionPool, _GuardedHTTPConnection, self._guard),
+            "https": _pool_class(urllib3.HTTPSConnectionPool, _GuardedHTTPSConnection, self._guard),
+        }
+
+    def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+        if select_proxy(request.url, options.get("proxies") or {}):
+            self._guard.check_host(web_host(request.url) or "")
+        return super().send(request, *arguments, **options)
+
+
+def _pool_class(pool: type, connection: type, guard: AddressGuard) -> type:
+    return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": type(connection.__name__, (connection,), {"guard": guard})})
+
+
+class _GuardedHTTPConnection(HTTPConnection):
+    guard: AddressGuard
+
+    def _new_conn(self) -> socket.socket:
+        self.guard.check_host(self.host)
+        connected = super()._new_conn()
+        try:
+            self.guard.check_address(str(connected.getpeername()[0]), host=self.host)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+
+class _GuardedHTTPSConnection(_GuardedHTTPConnection, HTTPSConnection):
+    pass

@@ -1,0 +1,64 @@
+"""Object keys: their forms, and that none leaves the store."""
+
+from __future__ import annotations
+
+import posixpath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heaters_dagster.domain import keys
+from heaters_dagster.domain.errors import InvalidKeyError
+
+
+def test_the_forms_of_all_keys():
+    assert keys.original_key(12, ".MP4") == "originals/video_12.mp4"
+    assert keys.gold_master_key(12) == "gold_masters/video_12_master.mkv"
+    assert keys.proxy_key(12) == "review_proxies/video_12_proxy.mp4"
+    assert keys.final_clip_key(12, 7) == "final_clips/video_12_clip_007.mp4"
+    assert keys.final_clip_key(12, 1234) == "final_clips/video_12_clip_1234.mp4"
+    assert keys.keyframe_key(12, 7, "midpoint") == "keyframes/video_12_clip_007_midpoint.jpg"
+    assert keys.frame_index_key(12) == "metadata/video_12_keyframes.json"
+    assert keys.scenes_key(12) == "metadata/video_12_scenes.json"
+
+
+@pytest.mark.parametrize("extension", ["", "mp4", ".", "./x", ".mp4/../..", ".m p", ".toolongsuffix", ".mp4\n", ".é"])
+def test_an_extension_that_is_none_is_left_out(extension):
+    assert keys.original_key(1, extension) == "originals/video_1"
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "../x", "A", "a_b", "a\n"])
+def test_a_keyframe_tag_is_plain(tag):
+    with pytest.raises(InvalidKeyError, match="lower-case letters and digits only"):
+        keys.keyframe_key(1, 1, tag)
+
+
+@given(st.integers(min_value=1, max_value=2**63), st.integers(min_value=1, max_value=2**31), st.text(max_size=12))
+def test_every_key_that_is_made_passes_the_check(video, sequence, extension):
+    made = [
+        keys.original_key(video, extension),
+        keys.gold_master_key(video),
+        keys.proxy_key(video),
+        keys.final_clip_key(video, sequence),
+        keys.keyframe_key(video, sequence, "p25"),
+        keys.frame_index_key(video),
+        keys.scenes_key(video),
+    ]
+    assert [keys.checked_key(key) for key in made] == made
+
+
+@given(st.text())
+def test_a_checked_key_stays_below_the_store(text):
+    try:
+        key = keys.checked_key(text)
+    except InvalidKeyError:
+        return
+    assert posixpath.normpath(posixpath.join("/store", key)) == f"/store/{key}"
+    assert not any(part.startswith(".") for part in key.split("/"))
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "..", "a/../b", "a/.b", "a\\b", "a b", "a\x00", "a\n", "~/a", "a" * 513])
+def test_what_is_no_key(key):
+    with pytest.raises(InvalidKeyError, match="is not an object key"):
+        keys.checked_key(key)

@@ -1,0 +1,138 @@
+"""An HTTP server on loopback that serves a folder, and misbehaves where it is asked to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TypeAlias
+
+Answer: TypeAlias = Callable[["Handler"], None]
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Paths in `answers` are answered by their function; the others are files."""
+
+    protocol_version = "HTTP/1.1"
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".m3u8": "application/vnd.apple.mpegurl", ".mpd": "application/dash+xml", ".ts": "video/mp2t", ".m4s": "video/iso.segment",
+    }  # fmt: skip
+    web: WebServer
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.web.requests.append(path)
+        answer = self.web.answers.get(path)
+        if answer:
+            answer(self)
+        else:
+            super().do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *arguments: object) -> None:
+        """Clients that hang up are part of the tests."""
+
+
+class WebServer:
+    """answers: path -> function that answers it. requests: the paths asked for, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.answers: dict[str, Answer] = {}
+        self.requests: list[str] = []
+        handler = type("BoundHandler", (Handler,), {"web": self})
+        self._server = _QuietServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=str(folder)))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def running(self) -> Iterator[WebServer]:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+def status(code: int) -> Answer:
+    def answer(handler: Handler) -> None:
+        handler.send_response(code)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def redirect(address: str) -> Answer:
+    def answer(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", address)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def text(body: str, content_type: str) -> Answer:
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", content_type)
+        handler.send_header("Content-Length", str(len(body.encode())))
+        handler.end_headers()
+        handler.wfile.write(body.encode())
+
+    return answer
+
+
+def cut_off(data: bytes, *, times: int) -> Answer:
+    """The first `times` answers after the first request (in which the kind of file is found out) end in the middle of the body."""
+    left = [times]
+
+    def answer(handler: Handler) -> None:
+        start = int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0] or 0)
+        rest = data[start:]
+        handler.send_response(206 if start else 200)
+        handler.send_header("Content-Type", "video/mp4")
+        handler.send_header("Content-Length", str(len(rest)))
+        if start:
+            handler.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        handler.end_headers()
+        if left[0] > 0:
+            left[0] -= 1
+            handler.wfile.write(rest[: len(rest) // 2])
+            handler.wfile.flush()
+            handler.close_connection = True
+            handler.connection.close()
+        else:
+            handler.wfile.write(rest)
+
+    return answer
+
+
+def slow(data: bytes, *, pieces: int, pause_seconds: float) -> Answer:
+    """The body in equal pieces with pauses between them."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "video/mp4")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        size = -(-len(data) // pieces)
+        for start in range(0, len(data), size):
+            handler.wfile.write(data[start : start + size])
+            handler.wfile.flush()
+            time.sleep(pause_seconds)
+
+    return answer
