@@ -5,7 +5,7 @@ import { codecString, decoderConfig, FrameDecodeError, FrameDecoder, isKeyframe 
 
 const AVCC = Uint8Array.from([1, 0x64, 0x00, 0x1f, 0xff, 0xe1]);
 const KEYFRAME = Uint8Array.from([0, 0, 0, 2, 0x09, 0xf0, 0, 0, 0, 3, 0x65, 1, 2]);
-const HEADER = { avcc: AVCC, width: 64, height: 48 };
+const HEADER = { avcc: AVCC, width: 64, height: 48, aspect: 4 / 3 };
 
 /** A VideoDecoder that behaves as `script` says, one word for each chunk: "ok", "error", "throw". */
 function pretendDecoder(script) {

@@ -277,7 +277,9 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
         known = {int(n): version for n, version in body["known"].items()}
         changed = [clip for n, version in known.items() if (clip := player.desk.clips.get(n)) and clip.version != version]
         fresh = player.around(changed)
-        return JSONResponse({"held": held, "lost": lost, "clips": fresh, "retired": player._retired(changed), "progress": player.progress()})
+        return JSONResponse(
+            {"held": held, "lost": lost, "clips": fresh, "retired": player._retired(changed), "progress": player.progress()}
+        )
 
     async def page(request: Request) -> Response:
         return HTMLResponse(PAGE.format(script=scripts[request.path_params["name"]]))

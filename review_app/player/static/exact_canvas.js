@@ -12,11 +12,13 @@ export class ExactCanvas {
   /** Draw a lent picture; it may be gone from the cache after this turn, so nothing is awaited before the drawing. */
   draw(picture, frame) {
     const { element } = this;
-    if (element.width !== picture.width || element.height !== picture.height) {
-      element.width = picture.width;
-      element.height = picture.height;
+    const width = picture.displayWidth ?? picture.width;
+    const height = picture.displayHeight ?? picture.height;
+    if (element.width !== width || element.height !== height) {
+      element.width = width;
+      element.height = height;
     }
-    this.#context.drawImage(picture, 0, 0);
+    this.#context.drawImage(picture, 0, 0, width, height);
     this.frame = frame;
     element.dataset.frame = frame;
   }

@@ -4,13 +4,15 @@ import { Latest } from "./latest.js";
 
 const PREFETCH_AHEAD = 12;
 const PREFETCH_BEHIND = 4;
+const STRIDE = 10; // frames; a longer way is a jump, and the next one may follow at once
+const AFTER_JUMP_MS = 60;
 
 /**
  * Frames worth having before they are asked for, nearest first: on in the direction of the last step and at its stride, then the other way.
  * frame: shown now; stride: last step (sign = direction); [start, end): the clip.
  */
 export function framesAround(frame, stride, start, end) {
-  const step = stride && Math.abs(stride) <= 10 ? stride : 1;
+  const step = stride && Math.abs(stride) <= STRIDE ? stride : 1;
   const direction = Math.sign(step);
   const frames = [];
   for (let n = 1; n <= 3; n++) frames.push(frame + n * step);
@@ -24,6 +26,7 @@ export class ExactPlayer {
   #canvas;
   #opened = null; // {media, start, end}
   #latest;
+  #warming = null;
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -50,10 +53,14 @@ export class ExactPlayer {
     if (opened !== this.#opened && media !== this.#opened?.media) return;
     const stride = this.#canvas.frame === null ? 1 : frame - this.#canvas.frame;
     this.#canvas.draw(picture, frame);
-    media.frames.warm(framesAround(frame, stride, start, end));
+    clearTimeout(this.#warming);
+    const warm = () => media.frames.warm(framesAround(frame, stride, start, end));
+    if (Math.abs(stride) <= STRIDE) warm();
+    else this.#warming = setTimeout(warm, AFTER_JUMP_MS);
   }
 
   close() {
+    clearTimeout(this.#warming);
     this.#opened = null;
   }
 }

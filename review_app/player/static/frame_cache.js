@@ -1,11 +1,13 @@
-// Decoded pictures within a byte budget, least recently used out first.
+// Decoded pictures within a budget, least recently used out first.
 
 export class FrameCache {
-  #pictures = new Map(); // key -> ImageBitmap
+  #pictures = new Map(); // key -> VideoFrame or ImageBitmap
   #bytes = 0;
 
-  constructor({ budgetBytes }) {
+  /** budgetBytes: of pixels; most: pictures. VideoFrames are few by nature: a hardware decoder has a small pool of them and stops when all are held. */
+  constructor({ budgetBytes = Infinity, most = Infinity }) {
     this.budgetBytes = budgetBytes;
+    this.most = most;
   }
 
   get size() {
@@ -32,7 +34,7 @@ export class FrameCache {
     this.#pictures.set(key, picture);
     this.#bytes += bytesOf(picture);
     for (const old of this.#pictures.keys()) {
-      if (this.#bytes <= this.budgetBytes || this.#pictures.size <= 2) break;
+      if ((this.#bytes <= this.budgetBytes && this.#pictures.size <= this.most) || this.#pictures.size <= 2) break;
       this.#drop(old);
     }
   }
@@ -51,5 +53,5 @@ export class FrameCache {
 }
 
 function bytesOf(picture) {
-  return picture.width * picture.height * 4;
+  return (picture.displayWidth ?? picture.width) * (picture.displayHeight ?? picture.height) * 4;
 }

@@ -46,12 +46,14 @@ export function isKeyframe(data, avcc) {
 }
 
 /** Configuration for VideoDecoder. "prefer-hardware" fails on machines without; optimizeForLatency makes each chunk come out without a flush. */
-export function decoderConfig({ avcc, width, height }) {
+export function decoderConfig({ avcc, width, height, aspect }) {
   return {
     codec: codecString(avcc),
     description: avcc,
     codedWidth: width,
     codedHeight: height,
+    displayAspectWidth: Math.round(height * aspect), // pixels of the proxy need not be square
+    displayAspectHeight: height,
     optimizeForLatency: true,
     hardwareAcceleration: "no-preference",
   };
@@ -66,7 +68,7 @@ export class FrameDecoder {
   #timers = [];
   #closed = false;
 
-  /** header: {avcc, width, height} of a frame index. */
+  /** header: {avcc, width, height, aspect} of a frame index. */
   constructor(header) {
     this.#config = decoderConfig(header);
     this.#avcc = header.avcc;

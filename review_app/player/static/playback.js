@@ -19,7 +19,8 @@ export class Playback {
   #loaded = null; // the same object once its segment is the video's source
   #waiters = new Set();
   #callback = null;
-  #sources = 0;
+  #ready = Promise.resolve();
+  #replaced = null;
   playing = false;
   /** Frame last presented by the video element, null before the first. */
   shown = null;
@@ -72,50 +73,53 @@ export class Playback {
   async prepare() {
     const opened = this.#opened;
     if (!opened) throw new PlaybackError("No clip is open.");
+    const replaced = () => {
+      if (opened !== this.#opened) throw new PlaybackError("Another clip was opened.");
+    };
     await opened.media.index.ensure(opened.start, opened.end + 1);
-    if (opened !== this.#opened) return;
+    replaced();
     if (this.#loaded !== opened) {
       this.#loaded = opened;
       this.shown = null;
-      this.#source(opened);
+      this.#load(opened);
     }
     try {
-      await this.#ready();
+      await this.#ready;
     } catch (error) {
-      if (opened !== this.#opened) return;
-      // An expired link looks like any other media error: once, with fresh links.
+      replaced();
+      // An expired link looks like any other media error: once more, with fresh links.
       await opened.media.refresh().catch(() => {});
-      if (opened !== this.#opened) return;
-      this.#source(opened);
-      await this.#ready();
+      replaced();
+      this.#load(opened);
+      try {
+        await this.#ready;
+      } catch (lasting) {
+        if (opened === this.#loaded) this.#loaded = null; // the next prepare() begins anew
+        throw lasting;
+      }
     }
   }
 
-  #source(opened) {
-    this.#sources++;
-    this.video.src = opened.media.segmentUrl(opened.start, opened.end);
-    this.video.load();
-  }
-
-  #ready() {
+  /** Set the source; `#ready` is settled when its first frame is there. Asked once per source: a seek lowers readyState again. */
+  #load(opened) {
     const { video } = this;
-    const source = this.#sources;
-    if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && !video.error) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const stop = new AbortController();
+    const stop = new AbortController();
+    this.#replaced?.();
+    this.#ready = new Promise((resolve, reject) => {
       const settle = (how, value) => {
         stop.abort();
         clearTimeout(timer);
         how(value);
       };
-      const timer = setTimeout(() => settle(reject, new PlaybackError("The clip does not load.")), READY_MS);
-      const { signal } = stop;
-      const replaced = () => source !== this.#sources && settle(reject, new PlaybackError("Another clip was opened."));
       const refused = () => settle(reject, new PlaybackError(`The browser cannot play the clip (${video.error?.message || "no reason given"}).`));
-      video.addEventListener("loadeddata", () => settle(resolve), { signal });
-      video.addEventListener("emptied", replaced, { signal });
-      video.addEventListener("error", refused, { signal });
+      const timer = setTimeout(() => settle(reject, new PlaybackError("The clip does not load.")), READY_MS);
+      this.#replaced = () => settle(reject, new PlaybackError("Another clip was opened."));
+      video.addEventListener("loadeddata", () => settle(resolve), { signal: stop.signal });
+      video.addEventListener("error", refused, { signal: stop.signal });
     });
+    this.#ready.catch(() => {}); // whoever waits is told
+    video.src = opened.media.segmentUrl(opened.start, opened.end);
+    video.load();
   }
 
   /** Promise that resolves when the video element presents exactly `frame`, stopped. Throws PlaybackError. */

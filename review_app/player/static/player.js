@@ -86,7 +86,6 @@ export class Player {
       const obstacle = await media.obstacle();
       await media.index.ensure(start, end);
       if (wish !== this.#wishes) return false;
-      this.stage.style.setProperty("--aspect", media.index.header.aspect);
       this.#use(obstacle ? this.#fallback : this.#exact, obstacle);
       this.#engine.open(media, start, end);
       this.#playback.open(media, start, end);

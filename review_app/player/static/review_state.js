@@ -20,6 +20,7 @@ export const EMPTY = Object.freeze({
   queue: [], // ids, the current clip's among them or not
   current: null, // id of the clip on the stage
   pending: [], // decisions without an answer, oldest first
+  preview: null, // a cut on the move: the decision it would be, shown but not yet made
   records: {}, // request key -> {action, before, after} of answered decisions
   log: [], // {key, action, target} of this page's decisions that stand or wait, oldest first
   progress: null,
@@ -33,7 +34,7 @@ export function visible(state) {
   let found = laid.get(state);
   if (!found) {
     found = { clips: new Map(Object.values(state.clips).map((clip) => [clip.id, clip])), records: new Map(Object.entries(state.records)) };
-    for (const decision of state.pending) {
+    for (const decision of state.preview ? [...state.pending, state.preview] : state.pending) {
       const record = effect(found.clips, decision, found.records);
       if (!record) continue;
       for (const clip of record.before) found.clips.delete(clip.id);
@@ -296,8 +297,10 @@ export function reduced(state, event) {
       const found = event.decisions.filter((decision) => !known.has(decision.request_key));
       return settled({ ...state, pending: [...found, ...state.pending], log: [...found.map(logged), ...state.log] }, state);
     }
+    case "previewed":
+      return { ...state, preview: event.decision };
     case "decided":
-      return advanced(state, event.decision);
+      return advanced({ ...state, preview: null }, event.decision);
     case "confirmed": {
       const { decision, answer } = event;
       const key = decision.request_key;

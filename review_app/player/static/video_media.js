@@ -8,7 +8,7 @@ import { FrameSource } from "./frame_source.js";
 import { StillSource } from "./still_source.js";
 
 const OPEN_VIDEOS = 3;
-const PICTURE_BYTES = 256 * 2 ** 20;
+const HELD_FRAMES = 6; // VideoFrames; a hardware decoder stops when its pool is held
 const SMALL_BYTES = 48 * 2 ** 20;
 export const SMALL_WIDTH = 320;
 
@@ -119,7 +119,7 @@ export class MediaLibrary {
   constructor({ enabled, refresh, fetch = (...args) => globalThis.fetch(...args) }) {
     Object.assign(this, { enabled, refresh });
     this.fetch = fetch;
-    this.pictures = new FrameCache({ budgetBytes: PICTURE_BYTES });
+    this.pictures = new FrameCache({ most: HELD_FRAMES });
     this.smallPictures = new FrameCache({ budgetBytes: SMALL_BYTES });
   }
 

@@ -1,0 +1,488 @@
+// The review page without its host: keys and buttons in, decisions out, the next clip on the stage at once.
+
+import { keyMeaning } from "./keys.js";
+import { claimedLane, takenOver } from "./lane.js";
+import { MemoryStorage, Outbox, touchedIds } from "./outbox.js";
+import { Player } from "./player.js";
+import { ReviewApi } from "./review_api.js";
+import { ReviewView } from "./review_view.js";
+import { addChoice, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "./review_state.js";
+import { MediaLibrary } from "./video_media.js";
+import { clipName, count, decisionWords } from "./words.js";
+
+const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
+const REFILL_BELOW = 4;
+const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
+const SYNC_MS = 4000;
+const SYNC_HIDDEN_MS = 20_000;
+const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
+
+export class Review {
+  #state = EMPTY;
+  #stop = new AbortController();
+  #outbox = null;
+  #opened = null; // {video, start, end} on the stage
+  #marked = null; // side of the cut that the reviewer marked; null: the nearest
+  #nudging = null; // timer
+  #syncing = null;
+  #loading = false;
+  #loadFailed = null;
+  #wishPlay = false;
+  #placed = null; // frame to open the next clip at
+  #filters = 0; // counts changes of the queue's address
+
+  /**
+   * root: element or shadow root. config: see README.md, "Configuration". onClip(clip): another clip is on the stage.
+   * onSignedOut(): the token is refused; call update() with a fresh one. storage: for undelivered decisions.
+   */
+  constructor({ root, config, onClip = () => {}, onSignedOut = () => {}, storage = defaultStorage() }) {
+    this.config = config;
+    this.onClip = onClip;
+    this.storage = storage;
+    this.api = new ReviewApi({ config, onSignedOut });
+    this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.api.video(id) });
+    this.view = new ReviewView({
+      root,
+      act: (action, amount) => this.act(action, amount),
+      timeline: {
+        onScrub: (frame) => this.#scrub(frame),
+        onOpen: (clip) => this.#open(clip.id),
+        onMark: (side) => this.#mark(side),
+        onPreview: (side, frame) => this.#previewTo(side, frame),
+        onMoved: () => this.#settleCut(),
+        onAdd: () => this.act("add_cut_point"),
+        onRemove: () => this.act("remove_cut_point"),
+        onNudge: (frames) => this.act("nudge", frames),
+      },
+    });
+    this.player = new Player({ stage: this.view.stage, library: this.library });
+    this.player.on("frame", ({ frame }) => this.#onFrame(frame));
+    this.player.on("state", (state) => this.view.setPlaying(state));
+    this.player.on("engine", (engine) => this.view.setEngine(engine));
+    this.player.on("problem", (problem) => this.view.setProblem(problem));
+    this.player.on("note", ({ message }) => this.view.toast(message));
+    this.view.setPlaying({ playing: false, rate: 1, loop: true, muted: false });
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get pending() {
+    return this.#outbox?.decisions ?? [];
+  }
+
+  /** Take up where the tab was: undelivered decisions first, then the queue. */
+  async start() {
+    const { signal } = this.#stop;
+    const reviewer = String(this.config.reviewer.id);
+    const listen = (target, event, handler) => target.addEventListener(event, handler, { signal });
+    listen(window, "keydown", (event) => this.#onKey(event));
+    listen(window, "online", () => this.#outbox?.poke());
+    listen(window, "pagehide", () => this.#settleCut());
+    listen(document, "visibilitychange", () => this.#onVisibility());
+    listen(window, "beforeunload", (event) => {
+      if (this.#outbox && !this.#outbox.kept && this.#outbox.decisions.length) event.preventDefault();
+    });
+    this.#render();
+    const lane = await claimedLane({ reviewer, release: signal });
+    if (signal.aborted) return;
+    this.#outbox = new Outbox({
+      storage: this.storage,
+      reviewer,
+      lane,
+      send: (decision) => this.api.decide(decision),
+      learn: lesson,
+      onConfirmed: (decision, answer) => this.#confirmed(decision, answer),
+      onRefused: (decision, refusal, dropped) => this.#refused(decision, refusal, dropped),
+      onState: (state) => this.view.setSaved(state),
+    });
+    if (!(this.storage instanceof MemoryStorage)) this.#dispatch({ type: "restored", decisions: this.#outbox.decisions });
+    else this.#outbox.kept = false;
+    await this.#adoptLanes();
+    this.#outbox.start();
+    this.#syncSoon();
+    await this.#load({ open: this.config.open_clip_id ?? null });
+  }
+
+  /** A new configuration: a fresh token is taken over quietly, another queue begins anew. */
+  update(config) {
+    const another = config.queue_url !== this.config.queue_url || config.open_clip_id !== this.config.open_clip_id;
+    const token = config.token !== this.config.token;
+    this.config = this.api.config = config;
+    this.library.enabled = config.webcodecs_enabled !== false;
+    if (token) this.#outbox?.poke();
+    if (another && this.#outbox) {
+      this.#settleCut();
+      this.#filters++;
+      this.#loading = false;
+      this.#load({ open: config.open_clip_id ?? null, fresh: true });
+    }
+    this.#render();
+  }
+
+  close() {
+    this.#settleCut();
+    this.#stop.abort();
+    this.#outbox?.stop();
+    clearTimeout(this.#syncing);
+    clearTimeout(this.#nudging);
+    this.player.close();
+    this.view.close();
+    this.library.close();
+  }
+
+  // ---- what the reviewer does
+
+  #onKey(event) {
+    const open = this.view.help.open;
+    const row = keyMeaning(event);
+    if (!row || (open && row.action !== "help") || !this.view.element.isConnected) return;
+    event.preventDefault();
+    this.act(row.action, row.amount);
+  }
+
+  /** An action in the words of KEYS. */
+  act(action, amount) {
+    const { player } = this;
+    const clip = scene(this.#state)?.clip;
+    switch (action) {
+      case "help":
+        return this.view.toggleHelp();
+      case "play":
+        return this.#opened && player.toggle();
+      case "step":
+        return player.step(amount);
+      case "start":
+        return clip && player.show(clip.start_frame);
+      case "end":
+        return clip && player.show(clip.end_frame - 1);
+      case "previous_cut":
+      case "next_cut":
+        return this.#toCut(action === "next_cut");
+      case "loop":
+        return player.setLoop(!player.loop);
+      case "mute":
+        return player.setMuted(!player.video.muted);
+      case "rate":
+        return player.setRate(amount);
+      case "other_cut":
+        return this.#mark(this.#side() === "start" ? "end" : "start");
+      case "nudge":
+        return this.#nudge(amount);
+      case "add_cut_point":
+        this.#settleCut();
+        return this.#decide(action, { frame: player.frame });
+      case "remove_cut_point":
+        this.#settleCut();
+        return this.#decide(action, { frame: this.#cutFrame(this.#side()) ?? -1 });
+      default:
+        this.#settleCut();
+        return this.#decide(action);
+    }
+  }
+
+  #decide(action, at) {
+    if (!this.#outbox) return;
+    const decision = decisionFor(this.#state, action, this.#outbox.nextKey, at);
+    if (decision.problem) {
+      this.view.toast(decision.problem, { kind: "warning" });
+      return;
+    }
+    const before = scene(this.#state)?.clip;
+    this.#wishPlay = ADVANCING.has(action) && this.player.playing;
+    // The cut stays in sight: the left half is next, and its last frame is the one beside the new cut.
+    this.#placed = action === "add_cut_point" ? at.frame - 1 : this.player.frame;
+    this.#marked = action === "add_cut_point" ? "end" : null;
+    const kept = this.#outbox.add(decision);
+    this.view.setLast(`${decisionWords(kept, before ? clipName(before) : "clip")} …`, "waiting");
+    this.#dispatch({ type: "decided", decision: kept });
+  }
+
+  #scrub(frame) {
+    const clip = scene(this.#state)?.clip;
+    if (clip) this.player.show(Math.min(Math.max(frame, clip.start_frame), clip.end_frame - 1));
+  }
+
+  #open(id) {
+    this.#settleCut();
+    this.#marked = null;
+    this.#placed = null;
+    this.#wishPlay = false;
+    this.#dispatch({ type: "opened", id });
+    this.#sync();
+  }
+
+  /** To the clip's edge in that direction; from the edge on to the neighbour. */
+  #toCut(forward) {
+    const found = scene(this.#state);
+    if (!found) return;
+    const { clip, previous, next } = found;
+    const edge = forward ? clip.end_frame - 1 : clip.start_frame;
+    const neighbour = forward ? next : previous;
+    if (this.player.frame !== edge) this.player.show(edge);
+    else if (neighbour) this.#open(neighbour.id);
+  }
+
+  // ---- the marked cut
+
+  /** The side of the marked cut: the reviewer's choice, else the nearest to the playhead; null when the clip has no cut. */
+  #side() {
+    const found = scene(this.#state);
+    if (!found) return null;
+    const { clip, previous, next } = found;
+    const sides = [previous && "start", next && "end"].filter(Boolean);
+    if (sides.length < 2) return sides[0] ?? null;
+    if (this.#marked) return this.#marked;
+    return this.player.frame - clip.start_frame < clip.end_frame - 1 - this.player.frame ? "start" : "end";
+  }
+
+  #mark(side) {
+    if (this.#marked === side && this.#side() === side) return;
+    this.#marked = side;
+    this.#render();
+  }
+
+  #cutFrame(side) {
+    const found = scene(this.#state);
+    if (!found || !side) return null;
+    const exists = side === "start" ? found.previous : found.next;
+    return exists ? found.clip[side === "start" ? "start_frame" : "end_frame"] : null;
+  }
+
+  #nudge(frames) {
+    const side = this.#side();
+    const frame = this.#cutFrame(side);
+    if (frame === null) {
+      this.view.toast("There is no cut beside this clip that could move.", { kind: "warning" });
+      return;
+    }
+    this.#previewTo(side, frame + frames);
+    clearTimeout(this.#nudging);
+    this.#nudging = setTimeout(() => this.#settleCut(), NUDGE_PAUSE_MS);
+  }
+
+  /** Show the cut of `side` at `frame` without deciding it yet. */
+  #previewTo(side, frame) {
+    clearTimeout(this.#nudging);
+    const settled = this.#state.preview ? { ...this.#state, preview: null } : this.#state;
+    const found = scene(settled);
+    const moving = this.#state.preview;
+    const from = moving ? moving.frame : this.#cutFrame(side);
+    if (!found || from === null || from === undefined) return;
+    const range = moveRange(...clipsMeetingAt(visible(settled).clips, found.clip.source_video_id, from));
+    if (!range) {
+      this.view.toast("This cut cannot move: the clips beside it have a single frame each.", { kind: "warning" });
+      return;
+    }
+    const to = Math.min(Math.max(frame, range[0]), range[1]);
+    this.#marked = side;
+    this.#placed = side === "start" ? to : to - 1;
+    if (to === from) this.#dispatch({ type: "previewed", decision: null });
+    else {
+      const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
+      this.#dispatch({ type: "previewed", decision: { ...decision, request_key: "preview" } });
+    }
+    this.player.show(this.#placed);
+  }
+
+  /** Make the decision that the moved cut stands for. */
+  #settleCut() {
+    clearTimeout(this.#nudging);
+    const moved = this.#state.preview;
+    if (!moved) return;
+    const side = this.#marked;
+    this.#state = { ...this.#state, preview: null };
+    this.#decide("move_cut_point", { frame: moved.frame, new_frame: moved.new_frame });
+    this.#marked = side;
+    this.#render();
+  }
+
+  // ---- what the server says
+
+  #confirmed(decision, answer) {
+    const clip = (answer.clips ?? []).find((one) => one.id === decision.clip_id);
+    this.view.setLast(decisionWords(decision, clip ? clipName(clip) : "the clip"), "saved");
+    const idle = !this.pending.length && !this.#state.preview;
+    this.#dispatch({ type: "confirmed", decision, answer, follow: idle });
+  }
+
+  #refused(decision, refusal, dropped) {
+    const more = dropped.length ? ` ${count(dropped.length, "decision")} that rested on it ${dropped.length === 1 ? "was" : "were"} taken back too.` : "";
+    const id = decision.clip_id;
+    this.#dispatch({ type: "refused", decision, dropped, answer: refusal.body, requeue: refusal.code !== "lease" });
+    const there = visible(this.#state).clips.has(id) && id !== this.#state.current && refusal.code !== "lease";
+    this.view.setLast("Taken back", "taken-back");
+    this.view.toast(`Taken back: ${refusal.message}${/[.!?]$/.test(refusal.message) ? "" : "."}${more}`, {
+      kind: "taken-back",
+      action: there ? { text: "Show the clip", run: () => this.#open(id) } : null,
+    });
+  }
+
+  async #load({ open = null, fresh = false } = {}) {
+    if (this.#loading) return;
+    this.#loading = true;
+    const filters = this.#filters;
+    try {
+      const answer = await this.api.queue({ limit: AHEAD + this.pending.length, open });
+      if (filters !== this.#filters || this.#stop.signal.aborted) return;
+      const known = new Set(this.#state.queue.map(String));
+      const news = answer.queue.some((id) => !known.has(String(id)));
+      this.#loadFailed = null;
+      this.#dispatch({
+        type: "queue_loaded",
+        answer: { ...answer, exhausted: !news },
+        fresh,
+        front: open === null ? [] : [open],
+      });
+      if (open !== null && visible(this.#state).clips.has(open)) this.#dispatch({ type: "opened", id: open });
+    } catch (error) {
+      if (filters !== this.#filters) return;
+      this.#loadFailed = error.message;
+    } finally {
+      if (filters === this.#filters) this.#loading = false;
+    }
+    this.#render();
+  }
+
+  #syncSoon() {
+    clearTimeout(this.#syncing);
+    if (this.#stop.signal.aborted) return;
+    this.#syncing = setTimeout(() => this.#sync(), document.visibilityState === "hidden" ? SYNC_HIDDEN_MS : SYNC_MS);
+  }
+
+  /** Renew the leases, hear what colleagues have changed, ask for more clips when none are left. */
+  async #sync() {
+    clearTimeout(this.#syncing);
+    const busy = new Set(this.pending.flatMap((decision) => [...touchedIds(decision)]));
+    const real = (id) => typeof id === "number" && !busy.has(String(id));
+    const hold = [this.#state.current, ...upcoming(this.#state).slice(0, AHEAD - 1).map((clip) => clip.id)].filter((id) => typeof id === "number");
+    const known = Object.fromEntries(this.#nearby().filter((clip) => real(clip.id)).map((clip) => [clip.id, clip.version]));
+    try {
+      const answer = await this.api.sync({ hold, known });
+      if (this.#stop.signal.aborted) return;
+      if (answer.clips?.length || answer.retired?.length || answer.progress) this.#dispatch({ type: "clips_changed", answer });
+      const lost = (answer.lost ?? []).filter(({ clip_id: id }) => !busy.has(String(id)));
+      if (lost.length) this.#lost(lost);
+      if (this.#loadFailed || !this.#state.current) await this.#load();
+    } catch {
+      // The outbox says whether there is a connection; here the next round tries again.
+    }
+    await this.#adoptLanes();
+    this.#syncSoon();
+  }
+
+  /** Clips on the page and soon on it, as the server last sent them. */
+  #nearby() {
+    const found = scene(this.#state);
+    const ids = [found?.clip, found?.previous, found?.next, ...upcoming(this.#state)].filter(Boolean).map((clip) => clip.id);
+    return [...new Set(ids)].map((id) => this.#state.clips[id]).filter(Boolean);
+  }
+
+  #lost(lost) {
+    const current = lost.find(({ clip_id: id }) => id === this.#state.current);
+    this.#dispatch({ type: "left", ids: lost.map(({ clip_id: id }) => id) });
+    if (current) this.view.toast(`${current.reviewer} is on that clip now. Here is the next one.`, { kind: "warning" });
+  }
+
+  /** Deliver what other tabs of this reviewer, closed since, have left. */
+  async #adoptLanes() {
+    const reviewer = String(this.config.reviewer.id);
+    for (const lane of this.#outbox.otherLanes()) {
+      if (!(await takenOver({ reviewer, lane, release: this.#stop.signal }))) continue;
+      const decisions = this.#outbox.adopt(lane);
+      if (decisions.length) this.#dispatch({ type: "restored", decisions });
+    }
+  }
+
+  #onVisibility() {
+    if (document.visibilityState === "hidden") this.#settleCut();
+    else this.#sync();
+  }
+
+  // ---- what is shown
+
+  #dispatch(event) {
+    this.#state = reduced(this.#state, event);
+    this.#render();
+    if (upcoming(this.#state).length < REFILL_BELOW && !this.#state.exhausted && this.#outbox && event.type !== "queue_loaded") this.#load();
+  }
+
+  #render() {
+    const state = this.#state;
+    const found = scene(state);
+    const shown = found?.video ? found : null;
+    const media = shown && this.library.of(shown.video);
+    const { undone } = undoStacks(state);
+    this.view.update({
+      scene: shown,
+      media,
+      marked: shown && this.#side(),
+      choice: shown ? addChoice(shown.clip, this.player.frame) : { add: false },
+      moving: Boolean(state.preview),
+      progress: progressShown(state),
+      canUndo: Boolean(this.#outbox),
+      canRedo: undone.length > 0,
+      pendingIds: new Set(state.pending.flatMap((decision) => [...touchedIds(decision)])),
+      reviewer: this.config.reviewer.name,
+      empty: this.#emptyWords(),
+    });
+    this.#stageUp(shown);
+  }
+
+  #emptyWords() {
+    if (this.#loadFailed) return { title: "The queue cannot be loaded", text: `${this.#loadFailed} Trying again by itself.` };
+    if (this.#loading || !this.#outbox) return { title: "Loading clips …", text: "" };
+    return { title: "Nothing left to review here", text: "New clips appear by themselves. Ctrl+Z takes back your last decision." };
+  }
+
+  #stageUp(shown) {
+    if (!shown) {
+      this.#opened = null;
+      return;
+    }
+    const { clip, video } = shown;
+    const now = { id: clip.id, video: video.id, start: clip.start_frame, end: clip.end_frame };
+    const old = this.#opened;
+    if (old && old.video === now.video && old.start === now.start && old.end === now.end) {
+      this.#opened = now;
+      return;
+    }
+    this.#opened = now;
+    const inside = (frame) => frame !== null && frame >= now.start && frame < now.end;
+    const frame = old?.video === now.video && inside(this.#placed) ? this.#placed : now.start;
+    if (!this.#state.preview && old?.id !== now.id && this.#marked && !inside(this.#placed)) this.#marked = null;
+    const play = this.#wishPlay;
+    this.#wishPlay = false;
+    this.#placed = null;
+    this.onClip(clip);
+    this.player.open(video, now.start, now.end, { frame, play }).then(() => {
+      for (const next of upcoming(this.#state).slice(0, 2)) {
+        const nextVideo = this.#state.videos[next.source_video_id];
+        if (nextVideo) this.player.warm(nextVideo, next.start_frame, next.end_frame);
+      }
+    });
+  }
+
+  #onFrame(frame) {
+    const found = scene(this.#state);
+    if (!found?.video) return;
+    const side = this.#side();
+    this.view.setFrame({ frame, clip: found.clip, media: this.library.of(found.video) });
+    // While playing only the playhead moves; marks and buttons follow when it stands.
+    if (!this.player.playing || side !== this.shownSide) {
+      this.shownSide = side;
+      this.#render();
+    }
+  }
+}
+
+function defaultStorage() {
+  try {
+    const { localStorage } = window;
+    localStorage.getItem("heaters");
+    return localStorage;
+  } catch {
+    return new MemoryStorage();
+  }
+}

@@ -1,0 +1,263 @@
+// What the reviewer sees around the stage: decisions, transport, timeline, the cut from near, what is saved and what is not.
+
+import { BoundaryView } from "./boundary_view.js";
+import { el, icon, setText } from "./dom.js";
+import { KEYS, keyShown } from "./keys.js";
+import { RATES } from "./player.js";
+import { Timeline } from "./timeline.js";
+import { clipName, clock, count, stateWords } from "./words.js";
+
+const TOAST_MS = 9000;
+
+export class ReviewView {
+  #toasts = new Map(); // text -> element
+
+  /** root: where to build. act(action, amount): what a button or the timeline wants, in the words of KEYS. Other handlers as Timeline's. */
+  constructor({ root, act, timeline }) {
+    this.act = act;
+    this.buttons = new Map(); // action -> button
+    this.stage = el("div", { class: "stage" });
+    this.problem = el("div", { class: "problem", role: "alert", hidden: true });
+    this.engine = el("span", { class: "engine" });
+    this.stageBox = el("div", { class: "stage-box" }, this.stage, this.problem);
+    this.timeline = new Timeline(timeline);
+    this.boundary = new BoundaryView({
+      onNudge: (frames) => act("nudge", frames),
+      onRemove: () => act("remove_cut_point"),
+      onOther: () => act("other_cut"),
+    });
+    this.title = el("h2", { class: "title" });
+    this.facts = el("p", { class: "facts" });
+    this.state = el("span", { class: "state" });
+    this.links = el("span", { class: "links" });
+    this.progressText = el("span", { class: "progress-text" });
+    this.progressBar = el("progress", { max: "1", value: "0", label: "Clips decided" });
+    this.clock = el("output", { class: "clock", label: "Place in the clip" });
+    this.frame = el("span", { class: "frame" });
+    this.saved = el("span", { class: "saved", role: "status" });
+    this.last = el("span", { class: "last", "aria-live": "polite" });
+    this.reviewer = el("span", { class: "reviewer" });
+    this.toastList = el("div", { class: "toasts", role: "log", "aria-live": "assertive" });
+    this.done = el("div", { class: "done", hidden: true }, el("h2"), el("p"));
+    this.desk = el("div", { class: "desk" }, this.#picture(), this.#side(), this.timeline.element);
+    this.help = this.#help();
+    this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
+    root.append(this.element);
+  }
+
+  #head() {
+    return el(
+      "header",
+      { class: "head" },
+      el("div", { class: "what" }, this.title, el("div", { class: "under" }, this.state, this.facts, this.links)),
+      el("div", { class: "progress" }, this.progressText, this.progressBar),
+    );
+  }
+
+  #picture() {
+    const small = (name, text, action, amount) =>
+      el("button", { class: "transport", type: "button", title: `${text} (${keyShown(action, amount)})`, label: text, on: { click: () => this.act(action, amount) } }, icon(name));
+    this.playButton = small("play", "Play or pause", "play");
+    this.playButton.classList.add("play");
+    this.loopButton = small("loop", "Loop", "loop");
+    this.muteButton = small("sound", "Sound", "mute");
+    this.rates = RATES.map((rate) =>
+      el("button", { class: "rate", type: "button", text: `${rate}×`, title: `Speed ${rate} (${keyShown("rate", rate)})`, label: `Speed ${rate}`, on: { click: () => this.act("rate", rate) } }),
+    );
+    const bar = el(
+      "div",
+      { class: "bar", role: "toolbar", label: "Player" },
+      el("div", { class: "row" }, small("start", "First frame", "start"), small("back", "One frame back", "step", -1), this.playButton, small("on", "One frame on", "step", 1), small("end", "Last frame", "end")),
+      el("div", { class: "row where" }, this.clock, this.frame),
+      el("div", { class: "row" }, el("div", { class: "rates", role: "group", label: "Speed" }, ...this.rates), this.loopButton, this.muteButton),
+    );
+    return el("section", { class: "picture-side", label: "Clip" }, this.stageBox, bar);
+  }
+
+  #side() {
+    const decision = (action, text, classes) => {
+      const button = el(
+        "button",
+        { class: `decision ${classes}`, type: "button", on: { click: (event) => this.#decided(event, action) } },
+        icon(action),
+        el("span", { text }),
+        el("kbd", { text: keyShown(action) }),
+      );
+      this.buttons.set(action, button);
+      return button;
+    };
+    return el(
+      "aside",
+      { class: "side", label: "Decide" },
+      el(
+        "section",
+        { class: "panel decisions", label: "Decision on this clip" },
+        decision("approve", "Approve", "approve"),
+        decision("skip", "Skip", "skip"),
+        decision("archive", "Archive", "archive"),
+        decision("group", "Group with previous", "group"),
+        decision("undo", "Undo", "undo quiet"),
+        decision("redo", "Redo", "redo quiet"),
+      ),
+      this.boundary.element,
+    );
+  }
+
+  /** The second click of a double click is no second decision. */
+  #decided(event, action) {
+    event.currentTarget.blur();
+    if (event.detail <= 1) this.act(action);
+  }
+
+  #foot() {
+    const help = el("button", { class: "small quiet", type: "button", on: { click: () => this.act("help") } }, el("span", { text: "Keys" }), el("kbd", { text: "?" }));
+    return el("footer", { class: "foot" }, this.saved, this.last, el("span", { class: "gap" }), this.engine, this.reviewer, help);
+  }
+
+  #help() {
+    const groups = new Map();
+    for (const row of KEYS) groups.set(row.group, [...(groups.get(row.group) ?? []), row]);
+    const dialog = el("dialog", { class: "help", "aria-labelledby": "help-title" });
+    const close = el("button", { class: "small", type: "button", text: "Close", on: { click: () => dialog.close() } });
+    dialog.append(
+      el("header", {}, el("h2", { id: "help-title", text: "Keys" }), close),
+      el(
+        "div",
+        { class: "groups" },
+        ...[...groups].map(([name, rows]) =>
+          el("section", {}, el("h3", { text: name }), el("dl", {}, ...rows.flatMap(({ shown, label }) => [el("dt", {}, el("kbd", { text: shown })), el("dd", { text: label })]))),
+        ),
+      ),
+      el("p", { class: "muted", text: "The marked cut is the one nearest to the playhead. Held down, the arrow and nudge keys repeat; a decision never does." }),
+    );
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    return dialog;
+  }
+
+  toggleHelp() {
+    if (this.help.open) this.help.close();
+    else this.help.showModal();
+  }
+
+  /** scene: review_state.scene, or null when there is no clip. */
+  update({ scene, media, marked, choice, moving, progress, canUndo, canRedo, pendingIds, reviewer, empty }) {
+    this.desk.hidden = !scene;
+    this.done.hidden = Boolean(scene);
+    setText(this.reviewer, reviewer ?? "");
+    this.#progress(progress);
+    this.buttons.get("undo").disabled = !canUndo;
+    this.buttons.get("redo").disabled = !canRedo;
+    if (!scene) {
+      setText(this.title, "Review");
+      setText(this.facts, "");
+      setText(this.state, "");
+      this.links.replaceChildren();
+      setText(this.done.children[0], empty.title);
+      setText(this.done.children[1], empty.text);
+      return;
+    }
+    const { clip, video, previous, next } = scene;
+    setText(this.title, video?.title ?? "");
+    this.title.title = video?.title ?? "";
+    setText(this.state, pendingIds.has(String(clip.id)) ? `${stateWords(clip.state)} …` : stateWords(clip.state));
+    this.state.dataset.state = clip.state;
+    const length = clip.end_frame - clip.start_frame;
+    const grouped = clip.grouped_with_clip_id ? " · grouped with the one before" : "";
+    setText(this.facts, `${clipName(clip)} · ${count(length, "frame")} · ${clip.start_frame}–${clip.end_frame - 1} of ${video?.frame_count ?? "?"}${grouped}`);
+    this.#links(clip.links ?? []);
+    this.buttons.get("group").disabled = !previous;
+    const side = marked ?? "start";
+    this.boundary.update({
+      media,
+      left: side === "start" ? previous : clip,
+      right: side === "start" ? clip : next,
+      side,
+      confidence: side === "start" ? clip.start_confidence : clip.end_confidence,
+      both: Boolean(previous && next),
+    });
+    if (media) this.timeline.update(scene, media, { marked, choice, moving });
+  }
+
+  #links(links) {
+    const wanted = links.map(({ label, url }) => `${label} ${url}`).join();
+    if (this.links.dataset.shown === wanted) return;
+    this.links.dataset.shown = wanted;
+    // Only addresses of this site or the web: a link is data, and "javascript:" would run.
+    const safe = links.filter(({ url }) => ["http:", "https:"].includes(new URL(url, location.href).protocol));
+    this.links.replaceChildren(...safe.map(({ label, url }) => el("a", { text: label, href: url, target: "_blank", rel: "noopener" })));
+  }
+
+  #progress(progress) {
+    this.progressBar.hidden = !progress;
+    if (!progress) return setText(this.progressText, "");
+    const { done, left, per_hour: rate } = progress;
+    this.progressBar.value = done + left ? done / (done + left) : 1;
+    setText(this.progressText, `${done} done · ${left} left${rate ? ` · ${Math.round(rate)} an hour` : ""}`);
+    return undefined;
+  }
+
+  /** The frame on screen. */
+  setFrame({ frame, clip, media }) {
+    const { index } = media;
+    const known = index.has(frame) && index.has(clip.start_frame);
+    setText(this.clock, known ? clock(index.seconds(frame, clip.start_frame)) : "");
+    setText(this.frame, `frame ${frame - clip.start_frame} of ${clip.end_frame - clip.start_frame}`);
+    this.frame.title = `Frame ${frame} of the video`;
+    this.stage.querySelector("canvas").setAttribute("aria-label", `Frame ${frame - clip.start_frame} of the clip`);
+    this.timeline.setFrame(frame);
+  }
+
+  setPlaying({ playing, rate, loop, muted }) {
+    this.playButton.replaceChildren(icon(playing ? "pause" : "play"));
+    this.playButton.setAttribute("aria-label", playing ? "Pause" : "Play");
+    for (const [button, on] of [
+      [this.loopButton, loop],
+      [this.muteButton, !muted],
+      ...this.rates.map((button, place) => [button, RATES[place] === rate]),
+    ])
+      button.setAttribute("aria-pressed", String(on));
+    this.muteButton.replaceChildren(icon(muted ? "mute" : "sound"));
+  }
+
+  setEngine({ kind, reason }) {
+    this.engine.dataset.kind = kind;
+    setText(this.engine, kind === "webcodecs" ? "WebCodecs player" : "Plain video player");
+    this.engine.title = reason ? `Frame-exact, a little slower: ${reason}.` : "Frames are decoded one by one from the proxy.";
+  }
+
+  setProblem(problem) {
+    this.problem.hidden = !problem;
+    setText(this.problem, problem ? `${problem.message} Trying again by itself.` : "");
+  }
+
+  /** What the outbox says: {waiting, failures, message, kept}. */
+  setSaved({ waiting, failures, message, kept }) {
+    const trouble = failures > 0;
+    this.saved.dataset.state = trouble ? "trouble" : waiting ? "busy" : "saved";
+    const where = kept ? "kept in this browser" : "not kept by this browser: leave the page open";
+    if (trouble) setText(this.saved, `${message ?? "No connection to the server."} ${count(waiting, "decision")} ${where}; trying again.`);
+    else setText(this.saved, waiting ? `Saving ${count(waiting, "decision")} …` : "All decisions saved");
+  }
+
+  setLast(text, state) {
+    setText(this.last, text);
+    this.last.dataset.state = state;
+  }
+
+  /** A message that stays a while. kind: "note", "warning" or "taken-back". action: {text, run} of a button in it. */
+  toast(text, { kind = "note", action = null } = {}) {
+    this.#toasts.get(text)?.remove();
+    const close = el("button", { class: "close", type: "button", label: "Close this message", on: { click: () => toast.remove() } }, icon("remove"));
+    const button = action && el("button", { class: "small", type: "button", text: action.text, on: { click: () => (toast.remove(), action.run()) } });
+    const toast = el("div", { class: `toast ${kind}` }, el("p", { text }), button, close);
+    this.#toasts.set(text, toast);
+    this.toastList.append(toast);
+    while (this.toastList.childElementCount > 4) this.toastList.firstElementChild.remove();
+    setTimeout(() => toast.remove(), kind === "note" ? TOAST_MS / 2 : TOAST_MS);
+  }
+
+  close() {
+    this.timeline.close();
+    this.element.remove();
+  }
+}

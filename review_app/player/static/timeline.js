@@ -1,0 +1,312 @@
+// The timeline: filmstrip of the clip and its neighbours, the cuts on it with the detector's confidence, the sound, the playhead.
+
+import { el, icon, setText } from "./dom.js";
+import { keyShown } from "./keys.js";
+import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
+import { clipName, clock, confidenceWords, stateWords } from "./words.js";
+import { Waveform } from "./waveform.js";
+
+const FILM_AFTER_MS = 60;
+const WAVE_AFTER_MS = 500;
+
+export class Timeline {
+  #scene = null; // {clip, previous, next, video}
+  #media = null;
+  #view = { start: 0, end: 1 };
+  #frozen = false; // while a cut is dragged the scale stands still
+  #marked = "start";
+  #frame = 0;
+  #film = 0; // ticket of the newest filmstrip
+  #filmTimer = null;
+  #waveTimer = null;
+  #waveform = new Waveform();
+  #peaks = null;
+  #drawn = "";
+
+  /**
+   * Handlers: onScrub(frame), onOpen(clip), onMark("start"|"end"), onPreview(side, frame), onMoved(), onAdd(), onRemove(), onNudge(frames).
+   */
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.ruler = el("div", { class: "ruler", "aria-hidden": "true" });
+    this.film = el("canvas", { class: "film", "aria-hidden": "true" });
+    this.wave = el("canvas", { class: "wave", "aria-hidden": "true" });
+    this.before = el("button", { class: "neighbour before", type: "button", on: { click: () => this.#openNeighbour("previous") } });
+    this.after = el("button", { class: "neighbour after", type: "button", on: { click: () => this.#openNeighbour("next") } });
+    this.range = el("div", { class: "range", "aria-hidden": "true" });
+    this.cuts = { start: this.#cut("start"), end: this.#cut("end") };
+    this.addButton = el(
+      "button",
+      { class: "add", type: "button", on: { click: () => handlers.onAdd() } },
+      icon("add"),
+      el("span", { text: "Cut here" }),
+      el("kbd", { text: keyShown("add_cut_point") }),
+    );
+    this.playhead = el("div", {
+      class: "playhead",
+      role: "slider",
+      tabindex: "0",
+      label: "Playhead",
+    });
+    this.playheadTime = el("span", { class: "time", "aria-hidden": "true" });
+    this.playhead.append(this.playheadTime);
+    this.strip = el("div", { class: "strip" }, this.film, this.wave, this.before, this.after, this.range);
+    this.track = el("div", { class: "track" }, this.ruler, this.strip, this.cuts.start.element, this.cuts.end.element, this.playhead, this.addButton);
+    this.element = el("section", { class: "timeline", label: "Timeline of this clip and its neighbours" }, this.track);
+    this.strip.addEventListener("pointerdown", (event) => this.#scrub(event));
+    this.ruler.addEventListener("pointerdown", (event) => this.#scrub(event));
+    this.observer = new ResizeObserver(() => this.#layout(true));
+    this.observer.observe(this.strip);
+  }
+
+  #cut(side) {
+    const mark = el("span", { class: "mark", "aria-hidden": "true" });
+    const tip = el("span", { class: "tip", "aria-hidden": "true" });
+    const element = el("div", { class: "cut", role: "slider", tabindex: "0", data: { side } }, el("span", { class: "line" }), mark, tip);
+    element.addEventListener("pointerdown", (event) => this.#drag(event, side));
+    element.addEventListener("focus", () => this.handlers.onMark(side));
+    element.addEventListener("keydown", (event) => {
+      // Reached by Tab it is a slider like any other; after a mouse drag the arrows keep stepping the picture.
+      const frames = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!frames || event.ctrlKey || event.altKey || !element.matches(":focus-visible")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.handlers.onNudge(event.shiftKey ? frames * 10 : frames);
+    });
+    return { element, mark, tip };
+  }
+
+  get #width() {
+    return this.strip.clientWidth || 1;
+  }
+
+  /** scene: as review_state.scene gives it; marked: "start", "end" or null, the cut that the keys act on; choice: of addChoice. */
+  update(scene, media, { marked, choice, moving }) {
+    this.#scene = scene;
+    this.#media = media;
+    this.#marked = marked;
+    this.element.classList.toggle("moving", Boolean(moving));
+    if (!this.#frozen && !moving) this.#view = viewOf(scene);
+    const { clip, previous, next } = scene;
+    this.#side("start", previous ? clip.start_frame : null, clip.start_confidence);
+    this.#side("end", next ? clip.end_frame : null, clip.end_confidence);
+    for (const [button, other, words] of [
+      [this.before, previous, "Previous"],
+      [this.after, next, "Next"],
+    ]) {
+      button.hidden = !other;
+      if (!other) continue;
+      button.dataset.state = other.state;
+      setText(button, `${clipName(other)} · ${stateWords(other.state)}`);
+      button.title = `${words} clip (${stateWords(other.state)}): open it`;
+    }
+    this.addButton.disabled = !choice.add;
+    this.addButton.title = choice.why ?? "Add a cut at the playhead: this frame becomes the first of a new clip";
+    this.#layout(false);
+  }
+
+  #side(side, frame, confidence) {
+    const { element, mark, tip } = this.cuts[side];
+    element.hidden = frame === null;
+    if (frame === null) return;
+    const { level, text } = confidenceWords(confidence);
+    element.dataset.level = level;
+    element.classList.toggle("marked", this.#marked === side);
+    setText(mark, level === "manual" ? "" : text.replace(" sure", ""));
+    setText(tip, `Cut · ${text}`);
+    element.setAttribute("aria-label", `Cut at the clip's ${side}, ${text}${this.#marked === side ? ", marked" : ""}`);
+    element.setAttribute("aria-valuenow", frame);
+    element.setAttribute("aria-valuetext", `frame ${frame}`);
+  }
+
+  /** Move the playhead. */
+  setFrame(frame) {
+    this.#frame = frame;
+    const { clip } = this.#scene ?? {};
+    if (!clip) return;
+    const x = xOf(frame + 0.5, this.#view, this.#width);
+    this.playhead.style.transform = `translateX(${x}px)`;
+    this.addButton.style.transform = `translateX(${Math.min(Math.max(x, 62), this.#width - 62)}px)`;
+    this.playhead.setAttribute("aria-valuemin", 0);
+    this.playhead.setAttribute("aria-valuemax", clip.end_frame - clip.start_frame - 1);
+    this.playhead.setAttribute("aria-valuenow", frame - clip.start_frame);
+    const { index } = this.#media ?? {};
+    const text = index?.has(frame) && index.has(clip.start_frame) ? clock(index.seconds(frame, clip.start_frame)) : "";
+    setText(this.playheadTime, text);
+    this.playhead.setAttribute("aria-valuetext", `frame ${frame - clip.start_frame}, ${text}`);
+  }
+
+  #layout(resized) {
+    if (!this.#scene) return;
+    const width = this.#width;
+    const { clip } = this.#scene;
+    const left = xOf(clip.start_frame, this.#view, width);
+    const right = xOf(clip.end_frame, this.#view, width);
+    this.before.style.width = `${Math.max(0, left)}px`;
+    this.after.style.width = `${Math.max(0, width - right)}px`;
+    this.range.style.left = `${left}px`;
+    this.range.style.width = `${right - left}px`;
+    this.cuts.start.element.style.transform = `translateX(${left}px)`;
+    this.cuts.end.element.style.transform = `translateX(${right}px)`;
+    this.setFrame(this.#frame);
+    const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${width}`;
+    if (wanted !== this.#drawn || resized) {
+      this.#drawn = wanted;
+      this.#drawRuler();
+      this.#filmSoon();
+    }
+    this.#waveSoon();
+  }
+
+  #drawRuler() {
+    const { index } = this.#media ?? {};
+    const { clip } = this.#scene;
+    this.ruler.replaceChildren();
+    if (!index?.has(this.#view.start) || !index.has(this.#view.end - 1)) return;
+    const seconds = index.seconds(this.#view.end, this.#view.start);
+    const step = rulerStep(seconds, this.#width, 72);
+    const zero = index.seconds(clip.start_frame, this.#view.start);
+    // Even steps of time stand where their frames stand: on a variable frame rate the marks are not evenly spaced.
+    for (let n = Math.ceil(-zero / step); n * step <= seconds - zero; n++) {
+      const frame = index.frameOfMediaTime(zero + n * step, this.#view.start, this.#view.end);
+      const label = clock(Math.abs(n * step)).replace(/^00:/, "").replace(step >= 1 ? /\.\d+$/ : /00$/, "");
+      const mark = el("span", { text: (n < 0 ? "−" : "") + label });
+      mark.style.left = `${xOf(frame, this.#view, this.#width)}px`;
+      this.ruler.append(mark);
+    }
+  }
+
+  #filmSoon() {
+    clearTimeout(this.#filmTimer);
+    const ticket = ++this.#film;
+    const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
+    const width = this.#width;
+    const height = this.film.clientHeight;
+    if (this.film.width !== Math.round(width * scale) || this.film.height !== Math.round(height * scale)) {
+      this.film.width = Math.round(width * scale);
+      this.film.height = Math.round(height * scale);
+    }
+    this.#filmTimer = setTimeout(() => this.#drawFilm(ticket, scale, width, height), FILM_AFTER_MS);
+  }
+
+  async #drawFilm(ticket, scale, width, height) {
+    const media = this.#media;
+    const view = this.#view;
+    const context = this.film.getContext("2d");
+    try {
+      await media.index.ensure(view.start, view.end);
+      const source = await media.small();
+      if (ticket !== this.#film) return;
+      if (!this.ruler.childElementCount) this.#drawRuler();
+      const slots = filmSlots(view, width, height * media.index.header.aspect);
+      const middle = xOf((this.#scene.clip.start_frame + this.#scene.clip.end_frame) / 2, view, width);
+      slots.sort((a, b) => Math.abs(a.x - middle) - Math.abs(b.x - middle));
+      if (source.warm) source.bytes.prefetch(slots.map(({ frame }) => media.index.bytes(frame)));
+      for (const { frame, x, width: slot } of slots) {
+        const picture = await source.picture(frame, { urgent: false }).catch(() => null);
+        if (ticket !== this.#film) return;
+        if (!picture) continue;
+        // Lent by the cache: drawn before anything else is awaited. The picture's middle part fills the slot.
+        const part = Math.min(picture.width, (slot / height) * picture.height);
+        context.drawImage(picture, (picture.width - part) / 2, 0, part, picture.height, x * scale, 0, slot * scale, height * scale);
+      }
+    } catch {
+      // The stage says what is wrong with this video; the filmstrip stays empty.
+    }
+  }
+
+  #waveSoon() {
+    const { clip } = this.#scene;
+    const media = this.#media;
+    const range = `${media?.video.id}/${clip.start_frame}-${clip.end_frame}`;
+    if (this.#peaks?.range === range) return this.#drawWave();
+    clearTimeout(this.#waveTimer);
+    this.#waveTimer = setTimeout(async () => {
+      const peaks = await this.#waveform.peaks(media, clip.start_frame, clip.end_frame);
+      if (this.#media !== media || this.#scene.clip.start_frame !== clip.start_frame || this.#scene.clip.end_frame !== clip.end_frame) return;
+      this.#peaks = { range, values: peaks, start: clip.start_frame, end: clip.end_frame };
+      this.#drawWave();
+    }, WAVE_AFTER_MS);
+  }
+
+  #drawWave() {
+    const { values, start, end } = this.#peaks;
+    this.element.classList.toggle("silent", !values);
+    const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
+    this.wave.width = Math.round(this.#width * scale);
+    this.wave.height = Math.round(this.wave.clientHeight * scale);
+    if (!values) return;
+    const context = this.wave.getContext("2d");
+    context.fillStyle = getComputedStyle(this.wave).color;
+    const left = xOf(start, this.#view, this.wave.width);
+    const width = xOf(end, this.#view, this.wave.width) - left;
+    const middle = this.wave.height / 2;
+    const columns = Math.max(1, Math.min(values.length, Math.round(width / scale / 2)));
+    for (let column = 0; column < columns; column++) {
+      let peak = 0;
+      for (let i = Math.floor((column * values.length) / columns); i < ((column + 1) * values.length) / columns; i++) peak = Math.max(peak, values[i]);
+      const tall = Math.max(scale, peak * this.wave.height * 0.95);
+      context.fillRect(left + (column * width) / columns, middle - tall / 2, Math.max(1, (width / columns) * 0.7), tall);
+    }
+  }
+
+  #openNeighbour(side) {
+    const other = this.#scene?.[side];
+    if (other) this.handlers.onOpen(other);
+  }
+
+  #scrub(event) {
+    if (event.button !== 0 || event.target.closest?.(".neighbour") || !this.#scene) return;
+    event.preventDefault();
+    const box = this.strip.getBoundingClientRect();
+    const to = (moved) => this.handlers.onScrub(frameAtX(moved.clientX - box.left, this.#view, box.width));
+    to(event);
+    this.#follow(event, to, () => {});
+  }
+
+  #drag(event, side) {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.cuts[side].element.focus({ preventScroll: true });
+    this.#frozen = true;
+    const box = this.strip.getBoundingClientRect();
+    let from = event.clientX;
+    this.#follow(
+      event,
+      (moved) => {
+        // A click that trembles is no move.
+        if (from !== null && Math.abs(moved.clientX - from) < 3) return;
+        from = null;
+        this.handlers.onPreview(side, cutAtX(moved.clientX - box.left, this.#view, box.width));
+      },
+      () => {
+        this.#frozen = false;
+        if (from === null) this.handlers.onMoved();
+      },
+    );
+  }
+
+  #follow(event, moved, ended) {
+    const target = event.currentTarget;
+    const stop = new AbortController();
+    target.setPointerCapture?.(event.pointerId);
+    target.addEventListener("pointermove", moved, { signal: stop.signal });
+    for (const name of ["pointerup", "pointercancel"])
+      target.addEventListener(
+        name,
+        () => {
+          stop.abort();
+          ended();
+        },
+        { signal: stop.signal },
+      );
+  }
+
+  close() {
+    this.#film++;
+    clearTimeout(this.#filmTimer);
+    clearTimeout(this.#waveTimer);
+    this.observer.disconnect();
+  }
+}
