@@ -1,0 +1,285 @@
+"""Review actions in Postgres: each one short transaction that reads the clips it touches, asks the pure core, and writes what it says.
+
+Nothing here trusts the sender: versions are compared under the lock, and a request key that was seen before gives the first result again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, any_, func, or_, select
+
+from heaters_dagster.domain import cuts, review
+from heaters_dagster.domain.cuts import Change, ReviewAction
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.review_queue import MAX_ID
+from resources.database import Database
+from resources.review_transaction import (
+    CLIP_IDS,
+    FOLLOWERS,
+    PREVIOUS,
+    ExpectedVersion,
+    ReviewResult,
+    ReviewTransaction,
+    check_frame,
+    numbered,
+)
+from resources.reviewer_store import ReviewerStore, lock_reviewer
+from resources.tables import clips, review_actions, reviewers, source_videos
+
+#: When each frame is first shown, in seconds: `FrameIndexes.times`.
+FrameTimes = Callable[[int, Sequence[int]], list[float]]
+
+MAX_REQUEST_KEY = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One row of the ledger with its reviewer's name.
+
+    clip_ids: clips the action rests on; empty when it found everything so already. before, after: snapshots by clip id, with frames, times,
+    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: taken back since.
+    """
+
+    id: int
+    action: ReviewAction
+    reviewer: str
+    source_video_id: int
+    source_video_title: str
+    clip_ids: tuple[int, ...]
+    before: Mapping[str, Mapping[str, Any] | None]
+    after: Mapping[str, Mapping[str, Any]]
+    target_action_id: int | None
+    undone: bool
+    created_at: datetime
+
+
+class ReviewStore:
+    """frame_times: see FrameTimes; called before a transaction begins, and only by `add_cut_point` and `move_cut_point`.
+
+    Every action takes `reviewer` (a name, see ReviewerStore) and `request_key` (any text the sender makes once per decision: the same key
+    again, also at the same time, gives the first result with `replayed`). Every action may raise StaleClipsError, NotFoundError,
+    CutError, BadRequestError, DatabaseUnavailableError; whatever it raises, it has changed nothing.
+    """
+
+    def __init__(self, database: Database, frame_times: FrameTimes) -> None:
+        self._database = database
+        self._frame_times = frame_times
+
+    def reviewer_id(self, name: str) -> int:
+        """Id of the reviewer of that name, made if new."""
+        return ReviewerStore(self._database).named(name).id
+
+    def approve(
+        self,
+        clip_ids: int | Sequence[int],
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+        export_profile: str | None = None,
+    ) -> ReviewResult:
+        """Approve clips, as one action; those approved already stay as they are. export_profile: what their export shall be."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            return review.approve(desk.lock_clips(_ids(clip_ids), expected_version), export_profile=export_profile)
+
+        return self._act(reviewer, request_key, decide)
+
+    def skip(
+        self, clip_ids: int | Sequence[int], *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Skip clips, as one action."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.skip(chosen, beside=desk.clips())
+
+        return self._act(reviewer, request_key, decide)
+
+    def archive(
+        self, clip_ids: int | Sequence[int], *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Archive clips, as one action: their files will be deleted."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.archive(chosen, beside=desk.clips())
+
+        return self._act(reviewer, request_key, decide)
+
+    def group(
+        self, clip_id: int, *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Group a clip with the live clip before it; both become approved."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            desk.lock_clips([clip_id], expected_version, beside=PREVIOUS)
+            return review.group(desk.clips(), clip_id)
+
+        return self._act(reviewer, request_key, decide)
+
+    def add_cut_point(
+        self,
+        source_video_id: int,
+        frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Cut the clip around `frame` in two. expected_version: a plain number is that clip's."""
+        seconds = self._seconds(source_video_id, frame)
+
+        def decide(desk: ReviewTransaction) -> Change:
+            around = desk.lock_around(source_video_id, frame, expected_version)
+            desk.know_time(source_video_id, frame, seconds)
+            return cuts.add_cut_point(around, frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def remove_cut_point(
+        self,
+        source_video_id: int,
+        frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Join the two clips that meet at `frame`. expected_version: a plain number is that of the clip which begins there."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            return cuts.remove_cut_point(desk.lock_around(source_video_id, frame, expected_version), frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def move_cut_point(
+        self,
+        source_video_id: int,
+        old_frame: int,
+        new_frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Move the cut at `old_frame` to `new_frame`. expected_version: as for `remove_cut_point`."""
+        seconds = self._seconds(source_video_id, new_frame)
+
+        def decide(desk: ReviewTransaction) -> Change:
+            around = desk.lock_around(source_video_id, old_frame, expected_version)
+            desk.know_time(source_video_id, new_frame, seconds)
+            return cuts.move_cut_point(around, old_frame, new_frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def undo(
+        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Take back the reviewer's newest action that still stands, or the one with `action_id`.
+
+        source_video_id: the newest of that source video. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips
+        since, saying who; PermanentError for an action of another reviewer.
+        """
+
+        def decide(desk: ReviewTransaction) -> Change:
+            own = desk.own_entries()
+            entry = review.next_to_undo(own, source_video_id=source_video_id) if action_id is None else desk.own_entry(action_id)
+            return review.undone(*desk.reopen(entry, ReviewAction.UNDO))
+
+        return self._act(reviewer, request_key, decide)
+
+    def redo(self, reviewer: str, *, source_video_id: int | None = None, request_key: str | None = None) -> ReviewResult:
+        """Do again what the reviewer undid last, unless they have decided anew since. Raises as `undo`."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            target = review.next_to_redo(desk.own_entries(), source_video_id=source_video_id)
+            return review.redone(*desk.reopen(desk.own_entry(target), ReviewAction.REDO))
+
+        return self._act(reviewer, request_key, decide)
+
+    def history(
+        self,
+        *,
+        reviewer: str | None = None,
+        source_video_id: int | None = None,
+        clip_id: int | None = None,
+        actions: Collection[ReviewAction] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
+    ) -> list[HistoryEntry]:
+        """The ledger, newest first. before_id: the id of the last entry of the page before. since, until: inclusive, exclusive."""
+        query = _history_query().order_by(review_actions.c.id.desc()).limit(limit)
+        if reviewer is not None:
+            query = query.where(reviewers.c.name == reviewer)
+        if source_video_id is not None:
+            # Actions on several source videos stand under the first of them.
+            held = select(clips.c.id).where(clips.c.id == any_(review_actions.c.clip_ids), clips.c.source_video_id == source_video_id)
+            several = (func.cardinality(review_actions.c.clip_ids) > 1) & held.exists()
+            query = query.where(or_(review_actions.c.source_video_id == source_video_id, several))
+        if clip_id is not None:
+            query = query.where(CLIP_IDS.contains([clip_id]))
+        if actions:
+            query = query.where(review_actions.c.action.in_([str(action) for action in actions]))
+        if since is not None:
+            query = query.where(review_actions.c.created_at >= since)
+        if until is not None:
+            query = query.where(review_actions.c.created_at < until)
+        if before_id is not None:
+            query = query.where(review_actions.c.id < before_id)
+        with self._database.read() as connection:
+            return [_history_entry(row) for row in connection.execute(query)]
+
+    def _seconds(self, source_video_id: int, frame: int) -> float:
+        with self._database.read() as connection:
+            row = connection.execute(select(source_videos.c.frame_count).where(source_videos.c.id == source_video_id)).first()
+        if row is None:
+            raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+        check_frame(source_video_id, frame, row.frame_count)
+        return self._frame_times(source_video_id, [frame])[0]
+
+    def _act(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change]) -> ReviewResult:
+        if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
+            raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
+        with self._database.begin() as connection:
+            desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer))
+            seen = desk.seen(request_key) if request_key is not None else None
+            return seen or desk.record(decide(desk), request_key)
+
+
+def _history_query() -> Select[Any]:
+    return (
+        select(
+            review_actions.c.id,
+            review_actions.c.action,
+            reviewers.c.name.label("reviewer"),
+            review_actions.c.source_video_id,
+            source_videos.c.title.label("source_video_title"),
+            review_actions.c.clip_ids,
+            review_actions.c.before,
+            review_actions.c.after,
+            review_actions.c.target_action_id,
+            review_actions.c.undone,
+            review_actions.c.created_at,
+        )
+        .join_from(review_actions, reviewers)
+        .join(source_videos, source_videos.c.id == review_actions.c.source_video_id)
+    )
+
+
+def _history_entry(row: Row[Any]) -> HistoryEntry:
+    return HistoryEntry(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
+
+
+def _ids(clip_ids: int | Sequence[int]) -> list[int]:
+    found = list(dict.fromkeys([clip_ids] if isinstance(clip_ids, int) else clip_ids))
+    wrong = [clip_id for clip_id in found if not 1 <= clip_id <= MAX_ID]
+    if wrong:
+        raise NotFoundError(f"there is no {numbered('clip', wrong)}; heaters clips VIDEO lists those that are")
+    return found
