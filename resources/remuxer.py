@@ -22,7 +22,7 @@ from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaE
 from heaters_dagster.domain.frame_index import FrameIndex
 from resources.proxy_bytes import ProxyBytes, RangeFile, open_proxy
 
-__all__ = ["ProxyReader", "RemuxedClip", "Sample", "SampleTrack", "open_proxy", "remux", "write_clip"]
+__all__ = ["ProxyReader", "RemuxedClip", "Sample", "SampleTrack", "open_proxy", "remux", "retimed", "write_clip"]
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
 _AAC_PACKET_SAMPLES = 1024
@@ -81,7 +81,7 @@ class ProxyReader:
         if not self._container.streams.video:
             self.close()
             raise InvalidMediaError(f"{self.bytes.name} has no video stream; make the proxy again")
-        self._video = self._container.streams.video[0]
+        self.video = self._container.streams.video[0]
         self._audio = next(iter(self._container.streams.audio), None)
 
     def video_track(self, index: FrameIndex, start_frame: int, end_frame: int) -> SampleTrack:
@@ -91,9 +91,9 @@ class ProxyReader:
         Raises CutError outside the index, InvalidMediaError when the index was made from another file.
         """
         frames = index.slice(start_frame, end_frame)
-        if index.header.avcc != self._video.codec_context.extradata or index.header.time_base != self._video.time_base:
+        if index.header.avcc != self.video.codec_context.extradata or index.header.time_base != self.video.time_base:
             raise self._foreign_index()
-        entries = self._video.index_entries
+        entries = self.video.index_entries
         for row in (0, -1):
             found = entries.search_timestamp(int(frames.pts[row]), any_frame=True)
             if found < 0 or (entries[found].pos, entries[found].size) != (int(frames.byte_offset[row]), int(frames.byte_size[row])):
@@ -103,7 +103,7 @@ class ProxyReader:
             Sample(offset, size, shown - pts[0], until - shown)
             for offset, size, shown, until in zip(frames.byte_offset.tolist(), frames.byte_size.tolist(), pts[:-1], pts[1:], strict=True)
         )
-        return SampleTrack(self._video, index.header.time_base, samples)
+        return SampleTrack(self.video, index.header.time_base, samples)
 
     def audio_track(self, start_seconds: Fraction, end_seconds: Fraction) -> SampleTrack | None:
         """The audio packets that overlap `[start_seconds, end_seconds)` of the proxy, pts counted from start_seconds; None without any.
@@ -126,6 +126,15 @@ class ProxyReader:
                 until = min(following, max(entry.timestamp + 1, round(high)))
                 samples.append(Sample(entry.pos, entry.size, entry.timestamp - origin, until - entry.timestamp))
         return SampleTrack(self._audio, time_base, tuple(samples)) if samples else None
+
+    def whole_audio_track(self) -> SampleTrack | None:
+        """Every audio packet at its own time, an encoder's priming before 0 too; None when there are none."""
+        if self._audio is None or not len(self._audio.index_entries):
+            return None
+        entries = list(self._audio.index_entries)
+        ends = [*(entry.timestamp for entry in entries[1:]), entries[-1].timestamp + self._packet_duration(entries)]
+        samples = (Sample(entry.pos, entry.size, entry.timestamp, end - entry.timestamp) for entry, end in zip(entries, ends, strict=True))
+        return SampleTrack(self._audio, self._audio.time_base, tuple(samples))
 
     def close(self) -> None:
         container = getattr(self, "_container", None)
@@ -164,19 +173,28 @@ def remux(proxy: ProxyReader, index: FrameIndex, *, start_frame: int, end_frame:
     return write_clip(proxy.bytes, video, audio, path=path, title=title)
 
 
-def write_clip(
-    source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None, *, path: Path, title: str, audio_source: ProxyBytes | None = None
-) -> RemuxedClip:
-    """Write one video track from `source` and at most one audio track from `audio_source` (default: `source`) to an MP4.
+def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: int, path: Path, title: str) -> RemuxedClip:
+    """Write an all-intra MP4 that was encoded from other pictures of the same frames anew, each frame at the frame index's own time.
 
-    Every video sample must be a keyframe. Raises InvalidMediaError, DiskFullError.
+    index: as for `ProxyReader.video_track`. The sound is copied as it is; it begins with the video.
+    Raises InvalidMediaError when `encoded` has not one keyframe for every frame.
     """
+    with ProxyReader(encoded) as reader:
+        entries = list(reader.video.index_entries)
+        if len(entries) != end_frame - start_frame or not all(entry.is_keyframe for entry in entries):
+            raise InvalidMediaError(f"{encoded.name} has {len(entries)} frames; frames {start_frame}..{end_frame - 1} are asked for")
+        pts = [index.pts_of(frame) - index.pts_of(start_frame) for frame in range(start_frame, end_frame + 1)]
+        samples = tuple(Sample(entry.pos, entry.size, pts[n], pts[n + 1] - pts[n]) for n, entry in enumerate(entries))
+        video = SampleTrack(reader.video, index.header.time_base, samples)
+        return write_clip(reader.bytes, video, reader.whole_audio_track(), path=path, title=title)
+
+
+def write_clip(source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None, *, path: Path, title: str) -> RemuxedClip:
+    """Write one video track, every sample a keyframe, and at most one audio track to an MP4. Raises InvalidMediaError, DiskFullError."""
     import av
 
     tracks = [video] if audio is None else [video, audio]
-    readers = [source, audio_source or source]
-    if audio_source is None:
-        source.expect(*_byte_span(tracks))
+    source.expect(*_byte_span(tracks))
     digest = hashlib.sha256()
     options = {"movflags": "+faststart"}
     timescale = math.lcm(*(track.time_base.denominator for track in tracks))
@@ -186,7 +204,7 @@ def write_clip(
         output.metadata["title"] = title
         streams = [_copied_stream(output, track) for track in tracks]
         for number, sample in _by_time(tracks):
-            data = readers[number].read_at(sample.byte_offset, sample.byte_size)
+            data = source.read_at(sample.byte_offset, sample.byte_size)
             packet = av.Packet(data)
             packet.stream = streams[number]
             packet.time_base = tracks[number].time_base

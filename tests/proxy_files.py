@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
-import av
-import numpy as np
-
-from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader
+from heaters_dagster.domain.frame_index import FrameIndex, encoded
+from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.clip_store import ClipStore, NewClip
+from resources.database import Database
+from resources.frame_index_reader import read_frame_index
+from resources.media_probe import probe
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video, ffmpeg
 
 #: What promise 2 names: every kind of source whose frames must come out exactly.
@@ -33,21 +39,35 @@ def make_proxy_file(source: Path, path: Path) -> Path:
     return ffmpeg(["-i", str(source), "-vf", even, *video.split(), "-c:a", "aac", "-movflags", "+faststart"], path)
 
 
+def stored_video(
+    source: Path, folder: Path, *, database: Database, objects: ObjectStore, cuts: Sequence[int] = (), approved: bool = True
+) -> SourceVideo:
+    """A source video whose original, proxy and frame index are in the store and whose clips, between `cuts`, are approved."""
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    video = videos.add(str(source), source.stem)
+    proxy = make_proxy_file(source, folder / f"proxy-{video.id}.mp4")
+    index = read_frame_index(proxy)
+    count = index.header.frame_count
+    objects.put_file(original_key(video.id, source.suffix), source)
+    objects.put_file(proxy_key(video.id), proxy)
+    objects.put_bytes(frame_index_key(video.id), encoded(index))
+    videos.set_state(video.id, SourceVideoState.DOWNLOADING)
+    columns = {"original_filepath": original_key(video.id, source.suffix), "probe": probe(source).to_json()}
+    videos.set_state(video.id, SourceVideoState.DOWNLOADED, **columns)
+    videos.set_state(video.id, SourceVideoState.PREPROCESSING)
+    keys = {"proxy_filepath": proxy_key(video.id), "frame_index_filepath": frame_index_key(video.id)}
+    videos.set_state(video.id, SourceVideoState.PREPROCESSED, frame_count=count, **keys)
+    videos.set_state(video.id, SourceVideoState.DETECTING_SCENES)
+    new = [
+        NewClip(start_frame=low, end_frame=high, start_time_seconds=index.time_seconds(low), end_time_seconds=index.time_seconds(high))
+        for low, high in pairwise([0, *cuts, count])
+    ]
+    for clip in clips.replace_cuts(video.id, new, count):
+        if approved:
+            clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+    return videos.load(video.id)
+
+
 def index_of(path: Path) -> FrameIndex:
     """The whole frame index of a proxy."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        header = FrameIndexHeader(
-            frame_count=len(packets),
-            time_base=stream.time_base,
-            end_pts=packets[-1].pts + packets[-1].duration,
-            width=stream.width,
-            height=stream.height,
-            sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-            avcc=stream.codec_context.extradata,
-            has_audio=bool(container.streams.audio),
-            source_start_seconds=0.0,
-        )
-        columns = ([p.pts for p in packets], [p.pos for p in packets], [p.size for p in packets])
-    return FrameIndex(header, 0, *(np.array(column, dtype=np.int64) for column in columns))
+    return read_frame_index(path)

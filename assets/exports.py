@@ -1,0 +1,188 @@
+"""`exports`: one MP4 per approved clip, each as soon as it is approved, proven frame by frame before anybody sees it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import dagster as dg
+
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
+from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.progress import Progress, Report, silent
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from resources.clip_store import ClipStore
+from resources.clip_writer import ClipWriter
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.database import Database
+from resources.frame_hashes import file_sha256, frame_hash
+from resources.frame_index_reader import FrameIndexes
+from resources.frame_reader import FrameReader
+from resources.object_store.interface import ObjectStore
+from resources.proxy_bytes import open_proxy
+from resources.source_video_store import SourceVideoStore
+from resources.work_folder import WorkFolder
+from resources.written_clip import read_back
+
+_SHOWN_FILES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRun:
+    """What one run did. exported: in the order of publication. failed: clip id -> reason. changed: clips a reviewer changed meanwhile.
+
+    passing: something failed, and every failure is of a kind that may pass.
+    """
+
+    exported: tuple[ExportManifest, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+    changed: tuple[int, ...] = ()
+    passing: bool = False
+
+
+def export_clip(
+    clip_id: int, *, clips: ClipStore, writer: ClipWriter, objects: ObjectStore, work: WorkFolder, report: Report = silent
+) -> ExportManifest | None:
+    """Export one clip that is approved, or was left `exporting` by a process that died: claim, write, prove, publish, finish.
+
+    Hold `Database.stage_lock("exports", source_video_id)`. None when the clip is not due, or when a reviewer changed it meanwhile:
+    what was made of its old state is then deleted, and its new state says what follows.
+    Raises what `ClipWriter.write` and the object store raise; the clip is then still `exporting`.
+    """
+    clip = clips.load(clip_id)
+    key = final_clip_key(clip.source_video_id, clip.sequence)
+    claimed = clips.claim_export(clip_id, key)
+    if claimed is None:
+        return None
+    with work.attempt(f"export-{clip_id}") as folder:
+        path, manifest = writer.write(claimed, key=key, folder=folder, report=report)
+        objects.put_file(key, path)
+    if not clips.finish_export(clip_id, claimed.cut_point_version, key, manifest.byte_size, manifest.to_json()):
+        clips.clean_up(clip_id, objects.delete)
+        return None
+    return manifest
+
+
+def export_due(
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    work: WorkFolder,
+    report: Report = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> ExportRun:
+    """Export every clip of a source video that is due, and those approved while it works, until none is left.
+
+    One clip's failure is written to its row and does not stop the others. Raises BusyError when another process exports this video.
+    """
+    clips, started = ClipStore(database), clock()
+    exported: list[ExportManifest] = []
+    failed: dict[int, str] = {}
+    changed: list[int] = []
+    passing: list[bool] = []
+    tried: set[tuple[int, int]] = set()
+    with database.stage_lock("exports", source_video_id), ExitStack() as opened:
+        writer: ClipWriter | None = None
+        while batch := [clip for clip in clips.due_for_export(source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
+            total = len(tried) + len(batch)
+            for clip in batch:
+                tried.add((clip.id, clip.cut_point_version))
+                try:
+                    if writer is None:
+                        video = SourceVideoStore(database).load(source_video_id)
+                        writer = opened.enter_context(ClipWriter(video, objects=objects, indexes=FrameIndexes(objects)))
+                    manifest = export_clip(clip.id, clips=clips, writer=writer, objects=objects, work=work, report=report)
+                    (exported.append(manifest) if manifest else changed.append(clip.id))
+                except Exception as error:  # a defect that one clip hits must not keep the others from being exported
+                    version = clip.cut_point_version
+                    clips.fail(clip.id, ClipState.EXPORT_FAILED, reason(error), transient=is_transient(error), expected_version=version)
+                    failed[clip.id] = reason(error)
+                    passing.append(is_transient(error))
+                report(Progress("exports", len(tried), total, "clips", clock() - started))
+    return ExportRun(tuple(exported), failed, tuple(changed), bool(passing) and all(passing))
+
+
+def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: WorkFolder) -> list[str]:
+    """How a published export differs from its manifest and from the proxy, one sentence each; empty when it does not.
+
+    Reads the whole file and, of the proxy, two frames. That a file that was encoded again has other pictures is no problem.
+    """
+    with work.attempt(f"check-{manifest.clip_id}") as folder:
+        path = objects.local_path(manifest.key)
+        if path is None:
+            path = folder / "clip.mp4"
+            objects.get_file(manifest.key, path)
+        written, byte_size, sha256 = read_back(path), path.stat().st_size, file_sha256(path)
+    index = FrameIndexes(objects).slice(manifest.source_video_id, manifest.start_frame, manifest.end_frame)
+    with FrameReader(open_proxy(objects, proxy_key(manifest.source_video_id)), index) as reader:
+        first, last = (frame_hash(reader.frame(number)) for number in (manifest.start_frame, manifest.end_frame - 1))
+    found = replace(
+        manifest,
+        frame_count=written.frame_count,
+        first_frame_hash=written.first_frame_hash,
+        last_frame_hash=written.last_frame_hash,
+        proxy_first_frame_hash=first,
+        proxy_last_frame_hash=last,
+        payload_sha256=written.payload_sha256,
+        duration_seconds=written.duration_seconds,
+        audio_offset_seconds=written.audio_offset_seconds,
+        byte_size=byte_size,
+        file_sha256=sha256,
+    )
+    said, is_so = manifest.to_json(), found.to_json()
+    differences = [f"{name} is {is_so[name]}, the manifest says {said[name]}" for name in said if said[name] != is_so[name]]
+    return [f"{manifest.key}: {problem}" for problem in (*found.problems(), *differences)]
+
+
+@dg.asset(
+    deps=["proxy", "keyframe_offsets", "virtual_clips"],
+    partitions_def=source_video_partitions,
+    group_name="delivery",
+    description="One MP4 per approved clip, by stream copy from the proxy: exactly its frames, proven by frame hashes in its manifest.",
+    kinds={"ffmpeg", "postgres"},
+    retry_policy=TRANSIENT_RETRIES,
+)
+def exports(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    workspace: WorkspaceResource,
+    progress: ProgressResource,
+) -> dg.MaterializeResult[None]:
+    source_video_id = int(context.partition_key)
+    with stage_failures(lambda message, transient: None):  # every failed clip has its reason on its own row
+        done = export_due(
+            source_video_id,
+            database=database.get(),
+            objects=object_store.get(),
+            work=workspace.get().work,
+            report=progress.report_to(context.log),
+        )
+    if done.failed:
+        reasons = "\n".join(sorted(set(done.failed.values())))
+        raise dg.Failure(
+            description=f"{len(done.failed)} of {len(done.failed) + len(done.exported)} clips of source video {source_video_id}: {reasons}",
+            metadata={"failed clips": sorted(done.failed), "exported": len(done.exported)},
+            allow_retries=done.passing,
+        )
+    return dg.MaterializeResult(
+        metadata={
+            "clips exported": dg.MetadataValue.int(len(done.exported)),
+            "frames": dg.MetadataValue.int(sum(manifest.frame_count for manifest in done.exported)),
+            "seconds": dg.MetadataValue.float(sum(manifest.duration_seconds for manifest in done.exported)),
+            "bytes": dg.MetadataValue.int(sum(manifest.byte_size for manifest in done.exported)),
+            "files": dg.MetadataValue.md(_table(done.exported)),
+        }
+    )
+
+
+def _table(exported: Sequence[ExportManifest]) -> str:
+    rows = [
+        f"| `{one.key}` | {one.start_frame}..{one.end_frame - 1} | {one.duration_seconds:.3f} | {one.byte_size:,} | {one.profile} |"
+        for one in exported[:_SHOWN_FILES]
+    ]
+    more = [f"and {len(exported) - _SHOWN_FILES} more"] if len(exported) > _SHOWN_FILES else []
+    return "\n".join(["| file | frames | seconds | bytes | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])

@@ -1,0 +1,170 @@
+"""Writes the files of clips, one source video at a time, in each of the three export profiles, and says what was written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from heaters_dagster.domain.errors import ColdStorageError, InvalidMediaError, ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.profiles import delivery, master_export
+from heaters_dagster.domain.progress import Report, silent
+from resources import ffmpeg
+from resources.clip_store import Clip
+from resources.frame_hashes import file_sha256, frame_hash
+from resources.frame_index_reader import FrameIndexes
+from resources.frame_reader import FrameReader
+from resources.gold_masters import master_span
+from resources.media_probe import MediaProbe
+from resources.object_store.interface import ObjectStore
+from resources.proxy_bytes import RangeFile, open_proxy
+from resources.remuxer import ProxyReader, remux, retimed
+from resources.source_video_store import SourceVideo
+from resources.written_clip import WrittenClip, read_back
+
+
+class ClipWriter:
+    """Writes clips of one source video; its proxy is opened once. Close it, or use it as a context manager. One thread."""
+
+    def __init__(self, video: SourceVideo, *, objects: ObjectStore, indexes: FrameIndexes) -> None:
+        if video.proxy_filepath is None:
+            raise PermanentError(f"source video {video.id} has no proxy to export from; heaters process makes it")
+        self._video = video
+        self._objects = objects
+        self._indexes = indexes
+        self._source = open_proxy(objects, video.proxy_filepath)
+        self._proxy = ProxyReader(self._source)
+
+    def write(self, clip: Clip, *, key: str, folder: Path, report: Report = silent) -> tuple[Path, ExportManifest]:
+        """Write the file of `clip` into `folder` by its export profile; return its path and what proves it.
+
+        key: under which the file will be published. Raises InvalidMediaError when the file that was written is not the clip,
+        ColdStorageError when the gold master must come back first (it was asked for), PermanentError, FfmpegError, DiskFullError.
+        """
+        index = self._index(clip)
+        path = folder / "clip.mp4"
+        payload_sha256 = None
+        if clip.export_profile == "delivery":
+            self._write_delivery(clip, index, path, report)
+        elif clip.export_profile == "gold_master":
+            self._write_from_master(clip, index, path, report)
+        else:
+            payload_sha256 = self._copy(clip, index, path)
+        manifest = self._manifest(clip, index, path, key, expected_payload_sha256=payload_sha256)
+        return path, manifest
+
+    def close(self) -> None:
+        self._proxy.close()
+
+    def _index(self, clip: Clip) -> FrameIndex:
+        """The clip's frames and one more on either side where there is one."""
+        frame_count = self._indexes.header(self._video.id).frame_count
+        return self._indexes.slice(self._video.id, max(0, clip.start_frame - 1), min(frame_count, clip.end_frame + 1))
+
+    def _copy(self, clip: Clip, index: FrameIndex, path: Path) -> str:
+        title = self._title(clip)
+        return remux(self._proxy, index, start_frame=clip.start_frame, end_frame=clip.end_frame, path=path, title=title).payload_sha256
+
+    def _write_delivery(self, clip: Clip, index: FrameIndex, path: Path, report: Report) -> None:
+        copy = path.with_name("copy.mp4")
+        written = remux(self._proxy, index, start_frame=clip.start_frame, end_frame=clip.end_frame, path=copy, title=self._title(clip))
+        profile = delivery(audio=written.audio_offset_seconds is not None)
+        ffmpeg.run(profile, copy, [path], total_seconds=written.duration_seconds, report=report, called=f"clip {clip.id}")
+        copy.unlink()
+
+    def _write_from_master(self, clip: Clip, index: FrameIndex, path: Path, report: Report) -> None:
+        if self._video.probe is None:
+            raise PermanentError(f"{self._called()} was never probed; heaters retry {self._video.id} fetches it again")
+        start, end, time_base = clip.start_frame, clip.end_frame, index.header.time_base
+        frame_0 = self._indexes.slice(self._video.id, 0, 1).pts_of(0)
+        first, last = ((index.pts_of(frame) - frame_0) * time_base for frame in (start, end - 1))
+        previous = (index.pts_of(start - 1) - frame_0) * time_base if start else None
+        called = f"the gold master of {self._called()}"
+        span = master_span(self._master(), first=first, previous=previous, last=last, folder=path.parent, called=called)
+        streams = ffmpeg.source_streams(MediaProbe.from_json(dict(self._video.probe)))
+        duration = (index.pts_of(end) - index.pts_of(start)) * time_base
+        profile = master_export(
+            streams if span.has_audio else replace(streams, audio=None),
+            first_frame_seconds=span.first_frame,
+            previous_frame_seconds=span.previous_frame,
+            frame_count=clip.frame_count,
+            duration_seconds=duration,
+        )
+        encoded = path.with_name("encoded.mp4")
+        ffmpeg.run(profile, span.path, [encoded], total_seconds=float(duration), report=report, called=called)
+        retimed(encoded, index, start_frame=start, end_frame=end, path=path, title=self._title(clip))
+
+    def _master(self) -> Path | RangeFile:
+        """The gold master, ready to be read. Raises PermanentError, ColdStorageError, ObjectNotFoundError when it is not."""
+        key = self._video.gold_master_filepath
+        if key is None:
+            why = f": {self._video.gold_master_error}" if self._video.gold_master_error else ", it is made after the proxy"
+            raise PermanentError(
+                f"{self._called()} has no gold master yet{why}. Export it again when there is one, or with profile stream_copy"
+            )
+        info = self._objects.info(key)
+        if info is None:
+            raise ObjectNotFoundError(f"the gold master of {self._called()} is gone: there is no object {key}")
+        if info.needs_restore:
+            self._objects.restore(key)
+            raise ColdStorageError(
+                f"the gold master of {self._called()} is in cold storage ({info.storage_class}). It was asked for and comes back within "
+                f"hours; heaters retry the clip then, or export it with profile stream_copy now"
+            )
+        return open_proxy(self._objects, key)
+
+    def _manifest(self, clip: Clip, index: FrameIndex, path: Path, key: str, *, expected_payload_sha256: str | None) -> ExportManifest:
+        """Read the file back and prove it. Raises InvalidMediaError when it is not the clip."""
+        written = read_back(path)
+        with FrameReader(self._source, index) as reader:
+            first, last = (frame_hash(reader.frame(number)) for number in (clip.start_frame, clip.end_frame - 1))
+        manifest = ExportManifest(
+            source_video_id=clip.source_video_id,
+            clip_id=clip.id,
+            cut_point_version=clip.cut_point_version,
+            profile=clip.export_profile,
+            key=key,
+            start_frame=clip.start_frame,
+            end_frame=clip.end_frame,
+            frame_count=written.frame_count,
+            first_frame_hash=written.first_frame_hash,
+            last_frame_hash=written.last_frame_hash,
+            proxy_first_frame_hash=first,
+            proxy_last_frame_hash=last,
+            payload_sha256=written.payload_sha256,
+            duration_seconds=written.duration_seconds,
+            audio_offset_seconds=written.audio_offset_seconds,
+            byte_size=path.stat().st_size,
+            file_sha256=file_sha256(path),
+        )
+        problems = [*manifest.problems(), *_time_problems(written, index, clip)]
+        if expected_payload_sha256 not in (None, written.payload_sha256):
+            problems.append("its packets are not those of the proxy")
+        if problems:
+            raise InvalidMediaError(
+                f"clip {clip.id} of {self._called()} was written wrongly: {'; '.join(problems)}; heaters retry the clip"
+            )
+        return manifest
+
+    def _called(self) -> str:
+        return f"source video {self._video.id}"
+
+    def _title(self, clip: Clip) -> str:
+        return f"{self._video.title}, clip {clip.sequence:03d}"
+
+    def __enter__(self) -> ClipWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _time_problems(written: WrittenClip, index: FrameIndex, clip: Clip) -> list[str]:
+    """Whether each frame is shown when the frame index says, counted from the clip's first."""
+    origin = index.pts_of(clip.start_frame)
+    frames = index.slice(clip.start_frame, clip.end_frame)
+    expected = [(pts - origin) * index.header.time_base for pts in frames.pts.tolist()]
+    wrong = next((n for n, (is_at, should) in enumerate(zip(written.times, expected, strict=False)) if is_at != should), None)
+    return [] if wrong is None else [f"frame {wrong} is shown at {float(written.times[wrong])} s, not at {float(expected[wrong])} s"]

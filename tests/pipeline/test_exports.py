@@ -1,0 +1,364 @@
+"""Exports: exactly the clip's frames, each clip by itself, whatever happens to its neighbours, and nothing left lying about."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from assets.exports import ExportRun, export_due, export_problems
+from assets.gold_master import make_gold_master
+from heaters_dagster.domain.errors import BusyError
+from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.frame_hashes import file_frame_hashes
+from resources.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectInfo, ObjectStore
+from resources.object_store.local import LocalObjectStore
+from resources.review_store import ReviewStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+from tests.media_files import barcode_video, barcodes
+from tests.proxy_files import SOURCES, stored_video
+
+
+class Desk:
+    """A source video with approved clips, and what it takes to export them."""
+
+    def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
+        self.database, self.objects, self.folder = database, objects, folder
+        self.clips, self.videos, self.work = ClipStore(database), SourceVideoStore(database), WorkFolder(folder / "work")
+
+    def video(self, source: Path, *cuts: int, approved: bool = True) -> SourceVideo:
+        return stored_video(source, self.folder, database=self.database, objects=self.objects, cuts=cuts, approved=approved)
+
+    def export(self, video: SourceVideo, **options: Any) -> ExportRun:
+        options = {"objects": self.objects, "work": self.work, "database": self.database, **options}
+        return export_due(video.id, **options)
+
+    def manifest(self, clip: Clip) -> ExportManifest:
+        (artifact,) = self.clips.artifacts(clip.id, kind="export")
+        return ExportManifest.from_json(artifact.manifest)
+
+    def file(self, clip: Clip) -> Path:
+        path = self.objects.local_path(final_clip_key(clip.source_video_id, clip.sequence))
+        assert path is not None
+        return path
+
+    def keys(self) -> set[str]:
+        return {info.key for info in self.objects.list("final_clips/")}
+
+
+@pytest.fixture
+def desk(database: Database, object_store: ObjectStore, tmp_path: Path) -> Desk:
+    return Desk(database, object_store, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["variable", "odd", "ten_bit", "23.976", "delayed", "b_frames", "silent"])
+def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind: str, desk: Desk) -> None:
+    video = desk.video(SOURCES[kind](desk.folder), 7, 8, 31)
+    done = desk.export(video)
+    proxy = desk.objects.local_path(proxy_key(video.id))
+    assert proxy is not None
+    hashes = list(file_frame_hashes(proxy))
+    clips = desk.clips.load_live(video.id)
+    assert not done.failed
+    assert [manifest.clip_id for manifest in done.exported] == [clip.id for clip in clips]
+    for clip in clips:
+        manifest = desk.manifest(clip)
+        assert (clip.state, clip.is_virtual, clip.clip_filepath) == (ClipState.EXPORTED, False, manifest.key)
+        assert list(file_frame_hashes(desk.file(clip))) == hashes[clip.start_frame : clip.end_frame]
+        assert (manifest.first_frame_hash, manifest.last_frame_hash) == (hashes[clip.start_frame], hashes[clip.end_frame - 1])
+        assert (manifest.frame_count, manifest.byte_size) == (clip.frame_count, desk.file(clip).stat().st_size)
+        assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
+        assert manifest.audio_offset_seconds is None or abs(manifest.audio_offset_seconds) <= 1024 / 48_000
+        assert export_problems(manifest, objects=desk.objects, work=desk.work) == []
+    assert not list(desk.work.root.iterdir())
+
+
+def test_only_approved_clips_are_exported_and_only_once(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20, 40, approved=False)
+    first, second, third = desk.clips.load_live(video.id)
+    desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+    desk.clips.advance(third.id, ClipState.REVIEW_SKIPPED, ClipState.PENDING_REVIEW)
+    readings: list[Progress] = []
+    assert [one.clip_id for one in desk.export(video, report=readings.append).exported] == [second.id]
+    assert [clip.state for clip in desk.clips.load_live(video.id)] == ["pending_review", "exported", "review_skipped"]
+    assert readings[-1].fraction == 1
+    modified = desk.file(second).stat().st_mtime_ns
+    assert desk.export(video) == ExportRun()
+    assert desk.file(second).stat().st_mtime_ns == modified
+    assert desk.keys() == {final_clip_key(video.id, second.sequence)}
+    assert desk.clips.load(first.id).state == ClipState.PENDING_REVIEW
+
+
+def test_a_clip_approved_while_others_are_exported_is_exported_in_the_same_run(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20, approved=False)
+    first, second = desk.clips.load_live(video.id)
+    desk.clips.advance(first.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+
+    def approve_the_other(progress: Progress) -> None:
+        if desk.clips.load(second.id).state == ClipState.PENDING_REVIEW:
+            desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+
+    assert len(desk.export(video, report=approve_the_other).exported) == 2
+
+
+class Interfering(LocalObjectStore):
+    """A local store in which something happens just before a file is published."""
+
+    before_put: Callable[[str], None] = staticmethod(lambda key: None)
+
+    def put_file(self, key: str, path: Path, **options: Any) -> ObjectInfo:
+        self.before_put(key)
+        return super().put_file(key, path, **options)
+
+
+@pytest.fixture
+def interfering(object_store: LocalObjectStore) -> Interfering:
+    return Interfering(object_store.folder)
+
+
+def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: Interfering) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20, 40)
+    first, second, third = desk.clips.load_live(video.id)
+
+    def full(key: str) -> None:
+        if key == final_clip_key(video.id, second.sequence):
+            raise OSError(28, "No space left on device")
+
+    interfering.before_put = full  # type: ignore[method-assign]
+    done = desk.export(video, objects=interfering)
+    assert {one.clip_id for one in done.exported} == {first.id, third.id}
+    assert list(done.failed) == [second.id]
+    assert done.passing
+    failed = desk.clips.load(second.id)
+    assert (failed.state, failed.attempts) == (ClipState.EXPORT_FAILED, 1)
+    assert "no room left" in str(failed.error)
+    assert [one.clip_id for one in desk.export(video).exported] == [second.id]
+
+
+def test_a_clip_that_was_archived_while_it_was_exported_leaves_no_file(desk: Desk, interfering: Interfering) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    (clip,) = desk.clips.load_live(video.id)
+    interfering.before_put = lambda key: desk.clips.advance(  # type: ignore[method-assign]
+        clip.id, ClipState.REVIEW_ARCHIVED, ClipState.EXPORTING
+    )
+    done = desk.export(video, objects=interfering)
+    assert (done.exported, done.failed, done.changed) == ((), {}, (clip.id,))
+    assert desk.clips.load(clip.id).state == ClipState.REVIEW_ARCHIVED
+    assert desk.keys() == set()
+    assert desk.clips.artifacts(clip.id) == []
+
+
+def test_a_clip_whose_cut_moved_is_exported_again_and_the_old_file_goes(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20, approved=False)
+    review = ReviewStore(desk.database, FrameIndexes(desk.objects).times)
+    for clip in desk.clips.load_live(video.id):
+        review.approve(clip.id, reviewer="ann")
+    desk.export(video)
+    old = desk.keys()
+    review.move_cut_point(video.id, 20, 33, reviewer="ann")
+    for clip in desk.clips.load_live(video.id):
+        if clip.state == ClipState.PENDING_REVIEW:
+            review.approve(clip.id, reviewer="ann")
+    desk.export(video)
+    for artifact in desk.clips.obsolete_artifacts(video.id):
+        desk.clips.clean_up(artifact.clip_id, desk.objects.delete)
+    live = desk.clips.load_live(video.id)
+    assert [(clip.start_frame, clip.end_frame, clip.state) for clip in live] == [(0, 33, "exported"), (33, 60, "exported")]
+    assert [barcodes(desk.file(clip)) for clip in live] == [list(range(33)), list(range(33, 60))]
+    assert desk.keys() == {final_clip_key(video.id, clip.sequence) for clip in live}
+    assert len(old) == 2
+
+
+def test_a_missing_proxy_fails_every_clip_with_the_reason(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20)
+    desk.objects.delete(proxy_key(video.id))
+    done = desk.export(video)
+    assert len(done.failed) == 2
+    assert not done.passing
+    assert all(proxy_key(video.id) in why for why in done.failed.values())
+    assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORT_FAILED}
+
+
+def test_two_processes_do_not_export_one_video_at_once(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    with desk.database.stage_lock("exports", video.id), pytest.raises(BusyError):
+        desk.export(video)
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from assets.exports import export_due
+from resources.database import Database
+from resources.object_store.local import LocalObjectStore
+from resources.work_folder import WorkFolder
+url, folder, work, video, when = json.loads(sys.argv[1])
+
+class Dying(LocalObjectStore):
+    def put_file(self, key, path, **options):
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        info = super().put_file(key, path, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), work=WorkFolder(Path(work)))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20)
+    arguments = json.dumps([desk.database.url, str(object_store.folder), str(desk.work.root), video.id, when])
+    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+    assert [clip.state for clip in desk.clips.load_live(video.id)] == ["exporting", "review_approved"]
+    desk.work.sweep()
+    assert len(desk.export(video).exported) == 2
+    assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORTED}
+    assert desk.keys() == {final_clip_key(video.id, clip.sequence) for clip in desk.clips.load_live(video.id)}
+    assert not list(desk.work.root.iterdir())
+
+
+def with_profile(desk: Desk, video: SourceVideo, profile: str) -> list[Clip]:
+    return [desk.clips.request_export(clip.id, profile) for clip in desk.clips.load_live(video.id)]
+
+
+@pytest.mark.parametrize("kind", ["variable", "b_frames", "delayed", "silent"])
+def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
+    video = desk.video(SOURCES[kind](desk.folder), 13)
+    exact = {one.clip_id: one for one in desk.export(video).exported}
+    with_profile(desk, video, "delivery")
+    done = desk.export(video)
+    assert not done.failed
+    for clip in desk.clips.load_live(video.id):
+        manifest = desk.manifest(clip)
+        assert manifest.profile == "delivery"
+        assert barcodes(desk.file(clip)) == list(range(clip.start_frame, clip.end_frame))
+        assert manifest.byte_size < exact[clip.id].byte_size
+        assert manifest.proxy_first_frame_hash == exact[clip.id].first_frame_hash
+        assert manifest.duration_seconds == pytest.approx(exact[clip.id].duration_seconds)
+        assert (manifest.audio_offset_seconds is None) == (exact[clip.id].audio_offset_seconds is None)
+        assert export_problems(manifest, objects=desk.objects, work=desk.work) == []
+
+
+@pytest.mark.parametrize("kind", ["constant", "variable", "odd", "ten_bit", "delayed", "b_frames", "silent"])
+def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
+    video = desk.video(SOURCES[kind](desk.folder), 13, 14)
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    with_profile(desk, video, "gold_master")
+    done = desk.export(desk.videos.load(video.id))
+    assert not done.failed
+    for clip in desk.clips.load_live(video.id):
+        manifest = desk.manifest(clip)
+        assert manifest.profile == "gold_master"
+        assert barcodes(desk.file(clip)) == list(range(clip.start_frame, clip.end_frame))
+        assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
+        assert manifest.audio_offset_seconds is None or abs(manifest.audio_offset_seconds) <= 1024 / 48_000
+
+
+def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> None:
+    video = desk.video(SOURCES["delayed"](desk.folder), 13)
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    desk.export(video)
+    exact = [heard(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
+    with_profile(desk, video, "gold_master")
+    desk.export(video)
+    for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):
+        sound = heard(desk.file(clip))
+        agreement = [float(sound[4_800:14_400] @ expected[4_800 + lag : 14_400 + lag]) for lag in range(-960, 961)]
+        assert abs(int(np.argmax(agreement)) - 960) <= 1024
+
+
+def heard(path: Path) -> Any:
+    with av.open(str(path)) as container:
+        return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+
+
+def test_an_export_from_a_master_that_is_not_made_yet_says_so(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    (clip,) = with_profile(desk, video, "gold_master")
+    done = desk.export(video)
+    assert "has no gold master yet" in done.failed[clip.id]
+    assert not done.passing
+
+
+def test_an_export_from_a_master_in_cold_storage_asks_for_it_and_says_so(desk: Desk, object_store: LocalObjectStore) -> None:
+    class Cold(LocalObjectStore):
+        asked: list[str] = []
+
+        def info(self, key: str) -> ObjectInfo | None:
+            found = super().info(key)
+            if found and key.startswith("gold_masters/"):
+                return ObjectInfo(key, found.byte_size, "GLACIER", needs_restore=True)
+            return found
+
+        def restore(self, key: str, *, days: int = 7) -> None:
+            self.asked.append(key)
+
+    video = desk.video(SOURCES["constant"](desk.folder))
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    (clip,) = with_profile(desk, video, "gold_master")
+    store = Cold(object_store.folder)
+    done = desk.export(video, objects=store)
+    assert "cold storage" in done.failed[clip.id]
+    assert "heaters retry" in done.failed[clip.id]
+    assert store.asked == [f"gold_masters/video_{video.id}_master.mkv"]
+
+
+class Remote(LocalObjectStore):
+    """Objects that can only be read by ranges, as in S3, with a count of what was read."""
+
+    read: int = 0
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        data = super().get_range(key, start, end)
+        if not key.startswith("metadata/"):
+            self.read += len(data)
+        return data
+
+    def get_file(self, key: str, path: Path) -> None:
+        raise AssertionError(f"{key} was fetched as a whole")
+
+
+@pytest.mark.parametrize("profile", ["stream_copy", "delivery", "gold_master"])
+def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, desk: Desk, object_store: LocalObjectStore) -> None:
+    source = barcode_video(desk.folder / "long.mp4", frames=500, size=(320, 240), rate=Fraction(25))
+    video = desk.video(source, 200, 210, approved=False)
+    clip = desk.clips.load_live(video.id)[1]
+    desk.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+    if profile == "gold_master":
+        make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    desk.clips.request_export(clip.id, profile)
+    remote = Remote(object_store.folder)
+    done = desk.export(video, objects=remote)
+    assert not done.failed
+    assert barcodes(desk.file(clip)) == list(range(200, 210))
+    whole = sum(info.byte_size for info in desk.objects.list() if info.key.startswith(("review_proxies/", "gold_masters/")))
+    assert remote.read < whole
+
+
+def test_a_file_that_was_changed_behind_our_back_is_found_out(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 30)
+    first, second = desk.clips.load_live(video.id)
+    desk.export(video)
+    desk.objects.put_file(final_clip_key(video.id, first.sequence), desk.file(second))
+    problems = export_problems(desk.manifest(first), objects=desk.objects, work=desk.work)
+    assert any("first frame is not frame 0 of the proxy" in problem for problem in problems)
