@@ -1,0 +1,145 @@
+"""`heaters demo`: the main job on the samples, or on a video of one's own, from file to searchable clips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.panel import Panel
+
+from heaters_dagster import terminal
+from heaters_dagster.domain.errors import NotFoundError, SourceNotFoundError
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.processing import Outcome, process_due, register_partitions
+from heaters_dagster.settings import PROJECT_ROOT, Settings
+from heaters_dagster.terminal import Column
+from resources.address_guard import AddressGuard
+from resources.clip_search import ClipSearch
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database, open_database
+from resources.frame_index_reader import FrameIndexes
+from resources.object_store.open import open_object_store
+from resources.review_store import ReviewStore
+from resources.source_video_store import SourceVideoStore
+from resources.submission import submit
+
+SAMPLES = PROJECT_ROOT / "samples"
+_REVIEWER = "demo"
+
+
+def run_demo(settings: Settings, video: Path | None) -> int:
+    """Run the demo and print what came of it; returns the exit code.
+
+    The first video is approved as a reviewer would and goes all the way; with the samples, the second one is left to be reviewed.
+    """
+    sources = [str(video)] if video is not None else [str(path) for path in _samples()]
+    with_fallback = replace(settings, embedding_fallback=True)
+    terminal.say("Starting Postgres ...")
+    database = open_database(settings)
+    try:
+        submissions = submit(sources, SourceVideoStore(database), guard=AddressGuard(allow_private=settings.allow_private_addresses))
+        ids = list(dict.fromkeys(item.video.id for item in submissions))
+        register_partitions(settings, ids)
+        _step(f"1. {len(ids)} source video(s): fetch, proxy with frame index and scene scores, virtual clips, gold master")
+        failed = _process(with_fallback, ids)
+        _step("2. Approve every clip of the first one, as a reviewer does in the browser")
+        _approve(ids[0], database, settings)
+        _step("3. Export by stream copy, keyframes, embeddings")
+        failed += _process(with_fallback, ids)
+        _show(ids, database, settings)
+    finally:
+        database.dispose()
+    for failure in failed:
+        terminal.complain(failure)
+    return 1 if failed else 0
+
+
+def _samples() -> list[Path]:
+    found = sorted(SAMPLES.glob("*.mp4"), reverse=True)
+    if not found:
+        raise SourceNotFoundError(f"no samples in {SAMPLES}; name a video of your own: heaters demo FILE")
+    return found
+
+
+def _process(settings: Settings, ids: list[int]) -> list[str]:
+    with terminal.bars() as report:
+        outcome: Outcome = process_due(settings, only=ids, report=report, say=terminal.warn)
+    for run in outcome.runs:
+        terminal.say(f"   {run.sentence}")
+    return outcome.failures
+
+
+def _approve(source_video_id: int, database: Database, settings: Settings) -> None:
+    pending = [clip.id for clip in ClipStore(database).load_live(source_video_id) if clip.state == ClipState.PENDING_REVIEW]
+    if not pending:
+        terminal.say("   nothing waits for review (the demo has run before)")
+        return
+    reviews = ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
+    result = reviews.approve(pending, reviewer=_REVIEWER)
+    terminal.say(f"   {len(result.clips)} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
+
+
+def _show(ids: list[int], database: Database, settings: Settings) -> None:
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    columns = [Column("clip", "id", True), Column("frames", "frames", True), Column("from", "from", True), Column("to", "to", True)]
+    columns += [Column("state", "state"), Column("confidence", "confidence", True), Column("file", "clip_filepath")]
+    for source_video_id in ids:
+        video = videos.load(source_video_id)
+        live = clips.load_live(source_video_id)
+        terminal.out.print()
+        terminal.show_table(f"{video.id}. {video.title}: {video.frame_count} frames, {video.state}", columns, [_row(clip) for clip in live])
+        for what, key in (
+            ("proxy", video.proxy_filepath),
+            ("frame index", video.frame_index_filepath),
+            ("gold master", video.gold_master_filepath),
+        ):
+            terminal.say(f"   {what}: {key or 'none'}")
+        if video.error:
+            terminal.warn(f"   {video.error}")
+    terminal.out.print()
+    where = f"bucket {settings.object_bucket}" if settings.object_bucket else str(settings.objects_folder)
+    terminal.say(f"Files are under {where}")
+    _show_search(clips.load_live(ids[0]), database, settings)
+    terminal.out.print(
+        Panel(
+            f"[bold]heaters up[/bold]  starts everything:\n"
+            f"  review app   http://{settings.review_host}:{settings.review_port}\n"
+            f"  Dagster UI   http://127.0.0.1:{settings.dagster_port}\n"
+            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like CLIP, heaters doctor",
+            title="Next",
+            title_align="left",
+            expand=False,
+        )
+    )
+
+
+def _show_search(clips: list[Clip], database: Database, settings: Settings) -> None:
+    embedded = [clip for clip in clips if clip.state == ClipState.EMBEDDED]
+    if not embedded:
+        return
+    try:
+        found = ClipSearch(database, settings).like(embedded[0].id, limit=3)
+    except NotFoundError:
+        return
+    terminal.out.print()
+    columns = [
+        Column("score", "score", True),
+        Column("clip", "clip_id", True),
+        Column("from", "from", True),
+        Column("file", "clip_filepath"),
+    ]
+    rows = [asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds)} for hit in found.hits]
+    terminal.show_table(f"Clips most like clip {embedded[0].id} (by {found.model})", columns, rows)
+
+
+def _step(text: str) -> None:
+    terminal.out.print(f"\n[bold]{text}[/bold]")
+
+
+def _row(clip: Clip) -> dict[str, object]:
+    return asdict(clip) | {
+        "state": str(clip.state),
+        "frames": f"{clip.start_frame}..{clip.end_frame - 1}",
+        "from": terminal.clock_time(clip.start_time_seconds),
+        "to": terminal.clock_time(clip.end_time_seconds),
+    }
