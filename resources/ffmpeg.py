@@ -95,12 +95,14 @@ def command(profile: Profile, source: Path, targets: Sequence[str], *, progress:
     """The whole command line. targets: one address per output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`."""
     import ffmpeg
 
-    # A file that names other files or addresses (a playlist under a video's name) cannot make ffmpeg open them.
     opened = ffmpeg.input(
         _file_url(source),
         **profile.input_options,
+        # A file that names other files or addresses (a playlist under a video's name) cannot make ffmpeg open them.
         protocol_whitelist="file,pipe",
         format_whitelist=",".join(CONTAINERS + AUDIO_CONTAINERS),
+        # LCEVC enhancement is handed on, not applied: this ffmpeg would make 1920x1080 of what every other decoder shows as 960x540.
+        export_side_data="+enhancements",
     )
     picture = _filtered(opened[profile.video], profile.filters)
     pictured = sum(output.video for output in profile.outputs)

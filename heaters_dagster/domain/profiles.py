@@ -129,6 +129,23 @@ def picture_filters(source: SourceStreams) -> tuple[Filter, ...]:
     return tuple(filters)
 
 
+def treatment_notes(source: SourceStreams, width: int, height: int) -> list[str]:
+    """What `picture_filters` and the sound options do to an upright picture of `width` x `height`, one sentence each, for people."""
+    notes = []
+    if source.interlaced:
+        notes.append("interlaced: the proxy is deinterlaced, one frame from each; the gold master is not")
+    if width % 2 or height % 2:
+        shown = displayed_size(width, height, 0)
+        notes.append(
+            f"pictures of {width}x{height} pixels: the proxy shows {shown[0]}x{shown[1]} of them, as its format has even sizes only"
+        )
+    if source.is_hdr:
+        notes.append("high dynamic range: the proxy is tone-mapped to standard range; the gold master is not")
+    if source.audio is not None and source.audio_channels > 2:
+        notes.append(f"{source.audio_channels} sound channels: the proxy has two, mixed down from them; the gold master has all")
+    return notes
+
+
 def _tone_mapping(source: SourceStreams) -> list[Filter]:
     """PQ or HLG to BT.709. What the file does not say is filled in first: zscale refuses a picture of unknown colour space."""
     tags = {

@@ -17,6 +17,7 @@ from heaters_dagster.domain.profiles import (
     master_export,
     picture_filters,
     proxy,
+    treatment_notes,
 )
 
 PLAIN = SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=2)
@@ -133,3 +134,21 @@ def test_an_export_from_frame_0_does_not_seek():
 )
 def test_the_shown_size_is_upright_and_even(stored: tuple[int, int], rotation: int, shown: tuple[int, int]):
     assert displayed_size(*stored, rotation) == shown
+
+
+def test_nothing_is_said_of_a_source_that_is_taken_as_it_is():
+    assert treatment_notes(PLAIN, 160, 120) == []
+
+
+@pytest.mark.parametrize(
+    ("streams", "said"),
+    [
+        (SourceStreams(video=0, pixel_format="yuv420p", interlaced=True), "deinterlaced"),
+        (SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="arib-std-b67"), "tone-mapped"),
+        (SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=6), "6 sound channels"),
+        (PLAIN, "160x120 of them"),
+    ],
+)
+def test_whatever_is_done_to_a_source_is_said(streams: SourceStreams, said: str):
+    (note,) = treatment_notes(streams, *((161, 121) if streams is PLAIN else (160, 120)))
+    assert said in note
