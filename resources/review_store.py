@@ -24,8 +24,10 @@ from resources.review_transaction import (
     ExpectedVersion,
     ReviewResult,
     ReviewTransaction,
+    StaleClipsError,
     check_frame,
     numbered,
+    review_clip,
 )
 from resources.reviewer_store import ReviewerStore, lock_reviewer
 from resources.tables import clips, review_actions, reviewers, source_videos
@@ -34,6 +36,8 @@ from resources.tables import clips, review_actions, reviewers, source_videos
 FrameTimes = Callable[[int, Sequence[int]], list[float]]
 
 MAX_REQUEST_KEY = 200
+
+__all__ = ["ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError", "review_clip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
