@@ -71,13 +71,14 @@ def read_frame_index(path: Path, *, source_start_seconds: float = 0.0) -> FrameI
 
 def _rows(stream: Any, path: Path) -> NDArray[np.int64]:
     """(n, 3) int64: pts, byte offset, byte size of every frame in order."""
-    entries = list(stream.index_entries)
-    if not entries:
+    entries = stream.index_entries
+    columns = ((entry.timestamp, entry.pos, entry.size, entry.is_keyframe) for entry in entries)
+    table = np.fromiter(columns, dtype=np.dtype((np.int64, 4)), count=len(entries))
+    if len(table) == 0:
         raise InvalidMediaError(f"{path.name} is not a proxy: it has no sample table, or no frame")
-    if not all(entry.is_keyframe for entry in entries):
-        first = next(number for number, entry in enumerate(entries) if not entry.is_keyframe)
-        raise InvalidMediaError(f"{path.name} is not a proxy: frame {first} is not a keyframe")
-    return np.array([(entry.timestamp, entry.pos, entry.size) for entry in entries], dtype=np.int64)
+    if not table[:, 3].all():
+        raise InvalidMediaError(f"{path.name} is not a proxy: frame {int(np.argmin(table[:, 3]))} is not a keyframe")
+    return table[:, :3]
 
 
 def _proven(container: Any, stream: Any, rows: NDArray[np.int64], path: Path) -> Any:

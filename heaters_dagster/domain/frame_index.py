@@ -22,6 +22,7 @@ HEADER_BYTES = 4096
 _COLUMNS = ("ordinal", "pts", "byte_offset", "byte_size")
 _ROW = "[{:>9d},{:>19d},{:>15d},{:>11d}]"
 ROW_BYTES = len(_ROW.format(0, 0, 0, 0)) + 2  # with ",\n"
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +102,13 @@ def encoded(index: FrameIndex) -> bytes:
     """The whole index as JSON with a header of HEADER_BYTES (a multiple of it for a long avcC) and rows of ROW_BYTES."""
     if index.first_frame != 0 or len(index) != index.header.frame_count:
         raise InvalidMediaError("only a whole frame index is stored")
-    rows = [
-        _ROW.format(n, pts, offset, size)
-        for n, (pts, offset, size) in enumerate(zip(index.pts.tolist(), index.byte_offset.tolist(), index.byte_size.tolist(), strict=True))
-    ]
-    return encoded_header(index.header) + (",\n".join(rows) + " \n]}\n").encode()
+    stored = bytearray(encoded_header(index.header))
+    for start in range(0, len(index), _ROWS_AT_ONCE):
+        columns = (column[start : start + _ROWS_AT_ONCE].tolist() for column in (index.pts, index.byte_offset, index.byte_size))
+        for number, row in enumerate(zip(*columns, strict=True), start):
+            stored += _ROW.format(number, *row).encode() + b",\n"
+    stored[-2:] = b" \n]}\n"
+    return bytes(stored)
 
 
 def encoded_header(header: FrameIndexHeader) -> bytes:
