@@ -73,7 +73,7 @@ def _rows(stream: Any, path: Path) -> NDArray[np.int64]:
     """(n, 3) int64: pts, byte offset, byte size of every frame in order."""
     entries = stream.index_entries
     columns = ((entry.timestamp, entry.pos, entry.size, entry.is_keyframe) for entry in entries)
-    table = np.fromiter(columns, dtype=np.dtype((np.int64, 4)), count=len(entries))
+    table: NDArray[np.int64] = np.fromiter(columns, dtype=np.dtype((np.int64, 4)), count=len(entries))
     if len(table) == 0:
         raise InvalidMediaError(f"{path.name} is not a proxy: it has no sample table, or no frame")
     if not table[:, 3].all():

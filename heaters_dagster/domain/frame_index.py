@@ -1,4 +1,4 @@
-"""The frame index: for every proxy frame its ordinal, pts, byte offset and byte size. Detector, player, exporter and keyframe extractor all use it.
+"""The frame index: for every proxy frame its ordinal, pts, byte offset and byte size. Detector, player, exporter and keyframes all use it.
 
 Stored as JSON in which the header has a fixed length and every frame a row of fixed length, so that the slice of one clip is one range read
 of a file of any size, and the whole file is still plain JSON for everybody else.
@@ -88,7 +88,7 @@ class FrameIndex:
 
     def times_seconds(self) -> NDArray[np.float64]:
         """(n,) float64: when each held frame is first shown."""
-        return self.pts * float(self.header.time_base)
+        return self.pts.astype(np.float64) * float(self.header.time_base)
 
     def slice(self, start_frame: int, end_frame: int) -> FrameIndex:
         """The frames `[start_frame, end_frame)`. Raises CutError if any of them is not held."""
