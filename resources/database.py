@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -126,6 +127,9 @@ class Database:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
+#: Alembic keeps the migration in hand in a global; between processes the lock in `sql/env.py` does the same.
+_migrating = threading.Lock()
+
 _LOCK_IS_HELD = text(
     """
     select exists (
@@ -195,7 +199,8 @@ def migrate(database: Database) -> None:
         config = alembic_config()
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            with _migrating:
+                command.upgrade(config, "head")
         except DBAPIError as error:
             if isinstance(
                 error.orig, (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)
@@ -224,7 +229,7 @@ def lock_key(stage: str, row_id: int) -> int:
 def _with_driver(url: str, driver: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
         raise SettingsError("HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name")

@@ -1,0 +1,390 @@
+"""Transactions, locks, migrations and addresses, on a real Postgres."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+
+from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, SettingsError
+from heaters_dagster.settings import Settings
+from resources import embedded_postgres
+from resources.database import (
+    MIGRATIONS,
+    Database,
+    alembic_config,
+    dagster_database_url,
+    database_url,
+    migrate,
+    open_database,
+)
+
+
+@pytest.fixture
+def empty(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database without a schema."""
+    name = f"empty_{abs(hash(request.node.nodeid))}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+        database = Database.connect(make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
+        yield database
+        database.dispose()
+        connection.execute(f"drop database {name} with (force)".encode())
+
+
+def add_reviewer(database: Database, name: str) -> None:
+    with database.begin() as connection:
+        connection.execute(text("insert into reviewers (name) values (:name)"), {"name": name})
+
+
+def reviewer_names(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.scalars(text("select name from reviewers order by name")))
+
+
+def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> None:
+    add_reviewer(database, "Ann")
+
+    def fail_half_way() -> None:
+        with database.begin() as connection:
+            connection.execute(text("insert into reviewers (name) values ('Bob')"))
+            _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    assert reviewer_names(database) == ["Ann"]
+
+
+def test_reading_cannot_write(database: Database) -> None:
+    with pytest.raises(Exception, match="read-only transaction"), database.read() as connection:
+        connection.execute(text("insert into reviewers (name) values ('Ann')"))
+    add_reviewer(database, "Bob")
+    assert reviewer_names(database) == ["Bob"]
+
+
+def test_a_mistake_in_a_query_stays_what_it_is(database: Database) -> None:
+    with pytest.raises(ProgrammingError), database.read() as connection:
+        connection.execute(text("select nothing from nowhere"))
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://localhost/x", "", "localhost", "postgresql+asyncpg://localhost/x", "sqlite:///x", "postgresql://localhost:port/x"]
+)
+def test_an_address_that_is_none_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name"):
+        Database.connect(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_every_common_form_of_address_is_understood(database: Database, scheme: str) -> None:
+    given = database.url.replace("postgresql+psycopg", scheme)
+    other = Database.connect(given)
+    assert reviewer_names(other) == []
+    assert other.url == database.url
+    other.dispose()
+
+
+def test_a_password_is_not_shown() -> None:
+    shown = Database.connect("postgresql://ann:secret@localhost/heaters")
+    assert "secret" not in repr(shown)
+    assert "secret" in shown.url
+
+
+def test_a_server_that_does_not_answer_is_named_with_the_remedy() -> None:
+    database = Database.connect("postgresql://ann:secret@127.0.0.1:1/heaters")
+    with pytest.raises(DatabaseUnavailableError, match=r"127\.0\.0\.1:1/heaters does not answer .*HEATERS_DATABASE_URL") as error:
+        reviewer_names(database)
+    assert "secret" not in str(error.value)
+
+
+def test_a_database_that_is_not_there_is_a_wrong_setting(postgres_url: str) -> None:
+    database = Database.connect(make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False))
+    with pytest.raises(SettingsError, match=r'"nowhere" does not exist\. Correct HEATERS_DATABASE_URL'):
+        reviewer_names(database)
+
+
+def test_a_connection_cut_in_the_middle_may_pass(database: Database) -> None:
+    def use_a_cut_connection() -> None:
+        with database.begin() as connection:
+            pid = connection.scalar(text("select pg_backend_pid()"))
+            with database.begin() as other:
+                other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            connection.execute(text("select 1"))
+
+    with pytest.raises(DatabaseUnavailableError):
+        use_a_cut_connection()
+    assert reviewer_names(database) == []
+
+
+def test_connections_that_were_cut_while_idle_are_replaced(database: Database) -> None:
+    assert reviewer_names(database) == []
+    with psycopg.connect(database.url.replace("+psycopg", ""), autocommit=True) as other:
+        others = "datname = current_database() and pid <> pg_backend_pid()"
+        other.execute(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {others}".encode())
+    assert reviewer_names(database) == []
+
+
+def test_two_that_wait_for_each_other_end_with_busy_and_not_for_ever(database: Database) -> None:
+    for name in ("Ann", "Bob"):
+        add_reviewer(database, name)
+    met = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def touch(first: str, second: str) -> None:
+        try:
+            with database.begin() as connection:
+                connection.execute(text("update reviewers set last_seen_at = now() where name = :name"), {"name": first})
+                met.wait()
+                connection.execute(text("update reviewers set last_seen_at = now() where name = :name"), {"name": second})
+            outcomes.append("done")
+        except BusyError:
+            outcomes.append("busy")
+
+    threads = [threading.Thread(target=touch, args=names) for names in (("Ann", "Bob"), ("Bob", "Ann"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["busy", "done"]
+
+
+class TestStageLock:
+    def test_only_one_holds_it(self, database: Database) -> None:
+        with database.stage_lock("proxy", 7):
+            assert database.stage_is_busy("proxy", 7)
+            with pytest.raises(BusyError, match="another process is at work on proxy of 7"), database.stage_lock("proxy", 7):
+                pass
+        assert not database.stage_is_busy("proxy", 7)
+
+    def test_other_stages_and_rows_are_free(self, database: Database) -> None:
+        with database.stage_lock("proxy", 7), database.stage_lock("proxy", 8), database.stage_lock("gold_master", 7):
+            assert not database.stage_is_busy("exports", 7)
+
+    def test_it_is_free_after_an_error_and_at_once(self, database: Database) -> None:
+        for _ in range(5):
+            with suppress(ZeroDivisionError), database.stage_lock("proxy", 7):
+                _ = 1 / 0
+
+    def test_locks_of_other_databases_do_not_count(self, database: Database, empty: Database) -> None:
+        with empty.stage_lock("proxy", 7):
+            assert not database.stage_is_busy("proxy", 7)
+            with database.stage_lock("proxy", 7):
+                pass
+
+    def test_it_takes_no_connection_from_the_pool(self, database: Database) -> None:
+        with database.stage_lock("a", 1), database.stage_lock("a", 2), database.stage_lock("a", 3):
+            assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    def test_losing_its_connection_does_not_hide_what_the_work_did(self, database: Database) -> None:
+        with database.stage_lock("proxy", 7):
+            with database.begin() as connection:
+                connection.execute(
+                    text("select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+                )
+            add_reviewer(database, "Ann")
+        assert reviewer_names(database) == ["Ann"]
+        assert not database.stage_is_busy("proxy", 7)
+
+    def test_a_killed_process_leaves_it_free(self, database: Database) -> None:
+        code = (
+            "import sys, time; from resources.database import Database\n"
+            "with Database.connect(sys.argv[1]).stage_lock('proxy', 7): print('held', flush=True); time.sleep(60)"
+        )
+        holder = subprocess.Popen([sys.executable, "-c", code, database.url], stdout=subprocess.PIPE, text=True)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert database.stage_is_busy("proxy", 7)
+        holder.kill()
+        holder.wait()
+        deadline = time.monotonic() + 10
+        while database.stage_is_busy("proxy", 7) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with database.stage_lock("proxy", 7):
+            pass
+
+
+class TestMigrations:
+    def test_the_newest_revision_by_file_name_is_the_head_that_alembic_knows(self) -> None:
+        newest = sorted((MIGRATIONS / "versions").glob("[0-9]*_*.py"))[-1]
+        assert ScriptDirectory.from_config(alembic_config()).get_current_head() == newest.name.split("_", 1)[0]
+
+    def test_migrations_do_not_import_the_program(self) -> None:
+        for path in (MIGRATIONS / "versions").glob("*.py"):
+            imported = [line for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
+            assert not [line for line in imported if any(name in line for name in ("heaters", "resources", "assets"))], path
+
+    def test_the_tables_in_code_are_those_in_the_database(self, database: Database) -> None:
+        run_alembic(database, command.check)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "alter table clips add column extra integer",
+            "alter table clips alter column confidence type numeric",
+            "drop index clips_live_order_idx",
+            "drop index embeddings_hnsw_768_idx",
+            "alter table clips alter column state drop not null",
+            "alter table clips drop constraint clips_grouped_with_clip_id_fkey",
+        ],
+    )
+    def test_the_check_would_notice(self, database: Database, change: str) -> None:
+        with database.begin() as connection:
+            connection.execute(text(change))
+        with pytest.raises(Exception, match="New upgrade operations detected"):
+            run_alembic(database, command.check)
+
+    def test_down_and_up_again(self, database: Database) -> None:
+        before = everything(database)
+        run_alembic(database, lambda config: command.downgrade(config, "base"))
+        assert {kind for kind, _ in everything(database)} <= {"table alembic_version"}
+        migrate(database)
+        assert everything(database) == before
+
+    def test_several_threads_that_start_at_once_migrate_once(self, empty: Database) -> None:
+        failures: list[Exception] = []
+
+        def start() -> None:
+            try:
+                migrate(empty)
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=start) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert reviewer_names(empty) == []
+
+    def test_several_processes_that_start_at_once_migrate_once(self, empty: Database) -> None:
+        code = "import sys; from resources.database import Database, migrate; migrate(Database.connect(sys.argv[1]))"
+        starters = [subprocess.Popen([sys.executable, "-c", code, empty.url]) for _ in range(3)]
+        assert [starter.wait() for starter in starters] == [0, 0, 0]
+        assert reviewer_names(empty) == []
+
+    def test_a_database_of_a_newer_heaters_is_left_alone(self, database: Database) -> None:
+        with database.begin() as connection:
+            connection.execute(text("update alembic_version set version_num = '9999'"))
+        with pytest.raises(SettingsError, match=r"at revision 9999, which this Heaters does not know .*update Heaters"):
+            migrate(database)
+
+    def test_a_server_without_pgvector_is_named_with_the_remedy(self, empty: Database) -> None:
+        with empty.begin() as connection:
+            connection.execute(text("create role plain login"))
+            connection.execute(text("create schema plain authorization plain"))
+        try:
+            with pytest.raises(SettingsError, match="Heaters needs pgvector: install it on the server and, as an administrator, type"):
+                migrate(as_role(empty, "plain"))
+        finally:
+            with empty.begin() as connection:
+                connection.execute(text("drop owned by plain; drop role plain"))
+
+    def test_the_developers_alembic_command_finds_the_migrations(self) -> None:
+        root = MIGRATIONS.parent
+        done = subprocess.run([sys.executable, "-m", "alembic", "heads"], cwd=root, capture_output=True, text=True, check=True)
+        assert "(head)" in done.stdout
+
+    def test_alembic_is_not_imported_when_there_is_nothing_to_do(self, database: Database) -> None:
+        code = (
+            "import sys; from resources.database import Database, migrate\n"
+            "migrate(Database.connect(sys.argv[1])); print('alembic' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, database.url], capture_output=True, text=True, check=True)
+        assert done.stdout == "False\n"
+
+
+class TestAddresses:
+    def test_a_set_address_is_used_and_migrated(self, empty: Database, tmp_path: Path) -> None:
+        database = open_database(Settings(home=tmp_path, database_url=empty.url.replace("+psycopg", "")))
+        assert reviewer_names(database) == []
+        assert list(tmp_path.iterdir()) == []
+        database.dispose()
+
+    def test_dagster_gets_a_schema_of_its_own_in_a_set_address(self, empty: Database, tmp_path: Path) -> None:
+        settings = Settings(home=tmp_path, database_url=empty.url.replace("+psycopg", ""))
+        for _ in range(2):
+            url = dagster_database_url(settings)
+        assert make_url(url).drivername == "postgresql+psycopg2"
+        assert current(url, "current_schema(), current_database()") == ("dagster", make_url(empty.url).database)
+
+    def test_options_of_a_set_address_are_kept(self, empty: Database, tmp_path: Path) -> None:
+        given = make_url(empty.url).update_query_dict({"options": "-cwork_mem=9MB"}).render_as_string(hide_password=False)
+        url = dagster_database_url(Settings(home=tmp_path, database_url=given))
+        assert current(url, "current_schema(), current_setting('work_mem')") == ("dagster", "9MB")
+
+    def test_without_an_address_everything_is_in_one_embedded_server(self) -> None:
+        import shutil
+        import tempfile
+
+        home = Path(tempfile.mkdtemp(prefix="heaters-home-"))
+        home.chmod(0o755)
+        settings = Settings(home=home)
+        try:
+            database = open_database(settings)
+            assert database.url == database_url(settings)
+            assert reviewer_names(database) == []
+            assert current(dagster_database_url(settings), "current_database()") == ("dagster",)
+            assert current(database.url, "current_database()") == ("heaters",)
+
+            pid = embedded_postgres.status(settings.postgres_folder).pid
+            embedded_postgres.stop(settings.postgres_folder)
+            assert reviewer_names(database) == []  # the server came back by itself
+            assert embedded_postgres.status(settings.postgres_folder).pid not in {None, pid}
+            database.dispose()
+        finally:
+            embedded_postgres.remove(settings.postgres_folder)
+            shutil.rmtree(home)
+
+    def test_a_home_that_is_no_folder_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "home").write_text("a file")
+        with pytest.raises(HeatersError, match="HEATERS_HOME"):
+            open_database(Settings(home=tmp_path / "home"))
+
+
+def run_alembic(database: Database, run: Any) -> None:
+    with database.engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        run(config)
+
+
+def everything(database: Database) -> set[tuple[str, str]]:
+    """Tables, columns, indexes, constraints, functions and triggers that are not the system's or an extension's."""
+    queries = {
+        "table": "select relname || relkind::text from pg_class where relnamespace = 'public'::regnamespace",
+        "column": "select table_name || column_name || data_type || coalesce(column_default, '') || is_nullable "
+        "from information_schema.columns where table_schema = 'public'",
+        "constraint": "select conname || pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace",
+        "function": "select proname || prosrc from pg_proc where pronamespace = 'public'::regnamespace and proname like 'heaters%'",
+        "trigger": "select tgname || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal",
+    }
+    with database.read() as connection:
+        found = {(kind, row) for kind, query in queries.items() for row in connection.scalars(text(query))}
+    return {("table alembic_version" if "alembic_version" in row else kind, row) for kind, row in found}
+
+
+def current(url: str, what: str) -> tuple[Any, ...]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        row = tuple(connection.execute(text(f"select {what}")).one())
+    engine.dispose()
+    return row
+
+
+def as_role(database: Database, role: str) -> Database:
+    url = make_url(database.url).update_query_dict({"options": f"-crole={role} -csearch_path={role}"})
+    return Database.connect(url.render_as_string(hide_password=False))
