@@ -1,0 +1,286 @@
+"""From scores to cuts: per-frame scores -> shot boundaries with a confidence -> a cut list that covers every frame.
+
+Everything here works on stored scores, so a changed threshold costs no decode; the file that stores them is described here too.
+A boundary is the ordinal of a displayed frame, the first one of the new shot, never a time times a frame rate.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
+
+FORMAT_VERSION = 1
+
+#: Detector -> the score columns it decides by. `content` serves two detectors: the adaptive one looks at it relative to its neighbours.
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "transnetv2": ("transnetv2",),
+    "fused": ("transnetv2", "content"),
+    "adaptive": ("content",),
+    "content": ("content",),
+    "histogram": ("histogram",),
+    "threshold": ("brightness",),
+}
+
+#: PySceneDetect's own for its detectors. 0.35 for the network lies in the middle of a plateau from 0.33 to 0.38 on which the development
+#: footage gives the same cuts; its authors use 0.5, where flashes are never cut but 2 of 38 dissolves are missed.
+DEFAULT_THRESHOLDS: Mapping[str, float] = {
+    "transnetv2": 0.35,
+    "fused": 0.35,
+    "adaptive": 3.0,
+    "content": 27.0,
+    "histogram": 0.2,
+    "threshold": 12.0,
+}
+
+_HARD_RUN_FRAMES = 3
+_ADAPTIVE_NEIGHBOURS = (-2, -1, 1, 2)
+_ADAPTIVE_LEAST_CONTENT = 15.0
+_ADAPTIVE_MOST = 255.0
+_SUSPICION = 0.6
+_SAME_PLACE_FRAMES = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Boundary:
+    """Where a shot begins. frame: its first frame, 1 <= frame < frame_count. confidence: 0..1."""
+
+    frame: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class CutClip:
+    """Frames [start_frame, end_frame). confidence: of the weaker of its detected boundaries; None for a video without one."""
+
+    start_frame: int
+    end_frame: int
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CutSettings:
+    """What turned scores into cuts. threshold: in the unit of the detector's scores. min_clip_frames: >= 1."""
+
+    detector: str
+    threshold: float
+    min_clip_frames: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenes:
+    """What is stored of the scenes of one source video.
+
+    detector: the one that scored last. scores: column name -> (frame_count,) float32, exact to a float16. settings: None before any cut.
+    """
+
+    detector: str
+    scores: Mapping[str, NDArray[np.float32]]
+    settings: CutSettings | None = None
+    boundaries: tuple[Boundary, ...] = field(default=())
+
+    @property
+    def frame_count(self) -> int:
+        return len(next(iter(self.scores.values())))
+
+    def has_scores_for(self, detector: str) -> bool:
+        return all(name in self.scores for name in columns_of(detector))
+
+
+def columns_of(detector: str) -> tuple[str, ...]:
+    """Names of the score columns that `detector` decides by. Raises SettingsError for an unknown detector."""
+    if detector not in COLUMNS:
+        raise SettingsError(f"{detector!r} is not a detector; write one of: {', '.join(COLUMNS)}")
+    return COLUMNS[detector]
+
+
+def cut_settings(detector: str, *, threshold: float | None, min_clip_frames: int) -> CutSettings:
+    """threshold None: the detector's default. Raises SettingsError for what cannot be used."""
+    columns_of(detector)
+    if min_clip_frames < 1:
+        raise SettingsError(f"a clip of at least {min_clip_frames} frames: write 1 or more")
+    chosen = DEFAULT_THRESHOLDS[detector] if threshold is None else threshold
+    if not chosen > 0:
+        raise SettingsError(f"threshold {chosen} of {detector}: write a number above 0 (its default is {DEFAULT_THRESHOLDS[detector]:g})")
+    return CutSettings(detector, chosen, min_clip_frames)
+
+
+def boundaries(scores: Mapping[str, NDArray[np.float32]], detector: str, threshold: float) -> tuple[Boundary, ...]:
+    """Shot boundaries in order of frames, none at frame 0.
+
+    scores: at least `columns_of(detector)`, each (n,) float32. A stretch above the threshold is one boundary, however long.
+    """
+    columns_of(detector)
+    if detector == "threshold":
+        return _fades(scores["brightness"], threshold)
+    if detector == "transnetv2":
+        return _transitions(scores["transnetv2"], threshold)
+    if detector == "fused":
+        return _fused(scores["transnetv2"], scores["content"], threshold)
+    return _jumps(decisive_scores(scores, detector), threshold)
+
+
+def decisive_scores(scores: Mapping[str, NDArray[np.float32]], detector: str) -> NDArray[np.float32]:
+    """(n,) float32: the curve that `detector` compares with its threshold. `threshold` cuts where it is below, all others above."""
+    column = scores[columns_of(detector)[0]]
+    return adaptive_ratio(column) if detector == "adaptive" else column
+
+
+def adaptive_ratio(content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) -> (n,): each content score over the mean of its two neighbours on either side, 0..255; 0 where content is below 15.
+
+    Source: PySceneDetect 0.7, AdaptiveDetector with its defaults (window_width 2, min_content_val 15, no ratio for the outermost frames).
+    """
+    n, reach = len(content), max(_ADAPTIVE_NEIGHBOURS)
+    ratio = np.zeros(n, np.float32)
+    if n <= 2 * reach:
+        return ratio
+    middle = slice(reach, n - reach)
+    around = np.mean([content[reach + step : n - reach + step] for step in _ADAPTIVE_NEIGHBOURS], axis=0)
+    still = around < 1e-5
+    ratio[middle] = np.where(still, _ADAPTIVE_MOST, np.minimum(content[middle] / np.where(still, 1.0, around), _ADAPTIVE_MOST))
+    ratio[content < _ADAPTIVE_LEAST_CONTENT] = 0.0
+    return ratio
+
+
+def cut_list(found: Iterable[Boundary], frame_count: int, min_clip_frames: int) -> tuple[CutClip, ...]:
+    """Clips that cover [0, frame_count) without gap or overlap, none shorter than `min_clip_frames` unless the video is.
+
+    The surest boundaries are kept first; one that would make a clip too short, against a surer one or an end of the video, is left out.
+    frame_count >= 1.
+    """
+    edges: list[int] = [0, frame_count]
+    kept: dict[int, float] = {}
+    for boundary in sorted(found, key=lambda one: (-one.confidence, one.frame)):
+        at = bisect_left(edges, boundary.frame)
+        if not 0 < boundary.frame < frame_count:
+            continue
+        if boundary.frame - edges[at - 1] >= min_clip_frames and edges[at] - boundary.frame >= min_clip_frames:
+            edges.insert(at, boundary.frame)
+            kept[boundary.frame] = boundary.confidence
+    return tuple(
+        CutClip(start, end, min((kept[edge] for edge in (start, end) if edge in kept), default=None)) for start, end in pairwise(edges)
+    )
+
+
+def encoded(
+    detector: str,
+    scores: Mapping[str, NDArray[np.float32]],
+    *,
+    settings: CutSettings | None = None,
+    boundaries: Sequence[Boundary] = (),
+) -> bytes:
+    """The scenes file: JSON, each column of scores as base64 of little-endian float16 (2 h at 30 frames/s: 0.6 MB a column).
+
+    Boundaries are decided on what `decoded` gives back, so that rounding cannot make a cut come and go.
+    """
+    lengths = {len(column) for column in scores.values()}
+    if len(lengths) != 1 or lengths == {0}:
+        raise InvalidMediaError(f"scene scores: columns of {sorted(lengths)} frames; all must have the same number, at least 1")
+    document = {
+        "version": FORMAT_VERSION,
+        "detector": detector,
+        "frame_count": lengths.pop(),
+        "settings": None
+        if settings is None
+        else {"detector": settings.detector, "threshold": settings.threshold, "min_clip_frames": settings.min_clip_frames},
+        "boundaries": [[one.frame, round(one.confidence, 4)] for one in boundaries],
+        "scores": {name: {"type": "float16le", "base64": _packed(column)} for name, column in scores.items()},
+    }
+    return (json.dumps(document) + "\n").encode()
+
+
+def decoded(data: bytes) -> Scenes:
+    """Raises InvalidMediaError when `data` is not a scenes file that can be used."""
+    try:
+        document = json.loads(data)
+        if document["version"] != FORMAT_VERSION:
+            raise ValueError(f"version {document['version']}")
+        scores = {str(name): _unpacked(column) for name, column in document["scores"].items()}
+        if not scores or any(len(column) != document["frame_count"] for column in scores.values()):
+            raise ValueError(f"not all columns have {document['frame_count']} frames")
+        settings = document["settings"]
+        return Scenes(
+            detector=str(document["detector"]),
+            scores=scores,
+            settings=None if settings is None else CutSettings(**settings),
+            boundaries=tuple(Boundary(int(frame), float(confidence)) for frame, confidence in document["boundaries"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidMediaError(f"this is not a scenes file: {error}") from error
+
+
+def _packed(column: NDArray[np.float32]) -> str:
+    return base64.b64encode(np.nan_to_num(column).astype("<f2").tobytes()).decode()
+
+
+def _unpacked(column: Mapping[str, Any]) -> NDArray[np.float32]:
+    if column["type"] != "float16le":
+        raise ValueError(f"scores of type {column['type']}")
+    return np.frombuffer(base64.b64decode(column["base64"], validate=True), "<f2").astype(np.float32)
+
+
+def _runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Stretches [start, end) in which `above` holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """chance: that a transition is at its middle at this frame. For a hard cut that is the last frame of the old shot.
+
+    So the new shot begins after a short run; in a long one, which is a dissolve or fade, in the middle.
+    """
+    found = []
+    for start, end in _runs(chance > threshold):
+        frame = end if end - start <= _HARD_RUN_FRAMES else (start + end) // 2
+        if frame < len(chance):
+            found.append(Boundary(frame, min(1.0, float(chance[start:end].max()))))
+    return tuple(found)
+
+
+def _jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """scores: difference of each frame from the one before. Confidence is 0.5 at the threshold."""
+    found = []
+    for start, end in _runs(scores >= threshold):
+        frame = start + int(np.argmax(scores[start:end]))
+        if frame > 0:
+            found.append(Boundary(frame, _surplus(float(scores[frame]), threshold)))
+    return tuple(found)
+
+
+def _fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are none."""
+    return tuple(
+        Boundary((start + end) // 2, 1.0 - 0.5 * float(brightness[start:end].min()) / threshold)
+        for start, end in _runs(brightness < threshold)
+        if start > 0 and end < len(brightness)
+    )
+
+
+def _fused(chance: NDArray[np.float32], content: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """The network's boundaries, and what it only suspects where the picture also jumps; a jump also says which frame it is exactly."""
+    jumps = {one.frame: one for one in _jumps(adaptive_ratio(content), DEFAULT_THRESHOLDS["adaptive"])}
+    suspected = [one for one in _transitions(chance, _SUSPICION * threshold) if one.confidence <= threshold]
+    found: dict[int, float] = {}
+    for one in (*_transitions(chance, threshold), *suspected):
+        near = [jumps[frame] for frame in range(one.frame - _SAME_PLACE_FRAMES, one.frame + _SAME_PLACE_FRAMES + 1) if frame in jumps]
+        if near:
+            jump = max(near, key=lambda each: each.confidence)
+            found[jump.frame] = 1.0 - (1.0 - one.confidence) * (1.0 - jump.confidence)
+        elif one.confidence > threshold:
+            found[one.frame] = one.confidence
+    return tuple(Boundary(frame, confidence) for frame, confidence in sorted(found.items()))
+
+
+def _surplus(score: float, threshold: float) -> float:
+    return score / (score + threshold)
