@@ -51,9 +51,9 @@ class FrameDecoder:
                 self._context.flush_buffers()
         except av.FFmpegError as error:
             self._context.flush_buffers()
-            raise InvalidMediaError(f"{name} does not decode: {error.strerror}; make the proxy again") from error
+            raise InvalidMediaError(f"{name} does not decode: {error.strerror}; make it again") from error
         if len(frames) != 1:
-            raise InvalidMediaError(f"{name} gives {len(frames)} frames, not one; make the proxy again")
+            raise InvalidMediaError(f"{name} gives {len(frames)} frames, not one; make it again")
         return frames[0]
 
 
@@ -128,38 +128,53 @@ def square_size(width: int, height: int, sample_aspect_ratio: Fraction) -> tuple
     return width, height
 
 
-def file_frames(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(number, decoded frame) of a video file without a frame index, counted in order of showing; `numbers` ascending and distinct.
+def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(number, decoded frame) of a video file without a frame index, counted in order of showing; `numbers` rising.
 
-    In an all-intra file only those frames are decoded. Raises InvalidMediaError when the file ends before the last of them.
+    source: a path, or what `open_proxy` gave; called: what people call it. Of an all-intra MP4 only those frames are read and decoded.
+    Raises InvalidMediaError when the file cannot be read or ends before the last of them.
     """
     import av
 
-    wanted = list(numbers)
-    if not wanted:
+    if not len(numbers):
         return
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        all_intra = all(packet.is_keyframe for packet in container.demux(stream) if packet.size)
-    with av.open(str(path)) as container:
-        frames = _intra_frames(container, wanted) if all_intra else enumerate(container.decode(video=0))
-        position = 0
-        for number, frame in frames:
-            if number == wanted[position]:
-                yield number, frame
-                position += 1
-                if position == len(wanted):
+    wanted = list(numbers)
+    try:
+        with av.open(str(source) if isinstance(source, Path) else source) as container:
+            frames = _alone(source, container, wanted, called) or enumerate(container.decode(video=0))
+            for number, frame in frames:
+                if number == wanted[0]:
+                    yield wanted.pop(0), frame
+                if not wanted:
                     return
-    raise InvalidMediaError(f"{path.name} has no frame {wanted[position]}: it ended before")
+    except (av.FFmpegError, IndexError) as error:
+        raise InvalidMediaError(f"{called} cannot be read: {error}") from error
+    raise InvalidMediaError(f"{called} has no frame {wanted[0]}: it ended before")
 
 
-def _intra_frames(container: Any, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+def sample_aspect_ratio(source: Path | RangeFile) -> Fraction:
+    """Pixel width over pixel height of the first video stream; 1 when the file does not say."""
+    import av
+
+    with av.open(str(source) if isinstance(source, Path) else source) as container:
+        return container.streams.video[0].sample_aspect_ratio or Fraction(1)
+
+
+def _alone(source: Path | RangeFile, container: Any, wanted: Sequence[int], called: str) -> Iterator[tuple[int, av.VideoFrame]] | None:
+    """The wanted frames by their bytes; None when the file is not an MP4 of H.264, or has frames that depend on others."""
     stream = container.streams.video[0]
-    stream.thread_count = 1
-    chosen = set(wanted)
-    for number, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
-        if number in chosen:
-            frames = packet.decode() or stream.decode(None)
-            stream.codec_context.flush_buffers()
-            for frame in frames:
-                yield number, frame
+    if "mp4" not in container.format.name.split(",") or stream.codec_context.name != "h264":
+        return None
+    entries, avcc = list(stream.index_entries), stream.codec_context.extradata
+    if not avcc or not all(entry.is_keyframe for entry in entries):
+        return None
+    return _by_bytes(source, avcc, [(number, entries[number]) for number in wanted if number < len(entries)], called)
+
+
+def _by_bytes(
+    source: Path | RangeFile, avcc: bytes, entries: Sequence[tuple[int, Any]], called: str
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    decoder = FrameDecoder(avcc)
+    with ProxyBytes(source) as data:
+        for number, entry in entries:
+            yield number, decoder.frame(data.read_at(entry.pos, entry.size), name=f"{called}: frame {number}")

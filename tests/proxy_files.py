@@ -9,14 +9,16 @@ from pathlib import Path
 
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
+from heaters_dagster.domain.profiles import proxy
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import ClipStore, NewClip
 from resources.database import Database
+from resources.ffmpeg import run, source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
-from tests.media_files import barcode_video, ffmpeg
+from tests.media_files import barcode_video
 
 #: What promise 2 names: every kind of source whose frames must come out exactly.
 SOURCES: dict[str, Callable[[Path], Path]] = {
@@ -33,10 +35,9 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 
 
 def make_proxy_file(source: Path, path: Path) -> Path:
-    """An all-intra MP4 with the frames and times of `source`, even in size."""
-    even = "scale=trunc((iw+1)/2)*2:trunc((ih+1)/2)*2"
-    video = "-c:v libx264 -preset ultrafast -crf 20 -g 1 -bf 0 -pix_fmt yuv420p -fps_mode passthrough -enc_time_base demux"
-    return ffmpeg(["-i", str(source), "-vf", even, *video.split(), "-c:a", "aac", "-movflags", "+faststart"], path)
+    """The proxy of `source`, as the pipeline makes it."""
+    run(proxy(source_streams(probe(source))), source, [path])
+    return path
 
 
 def stored_video(
@@ -45,11 +46,11 @@ def stored_video(
     """A source video whose original, proxy and frame index are in the store and whose clips, between `cuts`, are approved."""
     videos, clips = SourceVideoStore(database), ClipStore(database)
     video = videos.add(str(source), source.stem)
-    proxy = make_proxy_file(source, folder / f"proxy-{video.id}.mp4")
-    index = read_frame_index(proxy)
+    made = make_proxy_file(source, folder / f"proxy-{video.id}.mp4")
+    index = read_frame_index(made)
     count = index.header.frame_count
     objects.put_file(original_key(video.id, source.suffix), source)
-    objects.put_file(proxy_key(video.id), proxy)
+    objects.put_file(proxy_key(video.id), made)
     objects.put_bytes(frame_index_key(video.id), encoded(index))
     videos.set_state(video.id, SourceVideoState.DOWNLOADING)
     columns = {"original_filepath": original_key(video.id, source.suffix), "probe": probe(source).to_json()}

@@ -105,14 +105,29 @@ def test_damaged_bytes_are_told_with_the_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["constant", "variable", "b_frames", "ten_bit"])
 def test_frames_of_any_file_are_counted_in_order_of_showing(kind: str, tmp_path: Path) -> None:
     path = SOURCES[kind](tmp_path)
-    assert [(number, read_barcode(rgb(frame))) for number, frame in file_frames(path, [0, 5, 23, 39])] == [(n, n) for n in (0, 5, 23, 39)]
+    wanted = [0, 5, 23, 39]
+    assert [(number, read_barcode(rgb(frame))) for number, frame in file_frames(path, wanted, called="it")] == [(n, n) for n in wanted]
 
 
 def test_frames_of_an_all_intra_file_are_the_same_as_by_counting(proxy: Path) -> None:
     hashes = list(file_frame_hashes(proxy))
-    assert [frame_hash(frame) for _, frame in file_frames(proxy, [1, 8, 30])] == [hashes[1], hashes[8], hashes[30]]
+    assert [frame_hash(frame) for _, frame in file_frames(proxy, [1, 8, 30], called="it")] == [hashes[1], hashes[8], hashes[30]]
 
 
 def test_a_frame_past_the_end_is_told(proxy: Path) -> None:
-    with pytest.raises(InvalidMediaError, match="has no frame 4000"):
-        list(file_frames(proxy, [0, 4000]))
+    with pytest.raises(InvalidMediaError, match="the clip has no frame 4000"):
+        list(file_frames(proxy, [0, 4000], called="the clip"))
+
+
+def test_of_a_remote_clip_only_the_wanted_frames_are_read(tmp_path: Path) -> None:
+    clip = make_proxy_file(barcode_video(tmp_path / "s.mp4", frames=400, size=(320, 240)), tmp_path / "clip.mp4")
+    data = clip.read_bytes()
+    read: list[int] = []
+
+    def ranges(start: int, end: int) -> bytes:
+        read.append(end - start)
+        return data[start:end]
+
+    frames = dict(file_frames(RangeFile(ranges, len(data)), [50, 399], called="the clip"))
+    assert {number: read_barcode(rgb(frame)) for number, frame in frames.items()} == {50: 50, 399: 399}
+    assert sum(read) < len(data) / 2

@@ -1,0 +1,159 @@
+"""Keyframes: the right frames of the exported file, square in their pixels, once, and nothing left when the clip changed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assets.exports import export_due
+from assets.keyframes import KeyframeRun, keyframe_due
+from heaters_dagster.domain.errors import BusyError
+from heaters_dagster.domain.keys import final_clip_key, keyframe_key, proxy_key
+from heaters_dagster.domain.manifest import KeyframeManifest
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.frame_hashes import file_frame_hashes
+from resources.object_store.interface import ObjectInfo, ObjectStore
+from resources.object_store.local import LocalObjectStore
+from resources.source_video_store import SourceVideo
+from resources.work_folder import WorkFolder
+from tests.media_files import read_barcode
+from tests.proxy_files import SOURCES, stored_video
+
+
+class Desk:
+    """A source video with exported clips, and what it takes to make their keyframes."""
+
+    def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
+        self.database, self.objects, self.folder, self.clips = database, objects, folder, ClipStore(database)
+
+    def video(self, kind: str, *cuts: int, profile: str = "stream_copy") -> SourceVideo:
+        video = stored_video(SOURCES[kind](self.folder), self.folder, database=self.database, objects=self.objects, cuts=cuts)
+        for clip in self.clips.load_live(video.id):
+            self.clips.request_export(clip.id, profile)
+        export_due(video.id, database=self.database, objects=self.objects, work=WorkFolder(self.folder / "work"))
+        return video
+
+    def run(self, video: SourceVideo, strategy: str = "tag", percentages: tuple[float, ...] = (), **options: Any) -> KeyframeRun:
+        options = {"database": self.database, "objects": self.objects, "strategy": strategy, "percentages": percentages, **options}
+        return keyframe_due(video.id, **options)
+
+    def picture(self, key: str) -> np.ndarray:
+        with Image.open(BytesIO(self.objects.get_bytes(key))) as picture:
+            return np.asarray(picture)
+
+    def keys(self) -> set[str]:
+        return {info.key for info in self.objects.list("keyframes/")}
+
+
+@pytest.fixture
+def desk(database: Database, object_store: ObjectStore, tmp_path: Path) -> Desk:
+    return Desk(database, object_store, tmp_path)
+
+
+@pytest.mark.parametrize("profile", ["stream_copy", "delivery"])
+@pytest.mark.parametrize("kind", ["variable", "delayed", "b_frames", "odd"])
+def test_stills_show_the_frames_that_were_chosen(kind: str, profile: str, desk: Desk) -> None:
+    video = desk.video(kind, 11, profile=profile)
+    done = desk.run(video)
+    assert not done.failed
+    for clip in desk.clips.load_live(video.id):
+        assert clip.state == ClipState.KEYFRAMED
+        manifests = [KeyframeManifest.from_json(artifact.manifest) for artifact in desk.clips.artifacts(clip.id, kind="keyframe")]
+        seen = {one.tag: read_barcode(desk.picture(one.key)) for one in manifests}
+        assert seen == {"start": clip.start_frame, "mid": clip.start_frame + clip.frame_count // 2, "end": clip.end_frame - 1}
+        assert {one.tag: one.frame_number for one in manifests} == seen
+        assert all(one.byte_size == len(desk.objects.get_bytes(one.key)) for one in manifests)
+
+
+def test_the_hash_of_a_still_is_that_of_the_proxy_frame(desk: Desk) -> None:
+    video = desk.video("variable", 20)
+    proxy = desk.objects.local_path(proxy_key(video.id))
+    assert proxy is not None
+    hashes = list(file_frame_hashes(proxy))
+    done = desk.run(video, "multi", (10.0, 90.0))
+    assert [(one.tag, one.frame_hash) for one in done.made] == [
+        ("p10", hashes[2]), ("p90", hashes[18]), ("p10", hashes[24]), ("p90", hashes[56])
+    ]  # fmt: skip
+
+
+def test_stills_have_square_pixels(desk: Desk) -> None:
+    video = desk.video("wide_pixels")
+    (still,) = desk.run(video, "midpoint").made
+    assert desk.picture(still.key).shape == (120, 213, 3)
+    assert (still.width, still.height) == (213, 120)
+
+
+def test_only_exported_clips_get_stills_and_only_once(desk: Desk) -> None:
+    video = desk.video("constant", 30)
+    first, second = desk.clips.load_live(video.id)
+    desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.EXPORTED)
+    assert desk.run(video, "midpoint").clip_ids == (first.id,)
+    assert desk.keys() == {keyframe_key(video.id, first.sequence, "mid")}
+    assert desk.run(video, "midpoint") == KeyframeRun()
+
+
+def test_another_strategy_replaces_the_stills_of_the_first(desk: Desk) -> None:
+    video = desk.video("constant")
+    (clip,) = desk.clips.load_live(video.id)
+    desk.run(video, "tag")
+    desk.clips.advance(clip.id, ClipState.KEYFRAMING, ClipState.KEYFRAMED)
+    desk.run(video, "midpoint")
+    desk.clips.clean_up(clip.id, desk.objects.delete)
+    assert desk.keys() == {keyframe_key(video.id, clip.sequence, "mid")}
+
+
+def test_one_clip_without_its_file_does_not_stop_the_others(desk: Desk) -> None:
+    video = desk.video("constant", 20, 40)
+    first, second, third = desk.clips.load_live(video.id)
+    desk.objects.delete(final_clip_key(video.id, second.sequence))
+    done = desk.run(video)
+    assert done.clip_ids == (first.id, third.id)
+    assert final_clip_key(video.id, second.sequence) in done.failed[second.id]
+    assert not done.passing
+    assert desk.clips.load(second.id).state == ClipState.KEYFRAME_FAILED
+
+
+def test_a_clip_left_keyframing_by_a_killed_process_is_picked_up_again(desk: Desk) -> None:
+    video = desk.video("constant")
+    (clip,) = desk.clips.load_live(video.id)
+    desk.clips.claim_keyframes(clip.id, [keyframe_key(video.id, clip.sequence, "mid")])
+    desk.objects.put_bytes(keyframe_key(video.id, clip.sequence, "mid"), b"half a picture")
+    (still,) = desk.run(video, "midpoint").made
+    assert read_barcode(desk.picture(still.key)) == 30
+    assert desk.clips.load(clip.id).state == ClipState.KEYFRAMED
+
+
+class Interfering(LocalObjectStore):
+    """A local store in which something happens just before a still is published."""
+
+    before_put: Callable[[], object] = staticmethod(lambda: None)
+
+    def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo:
+        self.before_put()
+        return super().put_bytes(key, data, storage_class=storage_class)
+
+
+def test_a_clip_that_was_archived_meanwhile_leaves_no_stills(desk: Desk, object_store: LocalObjectStore) -> None:
+    video = desk.video("constant")
+    (clip,) = desk.clips.load_live(video.id)
+    store = Interfering(object_store.folder)
+    store.before_put = lambda: desk.clips.advance(  # type: ignore[method-assign]
+        clip.id, ClipState.REVIEW_ARCHIVED, {ClipState.KEYFRAMING, ClipState.REVIEW_ARCHIVED}
+    )
+    done = desk.run(video, "midpoint", objects=store)
+    assert (done.made, done.failed, done.changed) == ((), {}, (clip.id,))
+    assert desk.keys() == set()
+
+
+def test_two_processes_do_not_make_stills_of_one_video_at_once(desk: Desk) -> None:
+    video = desk.video("constant")
+    with desk.database.stage_lock("keyframes", video.id), pytest.raises(BusyError):
+        desk.run(video)
