@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
-from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, ProcessKilledError
+from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, InvalidMediaError, ProcessKilledError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
@@ -131,7 +131,8 @@ def run(
 
     report: gets seconds of the result, out of total_seconds, twice a second, in this thread. called: what people call the source.
     Anything raised while ffmpeg runs, in `report`, in a reader or by an interrupt, kills it and is raised here.
-    Raises FfmpegError with its last log lines, ProcessKilledError when it died of a signal, DiskFullError.
+    Raises FfmpegError with its last log lines, InvalidMediaError when no frame decodes, ProcessKilledError when it died of a signal,
+    DiskFullError.
     Files it wrote before it failed are left: they belong in an attempt's folder.
     """
     started = time.monotonic()
@@ -208,6 +209,7 @@ class _Child:
         self.damage_count = 0
         self.first_damage: str | None = None
         self.disk_full = False
+        self.no_frame = False
         self.reader_error: BaseException | None = None
 
     def start(self, reader: PipeReader, file: IO[bytes]) -> None:
@@ -232,6 +234,7 @@ class _Child:
             line = _LEVEL.sub("", line)
             self.log.append(line)
             self.disk_full = self.disk_full or "No space left on device" in line or "Disk quota exceeded" in line
+            self.no_frame = self.no_frame or "Cannot determine format of input" in line
             if level and level.group(1) != "warning":
                 self.damage_count += 1
                 self.first_damage = self.first_damage or line
@@ -267,6 +270,8 @@ def _failure(profile: Profile, called: str, code: int, child: _Child) -> Heaters
     if code < 0 or code == _EXITED_ON_SIGNAL:
         by = signal.Signals(-code).name if code < 0 else "a signal"
         return ProcessKilledError(f"{what} was ended by {by} before it was done; it can be tried again")
+    if child.no_frame:
+        return InvalidMediaError(f"{called}: not one frame of it can be decoded; the file is damaged, encrypted or cut off")
     said = "; ".join(list(child.log)[-_TOLD_LINES:]) or "it gave no reason"
     return FfmpegError(f"{what} failed with exit code {code}: {said}")
 

@@ -192,6 +192,17 @@ def with_bit_errors(source: Path, path: Path, *, count: int = 20, seed: int = 1,
     return path
 
 
+def wrecked(source: Path, path: Path, kind: str) -> Path:
+    """A copy in which every packet of the `video` or `audio` streams is nonsense, while the headers are whole."""
+    data = bytearray(source.read_bytes())
+    with closing(av.open(str(source))) as container:
+        for packet in container.demux():
+            if packet.size and packet.stream.type == kind:
+                data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path.write_bytes(bytes(data))
+    return path
+
+
 def ffmpeg(arguments: Sequence[str], path: Path) -> Path:
     """Run the wheel's ffmpeg with `arguments` and write `path`."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *arguments, str(path)]

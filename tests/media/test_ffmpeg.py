@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.errors import DiskFullError, FfmpegError, ProcessKilledError
+from heaters_dagster.domain.errors import DiskFullError, FfmpegError, InvalidMediaError, ProcessKilledError
 from heaters_dagster.domain.profiles import SideStream, delivery, gold_master, master_export, proxy
 from heaters_dagster.domain.progress import Progress
 from resources.ffmpeg import Finished, command, run, source_streams
 from resources.media_probe import MediaProbe, probe
-from tests.media_files import barcode_video, barcodes, decoded, ffmpeg, read_barcode, rotated, truncated, with_bit_errors
+from tests.media_files import barcode_video, barcodes, decoded, ffmpeg, read_barcode, rotated, truncated, with_bit_errors, wrecked
 
 SIDE = SideStream(48, 36, "rgb24")
 FRAMES = 48
@@ -270,6 +270,13 @@ def test_ffmpegs_own_words_are_in_the_error(tmp_path: Path):
     source.write_text("not a video")
     with pytest.raises(FfmpegError, match=r"notes\.mp4: ffmpeg \(delivery\) failed.*Invalid data"):
         run(delivery(audio=False), source, [tmp_path / "out.mp4"])
+
+
+def test_a_file_of_which_no_frame_decodes_is_said_to_be_useless(tmp_path: Path):
+    whole = barcode_video(tmp_path / "whole.mp4", frames=12)
+    source = wrecked(whole, tmp_path / "s.mp4", "video")
+    with pytest.raises(InvalidMediaError, match=r"s\.mp4: not one frame"):
+        run(proxy(source_streams(probe(whole))), source, [tmp_path / "proxy.mp4"])
 
 
 def test_a_playlist_under_a_videos_name_opens_nothing(tmp_path: Path):

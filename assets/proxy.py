@@ -1,0 +1,329 @@
+"""`proxy` and `keyframe_offsets`: one fast ffmpeg pass makes what review needs, and the scene scores ride on it."""
+
+import base64
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain import scenes
+from heaters_dagster.domain.errors import FfmpegError, HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.frame_index import FrameIndex, encoded
+from heaters_dagster.domain.frame_times import TimesCompared
+from heaters_dagster.domain.keys import frame_index_key, proxy_key, scenes_key
+from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
+from heaters_dagster.domain.profiles import proxy as proxy_profile
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.partitions import source_video_partitions
+from resources import ffmpeg
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.detectors.registry import open_score_streams
+from resources.frame_index_reader import FrameIndexes, read_frame_index
+from resources.frame_reader import FrameReader
+from resources.media_probe import MediaProbe, opened, probe
+from resources.object_store.interface import ObjectStore
+from resources.proxy_bytes import open_proxy
+from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
+from resources.side_streams import ScorePass
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+
+_S = SourceVideoState
+#: Clips may have been cut in these: the number of frames must stay.
+_CUT_STATES = frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED})
+_THUMBNAILS = 6
+_THUMBNAIL_HEIGHT = 90
+_DECODED_ALONE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPass:
+    """What one ffmpeg pass over an original gave, beside the file.
+
+    scores: column name -> (frame_count,) float32. warnings: what was odd about the original and what was done, one sentence each.
+    """
+
+    index: FrameIndex
+    scores: Mapping[str, NDArray[np.float32]]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeProxy:
+    """The published proxy of a source video. wall_seconds: what making it took; None when it was there already."""
+
+    video: SourceVideo
+    index: FrameIndex
+    proxy_bytes: int
+    wall_seconds: float | None
+
+
+def make_proxy(
+    video_id: int,
+    *,
+    videos: SourceVideoStore,
+    objects: ObjectStore,
+    work: WorkFolder,
+    detector: str,
+    storage_class: str = "STANDARD",
+    report: Report = silent,
+) -> MadeProxy:
+    """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
+
+    Hold `Database.stage_lock("proxy", video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds it
+    under its key only has to write the row. A source video that is further on stays as it is, but gets back files that are gone.
+    detector: one of `settings.DETECTORS`. Raises InvalidMediaError, FfmpegError and what ObjectStore raises; the row then stays
+    `preprocessing` until the caller records the failure.
+    """
+    video = videos.load(video_id)
+    cut = video.state in _CUT_STATES
+    published = _published(video_id, objects, detector=None if cut else detector)
+    if published and (cut or video.state == _S.PREPROCESSED):
+        return MadeProxy(video, *published, wall_seconds=None)
+    if not cut:
+        video = videos.set_state(video_id, _S.PREPROCESSING)
+    if published:
+        return MadeProxy(_recorded(video, published[0], videos), *published, wall_seconds=None)
+    began = time.monotonic()
+    with work.attempt(f"proxy-{video_id}") as folder:
+        original = _original(video, objects, folder)
+        found = MediaProbe.from_json(dict(video.probe)) if video.probe else probe(original, name=video.title)
+        path = folder / "proxy.mp4"
+        made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
+        if cut and len(made.index) != video.frame_count:
+            raise PermanentError(
+                f"{video.title}: its proxy is gone, and a new one has {len(made.index)} frames, but its clips were cut in"
+                f" {video.frame_count}; submit the source again under another name"
+            )
+        for warning in made.warnings:
+            videos.add_warning(video_id, warning)
+        objects.put_bytes(scenes_key(video_id), scenes.encoded(detector, made.scores))
+        objects.put_bytes(frame_index_key(video_id), encoded(made.index))
+        proxy_bytes = objects.put_file(proxy_key(video_id), path, storage_class=storage_class).byte_size
+    video = videos.load(video_id) if cut else _recorded(video, made.index, videos)
+    return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began)
+
+
+def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
+    """Write the proxy of `original` to `path`, and score its frames meanwhile.
+
+    found: what `probe` said of the original. called: what people call it. Sound that ffmpeg cannot use is left out, with a warning.
+    Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
+    """
+    source = ffmpeg.source_streams(found)
+    try:
+        return _one_pass(original, found, source, path, detector=detector, called=called, report=report)
+    except FfmpegError as error:
+        if source.audio is None:
+            raise
+        mute = replace(source, audio=None, audio_channels=0)
+        made = _one_pass(original, found, mute, path, detector=detector, called=called, report=report)
+        return replace(made, warnings=(*made.warnings, f"its sound cannot be used, so the proxy is silent ({error})"))
+
+
+def _one_pass(
+    original: Path, found: MediaProbe, source: SourceStreams, path: Path, *, detector: str, called: str, report: Report
+) -> ProxyPass:
+    width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
+    scoring = ScorePass(open_score_streams(detector, width=width, height=height))
+    profile = proxy_profile(source, scoring.side_streams)
+    targets: list[ffmpeg.Target] = [path, *scoring.readers()]
+    finished = ffmpeg.run(profile, original, targets, total_seconds=found.duration_seconds, report=report, called=called)
+    index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
+    scores = scoring.finish()
+    counts = {len(index), *scoring.frame_counts, *(len(column) for column in scores.values())}
+    if len(counts) > 1:
+        raise FfmpegError(f"{called}: the proxy has {len(index)} frames, but the detectors saw {sorted(counts - {len(index)})}")
+    return ProxyPass(index, scores, tuple(_oddities(original, found, source, finished, index)))
+
+
+def _oddities(original: Path, found: MediaProbe, source: SourceStreams, finished: ffmpeg.Finished, index: FrameIndex) -> Iterator[str]:
+    video = found.video
+    sideways = video.rotation_degrees % 180 == 90
+    yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
+    if finished.damage_count:
+        yield f"damaged: {finished.damage_count} errors while it was read ({finished.first_damage}); what decodes was kept"
+    if source.audio is not None and not index.header.has_audio:
+        yield "nothing of its sound can be decoded: the proxy is silent"
+    claimed = _claimed_frames(original, video.index)
+    if claimed > len(index):
+        yield f"the file says {claimed} frames, of which {len(index)} can be shown: others are cut off, damaged or hidden by its edit list"
+
+
+def _claimed_frames(original: Path, stream: int) -> int:
+    """How many frames the container says it has; 0 when it does not say, as Matroska."""
+    with opened(original) as container:
+        return int(container.streams[stream].frames)
+
+
+def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> tuple[FrameIndex, int] | None:
+    """(frame index, bytes of the proxy) when all files are there and belong together, with scores of `detector` unless that is None."""
+    info = objects.info(proxy_key(video_id))
+    if info is None:
+        return None
+    try:
+        index = FrameIndexes(objects).load(video_id)
+        scores = scenes.decoded(objects.get_bytes(scenes_key(video_id)))
+    except (ObjectNotFoundError, InvalidMediaError):
+        return None
+    ends = int(index.byte_offset[-1] + index.byte_size[-1])
+    scored = detector is None or scores.has_scores_for(detector)
+    return (index, info.byte_size) if scored and ends <= info.byte_size and scores.frame_count == len(index) else None
+
+
+def _original(video: SourceVideo, objects: ObjectStore, folder: Path) -> Path:
+    """Where the original can be read: in place, else a copy in `folder`."""
+    key = video.original_filepath
+    try:
+        if key is None:
+            raise ObjectNotFoundError("nothing was downloaded")
+        path = objects.local_path(key)
+        if path is None:
+            path = folder / f"original{Path(key).suffix}"
+            objects.get_file(key, path)
+        return path
+    except ObjectNotFoundError as error:
+        raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
+
+
+def _recorded(video: SourceVideo, index: FrameIndex, videos: SourceVideoStore) -> SourceVideo:
+    return videos.set_state(
+        video.id,
+        _S.PREPROCESSED,
+        expected={_S.PREPROCESSING},
+        proxy_filepath=proxy_key(video.id),
+        frame_index_filepath=frame_index_key(video.id),
+        scenes_filepath=scenes_key(video.id),
+        frame_count=len(index),
+        duration_seconds=float((index.header.end_pts - int(index.pts[0])) * index.header.time_base),
+    )
+
+
+def compare_proxy_with_original(
+    video_id: int, *, videos: SourceVideoStore, objects: ObjectStore, work: WorkFolder, report: Report = silent
+) -> TimesCompared:
+    """For the asset check: whether the stored proxy has the original's frames at the original's times."""
+    video = videos.load(video_id)
+    index = FrameIndexes(objects).load(video_id)
+    with work.attempt(f"proxy-check-{video_id}") as folder:
+        original = _original(video, objects, folder)
+        return compared_with_original(original, probe(original, name=video.title), index, report=report)
+
+
+def undecodable_index_entries(video_id: int, *, objects: ObjectStore) -> tuple[int, Mapping[int, str]]:
+    """For the asset check: (how many entries were tried, those that do not decode alone with the reason). First and last are among them."""
+    index = FrameIndexes(objects).load(video_id)
+    frames = sampled_frames(len(index), _DECODED_ALONE)
+    return len(frames), undecodable_frames(open_proxy(objects, proxy_key(video_id)), index, frames)
+
+
+@dg.multi_asset(
+    name="proxy_and_keyframe_offsets",
+    specs=[
+        dg.AssetSpec(
+            "proxy",
+            deps=["source_video"],
+            group_name="ingest",
+            description="Full-resolution all-intra H.264: reviewers watch it, and clips are cut from it without encoding again.",
+            kinds={"ffmpeg", "s3"},
+        ),
+        dg.AssetSpec(
+            "keyframe_offsets",
+            deps=["source_video"],
+            group_name="ingest",
+            description="The frame index: time and place of every frame in the proxy, the same for player, exporter and detector.",
+            kinds={"json", "s3"},
+        ),
+    ],
+    partitions_def=source_video_partitions,
+    retry_policy=TRANSIENT_RETRIES,
+    pool="encode",
+)
+def proxy_and_keyframe_offsets(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    workspace: WorkspaceResource,
+    progress: ProgressResource,
+) -> Iterator[dg.MaterializeResult[None]]:
+    video_id, store, place, objects = int(context.partition_key), database.get(), workspace.get(), object_store.get()
+    videos = SourceVideoStore(store)
+
+    def record(message: str, transient: bool) -> None:
+        videos.record_failure(video_id, _S.PREPROCESS_FAILED, message, transient=transient)
+
+    with stage_failures(lambda message, transient: None), store.stage_lock("proxy", video_id), stage_failures(record):
+        made = make_proxy(
+            video_id,
+            videos=videos,
+            objects=objects,
+            work=place.work,
+            detector=place.settings.detector,
+            storage_class=place.settings.proxy_storage_class,
+            report=progress.report_to(context.log),
+        )
+    yield dg.MaterializeResult(asset_key="proxy", metadata=_proxy_metadata(made, objects))
+    yield dg.MaterializeResult(asset_key="keyframe_offsets", metadata=_index_metadata(made.index))
+
+
+def _proxy_metadata(made: MadeProxy, objects: ObjectStore) -> dict[str, dg.MetadataValue]:
+    video, header = made.video, made.index.header
+    seconds = video.duration_seconds or 0.0
+    metadata: dict[str, dg.MetadataValue] = {
+        "frames": dg.MetadataValue.int(header.frame_count),
+        "duration in seconds": dg.MetadataValue.float(round(seconds, 3)),
+        "picture": dg.MetadataValue.text(f"{header.width}x{header.height}, pixels {header.sample_aspect_ratio}"),
+        "bytes": dg.MetadataValue.int(made.proxy_bytes),
+        "thumbnails": dg.MetadataValue.md(_thumbnails(made, objects)),
+        "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
+    }
+    if video.original_bytes:
+        metadata["bytes, times the original"] = dg.MetadataValue.float(round(made.proxy_bytes / video.original_bytes, 2))
+    if made.wall_seconds is None:
+        metadata["made"] = dg.MetadataValue.text("was there already")
+    else:
+        metadata["made in seconds"] = dg.MetadataValue.float(round(made.wall_seconds, 1))
+        metadata["speed, times real time"] = dg.MetadataValue.float(round(seconds / max(made.wall_seconds, 0.001), 2))
+    return metadata
+
+
+def _index_metadata(index: FrameIndex) -> dict[str, dg.MetadataValue]:
+    steps = np.diff(index.pts)
+    uneven = len(steps) > 0 and int(steps.max() - steps.min()) > 1
+    return {
+        "frames": dg.MetadataValue.int(len(index)),
+        "time base": dg.MetadataValue.text(str(index.header.time_base)),
+        "frame rate": dg.MetadataValue.text("variable" if uneven else "constant"),
+        "first frame shown at": dg.MetadataValue.float(index.time_seconds(0)),
+        "original's first frame shown at": dg.MetadataValue.float(index.header.source_start_seconds),
+        "largest frame in bytes": dg.MetadataValue.int(int(index.byte_size.max())),
+    }
+
+
+def _thumbnails(made: MadeProxy, objects: ObjectStore) -> str:
+    """Markdown with a few small pictures inside; the picture of a proxy that cannot be read is its reason."""
+    try:
+        with FrameReader(open_proxy(objects, proxy_key(made.video.id)), made.index) as reader:
+            numbers = sampled_frames(len(made.index), _THUMBNAILS)
+            pictures = list(reader.read_frames(numbers, square_pixels=True, max_height=_THUMBNAIL_HEIGHT))
+    except HeatersError as error:
+        return str(error)
+    return " ".join(
+        f"![frame {number}](data:image/jpeg;base64,{_jpeg(picture)})" for number, picture in zip(numbers, pictures, strict=True)
+    )
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> str:
+    """Base64 of a small JPEG."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=70)
+    return base64.b64encode(buffer.getvalue()).decode()
