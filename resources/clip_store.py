@@ -143,7 +143,7 @@ class ClipStore:
     def load_many(self, clip_ids: Sequence[int]) -> list[Clip]:
         """In the order asked for. Raises NotFoundError naming those that are not there."""
         with self._database.read() as connection:
-            found = {row.id: _clip(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
+            found = {row.id: clip_of_row(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
         missing = [clip_id for clip_id in clip_ids if clip_id not in found]
         if missing:
             raise NotFoundError(f"there is no clip {', '.join(map(str, missing))}; heaters clips VIDEO lists those that are")
@@ -189,7 +189,7 @@ class ClipStore:
             merged = union_all(*(part.subquery().select() for part in parts)).subquery()
             query = select(merged).order_by(merged.c.source_video_id, merged.c.start_frame, merged.c.id).limit(limit)
         with self._database.read() as connection:
-            return [_clip(row) for row in connection.execute(query)]
+            return [clip_of_row(row) for row in connection.execute(query)]
 
     def counts_by_state(self, source_video_id: int | None = None) -> dict[int, dict[ClipState, int]]:
         """Source video id -> how many of its live clips are in which state."""
@@ -221,7 +221,7 @@ class ClipStore:
         if source_video_id is not None:
             query = query.where(clips.c.source_video_id == source_video_id)
         with self._database.read() as connection:
-            return [_clip(row) for row in connection.execute(query.order_by(clips.c.updated_at, clips.c.id))]
+            return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.updated_at, clips.c.id))]
 
     # Cutting
 
@@ -528,7 +528,7 @@ def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip]
 
 def _live(connection: Connection, source_video_id: int, *, lock: bool = False) -> list[Clip]:
     query = select(clips).where(clips.c.source_video_id == source_video_id, clips.c.is_live).order_by(clips.c.start_frame)
-    return [_clip(row) for row in connection.execute(query.with_for_update(key_share=True) if lock else query)]
+    return [clip_of_row(row) for row in connection.execute(query.with_for_update(key_share=True) if lock else query)]
 
 
 def _locked(connection: Connection, clip_id: int) -> Clip:
@@ -536,18 +536,19 @@ def _locked(connection: Connection, clip_id: int) -> Clip:
     row = connection.execute(select(clips).where(clips.c.id == clip_id).with_for_update(key_share=True)).first()
     if row is None:
         raise NotFoundError(f"there is no clip {clip_id}; heaters clips VIDEO lists those that are")
-    return _clip(row)
+    return clip_of_row(row)
 
 
 def _written(connection: Connection, clip_id: int, columns: Mapping[str, Any]) -> Clip:
-    return _clip(connection.execute(clips.update().where(clips.c.id == clip_id).values(**columns).returning(clips)).one())
+    return clip_of_row(connection.execute(clips.update().where(clips.c.id == clip_id).values(**columns).returning(clips)).one())
 
 
 def _described(clip: Clip) -> str:
     return clip.state.value if clip.is_live else "replaced by other cuts"
 
 
-def _clip(row: Row[Any]) -> Clip:
+def clip_of_row(row: Row[Any]) -> Clip:
+    """A row of `clips`, whichever query it came from."""
     return Clip(**{**row._mapping, "state": ClipState(row.state)})
 
 

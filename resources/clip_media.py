@@ -1,0 +1,117 @@
+"""Pieces of a proxy for the browser: a clip as a small MP4 with its own timeline, a frame as a picture. Kept in a bounded folder, never encoded."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from heaters_dagster.domain.errors import CutError, NotFoundError
+from heaters_dagster.domain.keys import proxy_key
+from resources.frame_index_reader import FrameIndexes
+from resources.frame_reader import FrameReader
+from resources.object_store.interface import ObjectStore
+from resources.proxy_bytes import open_proxy
+from resources.remuxer import ProxyReader, remux
+
+MAX_STILL_WIDTH = 1920
+_CACHE_BYTES = 2 * 1024**3
+_SWEEP_EVERY = 50
+
+
+class ClipMedia:
+    """Makes segments and stills of any frame range. Safe to share between threads; several processes may share the folder.
+
+    folder: holds what was made, the least recently used goes first beyond 2 GiB. A proxy's frames never change under one key and frame
+    count, so what was made stays right; a proxy made anew has another key part by its size.
+    """
+
+    def __init__(self, objects: ObjectStore, indexes: FrameIndexes, folder: Path) -> None:
+        self._objects = objects
+        self._indexes = indexes
+        self._folder = folder
+        self._made = 0
+        self._making: dict[Path, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def segment(self, source_video_id: int, start_frame: int, end_frame: int) -> Path:
+        """An MP4 of frames `[start_frame, end_frame)`, copied, timeline from 0. Raises CutError outside the video, NotFoundError."""
+        frame_count = self._indexes.header(source_video_id).frame_count
+        if not 0 <= start_frame < end_frame <= frame_count:
+            raise CutError(f"frames {start_frame}..{end_frame - 1} are not all within 0..{frame_count - 1}")
+        path = self._folder / f"video_{source_video_id}_{self._proxy_mark(source_video_id)}_{start_frame}_{end_frame}.mp4"
+        with self._once(path) as missing:
+            if missing:
+                index = self._indexes.slice(source_video_id, start_frame, min(end_frame + 1, frame_count))
+                with self._published(path) as part, ProxyReader(open_proxy(self._objects, proxy_key(source_video_id))) as proxy:
+                    remux(proxy, index, start_frame=start_frame, end_frame=end_frame, path=part, title="")
+        return path
+
+    def still(self, source_video_id: int, frame: int, *, width: int) -> bytes:
+        """A JPEG of exactly `frame`, square pixels, at most `width` wide. Raises CutError outside the video, NotFoundError."""
+        from PIL import Image
+
+        frame_count = self._indexes.header(source_video_id).frame_count
+        if not 0 <= frame < frame_count:
+            raise CutError(f"frame {frame} is not within 0..{frame_count - 1}")
+        if not 16 <= width <= MAX_STILL_WIDTH:
+            raise CutError(f"a still can be 16..{MAX_STILL_WIDTH} pixels wide, not {width}")
+        path = self._folder / f"video_{source_video_id}_{self._proxy_mark(source_video_id)}_{frame}_{width}.jpg"
+        with self._once(path) as missing:
+            if missing:
+                index = self._indexes.slice(source_video_id, frame, frame + 1)
+                with FrameReader(open_proxy(self._objects, proxy_key(source_video_id)), index) as reader:
+                    picture = Image.fromarray(reader.read_frame(frame, square_pixels=True))
+                picture.thumbnail((width, picture.height))
+                data = BytesIO()
+                picture.save(data, "JPEG", quality=82)
+                with self._published(path) as part:
+                    part.write_bytes(data.getvalue())
+        return path.read_bytes()
+
+    def _proxy_mark(self, source_video_id: int) -> str:
+        info = self._objects.info(proxy_key(source_video_id))
+        if info is None:
+            raise NotFoundError(f"source video {source_video_id} has no proxy; heaters retry {source_video_id} makes it again")
+        return f"{info.byte_size:x}"
+
+    @contextmanager
+    def _once(self, path: Path) -> Iterator[bool]:
+        """One thread makes a file, the others wait for it. Yields whether it is missing."""
+        with self._lock:
+            making = self._making.setdefault(path, threading.Lock())
+        with making:
+            try:
+                os.utime(path)
+                yield False
+            except FileNotFoundError:
+                yield True
+        with self._lock:
+            self._making.pop(path, None)
+
+    @contextmanager
+    def _published(self, path: Path) -> Iterator[Path]:
+        """A name to write under; the file then appears under `path` whole."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f".{secrets.token_hex(8)}{path.suffix}"
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._made += 1
+        if self._made % _SWEEP_EVERY == 0:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(self._folder) if entry.is_file()))
+        over = sum(size for _, size, _ in files) - _CACHE_BYTES
+        for _, size, path in files:
+            if over <= 0:
+                return
+            Path(path).unlink(missing_ok=True)
+            over -= size

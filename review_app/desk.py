@@ -1,0 +1,269 @@
+"""What the player's JSON routes answer: it gathers rows, calls the review store, and says the outcome in the player's words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from heaters_dagster.domain import scenes
+from heaters_dagster.domain.errors import (
+    BadRequestError,
+    CutError,
+    HeatersError,
+    IllegalTransitionError,
+    NotFoundError,
+    NothingToUndoError,
+    PermanentError,
+    StaleClipError,
+)
+from heaters_dagster.domain.keys import proxy_key, scenes_key
+from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.settings import Settings
+from resources.clip_media import ClipMedia
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectStore
+from resources.review_desk_store import ReviewDeskStore
+from resources.review_queue_store import ReviewQueueStore
+from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from review_app.links import Links, Session
+
+MAX_QUEUE = 50
+_BOUNDARIES_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body of an HTTP answer."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+class ReviewDesk:
+    """One per process; safe to share between threads."""
+
+    def __init__(self, *, settings: Settings, database: Database, objects: ObjectStore, links: Links) -> None:
+        self.settings = settings
+        self.database = database
+        self.objects = objects
+        self.links = links
+        self.indexes = FrameIndexes(objects)
+        self.media = ClipMedia(objects, self.indexes, settings.home / "review_cache")
+        self.videos = SourceVideoStore(database)
+        self.clips = ClipStore(database)
+        self.reviews = ReviewStore(database, self.indexes.times)
+        self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
+        self._around = ReviewDeskStore(database)
+        self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
+
+    def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
+        """The next clips, leased to the reviewer, with their neighbours and videos; `open_clip_id` first when it is given."""
+        limit = min(max(limit, 1), MAX_QUEUE)
+        opened: list[Clip] = []
+        note = None
+        if open_clip_id is not None:
+            held = self.queue_store.open(open_clip_id, reviewer=session.reviewer)
+            opened = [held.clip] if held.clip.is_live else []
+            if held.leased_by not in {None, session.reviewer}:
+                note = f"{held.leased_by} is on clip {open_clip_id}"
+        taken = [item.clip for item in self.queue_store.take(chosen, reviewer=session.reviewer, count=limit)]
+        ids = list(dict.fromkeys(clip.id for clip in [*opened, *taken]))[:limit]
+        around = self._around.around(ids)
+        return Answer(
+            200,
+            {
+                "queue": ids,
+                "clips": [self._clip_json(clip) for clip in around],
+                "videos": [self._video_json(video) for video in self._videos_of(around)],
+                "progress": self._progress(chosen, session),
+                "lease_seconds": self.settings.lease_seconds,
+                **({"note": note} if note else {}),
+            },
+        )
+
+    def video(self, source_video_id: int) -> Answer:
+        """A source video with fresh signed links."""
+        return Answer(200, self._video_json(self.videos.load(source_video_id)))
+
+    def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
+        """Renew the leases of `hold`, and say which of the clips {id: version} others have changed."""
+        held = self.queue_store.renew(hold, reviewer=session.reviewer)
+        holders = self._around.lease_holders([clip_id for clip_id in hold if clip_id not in held])
+        lost = [{"clip_id": clip_id, "reviewer": name} for clip_id, name in holders.items() if name != session.reviewer]
+        changed = self._around.changed(known)
+        return Answer(
+            200,
+            {
+                "held": held,
+                "lost": lost,
+                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in changed])],
+                "retired": [clip.id for clip in changed if not clip.is_live],
+                "progress": self._progress(chosen, session),
+            },
+        )
+
+    def decide(self, session: Session, body: Mapping[str, Any], chosen: QueueFilter) -> Answer:
+        """Apply one decision. The same `request_key` again gives the same outcome and changes nothing."""
+        named: list[int] = []
+        try:
+            versions = _versions(body.get("versions"))
+            named = sorted(versions)
+            result = self._applied(session, body, versions)
+        except StaleClipsError as error:
+            return self._refused(409, "stale", error, [*named, *(clip.id for clip in error.clips)])
+        except StaleClipError as error:
+            return self._refused(409, "stale", error, named)
+        except (CutError, NothingToUndoError, IllegalTransitionError, BadRequestError) as error:
+            return self._refused(422, "illegal", error, named)
+        except NotFoundError as error:
+            return self._refused(404, "illegal", error, named)
+        except PermanentError as error:
+            return self._refused(422, "illegal", error, named)
+        return Answer(
+            200,
+            {
+                "ok": True,
+                "replayed": result.replayed,
+                "action_id": result.action_id,
+                "action": str(result.action),
+                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in result.clips])],
+                "changed": [clip.id for clip in result.live_clips],
+                "retired": [clip.id for clip in result.clips if not clip.is_live],
+                "progress": self._progress(chosen, session),
+            },
+        )
+
+    def _applied(self, session: Session, body: Mapping[str, Any], versions: Mapping[int, int]) -> ReviewResult:
+        reviews, action = self.reviews, body.get("action")
+        request_key = _text(body, "request_key")
+        given: dict[str, Any] = {"reviewer": session.reviewer, "request_key": request_key, "expected_version": versions or None}
+        match action:
+            case "approve" | "skip" | "archive":
+                decide: Callable[..., ReviewResult] = getattr(reviews, action)
+                return decide(_number(body, "clip_id"), **given)
+            case "group":
+                return reviews.group(_number(body, "clip_id"), **given)
+            case "add_cut_point":
+                return reviews.add_cut_point(_number(body, "source_video_id"), _number(body, "frame"), **given)
+            case "remove_cut_point":
+                return reviews.remove_cut_point(_number(body, "source_video_id"), _number(body, "frame"), **given)
+            case "move_cut_point":
+                video, frame, new_frame = (_number(body, name) for name in ("source_video_id", "frame", "new_frame"))
+                return reviews.move_cut_point(video, frame, new_frame, **given)
+            case "undo":
+                target = body.get("target")
+                action_id = self._around.action_of_request(target) if isinstance(target, str) else None
+                if isinstance(target, str) and action_id is None:
+                    raise NothingToUndoError("the decision to take back never reached the server")
+                return reviews.undo(session.reviewer, action_id=action_id, request_key=request_key)
+            case "redo":
+                return reviews.redo(session.reviewer, request_key=request_key)
+            case _:
+                raise BadRequestError(f"{str(action)[:40]!r} is no review action")
+
+    def _refused(self, status: int, code: str, error: HeatersError, clip_ids: Collection[int]) -> Answer:
+        known = self.clips.load_many(sorted(set(clip_ids))) if clip_ids else []
+        return Answer(
+            status,
+            {
+                "error": str(error),
+                "code": code,
+                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in known])],
+                "retired": [clip.id for clip in known if not clip.is_live],
+            },
+        )
+
+    def _progress(self, chosen: QueueFilter, session: Session) -> dict[str, Any]:
+        progress = self.queue_store.progress(chosen, reviewer=session.reviewer)
+        return {"done": progress.done, "left": progress.left, "per_hour": round(progress.per_hour, 1)}
+
+    def _videos_of(self, clips: Sequence[Clip]) -> list[SourceVideo]:
+        return [self.videos.load(video_id) for video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
+
+    def _clip_json(self, clip: Clip) -> dict[str, Any]:
+        boundaries = self._boundaries(clip.source_video_id)
+        return {
+            "id": clip.id,
+            "source_video_id": clip.source_video_id,
+            "sequence": clip.sequence,
+            "start_frame": clip.start_frame,
+            "end_frame": clip.end_frame,
+            "start_seconds": clip.start_time_seconds,
+            "end_seconds": clip.end_time_seconds,
+            "state": str(clip.state),
+            "version": clip.cut_point_version,
+            "grouped_with_clip_id": clip.grouped_with_clip_id,
+            "start_confidence": boundaries.get(clip.start_frame),
+            "end_confidence": boundaries.get(clip.end_frame),
+            "links": [{"label": "Dagster", "url": self.partition_url(clip.source_video_id)}],
+        }
+
+    def _video_json(self, video: SourceVideo) -> dict[str, Any]:
+        remote = self.objects.url(proxy_key(video.id), expires_seconds=self.settings.link_ttl_seconds)
+        return {
+            "id": video.id,
+            "title": video.title,
+            "frame_count": video.frame_count,
+            "media_url": remote or self.media_url("proxy", video.id),
+            "index_url": self.media_url("index", video.id),
+            "segment_url": self.media_url("segment", video.id),
+            "still_url": self.media_url("still", video.id),
+        }
+
+    def media_url(self, kind: Any, row_id: int, **query: Any) -> str:
+        """A signed address on this server."""
+        return f"/api/{kind}/{row_id}?" + urlencode({"token": self.links.media_token(kind, row_id), **query})
+
+    def partition_url(self, source_video_id: int, asset: str = "virtual_clips") -> str:
+        """The partition's page in the Dagster UI."""
+        return f"http://127.0.0.1:{self.settings.dagster_port}/assets/{asset}?" + urlencode(
+            {"view": "partitions", "partition": source_video_id}
+        )
+
+    def _boundaries(self, source_video_id: int) -> Mapping[int, float]:
+        """As in the scenes file, read again after half a minute: a video may be cut anew."""
+        read = self._boundaries_read.get(source_video_id)
+        if read is None or time.monotonic() - read[0] > _BOUNDARIES_SECONDS:
+            read = (time.monotonic(), self._read_boundaries(source_video_id))
+            self._boundaries_read[source_video_id] = read
+        return read[1]
+
+    def _read_boundaries(self, source_video_id: int) -> Mapping[int, float]:
+        """Frame -> confidence of the detected boundary there; empty when there is no scenes file."""
+        try:
+            document = scenes.decoded(self.objects.get_bytes(scenes_key(source_video_id)))
+        except HeatersError:
+            return {}
+        return {boundary.frame: boundary.confidence for boundary in document.boundaries}
+
+
+def _number(body: Mapping[str, Any], name: str) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise BadRequestError(f"{name} must be a whole number")
+    return value
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise BadRequestError(f"{name} must be text")
+    return value
+
+
+def _versions(value: object) -> dict[int, int]:
+    """{clip id: version that was seen}; clips whose version is not known are left to the server's own state."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequestError("versions must be an object of clip id and version")
+    try:
+        return {int(clip_id): int(version) for clip_id, version in value.items() if version is not None}
+    except (TypeError, ValueError):
+        raise BadRequestError("versions must be an object of clip id and version") from None

@@ -1,0 +1,281 @@
+"""The review app's own routes beside the Streamlit page: media, frame index, decisions, queue, upload.
+
+What a browser names is checked here: a signature for media, a session token for everything that reads or writes decisions, numbers for ids.
+No path from the browser reaches the file system. Work that waits for Postgres or a disk runs in threads, never on the event loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from heaters_dagster.domain.errors import (
+    BadRequestError,
+    CutError,
+    HeatersError,
+    NotFoundError,
+    ObjectNotFoundError,
+    PermanentError,
+)
+from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.review_queue import filter_of_query
+from review_app.desk import Answer, ReviewDesk
+from review_app.links import LinkError, MediaKind, Session
+from review_app.player.index_slice import slice_json
+from review_app.uploads import save_upload
+
+TOKEN_HEADER = "X-Heaters-Token"
+MAX_BODY_BYTES = 64 * 1024
+MAX_INDEX_FRAMES = 200_000
+
+_RETRY_SECONDS = "2"
+_SAFE = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Referrer-Policy": "same-origin"}
+_PRIVATE = {**_SAFE, "Cache-Control": "private, max-age=3600"}
+_FRESH = {**_SAFE, "Cache-Control": "no-store"}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
+    """The routes. open_desk: gives the process's desk, made when first asked for."""
+    served = functools.partial(_Served, open_desk)
+    return [
+        served("/api/proxy/{row_id:int}", _proxy),
+        served("/api/index/{row_id:int}", _index),
+        served("/api/segment/{row_id:int}", _segment),
+        served("/api/still/{row_id:int}", _still),
+        served("/api/thumbnail/{row_id:int}", _thumbnail),
+        served("/api/export/{row_id:int}", _export),
+        served("/api/queue", _queue),
+        served("/api/video", _video),
+        served("/api/decisions", _decisions, methods=("POST",)),
+        served("/api/sync", _sync, methods=("POST",)),
+        served("/api/uploads", _upload, methods=("POST",)),
+        served("/api/health", _health),
+    ]
+
+
+class _Served(Route):
+    """A route whose errors are JSON in words: 401 and 403 for tokens, 404, 422, and 503 with a time to try again when something is down."""
+
+    def __init__(
+        self,
+        open_desk: Callable[[], ReviewDesk],
+        path: str,
+        answer: Callable[[ReviewDesk, Request], Awaitable[Response]],
+        *,
+        methods: tuple[str, ...] = ("GET",),
+    ) -> None:
+        async def endpoint(request: Request) -> Response:
+            try:
+                if request.method == "POST":
+                    _refuse_other_sites(request)
+                return await answer(await run_in_threadpool(open_desk), request)
+            except _NoSessionError as error:
+                return _error(401, "signed_out", str(error))
+            except LinkError as error:
+                return _error(403, "link_expired" if error.expired else "forbidden", str(error))
+            except _ForeignSiteError as error:
+                return _error(403, "forbidden", str(error))
+            except (NotFoundError, ObjectNotFoundError) as error:
+                return _error(404, "not_found", str(error))
+            except (CutError, BadRequestError) as error:
+                return _error(422, "illegal", str(error))
+            except PermanentError as error:
+                return _error(409, "failed", str(error))
+            except HeatersError as error:
+                return _error(503, "unavailable", str(error), {"Retry-After": _RETRY_SECONDS})
+
+        super().__init__(path, endpoint, methods=list(methods))
+
+
+class _NoSessionError(PermanentError):
+    pass
+
+
+class _ForeignSiteError(PermanentError):
+    pass
+
+
+def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": message, "code": code}, status_code=status, headers={**_FRESH, **(headers or {})})
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """A post must come from our own page: browsers say so in Sec-Fetch-Site, older ones in Origin."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    own = request.headers.get("host", "")
+    if (site is not None and site != "same-origin") or (origin is not None and urlsplit(origin).netloc != own):
+        raise _ForeignSiteError("decisions are taken from the review app's own page only")
+
+
+def _session(desk: ReviewDesk, request: Request) -> Session:
+    token = request.headers.get(TOKEN_HEADER, "")
+    try:
+        return desk.links.session(token)
+    except LinkError as error:
+        raise _NoSessionError(f"{error}: load the page again") from None
+
+
+def _signed(desk: ReviewDesk, request: Request, kind: MediaKind) -> int:
+    row_id = int(request.path_params["row_id"])
+    desk.links.check_media(request.query_params.get("token", ""), kind, row_id)
+    return row_id
+
+
+def _whole(request: Request, name: str, default: int | None = None) -> int:
+    text = request.query_params.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not re.fullmatch(r"\d{1,12}", text, re.ASCII):
+        raise BadRequestError(f"{name} must be a whole number, not {str(text)[:40]!r}")
+    return int(text)
+
+
+async def _proxy(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "proxy")
+    return await run_in_threadpool(_object, desk, proxy_key(source_video_id), None)
+
+
+def _object(desk: ReviewDesk, key: str, filename: str | None) -> Response:
+    """The object with range requests: from the folder, or by the store's own signed address."""
+    path = desk.objects.local_path(key)
+    if path is None:
+        address = desk.objects.url(key, expires_seconds=desk.settings.link_ttl_seconds)
+        if address is None:
+            raise ObjectNotFoundError(f"{key} cannot be served")
+        return RedirectResponse(address, headers=_FRESH)
+    if not path.is_file():
+        raise ObjectNotFoundError(f"{key} is not there; heaters retry makes it again")
+    return FileResponse(path, media_type="video/mp4", filename=filename, headers=_PRIVATE)
+
+
+async def _index(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "index")
+    start, end = _whole(request, "start"), _whole(request, "end")
+    if end - start > MAX_INDEX_FRAMES:
+        raise BadRequestError(f"at most {MAX_INDEX_FRAMES} frames at once")
+
+    def read() -> dict[str, Any]:
+        frame_count = desk.indexes.header(source_video_id).frame_count
+        return slice_json(desk.indexes.slice(source_video_id, start, min(end + 1, frame_count)), start, end)
+
+    return JSONResponse(await run_in_threadpool(read), headers=_PRIVATE)
+
+
+async def _segment(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "segment")
+    path = await run_in_threadpool(desk.media.segment, source_video_id, _whole(request, "start"), _whole(request, "end"))
+    return FileResponse(path, media_type="video/mp4", headers=_PRIVATE)
+
+
+async def _still(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "still")
+    frame, width = _whole(request, "frame"), _whole(request, "width", 320)
+    data = await run_in_threadpool(functools.partial(desk.media.still, source_video_id, frame, width=width))
+    return Response(data, media_type="image/jpeg", headers=_PRIVATE)
+
+
+async def _thumbnail(desk: ReviewDesk, request: Request) -> Response:
+    clip_id = _signed(desk, request, "thumbnail")
+    width = _whole(request, "width", 320)
+
+    def read() -> bytes:
+        clip = desk.clips.load(clip_id)
+        return desk.media.still(clip.source_video_id, (clip.start_frame + clip.end_frame) // 2, width=width)
+
+    return Response(await run_in_threadpool(read), media_type="image/jpeg", headers=_PRIVATE)
+
+
+async def _export(desk: ReviewDesk, request: Request) -> Response:
+    clip_id = _signed(desk, request, "export")
+
+    def serve() -> Response:
+        clip = desk.clips.load(clip_id)
+        if clip.clip_filepath is None:
+            raise NotFoundError(f"clip {clip_id} has no file: it is {clip.state}")
+        key = final_clip_key(clip.source_video_id, clip.sequence)
+        return _object(desk, key, key.rpartition("/")[2])
+
+    return await run_in_threadpool(serve)
+
+
+async def _queue(desk: ReviewDesk, request: Request) -> Response:
+    session = _session(desk, request)
+    chosen = filter_of_query(_query(request))
+    opened = _whole(request, "open", 0)
+    answer = functools.partial(desk.queue, session, chosen, limit=_whole(request, "limit", 6), open_clip_id=opened or None)
+    return _said(await run_in_threadpool(answer))
+
+
+async def _video(desk: ReviewDesk, request: Request) -> Response:
+    _session(desk, request)
+    return _said(await run_in_threadpool(desk.video, _whole(request, "id")))
+
+
+async def _decisions(desk: ReviewDesk, request: Request) -> Response:
+    session = _session(desk, request)
+    body = await _json(request)
+    return _said(await run_in_threadpool(desk.decide, session, body, filter_of_query(_query(request))))
+
+
+async def _sync(desk: ReviewDesk, request: Request) -> Response:
+    session = _session(desk, request)
+    body = await _json(request)
+    hold, known = body.get("hold", []), body.get("known", {})
+    try:
+        ids = [int(clip_id) for clip_id in hold][:1000]
+        versions = {int(clip_id): int(version) for clip_id, version in known.items() if version is not None}
+    except (TypeError, ValueError, AttributeError):
+        raise BadRequestError("hold must be a list of clip ids, known an object of clip id and version") from None
+    answer = functools.partial(desk.sync, session, hold=ids, known=versions, chosen=filter_of_query(_query(request)))
+    return _said(await run_in_threadpool(answer))
+
+
+async def _upload(desk: ReviewDesk, request: Request) -> Response:
+    _session(desk, request)
+    video = await save_upload(request, desk)
+    return JSONResponse({"id": video.id, "title": video.title}, status_code=201, headers=_FRESH)
+
+
+async def _health(desk: ReviewDesk, request: Request) -> Response:
+    def look() -> None:
+        with desk.database.read() as connection:
+            connection.exec_driver_sql("select 1")
+
+    await run_in_threadpool(look)
+    return JSONResponse({"ok": True}, headers=_FRESH)
+
+
+def _query(request: Request) -> dict[str, list[str]]:
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """The body as a JSON object of at most 64 KiB. Raises BadRequestError."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise BadRequestError("the message is too long")
+    try:
+        body = json.loads(bytes(data))
+    except ValueError:
+        raise BadRequestError("the message is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequestError("the message must be a JSON object")
+    return body
+
+
+def _said(answer: Answer) -> JSONResponse:
+    return JSONResponse(dict(answer.body), status_code=answer.status, headers=_FRESH)
