@@ -1,4 +1,4 @@
-"""Pieces of a proxy for the browser: a clip as a small MP4 with its own timeline, a frame as a picture. Kept in a bounded folder, never encoded."""
+"""Pieces of a proxy for the browser: a clip as a small MP4 with its own timeline, a frame as a picture; kept in a bounded folder."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ClipMedia:
             self._sweep()
 
     def _sweep(self) -> None:
-        files = sorted(((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(self._folder) if entry.is_file()))
+        files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(self._folder) if entry.is_file())
         over = sum(size for _, size, _ in files) - _CACHE_BYTES
         for _, size, path in files:
             if over <= 0:

@@ -18,7 +18,7 @@ class ReviewDeskStore:
         self._database = database
 
     def around(self, clip_ids: Collection[int]) -> list[Clip]:
-        """The live ones of these clips and the live clips that touch any of them, retired ones too: what the page shows as neighbourhood."""
+        """The live ones of these clips, and the live clips that touch any of them: what the page shows as the neighbourhood."""
         if not clip_ids:
             return []
         centre, beside = clips.alias("centre"), clips.alias("beside")
