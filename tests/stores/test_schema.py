@@ -1,0 +1,521 @@
+"""What Postgres itself guarantees: every constraint, function and trigger of `sql/`, tried by breaking it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from heaters_dagster.domain.errors import CutError, HeatersError, IllegalTransitionError
+from heaters_dagster.domain.states import (
+    CLIP_TRANSITIONS,
+    REVIEW_STATES,
+    SOURCE_VIDEO_TRANSITIONS,
+    ClipState,
+    SourceVideoState,
+)
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from tests.conftest import ASourceVideo, SomeClips
+
+
+def run(database: Database, *statements: str, **values: Any) -> None:
+    """All statements in one transaction."""
+    with database.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement), values)
+
+
+def broken_constraint(database: Database, *statements: str, **values: Any) -> str:
+    """The constraint that refuses the statements."""
+    with pytest.raises((IntegrityError, HeatersError)) as refusal:
+        run(database, *statements, **values)
+    error: BaseException | None = refusal.value
+    while error is not None and not isinstance(error, psycopg.Error):
+        error = getattr(error, "orig", None) or error.__cause__
+    assert isinstance(error, psycopg.Error)
+    return error.diag.constraint_name or error.diag.column_name or error.diag.message_primary or ""
+
+
+def ranges(clips: list[Clip]) -> list[tuple[int, int]]:
+    return [(clip.start_frame, clip.end_frame) for clip in clips]
+
+
+class TestCoverage:
+    """At commit the live clips of a source video are [0, frame_count): no overlap, no gap."""
+
+    def test_clips_cannot_overlap(self, database: Database, some_clips: SomeClips) -> None:
+        clip = some_clips(30, 60)[1]
+        with pytest.raises(CutError, match="two clips of a source video would overlap"):
+            run(database, "update clips set start_frame = 29 where id = :id", id=clip.id)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "update clips set start_frame = 31 where id = :middle",
+            "update clips set start_frame = 1 where id = :first",
+            "update clips set end_frame = 99 where id = :last",
+            "update clips set end_frame = 101 where id = :last",
+            "update clips set is_live = false, state = 'review_archived' where id = :middle",
+            "delete from clips where id = :middle",
+            "delete from clips",
+            "update clips set is_live = false, state = 'review_archived'",
+            "update source_videos set frame_count = 99",
+            "update source_videos set frame_count = 101",
+            "truncate clips cascade",
+        ],
+    )
+    def test_no_change_may_leave_a_gap_or_stick_out(self, database: Database, some_clips: SomeClips, change: str) -> None:
+        first, middle, last = some_clips(30, 60, frame_count=100)
+        with pytest.raises(CutError, match=r"must cover its frames 0\.\.\d+ without a gap|has its scenes detected but no clips"):
+            run(database, change, first=first.id, middle=middle.id, last=last.id)
+        assert ranges(ClipStore(database).load_live(first.source_video_id)) == [(0, 30), (30, 60), (60, 100)]
+
+    def test_frames_cannot_be_unknown_while_there_are_clips(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips(30)
+        assert broken_constraint(database, "update source_videos set frame_count = null") == "source_videos_frame_count_known_check"
+        gap = "update source_videos set state = 'detecting_scenes', frame_count = null"
+        assert broken_constraint(database, gap) == "clips_cover_source_video"
+
+    def test_scenes_are_not_detected_without_clips(self, database: Database, a_source_video: ASourceVideo) -> None:
+        a_source_video(state=SourceVideoState.DETECTING_SCENES)
+        with pytest.raises(CutError, match="has its scenes detected but no clips"):
+            run(database, "update source_videos set state = 'scenes_detected', frame_count = 10")
+
+    def test_a_part_of_the_clips_cannot_be_inserted(self, database: Database, a_source_video: ASourceVideo) -> None:
+        video = a_source_video(state=SourceVideoState.DETECTING_SCENES)
+        part = (
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds) "
+            "values (:id, 1, 0, 9, 0, 1)"
+        )
+        prepared = "update source_videos set frame_count = 10, next_clip_sequence = 2"
+        assert broken_constraint(database, prepared, part, id=video.id) == "clips_cover_source_video"
+        assert (
+            broken_constraint(database, "update source_videos set next_clip_sequence = 2", part, id=video.id) == "clips_cover_source_video"
+        )
+        run(database, "update source_videos set frame_count = 9, next_clip_sequence = 2", part, id=video.id)
+
+    def test_a_cut_point_moves_in_one_statement_in_either_direction(self, database: Database, some_clips: SomeClips) -> None:
+        left, right = some_clips(50)
+        for frame in (20, 80):
+            run(
+                database,
+                "update clips set end_frame = case id when :left then :frame else end_frame end, "
+                "start_frame = case id when :right then :frame else start_frame end",
+                left=left.id,
+                right=right.id,
+                frame=frame,
+            )
+            assert ranges(ClipStore(database).load_live(left.source_video_id)) == [(0, frame), (frame, 100)]
+
+    def test_a_cut_point_moves_in_two_statements_when_the_check_is_put_off(self, database: Database, some_clips: SomeClips) -> None:
+        left, right = some_clips(50)
+        moved = ("update clips set end_frame = 80 where id = :left", "update clips set start_frame = 80 where id = :right")
+        assert broken_constraint(database, *moved, left=left.id, right=right.id) == "clips_no_overlap"
+        run(database, "set constraints clips_no_overlap deferred", *moved, left=left.id, right=right.id)
+
+    def test_putting_the_check_off_is_not_a_way_round_it(self, database: Database, some_clips: SomeClips) -> None:
+        left, _ = some_clips(50)
+        overlap = ("set constraints all deferred", "update clips set end_frame = 80 where id = :left")
+        assert broken_constraint(database, *overlap, left=left.id) in {"clips_no_overlap", "clips_cover_source_video"}
+
+    def test_checking_in_between_is_not_a_way_round_it(self, database: Database, some_clips: SomeClips) -> None:
+        left, right = some_clips(50)
+        steps = (
+            "update clips set end_frame = 40 where id = :left",
+            "update clips set start_frame = 40 where id = :right",
+            "set constraints all immediate",
+            "set constraints all deferred",
+            "update clips set start_frame = 45 where id = :right",
+        )
+        assert broken_constraint(database, *steps, left=left.id, right=right.id) == "clips_cover_source_video"
+
+    @pytest.mark.parametrize("undone", [True, False])
+    def test_a_rolled_back_savepoint_neither_hides_nor_invents_a_gap(self, database: Database, some_clips: SomeClips, undone: bool) -> None:
+        left, right = some_clips(50)
+        gap = "update clips set end_frame = 40 where id = :left"
+        close = "update clips set start_frame = 40 where id = :right"
+        steps = ("savepoint s", gap, "rollback to s") if undone else (gap, "savepoint s", close, "rollback to s")
+        if undone:
+            run(database, *steps, left=left.id, right=right.id)
+        else:
+            assert broken_constraint(database, *steps, left=left.id, right=right.id) == "clips_cover_source_video"
+
+    def test_retired_clips_do_not_count(self, database: Database, some_clips: SomeClips) -> None:
+        first, second = some_clips(50)
+        run(
+            database,
+            "update clips set is_live = false, state = 'review_archived' where id in (:first, :second)",
+            "update source_videos set next_clip_sequence = 4",
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds) "
+            "values (:video, 3, 0, 100, 0, 4)",
+            first=first.id,
+            second=second.id,
+            video=first.source_video_id,
+        )
+        assert ranges(ClipStore(database).load_live(first.source_video_id)) == [(0, 100)]
+
+    def test_another_source_video_is_another_matter(self, database: Database, some_clips: SomeClips) -> None:
+        one, other = some_clips(50), some_clips(20, frame_count=70)
+        assert ranges(one) == [(0, 50), (50, 100)]
+        assert ranges(other) == [(0, 20), (20, 70)]
+        mixed = "update clips set end_frame = end_frame - 1 where end_frame in (70, 100)"
+        assert broken_constraint(database, mixed) == "clips_cover_source_video"
+
+    def test_the_list_of_checks_is_empty_after_every_transaction(self, database: Database, some_clips: SomeClips) -> None:
+        clips = some_clips(50)
+        broken_constraint(database, "delete from clips where id = :id", id=clips[0].id)
+        run(database, "update clips set confidence = 0.5")
+        with database.read() as connection:
+            assert connection.scalar(text("select count(*) from clip_coverage_checks")) == 0
+
+    def test_a_change_of_state_or_confidence_checks_nothing(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips(50)
+        with database.begin() as connection:
+            connection.execute(text("update clips set state = 'review_approved', confidence = 0.5"))
+            assert connection.scalar(text("select count(*) from clip_coverage_checks")) == 0
+
+    def test_two_thousand_clips_are_checked_once(self, database: Database, a_source_video: ASourceVideo) -> None:
+        video = a_source_video(state=SourceVideoState.DETECTING_SCENES)
+        insert = text(
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds) "
+            "values (:video, :n + 1, :n, :n + 1, :n, :n + 1)"
+        )
+        with database.begin() as connection:
+            connection.execute(text("update source_videos set frame_count = 2000, next_clip_sequence = 2001"))
+            for n in range(2000):
+                connection.execute(insert, {"video": video.id, "n": n})
+            assert connection.scalar(text("select count(*) from clip_coverage_checks")) == 1
+            started = time.perf_counter()
+        assert time.perf_counter() - started < 1
+
+    @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+    def test_two_transactions_together_cannot_make_a_gap_that_neither_makes(
+        self, database: Database, some_clips: SomeClips, isolation: str
+    ) -> None:
+        clips = some_clips(20, 40, 60, 80)
+        engine = database.engine.execution_options(isolation_level=isolation)
+        with engine.connect() as one, engine.connect() as other:
+            for connection in (one, other):
+                connection.execute(text("select count(*) from clips"))
+            move(one, clips[0], clips[1], 10)
+            move(other, clips[2], clips[3], 70)
+            one.commit()
+            commit_or_roll_back(other)
+        ClipStore(database).load_live(clips[0].source_video_id)
+        run(database, "update source_videos set frame_count = frame_count")
+
+    def test_two_that_move_one_cut_wait_for_each_other(self, database: Database, some_clips: SomeClips) -> None:
+        clips = some_clips(20, 40)
+        outcomes: list[str] = []
+
+        def second() -> None:
+            try:
+                with database.begin() as connection:
+                    move(connection, clips[1], clips[2], 50)
+                outcomes.append("moved")
+            except HeatersError as error:
+                outcomes.append(type(error).__name__)
+
+        with database.begin() as connection:
+            move(connection, clips[0], clips[1], 10)
+            thread = threading.Thread(target=second)
+            thread.start()
+            time.sleep(0.2)
+            assert outcomes == []
+        thread.join()
+        assert outcomes == ["moved"]
+        assert ranges(ClipStore(database).load_live(clips[0].source_video_id)) == [(0, 10), (10, 50), (50, 100)]
+
+
+def move(connection: Connection, left: Clip, right: Clip, frame: int) -> None:
+    connection.execute(
+        text(
+            "update clips set end_frame = case id when :left then :frame else end_frame end, "
+            "start_frame = case id when :right then :frame else start_frame end where id in (:left, :right)"
+        ),
+        {"left": left.id, "right": right.id, "frame": frame},
+    )
+
+
+def commit_or_roll_back(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except DBAPIError:
+        connection.rollback()
+
+
+class TestTransitions:
+    @pytest.mark.parametrize(
+        ("function", "table", "states"),
+        [
+            ("heaters_legal_source_video_transition", SOURCE_VIDEO_TRANSITIONS, list(SourceVideoState)),
+            ("heaters_legal_clip_transition", CLIP_TRANSITIONS, list(ClipState)),
+        ],
+    )
+    def test_the_database_knows_the_same_table(self, database: Database, function: str, table: Any, states: list[Any]) -> None:
+        with database.read() as connection:
+            legal = {
+                (old, new)
+                for old, new in product(states, states)
+                if connection.scalar(text(f"select {function}(:old, :new)"), {"old": old.value, "new": new.value})
+            }
+        assert legal == {(old, new) for old in states for new in table[old]}
+
+    def test_an_illegal_change_of_a_source_video_is_refused(self, database: Database, a_source_video: ASourceVideo) -> None:
+        video = a_source_video(state=SourceVideoState.DOWNLOADED)
+        with pytest.raises(IllegalTransitionError, match=f"source video {video.id}, which is downloaded, cannot become preprocessed"):
+            run(database, "update source_videos set state = 'preprocessed'")
+
+    def test_an_illegal_change_of_a_clip_is_refused(self, database: Database, some_clips: SomeClips) -> None:
+        clip = some_clips()[0]
+        with pytest.raises(IllegalTransitionError, match=f"clip {clip.id}, which is pending_review, cannot become exporting"):
+            run(database, "update clips set state = 'exporting'")
+
+    def test_writing_the_same_state_again_is_no_change(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips(state=ClipState.EXPORTED)
+        run(database, "update clips set state = 'exported'", "update source_videos set state = 'scenes_detected'")
+
+    @pytest.mark.parametrize("state", [state for state in SourceVideoState if state != SourceVideoState.NEW])
+    def test_a_source_video_begins_as_new(self, database: Database, state: SourceVideoState) -> None:
+        insert = "insert into source_videos (source, title, state, frame_count) values ('x', 'x', :state, 1)"
+        assert broken_constraint(database, insert, state=state.value) == "source_videos_legal_transition"
+
+    @pytest.mark.parametrize("state", [state for state in ClipState if state not in REVIEW_STATES])
+    def test_a_clip_begins_with_a_review_decision(self, database: Database, a_source_video: ASourceVideo, state: ClipState) -> None:
+        video = a_source_video()
+        insert = (
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, state, "
+            "is_virtual, clip_filepath) values (:video, 1, 0, 1, 0, 1, :state, false, 'x')"
+        )
+        assert broken_constraint(database, insert, video=video.id, state=state.value) == "clips_legal_transition"
+
+
+class TestSequences:
+    def test_the_counter_never_goes_back(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips(50)
+        assert broken_constraint(database, "update source_videos set next_clip_sequence = 2") == "source_videos_sequence_never_reused"
+
+    def test_a_sequence_must_come_from_the_counter(self, database: Database, some_clips: SomeClips) -> None:
+        clip = some_clips()[0]
+        unclaimed = (
+            "update clips set is_live = false, state = 'review_archived'",
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds) "
+            "values (:video, 2, 0, 100, 0, 4)",
+        )
+        assert broken_constraint(database, *unclaimed, video=clip.source_video_id) == "clips_sequence_never_reused"
+
+    @pytest.mark.parametrize("column", ["sequence", "source_video_id"])
+    def test_a_clip_keeps_its_identity(self, database: Database, some_clips: SomeClips, column: str) -> None:
+        some_clips()
+        assert broken_constraint(database, f"update clips set {column} = {column} + 1") == "clips_keep_identity"
+
+    def test_two_clips_of_a_video_cannot_share_a_sequence(self, database: Database, some_clips: SomeClips) -> None:
+        clip = some_clips()[0]
+        twin = (
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds) "
+            "values (:video, 1, 0, 100, 0, 4)"
+        )
+        retire = "update clips set is_live = false, state = 'review_archived'"
+        assert broken_constraint(database, retire, twin, video=clip.source_video_id) == "clips_source_video_id_sequence_key"
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("update clips set start_frame = -1", "clips_frame_range_check"),
+        ("update clips set end_frame = start_frame", "clips_frame_range_check"),
+        ("update clips set end_time_seconds = -1", "clips_time_range_check"),
+        ("update clips set is_virtual = false", "clips_filepath_required_when_physical_check"),
+        ("update clips set is_live = false", "clips_retired_check"),
+        ("update clips set confidence = 1.01", "clips_confidence_check"),
+        ("update clips set confidence = 'nan'", "clips_confidence_check"),
+        ("update clips set attempts = -1", "clips_attempts_check"),
+        ("update clips set cut_point_version = 0", "clips_cut_point_version_check"),
+        ("update clips set export_profile = 'gif'", "clips_export_profile_check"),
+        ("update clips set lease_expires_at = now()", "clips_lease_check"),
+        ("update clips set leased_by_user_id = 1, lease_expires_at = now()", "clips_leased_by_user_id_fkey"),
+        ("update clips set created_by_user_id = 1", "clips_created_by_user_id_fkey"),
+        ("update clips set last_modified_by_user_id = 1", "clips_last_modified_by_user_id_fkey"),
+        ("update clips set grouped_with_clip_id = 0", "clips_grouped_with_clip_id_fkey"),
+        ("update source_videos set frame_count = 0", "source_videos_frame_count_check"),
+        ("update source_videos set attempts = -1", "source_videos_attempts_check"),
+        ("update source_videos set warnings = '{}'", "source_videos_warnings_check"),
+        ("update source_videos set content_sha256 = 'ABC'", "source_videos_content_sha256_check"),
+        ("update source_videos set duplicate_of_id = id", "source_videos_duplicate_check"),
+        ("update source_videos set duplicate_of_id = 0", "source_videos_duplicate_check"),
+        ("update source_videos set title = null", "title"),
+        ("delete from source_videos", "clips_source_video_id_fkey"),
+        ("insert into clip_artifacts (clip_id, kind, key) select id, 'poster', 'k' from clips", "clip_artifacts_kind_check"),
+        (
+            "insert into clip_artifacts (clip_id, kind, key, state) select id, 'export', 'k', 'lost' from clips",
+            "clip_artifacts_state_check",
+        ),
+        ("insert into clip_artifacts (clip_id, kind, key) values (0, 'export', 'k')", "clip_artifacts_clip_id_fkey"),
+        (
+            "insert into clip_artifacts (clip_id, kind, key) select id, 'export', 'k' from clips, generate_series(1, 2)",
+            "clip_artifacts_key_key",
+        ),
+        (
+            "insert into embeddings (clip_id, model, strategy, dimensions, embedding) select id, 'm', 's', 3, '[1,2]' from clips",
+            "embeddings_dimensions_check",
+        ),
+        (
+            "insert into embeddings (clip_id, model, strategy, dimensions, embedding) "
+            "select id, 'm', 's', 2, '[1,2]' from clips, generate_series(1, 2)",
+            "embeddings_clip_id_model_strategy_key",
+        ),
+        (
+            "insert into embeddings (clip_id, model, strategy, dimensions, embedding) values (0, 'm', 's', 2, '[1,2]')",
+            "embeddings_clip_id_fkey",
+        ),
+        ("insert into reviewers (name) values ('Ann'), ('Ann')", "reviewers_name_key"),
+        ("insert into reviewers (name, oidc_subject) values ('Ann', 's'), ('Bob', 's')", "reviewers_oidc_subject_key"),
+    ],
+)
+def test_the_schema_refuses(database: Database, some_clips: SomeClips, change: str, constraint: str) -> None:
+    some_clips()
+    assert broken_constraint(database, change) == constraint
+
+
+@pytest.mark.parametrize(
+    ("columns", "constraint"),
+    [
+        ({"action": "'praise'"}, "review_actions_action_check"),
+        ({"action": "'undo'"}, "review_actions_target_check"),
+        ({"target_action_id": "0"}, "review_actions_target_check"),
+        ({"action": "'undo'", "target_action_id": "0"}, "review_actions_target_action_id_fkey"),
+        ({"reviewer_id": "0"}, "review_actions_reviewer_id_fkey"),
+        ({"source_video_id": "0"}, "review_actions_source_video_id_fkey"),
+        ({"before": "null"}, "before"),
+        ({"request_key": "'used'"}, "review_actions_request_key_key"),
+    ],
+)
+def test_the_ledger_refuses(database: Database, some_clips: SomeClips, columns: dict[str, str], constraint: str) -> None:
+    clip = some_clips()[0]
+    whole = {
+        "reviewer_id": "(select id from reviewers)", "source_video_id": str(clip.source_video_id), "action": "'approve'",
+        "clip_ids": "'{1}'", "before": "'{}'", "after": "'{}'", "target_action_id": "null", "request_key": "null",
+    }  # fmt: skip
+    insert = "insert into review_actions ({}) values ({})"
+    run(database, "insert into reviewers (name) values ('Ann')", filled(insert, {**whole, "request_key": "'used'"}))
+    assert broken_constraint(database, filled(insert, {**whole, **columns})) == constraint
+
+
+@pytest.mark.parametrize(
+    ("columns", "constraint"),
+    [
+        ({"operation_type": "'copy'"}, "cut_point_operations_operation_type_check"),
+        ({"operation_type": "'move'"}, "cut_point_operations_old_frame_number_check"),
+        ({"old_frame_number": "3"}, "cut_point_operations_old_frame_number_check"),
+        ({"review_action_id": "0"}, "cut_point_operations_review_action_id_fkey"),
+        ({"source_video_id": "0"}, "cut_point_operations_source_video_id_fkey"),
+        ({"user_id": "0"}, "cut_point_operations_user_id_fkey"),
+    ],
+)
+def test_the_cut_point_ledger_refuses(database: Database, some_clips: SomeClips, columns: dict[str, str], constraint: str) -> None:
+    clip = some_clips()[0]
+    whole = {
+        "review_action_id": "(select id from review_actions)", "source_video_id": str(clip.source_video_id), "operation_type": "'add'",
+        "frame_number": "5", "old_frame_number": "null", "user_id": "(select id from reviewers)", "affected_clip_ids": "'{1}'",
+    }  # fmt: skip
+    insert = "insert into cut_point_operations ({}) values ({})"
+    run(
+        database,
+        "insert into reviewers (name) values ('Ann')",
+        "insert into review_actions (reviewer_id, source_video_id, action, clip_ids, before, after) "
+        f"select id, {clip.source_video_id}, 'approve', '{{1}}', '{{}}', '{{}}' from reviewers",
+        filled(insert, whole),
+    )
+    assert broken_constraint(database, filled(insert, {**whole, **columns})) == constraint
+
+
+def filled(insert: str, columns: dict[str, str]) -> str:
+    return insert.format(", ".join(columns), ", ".join(columns.values()))
+
+
+def test_an_exported_clip_has_a_file(database: Database, some_clips: SomeClips) -> None:
+    some_clips(state=ClipState.EXPORTED)
+    assert broken_constraint(database, "update clips set is_virtual = true") == "clips_physical_when_exported_check"
+
+
+def test_two_videos_cannot_hold_the_same_bytes_unless_one_is_said_to_be_a_duplicate(
+    database: Database, a_source_video: ASourceVideo
+) -> None:
+    first, second = a_source_video(), a_source_video()
+    same = "update source_videos set content_sha256 = repeat('a', 64)"
+    assert broken_constraint(database, same) == "source_videos_content_sha256_key"
+    run(database, "update source_videos set duplicate_of_id = :first where id = :second", same, first=first.id, second=second.id)
+
+
+def test_a_duplicate_goes_no_further(database: Database, a_source_video: ASourceVideo) -> None:
+    first, second = a_source_video(), a_source_video(state=SourceVideoState.DOWNLOADED)
+    run(database, "update source_videos set duplicate_of_id = :first where id = :second", first=first.id, second=second.id)
+    onwards = "update source_videos set state = 'preprocessing' where id = :second"
+    assert broken_constraint(database, onwards, second=second.id) == "source_videos_duplicate_check"
+
+
+def test_cut_points_read_as_json(database: Database, some_clips: SomeClips) -> None:
+    clip = some_clips(30)[1]
+    assert clip.cut_points == {"start_frame": 30, "end_frame": 100, "start_time_seconds": 1.2, "end_time_seconds": 4}
+    assert clip.source_video_order == 30
+
+
+@pytest.mark.parametrize("table", ["clips", "source_videos", "clip_artifacts"])
+def test_the_time_of_a_change_is_kept(database: Database, some_clips: SomeClips, table: str) -> None:
+    some_clips(state=ClipState.EXPORTED)
+    with database.begin() as connection:
+        before = connection.scalar(text(f"select updated_at from {table}"))
+    run(database, f"update {table} set created_at = created_at")
+    with database.begin() as connection:
+        after = connection.scalar(text(f"select updated_at from {table}"))
+        assert before is not None
+        assert after is not None
+        assert after > before
+
+
+def test_a_vector_search_uses_its_index(database: Database, some_clips: SomeClips) -> None:
+    some_clips(*range(1, 100))
+    run(
+        database,
+        "insert into embeddings (clip_id, model, strategy, dimensions, embedding) "
+        "select id, 'm', 's', 512, (select array_agg(random()) from generate_series(1, 512) where id = id)::vector from clips",
+        "analyze embeddings",
+    )
+    with database.begin() as connection:
+        connection.execute(text("set local enable_seqscan = off"))
+        plan = connection.scalars(
+            text(
+                "explain select clip_id from embeddings where dimensions = 512 order by embedding::vector(512) <=> "
+                "(select embedding::vector(512) from embeddings limit 1) limit 5"
+            )
+        )
+        assert "embeddings_hnsw_512_idx" in "\n".join(plan)
+
+
+def test_every_named_constraint_is_tried_here(database: Database) -> None:
+    """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
+    unbreakable = {
+        "clips_mece_ordering_check",  # source_video_order is computed from a column that cannot be null
+        "clips_sequence_check",  # a sequence below 1 is never handed out
+        "source_videos_next_clip_sequence_check",  # the counter only rises
+        "clips_state_check",
+        "source_videos_state_check",  # no illegal word is the end of a legal transition
+        "source_videos_duplicate_of_id_fkey",
+    }
+    source = Path(__file__).read_text()
+    with database.read() as connection:
+        names = connection.scalars(
+            text(
+                "select conname from pg_constraint where connamespace = 'public'::regnamespace and contype in ('c', 'f', 'u', 'x') "
+                "and conrelid <> 0"
+            )
+        ).all()
+    assert sorted(name for name in names if name not in source and name not in unbreakable) == []
