@@ -18,8 +18,10 @@ from heaters_dagster.domain.profiles import SideStream
 from resources.detectors.interface import ScoreStream
 from resources.ffmpeg import PipeReader
 
-_BUFFERS = 4
+_BUFFERS = 8
 _BUFFER_BYTES = 1 << 20
+#: A detector that takes most of the time must not wait for a megabyte of its small frames before it begins.
+_BUFFER_FRAMES = 32
 
 
 class ScorePass:
@@ -54,7 +56,7 @@ class ScorePass:
 
     def _reader(self, side: SideStream) -> PipeReader:
         def read(file: IO[bytes]) -> None:
-            frames = max(1, _BUFFER_BYTES // side.frame_bytes)
+            frames = max(1, min(_BUFFER_FRAMES, _BUFFER_BYTES // side.frame_bytes))
             empty: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
             filled: queue.SimpleQueue[NDArray[np.uint8] | None] = queue.SimpleQueue()
             for _ in range(_BUFFERS):

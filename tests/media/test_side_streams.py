@@ -53,7 +53,7 @@ def play(reader: Callable[..., None], frames: NDArray[np.uint8]) -> None:
         writer.join()
 
 
-@pytest.mark.parametrize("count", [0, 1, 7281, 7282, 20_000])
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 5000])
 def test_every_frame_is_scored_once_and_in_order(count: int):
     frames = np.random.default_rng(1).integers(0, 256, (count, 6, 8, 3), np.uint8)
     detector = Means("mean")
@@ -62,7 +62,7 @@ def test_every_frame_is_scored_once_and_in_order(count: int):
     play(reader, frames)
     assert np.array_equal(scoring.finish()["mean"], frames.mean(axis=(1, 2, 3)).astype(np.float32))
     assert scoring.frame_counts == (count,)
-    assert detector.largest_batch <= (1 << 20) // (6 * 8 * 3)
+    assert detector.largest_batch <= 32
 
 
 def test_detectors_that_want_the_same_frames_share_one_stream():
