@@ -245,6 +245,7 @@ def undecodable_index_entries(video_id: int, *, objects: ObjectStore) -> tuple[i
     partitions_def=source_video_partitions,
     retry_policy=TRANSIENT_RETRIES,
     pool="encode",
+    can_subset=True,
 )
 def proxy_and_keyframe_offsets(
     context: dg.AssetExecutionContext,
@@ -269,8 +270,10 @@ def proxy_and_keyframe_offsets(
             storage_class=place.settings.proxy_storage_class,
             report=progress.report_to(context.log),
         )
-    yield dg.MaterializeResult(asset_key="proxy", metadata=_proxy_metadata(made, objects))
-    yield dg.MaterializeResult(asset_key="keyframe_offsets", metadata=_index_metadata(made.index))
+    # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
+    for key, metadata in (("proxy", _proxy_metadata(made, objects)), ("keyframe_offsets", _index_metadata(made.index))):
+        if dg.AssetKey(key) in context.selected_asset_keys:
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 def _proxy_metadata(made: MadeProxy, objects: ObjectStore) -> dict[str, dg.MetadataValue]:

@@ -94,7 +94,7 @@ class Supervisor:
         self._hurry = self._stop.is_set()
         self._stop.set()
 
-    def run(self, *, when_ready: Callable[[], None], before_end: Callable[[], None] = lambda: None) -> int:
+    def run(self, *, when_ready: Callable[[], None], before_end: Callable[[], object] = lambda: None) -> int:
         """Run until `stop` is called; returns the exit code: 0, or 1 when a part could not be kept running.
 
         before_end: called once, while the parts still run, before they are ended.
@@ -186,7 +186,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
     say = terminal_lines()
     say(_OURS, "starting; Ctrl-C ends everything")
-    with _postgres(settings, say), tempfile.TemporaryDirectory(prefix="heaters-") as folder:
+    with _postgres(settings, say) as database, tempfile.TemporaryDirectory(prefix="heaters-") as folder:
         from heaters_dagster.instance import open_instance, prepare_dagster_home
         from heaters_dagster.runs import cancel_running, end_dead_runs
         from resources.work_folder import WorkFolder
@@ -194,7 +194,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         home = prepare_dagster_home(settings)
         WorkFolder(settings.work_folder).sweep()
         with open_instance(settings) as instance:
-            end_dead_runs(instance, settings)
+            end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
             supervisor = Supervisor(heaters_parts(settings, Path(folder), instance), environment=environment, say=say)
             with _signals_stop(supervisor):
@@ -288,7 +288,7 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
 
 
 @contextmanager
-def _postgres(settings: Settings, say: Say) -> Iterator[None]:
+def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
     """Postgres migrated and running; the embedded one stops with us when we started it and nobody else is connected."""
     from resources.database import open_database
     from resources.embedded_postgres import status, stop
@@ -296,7 +296,7 @@ def _postgres(settings: Settings, say: Say) -> Iterator[None]:
     ran_before = settings.database_url is not None or status(settings.postgres_folder).running
     database = open_database(settings)
     try:
-        yield
+        yield database
     finally:
         others = 0
         if not ran_before:

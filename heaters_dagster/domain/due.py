@@ -92,6 +92,7 @@ class RunWanted:
     """A run to ask for.
 
     assets: those of the job that still have to be made, so that nothing done is done again. reason: for the operator.
+    resumes: the row says that somebody works on it, but nobody does: a process was cut off.
     """
 
     job: Job
@@ -99,6 +100,7 @@ class RunWanted:
     assets: tuple[str, ...]
     priority: int
     reason: str
+    resumes: bool = False
 
     @property
     def work(self) -> str:
@@ -159,7 +161,8 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
         why = f"left {video.state} by a process that ended"
     else:
         why = f"is {video.state}"
-    return _run(Job.INGEST, video, f"source video {video.id} {why}", ASSETS_OF_JOB[Job.INGEST][first:])
+    resumes = video.state in _INGEST_WORKING
+    return _run(Job.INGEST, video, f"source video {video.id} {why}", ASSETS_OF_JOB[Job.INGEST][first:], resumes=resumes)
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
@@ -173,7 +176,8 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
 
 def _export(video: VideoFacts) -> RunWanted | None:
     count = _due_clips(video, *_EXPORT_STATES)
-    return _run(Job.EXPORT, video, f"{count} approved clips of source video {video.id}") if count else None
+    resumes = any(group.state is _C.EXPORTING for group in video.clips)
+    return _run(Job.EXPORT, video, f"{count} approved clips of source video {video.id}", resumes=resumes) if count else None
 
 
 def _enrich(video: VideoFacts) -> RunWanted | None:
@@ -182,7 +186,8 @@ def _enrich(video: VideoFacts) -> RunWanted | None:
         return None
     only_embeddings = not any(group.state in {_C.EXPORTED, _C.KEYFRAMING, _C.KEYFRAME_FAILED} for group in video.clips)
     assets = ("embeddings",) if only_embeddings else ASSETS_OF_JOB[Job.ENRICH]
-    return _run(Job.ENRICH, video, f"{count} exported clips of source video {video.id}", assets)
+    resumes = any(group.state in {_C.KEYFRAMING, _C.EMBEDDING} for group in video.clips)
+    return _run(Job.ENRICH, video, f"{count} exported clips of source video {video.id}", assets, resumes=resumes)
 
 
 def _clean_up(video: VideoFacts) -> RunWanted | None:
@@ -201,5 +206,5 @@ def _due_clips(video: VideoFacts, ready: Set[ClipState], working: Set[ClipState]
     )
 
 
-def _run(job: Job, video: VideoFacts, reason: str, assets: tuple[str, ...] | None = None) -> RunWanted:
-    return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], PRIORITY_OF_JOB[job], reason)
+def _run(job: Job, video: VideoFacts, reason: str, assets: tuple[str, ...] | None = None, *, resumes: bool = False) -> RunWanted:
+    return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], PRIORITY_OF_JOB[job], reason, resumes)

@@ -1,0 +1,57 @@
+"""`archived_clips`: the files of clips that were archived, or cut anew after their export, are deleted; the rows stay as tombstones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from resources.clip_store import ClipStore
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource
+from resources.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """What one clean-up did. deleted: object keys. kept_rows: archived clips of the source video, which stay for the audit trail."""
+
+    deleted: tuple[str, ...]
+    kept_rows: int
+
+
+def clean_up_archived_clips(source_video_id: int, *, database: Database, delete: Callable[[str], object]) -> CleanUp:
+    """Delete every file of a source video's clips that nobody needs, by `delete(key)`.
+
+    Safe at any moment and any number of times: a file goes only under the lock of its clip, and only when its row is obsolete.
+    Raises StoreUnavailableError; what was not deleted then is deleted next time.
+    """
+    clips = ClipStore(database)
+    with database.stage_lock("archived_clips", source_video_id):
+        affected = dict.fromkeys(artifact.clip_id for artifact in clips.obsolete_artifacts(source_video_id))
+        deleted = [key for clip_id in affected for key in clips.clean_up(clip_id, delete)]
+        archived = clips.counts_by_state(source_video_id).get(source_video_id, {}).get(ClipState.REVIEW_ARCHIVED, 0)
+    return CleanUp(tuple(deleted), archived)
+
+
+@dg.asset(
+    deps=["virtual_clips"],
+    partitions_def=source_video_partitions,
+    group_name="archive",
+    description="Files of archived clips are gone; their rows stay, so that the audit trail is whole.",
+    kinds={"postgres"},
+    retry_policy=TRANSIENT_RETRIES,
+)
+def archived_clips(
+    context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
+) -> dg.MaterializeResult[None]:
+    with stage_failures(lambda message, transient: None):
+        done = clean_up_archived_clips(int(context.partition_key), database=database.get(), delete=object_store.get().delete)
+    return dg.MaterializeResult(
+        metadata={
+            "deleted files": dg.MetadataValue.int(len(done.deleted)),
+            "archived clips": dg.MetadataValue.int(done.kept_rows),
+            "keys": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in done.deleted) or "nothing had to go"),
+        }
+    )

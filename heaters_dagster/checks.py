@@ -1,0 +1,117 @@
+"""Asset checks: each runs in the run that made the asset, says in words what is wrong, and is quick beside the making.
+
+The full proofs are part of the stages: a gold master that is not lossless, or an export that is not its frames, is never published. The
+checks hold what is stored to what was proven.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.exports import export_problems
+from assets.proxy import compare_proxy_with_original, undecodable_index_entries
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from resources.audit import coverage_problems
+from resources.clip_store import ClipStore
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.database import Database
+from resources.frame_hashes import file_sha256
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideoStore
+
+#: Exports that one check reads back: the newest, because older ones were read when they were new.
+_EXPORTS_CHECKED = 3
+
+_EXPORTED = (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING, ClipState.EMBEDDED)
+
+
+def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """An asset check of one partition."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", category=dg.PreviewWarning
+        )  # partitions_def: without it a check keeps one result for all partitions
+        return dg.asset_check(asset=asset, description=description, partitions_def=source_video_partitions)
+
+
+def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
+    """Passed when there is no problem. What cannot be looked at for a reason that Heaters knows is a problem, too."""
+    try:
+        found = list(problems())
+    except HeatersError as error:
+        found = [f"could not be checked: {error}"]
+    return dg.AssetCheckResult(passed=not found, description="\n".join(found) or None, metadata=dict(metadata or {}))
+
+
+@_check("proxy", "The proxy shows the original's frames, all of them, at the original's times.")
+def same_frames_at_the_same_times(
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
+) -> dg.AssetCheckResult:
+    def problems() -> list[str]:
+        compared = compare_proxy_with_original(
+            int(context.partition_key), videos=SourceVideoStore(database.get()), objects=object_store.get(), work=workspace.get().work
+        )
+        return [] if compared.same else [str(compared)]
+
+    return judged(problems)
+
+
+@_check("keyframe_offsets", "Frames decode alone from the bytes that the frame index gives for them.")
+def entries_decode_alone(context: dg.AssetCheckExecutionContext, object_store: ObjectStoreResource) -> dg.AssetCheckResult:
+    return judged(lambda: list(undecodable_index_entries(int(context.partition_key), objects=object_store.get())[1].values()))
+
+
+@_check("gold_master", "The stored gold master is the file whose frames and sounds were found equal to the original's.")
+def master_equals_original(
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
+) -> dg.AssetCheckResult:
+    return judged(lambda: gold_master_problems(int(context.partition_key), database=database.get(), objects=object_store.get()))
+
+
+@_check("virtual_clips", "The clips cover the source video exactly once: no gap, no overlap, from frame 0 to the last.")
+def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> dg.AssetCheckResult:
+    store, video_id = database.get(), int(context.partition_key)
+    counts = ClipStore(store).counts_by_state(video_id).get(video_id, {})
+    return judged(lambda: coverage_problems(store, video_id), {"clips": sum(counts.values())})
+
+
+@_check("exports", f"The {_EXPORTS_CHECKED} newest files hold the proxy's frames, as their manifests say.")
+def files_equal_the_proxy(
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
+) -> dg.AssetCheckResult:
+    manifests = newest_exports(int(context.partition_key), database.get())
+    return judged(
+        lambda: [
+            problem
+            for manifest in manifests
+            for problem in export_problems(manifest, objects=object_store.get(), work=workspace.get().work)
+        ],
+        {"files": len(manifests)},
+    )
+
+
+def gold_master_problems(source_video_id: int, *, database: Database, objects: ObjectStore) -> list[str]:
+    """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, its presence must do."""
+    video = SourceVideoStore(database).load(source_video_id)
+    if video.gold_master_filepath is None or objects.info(video.gold_master_filepath) is None:
+        return [f"source video {source_video_id} has no gold master in the store"]
+    path = objects.local_path(video.gold_master_filepath)
+    if path is not None and file_sha256(path) != video.gold_master_sha256:
+        return [f"{video.gold_master_filepath} is not the file that was proven lossless: its SHA-256 differs"]
+    return []
+
+
+def newest_exports(source_video_id: int, database: Database, *, most: int = _EXPORTS_CHECKED) -> list[ExportManifest]:
+    """Manifests of the files written last."""
+    store = ClipStore(database)
+    clips = store.find(source_video_id=source_video_id, states=_EXPORTED, limit=10_000)
+    newest = sorted(clips, key=lambda clip: clip.updated_at, reverse=True)[:most]
+    return [ExportManifest.from_json(artifact.manifest) for clip in newest for artifact in store.artifacts(clip.id, kind="export")]
+
+
+CHECKS = (same_frames_at_the_same_times, entries_decode_alone, master_equals_original, clips_are_mece, files_equal_the_proxy)

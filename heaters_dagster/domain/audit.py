@@ -1,0 +1,29 @@
+"""What must not be: objects that no row speaks of, and rows whose object is gone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+
+_OF_VIDEO = ("originals/", "gold_masters/", "review_proxies/", "metadata/")
+_SOURCE_VIDEO = re.compile(r"(?:originals|gold_masters|review_proxies|metadata|final_clips|keyframes)/video_(\d+)[._]")
+
+
+def source_video_of_key(key: str) -> int | None:
+    """The source video that an object key is made from; None for a key that is none of ours."""
+    found = _SOURCE_VIDEO.match(key + ".")
+    return int(found.group(1)) if found else None
+
+
+def orphan_keys(stored: Iterable[str], *, known: Set[str], at_work: Set[int]) -> list[str]:
+    """Stored objects that no row speaks of, sorted.
+
+    at_work: source videos with a stage still to come. Such a stage stores before it writes the row, and when it dies in between it stores
+    the same key again; so their objects are no orphans. Files of clips always have their row first: they are judged all the same.
+    """
+    return sorted(key for key in stored if key not in known and not (key.startswith(_OF_VIDEO) and source_video_of_key(key) in at_work))
+
+
+def lost_keys(stored: Set[str], needed: Mapping[str, str]) -> list[str]:
+    """One sentence for every object that a row needs and that is not stored. needed: key -> who needs it."""
+    return [f"{key} of {owner} is gone from the store" for key, owner in sorted(needed.items()) if key not in stored]

@@ -1,0 +1,157 @@
+"""Gathers what `domain/due.py` decides on, from the rows, from Dagster's runs and from the locks of living processes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Set
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted, VideoFacts, wanted_runs
+from heaters_dagster.domain.errors import BusyError, HeatersError
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.runs import WORK_TAG, assets_in_flight, assets_of, death, end_dead_runs, partition_of, unfinished
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.due_facts import load_video_facts
+from resources.source_video_store import SourceVideoStore
+
+_S, _C = SourceVideoState, ClipState
+
+#: Asset -> the state of a source video that it works on, and the state when that fails.
+_VIDEO_STAGES = {
+    "source_video": (_S.DOWNLOADING, _S.DOWNLOAD_FAILED),
+    "proxy": (_S.PREPROCESSING, _S.PREPROCESS_FAILED),
+    "virtual_clips": (_S.DETECTING_SCENES, _S.DETECT_SCENES_FAILED),
+}
+_CLIP_STAGES = {
+    "exports": (_C.EXPORTING, _C.EXPORT_FAILED),
+    "keyframes": (_C.KEYFRAMING, _C.KEYFRAME_FAILED),
+    "embeddings": (_C.EMBEDDING, _C.EMBEDDING_FAILED),
+}
+
+#: Gold masters that died so often in a row wait for a person.
+_GOLD_MASTER_DEATHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one look has found.
+
+    wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
+    partition_keys: those that Dagster knows. facts: by partition key.
+    """
+
+    wanted: tuple[RunWanted, ...]
+    in_flight: Set[tuple[str, str]]
+    partition_keys: Set[str]
+    facts: Mapping[str, VideoFacts]
+
+    def situation_of(self, run: RunWanted) -> VideoFacts:
+        """The facts behind a wanted run without what changes by itself as time goes by."""
+        video = self.facts[run.partition_key]
+        return replace(video, seconds_since_change=0.0, clips=tuple(replace(group, seconds_since_change=0.0) for group in video.clips))
+
+    def in_flight_of(self, job: Job) -> int:
+        """How many runs of the job are queued or running."""
+        return len({key for asset, key in self.in_flight if asset in ASSETS_OF_JOB[job]})
+
+
+def look(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    database: Database,
+    *,
+    daemon_runs: bool = True,
+    only: Collection[int] | None = None,
+) -> Outlook:
+    """What is due now. Runs whose process is gone are ended first; rows they left in a working state are told why.
+
+    daemon_runs: False when nobody takes queued runs out of the queue: those are then not in flight.
+    only: as if there were no other source videos.
+    """
+    end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
+    records = [record for record in unfinished(instance) if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
+    in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
+    facts = {video.partition_key: video for video in load_video_facts(database) if only is None or video.id in only}
+    wanted = [
+        run
+        for run in wanted_runs(facts.values(), in_flight)
+        if not (run.resumes and _settled(instance, run, database, facts[run.partition_key].seconds_since_change))
+    ]
+    keys = instance.get_dynamic_partitions(str(source_video_partitions.name))
+    return Outlook(tuple(wanted), in_flight, frozenset(keys), facts)
+
+
+def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """Write to the rows that a run left in a working state why it ended; returns what was written, nothing when they know already.
+
+    A row is left alone while a living process holds the lock of its stage: it has been taken up again.
+    """
+    cause, key = death(run), partition_of(run)
+    if cause is None or key is None:
+        return []
+    message, transient = cause
+    written: list[str] = []
+    for asset in assets_of(run):
+        with suppress(BusyError), database.stage_lock(asset, int(key)):
+            written += _settle_video(asset, int(key), message, transient, database)
+            written += _settle_clips(asset, int(key), message, transient, database)
+            if asset == "gold_master":
+                written += _settle_gold_master(int(key), message, transient, instance, database)
+    return written
+
+
+def _settled(instance: dg.DagsterInstance, run: RunWanted, database: Database, seconds_since_change: float) -> bool:
+    """Whether the row that looks worked on was left by a run whose end explains it; then the row has been told."""
+    since = datetime.now(UTC) - timedelta(seconds=seconds_since_change)
+    endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    ended = instance.get_run_records(
+        dg.RunsFilter(statuses=endings, tags={PARTITION_NAME_TAG: run.partition_key}, updated_after=since), limit=10
+    )
+    newest = next((record.dagster_run for record in ended if set(assets_of(record.dagster_run)) & set(run.assets)), None)
+    return newest is not None and bool(settle_failed_run(newest, instance, database))
+
+
+def _settle_video(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
+    if asset not in _VIDEO_STAGES:
+        return []
+    working, failed = _VIDEO_STAGES[asset]
+    videos = SourceVideoStore(database)
+    if videos.load(source_video_id).state is not working:
+        return []
+    video = videos.record_failure(source_video_id, failed, message, transient=transient)
+    return [f"source video {source_video_id} is {failed}, try {video.attempts}: {message}"]
+
+
+def _settle_clips(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
+    if asset not in _CLIP_STAGES:
+        return []
+    working, failed = _CLIP_STAGES[asset]
+    clips = ClipStore(database)
+    told = []
+    for clip in clips.find(source_video_id=source_video_id, states=[working]):
+        after = clips.fail(clip.id, failed, message, transient=transient)
+        if after is not None:
+            told.append(f"clip {clip.id} is {failed}, try {after.attempts}: {message}")
+    return told
+
+
+def _settle_gold_master(source_video_id: int, message: str, transient: bool, instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """A gold master has no state of its own to count tries in, so its runs are counted."""
+    videos = SourceVideoStore(database)
+    video = videos.load(source_video_id)
+    if video.gold_master_filepath is not None or video.gold_master_error is not None:
+        return []
+    work = RunWanted(Job.ARCHIVE_MASTER, str(source_video_id), (), 0, "").work
+    deaths = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={WORK_TAG: work}))
+    if transient and deaths < _GOLD_MASTER_DEATHS:
+        return []
+    with suppress(HeatersError):
+        videos.update(source_video_id, gold_master_error=message)
+    return [f"gold master of source video {source_video_id}: {message}"]

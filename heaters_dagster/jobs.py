@@ -1,0 +1,86 @@
+"""What runs together. The jobs over assets are those that `domain/due.py` asks for; the maintenance jobs are asked for by schedules."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from heaters_dagster.domain.due import ASSETS_OF_JOB, PRIORITY_OF_JOB, Job
+from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.runs import JOB_TAG, PRIORITY_TAG
+from resources.audit import audit
+from resources.backfill import start_backfill
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.embedder import open_embedder
+
+_DESCRIPTIONS = {
+    Job.INGEST: "From a submitted source video to virtual clips that wait for review.",
+    Job.ARCHIVE_MASTER: "The lossless gold master; beside the rest and never in the way of review.",
+    Job.EXPORT: "A file for every approved clip.",
+    Job.ENRICH: "Keyframes and embeddings of exported clips, so that search finds them.",
+    Job.CLEAN_UP: "Delete the files that nobody needs any more; the rows stay.",
+}
+
+
+def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name=job.value,
+        selection=dg.AssetSelection.assets(*ASSETS_OF_JOB[job]),
+        description=_DESCRIPTIONS[job],
+        tags={JOB_TAG: job.value, PRIORITY_TAG: str(PRIORITY_OF_JOB[job])},
+        # In one process: the default executor costs six seconds of processor time per step.
+        executor_def=dg.in_process_executor,
+    )
+
+
+ASSET_JOBS = {job: _asset_job(job) for job in Job}
+
+
+@dg.op(description="Remove the temporary files of processes that are gone.")
+def sweep_temporary_files(context: dg.OpExecutionContext, workspace: WorkspaceResource) -> None:
+    removed = workspace.get().work.sweep()
+    context.log.info(f"{len(removed)} folders removed: {', '.join(folder.name for folder in removed) or 'nothing was left behind'}")
+
+
+@dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")
+def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource) -> None:
+    findings = audit(database.get(), object_store.get())
+    for finding in findings:
+        context.log.error(finding)
+    if findings:
+        raise dg.Failure(description="\n".join(findings), metadata={"findings": len(findings)}, allow_retries=False)
+    context.log.info("every source video is covered exactly once; rows and stored files agree")
+
+
+@dg.op(description="Make clips due that lack a vector of the present model: it was changed, or could not be had when they were embedded.")
+def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource) -> None:
+    settings = workspace.get().settings
+    try:
+        model = open_embedder(settings).model
+    except ModelUnavailableError as error:
+        context.log.warning(f"nothing is changed: {error}")
+        return
+    started = start_backfill(database.get(), model=model, strategy=settings.keyframe_strategy)
+    context.log.info(f"{len(started)} clips are due for {model}; the sensor exported_clips_to_search asks for their runs")
+
+
+@dg.job(description="Temporary files of dead processes.", executor_def=dg.in_process_executor, tags={JOB_TAG: "temp_clean_up"})
+def temp_clean_up() -> None:
+    sweep_temporary_files()
+
+
+@dg.job(
+    description="Find what must not be: gaps, overlaps, lost files, stray files.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "mece_audit"},
+)
+def mece_audit() -> None:
+    audit_everything()
+
+
+@dg.job(
+    description="Make clips searchable by the present model.", executor_def=dg.in_process_executor, tags={JOB_TAG: "embedding_backfill"}
+)
+def embedding_backfill() -> None:
+    find_clips_to_embed()
+
+
+MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill)

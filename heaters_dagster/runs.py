@@ -1,0 +1,147 @@
+"""What Dagster knows of our runs: which are in flight, which are dead though it believes them alive, and how a wanted run is asked for.
+
+A dead run matters because it holds its place: what is in flight is not asked for again, and its pool slots are taken. Dagster notices by
+itself only that a worker died under a living code server. A killed `heaters process`, a killed `dagster asset materialize` and a machine
+that was switched off leave runs that look started for ever.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
+
+from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted
+from heaters_dagster.settings import Settings
+from resources.work_folder import WorkFolder
+
+JOB_TAG = "heaters/job"
+WORK_TAG = "heaters/work"
+REASON_TAG = "heaters/reason"
+PRIORITY_TAG = "dagster/priority"
+
+#: `host:folder`, the held work folder of the `heaters process` that executes the run.
+PROCESS_TAG = "heaters/process"
+
+#: On a run that was ended because the machine or the program was, not because of what it did.
+ENDED_TAG = "heaters/ended"
+
+#: A run of which nothing has been heard for so long, and for which nobody holds a lock, is dead.
+SILENCE = timedelta(seconds=60)
+
+_ALL_ASSETS = tuple(asset for assets in ASSETS_OF_JOB.values() for asset in assets)
+
+StageIsBusy = Callable[[str, int], bool]
+"""(asset, source video id) -> whether some living process works on it; `Database.stage_is_busy` is one."""
+
+
+def run_tags(run: RunWanted) -> dict[str, str]:
+    """Tags by which the queue limits and orders runs, and people find them."""
+    return {JOB_TAG: run.job.value, WORK_TAG: run.work, REASON_TAG: run.reason, PRIORITY_TAG: str(run.priority)}
+
+
+def partition_of(run: dg.DagsterRun) -> str | None:
+    """The partition key of a run; None for a run of no partition of ours."""
+    key = run.tags.get(PARTITION_NAME_TAG)
+    return key if key is not None and key.isdigit() else None
+
+
+def assets_of(run: dg.DagsterRun) -> tuple[str, ...]:
+    """What a run makes; of a run that a person launched with a selection of their own, too."""
+    if run.asset_selection:
+        return tuple(key.to_user_string() for key in run.asset_selection)
+    return ASSETS_OF_JOB[Job(run.job_name)] if run.job_name in set(Job) else _ALL_ASSETS
+
+
+def unfinished(instance: dg.DagsterInstance) -> list[RunRecord]:
+    """Records of the runs that are queued, starting or running, as far as Dagster knows."""
+    return list(instance.get_run_records(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)))
+
+
+def assets_in_flight(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
+    """(asset, partition key) of what these runs make."""
+    runs = [record.dagster_run for record in records]
+    return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in assets_of(run)}
+
+
+def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy) -> list[str]:
+    """Mark as canceled the runs whose process is gone, and free their pool slots; returns their ids.
+
+    Canceled, not failed: a switched-off machine is not a reason to count a failed try.
+    """
+    work = WorkFolder(settings.work_folder)
+    dead = [record for record in unfinished(instance) if _is_dead(record, work, is_busy)]
+    for record in dead:
+        run = record.dagster_run
+        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})
+        instance.report_run_canceled(run, "The process that executed this run has ended.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [record.dagster_run.run_id for record in dead]
+
+
+def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
+    """Ask Dagster to take the interruption that follows as a cancellation, not as a failure; returns the ids of the runs."""
+    runs = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
+    for run in runs:
+        if PROCESS_TAG not in run.tags:
+            instance.add_run_tags(run.run_id, {ENDED_TAG: why})
+            instance.report_run_canceling(run, f"Canceled: {why}. It is asked for again when it is still due.")
+    return [run.run_id for run in runs]
+
+
+def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
+    """Why a run that ended left a row in its working state, and whether that may pass; None when it is no fault of the work.
+
+    An interrupt, and an end of the whole program, are nobody's fault: the row is due again without counting a failed try. A killed or
+    crashed process counts one, so that work which always exhausts the memory does not go on for ever. A person's cancellation stands
+    until a person retries.
+    """
+    if run.status is dg.DagsterRunStatus.CANCELED and ENDED_TAG not in run.tags:
+        return "canceled in Dagster by a person; heaters retry starts it again", False
+    interrupted = run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
+    if run.status is dg.DagsterRunStatus.FAILURE and not interrupted and ENDED_TAG not in run.tags:
+        return "the process that worked on this ended without a word: it was killed, crashed, or ran out of memory", True
+    return None
+
+
+def process_tag(folder_name: str) -> str:
+    return f"{socket.gethostname()}:{folder_name}"
+
+
+def _is_dead(record: RunRecord, work: WorkFolder, is_busy: StageIsBusy) -> bool:
+    run = record.dagster_run
+    if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.SUSPENDED}:
+        return False
+    if (tag := run.tags.get(PROCESS_TAG)) is not None:
+        host, _, folder = tag.rpartition(":")
+        return host == socket.gethostname() and not work.is_held(folder)
+    if GRPC_INFO_TAG in run.tags:
+        return not _code_server_answers(run.tags[GRPC_INFO_TAG]) and not _any_busy(record, is_busy)
+    silent = datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) > SILENCE
+    return silent and not _any_busy(record, is_busy)
+
+
+def _any_busy(record: RunRecord, is_busy: StageIsBusy) -> bool:
+    key = partition_of(record.dagster_run)
+    return key is not None and any(is_busy(asset, int(key)) for asset in assets_of(record.dagster_run))
+
+
+def _code_server_answers(info: str) -> bool:
+    """info: Dagster's own tag, where the server that started the run's worker listens."""
+    place = json.loads(info)
+    try:
+        if "socket" in place:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(2)
+                connection.connect(place["socket"])
+        else:
+            socket.create_connection((place["host"], place["port"]), timeout=2).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""Sensors: at every look they ask `domain/due.py` what is due and request those runs, by the state of the rows, never by a cursor.
+
+(A cursor on the identity column can skip a row that commits late, and an asset sensor sees only the last of several materializations.)
+"""
+
+import dagster as dg
+
+from heaters_dagster.domain.due import Job, RunWanted
+from heaters_dagster.facts import Outlook, look, settle_failed_run
+from heaters_dagster.jobs import ASSET_JOBS
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.runs import run_tags
+from resources.dagster_resources import DatabaseResource, WorkspaceResource
+
+#: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
+#: ten thousand queued runs, nor a tick that takes longer than the 60 seconds Dagster gives it.
+MAX_IN_FLIGHT = 50
+
+_INTERVAL_SECONDS = 5
+
+
+def _sensor(name: str, job: Job, *, description: str, nothing: str) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        description=description,
+        job=ASSET_JOBS[job],
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, database: DatabaseResource, workspace: WorkspaceResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        return tick(look(context.instance, workspace.settings(), database.get()), job, nothing=nothing)
+
+    return sensor
+
+
+def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.SkipReason:
+    """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
+    due = [run for run in outlook.wanted if run.job is job]
+    room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
+    if not due:
+        return dg.SkipReason(f"{nothing}; {outlook.in_flight_of(job)} runs in flight" if outlook.in_flight_of(job) else nothing)
+    if room <= 0:
+        return dg.SkipReason(f"{len(due)} runs are due, {outlook.in_flight_of(job)} are in flight: more when those are done")
+    now = due[:room]
+    new_keys = sorted({run.partition_key for run in now} - outlook.partition_keys, key=int)
+    return dg.SensorResult(
+        run_requests=[_request(run) for run in now],
+        dynamic_partitions_requests=[source_video_partitions.build_add_request(new_keys)] if new_keys else [],
+    )
+
+
+def _request(run: RunWanted) -> dg.RunRequest:
+    """No run key: whether the run was asked for before does not matter, only whether it is due."""
+    return dg.RunRequest(
+        job_name=run.job.value,
+        partition_key=run.partition_key,
+        tags=run_tags(run),
+        asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+    )
+
+
+new_source_videos = _sensor(
+    "new_source_videos",
+    Job.INGEST,
+    description="Submitted source videos, and those whose ingest was cut off or may be tried again -> ingest.",
+    nothing="no source video waits to be ingested",
+)
+approvals_to_exports = _sensor(
+    "approvals_to_exports",
+    Job.EXPORT,
+    description="Clips that reviewers approved -> export, each as soon as it is approved.",
+    nothing="no approved clip waits for its file",
+)
+exported_clips_to_search = _sensor(
+    "exported_clips_to_search",
+    Job.ENRICH,
+    description="Exported clips -> keyframes and embeddings.",
+    nothing="no exported clip waits for keyframes or embeddings",
+)
+archives_to_clean_up = _sensor(
+    "archives_to_clean_up",
+    Job.CLEAN_UP,
+    description="Clips that were archived or cut anew after export -> their files are deleted.",
+    nothing="no file waits to be deleted",
+)
+gold_masters = _sensor(
+    "gold_masters",
+    Job.ARCHIVE_MASTER,
+    description="Source videos without a gold master -> gold master, once nothing is on its way to review.",
+    nothing="no source video waits for its gold master, or others are on their way to review first",
+)
+
+
+@dg.run_failure_sensor(
+    description="Runs that ended without a word (killed, out of memory): the reason goes to the row, where people look for it.",
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def run_failures(context: dg.RunFailureSensorContext, database: DatabaseResource) -> dg.SkipReason:
+    settled = settle_failed_run(context.dagster_run, context.instance, database.get())
+    return dg.SkipReason("; ".join(settled) or "the row already says why")
+
+
+SENSORS = (new_source_videos, approvals_to_exports, exported_clips_to_search, archives_to_clean_up, gold_masters, run_failures)

@@ -1,0 +1,111 @@
+"""What the database knows that decides which runs are due: a few rows, however many source videos are done."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, and_, func, or_, select, text
+
+from heaters_dagster.domain.due import ClipGroup, VideoFacts
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.clip_store import ClipStore
+from resources.database import Database, lock_key
+from resources.tables import clips, source_videos
+
+#: Clip states that the pipeline, not a person, leads onwards.
+_PIPELINE_STATES = (
+    ClipState.REVIEW_APPROVED,
+    ClipState.EXPORTING,
+    ClipState.EXPORT_FAILED,
+    ClipState.EXPORTED,
+    ClipState.KEYFRAMING,
+    ClipState.KEYFRAME_FAILED,
+    ClipState.KEYFRAMED,
+    ClipState.EMBEDDING,
+    ClipState.EMBEDDING_FAILED,
+)
+
+#: Assets whose stage a process holds the lock of while it works: `Database.stage_lock(asset, source_video_id)`.
+_LOCKED_ASSETS = ("source_video", "proxy", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings", "archived_clips")
+
+_HELD_LOCKS = text(
+    """
+    select (classid::bigint << 32) | objid::bigint from pg_locks
+    where locktype = 'advisory' and granted and objsubid = 1
+    and database = (select oid from pg_database where datname = current_database())
+    """
+)
+
+
+def load_video_facts(database: Database) -> list[VideoFacts]:
+    """Facts of every source video of which anything could be due, in order of id."""
+    artifacts = ClipStore(database).obsolete_artifacts()
+    with database.read() as connection:
+        groups = _clip_groups(connection)
+        obsolete = _obsolete_artifacts(connection, (artifact.clip_id for artifact in artifacts))
+        held = set(connection.scalars(_HELD_LOCKS))
+        rows = connection.execute(
+            select(
+                source_videos.c.id,
+                source_videos.c.state,
+                source_videos.c.attempts,
+                func.extract("epoch", func.now() - source_videos.c.updated_at).label("seconds_since_change"),
+                source_videos.c.duplicate_of_id.is_not(None).label("is_duplicate"),
+                source_videos.c.original_filepath.is_not(None).label("has_original"),
+                source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
+                source_videos.c.gold_master_error.is_not(None).label("gold_master_failed"),
+            )
+            .where(
+                or_(
+                    source_videos.c.state != SourceVideoState.SCENES_DETECTED,
+                    and_(source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_error.is_(None)),
+                    source_videos.c.id.in_({*groups, *obsolete}),
+                )
+            )
+            .order_by(source_videos.c.id)
+        ).all()
+    return [
+        VideoFacts(
+            id=row.id,
+            state=SourceVideoState(row.state),
+            attempts=row.attempts,
+            seconds_since_change=float(row.seconds_since_change),
+            is_duplicate=row.is_duplicate,
+            has_original=row.has_original,
+            has_gold_master=row.has_gold_master,
+            gold_master_failed=row.gold_master_failed,
+            clips=tuple(groups.get(row.id, ())),
+            obsolete_artifacts=obsolete.get(row.id, 0),
+            busy=frozenset(asset for asset in _LOCKED_ASSETS if lock_key(asset, row.id) in held),
+        )
+        for row in rows
+    ]
+
+
+def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
+    rows = connection.execute(
+        select(
+            clips.c.source_video_id,
+            clips.c.state,
+            clips.c.attempts,
+            func.count().label("number"),
+            func.max(func.extract("epoch", func.now() - clips.c.updated_at)).label("seconds_since_change"),
+        )
+        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES))
+        .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
+    )
+    groups: dict[int, list[ClipGroup]] = defaultdict(list)
+    for row in rows:
+        groups[row.source_video_id].append(ClipGroup(ClipState(row.state), row.attempts, row.number, float(row.seconds_since_change)))
+    return groups
+
+
+def _obsolete_artifacts(connection: Connection, clip_ids: Iterable[int]) -> dict[int, int]:
+    """Source video id -> number of artifacts, of the clips that they belong to."""
+    number = Counter(clip_ids)
+    rows = connection.execute(select(clips.c.id, clips.c.source_video_id).where(clips.c.id.in_(number)))
+    counts: dict[int, int] = defaultdict(int)
+    for clip_id, source_video_id in rows:
+        counts[source_video_id] += number[clip_id]
+    return counts

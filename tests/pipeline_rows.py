@@ -1,0 +1,53 @@
+"""Rows of source videos and clips in any state, by the stores' own methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.clip_store import Clip, ClipStore, NewClip
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.review_store import ReviewStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+
+S, C = SourceVideoState, ClipState
+FRAME_RATE = 25.0
+
+
+def video_in(database: Database, state: SourceVideoState, **columns: object) -> SourceVideo:
+    """A source video that went the ordinary way to `state`."""
+    videos = SourceVideoStore(database)
+    video = videos.add("/films/test.mp4", "test")
+    way = [S.DOWNLOADING, S.DOWNLOADED, S.PREPROCESSING, S.PREPROCESSED, S.DETECTING_SCENES]
+    for step in [] if state is S.NEW else way[: way.index(state) + 1]:
+        video = videos.set_state(video.id, step)
+    return videos.update(video.id, **columns) if columns else video
+
+
+def cut_video(database: Database, edges: Sequence[int] = (0, 30, 60, 90), *, gold_master: bool = True) -> list[Clip]:
+    """The pending clips, between neighbouring edges, of a new source video whose scenes are detected."""
+    video = video_in(database, S.DETECTING_SCENES, original_filepath="originals/test.mp4")
+    if gold_master:
+        SourceVideoStore(database).update(video.id, gold_master_filepath=f"gold_masters/video_{video.id}_master.mkv")
+    new = [
+        NewClip(start_frame=start, end_frame=end, start_time_seconds=start / FRAME_RATE, end_time_seconds=end / FRAME_RATE, confidence=0.5)
+        for start, end in pairwise(edges)
+    ]
+    return ClipStore(database).replace_cuts(video.id, new, edges[-1])
+
+
+def reviews(database: Database) -> ReviewStore:
+    return ReviewStore(database, lambda source_video_id, frames: [frame / FRAME_RATE for frame in frames])
+
+
+def exported(database: Database, clip: Clip, objects: ObjectStore) -> Clip:
+    """The clip approved and exported: a file in the store, its row live."""
+    reviews(database).approve([clip.id], reviewer="ada")
+    clips, key = ClipStore(database), f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4"
+    claimed = clips.claim_export(clip.id, key)
+    assert claimed is not None
+    objects.put_bytes(key, b"clip")
+    assert clips.finish_export(clip.id, claimed.cut_point_version, key, 4, {"frame_count": clip.frame_count})
+    return clips.load(clip.id)
