@@ -1,0 +1,95 @@
+"""The only way pages change anything. Every outcome is said in words, errors too."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
+from resources.address_guard import AddressGuard
+from resources.submission import submit
+from review_app.desk import ReviewDesk
+from review_app.links import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """ok: whether it was done. told: one or more sentences for the person who asked."""
+
+    ok: bool
+    told: str
+
+
+def decide(desk: ReviewDesk, session: Session, action: str, clip_ids: Sequence[int]) -> Outcome:
+    """Approve, skip or archive a selection as one action, which one undo takes back."""
+    if action not in {"approve", "skip", "archive"}:
+        return Outcome(False, f"{action} is no decision on a selection")
+    if not clip_ids:
+        return Outcome(False, "Select clips first: the box in a picture's corner, Shift for a range.")
+
+    def apply() -> str:
+        result = getattr(desk.reviews, action)(list(clip_ids), reviewer=session.reviewer, request_key=secrets.token_hex(16))
+        return f"{len(result.clips)} clips: {action} done. Undo takes all of it back."
+
+    return _said(apply)
+
+
+def undo(desk: ReviewDesk, session: Session, action_id: int | None = None) -> Outcome:
+    """Take back the reviewer's newest decision, or the one named."""
+
+    def apply() -> str:
+        result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=secrets.token_hex(16))
+        return f"Taken back; {len(result.clips)} clips are as they were."
+
+    return _said(apply)
+
+
+def redo(desk: ReviewDesk, session: Session) -> Outcome:
+    """Do again what the reviewer took back last."""
+    return _said(lambda: f"Done again; {len(desk.reviews.redo(session.reviewer, request_key=secrets.token_hex(16)).clips)} clips changed.")
+
+
+def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
+    """Submit addresses and paths, one a line."""
+    sources = [line.strip() for line in text.splitlines() if line.strip()]
+    if not sources:
+        return Outcome(False, "Write at least one web address, s3:// address or path.")
+
+    def apply() -> str:
+        guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
+        done = submit(sources, desk.videos, guard=guard)
+        return "\n\n".join(item.message for item in done)
+
+    return _said(apply)
+
+
+def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
+    """Put a source video and its clips back before the stages that failed."""
+
+    def apply() -> str:
+        video = desk.videos.load(source_video_id)
+        told = []
+        if video.state in SOURCE_VIDEO_RETRY:
+            told.append(f"{video.title} is {desk.videos.retry(video.id).state} again.")
+        if video.gold_master_error is not None:
+            desk.videos.update(video.id, gold_master_error=None)
+            told.append("Its gold master gets another try.")
+        for state in CLIP_RETRY:
+            for clip in desk.clips.find(source_video_id=video.id, states=[state], limit=10_000):
+                desk.clips.retry(clip.id)
+                told.append(f"Clip {clip.id} gets another try.")
+        return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing of it has failed."
+
+    return _said(apply)
+
+
+def _said(apply: Callable[[], str]) -> Outcome:
+    try:
+        return Outcome(True, apply())
+    except HeatersError as error:
+        return Outcome(False, str(error))
+    except OSError as error:
+        return Outcome(False, f"{os.strerror(error.errno) if error.errno else error}")

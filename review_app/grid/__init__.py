@@ -1,0 +1,5 @@
+"""A grid of clips with hover preview and selection, as a Streamlit component."""
+
+from review_app.grid.component import Card, clip_grid
+
+__all__ = ["Card", "clip_grid"]

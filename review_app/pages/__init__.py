@@ -1,0 +1,1 @@
+"""One file per page of the review app; each has `show(desk, session)`."""

@@ -1,0 +1,131 @@
+"""From rows to what the pages show. Pure: no Streamlit, no database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.clip_store import Clip
+from resources.review_store import HistoryEntry
+from resources.source_video_store import SourceVideo
+
+#: State -> (words, how far along, 0..1).
+_VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
+    SourceVideoState.NEW: ("waits to be fetched", 0.0),
+    SourceVideoState.DOWNLOADING: ("is being fetched", 0.1),
+    SourceVideoState.DOWNLOADED: ("fetched, waits for its proxy", 0.3),
+    SourceVideoState.PREPROCESSING: ("proxy is being made", 0.5),
+    SourceVideoState.PREPROCESSED: ("waits to be cut", 0.8),
+    SourceVideoState.DETECTING_SCENES: ("is being cut", 0.9),
+    SourceVideoState.SCENES_DETECTED: ("ready for review", 1.0),
+    SourceVideoState.DOWNLOAD_FAILED: ("could not be fetched", 0.1),
+    SourceVideoState.PREPROCESS_FAILED: ("no proxy could be made", 0.5),
+    SourceVideoState.DETECT_SCENES_FAILED: ("could not be cut", 0.9),
+}
+_CLIP_STATES: Mapping[ClipState, str] = {
+    ClipState.PENDING_REVIEW: "to review",
+    ClipState.REVIEW_APPROVED: "approved",
+    ClipState.REVIEW_SKIPPED: "skipped",
+    ClipState.REVIEW_ARCHIVED: "archived",
+    ClipState.EXPORT_FAILED: "export failed",
+    ClipState.KEYFRAME_FAILED: "keyframes failed",
+    ClipState.EMBEDDING_FAILED: "embedding failed",
+}
+_ACTIONS = {
+    "approve": "approved",
+    "skip": "skipped",
+    "archive": "archived",
+    "group": "grouped",
+    "add_cut_point": "added a cut",
+    "remove_cut_point": "removed a cut",
+    "move_cut_point": "moved a cut",
+    "undo": "took back",
+    "redo": "did again",
+}
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
+
+
+def plain(text: str) -> str:
+    """`text` for a place that reads Markdown: every character stands for itself, tags and formulas too."""
+    return text.translate(_MARKDOWN).replace("\n", " ")
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03.4`, without hours when there are none."""
+    if seconds is None:
+        return ""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 10:02d}.{rest % 10}"
+
+
+def video_words(video: SourceVideo) -> str:
+    return _VIDEO_STATES[video.state][0]
+
+
+def video_fraction(video: SourceVideo) -> float:
+    """0..1: how far a source video is on its way to review."""
+    return _VIDEO_STATES[video.state][1]
+
+
+def has_failed(state: SourceVideoState | ClipState) -> bool:
+    return state.value.endswith("_failed")
+
+
+def clip_words(state: ClipState) -> str:
+    return _CLIP_STATES.get(state, state.value)
+
+
+def clip_note(clip: Clip) -> str:
+    """Length and confidence, for a card."""
+    length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
+    return length if clip.confidence is None else f"{length}  {clip.confidence:.0%}"
+
+
+def counted(counts: Mapping[ClipState, int]) -> str:
+    """`3 to review, 5 approved`, in the order of the states."""
+    return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
+
+
+def history_rows(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:
+    """Rows of the history table, in the order given."""
+    return [
+        {
+            "action": entry.id,
+            "when": entry.created_at,
+            "who": entry.reviewer,
+            "what": _done(entry),
+            "source video": entry.source_video_title,
+            "clips": ", ".join(map(str, entry.clip_ids[:8])) + (" ..." if len(entry.clip_ids) > 8 else ""),
+            "before": _frames(entry.before),
+            "after": _frames(entry.after),
+            "taken back": entry.undone,
+        }
+        for entry in entries
+    ]
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """`just now`, `5 min ago`, `3 h ago`, `2 days ago`."""
+    seconds = max(0.0, (now - then).total_seconds())
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min ago"
+    return f"{int(seconds // 3600)} h ago" if seconds < 86_400 else f"{int(seconds // 86_400)} days ago"
+
+
+def _done(entry: HistoryEntry) -> str:
+    words = _ACTIONS.get(str(entry.action), str(entry.action))
+    return words if entry.target_action_id is None else f"{words} action {entry.target_action_id}"
+
+
+def _frames(snapshots: Mapping[str, Mapping[str, object] | None]) -> str:
+    parts = [
+        f"{shot['start_frame']}..{int(str(shot['end_frame'])) - 1} {clip_words(ClipState(str(shot['state'])))}"
+        for shot in list(snapshots.values())[:4]
+        if shot is not None and shot.get("is_live", True)
+    ]
+    return "; ".join(parts) + (" ..." if len(snapshots) > 4 else "")
