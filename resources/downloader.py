@@ -93,7 +93,7 @@ def _copied(source: Path, folder: Path, meter: ByteMeter) -> Fetched:
     with _unchanged(source) as (file, byte_size):
         check_room(folder, byte_size)
         with disk_full_named(path, bytes_needed=byte_size), path.open("xb") as copy:
-            while chunk := _read(file, source):
+            while chunk := _read(file, source, byte_size - done):
                 digest.update(chunk)
                 copy.write(chunk)
                 done += len(chunk)
@@ -123,11 +123,14 @@ def _unchanged(path: Path) -> Iterator[tuple[BufferedReader, int]]:
         except OSError:
             raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
         if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            raise DownloadError(f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); tried again later")
+            raise DownloadError(
+                f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
+            )
 
 
-def _read(file: BufferedReader, path: Path) -> bytes:
+def _read(file: BufferedReader, path: Path, left_bytes: int) -> bytes:
+    """The next bytes, none beyond the size the file had: one that grows faster than it is read would never end."""
     try:
-        return file.read(CHUNK_BYTES)
+        return file.read(min(CHUNK_BYTES, left_bytes))
     except OSError as error:
         raise DownloadError(f"{path} cannot be read to its end: {error.strerror}") from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3
@@ -16,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from yt_dlp import YoutubeDL
 from yt_dlp.downloader import get_suitable_downloader
 from yt_dlp.networking._requests import RequestsHTTPAdapter, RequestsRH
+from yt_dlp.networking.exceptions import RequestError
 from yt_dlp.utils.networking import select_proxy
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
@@ -30,8 +33,13 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     """`YoutubeDL` with the guard; downloads by http(s), HLS, DASH and Smooth Streaming only."""
 
     def __init__(self, params: dict[str, Any], guard: AddressGuard) -> None:
-        self._guard = guard
+        self._guard = _RememberingGuard(guard)
         super().__init__(params)
+
+    @property
+    def refusal(self) -> ForbiddenSourceError | None:
+        """The first address that the guard refused. yt-dlp takes a refusal for a bad connection and may not pass it on."""
+        return self._guard.refusal
 
     def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
         return super().build_request_director([functools.partial(_GuardedRequestsRH, guard=self._guard)], preferences)
@@ -43,10 +51,39 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         return super().dl(name, info, subtitle, test)
 
 
+class _RememberingGuard(AddressGuard):
+    def __init__(self, guard: AddressGuard) -> None:
+        super().__init__(allow_private=guard.allow_private)
+        self._guard = guard
+        self.refusal: ForbiddenSourceError | None = None
+
+    def check_host(self, host: str) -> None:
+        with self._remembered():
+            self._guard.check_host(host)
+
+    def check_address(self, address: str, *, host: str) -> None:
+        with self._remembered():
+            self._guard.check_address(address, host=host)
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except ForbiddenSourceError as error:
+            self.refusal = self.refusal or error
+            raise
+
+
 class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
     def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
         self._guard = guard
         super().__init__(**options)
+
+    def _send(self, request: Any) -> Any:
+        try:
+            return super()._send(request)
+        except ForbiddenSourceError as error:
+            raise RequestError(str(error), cause=error) from error
 
     def _create_instance(self, *arguments: Any, **options: Any) -> Any:
         session = super()._create_instance(*arguments, **options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
-from yt_dlp.utils import ContentTooShortError, ExtractorError, UnsupportedError, YoutubeDLError
-from yt_dlp.utils import DownloadError as YtdlpDownloadError
+from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, NoSupportingHandlers, RequestError
+from yt_dlp.utils import ContentTooShortError, ExtractorError, UnsupportedError
 
 from heaters_dagster.domain.errors import (
     DiskFullError,
@@ -39,6 +40,8 @@ COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[e
 
 _LONGEST_PAUSE_SECONDS = 10.0
 _NO_VIDEO = "no video is found at {}"
+_LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
+_STATUS = re.compile(r"HTTP Error (\d{3})")
 
 
 class WebDownload:
@@ -73,6 +76,7 @@ class WebDownload:
                 raise
             except HeatersError as error:
                 failures.append(error)
+                shutil.rmtree(folder)
                 if not tried:
                     break
             else:
@@ -103,7 +107,7 @@ class WebDownload:
             "color": {"stdout": "no_color", "stderr": "no_color"},
             "noprogress": True,
             "quiet": True,
-            "logger": _Silence(),
+            "logger": _Log(),
         }
         return GuardedYoutubeDL(parameters, self._guard)
 
@@ -116,13 +120,14 @@ class WebDownload:
                 raise InvalidMediaError(_NO_VIDEO.format(self._address))
             if len(entries) > 1:
                 raise InvalidMediaError(f"{self._address} is a playlist of several videos; submit the address of each")
-            info = self._extracted(session, entries[0]["url"]) if entries[0].get("_type") in {"url", "url_transparent"} else entries[0]
+            entry = entries[0]
+            info = self._extracted(session, entry["url"]) if entry.get("_type") in {"url", "url_transparent"} else entry
         if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
             raise InvalidMediaError(f"{self._address} is a live stream that has not ended; submit it again when it has")
         return info
 
     def _extracted(self, session: GuardedYoutubeDL, address: str) -> dict[str, Any]:
-        with self._plain_words():
+        with self._plain_words(session):
             info: dict[str, Any] | None = session.extract_info(address, download=False)
         if info is None:
             raise InvalidMediaError(_NO_VIDEO.format(self._address))
@@ -137,10 +142,16 @@ class WebDownload:
         whole = {name: value for name, value in info.items() if name != "requested_formats"}
         parts: list[Path] = []
         earlier_bytes = 0
-        session.add_progress_hook(lambda status: meter(*_progress(status, earlier_bytes, sizes[len(parts) + 1 :])))
+
+        def hook(status: dict[str, Any]) -> None:
+            if status.get("total_bytes"):
+                check_room(folder, status["total_bytes"] - (status.get("downloaded_bytes") or 0))
+            meter(*_progress(status, earlier_bytes, sizes[len(parts) + 1 :]))
+
+        session.add_progress_hook(hook)
         for number, one in enumerate(chosen):
             part = folder / f"part_{number}"
-            with self._plain_words():
+            with self._plain_words(session):
                 success, _ = session.dl(str(part), {**whole, **one})
             if not success or not part.is_file():
                 raise DownloadError(f"{self._address}: the download broke off")
@@ -168,15 +179,16 @@ class WebDownload:
         return said or title_from_name(self._address)
 
     @contextmanager
-    def _plain_words(self) -> Iterator[None]:
+    def _plain_words(self, session: GuardedYoutubeDL) -> Iterator[None]:
         try:
             yield
-        except HeatersError:
-            raise
-        except (YoutubeDLError, RequestError, OSError) as error:
-            raise self._error(error) from error
+        except HeatersError as error:
+            raise session.refusal or error from None
+        except Exception as error:  # whatever: a missing segment can show as "write to closed file"
+            said: list[str] = session.params["logger"].errors
+            raise session.refusal or self._error(error, said[0] if said else str(error)) from error
 
-    def _error(self, error: BaseException) -> HeatersError:
+    def _error(self, error: Exception, message: str) -> HeatersError:
         """The HeatersError that says what `error`, or what lies under it, means."""
         address = self._address
         for under in _chain(error):
@@ -193,20 +205,23 @@ class WebDownload:
                     return InvalidMediaError(_NO_VIDEO.format(address))
                 case OSError() if under.errno in {errno.ENOSPC, errno.EDQUOT}:
                     return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
-        said = _without_noise(str(error))
+        said = _without_noise(message)
         if "No space left on device" in said:
             return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
+        status = _STATUS.search(said)  # of a segment: its exception is left in another thread
+        if status:
+            return _status_error(address, int(status.group(1)))
         for under in _chain(error):
             match under:
+                case NoSupportingHandlers():
+                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {said}")
                 case RequestError() | ContentTooShortError() | OSError():
                     return DownloadError(f"{address}: the download broke off: {said}")
                 case ExtractorError() if under.expected:
                     return SourceNotFoundError(f"{address} cannot be fetched: {said}")
                 case ExtractorError():
                     return InvalidMediaError(f"{address}: {said}; if it plays in a browser, a newer yt-dlp may know it")
-        if isinstance(error, YtdlpDownloadError):
-            return DownloadError(f"{address}: the download broke off: {said}")
-        return InvalidMediaError(f"{address}: {said}")
+        return DownloadError(f"{address}: the download broke off: {said}")
 
 
 def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:
@@ -243,13 +258,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _without_noise(message: str) -> str:
     """yt-dlp's message without its own label, the extractor's, and the request to report it."""
-    text = message.removeprefix("ERROR: ").split("; please report this issue")[0].split(" (caused by ")[0]
-    label, separator, rest = text.partition("] ")
-    return (rest if separator and label.startswith("[") else text).removeprefix("Got error: ").strip().rstrip(".")
+    return _LABELS.sub("", message.split("; please report this issue")[0].split(" (caused by ")[0], count=1).strip().rstrip(".")
 
 
-class _Silence:
-    """What yt-dlp would print. Its errors are raised as well."""
+class _Log:
+    """What yt-dlp would print: nothing is; its errors are kept, because what it raises later says less."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
 
     def debug(self, message: str) -> None: ...
 
@@ -257,4 +273,6 @@ class _Silence:
 
     def warning(self, message: str) -> None: ...
 
-    def error(self, message: str) -> None: ...
+    def error(self, message: str) -> None:
+        if message.strip():
+            self.errors.append(message)
