@@ -163,13 +163,16 @@ def _fits(original: Path, sound: ArchivedSound) -> bool:
 
 
 def _pcm(original: Path, stream: AudioStream) -> str | None:
-    """The PCM encoder that holds what the stream's decoder gives; None when there is no decoder."""
+    """The PCM encoder that holds what the stream's decoder gives; None when there is no decoder or the file cannot be opened."""
     import av
 
-    with av.open(f"file:{original.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
-        context = container.streams[stream.index].codec_context
-        sample_format = context.format if context is not None else None
-        return PCM_OF_SAMPLES.get(sample_format.packed.name) if sample_format is not None else None
+    try:
+        with av.open(f"file:{original.absolute()}", options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+            context = container.streams[stream.index].codec_context
+            sample_format = context.format if context is not None else None
+            return PCM_OF_SAMPLES.get(sample_format.packed.name) if sample_format is not None else None
+    except (av.FFmpegError, IndexError):
+        return None
 
 
 def _sounds_alike(original: Path, master: Path, number: int, sound: ArchivedSound) -> bool:

@@ -1,0 +1,178 @@
+"""A gold master is its original, bit by bit, in another container: every pixel format, range, sound and damage."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+from heaters_dagster.domain.errors import InvalidMediaError
+from resources.gold_masters import GoldMasterFile, master_problems, master_span, write_gold_master
+from resources.media_probe import probe
+from tests.media_files import barcode_video, ffmpeg, frame_times, make_video, rotated, truncated, with_bit_errors
+from tests.proxy_files import SOURCES
+
+
+def archived(original: Path) -> tuple[GoldMasterFile, Path]:
+    """The master of `original`, after a second, independent comparison of the two."""
+    master = original.with_name(f"{original.stem}-master.mkv")
+    made = write_gold_master(original, probe(original), master, called=original.name)
+    assert master_problems(original, probe(original), master) == []
+    return made, master
+
+
+def ffmpeg_hashes(path: Path) -> list[str]:
+    """What ffmpeg, asked by hand, says of every frame as it is stored."""
+    picture = ["-v", "error", "-noautorotate", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *picture, "-f", "framehash", "-hash", "sha256", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [row.split(",")[-1].strip() for row in done.stdout.splitlines() if not row.startswith("#")]
+
+
+@pytest.mark.parametrize("kind", list(SOURCES))
+def test_every_kind_of_source_is_archived_without_loss(kind: str, tmp_path: Path) -> None:
+    original = SOURCES[kind](tmp_path)
+    made, master = archived(original)
+    assert made.warnings == ()
+    assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
+    assert len(ffmpeg_hashes(master)) == made.frame_count
+    with av.open(str(master)) as container:
+        assert container.streams.video[0].codec_context.name == "ffv1"
+        assert "matroska" in container.format.name
+
+
+def test_variable_frame_rate_keeps_its_times_to_the_millisecond(tmp_path: Path) -> None:
+    original = SOURCES["variable"](tmp_path)
+    _, master = archived(original)
+    times = frame_times(original)
+    assert frame_times(master) == pytest.approx(times, abs=0.001)
+
+
+PIXEL_FORMATS = """
+    nv12 uyvy422 yuyv422 rgb24 bgr24 rgba gbrp gbrp10le rgb48le gray gray16be ya8 pal8 monow rgb565le rgb555le bgr0 0rgb yuva420p yuv411p
+    yuv410p yuv422p10le yuv420p16be
+"""
+
+
+@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS.split())
+def test_every_pixel_format_comes_back_as_it_was(pixel_format: str, tmp_path: Path) -> None:
+    original = ffmpeg(
+        ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=0.4", "-c:v", "rawvideo", "-pix_fmt", pixel_format], tmp_path / "s.nut"
+    )
+    made, _ = archived(original)
+    assert made.frame_count == 4
+
+
+def test_a_picture_that_ffv1_cannot_hold_is_refused_and_not_quietly_changed(tmp_path: Path) -> None:
+    original = ffmpeg(
+        ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=0.2", "-c:v", "rawvideo", "-pix_fmt", "xyz12le"], tmp_path / "s.nut"
+    )
+    with pytest.raises(InvalidMediaError, match="would not be lossless: frame 0 is another picture"):
+        archived(original)
+
+
+@pytest.mark.parametrize("name", ["full.avi", "full.mp4", "full.mkv"])
+def test_full_range_stays_full_range(name: str, tmp_path: Path) -> None:
+    encoder = {
+        "full.avi": ["-c:v", "mjpeg", "-q:v", "3", "-pix_fmt", "yuvj420p"],
+        "full.mp4": ["-c:v", "libx264", "-pix_fmt", "yuvj420p"],
+        "full.mkv": ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-color_range", "pc"],
+    }[name]
+    test_picture = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=0.5", "-vf", "scale=out_range=full"]
+    original = ffmpeg([*test_picture, *encoder], tmp_path / name)
+    _, master = archived(original)
+    assert probe(original).video.color_range == probe(master).video.color_range == "pc"
+    assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
+
+
+def test_rotation_is_kept_beside_the_stored_pixels(tmp_path: Path) -> None:
+    original = rotated(make_video(tmp_path / "s.mp4", frames=6), tmp_path / "rotated.mp4", 90)
+    _, master = archived(original)
+    assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
+    assert probe(master).video.rotation_degrees == probe(original).video.rotation_degrees != 0
+    assert (probe(master).video.width, probe(master).video.height) == (160, 120)
+
+
+def sound(path: Path, *options: str) -> Path:
+    inputs = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=1", "-f", "lavfi", "-i", "sine=duration=1:sample_rate=44100"]
+    return ffmpeg([*inputs, *options], path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("s.mov", "pcm_s24be"),
+        ("s.mov", "alac"),
+        ("s.avi", "adpcm_ms"),
+        ("s.avi", "mp3"),
+        ("s.ts", "aac"),
+        ("s.mpg", "mp2"),
+        ("s.mkv", "flac"),
+    ],
+)
+def test_sound_is_copied(name: str, codec: str, tmp_path: Path) -> None:
+    video = {"s.ts": "mpeg2video", "s.mpg": "mpeg2video"}.get(name, "mjpeg")
+    original = sound(tmp_path / name, "-c:v", video, "-c:a", codec)
+    made, master = archived(original)
+    assert (made.sound_count, made.warnings) == (1, ())
+    assert probe(master).audio[0].codec == probe(original).audio[0].codec
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kept"),
+    [("s.mov", "adpcm_ima_qt", "pcm_s16le"), ("s.mov", "pcm_f32be", "pcm_f32le"), ("s.mov", "pcm_s8", "pcm_u8")],
+)
+def test_sound_that_matroska_cannot_hold_is_kept_as_samples_and_said(name: str, codec: str, kept: str, tmp_path: Path) -> None:
+    made, master = archived(sound(tmp_path / name, "-c:v", "mjpeg", "-c:a", codec))
+    assert made.warnings == (f"sound stream 1 ({codec}) does not fit into Matroska: kept losslessly as {kept}",)
+    assert probe(master).audio[0].codec == kept
+
+
+def test_every_sound_stream_is_kept_and_cover_art_is_not_the_video(tmp_path: Path) -> None:
+    plain = make_video(tmp_path / "s.mp4", frames=12)
+    cover = ffmpeg(["-f", "lavfi", "-i", "color=red:size=64x64:duration=0.04", "-frames:v", "1"], tmp_path / "cover.png")
+    inputs = ["-i", str(cover), "-i", str(plain), "-i", str(plain)]
+    maps = ["-map", "0:v", "-map", "1:v", "-map", "1:a", "-map", "2:a", "-c", "copy", "-disposition:v:0", "attached_pic"]
+    original = ffmpeg([*inputs, *maps], tmp_path / "covered.mp4")
+    made, master = archived(original)
+    assert (made.frame_count, made.sound_count) == (12, 2)
+    assert len(probe(master).audio) == 2
+
+
+@pytest.mark.parametrize("kind", ["truncated", "bit errors"])
+def test_of_a_damaged_original_all_that_decodes_is_kept(kind: str, tmp_path: Path) -> None:
+    whole = barcode_video(tmp_path / "s.mkv", frames=60, b_frames=2)
+    original = truncated(whole, tmp_path / "d.mkv") if kind == "truncated" else with_bit_errors(whole, tmp_path / "d.mkv")
+    made, master = archived(original)
+    assert 0 < made.frame_count <= 60
+    assert len(ffmpeg_hashes(master)) == made.frame_count
+
+
+def test_a_master_of_something_else_is_found_out(tmp_path: Path) -> None:
+    original = make_video(tmp_path / "a.mp4", frames=12, scenes=(6,))
+    other = make_video(tmp_path / "b.mp4", frames=12, scenes=(7,))
+    shorter = make_video(tmp_path / "c.mp4", frames=11, scenes=(6,))
+    masters = {path.stem: archived(path)[1] for path in (other, shorter)}
+    assert master_problems(original, probe(original), masters["b"]) == ["frame 6 is another picture"]
+    assert master_problems(original, probe(original), masters["c"])[0] == "it has 11 frames, the original 12"
+
+
+def test_a_master_with_other_sound_is_found_out(tmp_path: Path) -> None:
+    original = sound(tmp_path / "a.mkv", "-c:v", "mjpeg", "-c:a", "flac")
+    _, master = archived(original)
+    quieter = ffmpeg(["-i", str(master), "-c:v", "copy", "-af", "volume=0.5", "-c:a", "flac"], tmp_path / "quieter.mkv")
+    assert master_problems(original, probe(original), quieter) == ["sound stream 1 is not the original's"]
+
+
+def test_the_part_of_a_clip_is_found_by_time_and_a_missing_frame_is_told(tmp_path: Path) -> None:
+    _, master = archived(make_video(tmp_path / "s.mp4", frames=24))
+    one = Fraction(1, 24)
+    span = master_span(master, first=6 * one, previous=5 * one, last=11 * one, folder=tmp_path, called="the master")
+    assert (span.path, span.has_audio) == (master, True)
+    assert float(span.first_frame) == pytest.approx(6 / 24, abs=0.05)
+    with pytest.raises(InvalidMediaError, match=r"the master has no frame 1\.042 s after its first"):
+        master_span(master, first=6 * one, previous=5 * one, last=25 * one, folder=tmp_path, called="the master")
