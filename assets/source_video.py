@@ -1,7 +1,5 @@
 """`source_video`: the original, brought from where it was submitted, probed, hashed and stored once."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 
