@@ -1,7 +1,7 @@
-"""A small server for the player's browser tests: the HTTP contract of review_app/player/README.md over one barcode video and a desk in memory.
+"""A small server for the player's browser tests: the HTTP contract of review_app/player/README.md over one barcode video.
 
-The review rules are the real ones (tests/review_desk.py runs the pure core); there is no database and there are no signatures here, those have
-tests of their own. `Faults` makes it fail on purpose.
+The review rules are the real ones (tests/review_desk.py runs the pure core in memory). There is no database and there are no signatures:
+those have tests of their own. `Faults` makes it fail on purpose.
 """
 
 from __future__ import annotations
@@ -59,9 +59,12 @@ def make_proxy(path: Path, *, frames: int, vfr: bool = False, size: tuple[int, i
 
 @dataclass
 class Faults:
-    """status: next answers by route name, taken one after the other (0: hang up). delay_seconds: by route name, for every answer."""
+    """status: next answers by route name, taken one after the other. held: route names that do not answer until they are taken out.
+    delay_seconds: by route name, for every answer.
+    """
 
     status: dict[str, list[int]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     delay_seconds: dict[str, float] = field(default_factory=dict)
     lost_answers: int = 0  # decisions that are applied and whose answer never arrives
     expired_before: int = 0  # media links of an older generation answer 403
@@ -72,7 +75,7 @@ class Faults:
 
 
 class Player:
-    """What the server serves and saw. Change `faults`, `desk`, `title` between requests; `requests` counts by route, `decisions` keeps bodies."""
+    """What the server serves and saw. Change `faults` and `desk` between requests; `requests` counts by route, `decisions` keeps bodies."""
 
     def __init__(self, proxy: Path, *, edges: tuple[int, ...] | None = None, title: str = "Barcode") -> None:
         self.proxy = proxy
@@ -106,7 +109,7 @@ class Player:
             "grouped_with_clip_id": clip.grouped_with_clip_id,
             "start_confidence": None if clip.start_frame == 0 else (0.97, 0.62, 0.35)[clip.start_frame // 40 % 3],
             "end_confidence": None if clip.end_frame == index.header.frame_count else (0.97, 0.62, 0.35)[clip.end_frame // 40 % 3],
-            "links": [{"label": "Dagster", "url": "/dagster/partition/1"}],
+            "links": [{"label": "Dagster", "url": "/dagster/partition/1"}, {"label": "bad", "url": "javascript:window.hacked=true"}],
         }
 
     def video_json(self) -> dict[str, Any]:
@@ -229,8 +232,11 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
     def served(name: str, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             player.requests[name] += 1
+            await request.body()  # before any wait: whoever goes away meanwhile has still said it
             if delay := player.faults.delay_seconds.get(name):
                 await asyncio.sleep(delay)
+            while name in player.faults.held:
+                await asyncio.sleep(0.02)
             status = player.faults.next_status(name)
             if status:
                 return JSONResponse({"error": f"planned fault {status}", "code": "planned"}, status_code=status)
@@ -317,6 +323,7 @@ def serving(player: Player, scripts: dict[str, str]) -> Iterator[Player]:
     try:
         yield player
     finally:
-        server.should_exit = True
+        player.faults.held.clear()
+        server.should_exit = server.force_exit = True
         thread.join(10)
         player._work.cleanup()

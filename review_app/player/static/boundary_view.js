@@ -50,7 +50,7 @@ export class BoundaryView {
     this.other.hidden = !both;
     for (const button of this.buttons) button.disabled = !shown;
     this.confidence.hidden = !shown;
-    setText(this.title, side === "end" ? "Cut at the clip's end" : "Cut at the clip's start");
+    setText(this.title, side === "end" ? "Cut at the end" : "Cut at the start");
     if (!shown) return;
     const { level, text } = confidenceWords(confidence);
     this.confidence.dataset.level = level;

@@ -277,13 +277,14 @@ export class Review {
     }
     const to = Math.min(Math.max(frame, range[0]), range[1]);
     this.#marked = side;
-    this.#placed = side === "start" ? to : to - 1;
+    const beside = side === "start" ? to : to - 1;
+    this.#placed = beside;
     if (to === from) this.#dispatch({ type: "previewed", decision: null });
     else {
       const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
       this.#dispatch({ type: "previewed", decision: { ...decision, request_key: "preview" } });
     }
-    this.player.show(this.#placed);
+    this.player.show(beside);
   }
 
   /** Make the decision that the moved cut stands for. */

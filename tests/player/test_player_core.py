@@ -1,0 +1,201 @@
+"""The player in a real Chromium, on a plain page: the frame on screen, read off its pixels, is the frame that was asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.player.conftest import FRAMES
+from tests.player.player_server import Player
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
+
+Open = Callable[..., Page]
+BEFORE = {"webcodecs": "", "video": "delete window.VideoDecoder;"}
+RATES = ["constant", "variable"]
+
+#: A VideoDecoder that fails on purpose: `window.failing` says how many more chunks end in an error.
+FAILING_DECODER = """
+window.failing = 0;
+const Real = window.VideoDecoder;
+window.VideoDecoder = class {
+  static isConfigSupported(config) { return Real.isConfigSupported(config); }
+  constructor(init) { this.init = init; this.real = new Real(init); }
+  get state() { return this.real.state; }
+  configure(config) { this.real.configure(config); }
+  flush() { return this.real.flush(); }
+  close() { this.real.close(); }
+  decode(chunk) {
+    if (window.failing-- <= 0) return this.real.decode(chunk);
+    this.real.close();
+    queueMicrotask(() => this.init.error(new DOMException("planned", "EncodingError")));
+  }
+};
+"""
+
+
+def opened(page: Page, start: int = 0, end: int = FRAMES) -> None:
+    assert page.evaluate(f"player.open(clip, {start}, {end})") is True
+
+
+def seeks(page: Page, frames: list[int]) -> list[list[Any]]:
+    """[asked, frame the player says, frame in the pixels] of those that are not all the same."""
+    return page.evaluate(
+        """async (frames) => {
+          const wrong = [];
+          for (const frame of frames) {
+            const done = await player.show(frame);
+            const seen = barcode();
+            if (!done || player.shown !== frame || seen !== frame) wrong.push([frame, player.shown, seen]);
+          }
+          return wrong;
+        }""",
+        frames,
+    )
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(("kind", "count"), [("webcodecs", 80), ("video", 40)])
+def test_random_seeks_show_exactly_the_frame_that_was_asked_for(open_page: Open, server: Player, rate: str, kind: str, count: int) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page)
+    assert page.evaluate("player.kind") == kind
+    asked = [0, FRAMES - 1, *random.Random(rate + kind).choices(range(FRAMES), k=count)]
+    assert seeks(page, asked) == []
+
+
+@pytest.mark.parametrize("kind", ["webcodecs", "video"])
+def test_a_clip_in_the_middle_has_its_own_first_and_last_frame(open_page: Open, server: Player, kind: str) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page, 100, 148)
+    assert page.evaluate("barcode()") == 100
+    assert seeks(page, [147, 100, 121, 146, 101]) == []
+    page.evaluate("player.show(500)")
+    assert page.evaluate("[player.frame, barcode()]") == [147, 147]
+    page.evaluate("player.show(0)")
+    assert page.evaluate("[player.frame, barcode()]") == [100, 100]
+
+
+@pytest.mark.parametrize("kind", ["webcodecs", "video"])
+def test_steps_add_up_also_when_they_come_faster_than_pictures(open_page: Open, server: Player, kind: str) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page)
+    assert page.evaluate("(async () => { for (const n of [1, 1, 10, -1, 10, -10, 1]) await player.step(n); return barcode(); })()") == 12
+    answers = page.evaluate("Promise.all(Array.from({ length: 30 }, () => player.step(1)))")
+    assert answers[-1] is True
+    assert page.evaluate("[player.frame, player.shown, barcode()]") == [42, 42, 42]
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", ["webcodecs", "video"])
+def test_pause_shows_the_frame_it_says(open_page: Open, server: Player, rate: str, kind: str) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page, 40, 200)
+    for wait in (340, 510, 275):
+        start = page.evaluate("player.frame")
+        page.evaluate("player.play()")
+        page.wait_for_function("player.stage.classList.contains('playing')")
+        page.wait_for_timeout(wait)
+        assert page.evaluate("player.pause()") is True
+        said, shown, seen, playing = page.evaluate("[player.frame, player.shown, barcode(), player.stage.classList.contains('playing')]")
+        assert said == shown == seen
+        assert not playing
+        assert said > start, "it has played"
+
+
+def test_playing_loops_inside_the_clip_and_stops_at_its_end_without_loop(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    opened(page, 60, 75)
+    page.evaluate(
+        "window.seen = []; player.on('frame', ({ frame, playing }) => playing && seen.push(frame)); player.setRate(2); player.play()"
+    )
+    page.wait_for_function("seen.some((frame, i) => i && frame < seen[i - 1])")
+    assert page.evaluate("seen.every((frame) => frame >= 60 && frame < 75)")
+    page.evaluate("player.setLoop(false)")
+    page.wait_for_function("!player.playing && player.shown === 74 && barcode() === 74")
+    assert page.evaluate("player.video.playbackRate") == 2
+
+
+def test_the_page_says_which_player_is_in_use_and_why(open_page: Open, server: Player) -> None:
+    page = open_page("player", before=BEFORE["video"])
+    opened(page)
+    assert ["engine", {"kind": "video", "reason": "this browser has no WebCodecs"}] in page.evaluate("told")
+    page = open_page("player", query="?plain")
+    opened(page)
+    assert page.evaluate("player.reason") == "switched off by WEBCODECS_ENABLED"
+
+
+def test_a_decoder_error_in_the_middle_is_survived(open_page: Open, server: Player) -> None:
+    page = open_page("player", before=FAILING_DECODER)
+    opened(page, 0, 120)
+    page.wait_for_timeout(300)
+    page.evaluate("window.failing = 1")
+    assert seeks(page, [100, 101, 7]) == []
+    assert page.evaluate("player.kind") == "webcodecs"
+
+
+def test_a_frame_that_will_not_decode_brings_the_fallback_for_this_clip_only(open_page: Open, server: Player) -> None:
+    page = open_page("player", before=FAILING_DECODER)
+    opened(page, 0, 120)
+    page.wait_for_timeout(300)
+    page.evaluate("window.failing = 2")
+    assert page.evaluate("player.show(90)") is True
+    assert page.evaluate("[player.kind, player.shown, barcode()]") == ["video", 90, 90]
+    assert "Frame 90 cannot be decoded" in page.evaluate("player.reason")
+    assert seeks(page, [91, 3]) == []
+    page.evaluate("window.failing = 0")
+    opened(page, 120, 240)
+    assert page.evaluate("[player.kind, barcode()]") == ["webcodecs", 120]
+
+
+@pytest.mark.parametrize("kind", ["webcodecs", "video"])
+def test_an_expired_link_is_renewed_without_anybody_noticing(open_page: Open, server: Player, kind: str) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page, 0, 60)
+    server.generation = server.faults.expired_before = 1
+    opened(page, 60, 240)
+    assert seeks(page, [200, 61]) == []
+    assert [told for told in page.evaluate("told") if told[0] == "problem" and told[1]] == []
+
+
+def test_a_missing_proxy_is_said_in_words_and_comes_back_by_itself(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    server.faults.status["media"] = [404]
+    assert page.evaluate("player.open(clip, 0, 60)") is False
+    problems = [told[1]["message"] for told in page.evaluate("told") if told[0] == "problem" and told[1]]
+    assert problems == ["The proxy of this video is missing in the store."]
+    page.wait_for_function("player.shown === 0 && barcode() === 0")
+
+
+def test_a_broken_line_is_tried_again(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    opened(page, 0, 60)
+    page.wait_for_timeout(400)
+    server.faults.status["media"] = [503, 500]
+    assert seeks(page, [50]) == []
+
+
+def test_an_index_of_another_file_is_said_in_words(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    server.index.byte_offset[30:] += 7
+    opened(page, 0, 60)
+    assert page.evaluate("player.show(45)") is False
+    assert "does not match the proxy" in page.evaluate("told.filter(([name, value]) => name === 'problem' && value).at(-1)[1].message")
+    server.index.byte_offset[30:] -= 7
+
+
+def test_the_next_clip_is_ready_before_it_is_asked_for(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    opened(page, 0, 60)
+    page.evaluate("player.warm(clip, 160, 200)")
+    page.wait_for_timeout(500)
+    server.faults.delay_seconds["media"] = 2.0
+    milliseconds = page.evaluate(
+        "(async () => { const from = performance.now(); await player.open(clip, 160, 200); return performance.now() - from; })()"
+    )
+    assert page.evaluate("barcode()") == 160
+    assert milliseconds < 500
