@@ -35,6 +35,8 @@ TEMPLATE = "heaters_template"
 
 _session_lock = pytest.StashKey[int]()
 _numbers = count()
+_emptied_databases: list[str] = []
+_new_schema: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +60,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _locked(folder: Path) -> int:
     lock = os.open(folder / "session.lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
     return lock
 
 
@@ -78,7 +84,7 @@ def postgres_url() -> str:
     """URL of the database `postgres` of a server that runs for this test session; `heaters_template` in it is empty and migrated."""
     url = embedded_postgres.ensure_running(Path(os.environ[SESSION_FOLDER]) / "postgres", durable=False)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("select pg_advisory_lock(1)")
+        connection.execute("select pg_advisory_lock(1)")  # of the workers one makes the template
         if connection.execute("select from pg_database where datname = %s", (TEMPLATE,)).fetchone() is None:
             connection.execute(f"create database {TEMPLATE}_new")
             database = Database.connect(_url_of(url, f"{TEMPLATE}_new"))
@@ -91,13 +97,70 @@ def postgres_url() -> str:
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[Database]:
     """A migrated database without a row in it, only for this test."""
+    name = _emptied_databases.pop() if _emptied_databases else _new_database(postgres_url)
+    database = Database.connect(_url_of(postgres_url, name))
+    yield database
+    database.dispose()
+    if _emptied(_url_of(postgres_url, name)):
+        _emptied_databases.append(name)
+    else:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)".encode())
+
+
+def _new_database(server: str) -> str:
     name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{next(_numbers)}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {TEMPLATE}")
-        database = Database.connect(_url_of(postgres_url, name))
-        yield database
-        database.dispose()
-        connection.execute(f"drop database {name} with (force)")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {TEMPLATE}".encode())
+    if not _new_schema:
+        with psycopg.connect(_url_of(server, name)) as connection:
+            _new_schema.append(_schema(connection))
+    return name
+
+
+def _emptied(url: str) -> bool:
+    """Make the database of a finished test as good as new, which is cheaper than a new one; False when the test changed its schema."""
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_END_OTHER_SESSIONS)
+            if _schema(connection) != _new_schema[0]:
+                return False
+            connection.execute(_TRUNCATE)
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _schema(connection: psycopg.Connection[Any]) -> str:
+    """A fingerprint of everything that a migration makes. A database made from a template has its object ids, too."""
+    row = connection.execute(_SCHEMA).fetchone()
+    return str(row and row[0])
+
+
+_END_OTHER_SESSIONS = b"""
+select pg_terminate_backend(pid, 5000) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+"""
+_TRUNCATE = b"""
+do $$ begin
+    execute (
+        select 'truncate ' || string_agg(quote_ident(tablename), ', ') || ' restart identity'
+        from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'
+    );
+end $$
+"""
+_SCHEMA = b"""
+select md5(string_agg(what, ' ' order by what)) from (
+    select concat_ws(' ', 'column', attrelid, attname, atttypid, atttypmod, attnotnull, attisdropped) as what
+        from pg_attribute where attrelid >= 16384
+    union all select concat_ws(' ', 'relation', oid, relname, relpersistence) from pg_class where oid >= 16384
+    union all select concat_ws(' ', 'constraint', oid, conname, condeferrable, condeferred) from pg_constraint where oid >= 16384
+    union all select concat_ws(' ', 'trigger', oid, tgname, tgenabled) from pg_trigger
+    union all select concat_ws(' ', 'function', oid, xmin) from pg_proc where oid >= 16384
+    union all select concat_ws(' ', 'schema', nspname) from pg_namespace where nspname !~ '^pg_'
+    union all select concat_ws(' ', 'revision', version_num) from alembic_version
+) as parts
+"""
 
 
 @pytest.fixture
