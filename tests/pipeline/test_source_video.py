@@ -1,0 +1,325 @@
+"""The first stage from `new` to `downloaded`: once however often it is submitted, begun again wherever it was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.source_video import fetch_source_video, probe_table, source_video
+from heaters_dagster.domain.errors import (
+    BusyError,
+    DuplicateSourceError,
+    InvalidMediaError,
+    SourceNotFoundError,
+    StoreUnavailableError,
+)
+from heaters_dagster.domain.ingest import title_from_name
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.settings import Settings
+from resources.address_guard import AddressGuard
+from resources.dagster_resources import dagster_resources
+from resources.database import Database
+from resources.downloader import Downloader
+from resources.media_probe import MediaProbe, probe
+from resources.object_store import LocalObjectStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+from tests.media_files import make_video, rotated
+from tests.web_server import WebServer
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return make_video(tmp_path_factory.mktemp("made") / "a_day out.mp4", frames=12)
+
+
+@pytest.fixture
+def clip(made, tmp_path) -> Path:
+    return Path(shutil.copy(made, tmp_path / made.name))
+
+
+class Desk:
+    """All that the stage works with, in one folder."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.videos = SourceVideoStore(database)
+        self.work = WorkFolder(settings.work_folder)
+        self.objects = LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+        self.downloader = Downloader(guard=AddressGuard(allow_private=True), timeout_seconds=5, retries=0)
+
+    def submitted(self, source: object) -> SourceVideo:
+        return self.videos.add(str(source), title_from_name(str(source)))
+
+    def fetch(self, video: SourceVideo, **options) -> SourceVideo:
+        return fetch_source_video(
+            video.id, **{"videos": self.videos, "objects": self.objects, "work": self.work, "downloader": self.downloader} | options
+        )
+
+    def keys(self) -> list[str]:
+        return [found.key for found in self.objects.list()]
+
+    def leftovers(self) -> list[Path]:
+        return [path for folder in (self.work.root, self.objects.folder / ".incoming") for path in folder.rglob("*")]
+
+
+@pytest.fixture
+def desk(database, settings) -> Desk:
+    return Desk(database, settings)
+
+
+def test_a_submitted_file_is_stored_probed_and_hashed(desk, clip):
+    seen = []
+    done = desk.fetch(desk.submitted(clip), report=seen.append)
+    assert (done.state, done.title, done.error, done.warnings) == (SourceVideoState.DOWNLOADED, "a day out", None, ())
+    assert (done.original_filepath, done.original_bytes) == (f"originals/video_{done.id}.mp4", clip.stat().st_size)
+    assert done.content_sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert done.duration_seconds == pytest.approx(0.5, abs=0.05)
+    assert MediaProbe.from_json(done.probe) == probe(clip)
+    assert desk.objects.get_bytes(done.original_filepath) == clip.read_bytes()
+    assert desk.leftovers() == []
+    assert [progress.stage for progress in seen] == ["download", "upload"]
+    assert desk.videos.load(done.id) == done
+
+
+def test_the_submitted_file_stays_apart_from_the_stored_one(desk, clip):
+    done = desk.fetch(desk.submitted(clip))
+    before = clip.read_bytes()
+    clip.write_bytes(b"overwritten")
+    assert desk.objects.get_bytes(done.original_filepath) == before
+
+
+def test_a_web_address_takes_its_title_from_the_page(desk, clip, tmp_path):
+    with WebServer(tmp_path).running() as web:
+        done = desk.fetch(desk.submitted(f"{web.url}/a_day%20out.mp4"))
+    assert (done.state, done.title) == (SourceVideoState.DOWNLOADED, "a day out")
+    assert desk.keys() == [f"originals/video_{done.id}.mp4"]
+
+
+def test_a_name_without_suffix_gets_that_of_its_container(desk, clip):
+    done = desk.fetch(desk.submitted(clip.rename(clip.with_name("take 7"))))
+    assert (done.original_filepath, done.title) == (f"originals/video_{done.id}.mp4", "take 7")
+
+
+def test_what_is_downloaded_is_not_fetched_again(desk, clip):
+    done = desk.fetch(desk.submitted(clip))
+    clip.unlink()
+    assert desk.fetch(done) == done
+
+
+# the same bytes
+
+
+def test_the_same_bytes_under_another_name_are_one_source_video(desk, clip):
+    first = desk.fetch(desk.submitted(clip))
+    second = desk.submitted(clip.rename(clip.with_name("other.mov")))
+    with pytest.raises(DuplicateSourceError, match=rf"^same file as source video {first.id} \(a day out\)"):
+        desk.fetch(second)
+    assert desk.videos.load(second.id).duplicate_of_id == first.id
+    assert desk.keys() == [first.original_filepath]
+    assert desk.leftovers() == []
+
+
+def test_the_same_path_again_is_known_without_a_copy(desk, clip):
+    first = desk.fetch(desk.submitted(clip))
+    seen = []
+    with pytest.raises(DuplicateSourceError, match=f"same file as source video {first.id}"):
+        desk.fetch(desk.submitted(clip), report=seen.append)
+    assert seen == []
+
+
+def test_the_same_path_with_other_bytes_is_another_source_video(desk, clip):
+    first = desk.fetch(desk.submitted(clip))
+    data = bytearray(clip.read_bytes())
+    data[-1] ^= 1
+    clip.write_bytes(data)
+    second = desk.fetch(desk.submitted(clip))
+    assert second.content_sha256 != first.content_sha256
+    assert len(desk.keys()) == 2
+
+
+def test_a_duplicate_that_is_tried_again_stays_one(desk, clip):
+    first = desk.fetch(desk.submitted(clip))
+    second = desk.submitted(clip)
+    for _ in range(2):
+        with pytest.raises(DuplicateSourceError):
+            desk.fetch(second)
+        desk.videos.record_failure(second.id, SourceVideoState.DOWNLOAD_FAILED, "same file", transient=False)
+    assert desk.keys() == [first.original_filepath]
+
+
+def test_a_duplicate_whose_file_has_changed_goes_its_own_way(desk, clip, tmp_path):
+    desk.fetch(desk.submitted(clip))
+    second = desk.submitted(clip)
+    with pytest.raises(DuplicateSourceError):
+        desk.fetch(second)
+    rotated(clip, tmp_path / "turned.mp4", 90).rename(clip)
+    done = desk.fetch(second)
+    assert (done.state, done.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
+    assert len(desk.keys()) == 2
+
+
+# failures
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "words"),
+    [
+        (b"", InvalidMediaError, r"^x\.mp4 is empty \(0 bytes\)$"),
+        (b"Dear diary\n" * 50, InvalidMediaError, r"^x\.mp4 is not a video: it holds text$"),
+        (None, SourceNotFoundError, r"x\.mp4 is not there$"),
+    ],
+)
+def test_bad_input_leaves_nothing_behind_and_can_be_retried(desk, made, tmp_path, data, error, words):
+    path = tmp_path / "x.mp4"
+    if data is not None:
+        path.write_bytes(data)
+    video = desk.submitted(path)
+    with pytest.raises(error, match=words):
+        desk.fetch(video)
+    assert desk.keys() == desk.leftovers() == []
+    assert desk.videos.load(video.id).content_sha256 is None
+    desk.videos.record_failure(video.id, SourceVideoState.DOWNLOAD_FAILED, words, transient=False)
+    desk.videos.retry(video.id)
+    shutil.copy(made, path)
+    assert desk.fetch(video).state is SourceVideoState.DOWNLOADED
+
+
+class BrokenStore(LocalObjectStore):
+    def put_file(self, *arguments, **options):
+        raise StoreUnavailableError("the store does not answer")
+
+
+def test_when_the_store_fails_the_same_file_may_come_by_another_way(desk, clip):
+    video = desk.submitted(clip)
+    with pytest.raises(StoreUnavailableError):
+        desk.fetch(video, objects=BrokenStore(desk.objects.folder))
+    assert desk.videos.load(video.id).content_sha256 is None
+    other = desk.fetch(desk.submitted(clip))
+    assert other.state is SourceVideoState.DOWNLOADED
+    assert desk.leftovers() == []
+
+
+# cut off
+
+_FETCH = """
+import sys, time
+from pathlib import Path
+from assets.source_video import fetch_source_video
+from heaters_dagster.settings import Settings
+from resources.address_guard import AddressGuard
+from resources.database import Database
+from resources.downloader import Downloader
+from resources.object_store import LocalObjectStore
+from resources.source_video_store import SourceVideoStore
+from resources.work_folder import WorkFolder
+url, home, video_id, point = sys.argv[1:]
+settings, database = Settings(home=Path(home)), Database.connect(url)
+def report(progress):
+    if progress.stage == point:
+        print("here", flush=True)
+        time.sleep(600)
+with database.stage_lock("source_video", int(video_id)):
+    fetch_source_video(
+        int(video_id), videos=SourceVideoStore(database), work=WorkFolder(settings.work_folder), report=report,
+        objects=LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder), downloader=Downloader(guard=AddressGuard()),
+    )
+"""
+
+
+@pytest.mark.parametrize("point", ["download", "upload"])
+def test_killed_in_the_middle_and_begun_again(desk, clip, database, settings, point):
+    video = desk.submitted(clip)
+    arguments = [sys.executable, "-c", _FETCH, database.url, str(settings.home), str(video.id), point]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        assert database.stage_is_busy("source_video", video.id)
+        assert desk.work.sweep() == []
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert desk.videos.load(video.id).state is SourceVideoState.DOWNLOADING
+    assert [path.name.partition(".")[0] for path in desk.work.sweep()] == [f"source_video-{video.id}"]
+    done = desk.fetch(video)
+    assert (done.state, done.attempts) == (SourceVideoState.DOWNLOADED, 0)
+    assert desk.keys() == [done.original_filepath]
+    assert desk.leftovers() == []
+
+
+def test_an_original_that_a_cut_off_try_stored_under_another_suffix_goes(desk, clip):
+    neighbour = desk.fetch(desk.submitted(clip))
+    data = bytearray(clip.read_bytes())
+    data[-1] ^= 1
+    clip.write_bytes(data)
+    video = desk.submitted(clip)
+    for suffix in ("", ".mkv"):
+        desk.objects.put_bytes(f"originals/video_{video.id}{suffix}", b"from before")
+    desk.objects.put_bytes(f"originals/video_{video.id}0.mkv", b"of another source video")
+    done = desk.fetch(video)
+    assert desk.keys() == sorted([neighbour.original_filepath, done.original_filepath, f"originals/video_{video.id}0.mkv"])
+
+
+# the Dagster asset
+
+
+def materialized(settings: Settings, video: SourceVideo) -> dg.ExecuteInProcessResult:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("source_videos", [str(video.id)])
+        return dg.materialize(
+            [source_video], partition_key=str(video.id), resources=dagster_resources(settings), instance=instance, raise_on_error=False
+        )
+
+
+def test_the_asset_shows_the_operator_what_came(desk, settings, clip):
+    video = desk.submitted(clip)
+    run = materialized(settings, video)
+    assert run.success
+    metadata = {name: value.value for name, value in run.asset_materializations_for_node("source_video")[0].metadata.items()}
+    done = desk.videos.load(video.id)
+    assert metadata["original"] == done.original_filepath
+    assert metadata["sha256"] == done.content_sha256
+    assert metadata["bytes"] == clip.stat().st_size
+    assert metadata["title"] == "a day out"
+    assert "| picture | h264 160x120 yuv420p, 24.000 frames/s on average |" in metadata["probe"]
+
+
+def test_the_asset_writes_down_why_it_failed(desk, settings, tmp_path):
+    (tmp_path / "notes.txt").write_text("Dear diary\n" * 50)
+    video = desk.submitted(tmp_path / "notes.txt")
+    run = materialized(settings, video)
+    assert not run.success
+    row = desk.videos.load(video.id)
+    assert (row.state, row.error) == (SourceVideoState.DOWNLOAD_FAILED, "notes.txt is not a video: it holds text")
+
+
+def test_the_asset_tells_the_submitter_of_a_duplicate(desk, settings, clip):
+    first = desk.fetch(desk.submitted(clip))
+    second = desk.submitted(clip)
+    assert not materialized(settings, second).success
+    row = desk.videos.load(second.id)
+    assert row.state is SourceVideoState.DOWNLOAD_FAILED
+    assert row.error.startswith(f"same file as source video {first.id} (a day out)")
+
+
+def test_two_processes_never_fetch_one_source_video(desk, settings, database, clip):
+    video = desk.submitted(clip)
+    with database.stage_lock("source_video", video.id):
+        assert not materialized(settings, video).success
+        with pytest.raises(BusyError), database.stage_lock("source_video", video.id):
+            pass
+    assert desk.videos.load(video.id).state is SourceVideoState.NEW
+
+
+def test_the_table_of_a_probe_names_what_is_peculiar(tmp_path, clip):
+    table = probe_table(probe(rotated(clip, tmp_path / "turned.mp4", -90)))
+    assert "| peculiar | turned by 90 degrees |" in table
+    assert "| sound | aac, 1 channels, 48000 Hz |" in table
