@@ -196,6 +196,11 @@ def _sound(source: SourceStreams) -> Options:
     return {**_AAC, **mixed_down, "af": "aresample=async=1"}
 
 
+def scene_scores(side_streams: Sequence[SideStream]) -> Profile:
+    """From a proxy only the small raw streams, in that order: for a detector that was chosen after the proxy was made."""
+    return Profile(name="scene_scores", video="v:0", outputs=tuple(_raw_frames(side) for side in side_streams))
+
+
 def _raw_frames(side: SideStream) -> Output:
     return Output(
         options={**EXACT_TIMES, "f": "rawvideo"},

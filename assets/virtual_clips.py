@@ -1,0 +1,264 @@
+"""`virtual_clips`: scene scores become cut points, and the source video is open for review. No file is cut."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from itertools import pairwise
+from statistics import median
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain import profiles, scenes
+from heaters_dagster.domain.errors import IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.keys import proxy_key, scenes_key
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.scenes import CutSettings, Scenes
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources import ffmpeg
+from resources.clip_store import Clip, ClipStore, NewClip
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.database import Database
+from resources.detectors.registry import open_score_streams
+from resources.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectStore
+from resources.side_streams import ScorePass
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+
+_S = SourceVideoState
+_PLOT_COLUMNS = 1600
+_SHOWN_CLIPS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class CutVideo:
+    """A source video that is `scenes_detected`.
+
+    scenes: None when review has begun and nothing was decided again. decoded_again: the detector had no stored scores.
+    """
+
+    video: SourceVideo
+    clips: tuple[Clip, ...]
+    scenes: Scenes | None
+    decoded_again: bool = False
+
+
+def make_virtual_clips(
+    source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, settings: Settings, report: Report = silent
+) -> CutVideo:
+    """Cut a `preprocessed` source video as the settings say; afterwards the row is `scenes_detected` and its clips are `pending_review`.
+
+    Hold `Database.stage_lock("virtual_clips", source_video_id)`. Safe to begin again at any point. A source video that has its clips is
+    cut again, which changes nothing when the cuts are the same; once its review has begun it stays as it is.
+    Scores are those of the proxy pass. Only when the detector was changed since is the proxy decoded for them, and they are kept too.
+    Raises what the object store and ffmpeg raise, SettingsError, PermanentError; the row then stays `detecting_scenes` until the caller
+    records the failure.
+    """
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    wanted = scenes.cut_settings(settings.detector, threshold=settings.detector_threshold, min_clip_frames=settings.min_clip_frames)
+    video = videos.load(source_video_id)
+    if video.state == _S.SCENES_DETECTED:
+        if clips.review_has_begun(source_video_id):
+            return CutVideo(video, tuple(clips.load_live(source_video_id)), None)
+    else:
+        video = videos.set_state(source_video_id, _S.DETECTING_SCENES)
+    return _cut(video, wanted, database=database, objects=objects, work=work, report=report)
+
+
+def recut(
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    settings: Settings,
+    detector: str | None = None,
+    threshold: float | None = None,
+    min_clip_frames: int | None = None,
+    force: bool = False,
+    report: Report = silent,
+) -> list[Clip]:
+    """Cut a `scenes_detected` source video again from its stored scores, in milliseconds; its new clips in order.
+
+    detector: None for the one that made the present cuts. threshold, min_clip_frames: None for those of the settings, else the default.
+    force: also when review has begun; the decisions on the old clips are then retired with them.
+    Raises PermanentError when review has begun, IllegalTransitionError before the first cut, SettingsError, BusyError.
+    """
+    with database.stage_lock("virtual_clips", source_video_id):
+        video = SourceVideoStore(database).load(source_video_id)
+        if video.state != _S.SCENES_DETECTED:
+            raise IllegalTransitionError(f"source video {source_video_id} is {video.state}: it has no cuts yet; heaters process makes them")
+        if not force and ClipStore(database).review_has_begun(source_video_id):
+            raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
+        chosen = detector or str((video.scene_settings or {}).get("detector", settings.detector))
+        own = settings.detector_threshold if chosen == settings.detector else None
+        wanted = scenes.cut_settings(
+            chosen,
+            threshold=own if threshold is None else threshold,
+            min_clip_frames=settings.min_clip_frames if min_clip_frames is None else min_clip_frames,
+        )
+        work = WorkFolder(settings.work_folder)
+        return list(_cut(video, wanted, database=database, objects=objects, work=work, report=report, force=force).clips)
+
+
+def _cut(
+    video: SourceVideo,
+    wanted: CutSettings,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    work: WorkFolder,
+    report: Report,
+    force: bool = False,
+) -> CutVideo:
+    indexes = FrameIndexes(objects)
+    frame_count = indexes.header(video.id).frame_count
+    stored = _stored(video.id, frame_count, objects)
+    decoded_again = stored is None or not stored.has_scores_for(wanted.detector)
+    if decoded_again:
+        stored = _scored_again(video, wanted.detector, stored, frame_count, objects=objects, work=work, report=report)
+    assert stored is not None
+    found = scenes.boundaries(stored.scores, wanted.detector, wanted.threshold)
+    cuts = scenes.cut_list(found, frame_count, wanted.min_clip_frames)
+    times = indexes.times(video.id, [0, *(cut.end_frame for cut in cuts)])
+    new = [
+        NewClip(
+            start_frame=cut.start_frame, end_frame=cut.end_frame, start_time_seconds=start, end_time_seconds=end, confidence=cut.confidence
+        )
+        for cut, (start, end) in zip(cuts, pairwise(times), strict=True)
+    ]
+    # File and row first, the state last: whoever is cut off in between is due again, and writes the same once more.
+    objects.put_bytes(scenes_key(video.id), scenes.encoded(stored.detector, stored.scores, settings=wanted, boundaries=found))
+    videos = SourceVideoStore(database)
+    videos.update(video.id, scene_settings=asdict(wanted), scenes_filepath=scenes_key(video.id))
+    clips = ClipStore(database).replace_cuts(video.id, new, frame_count, force=force)
+    return CutVideo(videos.load(video.id), tuple(clips), replace(stored, settings=wanted, boundaries=found), decoded_again)
+
+
+def _stored(source_video_id: int, frame_count: int, objects: ObjectStore) -> Scenes | None:
+    """The stored scores, if they are those of this proxy."""
+    try:
+        stored = scenes.decoded(objects.get_bytes(scenes_key(source_video_id)))
+    except (ObjectNotFoundError, InvalidMediaError):
+        return None
+    return stored if stored.frame_count == frame_count else None
+
+
+def _scored_again(
+    video: SourceVideo, detector: str, stored: Scenes | None, frame_count: int, *, objects: ObjectStore, work: WorkFolder, report: Report
+) -> Scenes:
+    """Scores of `detector` from a decode of the proxy, beside those that were stored."""
+    header = FrameIndexes(objects).header(video.id)
+    scoring = ScorePass(open_score_streams(detector, width=header.width, height=header.height))
+    with work.attempt(f"virtual_clips-{video.id}") as folder:
+        path = objects.local_path(proxy_key(video.id))
+        if path is None:
+            path = folder / "proxy.mp4"
+            objects.get_file(proxy_key(video.id), path)
+        profile = profiles.scene_scores(scoring.side_streams)
+        ffmpeg.run(profile, path, scoring.readers(), total_seconds=video.duration_seconds, report=report, called=video.title)
+    scores = scoring.finish()
+    counts = {len(column) for column in scores.values()}
+    if counts != {frame_count}:
+        raise InvalidMediaError(f"{video.title}: its proxy gave {sorted(counts)} frames where its index has {frame_count}; make it again")
+    kept = {} if stored is None else stored.scores
+    # As they will be read back: float16 may move a score across the threshold.
+    return scenes.decoded(scenes.encoded(stored.detector if stored else detector, {**kept, **scores}))
+
+
+@dg.asset(
+    deps=["proxy", "keyframe_offsets"],
+    partitions_def=source_video_partitions,
+    group_name="review",
+    description="Cut points from the scene scores, each with a confidence: clips that cover every frame once and are open for review.",
+    kinds={"postgres"},
+    retry_policy=TRANSIENT_RETRIES,
+)
+def virtual_clips(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    workspace: WorkspaceResource,
+    progress: ProgressResource,
+) -> dg.MaterializeResult[None]:
+    source_video_id, store, place = int(context.partition_key), database.get(), workspace.get()
+    videos = SourceVideoStore(store)
+
+    def record(message: str, transient: bool) -> None:
+        if videos.load(source_video_id).state != _S.SCENES_DETECTED:  # cuts that are there stay good when cutting again fails
+            videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
+
+    with stage_failures(lambda message, transient: None), store.stage_lock("virtual_clips", source_video_id), stage_failures(record):
+        made = make_virtual_clips(
+            source_video_id,
+            database=store,
+            objects=object_store.get(),
+            work=place.work,
+            settings=place.settings,
+            report=progress.report_to(context.log),
+        )
+    return dg.MaterializeResult(metadata=_metadata(made))
+
+
+def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
+    lengths = [clip.end_time_seconds - clip.start_time_seconds for clip in made.clips]
+    metadata: dict[str, dg.MetadataValue] = {
+        "clips": dg.MetadataValue.int(len(made.clips)),
+        "frames": dg.MetadataValue.int(sum(clip.frame_count for clip in made.clips)),
+        "seconds, shortest clip": dg.MetadataValue.float(round(min(lengths), 3)),
+        "seconds, median clip": dg.MetadataValue.float(round(median(lengths), 3)),
+        "seconds, longest clip": dg.MetadataValue.float(round(max(lengths), 3)),
+        "least confident": dg.MetadataValue.md(_table(made.clips)),
+    }
+    if made.scenes is None or made.scenes.settings is None:
+        return {**metadata, "cut": dg.MetadataValue.text("not again: review has begun")}
+    settings = made.scenes.settings
+    return {
+        **metadata,
+        "detector": dg.MetadataValue.text(settings.detector),
+        "threshold": dg.MetadataValue.float(settings.threshold),
+        "shortest clip allowed, frames": dg.MetadataValue.int(settings.min_clip_frames),
+        "boundaries found": dg.MetadataValue.int(len(made.scenes.boundaries)),
+        "boundaries left out": dg.MetadataValue.int(len(made.scenes.boundaries) - len(made.clips) + 1),
+        "scores from": dg.MetadataValue.text("a decode of the proxy" if made.decoded_again else "the proxy pass"),
+        "scene scores": dg.MetadataValue.md(f"![scene scores](data:image/png;base64,{_plot(made.scenes, settings, made.clips)})"),
+    }
+
+
+def _table(clips: Sequence[Clip]) -> str:
+    """Markdown: the clips a reviewer should look at first."""
+    unsure = sorted((clip for clip in clips if clip.confidence is not None), key=lambda clip: (clip.confidence, clip.start_frame))
+    rows = [
+        f"| {clip.sequence:03d} | {clip.start_frame}..{clip.end_frame - 1} | {clip.start_time_seconds:.3f} | {clip.confidence:.2f} |"
+        for clip in unsure[:_SHOWN_CLIPS]
+    ]
+    return "\n".join(["| clip | frames | from second | confidence |", "| --- | --- | --- | --- |", *rows])
+
+
+def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> str:
+    """Base64 of a PNG: the scores over the frames, the threshold, and the cuts that were made."""
+    from matplotlib.figure import Figure
+
+    scores = scenes.decisive_scores(made.scores, settings.detector)
+    places, heights = _peaks(scores)
+    figure = Figure(figsize=(12, 2.4), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.vlines([clip.start_frame for clip in clips[1:]], 0, 1, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0.8)
+    axes.plot(places, heights, color="tab:blue", linewidth=0.8)
+    axes.axhline(settings.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
+    axes.set(xlim=(0, len(scores)), ylim=(0, None), xlabel="frame", ylabel=settings.detector)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _peaks(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """At most 1600 points, each the highest score of its stretch: a peak of one frame in two hours is still seen."""
+    step = -(-len(scores) // _PLOT_COLUMNS)
+    starts = np.arange(0, len(scores), step)
+    return starts, np.maximum.reduceat(scores, starts)
