@@ -254,18 +254,13 @@ def recut(
 ) -> None:
     """Cut a source video again from its stored scores: milliseconds, no decode."""
     from assets.virtual_clips import recut as recut_video
-    from resources.clip_store import ClipStore
-    from resources.source_video_store import SourceVideoStore
-
     from resources.object_store.open import open_object_store
 
     settings = load_settings()
     with _database(settings) as database:
-        videos, store = SourceVideoStore(database), ClipStore(database)
         made = recut_video(
             video,
-            videos=videos,
-            clips=store,
+            database=database,
             objects=open_object_store(settings),
             settings=settings,
             threshold=threshold,
