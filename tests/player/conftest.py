@@ -45,15 +45,15 @@ window.barcode = () => {
 PLAYER_SCRIPT = (
     BARCODE
     + """
-import { Player } from "/static/player.js";
-import { MediaLibrary } from "/static/video_media.js";
+import { Player } from "/modules/player.js";
+import { MediaLibrary } from "/modules/video_media.js";
 const stage = document.createElement("div");
 stage.className = "stage";
 stage.style.cssText = "position:relative;width:640px;height:360px";
 const root = document.getElementById("app");
 root.className = "review";
 root.append(stage);
-const describe = async () => (await fetch("/video")).json();
+const describe = async () => (await fetch("/api/video")).json();
 const library = new MediaLibrary({ enabled: !location.search.includes("plain"), refresh: describe });
 window.player = new Player({ stage, library });
 window.clip = await describe();
@@ -65,11 +65,11 @@ window.ready = true;
 REVIEW_SCRIPT = (
     BARCODE
     + """
-import { Review } from "/static/review.js";
+import { Review } from "/modules/review.js";
 const query = new URLSearchParams(location.search);
 if (query.has("theme")) document.documentElement.dataset.theme = query.get("theme");
 const config = {
-  queue_url: "/queue", decisions_url: "/decisions", sync_url: "/sync", video_url: "/video", token: "t",
+  queue_url: "/api/queue", decisions_url: "/api/decisions", sync_url: "/api/sync", video_url: "/api/video", token: "t",
   reviewer: { id: 1, name: "Grace Hopper" }, webcodecs_enabled: !query.has("plain"),
 };
 window.review = new Review({ root: document.getElementById("app"), config });

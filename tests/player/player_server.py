@@ -42,7 +42,7 @@ from tests.review_desk import Desk, clips_of
 
 STATIC = Path(review_app.player.__file__).parent / "static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heaters player</title><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/static/styles.css">
+<link rel="stylesheet" href="/modules/styles.css">
 <style>html,body{{margin:0;background:var(--page);color:inherit}} body{{padding:16px}}
 :root{{--page:#fff;--st-background-color:#ffffff;--st-secondary-background-color:#f2f4f7;--st-text-color:#1c2430}}
 :root[data-theme=dark]{{--page:#0e1117;--st-background-color:#0e1117;--st-secondary-background-color:#171c25;--st-text-color:#e8ecf2}}</style>
@@ -118,10 +118,10 @@ class Player:
             "id": 1,
             "title": self.title,
             "frame_count": self.index.header.frame_count,
-            "media_url": f"/media?generation={generation}",
-            "index_url": f"/index?generation={generation}",
-            "segment_url": f"/segment?generation={generation}",
-            "still_url": f"/still?generation={generation}",
+            "media_url": f"/api/media?generation={generation}",
+            "index_url": f"/api/index?generation={generation}",
+            "segment_url": f"/api/segment?generation={generation}",
+            "still_url": f"/api/still?generation={generation}",
         }
 
     def around(self, changed: list[ReviewClip]) -> list[dict[str, Any]]:
@@ -293,11 +293,11 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
     routes = {"media": media, "index": index, "segment": segment, "still": still, "video": video, "queue": queue}
     return Starlette(
         routes=[
-            *(Route(f"/{name}", served(name, endpoint)) for name, endpoint in routes.items()),
-            Route("/decisions", served("decisions", decisions), methods=["POST"]),
-            Route("/sync", served("sync", sync), methods=["POST"]),
+            *(Route(f"/api/{name}", served(name, endpoint)) for name, endpoint in routes.items()),
+            Route("/api/decisions", served("decisions", decisions), methods=["POST"]),
+            Route("/api/sync", served("sync", sync), methods=["POST"]),
             Route("/page/{name}", page),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            Mount("/modules", StaticFiles(directory=STATIC)),
         ]
     )
 

@@ -365,7 +365,7 @@ def test_another_queue_and_a_fresh_token_are_taken_over_without_a_reload(open_pa
     page = open_page("review")
     on_stage(page, 1)
     server.desk.approve("Ada", 1)
-    page.evaluate("review.update({ ...review.config, queue_url: '/queue?text=x', token: 'fresh' })")
+    page.evaluate("review.update({ ...review.config, queue_url: '/api/queue?text=x', token: 'fresh' })")
     on_stage(page, 2)
     page.evaluate("review.update({ ...review.config, open_clip_id: 4 })")
     on_stage(page, 4)

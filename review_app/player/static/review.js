@@ -62,6 +62,13 @@ export class Review {
     this.player.on("problem", (problem) => this.view.setProblem(problem));
     this.player.on("note", ({ message }) => this.view.toast(message));
     this.view.setPlaying({ playing: false, rate: 1, loop: true, muted: false });
+    this.#fit();
+  }
+
+  /** Leave the page around us its height. */
+  #fit() {
+    const pixels = this.config.host_height_pixels;
+    if (pixels !== undefined) this.view.element.style.setProperty("--host-height", `${pixels}px`);
   }
 
   get state() {
@@ -111,6 +118,7 @@ export class Review {
     const token = config.token !== this.config.token;
     this.config = this.api.config = config;
     this.library.enabled = config.webcodecs_enabled !== false;
+    this.#fit();
     if (token) this.#outbox?.poke();
     if (another && this.#outbox) {
       this.#settleCut();

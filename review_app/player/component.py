@@ -1,0 +1,84 @@
+"""The review page as a Streamlit component: which addresses it talks to, and nothing else. What it does is in `static/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import streamlit as st
+
+NAME = "heaters.player"
+
+_mounts: WeakKeyDictionary[Any, Callable[..., Any]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlayerConfig:
+    """What the page is told; README.md, "Configuration", has the routes behind the addresses.
+
+    token: goes with every JSON request; a rerun may bring a fresh one at any time. queue_url: with the filters of the view in its query;
+    another address begins another queue. open_clip_id: a clip to begin with. report_clip: rerun the Streamlit page whenever another clip
+    is on the stage. host_height_pixels: height that the page around the player takes, so that the picture fills the rest.
+    """
+
+    queue_url: str
+    decisions_url: str
+    sync_url: str
+    video_url: str
+    token: str
+    reviewer_id: int
+    reviewer_name: str
+    webcodecs_enabled: bool = True
+    open_clip_id: int | None = None
+    report_clip: bool = False
+    host_height_pixels: int = 120
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        return values | {"reviewer": {"id": values.pop("reviewer_id"), "name": values.pop("reviewer_name")}}
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerEvents:
+    """clip_id: clip on the stage, None before the first, or unless asked to report. signed_out: the token was refused, give a fresh one."""
+
+    clip_id: int | None
+    signed_out: bool
+
+
+def review_player(config: PlayerConfig, *, key: str = "player") -> PlayerEvents:
+    """Mount the player, or hand the one that is mounted under `key` its new configuration."""
+    result = _mount()(
+        key=key,
+        data=config.to_json(),
+        default={"clip_id": None},
+        on_clip_id_change=_nothing,
+        on_signed_out_change=_nothing,
+    )
+    return PlayerEvents(clip_id=result.clip_id, signed_out=result.signed_out is not None)
+
+
+def _mount() -> Callable[..., Any]:
+    """The mounting command, registered once per Streamlit runtime.
+
+    Streamlit finds the manifest of an installed component by the project's name, and ours ("heaters") is not the name of a package, so an
+    editable install would not be found: hence the manifest is given here.
+    """
+    from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
+    from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
+
+    manager = get_bidi_component_manager()
+    mount = _mounts.get(manager)
+    if mount is None:
+        project, component = NAME.split(".")
+        manifest = ComponentManifest(name=project, version="1", components=[ComponentConfig(name=component, asset_dir="static")])
+        manager.register_from_manifest(manifest, Path(__file__).parent)
+        mount = _mounts[manager] = st.components.v2.component(NAME, css="styles.css", js="component.js")
+    return mount
+
+
+def _nothing() -> None:
+    """Streamlit keeps the value of an event only when it has a callback."""

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { informed, MemoryStorage, Outbox, Refusal } from "../../review_app/player/static/outbox.js";
+import { lesson } from "../../review_app/player/static/review_state.js";
+
+const soon = () => new Promise((done) => setTimeout(done, 5));
+
+/** An outbox whose server is `answer(decision, nth)`; everything that happens lands in `seen`. */
+function outbox(answer, { storage = new MemoryStorage(), lane = "tab" } = {}) {
+  const seen = { sent: [], confirmed: [], refused: [], states: [] };
+  const box = new Outbox({
+    storage,
+    reviewer: "1",
+    lane,
+    send: async (decision) => {
+      seen.sent.push(structuredClone(decision));
+      return answer(decision, seen.sent.length);
+    },
+    learn: lesson,
+    onConfirmed: (decision, reply) => seen.confirmed.push([decision.request_key, reply]),
+    onRefused: (decision, refusal, dropped) => seen.refused.push([decision.request_key, refusal.code, dropped.map((one) => one.request_key)]),
+    onState: (state) => seen.states.push(state),
+  });
+  return { box, seen, storage };
+}
+
+const approve = (id, version = 1) => ({ action: "approve", clip_id: id, versions: { [id]: version } });
+const clip = (id, start, end, version = 1) => ({ id, source_video_id: 1, start_frame: start, end_frame: end, version });
+
+async function drained(box) {
+  for (let i = 0; i < 400 && box.decisions.length; i++) await soon();
+  assert.equal(box.decisions.length, 0);
+}
+
+test("a burst is sent one by one, in order, under different keys", async () => {
+  let running = 0;
+  const { box, seen } = outbox(async () => {
+    assert.equal(++running, 1, "one at a time");
+    await soon();
+    running--;
+    return { clips: [] };
+  });
+  box.start();
+  for (const id of [5, 6, 7, 8]) box.add(approve(id));
+  await drained(box);
+  assert.deepEqual(seen.sent.map((one) => one.clip_id), [5, 6, 7, 8]);
+  assert.equal(new Set(seen.sent.map((one) => one.request_key)).size, 4);
+  assert.equal(seen.states.at(-1).waiting, 0);
+});
+
+test("without an answer the same decision is sent again under the same key", async () => {
+  const { box, seen } = outbox((decision, nth) => {
+    if (nth < 3) throw new Error("down");
+    return { clips: [] };
+  });
+  box.start();
+  box.add(approve(5));
+  for (let i = 0; i < 3; i++) {
+    await soon();
+    box.poke();
+  }
+  await drained(box);
+  assert.deepEqual(new Set(seen.sent.map((one) => one.request_key)).size, 1);
+  assert.equal(seen.sent.length, 3);
+  assert.ok(seen.states.some((state) => state.failures === 1 && state.message === "down"));
+});
+
+test("what a reload interrupts is sent by the next page, and numbers go on", async () => {
+  const storage = new MemoryStorage();
+  const first = outbox(() => new Promise(() => {}), { storage });
+  first.box.start();
+  const keys = [5, 6].map((id) => first.box.add(approve(id)).request_key);
+  const second = outbox(() => ({ clips: [] }), { storage });
+  assert.deepEqual(second.box.decisions.map((one) => one.request_key), keys);
+  second.box.start();
+  const key = second.box.add(approve(7)).request_key;
+  await drained(second.box);
+  assert.deepEqual(second.seen.sent.map((one) => one.request_key), [...keys, key]);
+  assert.equal(outbox(() => ({}), { storage }).box.decisions.length, 0);
+  assert.notEqual(outbox(() => ({}), { storage }).box.nextKey, key, "a key is never used again");
+});
+
+test("a closed tab's decisions are taken over before ours", async () => {
+  const storage = new MemoryStorage();
+  outbox(() => ({}), { storage, lane: "old" }).box.add(approve(1));
+  const { box, seen } = outbox(() => ({ clips: [] }), { storage, lane: "new" });
+  box.add(approve(2));
+  assert.deepEqual(box.otherLanes(), ["old"]);
+  box.adopt("old");
+  box.start();
+  await drained(box);
+  assert.deepEqual(seen.sent.map((one) => one.request_key), ["old-1", "new-1"]);
+  assert.deepEqual(box.otherLanes(), []);
+});
+
+test("ids and versions that an answer brings reach the decisions behind it", async () => {
+  const answers = {
+    add_cut_point: { clips: [clip(21, 0, 10), clip(22, 10, 40)] },
+    approve: { clips: [clip(21, 0, 10, 2)] },
+    skip: { clips: [clip(22, 10, 40, 2)] },
+    undo: { clips: [clip(21, 0, 10, 3)] },
+  };
+  const { box, seen } = outbox((decision) => answers[decision.action]);
+  const key = box.nextKey;
+  box.add({ action: "add_cut_point", clip_id: 5, source_video_id: 1, frame: 10, versions: { 5: 3 }, makes: [[0, 10], [10, 40]] });
+  box.add({ action: "approve", clip_id: `~${key}/0`, source_video_id: 1, versions: { [`~${key}/0`]: null } });
+  box.add({ action: "undo", target: "tab-2", versions: { [`~${key}/0`]: null } });
+  box.add({ action: "skip", clip_id: `~${key}/1`, source_video_id: 1, versions: { [`~${key}/1`]: null } });
+  box.start();
+  await drained(box);
+  assert.deepEqual(seen.sent.map((one) => [one.action, one.clip_id, one.versions]), [
+    ["add_cut_point", 5, { 5: 3 }],
+    ["approve", 21, { 21: 1 }],
+    ["undo", undefined, { 21: 2 }],
+    ["skip", 22, { 22: 1 }],
+  ]);
+});
+
+test("a version that the reviewer saw is never replaced by a newer one", () => {
+  const decision = { clip_id: 5, versions: { 5: 3, 6: null } };
+  assert.deepEqual(informed(decision, { ids: {}, versions: { 5: 9, 6: 2 } }).versions, { 5: 3, 6: 2 });
+});
+
+test("a refusal takes the decisions that rest on it along, and no others", async () => {
+  const { box, seen } = outbox((decision) => {
+    if (decision.action === "add_cut_point") throw new Refusal("Ada was faster", "stale", { clips: [] });
+    return { clips: [] };
+  });
+  const key = box.nextKey;
+  box.add({ action: "add_cut_point", clip_id: 5, versions: { 5: 1 }, makes: [[0, 10], [10, 40]] });
+  box.add(approve(`~${key}/0`, null));
+  box.add(approve(9));
+  box.add({ action: "undo", target: "tab-2", versions: {} });
+  box.add(approve(5));
+  box.start();
+  await drained(box);
+  assert.deepEqual(seen.refused, [["tab-1", "stale", ["tab-2", "tab-4", "tab-5"]]]);
+  assert.deepEqual(seen.confirmed.map(([one]) => one), ["tab-3"]);
+});
+
+test("a full storage is said, and the decision still goes out", async () => {
+  const storage = new MemoryStorage();
+  storage.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const { box, seen } = outbox(() => ({ clips: [] }), { storage });
+  box.start();
+  box.add(approve(5));
+  assert.equal(box.kept, false);
+  await drained(box);
+  assert.equal(seen.sent.length, 1);
+});
+
+test("what is damaged in the storage is left alone and stops nothing", () => {
+  const storage = new MemoryStorage();
+  storage.setItem("heaters.outbox/1/tab/000000001", "{half");
+  storage.setItem("heaters.outbox/2/tab/000000001", JSON.stringify(approve(1)));
+  assert.deepEqual(outbox(() => ({}), { storage }).box.decisions, []);
+});

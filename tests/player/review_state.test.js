@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { addChoice, decisionFor, EMPTY, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "../../review_app/player/static/review_state.js";
+
+const video = { id: 1, title: "Harbour", frame_count: 160 };
+const clip = (id, start, end, more = {}) => ({
+  id, source_video_id: 1, sequence: id, start_frame: start, end_frame: end, state: "pending_review", version: 1, grouped_with_clip_id: null, ...more,
+});
+const CLIPS = [clip(1, 0, 40), clip(2, 40, 80), clip(3, 80, 120), clip(4, 120, 160)];
+const answer = (more = {}) => ({ queue: [1, 2, 3, 4], clips: CLIPS, videos: [video], progress: { done: 10, left: 4, per_hour: 60 }, ...more });
+const loaded = (more) => reduced(EMPTY, { type: "queue_loaded", answer: answer(more) });
+
+let keys = 0;
+/** The state after the reviewer's `action`, and the decision. */
+function decide(state, action, at) {
+  const decision = decisionFor(state, action, `k${++keys}`, at);
+  assert.equal(decision.problem, undefined);
+  return [reduced(state, { type: "decided", decision }), decision];
+}
+const confirmed = (state, decision, reply) => reduced(state, { type: "confirmed", decision, answer: reply });
+const ranges = (state) => [...visible(state).clips.values()].map((one) => [one.start_frame, one.end_frame]).sort((a, b) => a[0] - b[0]);
+const current = (state) => scene(state).clip;
+
+test("the first clip of the queue is on the stage, with its neighbours", () => {
+  const { clip: shown, previous, next } = scene(loaded());
+  assert.deepEqual([shown.id, previous, next.id], [1, null, 2]);
+});
+
+test("a decision shows at once and brings the next clip", () => {
+  const [state, decision] = decide(loaded(), "approve");
+  assert.equal(visible(state).clips.get(1).state, "review_approved");
+  assert.equal(current(state).id, 2);
+  assert.deepEqual(decision.versions, { 1: 1 });
+  assert.deepEqual(progressShown(state), { done: 11, left: 3, per_hour: 60 });
+  assert.deepEqual(upcoming(state).map((one) => one.id), [3, 4]);
+  assert.equal(state.clips[1].state, "pending_review", "the server has not said so yet");
+});
+
+test("an answer replaces the guess; progress is not counted twice", () => {
+  const [state, decision] = decide(loaded(), "skip");
+  const reply = { clips: [clip(1, 0, 40, { state: "review_skipped", version: 2 })], progress: { done: 11, left: 3, per_hour: 60 } };
+  const after = confirmed(state, decision, reply);
+  assert.deepEqual([after.pending, after.clips[1].version, progressShown(after).done], [[], 2, 11]);
+});
+
+test("a refusal puts the clip back as the server has it, next in the queue", () => {
+  const [state, decision] = decide(loaded(), "approve");
+  const after = reduced(state, { type: "refused", decision, dropped: [], answer: { clips: [clip(1, 0, 30, { version: 5 }), clip(9, 30, 40)] }, requeue: true });
+  assert.equal(current(after).id, 2, "the reviewer is not torn away");
+  assert.deepEqual(upcoming(after).map((one) => one.id), [1, 3, 4]);
+  assert.deepEqual(ranges(after).slice(0, 3), [[0, 30], [30, 40], [40, 80]]);
+});
+
+test("a new cut makes two clips that can be decided on before they have ids", () => {
+  const [cut, adding] = decide(loaded(), "add_cut_point", { frame: 15 });
+  assert.deepEqual(ranges(cut).slice(0, 2), [[0, 15], [15, 40]]);
+  assert.equal(current(cut).end_frame, 15);
+  const [first, approving] = decide(cut, "approve");
+  assert.equal(approving.clip_id, `~${adding.request_key}/0`);
+  assert.deepEqual(Object.values(approving.versions), [null]);
+  assert.deepEqual([current(first).start_frame, current(first).end_frame], [15, 40]);
+  const after = confirmed(first, adding, { clips: [clip(11, 0, 15), clip(12, 15, 40)], retired: [1] });
+  assert.equal(current(after).id, 12);
+  assert.equal(visible(after).clips.get(11).state, "review_approved");
+  assert.equal(after.pending[0].clip_id, 11);
+});
+
+test("removing a cut joins two clips, moving one changes both", () => {
+  const state = reduced(loaded(), { type: "opened", id: 2 });
+  const [joined] = decide(state, "remove_cut_point", { frame: 80 });
+  assert.deepEqual([current(joined).start_frame, current(joined).end_frame], [40, 120]);
+  assert.deepEqual(joined.queue.filter((id) => typeof id === "number"), [1, 4]);
+  const [moved, decision] = decide(state, "move_cut_point", { frame: 80, new_frame: 70 });
+  assert.deepEqual(ranges(moved), [[0, 40], [40, 70], [70, 120], [120, 160]]);
+  assert.equal(current(moved).id, 2);
+  assert.deepEqual(decision.versions, { 2: 1, 3: 1 });
+});
+
+test("group approves both and goes on", () => {
+  const [state, decision] = decide(reduced(loaded(), { type: "opened", id: 2 }), "group");
+  assert.deepEqual([1, 2].map((id) => visible(state).clips.get(id).state), ["review_approved", "review_approved"]);
+  assert.equal(visible(state).clips.get(2).grouped_with_clip_id, 1);
+  assert.deepEqual(decision.versions, { 1: 1, 2: 1 });
+  assert.equal(current(state).id, 3);
+});
+
+test("undo shows the clip again at once, redo goes on again", () => {
+  const [approved, first] = decide(loaded(), "approve");
+  const [twice] = decide(approved, "archive");
+  const [back, undoing] = decide(twice, "undo");
+  assert.equal(current(back).id, 2);
+  assert.equal(visible(back).clips.get(2).state, "pending_review");
+  const [more, undoingFirst] = decide(back, "undo");
+  assert.equal(undoingFirst.target, first.request_key);
+  assert.equal(current(more).id, 1);
+  const [again, redoing] = decide(more, "redo");
+  assert.equal(redoing.target, first.request_key);
+  assert.equal(visible(again).clips.get(1).state, "review_approved");
+  assert.equal(current(again).id, 2);
+  assert.equal(undoing.versions[2], null);
+});
+
+test("undo of an answered decision puts back what was before it, with the real ids", () => {
+  const [cut, adding] = decide(loaded(), "add_cut_point", { frame: 15 });
+  const answered = confirmed(cut, adding, { clips: [clip(11, 0, 15), clip(12, 15, 40)], retired: [1] });
+  const [back, undoing] = decide(answered, "undo");
+  assert.deepEqual(ranges(back)[0], [0, 40]);
+  assert.deepEqual(Object.keys(undoing.versions).sort(), ["1", "11", "12"]);
+  const after = confirmed(back, undoing, { clips: [clip(1, 0, 40, { version: 3 })], retired: [11, 12] });
+  assert.equal(current(after).id, 1);
+  const [redone] = decide(after, "redo");
+  assert.deepEqual(ranges(redone).slice(0, 2), [[0, 15], [15, 40]]);
+  assert.ok(visible(redone).clips.has(11));
+});
+
+test("redo keeps the decision's own result, not what a later undo made of it", () => {
+  const [approved, approving] = decide(loaded(), "approve");
+  const [back, undoing] = decide(approved, "undo");
+  const one = confirmed(back, approving, { clips: [clip(1, 0, 40, { state: "review_approved", version: 2 })] });
+  const both = confirmed(one, undoing, { clips: [clip(1, 0, 40, { version: 3 })] });
+  const [again] = decide(both, "redo");
+  assert.equal(visible(again).clips.get(1).state, "review_approved");
+});
+
+test("a new decision ends what could be redone; before this page's decisions the server is asked", () => {
+  const [one] = decide(loaded(), "approve");
+  const [two] = decide(one, "undo");
+  const [three] = decide(two, "skip");
+  assert.deepEqual(undoStacks(three).undone, []);
+  const nothing = decisionFor(loaded(), "undo", "k");
+  assert.deepEqual([nothing.target, nothing.versions], [null, {}]);
+});
+
+test("an undo that only the server could know brings its clip when it is answered", () => {
+  const [state, decision] = decide(loaded(), "undo");
+  const after = reduced(state, { type: "confirmed", decision, answer: { clips: [clip(8, 200, 240, { source_video_id: 7 })], changed: [8] }, follow: true });
+  assert.equal(after.current, 8);
+});
+
+test("illegal wishes are told in words with the legal range", () => {
+  const state = loaded();
+  assert.match(decisionFor(state, "group", "k").problem, /first clip of its video/);
+  assert.match(decisionFor(state, "add_cut_point", "k", { frame: 0 }).problem, /begins here already/);
+  assert.match(decisionFor(state, "remove_cut_point", "k", { frame: 0 }).problem, /begins or ends here/);
+  assert.match(decisionFor(state, "move_cut_point", "k", { frame: 40, new_frame: 80 }).problem, /frames 1\.\.79, not 80/);
+  assert.equal(moveRange(clip(1, 0, 1), clip(2, 1, 2)), null);
+  assert.equal(addChoice(clip(1, 5, 6), 5).add, false);
+  assert.match(decisionFor(EMPTY, "approve", "k").problem, /no clip/);
+});
+
+test("a move that is only looked at is shown and not decided", () => {
+  const state = loaded();
+  const decision = { ...decisionFor(state, "move_cut_point", "preview", { frame: 40, new_frame: 33 }), request_key: "preview" };
+  const looked = reduced(state, { type: "previewed", decision });
+  assert.equal(current(looked).end_frame, 33);
+  assert.deepEqual([looked.pending, looked.log], [[], []]);
+  assert.equal(current(reduced(looked, { type: "previewed", decision: null })).end_frame, 40);
+});
+
+test("decisions from before a reload are laid over the fresh queue", () => {
+  const pending = { request_key: "old-1", action: "approve", clip_id: 1, versions: { 1: 1 } };
+  const state = reduced(reduced(EMPTY, { type: "restored", decisions: [pending] }), { type: "queue_loaded", answer: answer() });
+  assert.equal(current(state).id, 2);
+  assert.equal(reduced(state, { type: "restored", decisions: [pending] }).pending.length, 1);
+});
+
+test("a decision that the server had already applied is laid on without harm", () => {
+  const [state] = decide(loaded(), "add_cut_point", { frame: 15 });
+  const after = reduced(state, { type: "queue_loaded", answer: answer({ queue: [11, 12, 2], clips: [clip(11, 0, 15), clip(12, 15, 40), ...CLIPS.slice(1)] }) });
+  assert.deepEqual(ranges(after), [[0, 15], [15, 40], [40, 80], [80, 120], [120, 160]]);
+  assert.equal(current(after).id, 11);
+});
+
+test("a colleague's cut replaces the clips it lies over, an older word never a newer one", () => {
+  const state = loaded();
+  const cut = reduced(state, { type: "clips_changed", answer: { clips: [clip(21, 0, 25), clip(22, 25, 40)], retired: [1] } });
+  assert.equal(current(cut).id, 21, "the same place in the video");
+  const fresh = reduced(state, { type: "clips_changed", answer: { clips: [clip(2, 40, 80, { version: 4, state: "review_skipped" })] } });
+  assert.equal(reduced(fresh, { type: "clips_changed", answer: { clips: [clip(2, 40, 80, { version: 3 })] } }).clips[2].version, 4);
+});
+
+test("a clip leased to somebody else leaves the queue", () => {
+  const state = reduced(loaded(), { type: "left", ids: [1, 2] });
+  assert.equal(current(state).id, 3);
+  assert.deepEqual(upcoming(state).map((one) => one.id), [4]);
+});
+
+test("when nothing waits any more there is no current clip, and a new one is taken up", () => {
+  let state = loaded({ queue: [1], clips: [clip(1, 0, 40)] });
+  [state] = decide(state, "approve");
+  assert.equal(scene(state), null);
+  state = reduced(state, { type: "queue_loaded", answer: { queue: [30], clips: [clip(30, 200, 240)], videos: [] } });
+  assert.equal(state.current, 30);
+});
+
+test("another queue begins anew", () => {
+  const state = reduced(loaded(), { type: "queue_loaded", fresh: true, answer: { queue: [3], clips: CLIPS, videos: [video] } });
+  assert.deepEqual([state.current, state.queue], [3, [3]]);
+});
