@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, any_, func, or_, select
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.cuts import Change, ReviewAction
-from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError
 from heaters_dagster.domain.review_queue import MAX_ID
 from resources.database import Database
 from resources.review_transaction import (
@@ -29,7 +29,7 @@ from resources.review_transaction import (
     numbered,
     review_clip,
 )
-from resources.reviewer_store import ReviewerStore, lock_reviewer
+from resources.reviewer_store import lock_reviewer, reviewer_id
 from resources.tables import clips, review_actions, reviewers, source_videos
 
 #: When each frame is first shown, in seconds: `FrameIndexes.times`.
@@ -64,9 +64,9 @@ class HistoryEntry:
 class ReviewStore:
     """frame_times: see FrameTimes; called before a transaction begins, and only by `add_cut_point` and `move_cut_point`.
 
-    Every action takes `reviewer` (a name, see ReviewerStore) and `request_key` (any text the sender makes once per decision: the same key
-    again, also at the same time, gives the first result with `replayed`). Every action may raise StaleClipsError, NotFoundError,
-    CutError, BadRequestError, DatabaseUnavailableError; whatever it raises, it has changed nothing.
+    Every action takes `reviewer`, a name that the caller vouches for (see ReviewerStore), and `request_key`, any text that the sender makes
+    once per decision: the same key again, also at the same time, gives the first result with `replayed`. Every action may raise
+    StaleClipsError, NotFoundError, CutError, BadRequestError, DatabaseUnavailableError; whatever it raises, it has changed nothing.
     """
 
     def __init__(self, database: Database, frame_times: FrameTimes) -> None:
@@ -75,7 +75,8 @@ class ReviewStore:
 
     def reviewer_id(self, name: str) -> int:
         """Id of the reviewer of that name, made if new."""
-        return ReviewerStore(self._database).named(name).id
+        with self._database.begin() as connection:
+            return reviewer_id(connection, name)
 
     def approve(
         self,
@@ -241,12 +242,18 @@ class ReviewStore:
             return [_history_entry(row) for row in connection.execute(query)]
 
     def _seconds(self, source_video_id: int, frame: int) -> float:
+        try:
+            return self._frame_times(source_video_id, [frame])[0]
+        except PermanentError:
+            self._check_frame(source_video_id, frame)  # says more, when it is the request that is wrong
+            raise
+
+    def _check_frame(self, source_video_id: int, frame: int) -> None:
         with self._database.read() as connection:
             row = connection.execute(select(source_videos.c.frame_count).where(source_videos.c.id == source_video_id)).first()
         if row is None:
             raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
         check_frame(source_video_id, frame, row.frame_count)
-        return self._frame_times(source_video_id, [frame])[0]
 
     def _act(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change]) -> ReviewResult:
         if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:

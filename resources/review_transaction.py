@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, func, select, text, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, func, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
@@ -20,7 +22,7 @@ from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_e
 from heaters_dagster.domain.states import ClipState
 from resources.clip_store import Clip, forget_files
 from resources.source_video_store import lock_source_video
-from resources.tables import clips, cut_point_operations, review_actions, reviewers, source_videos
+from resources.tables import clips, cut_point_operations, review_actions, reviewers
 
 #: The version of the clip that is decided on, or of each of several by id; None: whatever it is now.
 ExpectedVersion = int | Mapping[int, int] | None
@@ -237,8 +239,7 @@ class ReviewTransaction:
 
     def _hold(self, clip_ids: Sequence[int], beside: str = "", **arguments: object) -> None:
         """Lock clips by id. Their source videos are locked, so what is beside what does not change meanwhile."""
-        query = text(_HOLD.format(beside=f"|| array({beside})" if beside else ""))
-        found = self._connection.execute(query, {"ids": list(clip_ids), **arguments})
+        found = self._connection.execute(_hold_query(beside), {"ids": list(clip_ids), **arguments})
         self._rows |= {row.id: _clip(row) for row in found}
         for clip in self._rows.values():
             self._times[clip.source_video_id, clip.start_frame] = clip.start_time_seconds
@@ -320,42 +321,33 @@ class ReviewTransaction:
         )
         self._rows |= {row.id: _clip(row) for row in rows}
 
-    def _own_lease(self, touched: Iterable[ReviewClip]) -> dict[str, Any]:
-        """Columns that lease new clips as the reviewer has leased the clip they come from: the one who cuts it goes on with the parts."""
-        for clip in touched:
-            row = self._rows[clip.id or 0]
-            if row.leased_by_user_id == self._reviewer_id:
-                return {"leased_by_user_id": row.leased_by_user_id, "lease_expires_at": row.lease_expires_at}
-        return {}
+    def _own_lease(self, touched: Iterable[ReviewClip]) -> datetime | None:
+        """When the reviewer's lease on what they cut runs out: they go on with its parts. None without a lease."""
+        rows = [self._rows[clip.id or 0] for clip in touched]
+        return next((row.lease_expires_at for row in rows if row.leased_by_user_id == self._reviewer_id), None)
 
-    def _insert(self, made: Sequence[ReviewClip], lease: Mapping[str, Any]) -> list[ReviewClip]:
+    def _insert(self, made: Sequence[ReviewClip], lease_expires_at: datetime | None) -> list[ReviewClip]:
         """Save new clips under the next sequences of their source video."""
         if not made:
             return []
-        video_id = made[0].source_video_id
-        risen = source_videos.update().where(source_videos.c.id == video_id)
-        risen = risen.values(next_clip_sequence=source_videos.c.next_clip_sequence + len(made))
-        end = self._connection.execute(risen.returning(source_videos.c.next_clip_sequence)).scalar_one()
-        values = []
-        for sequence, clip in zip(range(end - len(made), end), made, strict=True):
-            start_seconds, end_seconds = self._seconds_of(clip)
-            values.append(
-                {
-                    "source_video_id": video_id,
-                    "sequence": sequence,
-                    "start_frame": clip.start_frame,
-                    "end_frame": clip.end_frame,
-                    "start_time_seconds": start_seconds,
-                    "end_time_seconds": end_seconds,
-                    "state": str(clip.state),
-                    "confidence": clip.confidence,
-                    "export_profile": clip.export_profile,
-                    "created_by_user_id": self._reviewer_id,
-                    "last_modified_by_user_id": self._reviewer_id,
-                    **lease,
-                }
-            )
-        saved = [_clip(row) for row in self._connection.execute(insert(clips).values(values).returning(clips))]
+        seconds = [self._seconds_of(clip) for clip in made]
+        rows = self._connection.execute(
+            _INSERT,
+            {
+                "video_id": made[0].source_video_id,
+                "count": len(made),
+                "reviewer": self._reviewer_id,
+                "lease_expires_at": lease_expires_at,
+                "start_frames": [clip.start_frame for clip in made],
+                "end_frames": [clip.end_frame for clip in made],
+                "start_times": [start for start, _ in seconds],
+                "end_times": [end for _, end in seconds],
+                "states": [str(clip.state) for clip in made],
+                "confidences": [clip.confidence for clip in made],
+                "profiles": [clip.export_profile for clip in made],
+            },
+        )
+        saved = [_clip(row) for row in rows]
         self._rows |= {row.id: row for row in saved}
         return [review_clip(row) for row in sorted(saved, key=lambda row: row.sequence)]
 
@@ -381,7 +373,12 @@ _LOCK_VIDEOS_OF = text(
     """
 )
 
-_HOLD = "select * from clips where id = any(cast(:ids as bigint[]) {beside}) order by id for no key update"
+
+@lru_cache
+def _hold_query(beside: str) -> TextClause:
+    more = f"|| array({beside})" if beside else ""
+    return text(f"select * from clips where id = any(cast(:ids as bigint[]) {more}) order by id for no key update")
+
 
 #: Ids of the live clips that are grouped with one of :ids; such a clip begins where the other ends.
 FOLLOWERS = """
@@ -441,6 +438,31 @@ _UPDATE = text(
     )
     where c.id = n.id
     returning c.*
+    """
+)
+
+
+#: New clips in the order given, numbered from the counter of their source video, whose row is locked.
+_INSERT = text(
+    """
+    with counter as (
+        update source_videos set next_clip_sequence = next_clip_sequence + :count where id = :video_id
+        returning next_clip_sequence - :count as first
+    )
+    insert into clips (
+        source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, state, confidence, export_profile,
+        created_by_user_id, last_modified_by_user_id, leased_by_user_id, lease_expires_at
+    )
+    select
+        :video_id, counter.first + n.number - 1, n.start_frame, n.end_frame, n.start_time, n.end_time, n.state, n.confidence, n.profile,
+        :reviewer, :reviewer, case when cast(:lease_expires_at as timestamptz) is not null then :reviewer end,
+        cast(:lease_expires_at as timestamptz)
+    from counter, unnest(
+        cast(:start_frames as integer[]), cast(:end_frames as integer[]), cast(:start_times as float8[]), cast(:end_times as float8[]),
+        cast(:states as text[]), cast(:confidences as float8[]), cast(:profiles as text[])
+    ) with ordinality as n (start_frame, end_frame, start_time, end_time, state, confidence, profile, number)
+    order by n.number
+    returning *
     """
 )
 

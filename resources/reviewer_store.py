@@ -83,6 +83,17 @@ def lock_reviewer(connection: Connection, name: str) -> int:
     return _get_or_create(connection, name).id
 
 
+def reviewer_id(connection: Connection, name: str) -> int:
+    """Id of the reviewer of that name, made if new. The name is taken on trust: whoever calls knows who asks."""
+    tidy = checked_reviewer_name(name)
+    query = select(reviewers.c.id).where(reviewers.c.name == tidy)
+    found = connection.scalar(query)
+    if found is None:
+        connection.execute(insert(reviewers).values(name=tidy).on_conflict_do_nothing())
+        found = connection.execute(query).scalar_one()
+    return int(found)
+
+
 def _get_or_create(connection: Connection, name: str) -> Reviewer:
     tidy = checked_reviewer_name(name)
     seen = reviewers.update().where(reviewers.c.name == tidy).values(last_seen_at=func.clock_timestamp()).returning(reviewers)

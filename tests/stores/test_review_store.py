@@ -18,6 +18,7 @@ from heaters_dagster.domain.errors import (
     HeatersError,
     NotFoundError,
     NothingToUndoError,
+    ObjectNotFoundError,
     PermanentError,
     StaleClipError,
 )
@@ -200,7 +201,7 @@ def test_an_illegal_cut_leaves_no_change(database: Database, store: ReviewStore,
         (lambda: store.remove_cut_point(video, 10**12, reviewer="ann"), r"frames 1\.\.99"),
         (lambda: store.move_cut_point(video, 60, 31, reviewer="ann"), r"cut at frame 60 can move to frames 32\.\.99, not 31"),
         (lambda: store.move_cut_point(video, 60, 60, reviewer="ann"), "already there"),
-        (lambda: store.move_cut_point(video, 60, -4, reviewer="ann"), r"frames 1\.\.99, not -4"),
+        (lambda: store.move_cut_point(video, 60, -4, reviewer="ann"), r"frames 32\.\.99, not -4"),
     ]
     for attempt, message in attempts:
         with pytest.raises(CutError, match=message):
@@ -224,6 +225,21 @@ def test_what_does_not_exist_is_said_so(database: Database, store: ReviewStore, 
         store.add_cut_point(a_source_video().id, 5, reviewer="ann")
     with pytest.raises(NotFoundError, match="no review action 9"):
         store.undo("ann", action_id=9)
+
+
+def test_when_the_frame_index_refuses_the_better_reason_is_given(database: Database, some_clips: SomeClips) -> None:
+    one, _ = some_clips(30)
+
+    def refusing(source_video_id: int, frames: Sequence[int]) -> list[float]:
+        raise ObjectNotFoundError(f"source video {source_video_id} has no frame index")
+
+    store = ReviewStore(database, refusing)
+    with pytest.raises(NotFoundError, match="no source video 77"):
+        store.add_cut_point(77, 5, reviewer="ann")
+    with pytest.raises(CutError, match=r"frames 1\.\.99, not 100"):
+        store.move_cut_point(one.source_video_id, 30, 100, reviewer="ann")
+    with pytest.raises(ObjectNotFoundError, match="has no frame index"):
+        store.add_cut_point(one.source_video_id, 5, reviewer="ann")
 
 
 def test_the_frame_index_is_read_before_the_transaction(database: Database, some_clips: SomeClips) -> None:

@@ -1,0 +1,279 @@
+"""The review queue in Postgres: the next clips, leased so that no two reviewers get the same one, and what others have done meanwhile.
+
+A lease is a name and a time on the clip's row. It only steers who is shown what: a decision is refused by version, never by lease. Nothing
+has to end a lease: one that has run out counts as none. Lease statements lock clips by id or skip those that are locked, so that they and
+the review actions never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, func, or_, select, tuple_
+
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.review_queue import (
+    MAX_ID,
+    SETTLING,
+    ChangesCursor,
+    QueueFilter,
+    QueueOrder,
+    QueuePosition,
+    QueueProgress,
+    advanced,
+    decisions_per_hour,
+)
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import Clip
+from resources.database import Database
+from resources.reviewer_store import reviewer_id
+from resources.source_video_store import containing
+from resources.tables import clips, review_actions, reviewers, source_videos
+
+_RATE_PAGE = 500
+_DECISIONS = [str(action) for action in (ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE, ReviewAction.GROUP)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueClip:
+    """A clip as the queue shows it. leased_by: name of the reviewer whose lease on it runs, None when it is free."""
+
+    clip: Clip
+    source_video_title: str
+    leased_by: str | None
+
+    @property
+    def position(self) -> QueuePosition:
+        """Where it stands in a list: pass it as `after` to go on behind it."""
+        return QueuePosition(
+            clip_id=self.clip.id,
+            source_video_id=self.clip.source_video_id,
+            start_frame=self.clip.start_frame,
+            confidence=self.clip.confidence,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewChange:
+    """An action that somebody did: enough to know which clips to read again. clip_ids: clips it rests on."""
+
+    action_id: int
+    action: ReviewAction
+    reviewer: str
+    source_video_id: int
+    clip_ids: tuple[int, ...]
+    created_at: datetime
+
+
+class ReviewQueueStore:
+    """lease_seconds: how long a clip stays with a reviewer who went silent. Reviewers are named as in ReviewStore."""
+
+    def __init__(self, database: Database, *, lease_seconds: float = 60.0) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+
+    def take(self, chosen: QueueFilter, *, reviewer: str, count: int = 1, after: QueuePosition | None = None) -> list[QueueClip]:
+        """Lease and return the next clips that match, in order: those the reviewer holds already and those nobody holds.
+
+        after: only clips behind this position. Fewer than `count`, or none, when there are no more.
+        """
+        with self._database.begin() as connection:
+            me = reviewer_id(connection, reviewer)
+            query = _ordered(select(clips.c.id).where(_matching(chosen), _is_free(me)), chosen.order, after).limit(count)
+            picked = query.with_for_update(skip_locked=True, key_share=True).cte("picked")
+            leased = self._leased(connection, me, clips.c.id.in_(select(picked.c.id)))
+            return _shown(connection, leased, chosen.order)
+
+    def open(self, clip_id: int, *, reviewer: str) -> QueueClip:
+        """A certain clip, leased to the reviewer unless somebody else holds it: `leased_by` tells. Raises NotFoundError."""
+        if not 1 <= clip_id <= MAX_ID:
+            raise _no_clip(clip_id)
+        with self._database.begin() as connection:
+            me = reviewer_id(connection, reviewer)
+            self._leased(connection, me, and_(clips.c.id == clip_id, clips.c.is_live, _is_free(me)))
+            shown = _shown(connection, [clip_id], QueueOrder.SOURCE_VIDEO)
+        if not shown:
+            raise _no_clip(clip_id)
+        return shown[0]
+
+    def renew(self, clip_ids: Sequence[int], *, reviewer: str) -> list[int]:
+        """Hold leases for longer; return the ids that are still the reviewer's. One that ran out but that nobody took is renewed too."""
+        with self._database.begin() as connection:
+            me = reviewer_id(connection, reviewer)
+            held = select(clips.c.id).where(clips.c.id.in_(clip_ids), clips.c.leased_by_user_id == me, clips.c.is_live)
+            locked = held.order_by(clips.c.id).with_for_update(key_share=True).cte("locked")
+            return sorted(self._leased(connection, me, clips.c.id.in_(select(locked.c.id))))
+
+    def release(self, clip_ids: Sequence[int] | None = None, *, reviewer: str) -> list[int]:
+        """Give clips back to the queue, all that the reviewer holds when none are named; return their ids."""
+        with self._database.begin() as connection:
+            me = reviewer_id(connection, reviewer)
+            held = select(clips.c.id).where(clips.c.leased_by_user_id == me)
+            if clip_ids is not None:
+                held = held.where(clips.c.id.in_(clip_ids))
+            locked = held.order_by(clips.c.id).with_for_update(key_share=True).cte("locked")
+            freed = clips.update().where(clips.c.id.in_(select(locked.c.id))).values(leased_by_user_id=None, lease_expires_at=None)
+            return sorted(connection.scalars(freed.returning(clips.c.id)))
+
+    def page(self, chosen: QueueFilter, *, after: QueuePosition | None = None, limit: int = 50) -> list[QueueClip]:
+        """Clips that match, in order, whoever holds them; nothing is leased. after: `position` of the last clip of the page before."""
+        with self._database.read() as connection:
+            ids = list(connection.scalars(_ordered(select(clips.c.id).where(_matching(chosen)), chosen.order, after).limit(limit)))
+            return _shown(connection, ids, chosen.order)
+
+    def progress(self, chosen: QueueFilter, *, reviewer: str | None = None) -> QueueProgress:
+        """How far review of the clips of `chosen` is, whatever states it shows. reviewer: whose decisions `per_hour` counts; None: all."""
+        scope = _scope(chosen)
+        with self._database.read() as connection:
+            counts = select(clips.c.state, func.count()).where(scope).group_by(clips.c.state)
+            by_state = {ClipState(state): count for state, count in connection.execute(counts)}
+            now = connection.execute(select(func.clock_timestamp())).scalar_one()
+            decided = _decided_since(connection, now - timedelta(hours=1), chosen.source_video_ids, reviewer)
+        left = by_state.get(ClipState.PENDING_REVIEW, 0)
+        return QueueProgress(done=sum(by_state.values()) - left, left=left, per_hour=decisions_per_hour(decided, now), by_state=by_state)
+
+    def now(self) -> ChangesCursor:
+        """The end of the ledger: from here on, `changes_since` tells what happens next."""
+        with self._database.read() as connection:
+            settled = _last_settled(connection)
+            later = connection.scalars(select(review_actions.c.id).where(review_actions.c.id > settled))
+            return ChangesCursor(settled, frozenset(later))
+
+    def changes_since(
+        self, cursor: ChangesCursor, *, not_by: str | None = None, limit: int = 500
+    ) -> tuple[list[ReviewChange], ChangesCursor]:
+        """Actions since `cursor`, oldest first, and the cursor for the next time. Each is told once. not_by: leave out one's own."""
+        action = review_actions.c
+        query = select(
+            action.id.label("action_id"),
+            action.action,
+            reviewers.c.name.label("reviewer"),
+            action.source_video_id,
+            action.clip_ids,
+            action.created_at,
+        ).join_from(review_actions, reviewers)
+        query = query.where(action.id > cursor.settled_action_id, action.id.not_in(cursor.seen)).order_by(action.id).limit(limit)
+        with self._database.read() as connection:
+            settled = _last_settled(connection)
+            rows = connection.execute(query).all()
+        found = [
+            ReviewChange(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
+            for row in rows
+            if row.reviewer != not_by
+        ]
+        return found, advanced(cursor, [row.action_id for row in rows], settled_action_id=settled, is_all=len(rows) < limit)
+
+    def _leased(self, connection: Connection, me: int, which: ColumnElement[bool]) -> list[int]:
+        until = func.clock_timestamp() + timedelta(seconds=self._lease_seconds)
+        leased = clips.update().where(which).values(leased_by_user_id=me, lease_expires_at=until)
+        return list(connection.scalars(leased.returning(clips.c.id)))
+
+
+def _is_free(me: int) -> ColumnElement[bool]:
+    return or_(clips.c.lease_expires_at.is_(None), clips.c.lease_expires_at <= func.now(), clips.c.leased_by_user_id == me)
+
+
+def _matching(chosen: QueueFilter) -> ColumnElement[bool]:
+    if set(chosen.states) == set(ClipState):
+        return _scope(chosen)
+    # The states are written into the statement: with a parameter Postgres could not use the index of pending clips.
+    states: BindParameter[Any] = bindparam("states", [str(state) for state in chosen.states], expanding=True, literal_execute=True)
+    return and_(_scope(chosen), clips.c.state.in_(states))
+
+
+def _scope(chosen: QueueFilter) -> ColumnElement[bool]:
+    """Live clips that match, in whatever state."""
+    parts: list[ColumnElement[bool]] = [clips.c.is_live]
+    if chosen.source_video_ids:
+        parts.append(clips.c.source_video_id.in_(chosen.source_video_ids))
+    if chosen.min_confidence is not None:
+        parts.append(clips.c.confidence >= chosen.min_confidence)
+    if chosen.max_confidence is not None:
+        parts.append(clips.c.confidence <= chosen.max_confidence)
+    if chosen.words:
+        texts = (source_videos.c.title, source_videos.c.source)
+        named = and_(*(or_(*(column.ilike(containing(word)) for column in texts)) for word in chosen.words))
+        found: ColumnElement[bool] = clips.c.source_video_id.in_(select(source_videos.c.id).where(named))
+        if chosen.text.isascii() and chosen.text.isdigit() and int(chosen.text) <= MAX_ID:
+            found = or_(found, clips.c.id == int(chosen.text))
+        parts.append(found)
+    return and_(*parts)
+
+
+def _ordered(query: Select[Any], order: QueueOrder, after: QueuePosition | None = None) -> Select[Any]:
+    columns: Mapping[QueueOrder, Sequence[ColumnElement[Any]]] = {
+        QueueOrder.CREATED: (clips.c.id,),
+        QueueOrder.SOURCE_VIDEO: (clips.c.source_video_id, clips.c.start_frame, clips.c.id),
+        QueueOrder.CONFIDENCE: (clips.c.confidence.asc().nulls_last(), clips.c.id),
+    }
+    return (query if after is None else query.where(_behind(after, order))).order_by(*columns[order])
+
+
+def _behind(after: QueuePosition, order: QueueOrder) -> ColumnElement[bool]:
+    clip = clips.c
+    if order == QueueOrder.CREATED:
+        return clip.id > after.clip_id
+    if order == QueueOrder.SOURCE_VIDEO:
+        # The first comparison repeats what the second says, in a form that bounds an index scan.
+        return and_(
+            clip.source_video_id >= after.source_video_id,
+            tuple_(clip.source_video_id, clip.start_frame, clip.id) > tuple_(after.source_video_id, after.start_frame, after.clip_id),
+        )
+    if after.confidence is None:
+        return and_(clip.confidence.is_(None), clip.id > after.clip_id)
+    return or_(
+        clip.confidence > after.confidence,
+        and_(clip.confidence == after.confidence, clip.id > after.clip_id),
+        clip.confidence.is_(None),
+    )
+
+
+def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> list[QueueClip]:
+    """The clips in order, as they are now."""
+    running = and_(reviewers.c.id == clips.c.leased_by_user_id, clips.c.lease_expires_at > func.now())
+    query = (
+        select(clips, source_videos.c.title.label("_title"), reviewers.c.name.label("_holder"))
+        .join_from(clips, source_videos)
+        .outerjoin(reviewers, running)
+        .where(clips.c.id.in_(ids))
+    )
+    shown = []
+    for row in connection.execute(_ordered(query, order)):
+        values = dict(row._mapping)
+        title, holder = values.pop("_title"), values.pop("_holder")
+        shown.append(QueueClip(clip=Clip(**{**values, "state": ClipState(row.state)}), source_video_title=title, leased_by=holder))
+    return shown
+
+
+def _decided_since(
+    connection: Connection, since: datetime, source_video_ids: Sequence[int], reviewer: str | None
+) -> list[tuple[datetime, int]]:
+    """(when, how many clips) of the standing decisions since a moment, read backwards from the end of the ledger as far as needed."""
+    action = review_actions.c
+    query = select(action.id, action.created_at, action.action, action.undone, func.cardinality(action.clip_ids).label("clips"))
+    if source_video_ids:
+        query = query.where(action.source_video_id.in_(source_video_ids))
+    if reviewer is not None:
+        query = query.where(action.reviewer_id == select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery())
+    found: list[tuple[datetime, int]] = []
+    before = MAX_ID
+    while True:
+        rows = connection.execute(query.where(action.id < before).order_by(action.id.desc()).limit(_RATE_PAGE)).all()
+        found += [(row.created_at, row.clips) for row in rows if row.created_at >= since and row.action in _DECISIONS and not row.undone]
+        if len(rows) < _RATE_PAGE or rows[-1].created_at < since:
+            return found
+        before = rows[-1].id
+
+
+def _last_settled(connection: Connection) -> int:
+    """The last action that has been written for longer than SETTLING."""
+    query = select(func.max(review_actions.c.id)).where(review_actions.c.created_at < func.clock_timestamp() - SETTLING)
+    return connection.scalar(query) or 0
+
+
+def _no_clip(clip_id: int) -> NotFoundError:
+    return NotFoundError(f"there is no clip {clip_id}; heaters clips VIDEO lists those that are")
