@@ -149,15 +149,15 @@ async def _proxy(desk: ReviewDesk, request: Request) -> Response:
 
 def _object(desk: ReviewDesk, key: str, filename: str | None) -> Response:
     """The object with range requests: from the folder, or by the store's own signed address."""
+    if desk.objects.info(key) is None:
+        raise NotFoundError(f"{key} is not there; Retry on the source video makes it again")
     path = desk.objects.local_path(key)
-    if path is None:
-        address = desk.objects.url(key, expires_seconds=desk.settings.link_ttl_seconds)
-        if address is None:
-            raise ObjectNotFoundError(f"{key} cannot be served")
-        return RedirectResponse(address, headers=_FRESH)
-    if not path.is_file():
-        raise ObjectNotFoundError(f"{key} is not there; heaters retry makes it again")
-    return FileResponse(path, media_type="video/mp4", filename=filename, headers=_PRIVATE)
+    if path is not None:
+        return FileResponse(path, media_type="video/mp4", filename=filename, headers=_PRIVATE)
+    address = desk.objects.url(key, expires_seconds=desk.settings.link_ttl_seconds)
+    if address is None:
+        raise NotFoundError(f"{key} cannot be served")
+    return RedirectResponse(address, headers=_FRESH)
 
 
 async def _index(desk: ReviewDesk, request: Request) -> Response:

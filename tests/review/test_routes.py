@@ -1,0 +1,306 @@
+"""The review app's routes on real Postgres and a real proxy: what is served, what is refused, and what a decision comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.settings import Settings
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
+from resources.source_video_store import SourceVideo
+from review_app.desk import ReviewDesk
+from review_app.links import Session, open_links
+from review_app.routes import TOKEN_HEADER, review_routes
+from tests.media_files import barcode_video
+from tests.proxy_files import stored_video
+
+OWN = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def video(tmp_path: Path, database: Database, object_store: ObjectStore) -> SourceVideo:
+    source = barcode_video(tmp_path / "holiday.mp4", frames=60, vfr=True)
+    return stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False)
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
+    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
+
+
+@pytest.fixture
+def client(desk: ReviewDesk) -> Iterator[TestClient]:
+    with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+        yield client
+
+
+def signed_in(desk: ReviewDesk, name: str = "Ada") -> dict[str, str]:
+    reviewer = ReviewerStore(desk.database).named(name)
+    return {TOKEN_HEADER: desk.links.session_token(Session(reviewer.id, reviewer.name)), **OWN}
+
+
+def clips_of(desk: ReviewDesk, video: SourceVideo) -> list[Clip]:
+    return ClipStore(desk.database).load_live(video.id)
+
+
+def decision(clip: Clip, action: str, key: str, **more: Any) -> dict[str, Any]:
+    versions = {str(clip.id): clip.cut_point_version}
+    return {
+        "request_key": key, "action": action, "clip_id": clip.id, "source_video_id": clip.source_video_id, "versions": versions, **more,
+    }  # fmt: skip
+
+
+# Media
+
+
+def test_the_proxy_is_served_by_byte_ranges(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    whole = desk.objects.get_bytes(proxy_key(video.id))
+    url = desk.media_url("proxy", video.id)
+    part = client.get(url, headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(whole)}"
+    assert client.get(url).content == whole
+    assert client.get(url, headers={"Range": f"bytes={len(whole)}-"}).status_code == 416
+    assert client.get(url, headers={"Range": "bytes=-10"}).content == whole[-10:]
+
+
+@pytest.mark.parametrize("kind", ["proxy", "index", "segment", "still", "thumbnail", "export"])
+def test_media_without_a_signature_is_refused(client: TestClient, desk: ReviewDesk, video: SourceVideo, kind: str) -> None:
+    for token in ("", "forged", desk.links.media_token("proxy" if kind != "proxy" else "index", video.id)):
+        answer = client.get(f"/api/{kind}/{video.id}", params={"token": token, "start": 0, "end": 5, "frame": 1})
+        assert answer.status_code == 403
+        assert answer.json()["code"] == "forbidden"
+
+
+def test_a_signature_for_one_video_does_not_open_another(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    token = desk.links.media_token("proxy", video.id)
+    assert client.get(f"/api/proxy/{video.id + 1}", params={"token": token}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/api/proxy/../../etc/passwd", "/api/proxy/..%2f..%2fetc%2fpasswd", "/api/proxy/-1", "/api/proxy/1e3"])
+def test_a_path_that_is_no_id_reaches_nothing(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_index_slice_says_when_its_last_frame_ends(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    answer = client.get(desk.media_url("index", video.id, start=20, end=40)).json()
+    index = desk.indexes.load(video.id)
+    assert answer["first_frame"] == 20
+    assert answer["pts"] == index.pts[20:40].tolist()
+    assert answer["byte_offset"] == index.byte_offset[20:40].tolist()
+    assert answer["end_pts"] == index.pts[40]
+    assert client.get(desk.media_url("index", video.id, start=40, end=60)).json()["end_pts"] == index.header.end_pts
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 61), (10, 10), (-1, 4), ("a", 4), (0, 10**9)])
+def test_frames_that_are_not_there_are_refused_in_words(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo, start: Any, end: Any
+) -> None:
+    for kind in ("index", "segment"):
+        answer = client.get(desk.media_url(kind, video.id, start=start, end=end))
+        assert answer.status_code == 422
+        assert answer.json()["error"]
+
+
+def test_a_segment_is_the_clip_by_itself(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    answer = client.get(desk.media_url("segment", video.id, start=20, end=40))
+    with av.open(BytesIO(answer.content)) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 20
+    assert frames[0].pts == 0
+
+
+def test_a_still_is_a_picture_of_that_width(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    answer = client.get(desk.media_url("still", video.id, frame=33, width=64))
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(BytesIO(answer.content)).width == 64
+    assert client.get(desk.media_url("still", video.id, frame=60)).status_code == 422
+    assert client.get(desk.media_url("still", video.id, frame=0, width=99_999)).status_code == 422
+
+
+def test_a_proxy_that_is_gone_is_said(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    desk.objects.delete(proxy_key(video.id))
+    answer = client.get(desk.media_url("proxy", video.id))
+    assert answer.status_code == 404
+    assert "Retry" in answer.json()["error"]
+
+
+# Decisions
+
+
+@pytest.mark.parametrize("route", ["/api/decisions", "/api/sync"])
+def test_a_post_without_a_session_is_refused(client: TestClient, route: str) -> None:
+    answer = client.post(route, json={}, headers=OWN)
+    assert (answer.status_code, answer.json()["code"]) == (401, "signed_out")
+
+
+@pytest.mark.parametrize("foreign", [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}])
+def test_a_post_from_another_site_is_refused(client: TestClient, desk: ReviewDesk, video: SourceVideo, foreign: dict[str, str]) -> None:
+    clip = clips_of(desk, video)[0]
+    headers = {name: value for name, value in signed_in(desk).items() if name == TOKEN_HEADER} | foreign
+    answer = client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=headers)
+    assert answer.status_code == 403
+    assert desk.clips.load(clip.id).state == ClipState.PENDING_REVIEW
+
+
+def test_the_queue_leases_clips_and_gives_their_neighbours(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    first = client.get("/api/queue", params={"limit": 2}, headers=signed_in(desk, "Ada")).json()
+    second = client.get("/api/queue", params={"limit": 2}, headers=signed_in(desk, "Bob")).json()
+    ids = [clip.id for clip in clips_of(desk, video)]
+    assert (first["queue"], second["queue"]) == (ids[:2], ids[2:])
+    assert {clip["id"] for clip in first["clips"]} == set(ids)
+    assert first["progress"] == {"done": 0, "left": 3, "per_hour": 0.0}
+    (shown,) = first["videos"]
+    assert client.get(shown["media_url"]).status_code == 200
+
+
+def test_an_approval_is_committed_and_answered_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip = clips_of(desk, video)[1]
+    answer = client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=signed_in(desk)).json()
+    assert (answer["ok"], answer["changed"], answer["progress"]["left"]) == (True, [clip.id], 2)
+    assert desk.clips.load(clip.id).state == ClipState.REVIEW_APPROVED
+
+
+def test_the_same_decision_sent_again_is_applied_once(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip, headers = clips_of(desk, video)[1], signed_in(desk)
+    body = decision(clip, "add_cut_point", "k1", frame=30)
+    first, again = (client.post("/api/decisions", json=body, headers=headers).json() for _ in range(2))
+    assert first["action_id"] == again["action_id"]
+    assert again["replayed"]
+    assert [clip.start_frame for clip in clips_of(desk, video)] == [0, 20, 30, 40]
+
+
+def test_a_cut_is_added_moved_removed_and_taken_back(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    headers = signed_in(desk)
+
+    def send(body: dict[str, Any]) -> dict[str, Any]:
+        answer = client.post("/api/decisions", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def starts() -> list[int]:
+        return [clip.start_frame for clip in clips_of(desk, video)]
+
+    first = clips_of(desk, video)[0]
+    send(decision(first, "add_cut_point", "k1", frame=9))
+    left, _right, *_ = clips_of(desk, video)
+    send(decision(left, "move_cut_point", "k2", frame=9, new_frame=11))
+    assert starts() == [0, 11, 20, 40]
+    send({"request_key": "k3", "action": "remove_cut_point", "source_video_id": video.id, "frame": 20, "versions": {}})
+    assert starts() == [0, 11, 40]
+    send({"request_key": "k4", "action": "undo"})
+    send({"request_key": "k5", "action": "undo", "target": "k2"})
+    assert starts() == [0, 9, 20, 40]
+    send({"request_key": "k6", "action": "redo"})
+    assert starts() == [0, 11, 20, 40]
+
+
+def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip = clips_of(desk, video)[0]
+    client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
+    answer = client.post("/api/decisions", json=decision(clip, "approve", "k2"), headers=signed_in(desk, "Ada"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "stale")
+    assert "Bob" in answer.json()["error"]
+    fresh = next(one for one in answer.json()["clips"] if one["id"] == clip.id)
+    assert (fresh["state"], fresh["version"]) == ("review_skipped", clip.cut_point_version + 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"action": "approve"},
+        {"action": "approve", "request_key": "k", "clip_id": "1; drop table clips"},
+        {"action": "explode", "request_key": "k", "clip_id": 1},
+        {"action": "approve", "request_key": "k", "clip_id": 2**70},
+        {"action": "approve", "request_key": "k", "clip_id": True},
+        {"action": "add_cut_point", "request_key": "k", "source_video_id": 1, "frame": 1.5},
+        {"action": "approve", "request_key": "k", "clip_id": 1, "versions": ["x"]},
+        {"action": "approve", "request_key": "k" * 1000, "clip_id": 1},
+    ],
+)
+def test_a_message_that_makes_no_sense_is_refused_in_words(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo, body: dict[str, Any]
+) -> None:
+    answer = client.post("/api/decisions", json=body, headers=signed_in(desk))
+    assert answer.status_code == 422
+    assert answer.json()["error"]
+    assert {clip.state for clip in clips_of(desk, video)} == {ClipState.PENDING_REVIEW}
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'"x"', b"x" * 70_000])
+def test_a_body_that_is_no_small_object_is_refused(client: TestClient, desk: ReviewDesk, raw: bytes) -> None:
+    assert client.post("/api/decisions", content=raw, headers=signed_in(desk)).status_code == 422
+
+
+def test_sync_renews_leases_and_tells_what_others_did(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    one, two, _three = clips_of(desk, video)
+    ada, bob = signed_in(desk, "Ada"), signed_in(desk, "Bob")
+    client.get("/api/queue", params={"limit": 1}, headers=ada)
+    client.get("/api/queue", params={"limit": 1}, headers=bob)
+    client.post("/api/decisions", json=decision(two, "archive", "k1"), headers=bob)
+    known = {str(clip.id): clip.cut_point_version for clip in (one, two)}
+    answer = client.post("/api/sync", json={"hold": [one.id, two.id], "known": known}, headers=ada).json()
+    assert answer["held"] == [one.id]
+    assert two.id in {clip["id"] for clip in answer["clips"] if clip["state"] == "review_archived"}
+
+
+def test_a_database_that_is_down_is_said_and_comes_back(desk: ReviewDesk, video: SourceVideo) -> None:
+    clip, headers = clips_of(desk, video)[0], signed_in(desk)
+    nowhere = Database.connect("postgresql://nobody@127.0.0.1:9/none")
+    down = ReviewDesk(settings=desk.settings, database=nowhere, objects=desk.objects, links=desk.links)
+    current = [down]
+    with TestClient(Starlette(routes=review_routes(lambda: current[0]))) as client:
+        answer = client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        current[0] = desk
+        assert client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=headers).status_code == 200
+    assert desk.clips.load(clip.id).state == ClipState.REVIEW_APPROVED
+
+
+# Upload and download
+
+
+def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestClient, desk: ReviewDesk, settings: Settings) -> None:
+    headers = {**signed_in(desk), "X-Heaters-File-Name": "..%2F..%2Fetc%2Fmy%20%3Cb%3Eholiday.MP4"}
+    answer = client.post("/api/uploads", content=b"not really a video", headers=headers)
+    assert (answer.status_code, answer.json()["title"]) == (201, "my <b>holiday")
+    source = Path(desk.videos.load(answer.json()["id"]).source)
+    assert source.parent == settings.home / "uploads"
+    assert source.read_bytes() == b"not really a video"
+    assert source.suffix == ".mp4"
+    assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+@pytest.mark.parametrize(("name", "content"), [("", b"x"), ("..%2F", b"x"), ("a.mp4", b"")])
+def test_an_upload_without_name_or_content_is_refused(client: TestClient, desk: ReviewDesk, name: str, content: bytes) -> None:
+    answer = client.post("/api/uploads", content=content, headers={**signed_in(desk), "X-Heaters-File-Name": name})
+    assert answer.status_code == 422
+    assert desk.videos.load_all() == []
+
+
+def test_an_exported_clip_is_downloaded_under_its_name(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip = clips_of(desk, video)[0]
+    assert client.get(desk.media_url("export", clip.id)).status_code == 404
+    desk.reviews.approve(clip.id, reviewer="Ada")
+    key = f"final_clips/video_{video.id}_clip_001.mp4"
+    claimed = desk.clips.claim_export(clip.id, key)
+    assert claimed is not None
+    desk.objects.put_bytes(key, b"a clip")
+    desk.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
+    answer = client.get(desk.media_url("export", clip.id))
+    assert answer.content == b"a clip"
+    assert f"video_{video.id}_clip_001.mp4" in answer.headers["content-disposition"]
