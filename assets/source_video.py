@@ -45,7 +45,7 @@ def fetch_source_video(
     _claim_known_bytes(video, videos)
     with work.attempt(f"source_video-{video_id}") as folder:
         fetched = downloader.fetch(video.source, folder, report=report)
-        found = probe(fetched.path, name=fetched.name)
+        found = probe(fetched.path, name=_called(video, fetched))
         _claim(video_id, fetched.sha256, videos)
         try:
             key = original_key(video_id, original_suffix(fetched.name, found.container))
@@ -58,6 +58,12 @@ def fetch_source_video(
             with suppress(HeatersError):
                 videos.update(video_id, content_sha256=None)
             raise
+
+
+def _called(video: SourceVideo, fetched: Fetched) -> str:
+    """What people call the file: an upload lies under a random name, but its row has the title it was given."""
+    titled = source_kind(video.source) is SourceKind.LOCAL_PATH and video.title != fetched.title
+    return video.title if titled else fetched.name
 
 
 def _claim_known_bytes(video: SourceVideo, videos: SourceVideoStore) -> None:

@@ -20,6 +20,16 @@ class Submission:
     video: SourceVideo
     earlier: SourceVideo | None
 
+    @property
+    def message(self) -> str:
+        """What the submitter is told."""
+        taken = f"Submitted as source video {self.video.id}: {self.video.title}"
+        if self.earlier is None:
+            return taken
+        return (
+            f"{taken}. It came before, as source video {self.earlier.id} ({self.earlier.state}): if it is the same file, that one is used"
+        )
+
 
 def submit(sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard) -> list[Submission]:
     """One row per source, in the order given; a folder stands for the video files in it and below it, by name.

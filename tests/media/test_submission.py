@@ -80,6 +80,8 @@ def test_the_submitter_hears_of_an_earlier_submission(videos, footage):
     (first,) = submit([path], videos, guard=AddressGuard())
     submit([path.replace("b.mp4", "a_1.MOV")], videos, guard=AddressGuard())
     (again,) = submit([path], videos, guard=AddressGuard())
+    assert first.message == f"Submitted as source video {first.video.id}: b"
+    assert f"It came before, as source video {first.video.id} (new)" in again.message
     assert again.earlier == first.video
     assert again.video.id != first.video.id
 

@@ -192,6 +192,13 @@ def test_bad_input_leaves_nothing_behind_and_can_be_retried(desk, made, tmp_path
     assert desk.fetch(video).state is SourceVideoState.DOWNLOADED
 
 
+def test_a_file_with_a_title_of_its_own_is_called_by_it(desk, tmp_path):
+    (tmp_path / "0f3c.mp4").write_text("Dear diary\n" * 50)
+    video = desk.videos.add(str(tmp_path / "0f3c.mp4"), "holiday.mp4")
+    with pytest.raises(InvalidMediaError, match=r"^holiday\.mp4 is not a video"):
+        desk.fetch(video)
+
+
 class BrokenStore(LocalObjectStore):
     def put_file(self, *arguments, **options):
         raise StoreUnavailableError("the store does not answer")
