@@ -18,7 +18,6 @@ from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.frame_times import TimesCompared
 from heaters_dagster.domain.keys import frame_index_key, proxy_key, scenes_key
 from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
-from heaters_dagster.domain.profiles import proxy as proxy_profile
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
@@ -31,6 +30,7 @@ from resources.media_probe import MediaProbe, opened, probe
 from resources.object_store.interface import ObjectStore
 from resources.proxy_bytes import open_proxy
 from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
+from resources.proxy_writer import write_proxy
 from resources.side_streams import ScorePass
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
@@ -133,9 +133,9 @@ def _one_pass(
 ) -> ProxyPass:
     width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
     scoring = ScorePass(open_score_streams(detector, width=width, height=height))
-    profile = proxy_profile(source, scoring.side_streams)
-    targets: list[ffmpeg.Target] = [path, *scoring.readers()]
-    finished = ffmpeg.run(profile, original, targets, total_seconds=found.duration_seconds, report=report, called=called)
+    finished = write_proxy(
+        original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
+    )
     index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     scores = scoring.finish()
     counts = {len(index), *scoring.frame_counts, *(len(column) for column in scores.values())}

@@ -171,13 +171,24 @@ PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
 
-def proxy(source: SourceStreams, side_streams: Sequence[SideStream] = ()) -> Profile:
+#: MP4 for a pipe: times as they are, also below 0, and a new fragment only where a frame begins. A fragment that a packet of sound began
+#: would guess how long the frame before it is shown, wrongly where the frame rate varies.
+_FRAGMENTS: Options = {
+    "movflags": "+empty_moov+default_base_moof+frag_discont+frag_keyframe+skip_trailer",
+    "min_frag_duration": 1_000_000,
+    "avoid_negative_ts": "disabled",
+}
+
+
+def proxy(source: SourceStreams, side_streams: Sequence[SideStream] = (), *, in_fragments: bool = False) -> Profile:
     """The proxy and, from the same decoded pictures, one small raw stream per entry of `side_streams`: outputs in that order.
 
-    Gaps in the sound are filled with silence, so that sound stays beside its picture.
+    Gaps in the sound are filled with silence, so that sound stays beside its picture. in_fragments: fragmented MP4 into a pipe, of which
+    `resources.progressive_mp4` makes the same file in memory that does not grow with it.
     """
+    container: Options = _FRAGMENTS if in_fragments else {"movflags": "+faststart"}
     file = Output(
-        options={**PROXY_VIDEO, **_sound(source), **EXACT_TIMES, **_PICTURE_AND_SOUND_ONLY, "movflags": "+faststart", "f": "mp4"},
+        options={**PROXY_VIDEO, **_sound(source), **EXACT_TIMES, **_PICTURE_AND_SOUND_ONLY, **container, "f": "mp4"},
         audio=() if source.audio is None else (str(source.audio),),
     )
     return Profile(

@@ -23,6 +23,7 @@ from heaters_dagster.domain.profiles import SideStream, delivery, gold_master, m
 from heaters_dagster.domain.progress import Progress
 from resources.ffmpeg import Finished, command, run, source_streams
 from resources.media_probe import MediaProbe, probe
+from resources.proxy_writer import write_proxy
 from tests.media_files import barcode_video, barcodes, decoded, ffmpeg, read_barcode, rotated, truncated, with_bit_errors, wrecked
 
 SIDE = SideStream(48, 36, "rgb24")
@@ -84,7 +85,8 @@ class Frames:
 def make(source: Path, path: Path, *sinks: Frames) -> tuple[Finished, MediaProbe]:
     """The proxy of `source` at `path`."""
     found = probe(source)
-    return run(proxy(source_streams(found), [SIDE] * len(sinks)), source, [path, *sinks]), found
+    sides = [SIDE] * len(sinks)
+    return write_proxy(source, found, source_streams(found), path, side_streams=sides, readers=sinks, called=source.name), found
 
 
 def times(path: Path) -> NDArray[np.float64]:

@@ -12,11 +12,11 @@ import pytest
 from heaters_dagster.domain.errors import CutError, InvalidMediaError, ObjectNotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader, encoded
 from heaters_dagster.domain.keys import frame_index_key
-from heaters_dagster.domain.profiles import proxy
-from resources.ffmpeg import run, source_streams
+from resources.ffmpeg import source_streams
 from resources.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media_probe import probe
 from resources.object_store.local import LocalObjectStore
+from resources.proxy_writer import write_proxy
 from tests.media_files import barcode_video, read_barcode
 
 SOURCES: dict[str, Callable[[Path], Path]] = {
@@ -30,7 +30,8 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 
 
 def made_proxy(source: Path, path: Path) -> Path:
-    run(proxy(source_streams(probe(source))), source, [path])
+    found = probe(source)
+    write_proxy(source, found, source_streams(found), path)
     return path
 
 

@@ -1,0 +1,135 @@
+"""The proxy pass with scene scores, against one bare ffmpeg that makes the same proxy alone; and its memory, for 5 minutes and 2 hours."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from assets.proxy import proxy_pass
+from benchmarks.table import Row, at_most
+from heaters_dagster.domain.frame_index import encoded
+from heaters_dagster.domain.profiles import EXACT_TIMES, PROXY_VIDEO
+from heaters_dagster.domain.scenes import encoded as encoded_scenes
+from resources.ffmpeg import ffmpeg_path
+from resources.media_probe import probe
+
+_SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "tears_of_steel_battle.mp4"
+_SPEED_SECONDS = 30
+_ROUNDS = 3
+_SAMPLING_SECONDS = 0.2
+_SHORT_SECONDS, _LONG_SECONDS = 300, 7200
+
+
+def run() -> list[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return [*_speed(folder), *_memory(folder)]
+
+
+def _speed(folder: Path) -> list[Row]:
+    source = _looped(folder, "720", _SPEED_SECONDS)
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: _bare(source, folder / "bare.mp4"),
+        "adaptive": lambda: _pass(source, folder / "proxy.mp4", "adaptive"),
+        "transnetv2": lambda: _pass(source, folder / "proxy.mp4", "transnetv2"),
+    }
+    _pass(source, folder / "proxy.mp4", "transnetv2")  # libraries are loaded and files cached before anything is timed
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(_ROUNDS):
+        for way, make in ways.items():
+            began = time.perf_counter()
+            make()
+            seconds[way].append(time.perf_counter() - began)
+    bare, adaptive, network = (statistics.median(seconds[way]) for way in ways)
+    how = f"{_SPEED_SECONDS} s of 1280x720 with sound, median of {_ROUNDS}"
+    return [
+        Row("bare ffmpeg, the proxy alone", bare, "s", note=how),
+        at_most("proxy, index and adaptive scores, against bare", adaptive / bare, "times", 1.3, f"{adaptive:.1f} s"),
+        at_most("proxy, index and TransNetV2 scores, against bare", network / bare, "times", 2.2, f"{network:.1f} s"),
+    ]
+
+
+def _memory(folder: Path) -> list[Row]:
+    rows = []
+    for detector in ("adaptive", "transnetv2"):
+        short, long = (_peak_mib(_looped(folder, "360", seconds), folder, detector) for seconds in (_SHORT_SECONDS, _LONG_SECONDS))
+        rows.append(Row(f"peak memory, 5 minutes, {detector}", short, "MiB", note="this process and ffmpeg together, 640x360"))
+        rows.append(at_most(f"peak memory, 2 hours, {detector}, against 5 minutes", long / short, "times", 1.1, f"{long:.0f} MiB"))
+    return rows
+
+
+def _bare(source: Path, target: Path) -> None:
+    options = {**PROXY_VIDEO, **EXACT_TIMES, "c:a": "aac", "b:a": "128k", "movflags": "+faststart"}
+    arguments = [part for name, value in options.items() for part in (f"-{name}", str(value))]
+    subprocess.run([ffmpeg_path(), "-nostdin", "-v", "error", "-y", "-i", str(source), *arguments, str(target)], check=True)
+
+
+def _pass(source: Path, target: Path, detector: str) -> None:
+    """All that the stage does before it publishes."""
+    made = proxy_pass(source, probe(source), target, detector=detector, called=source.name)
+    encoded(made.index)
+    encoded_scenes(detector, made.scores)
+
+
+def _looped(folder: Path, height: str, seconds: int) -> Path:
+    """The sample, scaled, again and again for `seconds`: encoded once, then copied."""
+    once, path = folder / f"{height}.mp4", folder / f"{height}_{seconds}.mp4"
+    silent = [ffmpeg_path(), "-nostdin", "-v", "error", "-y"]
+    if not once.exists():
+        scale = f"scale=trunc({height}*16/9/2)*2:{height},setsar=1"
+        encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-c:a", "aac"]
+        subprocess.run([*silent, "-i", str(_SAMPLE), "-vf", scale, *encode, str(once)], check=True)
+    if not path.exists():
+        subprocess.run([*silent, "-stream_loop", "-1", "-i", str(once), "-t", str(seconds), "-c", "copy", str(path)], check=True)
+    return path
+
+
+def _peak_mib(source: Path, folder: Path, detector: str) -> float:
+    """Largest sum of the proportional memory of a process that makes one proxy, and of its children."""
+    child = [sys.executable, "-m", "benchmarks.proxy_pass", str(source), str(folder / "memory.mp4"), detector]
+    done = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
+    return float(json.loads(done.stdout)["peak_mib"])
+
+
+class _Peak(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.mib = 0.0
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(_SAMPLING_SECONDS):
+            processes = [os.getpid(), *_children(os.getpid())]
+            self.mib = max(self.mib, sum(_proportional_kib(process) for process in processes) / 1024)
+
+    def end(self) -> float:
+        self._over.set()
+        self.join()
+        return self.mib
+
+
+def _children(parent: int) -> list[int]:
+    return [int(child) for tasks in Path(f"/proc/{parent}/task").glob("*/children") for child in tasks.read_text().split()]
+
+
+def _proportional_kib(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+if __name__ == "__main__":
+    watch = _Peak()
+    watch.start()
+    _pass(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    print(json.dumps({"peak_mib": watch.end()}))
