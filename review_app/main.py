@@ -30,6 +30,7 @@ pages = [
     st.Page((lambda show=show: show(desk, session)), title=title, icon=icon, url_path=path, default=path == "review")
     for path, (show, title, icon) in PAGES.items()
 ]
+st.session_state["review_page"] = pages[0]
 chosen = st.navigation(pages, position="top")
 with st.sidebar:
     st.caption(f"Reviewing as **{session.reviewer}**".replace("<", "&lt;"))

@@ -178,10 +178,15 @@ export class ByteSource {
     await this.#refreshing;
   }
 
-  close() {
-    this.#abort.abort();
+  /** Forget what is held and drop what is planned. */
+  clear() {
     this.#waiting = [];
     this.#held.clear();
     this.#heldBytes = 0;
+  }
+
+  close() {
+    this.#abort.abort();
+    this.clear();
   }
 }

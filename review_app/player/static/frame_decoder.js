@@ -67,11 +67,13 @@ export class FrameDecoder {
   #job = null; // the one inside the decoder
   #timers = [];
   #closed = false;
+  #onSilence;
 
-  /** header: {avcc, width, height, aspect} of a frame index. */
-  constructor(header) {
+  /** header: {avcc, width, height, aspect} of a frame index. onSilence(): the decoder does not answer; give back pictures it may wait for. */
+  constructor(header, { onSilence = () => {} } = {}) {
     this.#config = decoderConfig(header);
     this.#avcc = header.avcc;
+    this.#onSilence = onSilence;
   }
 
   /** null when this browser can decode the video, else why not, in words. */
@@ -117,8 +119,12 @@ export class FrameDecoder {
       // The timestamp is the frame number: the output names itself, whatever the order and whatever the rate.
       this.#decoder.decode(new EncodedVideoChunk({ type: "key", timestamp: job.frame, data: job.data }));
       const decoder = this.#decoder;
+      const wake = () => {
+        this.#onSilence();
+        decoder.flush().catch(() => {}); // its error callback tells
+      };
       this.#timers = [
-        setTimeout(() => decoder.flush().catch(() => {}), SILENCE_FLUSH_MS),
+        setTimeout(wake, SILENCE_FLUSH_MS),
         setTimeout(() => this.#failed(new Error("no answer from the decoder")), SILENCE_ERROR_MS),
       ];
     } catch (error) {

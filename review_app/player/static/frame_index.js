@@ -116,7 +116,7 @@ export class FrameIndex {
           `Frames ${start}..${end - 1} of the frame index were asked for, ${slice.firstFrame}..${slice.endFrame - 1} came.`,
         );
       if (this.#header && String(this.#header.avcc) !== String(slice.avcc))
-        throw new FrameIndexError("The proxy was made anew while it was open. Load the page again.");
+        throw new FrameIndexError("The proxy was made anew while it was open.");
       this.#header = slice;
       for (let page = firstPage; page < endPage; page++) {
         const low = page * PAGE_FRAMES - start;
@@ -131,6 +131,12 @@ export class FrameIndex {
     } finally {
       for (let page = firstPage; page < endPage; page++) this.#loading.delete(page);
     }
+  }
+
+  /** Forget all pages. */
+  clear() {
+    this.#pages.clear();
+    this.#header = null;
   }
 
   has(frame) {

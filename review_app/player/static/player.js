@@ -4,7 +4,8 @@ import { BytesError } from "./byte_source.js";
 import { ExactCanvas } from "./exact_canvas.js";
 import { ExactPlayer } from "./exact_player.js";
 import { FallbackPlayer } from "./fallback_player.js";
-import { FrameDecodeError } from "./frame_decoder.js";
+import { FrameBytesError, FrameDecodeError } from "./frame_decoder.js";
+import { FrameIndexError } from "./frame_index.js";
 import { Playback } from "./playback.js";
 
 export const RATES = [0.5, 1, 1.5, 2, 4];
@@ -162,6 +163,8 @@ export class Player {
     } catch (error) {
       if (wish !== this.#wishes || this.#closed || error.name === "AbortError") return false;
       this.#tell("problem", { message: error.message || String(error), code: error instanceof BytesError ? error.code : null });
+      const foreign = error instanceof FrameBytesError || error instanceof FrameIndexError || error.code === "mismatch";
+      if (foreign) this.#clip?.media.reset();
       this.#retry = setTimeout(() => wish === this.#wishes && this.#again(), RETRY_MS);
       return false;
     }

@@ -3,7 +3,7 @@
 import { keyMeaning } from "./keys.js";
 import { claimedLane, takenOver } from "./lane.js";
 import { MemoryStorage, Outbox, touchedIds } from "./outbox.js";
-import { Player } from "./player.js";
+import { Player, RATES } from "./player.js";
 import { ReviewApi } from "./review_api.js";
 import { ReviewView } from "./review_view.js";
 import { addChoice, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "./review_state.js";
@@ -15,6 +15,7 @@ const REFILL_BELOW = 4;
 const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
 const SYNC_MS = 4000;
 const SYNC_HIDDEN_MS = 20_000;
+const HABITS = "heaters.player";
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
 
 export class Review {
@@ -57,11 +58,11 @@ export class Review {
     });
     this.player = new Player({ stage: this.view.stage, library: this.library });
     this.player.on("frame", ({ frame }) => this.#onFrame(frame));
-    this.player.on("state", (state) => this.view.setPlaying(state));
+    this.player.on("state", (state) => this.#onPlayerState(state));
     this.player.on("engine", (engine) => this.view.setEngine(engine));
     this.player.on("problem", (problem) => this.view.setProblem(problem));
     this.player.on("note", ({ message }) => this.view.toast(message));
-    this.view.setPlaying({ playing: false, rate: 1, loop: true, muted: false });
+    this.#recallHabits();
     this.#fit();
   }
 
@@ -69,6 +70,26 @@ export class Review {
   #fit() {
     const pixels = this.config.host_height_pixels;
     if (pixels !== undefined) this.view.element.style.setProperty("--host-height", `${pixels}px`);
+  }
+
+  #onPlayerState({ playing, rate, loop, muted }) {
+    this.view.setPlaying({ playing, rate, loop, muted });
+    const habits = JSON.stringify({ rate, loop, muted });
+    if (habits === this.habits) return;
+    this.habits = habits;
+    try {
+      this.storage.setItem(HABITS, habits);
+    } catch {
+      // a convenience only
+    }
+  }
+
+  /** Speed, loop and sound as this reviewer left them in this browser. */
+  #recallHabits() {
+    const { rate = 1, loop = true, muted = false } = JSON.parse(this.storage.getItem(HABITS) ?? "{}");
+    this.player.setRate(RATES.includes(rate) ? rate : 1);
+    this.player.setLoop(loop !== false);
+    this.player.setMuted(muted === true);
   }
 
   get state() {
@@ -104,8 +125,8 @@ export class Review {
       onRefused: (decision, refusal, dropped) => this.#refused(decision, refusal, dropped),
       onState: (state) => this.view.setSaved(state),
     });
-    if (!(this.storage instanceof MemoryStorage)) this.#dispatch({ type: "restored", decisions: this.#outbox.decisions });
-    else this.#outbox.kept = false;
+    this.#outbox.kept = !(this.storage instanceof MemoryStorage);
+    this.#dispatch({ type: "restored", decisions: this.#outbox.decisions });
     await this.#adoptLanes();
     this.#outbox.start();
     this.#syncSoon();

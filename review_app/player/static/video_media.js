@@ -101,14 +101,29 @@ export class VideoMedia {
   }
 
   #frameSource(size, cache, width) {
-    const decoder = new FrameDecoder(this.index.header);
+    const decoder = new FrameDecoder(this.index.header, { onSilence: () => cache.clear() });
     this.#decoders.push(decoder);
     return new FrameSource({ index: this.index, bytes: this.bytes, decoder, cache, name: `${this.video.id}/${size}`, width });
   }
 
+  /** Forget everything about the file: it is not the one that the index was read for. The next use reads both anew. */
+  reset() {
+    this.index.clear();
+    this.bytes.clear();
+    this.#closeDecoders();
+    this.#library.pictures.clear();
+    this.#library.smallPictures.clear();
+  }
+
+  #closeDecoders() {
+    for (const decoder of this.#decoders) decoder.close();
+    this.#decoders = [];
+    this.#frames = this.#small = this.#obstacle = null;
+  }
+
   close() {
     this.bytes.close();
-    for (const decoder of this.#decoders) decoder.close();
+    this.#closeDecoders();
   }
 }
 
