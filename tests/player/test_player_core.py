@@ -179,13 +179,14 @@ def test_a_broken_line_is_tried_again(open_page: Open, server: Player) -> None:
     assert seeks(page, [50]) == []
 
 
-def test_an_index_of_another_file_is_said_in_words(open_page: Open, server: Player) -> None:
+def test_an_index_of_another_file_is_said_in_words_and_read_again(open_page: Open, server: Player) -> None:
     page = open_page("player")
     server.index.byte_offset[30:] += 7
     opened(page, 0, 60)
     assert page.evaluate("player.show(45)") is False
     assert "does not match the proxy" in page.evaluate("told.filter(([name, value]) => name === 'problem' && value).at(-1)[1].message")
     server.index.byte_offset[30:] -= 7
+    page.wait_for_function("player.shown === 45 && barcode() === 45")
 
 
 def test_the_next_clip_is_ready_before_it_is_asked_for(open_page: Open, server: Player) -> None:

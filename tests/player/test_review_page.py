@@ -341,6 +341,31 @@ def test_the_help_shows_every_key_and_stops_the_others(open_page: Open, server: 
     assert page.evaluate("review.state.log.length") == 0
 
 
+def test_a_refused_token_keeps_the_decisions_until_there_is_a_fresh_one(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.evaluate("review.api.onSignedOut = () => { window.signedOut = true; }")
+    server.faults.status["decisions"] = [401]
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    expect(page.locator(".saved")).to_contain_text("You are signed out.")
+    assert page.evaluate("window.signedOut")
+    page.evaluate("review.update({ ...review.config, token: 'fresh' })")
+    all_saved(page)
+    assert applied(server) == [("approve", (1,))]
+
+
+def test_speed_loop_and_sound_stay_as_the_reviewer_left_them(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    for key in ("4", "l", "m"):
+        page.keyboard.press(key)
+    page.reload()
+    page.wait_for_function("window.ready")
+    assert page.evaluate("[player.rate, player.loop, player.video.muted]") == [2, False, True]
+    expect(page.get_by_label("Speed 2")).to_have_attribute("aria-pressed", "true")
+
+
 def test_everything_works_without_webcodecs(open_page: Open, server: Player) -> None:
     page = open_page("review", before="delete window.VideoDecoder;")
     on_stage(page, 1)
