@@ -163,8 +163,11 @@ class ClipWriter:
 
 def _time_problems(written: WrittenClip, index: FrameIndex, clip: Clip) -> list[str]:
     """Whether each frame is shown when the frame index says, counted from the clip's first."""
-    origin = index.pts_of(clip.start_frame)
-    frames = index.slice(clip.start_frame, clip.end_frame)
-    expected = [(pts - origin) * index.header.time_base for pts in frames.pts.tolist()]
-    wrong = next((n for n, (is_at, should) in enumerate(zip(written.times, expected, strict=False)) if is_at != should), None)
-    return [] if wrong is None else [f"frame {wrong} is shown at {float(written.times[wrong])} s, not at {float(expected[wrong])} s"]
+    ours, theirs = index.header.time_base, written.time_base
+    step, their_step = ours.numerator * theirs.denominator, theirs.numerator * ours.denominator
+    pts = index.slice(clip.start_frame, clip.end_frame).pts
+    expected = ((pts - pts[0]) * step).tolist()
+    wrong = next((n for n, (at, should) in enumerate(zip(written.pts, expected, strict=False)) if at * their_step != should), None)
+    if wrong is None:
+        return []
+    return [f"frame {wrong} is shown at {float(written.pts[wrong] * theirs)} s, not at {float((pts[wrong] - pts[0]) * ours)} s"]

@@ -206,8 +206,7 @@ def write_clip(source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None
         for number, sample in _by_time(tracks):
             data = source.read_at(sample.byte_offset, sample.byte_size)
             packet = av.Packet(data)
-            packet.stream = streams[number]
-            packet.time_base = tracks[number].time_base
+            packet.stream, packet.time_base = streams[number], tracks[number].time_base
             packet.pts = packet.dts = sample.pts
             packet.duration = sample.duration
             packet.is_keyframe = True
@@ -251,7 +250,9 @@ def _copied_stream(output: Any, track: SampleTrack) -> Any:
 
 def _by_time(tracks: list[SampleTrack]) -> Iterator[tuple[int, Sample]]:
     """(track number, sample) by rising time, so that the muxer holds little back."""
-    timed = ([(sample.pts * track.time_base, number, sample) for sample in track.samples] for number, track in enumerate(tracks))
+    unit = math.lcm(*(track.time_base.denominator for track in tracks))
+    steps = [track.time_base.numerator * unit // track.time_base.denominator for track in tracks]
+    timed = ([(sample.pts * steps[number], number, sample) for sample in track.samples] for number, track in enumerate(tracks))
     return ((number, sample) for _, number, sample in heapq.merge(*timed, key=lambda entry: entry[:2]))
 
 

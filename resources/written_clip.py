@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.frame_hashes import frame_hash
+from resources.frame_reader import FrameDecoder
 
 if TYPE_CHECKING:
     import av
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WrittenClip:
-    """times: when each frame is first shown, in seconds, rising. first_frame_hash, last_frame_hash: see `resources.frame_hashes`.
+    """pts: when each frame is first shown, rising, in units of `time_base` seconds; end_pts: when the last frame's showing ends.
 
-    payload_sha256: hex, over the bytes of all video packets in file order. end_seconds: when the last frame's showing ends.
+    first_frame_hash, last_frame_hash: see `resources.frame_hashes`. payload_sha256: hex, over the bytes of all video packets in file order.
     audio_offset_seconds: when the first audio packet that is heard starts, minus the first frame's time; None without audio.
     """
 
-    times: tuple[Fraction, ...]
-    end_seconds: Fraction
+    time_base: Fraction
+    pts: tuple[int, ...]
+    end_pts: int
     first_frame_hash: str
     last_frame_hash: str
     payload_sha256: str
@@ -32,27 +34,27 @@ class WrittenClip:
 
     @property
     def frame_count(self) -> int:
-        return len(self.times)
+        return len(self.pts)
 
     @property
     def duration_seconds(self) -> float:
-        return float(self.end_seconds - self.times[0])
+        return float((self.end_pts - self.pts[0]) * self.time_base)
 
 
 class _Packets:
     """What is kept of the packets while they pass by: one of a long clip is small, all of them are not."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[Fraction, Fraction]] = []  # start and end of each frame, in seconds
+        self.shown: list[tuple[int, int]] = []  # start and end of each frame
         self.digest = hashlib.sha256()
         self.all_intra = True
         self.first: Any = None
         self.last: Any = None
-        self.heard: Fraction | None = None
+        self.heard: Any = None
 
     def add_video(self, packet: Any) -> None:
-        start = packet.pts * packet.time_base
-        self.shown.append((start, start + (packet.duration or 0) * packet.time_base))
+        start = packet.pts
+        self.shown.append((start, start + (packet.duration or 0)))
         self.digest.update(packet)
         self.all_intra = self.all_intra and packet.is_keyframe
         self.first, self.last = self.first or packet, packet
@@ -60,7 +62,7 @@ class _Packets:
     def add_audio(self, packet: Any) -> None:
         """A packet that the edit list hides as a whole is not heard: an encoder's priming."""
         if self.heard is None and not packet.is_discard:
-            self.heard = packet.pts * packet.time_base
+            self.heard = packet
 
 
 def read_back(path: Path) -> WrittenClip:
@@ -72,51 +74,40 @@ def read_back(path: Path) -> WrittenClip:
 
     packets = _Packets()
     try:
-        with _opened(path) as container:
+        with av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"}) as container:
             video = container.streams.video[0]
+            time_base = video.time_base
             for packet in container.demux([video, *container.streams.audio[:1]]):
                 if packet.size:
                     (packets.add_video if packet.stream is video else packets.add_audio)(packet)
-        if not packets.shown:
-            raise InvalidMediaError(f"{path.name} has no frames")
-        first, last = _end_frames(path, packets)
+            if not packets.shown:
+                raise InvalidMediaError(f"{path.name} has no frames")
+            if packets.all_intra:
+                decoder = FrameDecoder(video.codec_context.extradata)
+                first = decoder.frame(bytes(packets.first), name=f"{path.name}: its first frame")
+                last = decoder.frame(bytes(packets.last), name=f"{path.name}: its last frame")
+            else:
+                first, last = _decoded_ends(container, video, len(packets.shown), path)
     except (av.FFmpegError, IndexError) as error:
         raise InvalidMediaError(f"{path.name} cannot be read back: {error}") from error
-    shown = sorted(packets.shown)
+    shown, heard = sorted(packets.shown), packets.heard
     return WrittenClip(
-        times=tuple(start for start, _ in shown),
-        end_seconds=shown[-1][1],
+        time_base=time_base,
+        pts=tuple(start for start, _ in shown),
+        end_pts=shown[-1][1],
         first_frame_hash=frame_hash(first),
         last_frame_hash=frame_hash(last),
         payload_sha256=packets.digest.hexdigest(),
-        audio_offset_seconds=None if packets.heard is None else float(packets.heard - shown[0][0]),
+        audio_offset_seconds=None if heard is None else float(heard.pts * heard.time_base - shown[0][0] * time_base),
     )
 
 
-def _opened(path: Path) -> Any:
-    import av
-
-    return av.open(f"file:{path.absolute()}", options={"protocol_whitelist": "file"})
-
-
-def _end_frames(path: Path, packets: _Packets) -> tuple[av.VideoFrame, av.VideoFrame]:
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        if packets.all_intra:
-            stream.thread_count = 1
-            return _frame_alone(stream, packets.first, path), _frame_alone(stream, packets.last, path)
-        count, first, last = 0, None, None
-        for frame in container.decode(stream):
-            first, last, count = first or frame, frame, count + 1
-        if first is None or last is None or count != len(packets.shown):
-            raise InvalidMediaError(f"{path.name} decodes to {count} frames, but has {len(packets.shown)} packets")
-        return first, last
-
-
-def _frame_alone(stream: Any, packet: Any, path: Path) -> av.VideoFrame:
-    context = stream.codec_context
-    frames = [*context.decode(packet), *context.decode(None)]
-    context.flush_buffers()
-    if len(frames) != 1:
-        raise InvalidMediaError(f"{path.name}: the frame at {float(packet.pts * packet.time_base):.3f} s does not decode")
-    return frames[0]
+def _decoded_ends(container: Any, video: Any, packet_count: int, path: Path) -> tuple[av.VideoFrame, av.VideoFrame]:
+    """First and last frame of a whole decoding, which must give as many frames as there are packets."""
+    container.seek(0, stream=video)
+    count, first, last = 0, None, None
+    for frame in container.decode(video):
+        first, last, count = first or frame, frame, count + 1
+    if first is None or last is None or count != packet_count:
+        raise InvalidMediaError(f"{path.name} decodes to {count} frames, but has {packet_count} packets")
+    return first, last
