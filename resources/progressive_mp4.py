@@ -41,7 +41,7 @@ def header_bytes(*, seconds: float, frames_per_second: float, has_audio: bool) -
     """Room to leave for the header of a video of about that length: enough unless the estimate is far off, and then only time is lost."""
     picture = seconds * frames_per_second * 12
     sound = seconds * 50 * 4 if has_audio else 0
-    chunks = seconds * 2 * 20
+    chunks = seconds * 4 * 20
     return _HEADER_RESERVE_BYTES + int(1.5 * (picture + sound + chunks))
 
 

@@ -83,8 +83,11 @@ class RangeFile(io.RawIOBase):
         carries_on = any(start + len(data) == position for start, data in self._windows)
         self._window_bytes = min(2 * self._window_bytes, LARGEST_WINDOW_BYTES) if carries_on else FIRST_WINDOW_BYTES
         end = position + self._window_bytes
-        if self._expected[0] <= position < self._expected[1]:
-            end = min(position + LARGEST_WINDOW_BYTES, self._expected[1])
+        low, high = self._expected
+        if low <= position < high:
+            # Sound may lie before the picture it belongs to: what fits into one window is read from its beginning, and only once.
+            position = low if high - low <= LARGEST_WINDOW_BYTES else position
+            end = min(position + LARGEST_WINDOW_BYTES, high)
         data = self._read_range(position, min(end, self._byte_size))
         if not data:
             raise InvalidMediaError(f"the proxy ends at byte {position}, not at {self._byte_size}: it changed while it was read; try again")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
-from heaters_dagster.domain.profiles import proxy
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import ClipStore, NewClip
 from resources.database import Database
-from resources.ffmpeg import run, source_streams
+from resources.ffmpeg import source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.object_store.interface import ObjectStore
+from resources.proxy_writer import write_proxy
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
 
@@ -36,7 +36,8 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 
 def make_proxy_file(source: Path, path: Path) -> Path:
     """The proxy of `source`, as the pipeline makes it."""
-    run(proxy(source_streams(probe(source))), source, [path])
+    found = probe(source)
+    write_proxy(source, found, source_streams(found), path)
     return path
 
 

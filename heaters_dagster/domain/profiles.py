@@ -175,7 +175,7 @@ _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 #: would guess how long the frame before it is shown, wrongly where the frame rate varies.
 _FRAGMENTS: Options = {
     "movflags": "+empty_moov+default_base_moof+frag_discont+frag_keyframe+skip_trailer",
-    "min_frag_duration": 1_000_000,
+    "min_frag_duration": 500_000,
     "avoid_negative_ts": "disabled",
 }
 
