@@ -192,8 +192,10 @@ class ReviewStore:
         """
 
         def decide(desk: ReviewTransaction) -> Change:
-            own = desk.own_entries()
-            entry = review.next_to_undo(own, source_video_id=source_video_id) if action_id is None else desk.own_entry(action_id)
+            if action_id is None:
+                entry = review.next_to_undo(desk.own_entries(standing=True), source_video_id=source_video_id)
+            else:
+                entry = desk.own_entry(action_id)
             return review.undone(*desk.reopen(entry, ReviewAction.UNDO))
 
         return self._act(reviewer, request_key, decide)

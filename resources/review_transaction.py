@@ -19,6 +19,7 @@ from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, checked_cut_frame
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
+from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
 from resources.clip_store import Clip, forget_files
 from resources.source_video_store import lock_source_video
@@ -27,7 +28,9 @@ from resources.tables import clips, cut_point_operations, review_actions, review
 #: The version of the clip that is decided on, or of each of several by id; None: whatever it is now.
 ExpectedVersion = int | Mapping[int, int] | None
 
-_LEDGER_PAGE = 50
+#: The first entry is mostly the one that is looked for.
+_FIRST_LEDGER_PAGE = 4
+_LEDGER_PAGE = 256
 _DECISIONS = frozenset({ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE, ReviewAction.GROUP})
 _DID = {
     ReviewAction.APPROVE: "approved",
@@ -111,18 +114,18 @@ class ReviewTransaction:
     def know_time(self, source_video_id: int, frame: int, seconds: float) -> None:
         self._times[source_video_id, frame] = seconds
 
-    def own_entries(self) -> Iterator[LedgerEntry]:
-        """The reviewer's part of the ledger, newest first, read as far as it is asked for."""
-        before = None
+    def own_entries(self, *, standing: bool = False) -> Iterator[LedgerEntry]:
+        """The reviewer's part of the ledger, newest first, read as far as it is asked for. standing: without what was undone."""
+        query = _LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc())
+        if standing:
+            query = query.where(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
+        before, size = MAX_ID, _FIRST_LEDGER_PAGE
         while True:
-            query = (
-                _LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc()).limit(_LEDGER_PAGE)
-            )
-            page = self._connection.execute(query if before is None else query.where(review_actions.c.id < before)).all()
+            page = self._connection.execute(query.where(review_actions.c.id < before).limit(size)).all()
             yield from map(_ledger_entry, page)
-            if len(page) < _LEDGER_PAGE:
+            if len(page) < size:
                 return
-            before = page[-1].id
+            before, size = page[-1].id, min(size * 4, _LEDGER_PAGE)
 
     def own_entry(self, action_id: int) -> LedgerEntry:
         """A decision of this reviewer. Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for what is none."""
@@ -289,9 +292,9 @@ class ReviewTransaction:
         kept = [(step.before, step.after) for step in change.clips if step.before is not None]
         made = [step.after for step in change.clips if step.before is None]
         lease = self._own_lease([before for before, _ in kept])
-        leaving = [before.id for before, after in kept if before.id is not None and loses_export(before, after)]
-        if leaving:
-            forget_files(self._connection, leaving)
+        physical = [row.id for before, after in kept if not (row := self._rows[after.id or 0]).is_virtual and loses_export(before, after)]
+        if physical:
+            forget_files(self._connection, physical)
         if kept:
             self._update(change.action, kept)
         steps = [ClipChange(before, after) for before, after in kept]
