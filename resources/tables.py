@@ -211,6 +211,7 @@ review_actions = Table(
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
     Index("review_actions_reviewer_idx", "reviewer_id", "id"),
     Index("review_actions_source_video_idx", "source_video_id", "id"),
+    Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
 )
 
 clip_coverage_checks = Table(

@@ -164,6 +164,8 @@ create table review_actions (
 );
 create index review_actions_reviewer_idx on review_actions (reviewer_id, id);
 create index review_actions_source_video_idx on review_actions (source_video_id, id);
+-- What was done to a clip. Without fastupdate no reviewer's action has to tidy up after a hundred others.
+create index review_actions_clip_ids_idx on review_actions using gin (clip_ids) with (fastupdate = off);
 
 create table cut_point_operations (
     id bigint generated always as identity,
