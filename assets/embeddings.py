@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
 from heaters_dagster.domain.errors import EmbeddingError, HeatersError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.progress import Progress, Report
@@ -120,16 +120,18 @@ def embeddings(
 ) -> dg.MaterializeResult[None]:
     settings, store = workspace.get().settings, database.get()
     source_video_id = int(context.partition_key)
-    done = embed_due(
-        source_video_id,
-        clips=ClipStore(store),
-        vectors=EmbeddingStore(store),
-        objects=object_store.get(),
-        open_model=lambda: open_embedder(settings, say=context.log),
-        strategy=settings.keyframe_strategy,
-        report=progress.report_to(context.log),
-        clock=time.monotonic,
-    )
+    # Every failed clip has its reason on its own row.
+    with stage_failures(lambda message, transient: None), store.stage_lock("embeddings", source_video_id):
+        done = embed_due(
+            source_video_id,
+            clips=ClipStore(store),
+            vectors=EmbeddingStore(store),
+            objects=object_store.get(),
+            open_model=lambda: open_embedder(settings, say=context.log),
+            strategy=settings.keyframe_strategy,
+            report=progress.report_to(context.log),
+            clock=time.monotonic,
+        )
     if done.failed:
         reasons = "\n".join(sorted(set(done.failed.values())))
         raise dg.Failure(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster import DagsterError, DagsterExecutionInterruptedError
 
 from heaters_dagster.domain.errors import BusyError, HeatersError, TransientError
 
@@ -14,6 +15,14 @@ from heaters_dagster.domain.errors import BusyError, HeatersError, TransientErro
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
 
 _PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+
+
+class StageInterruptedError(DagsterError, DagsterExecutionInterruptedError):
+    """An interrupt (Ctrl-C, a cancelled run, SIGTERM) in a form that ends the run.
+
+    Dagster takes an ordinary interrupt of a step that has a retry policy for a failure and starts the step again, twice. Errors of its own
+    family it lets through; this one is both.
+    """
 
 
 def is_transient(error: BaseException) -> bool:
@@ -39,8 +48,10 @@ def stage_failures(record: Callable[[str, bool], object]) -> Iterator[None]:
     """
     try:
         yield
-    except (dg.Failure, dg.RetryRequested):
+    except (dg.Failure, dg.RetryRequested, StageInterruptedError):
         raise
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
+        raise StageInterruptedError("interrupted; the work is due again") from error
     except BusyError as error:
         raise dg.Failure(description=reason(error), allow_retries=True) from error
     except Exception as error:

@@ -7,7 +7,7 @@ import errno
 import dagster as dg
 import pytest
 
-from assets.failures import stage_failures
+from assets.failures import StageInterruptedError, stage_failures
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, InvalidMediaError, ProcessKilledError
 
 AT_ONCE = dg.RetryPolicy(max_retries=2)
@@ -59,11 +59,22 @@ def test_a_stage_that_another_process_works_on_is_tried_again_but_not_recorded()
     assert tries == 3
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit()])
-def test_an_interrupt_leaves_the_row_as_it_is(interrupt: BaseException) -> None:
+def test_an_interrupt_leaves_the_row_as_it_is_and_is_not_tried_again() -> None:
+    result, recorded, tries = run_that_raises(dg.DagsterExecutionInterruptedError())
+    assert not result.success
+    assert recorded == []
+    assert tries == 1
+    assert result.dagster_run.tags["dagster/failure_reason"] == "UNEXPECTED_TERMINATION"
+
+
+def test_an_interrupt_passes_through_nested_stages() -> None:
     recorded: list[str] = []
-    with pytest.raises(type(interrupt)), stage_failures(lambda message, transient: recorded.append(message)):
-        raise interrupt
+
+    def record(message: str, transient: bool) -> None:
+        recorded.append(message)
+
+    with pytest.raises(StageInterruptedError), stage_failures(record), stage_failures(record):
+        raise KeyboardInterrupt
     assert recorded == []
 
 

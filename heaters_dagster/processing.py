@@ -1,0 +1,206 @@
+"""The engine of `heaters process`: all that is due, one run after the other, in this process.
+
+The runs are real Dagster runs in the persistent instance, so that the UI shows them beside those that sensors asked for. What is due is
+decided by `domain/due.py`, as everywhere. Killed in the middle, the next `heaters process`, or the sensors, carry on.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.due import RunWanted, VideoFacts
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
+from heaters_dagster.facts import look
+from heaters_dagster.instance import open_instance
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, process_tag, run_tags
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.dagster_resources import DatabaseResource, progress_shown_by
+from resources.database import Database
+from resources.source_video_store import SourceVideoStore
+from resources.work_folder import WorkFolder
+
+#: A run that succeeds and changes nothing is wanted again at once. After so many of them it is called a failure.
+_RUNS_WITHOUT_EFFECT = 3
+
+_DAEMON_SILENCE_SECONDS = 60.0
+_WAIT_SECONDS = 1.0
+
+#: Dagster's own log lines would tear the progress bars; the run's page in the UI has them all.
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone:
+    """One run. error: why it failed, in words for a person; None when it succeeded."""
+
+    job: str
+    source_video_id: int
+    assets: tuple[str, ...]
+    seconds: float
+    error: str | None
+    run_id: str
+
+    @property
+    def sentence(self) -> str:
+        what = f"source video {self.source_video_id}: {', '.join(self.assets)}"
+        return f"{what} done in {self.seconds:.1f} s" if self.error is None else f"{what} failed after {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `process_due` did, in order."""
+
+    runs: tuple[RunDone, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed and did not succeed later on."""
+        last = {(run.job, run.source_video_id): run for run in self.runs}
+        return [f"source video {run.source_video_id}, {run.job}: {run.error}" for run in last.values() if run.error is not None]
+
+    @property
+    def sentence(self) -> str:
+        if not self.runs:
+            return "Nothing is due."
+        return f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. Nothing more is due."
+
+
+def process_due(
+    settings: Settings, *, only: Collection[int] | None = None, report: Report = silent, say: Callable[[str], None] = lambda text: None
+) -> Outcome:
+    """Run all that is due until nothing is, and wait for what other processes have in hand.
+
+    only: these source videos. report: gets the stages' progress. say: gets sentences about waiting.
+    Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises DatabaseUnavailableError.
+    """
+    work = WorkFolder(settings.work_folder)
+    work.sweep()
+    database = DatabaseResource(environment=settings.to_environment()).get()
+    definitions = heaters_definitions(settings)
+    runs: list[RunDone] = []
+    without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
+    waiting = False
+    with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
+        engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
+        while True:
+            outlook = look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
+            due = [(run, outlook.situation_of(run)) for run in outlook.wanted]
+            wanted = next((one for one in due if without_effect[one] < _RUNS_WITHOUT_EFFECT), None)
+            if wanted is not None:
+                without_effect[wanted] += 1
+                done = engine.execute(wanted[0])
+                stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
+                runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
+                waiting = False
+            elif outlook.in_flight:
+                if not waiting:
+                    say("waiting for runs that other processes have in hand")
+                waiting = True
+                time.sleep(_WAIT_SECONDS)
+            else:
+                return Outcome(tuple(runs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """Executes wanted runs in this process, in the persistent instance. tags: on each of them."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    tags: Mapping[str, str]
+
+    def execute(self, wanted: RunWanted) -> RunDone:
+        """Raises KeyboardInterrupt, after the run was marked as canceled."""
+        started = time.monotonic()
+        self.instance.add_dynamic_partitions(str(source_video_partitions.name), [wanted.partition_key])
+        result = self.definitions.resolve_job_def(wanted.job.value).execute_in_process(
+            run_config=_QUIET,
+            instance=self.instance,
+            partition_key=wanted.partition_key,
+            asset_selection=[dg.AssetKey(asset) for asset in wanted.assets],
+            tags={**run_tags(wanted), **self.tags},
+            raise_on_error=False,
+        )
+        run = self.instance.get_run_by_id(result.run_id)
+        if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value:
+            self.instance.add_run_tags(run.run_id, {ENDED_TAG: "interrupted"})
+            self.instance.report_run_canceled(run, "heaters process was interrupted. What was in hand is due again.")
+            raise KeyboardInterrupt
+        return RunDone(
+            job=wanted.job.value,
+            source_video_id=int(wanted.partition_key),
+            assets=wanted.assets,
+            seconds=time.monotonic() - started,
+            error=None if result.success else _why(result),
+            run_id=result.run_id,
+        )
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The reason of the step that failed first, in the words of the error that was raised on purpose where there is one."""
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    for failure in failures:
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            return str(failure.user_failure_data.description)
+    for failure in failures:
+        if failure.error is not None:
+            return str(failure.error.message).strip()
+    return f"run {result.run_id} did not get as far as its first step; see it in the Dagster UI"
+
+
+def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
+    """Whether somebody takes queued runs out of the queue. When not, queued runs of an earlier session would be waited for in vain."""
+    beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
+    return beat is not None and time.time() - beat.timestamp < _DAEMON_SILENCE_SECONDS
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends the work in hand as Ctrl-C does, and its ffmpeg with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
+    """Tell Dagster of source videos, so that their partitions can be named before a sensor has looked."""
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
+
+
+def retry_failed(database: Database, *, only: Collection[int] | None = None) -> list[str]:
+    """Put what has failed back before the stage that failed; returns a sentence for each. only: these source videos."""
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    retried = []
+    for video in videos.load_all():
+        if only is not None and video.id not in only:
+            continue
+        if video.state in SOURCE_VIDEO_RETRY:
+            retried.append(f"source video {video.id} was {video.state}, is {videos.retry(video.id).state}")
+        if video.gold_master_error is not None:
+            videos.update(video.id, gold_master_error=None)
+            retried.append(f"source video {video.id} gets another try at its gold master")
+        failed = [state for state in clips.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
+        while failed and (page := clips.find(source_video_id=video.id, states=failed, limit=1000)):
+            retried += [f"clip {clip.id} was {clip.state}, is {clips.retry(clip.id).state}" for clip in page]
+    return retried

@@ -1,0 +1,158 @@
+"""What Dagster is told: exactly these assets, jobs and checks, and all of it loads as the code server loads it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.instance import InstanceRef
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import serialize_value
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.due import ASSETS_OF_JOB, Job
+from heaters_dagster.instance import open_instance, packaged, prepare_dagster_home
+from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
+
+UPSTREAM = {
+    "source_video": set(),
+    "proxy": {"source_video"},
+    "keyframe_offsets": {"source_video"},
+    "gold_master": {"source_video"},
+    "virtual_clips": {"proxy", "keyframe_offsets"},
+    "exports": {"virtual_clips"},
+    "keyframes": {"exports"},
+    "embeddings": {"keyframes"},
+    "archived_clips": {"virtual_clips"},
+}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return heaters_definitions()
+
+
+def name(key: dg.AssetKey) -> str:
+    return key.to_user_string()
+
+
+def test_there_are_exactly_these_assets(definitions: dg.Definitions) -> None:
+    assert {name(key) for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(UPSTREAM)
+
+
+def test_the_graph_says_what_follows_what(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for asset, upstream in UPSTREAM.items():
+        parents = {name(key) for key in graph.get(dg.AssetKey(asset)).parent_keys}
+        assert upstream <= parents, asset
+        assert parents <= set(UPSTREAM) - {asset}, asset
+
+
+def test_every_asset_is_partitioned_described_grouped_and_owned(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition), spec.key
+        assert spec.partitions_def.name == "source_videos"
+        assert spec.description, spec.key
+        assert spec.group_name in {"ingest", "review", "archive", "delivery", "search"}, spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+
+
+def test_the_jobs_are_those_that_the_decision_names(definitions: dg.Definitions) -> None:
+    for job, assets in ASSETS_OF_JOB.items():
+        resolved = definitions.resolve_job_def(job.value)
+        assert {name(key) for key in resolved.asset_layer.selected_asset_keys} == set(assets)
+    assert {job.name for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")} == {
+        *(job.value for job in Job),
+        "temp_clean_up",
+        "mece_audit",
+        "embedding_backfill",
+    }
+
+
+def test_each_promise_has_its_check(definitions: dg.Definitions) -> None:
+    assert {(name(key.asset_key), key.name) for key in definitions.resolve_asset_graph().asset_check_keys} == {
+        ("proxy", "same_frames_at_the_same_times"),
+        ("keyframe_offsets", "entries_decode_alone"),
+        ("gold_master", "master_equals_original"),
+        ("virtual_clips", "clips_are_mece"),
+        ("exports", "files_equal_the_proxy"),
+    }
+
+
+def test_every_schedule_runs_by_itself(definitions: dg.Definitions) -> None:
+    schedules = definitions.get_repository_def().schedule_defs
+    assert {schedule.name for schedule in schedules} == {"temp_clean_up_hourly", "mece_audit_nightly", "embedding_backfill_nightly"}
+    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_encodes_wait_for_each_other(definitions: dg.Definitions) -> None:
+    pools = {name(key): definitions.resolve_assets_def(key).op.pool for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert {asset: pool for asset, pool in pools.items() if pool} == {
+        "proxy": "encode",
+        "keyframe_offsets": "encode",
+        "gold_master": "gold_master",
+    }
+
+
+def test_the_definitions_travel_to_the_webserver(definitions: dg.Definitions) -> None:
+    assert len(serialize_value(RepositorySnap.from_def(definitions.get_repository_def()))) > 10_000
+
+
+@pytest.mark.parametrize("file", ["dagster.yaml", "workspace.yaml"])
+def test_the_files_that_dagster_reads_are_in_the_root_and_in_the_wheel(file: str) -> None:
+    assert packaged(file) == PROJECT_ROOT / file
+    import tomllib
+
+    wheel = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"][file] == f"heaters_dagster/{file}"
+
+
+def test_the_workspace_names_a_module_and_no_folder() -> None:
+    (location,) = yaml.safe_load(packaged("workspace.yaml").read_text())["load_from"]
+    assert location == {"python_module": {"module_name": "heaters_dagster.definitions", "location_name": "heaters"}}
+
+
+def test_a_home_that_is_out_of_step_gets_the_shipped_instance_file(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    home = prepare_dagster_home(settings)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
+    assert prepare_dagster_home(settings) == home == tmp_path / "dagster"
+    assert (home / "dagster.yaml").read_bytes() == packaged("dagster.yaml").read_bytes()
+    assert [file.name for file in home.iterdir()] == ["dagster.yaml"]
+
+
+def test_the_instance_file_is_one_that_dagster_takes(tmp_path: Path) -> None:
+    reference = InstanceRef.from_dir(str(prepare_dagster_home(Settings(home=tmp_path))))
+    assert (reference.storage_data.module_name, reference.storage_data.class_name) == ("resources.dagster_storage", "HeatersStorage")
+    assert reference.settings["telemetry"] == {"enabled": False}
+    assert reference.settings["run_monitoring"]["max_resume_run_attempts"] == 0
+
+
+def test_runs_are_kept_in_the_database_of_the_settings(settings: Settings) -> None:
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions("source_videos", ["1", "2"])
+        pool = instance.event_log_storage.get_pool_config()
+        assert (pool.default_pool_limit, pool.pool_granularity.value) == (1, "op")
+    with open_instance(settings) as again:
+        assert again.get_dynamic_partitions("source_videos") == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_dagster_in_the_root_finds_the_same_storage_with_nothing_exported(settings: Settings, tmp_path: Path) -> None:
+    """`dagster` run in a folder with our dagster.yaml and without DAGSTER_HOME, as a newcomer types it."""
+    (tmp_path / "dagster.yaml").write_bytes(packaged("dagster.yaml").read_bytes())
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions("source_videos", ["77"])
+    environment = {key: value for key, value in child_environment(settings).items() if key != "DAGSTER_HOME"}
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "--select", "archived_clips", "-m", "heaters_dagster.definitions"]
+    known = subprocess.run([*command, "--partition", "77"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    unknown = subprocess.run([*command, "--partition", "78"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert known.returncode == 0, known.stderr
+    assert "partition key `78`" in unknown.stderr
+    with open_instance(settings) as instance:
+        (record,) = instance.get_run_records()
+        assert record.dagster_run.is_success
+        assert instance.get_materialized_partitions(dg.AssetKey("archived_clips")) == {"77"}

@@ -1,0 +1,276 @@
+"""`heaters process` on real files: through the whole pipeline, again and again, and killed in each stage."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.instance import open_instance
+from heaters_dagster.processing import process_due, register_partitions, retry_failed
+from heaters_dagster.runs import PROCESS_TAG
+from heaters_dagster.settings import Settings, child_environment
+from resources.audit import audit
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from tests.media_files import make_video
+from tests.pipeline_rows import cut_video, reviews, video_in
+
+S, C = SourceVideoState, ClipState
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """As quick as can be: the classical detector, and the descriptor that is built in."""
+    return replace(settings, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True, keyframe_strategy="midpoint")
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Two seconds with one cut, at frame 24."""
+    return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+
+
+@pytest.fixture
+def submitted(database: Database, film: Path) -> SourceVideo:
+    return SourceVideoStore(database).add(str(film), "film")
+
+
+def clips_of(database: Database, video: SourceVideo) -> list[Clip]:
+    return ClipStore(database).load_live(video.id)
+
+
+def approve_all(database: Database, video: SourceVideo) -> None:
+    reviews(database).approve([clip.id for clip in clips_of(database, video)], reviewer="ada")
+
+
+def stored(objects: ObjectStore) -> set[str]:
+    return {info.key for info in objects.list()}
+
+
+EVERYTHING = {
+    "originals/video_1.mp4",
+    "gold_masters/video_1_master.mkv",
+    "review_proxies/video_1_proxy.mp4",
+    "metadata/video_1_keyframes.json",
+    "metadata/video_1_scenes.json",
+    *(f"final_clips/video_1_clip_00{number}.mp4" for number in (1, 2)),
+}
+
+
+def assert_all_is_done(database: Database, objects: ObjectStore, video: SourceVideo) -> None:
+    """The source video in its final state with two clips that search finds, every file, no other file, nothing wrong."""
+    done = SourceVideoStore(database).load(video.id)
+    assert (done.state, done.error, done.attempts) == (S.SCENES_DETECTED, None, 0)
+    assert [(clip.start_frame, clip.end_frame, clip.state) for clip in clips_of(database, video)] == [
+        (0, 24, C.EMBEDDED),
+        (24, 48, C.EMBEDDED),
+    ]
+    keys = stored(objects)
+    assert keys >= EVERYTHING
+    assert all(key.startswith("keyframes/video_1_clip_00") for key in keys - EVERYTHING)
+    assert audit(database, objects) == []
+
+
+@pytest.mark.slow
+def test_from_a_file_to_clips_that_can_be_found(
+    settings: Settings, database: Database, object_store: ObjectStore, submitted: SourceVideo
+) -> None:
+    stages: set[str] = set()
+    first = process_due(settings, report=lambda reading: stages.add(reading.stage))
+    assert first.failures == []
+    assert [(run.job, run.assets) for run in first.runs] == [
+        ("ingest", ("source_video", "proxy", "keyframe_offsets", "virtual_clips")),
+        ("archive_master", ("gold_master",)),
+    ]
+    assert "proxy" in stages
+    assert {clip.state for clip in clips_of(database, submitted)} == {C.PENDING_REVIEW}
+
+    approve_all(database, submitted)
+    second = process_due(settings)
+    assert second.failures == []
+    assert [run.job for run in second.runs] == ["export", "enrich"]
+    assert_all_is_done(database, object_store, submitted)
+
+    assert process_due(settings).runs == ()
+    with open_instance(settings) as instance:
+        shown = {key.to_user_string(): instance.get_materialized_partitions(key) for key in instance.all_asset_keys()}
+        made = {"source_video", "proxy", "keyframe_offsets", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings"}
+        assert shown == {asset: {str(submitted.id)} for asset in made}
+        records = instance.get_run_records()
+        assert all(record.dagster_run.is_success and PROCESS_TAG in record.dagster_run.tags for record in records)
+        checks = [
+            event.asset_check_evaluation_data
+            for record in records
+            for event in (entry.dagster_event for entry in instance.all_logs(record.dagster_run.run_id))
+            if event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION"
+        ]
+        assert {check.check_name for check in checks} == {
+            "same_frames_at_the_same_times",
+            "entries_decode_alone",
+            "clips_are_mece",
+            "master_equals_original",
+            "files_equal_the_proxy",
+        }
+        assert all(check.passed for check in checks)
+
+
+#: Runs all that is due and dies of SIGKILL before or after the n-th call of a method.
+DIES = """
+import importlib, os, signal, sys
+from heaters_dagster.processing import process_due
+from heaters_dagster.settings import Settings
+when, number, target = sys.argv[1:]
+module, class_name, method = target.split(":")
+owner = getattr(importlib.import_module(module), class_name)
+original, calls = getattr(owner, method), []
+def deadly(*arguments, **options):
+    calls.append(1)
+    last = len(calls) == int(number)
+    if last and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = original(*arguments, **options)
+    if last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(owner, method, deadly)
+process_due(Settings.from_environment())
+"""
+STORE = "resources.object_store.local:LocalObjectStore"
+VIDEOS = "resources.source_video_store:SourceVideoStore"
+CLIPS = "resources.clip_store:ClipStore"
+UP_TO_REVIEW = [
+    ("after", 1, f"{STORE}:put_file"),  # the original is stored, no row says so
+    ("after", 1, f"{STORE}:put_bytes"),  # the scores are stored, there is no proxy
+    ("after", 1, f"{STORE}:put_file"),  # the proxy is stored, the source video is still preprocessing
+    ("before", 1, f"{CLIPS}:replace_cuts"),  # detecting scenes
+    ("before", 1, f"{STORE}:put_file"),  # the gold master is made and nowhere stored
+    ("before", 1, f"{VIDEOS}:update"),  # the gold master is stored, no row says so
+]
+AFTER_REVIEW = [
+    ("after", 1, f"{CLIPS}:claim_export"),
+    ("before", 1, f"{CLIPS}:finish_export"),  # the file is stored, the clip is still exporting
+    ("before", 2, f"{CLIPS}:finish_keyframes"),  # one clip has its keyframes, the other's are stored and not noted
+    ("after", 1, "resources.embedding_store:EmbeddingStore:finish_embedding"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_in_each_stage_it_carries_on(
+    settings: Settings, database: Database, object_store: ObjectStore, submitted: SourceVideo
+) -> None:
+    """kill -9 where it hurts most; in the end all is as if nothing had happened."""
+
+    def die(when: str, number: int, target: str) -> None:
+        command = [sys.executable, "-c", DIES, when, str(number), target]
+        done = subprocess.run(
+            command, env=child_environment(settings), cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL, (target, done.stderr)
+
+    for moment in UP_TO_REVIEW:
+        die(*moment)
+    assert process_due(settings).failures == []
+    approve_all(database, submitted)
+    for moment in AFTER_REVIEW:
+        die(*moment)
+    assert process_due(settings).failures == []
+    assert_all_is_done(database, object_store, submitted)
+    assert list(settings.work_folder.iterdir()) == []
+    with open_instance(settings) as instance:
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED}
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_at_once_and_the_work_is_due_again(settings: Settings, database: Database, submitted: SourceVideo) -> None:
+    def interrupt(reading: Progress) -> None:
+        if reading.stage == "proxy":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        process_due(settings, report=interrupt)
+    left = SourceVideoStore(database).load(submitted.id)
+    assert (left.state, left.attempts) == (S.PREPROCESSING, 0)
+    with open_instance(settings) as instance:
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+    assert process_due(settings).failures == []
+    assert SourceVideoStore(database).load(submitted.id).state is S.SCENES_DETECTED
+
+
+def test_bad_input_is_named_and_does_not_stop_the_rest(settings: Settings, database: Database, tmp_path: Path) -> None:
+    bad = tmp_path / "notes.mp4"
+    bad.write_text("these are notes, not a video\n" * 100)
+    video = SourceVideoStore(database).add(str(bad), "notes")
+    outcome = process_due(settings)
+    (failure,) = outcome.failures
+    assert failure.startswith(f"source video {video.id}, ingest: ")
+    assert "notes.mp4" in failure
+    assert "Traceback" not in failure
+    row = SourceVideoStore(database).load(video.id)
+    assert row.state is S.DOWNLOAD_FAILED
+    assert row.error is not None
+    assert row.error in failure
+    assert process_due(settings).runs == ()  # not again until a person says so
+    assert retry_failed(database) == [f"source video {video.id} was download_failed, is new"]
+    assert len(process_due(settings).runs) == 1
+
+
+def test_only_the_source_videos_that_were_asked_for(settings: Settings, database: Database, tmp_path: Path) -> None:
+    one, other = (SourceVideoStore(database).add(str(tmp_path / name), name) for name in ("one.mp4", "other.mp4"))
+    outcome = process_due(settings, only=[other.id])
+    assert [run.source_video_id for run in outcome.runs] == [other.id]
+    assert SourceVideoStore(database).load(one.id).state is S.NEW
+
+
+def test_it_waits_for_what_another_process_has_in_hand(settings: Settings, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    said: list[str] = []
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions("source_videos", [str(video.id)])
+        run = instance.create_run_for_job(
+            heaters_definitions(settings).resolve_job_def("ingest"),
+            tags={"dagster/partition": str(video.id)},
+            asset_selection=frozenset({dg.AssetKey("virtual_clips")}),
+            status=dg.DagsterRunStatus.STARTED,
+        )
+
+        def other_process_ends(text: str) -> None:
+            said.append(text)
+            SourceVideoStore(database).record_failure(video.id, S.PREPROCESS_FAILED, "no", transient=False)
+            instance.report_run_failed(run)
+
+        assert process_due(settings, say=other_process_ends).runs == ()
+    assert said == ["waiting for runs that other processes have in hand"]
+
+
+def test_partitions_can_be_named_before_a_sensor_has_looked(settings: Settings) -> None:
+    register_partitions(settings, [3, 4])
+    register_partitions(settings, [4])
+    with open_instance(settings) as instance:
+        assert instance.get_dynamic_partitions("source_videos") == ["3", "4"]
+
+
+def test_retry_puts_back_what_has_failed_and_only_that(database: Database, object_store: ObjectStore) -> None:
+    failed, other = video_in(database, S.PREPROCESSING), video_in(database, S.PREPROCESSED)
+    SourceVideoStore(database).record_failure(failed.id, S.PREPROCESS_FAILED, "ffmpeg was killed", transient=True)
+    clip, fine, _ = cut_video(database, gold_master=False)
+    SourceVideoStore(database).update(clip.source_video_id, gold_master_error="disk full")
+    reviews(database).approve([clip.id, fine.id], reviewer="ada")
+    ClipStore(database).claim_export(clip.id, "final_clips/video_3_clip_001.mp4")
+    ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+    assert retry_failed(database, only=[other.id]) == []
+    assert retry_failed(database) == [
+        f"source video {failed.id} was preprocess_failed, is downloaded",
+        f"source video {clip.source_video_id} gets another try at its gold master",
+        f"clip {clip.id} was export_failed, is review_approved",
+    ]
+    assert retry_failed(database) == []

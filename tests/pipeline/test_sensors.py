@@ -1,0 +1,307 @@
+"""Sensors on real rows and real run records: one look asks for what is due, and for nothing that is in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.instance.types import CachingDynamicPartitionsLoader
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from sqlalchemy import text
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.facts import settle_failed_run
+from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, end_dead_runs, process_tag
+from heaters_dagster.sensors import MAX_IN_FLIGHT
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideoStore
+from resources.work_folder import WorkFolder
+from tests.pipeline_rows import cut_video, exported, reviews, video_in
+
+S, C = SourceVideoState, ClipState
+Status = dg.DagsterRunStatus
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+class Desk:
+    """Ticks sensors as the daemon does: partitions are added, runs are created."""
+
+    def __init__(self, instance: dg.DagsterInstance, settings: Settings) -> None:
+        self.instance = instance
+        self.definitions = heaters_definitions(settings)
+
+    def tick(self, sensor: str, *, carry_out: bool = True) -> list[tuple[str, str, list[str]]]:
+        """(job, partition key, assets) of the runs that one tick asks for; the daemon's part is done when `carry_out`."""
+        repository = self.definitions.get_repository_def()
+        context = dg.SensorEvaluationContext(
+            instance_ref=None,
+            instance=self.instance,
+            last_tick_completion_time=None,
+            last_run_key=None,
+            cursor=None,
+            repository_name=repository.name,
+            repository_def=repository,
+            sensor_name=sensor,
+            resources=repository.get_top_level_resources(),
+        )
+        # Dagster makes it only for an instance that has a reference; without it partitions added in the same tick are not seen.
+        vars(context)["caching_dynamic_partitions_loader"] = CachingDynamicPartitionsLoader(self.instance)
+        with context:
+            data = repository.get_sensor_def(sensor).evaluate_tick(context)
+        self.skip_message = data.skip_message
+        asked = []
+        for request in data.dynamic_partitions_requests or []:
+            assert isinstance(request, dg.AddDynamicPartitionsRequest)
+            self.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+        for request in data.run_requests or []:
+            assert request.job_name is not None
+            assert request.partition_key is not None
+            assets = [key.to_user_string() for key in request.asset_selection or []]
+            asked.append((request.job_name, request.partition_key, sorted(assets)))
+            if carry_out:
+                self.run_of(request.job_name, request.partition_key, assets, tags=dict(request.tags))
+        return asked
+
+    def run_of(
+        self, job: str, key: str, assets: list[str], *, tags: dict[str, str] | None = None, status: dg.DagsterRunStatus = Status.STARTING
+    ) -> dg.DagsterRun:
+        return self.instance.create_run_for_job(
+            self.definitions.resolve_job_def(job),
+            tags={"dagster/partition": key, **(tags or {})},
+            asset_selection=frozenset(dg.AssetKey(asset) for asset in assets),
+            status=status,
+        )
+
+
+@pytest.fixture
+def desk(instance: dg.DagsterInstance, settings: Settings) -> Desk:
+    return Desk(instance, settings)
+
+
+def test_a_new_source_video_gets_its_partition_and_its_run_in_one_tick(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.NEW)
+    assert desk.tick("new_source_videos") == [
+        ("ingest", str(video.id), ["keyframe_offsets", "proxy", "source_video", "virtual_clips"]),
+    ]
+    assert desk.instance.get_dynamic_partitions("source_videos") == [str(video.id)]
+
+
+def test_what_is_queued_is_not_asked_for_again(desk: Desk, database: Database) -> None:
+    video_in(database, S.NEW)
+    assert desk.tick("new_source_videos")
+    assert desk.tick("new_source_videos") == []
+    assert desk.skip_message == "no source video waits to be ingested; 1 runs in flight"
+
+
+def test_a_row_that_commits_late_is_not_missed(desk: Desk, database: Database) -> None:
+    first, late = video_in(database, S.NEW), video_in(database, S.NEW)
+    with database.begin() as connection:
+        connection.execute(text("delete from source_videos where id = :id"), {"id": first.id})
+    assert [key for _, key, _ in desk.tick("new_source_videos")] == [str(late.id)]
+    with database.begin() as connection:
+        connection.execute(
+            text("insert into source_videos (id, source, title) overriding system value values (:id, 'a', 'a')"), {"id": first.id}
+        )
+    assert [key for _, key, _ in desk.tick("new_source_videos")] == [str(first.id)]
+
+
+def test_many_new_source_videos_are_asked_for_some_at_a_time(desk: Desk, database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("insert into source_videos (source, title) select 'a', 'a' from generate_series(1, 60)"))
+    assert len(desk.tick("new_source_videos")) == MAX_IN_FLIGHT
+    assert desk.tick("new_source_videos") == []
+    assert desk.skip_message == f"{60 - MAX_IN_FLIGHT} runs are due, {MAX_IN_FLIGHT} are in flight: more when those are done"
+
+
+def test_an_approval_becomes_an_export_run(desk: Desk, database: Database) -> None:
+    clip, *_ = cut_video(database)
+    assert desk.tick("approvals_to_exports") == []
+    assert desk.skip_message == "no approved clip waits for its file"
+    reviews(database).approve([clip.id], reviewer="ada")
+    assert desk.tick("approvals_to_exports") == [("export", str(clip.source_video_id), ["exports"])]
+
+
+def test_an_export_becomes_searchable(desk: Desk, database: Database, object_store: ObjectStore) -> None:
+    clip, *_ = cut_video(database)
+    exported(database, clip, object_store)
+    assert desk.tick("exported_clips_to_search") == [("enrich", str(clip.source_video_id), ["embeddings", "keyframes"])]
+
+
+def test_an_archive_leads_to_a_clean_up(desk: Desk, database: Database, object_store: ObjectStore) -> None:
+    clip, *_ = cut_video(database)
+    exported(database, clip, object_store)
+    assert desk.tick("archives_to_clean_up") == []
+    reviews(database).archive([clip.id], reviewer="ada")
+    assert desk.tick("archives_to_clean_up") == [("clean_up", str(clip.source_video_id), ["archived_clips"])]
+
+
+def test_a_gold_master_waits_until_nothing_is_on_its_way_to_review(desk: Desk, database: Database) -> None:
+    clip, *_ = cut_video(database, gold_master=False)
+    other = video_in(database, S.PREPROCESSED)
+    assert desk.tick("gold_masters") == []
+    database_row = SourceVideoStore(database)
+    database_row.record_failure(other.id, S.DETECT_SCENES_FAILED, "no", transient=False)
+    assert desk.tick("gold_masters") == [("archive_master", str(clip.source_video_id), ["gold_master"])]
+
+
+def test_what_another_process_works_on_is_not_asked_for(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    with database.stage_lock("proxy", video.id):
+        assert desk.tick("new_source_videos") == []
+    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+
+
+def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    run = desk.run_of("ingest", str(video.id), ["proxy", "keyframe_offsets"], status=Status.STARTED)
+    desk.instance.report_run_failed(run, "the worker was killed")
+
+    assert desk.tick("new_source_videos") == []  # the row is told first
+
+    told = SourceVideoStore(database).load(video.id)
+    assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, 1)
+    assert told.error == "the process that worked on this ended without a word: it was killed, crashed, or ran out of memory"
+    grow_older(database, video.id)
+    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+
+
+def test_a_worker_that_dies_again_and_again_is_given_up(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.DOWNLOADED)
+    for _ in range(MAX_ATTEMPTS):
+        SourceVideoStore(database).set_state(video.id, S.PREPROCESSING)
+        run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+        desk.instance.report_run_failed(run, "out of memory")
+        assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database)
+        grow_older(database, video.id)
+    assert desk.tick("new_source_videos") == []
+    assert SourceVideoStore(database).load(video.id).attempts == MAX_ATTEMPTS
+
+
+def test_a_run_that_said_why_it_failed_is_not_told_again(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    SourceVideoStore(database).record_failure(video.id, S.PREPROCESS_FAILED, "a.mp4: no frame decodes", transient=False)
+    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    desk.instance.report_run_failed(run, "step failed")
+    assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database) == []
+    assert SourceVideoStore(database).load(video.id).error == "a.mp4: no frame decodes"
+
+
+def test_a_row_that_was_taken_up_again_is_left_alone(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    desk.instance.report_run_failed(run, "the worker was killed")
+    with database.stage_lock("proxy", video.id):
+        assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database) == []
+    assert SourceVideoStore(database).load(video.id).state is S.PREPROCESSING
+
+
+def test_a_killed_export_tells_its_clip(desk: Desk, database: Database) -> None:
+    clip, *_ = cut_video(database)
+    reviews(database).approve([clip.id], reviewer="ada")
+    ClipStore(database).claim_export(clip.id, "final_clips/video_1_clip_001.mp4")
+    run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    desk.instance.report_run_failed(run, "the worker was killed")
+    assert desk.tick("approvals_to_exports") == []
+    told = ClipStore(database).load(clip.id)
+    assert (told.state, told.attempts) == (C.EXPORT_FAILED, 1)
+
+
+def test_a_person_who_cancels_a_run_is_heeded(desk: Desk, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    desk.instance.report_run_canceled(run)
+    assert desk.tick("new_source_videos") == []
+    told = SourceVideoStore(database).load(video.id)
+    assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, MAX_ATTEMPTS)
+    assert told.error == "canceled in Dagster by a person; heaters retry starts it again"
+
+
+def test_gold_masters_that_die_three_times_wait_for_a_person(desk: Desk, database: Database) -> None:
+    clip, *_ = cut_video(database, gold_master=False)
+    videos, key = SourceVideoStore(database), str(clip.source_video_id)
+    for number in range(3):
+        assert videos.load(clip.source_video_id).gold_master_error is None, number
+        assert desk.tick("gold_masters")
+        (run,) = desk.instance.get_runs(dg.RunsFilter(statuses=[Status.STARTING], tags={"dagster/partition": key}))
+        desk.instance.report_run_failed(run, "the worker was killed")
+        settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database)
+    assert "ended without a word" in str(videos.load(clip.source_video_id).gold_master_error)
+    assert desk.tick("gold_masters") == []
+
+
+def test_runs_of_a_machine_that_was_switched_off_do_not_block_and_do_not_count(desk: Desk, database: Database, settings: Settings) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    gone = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}
+    run = desk.run_of("ingest", str(video.id), ["proxy"], tags=gone, status=Status.STARTED)
+    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+    ended = desk.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is Status.CANCELED
+    assert ENDED_TAG in ended.tags
+    assert SourceVideoStore(database).load(video.id).attempts == 0
+
+
+def test_a_run_whose_process_lives_is_left_alone(desk: Desk, database: Database, settings: Settings) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    work = WorkFolder(settings.work_folder)
+    with work.attempt("process") as held:
+        tags = {PROCESS_TAG: process_tag(held.name)}
+        desk.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
+        assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
+        assert desk.tick("new_source_videos") == []
+    assert len(end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy)) == 1
+
+
+def test_a_run_that_nobody_owns_is_dead_when_it_is_silent_and_holds_no_lock(desk: Desk, database: Database, settings: Settings) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
+    make_silent(desk.instance, run)
+    with database.stage_lock("proxy", video.id):
+        assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
+    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+
+
+def test_every_sensor_runs_by_itself_and_looks_every_five_seconds(desk: Desk) -> None:
+    sensors = desk.definitions.get_repository_def().sensor_defs
+    assert {sensor.name for sensor in sensors} == {
+        "new_source_videos",
+        "approvals_to_exports",
+        "exported_clips_to_search",
+        "archives_to_clean_up",
+        "gold_masters",
+        "run_failures",
+    }
+    assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
+    assert {sensor.minimum_interval_seconds for sensor in sensors} == {5}
+
+
+def grow_older(database: Database, source_video_id: int) -> None:
+    """As if the row had not changed for an hour."""
+    with database.begin() as connection:
+        connection.execute(text("alter table source_videos disable trigger user"))
+        connection.execute(
+            text("update source_videos set updated_at = updated_at - interval '1 hour' where id = :id"), {"id": source_video_id}
+        )
+        connection.execute(text("alter table source_videos enable trigger user"))
+
+
+def make_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """As if nothing had been heard of the run for an hour."""
+    from dagster._core.storage.runs.schema import RunsTable
+
+    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
+        hour_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
+        connection.execute(RunsTable.update().where(RunsTable.c.run_id == run.run_id).values(update_timestamp=hour_ago))
