@@ -6,7 +6,8 @@ Exit codes: 0 done, 1 work failed, 2 wrong usage. Heavy modules are imported whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as package_version
@@ -17,6 +18,7 @@ import typer
 
 from heaters_dagster import terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
 from heaters_dagster.terminal import Column
 
@@ -73,7 +75,7 @@ _CLIP_COLUMNS = (
     Column("state", "state"),
     Column("confidence", "confidence", number=True),
     Column("file", "clip_filepath"),
-    Column("error", "error"),
+    Column("error", "error", wraps=True),
 )
 
 
@@ -84,6 +86,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    warnings.filterwarnings("ignore", category=Warning, module=r"dagster\..*")  # previews that we chose; no news to an operator
     try:
         app(args=list(arguments))
     except SystemExit as done:
@@ -111,9 +114,8 @@ def _database(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def _reviews(settings: Settings) -> Iterator[ReviewStore]:
     from resources.frame_index_reader import FrameIndexes
-    from resources.review_store import ReviewStore
-
     from resources.object_store.open import open_object_store
+    from resources.review_store import ReviewStore
 
     with _database(settings) as database:
         yield ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
@@ -155,24 +157,25 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by the sensors while `heaters up` runs."""
+    from heaters_dagster.processing import register_partitions
+    from resources.address_guard import AddressGuard
     from resources.source_video_store import SourceVideoStore
     from resources.submission import submit as submit_sources
 
-    from heaters_dagster.processing import register_partitions
-
     settings = load_settings()
+    guard = AddressGuard(allow_private=settings.allow_private_addresses)
     with _database(settings) as database:
-        submissions = submit_sources(sources, SourceVideoStore(database))
-    ids = list(dict.fromkeys(item.source_video_id for item in submissions if item.source_video_id is not None))
+        submissions = submit_sources(sources, SourceVideoStore(database), guard=guard)
+    ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)
     if as_json:
         terminal.show_json(ids)
     for item in submissions:
-        if item.error is not None:
-            terminal.complain(item.error)
+        if item.refused:
+            terminal.complain(item.told)
         elif not as_json:
-            terminal.say(item.message)
-    if any(item.error is not None for item in submissions):
+            terminal.say(item.told)
+    if any(item.refused for item in submissions):
         raise typer.Exit(1)
     if not as_json:
         terminal.say("Next: heaters process, or heaters up")
@@ -216,12 +219,17 @@ def status(as_json: AsJson = False) -> None:
     if not rows:
         terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
         return
-    columns = [Column("id", "id", True), Column("title", "title"), Column("state", "state"), Column("frames", "frame_count", True)]
+    columns = [
+        Column("id", "id", True),
+        Column("title", "title", wraps=True),
+        Column("state", "state"),
+        Column("frames", "frame_count", True),
+    ]
     columns += [
         Column("length", "length", True),
-        Column("clips", "clip_summary"),
-        Column("gold master", "master"),
-        Column("error", "error"),
+        Column("clips", "clip_summary", wraps=True),
+        Column("gold master", "master", wraps=True),
+        Column("error", "error", wraps=True),
     ]
     terminal.show_table("", columns, rows)
     for video in videos:
@@ -320,7 +328,12 @@ def search(
         return
     if found.note:
         terminal.warn(found.note)
-    columns = [Column("score", "score", True), Column("clip", "clip_id", True), Column("video", "title"), Column("from", "from", True)]
+    columns = [
+        Column("score", "score", True),
+        Column("clip", "clip_id", True),
+        Column("video", "title", wraps=True),
+        Column("from", "from", True),
+    ]
     rows = [asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds)} for hit in found.hits]
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
 
@@ -332,13 +345,14 @@ def cutlist(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")] = None,
 ) -> None:
     """Write the cut list of a source video for an editing program."""
-    from resources.cut_list_writer import CUT_LIST_FORMATS, cut_list
+    from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS
+    from resources.cut_list_writer import stored_cut_list
 
     if form not in CUT_LIST_FORMATS:
         raise typer.BadParameter(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
     settings = load_settings()
     with _database(settings) as database:
-        text = cut_list(video, form, database=database, settings=settings)
+        text = stored_cut_list(video, form, database=database, settings=settings)
     if output is None:
         sys.stdout.write(text)
     else:
@@ -437,8 +451,6 @@ def _pending(settings: Settings, video: int) -> list[int]:
     from resources.clip_store import ClipStore
     from resources.source_video_store import SourceVideoStore
 
-    from heaters_dagster.domain.states import ClipState
-
     with _database(settings) as database:
         SourceVideoStore(database).load(video)
         return [clip.id for clip in ClipStore(database).load_live(video) if clip.state == ClipState.PENDING_REVIEW]
@@ -535,7 +547,7 @@ def _clip_row(clip: Clip) -> dict[str, Any]:
     return row
 
 
-def _video_row(video: SourceVideo, counts: dict[str, int]) -> dict[str, Any]:
+def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str, Any]:
     return {
         "id": video.id,
         "source": video.source,
@@ -546,7 +558,7 @@ def _video_row(video: SourceVideo, counts: dict[str, int]) -> dict[str, Any]:
         "length": terminal.clock_time(video.duration_seconds),
         "error": video.error,
         "warnings": list(video.warnings),
-        "clips": counts,
+        "clips": {str(state): count for state, count in counts.items()},
         "clip_summary": ", ".join(f"{count} {state}" for state, count in sorted(counts.items())),
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),

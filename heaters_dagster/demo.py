@@ -38,7 +38,7 @@ def run_demo(settings: Settings, video: Path | None) -> int:
     database = open_database(settings)
     try:
         submissions = submit(sources, SourceVideoStore(database), guard=AddressGuard(allow_private=settings.allow_private_addresses))
-        ids = list(dict.fromkeys(item.video.id for item in submissions))
+        ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
         register_partitions(settings, ids)
         _step(f"1. {len(ids)} source video(s): fetch, proxy with frame index and scene scores, virtual clips, gold master")
         failed = _process(with_fallback, ids)

@@ -17,7 +17,8 @@ from rich.table import Table
 from heaters_dagster.domain.progress import Progress as Reading
 from heaters_dagster.domain.progress import Report
 
-out = Console(highlight=False)
+_PIPED_WIDTH = 160
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 _COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exported": "green", "archived": "dim", "skipped": "dim"}
@@ -25,11 +26,12 @@ _COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exporte
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, the key of the row it shows, and whether it holds numbers."""
+    """A column of a table: its heading, the key of the row it shows, whether it holds numbers, whether its text may be broken."""
 
     heading: str
     key: str
     number: bool = False
+    wraps: bool = False
 
 
 def show_json(value: Any) -> None:
@@ -41,7 +43,7 @@ def show_json(value: Any) -> None:
 def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
     table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for column in columns:
-        table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold")
+        table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold", no_wrap=not column.wraps)
     for row in rows:
         table.add_row(*(_cell(row.get(column.key)) for column in columns))
     out.print(table)

@@ -193,7 +193,8 @@ class SourceVideoStore:
                 raise IllegalTransitionError(
                     f"source video {source_video_id} is {video.state}: nothing to retry; only these can be: {', '.join(SOURCE_VIDEO_RETRY)}"
                 )
-            return _written(connection, source_video_id, {"state": before.value, "error": None, "attempts": 0})
+            again = {} if video.duplicate_of_id is None else {"duplicate_of_id": None, "content_sha256": None}
+            return _written(connection, source_video_id, {"state": before.value, "error": None, "attempts": 0, **again})
 
 
 def containing(words: str) -> str:

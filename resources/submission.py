@@ -1,4 +1,8 @@
-"""Takes sources in: each becomes a row in state `new`, which the pipeline then fetches. What can be refused cheaply is refused here."""
+"""Takes sources in: each becomes a row in state `new`, which the pipeline then fetches, or is found to be there already.
+
+Only what cannot even be tried is refused here: nothing at that path, an address that may not be fetched. A file that is no video is
+taken in and fails as a row, where an operator sees the reason and can try again.
+"""
 
 from __future__ import annotations
 
@@ -7,39 +11,102 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.errors import HeatersError, InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
+from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
+from resources.downloader import local_sha256
 from resources.source_video_store import SourceVideo, SourceVideoStore
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """video: the new row. earlier: the newest row that came from the same path or address before, None when there is none."""
+    """What became of one source. video: its row, None when it was refused. told: a sentence for the submitter, the reason of a refusal."""
 
-    video: SourceVideo
-    earlier: SourceVideo | None
+    source: str
+    video: SourceVideo | None
+    told: str
 
     @property
-    def message(self) -> str:
-        """What the submitter is told."""
-        taken = f"Submitted as source video {self.video.id}: {self.video.title}"
-        if self.earlier is None:
-            return taken
-        return (
-            f"{taken}. It came before, as source video {self.earlier.id} ({self.earlier.state}): if it is the same file, that one is used"
-        )
+    def refused(self) -> bool:
+        return self.video is None
 
 
 def submit(sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard) -> list[Submission]:
-    """One row per source, in the order given; a folder stands for the video files in it and below it, by name.
+    """Take each source in, in the order given; a folder stands for the video files in it and below it, by name.
 
-    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. Nothing is submitted when
-    one of them is refused: SourceNotFoundError, ForbiddenSourceError, InvalidMediaError name it and the reason.
-    The same bytes under another name are found out when they are fetched.
+    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. One that is refused does not
+    keep the others out. The same address, and the same bytes of a file under whatever name, are one source video: its row is given again,
+    and if fetching it had failed it is tried again. Bytes behind addresses are compared when they are fetched.
     """
-    accepted = list(dict.fromkeys(one for source in sources for one in _accepted(source.strip(), guard)))
-    return [Submission(earlier=_earlier(source, videos), video=videos.add(source, title_from_name(source))) for source in accepted]
+    known = _Known(videos)
+    done: list[Submission] = []
+    for source in dict.fromkeys(source.strip() for source in sources):
+        try:
+            accepted = [one for one in _accepted(source, guard) if one not in {item.source for item in done}]
+        except HeatersError as error:
+            done.append(Submission(source, None, str(error)))
+            continue
+        done += [_taken_in(one, known, videos) for one in accepted]
+    return done
+
+
+class _Known:
+    """The rows there are, by what a new source can have in common with one."""
+
+    def __init__(self, videos: SourceVideoStore) -> None:
+        self._rows = [video for video in videos.load_all() if video.duplicate_of_id is None]
+
+    def add(self, video: SourceVideo) -> None:
+        self._rows.append(video)
+
+    def same_as(self, source: str) -> SourceVideo | None:
+        """The row of the same address or the same bytes, the oldest one; None when there is none."""
+        if source_kind(source) is not SourceKind.LOCAL_PATH:
+            return next((video for video in self._rows if video.source == source), None)
+        path = Path(source)
+        try:
+            byte_size = path.stat().st_size
+            sha256: str | None = None
+            for video in self._rows:
+                if video.original_bytes is None:
+                    same = video.source == source or (byte_size > 0 and _local_size(video) == byte_size)
+                    if same and video.source != source:
+                        sha256 = sha256 or local_sha256(path)
+                        same = local_sha256(Path(video.source)) == sha256
+                else:
+                    same = video.original_bytes == byte_size
+                    if same:
+                        sha256 = sha256 or local_sha256(path)
+                        same = video.content_sha256 == sha256
+                if same:
+                    return video
+        except (OSError, HeatersError):
+            return next((video for video in self._rows if video.source == source), None)  # cannot be read: fetching says why
+        return None
+
+
+def _local_size(video: SourceVideo) -> int | None:
+    if source_kind(video.source) is not SourceKind.LOCAL_PATH:
+        return None
+    try:
+        return Path(video.source).stat().st_size
+    except OSError:
+        return None
+
+
+def _taken_in(source: str, known: _Known, videos: SourceVideoStore) -> Submission:
+    same = known.same_as(source)
+    if same is None:
+        video = videos.add(source, title_from_name(source))
+        known.add(video)
+        return Submission(source, video, f"Submitted as source video {video.id}: {video.title}")
+    called = "" if same.source == source else f" ({same.source})"
+    if same.state is SourceVideoState.DOWNLOAD_FAILED:
+        return Submission(
+            source, videos.retry(same.id), f"{source} is source video {same.id}{called}, which failed before: it is tried again"
+        )
+    return Submission(source, same, f"{source} is the same as source video {same.id}{called}, which is {same.state}: nothing new to do")
 
 
 def _accepted(source: str, guard: AddressGuard) -> Iterator[str]:
@@ -51,9 +118,12 @@ def _accepted(source: str, guard: AddressGuard) -> Iterator[str]:
     path = Path(os.path.abspath(source))
     if path.is_dir():
         yield from _videos_below(path)
-        return
-    _check_file(path)
-    yield str(path)
+    elif path.is_file():
+        yield str(path)
+    elif path.exists():
+        raise InvalidMediaError(f"{path} is no ordinary file; submit video files, folders or addresses")
+    else:
+        raise SourceNotFoundError(f"{path} is not there")
 
 
 def _videos_below(folder: Path) -> list[str]:
@@ -65,21 +135,4 @@ def _videos_below(folder: Path) -> list[str]:
         raise InvalidMediaError(
             f"{folder} holds no video files (.mp4, .mov, .mkv, ...); a file with another name can be submitted by itself"
         )
-    for path in found:
-        _check_file(path)
-    return [str(path) for path in found]
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise SourceNotFoundError(f"{path} is not there")
-    if not path.is_file():
-        raise InvalidMediaError(f"{path} is no ordinary file; submit video files, folders or addresses")
-    if not os.access(path, os.R_OK):
-        raise SourceNotFoundError(f"{path} cannot be read: permission denied")
-    if path.stat().st_size == 0:
-        raise InvalidMediaError(f"{path} is empty (0 bytes)")
-
-
-def _earlier(source: str, videos: SourceVideoStore) -> SourceVideo | None:
-    return max((video for video in videos.load_all(text=source) if video.source == source), key=lambda video: video.id, default=None)
+    return [str(path) for path in found if path.is_file()]

@@ -58,12 +58,11 @@ def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
     if not sources:
         return Outcome(False, "Write at least one web address, s3:// address or path.")
 
-    def apply() -> str:
-        guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
-        done = submit(sources, desk.videos, guard=guard)
-        return "\n\n".join(item.message for item in done)
-
-    return _said(apply)
+    try:
+        done = submit(sources, desk.videos, guard=AddressGuard(allow_private=desk.settings.allow_private_addresses))
+    except HeatersError as error:
+        return Outcome(False, str(error))
+    return Outcome(not any(item.refused for item in done), "\n\n".join(item.told for item in done))
 
 
 def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:

@@ -1,13 +1,13 @@
-"""What is taken in, what is refused at the door, and that nothing is taken in when a part is refused."""
+"""What is taken in, what is there already, and what is refused at the door."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
 from resources.source_video_store import SourceVideoStore
@@ -25,7 +25,7 @@ def footage(tmp_path) -> Path:
     folder = tmp_path / "footage"
     for name in ("b.mp4", "a_1.MOV", "notes.txt", ".hidden.mp4", "day 2/c.mkv", "day 2/deeper/d.webm", ".git/e.mp4"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"video")
+        (folder / name).write_bytes(f"video {name}".encode())
     return folder
 
 
@@ -36,7 +36,7 @@ def sources(videos: SourceVideoStore) -> list[str]:
 def test_a_file_becomes_a_new_source_video(videos, footage):
     (done,) = submit([str(footage / "a_1.MOV")], videos, guard=AddressGuard())
     assert (done.video.source, done.video.title, done.video.state) == (str(footage / "a_1.MOV"), "a 1", SourceVideoState.NEW)
-    assert done.earlier is None
+    assert not done.refused
     assert videos.load_all() == [done.video]
 
 
@@ -75,44 +75,78 @@ def test_a_path_with_a_colon_is_a_path(videos, footage, monkeypatch):
     assert (done.video.source, done.video.title) == (str(footage / "Part 1: the end.mp4"), "Part 1: the end")
 
 
-def test_the_submitter_hears_of_an_earlier_submission(videos, footage):
+def test_the_same_path_again_is_the_same_source_video(videos, footage):
     path = str(footage / "b.mp4")
     (first,) = submit([path], videos, guard=AddressGuard())
-    submit([path.replace("b.mp4", "a_1.MOV")], videos, guard=AddressGuard())
     (again,) = submit([path], videos, guard=AddressGuard())
-    assert first.message == f"Submitted as source video {first.video.id}: b"
-    assert f"It came before, as source video {first.video.id} (new)" in again.message
-    assert again.earlier == first.video
-    assert again.video.id != first.video.id
+    assert first.told == f"Submitted as source video {first.video.id}: b"
+    assert again.video == first.video
+    assert f"is the same as source video {first.video.id}, which is new" in again.told
+
+
+def test_the_same_bytes_under_another_name_are_the_same_source_video(videos, footage):
+    (footage / "copy.mp4").write_bytes((footage / "b.mp4").read_bytes())
+    (footage / "other.mp4").write_bytes((footage / "b.mp4").read_bytes().upper())  # as long, but not the same
+    done = submit([str(footage / name) for name in ("b.mp4", "copy.mp4", "other.mp4")], videos, guard=AddressGuard())
+    assert [item.video.id for item in done] == [done[0].video.id, done[0].video.id, done[2].video.id]
+    assert done[2].video.id != done[0].video.id
+    assert str(footage / "b.mp4") in done[1].told
+
+
+def test_another_file_under_the_same_path_is_another_source_video(videos, footage):
+    path = footage / "b.mp4"
+    (first,) = submit([str(path)], videos, guard=AddressGuard())
+    lead_to_downloaded(videos, first.video.id, path)
+    (same,) = submit([str(path)], videos, guard=AddressGuard())
+    path.write_bytes(b"a new take")
+    (other,) = submit([str(path)], videos, guard=AddressGuard())
+    assert same.video.id == first.video.id
+    assert other.video.id != first.video.id
+
+
+def test_what_failed_before_is_tried_again(videos, footage):
+    (first,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
+    videos.set_state(first.video.id, SourceVideoState.DOWNLOADING)
+    videos.record_failure(first.video.id, SourceVideoState.DOWNLOAD_FAILED, "made to fail", transient=False)
+    (again,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
+    assert (again.video.id, again.video.state, again.video.error) == (first.video.id, SourceVideoState.NEW, None)
+    assert "tried again" in again.told
+
+
+def lead_to_downloaded(videos: SourceVideoStore, video_id: int, path: Path) -> None:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    videos.set_state(video_id, SourceVideoState.DOWNLOADING)
+    facts = {"original_bytes": path.stat().st_size, "content_sha256": sha256, "original_filepath": f"originals/video_{video_id}.mp4"}
+    videos.set_state(video_id, SourceVideoState.DOWNLOADED, **facts)
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "words"),
+    ("name", "words"),
     [
-        ("gone.mp4", SourceNotFoundError, "gone.mp4 is not there"),
-        ("empty.mp4", InvalidMediaError, r"empty.mp4 is empty \(0 bytes\)"),
-        ("pipe.mp4", InvalidMediaError, "pipe.mp4 is no ordinary file"),
-        ("nothing", InvalidMediaError, "nothing holds no video files"),
-        ("ftp://example.org/a.mp4", ForbiddenSourceError, "cannot be a source"),
-        ("file:///etc/passwd", ForbiddenSourceError, "cannot be a source"),
-        ("file:/etc/passwd", ForbiddenSourceError, "cannot be a source"),
-        ("s3://bucket", ForbiddenSourceError, "write s3://bucket/key"),
-        ("http://127.0.0.1:8000/a.mp4", ForbiddenSourceError, "a loopback address"),
-        ("http://169.254.169.254/latest", ForbiddenSourceError, "link-local"),
-        ("http://localhost/", ForbiddenSourceError, "localhost may not be fetched"),
+        ("gone.mp4", "gone.mp4 is not there"),
+        ("pipe.mp4", "pipe.mp4 is no ordinary file"),
+        ("nothing", "nothing holds no video files"),
+        ("ftp://example.org/a.mp4", "cannot be a source"),
+        ("file:///etc/passwd", "cannot be a source"),
+        ("file:/etc/passwd", "cannot be a source"),
+        ("s3://bucket", "write s3://bucket/key"),
+        ("http://127.0.0.1:8000/a.mp4", "a loopback address"),
+        ("http://169.254.169.254/latest", "link-local"),
+        ("http://localhost/", "localhost may not be fetched"),
     ],
 )
-def test_nothing_is_submitted_when_one_source_is_refused(videos, footage, monkeypatch, name, error, words):
-    (footage / "empty.mp4").touch()
+def test_a_source_that_is_refused_does_not_keep_the_others_out(videos, footage, monkeypatch, name, words):
     (footage / "nothing").mkdir()
     os.mkfifo(footage / "pipe.mp4")
     monkeypatch.chdir(footage)
-    with pytest.raises(error, match=words):
-        submit(["b.mp4", name], videos, guard=AddressGuard())
-    assert sources(videos) == []
+    refused, taken = submit([name, "b.mp4"], videos, guard=AddressGuard())
+    assert refused.refused
+    assert words in refused.told
+    assert not taken.refused
+    assert sources(videos) == [str(footage / "b.mp4")]
 
 
-def test_a_folder_with_an_empty_video_is_refused_by_its_name(videos, footage):
+def test_a_file_that_is_no_video_is_taken_in_to_fail_where_an_operator_sees_it(videos, footage):
     (footage / "empty.mp4").touch()
-    with pytest.raises(HeatersError, match=r"empty\.mp4 is empty"):
-        submit([str(footage)], videos, guard=AddressGuard())
+    (done,) = submit([str(footage / "empty.mp4")], videos, guard=AddressGuard())
+    assert done.video.state is SourceVideoState.NEW
