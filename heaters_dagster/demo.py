@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.panel import Panel
 
 from heaters_dagster import terminal
-from heaters_dagster.domain.errors import NotFoundError, SourceNotFoundError
+from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.processing import Outcome, process_due, register_partitions
 from heaters_dagster.settings import PROJECT_ROOT, Settings
@@ -17,6 +17,7 @@ from resources.address_guard import AddressGuard
 from resources.clip_search import ClipSearch
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database, open_database
+from resources.embedder import clip_embedder
 from resources.frame_index_reader import FrameIndexes
 from resources.object_store.open import open_object_store
 from resources.review_store import ReviewStore
@@ -45,6 +46,7 @@ def run_demo(settings: Settings, video: Path | None) -> int:
         _step("2. Approve every clip of the first one, as a reviewer does in the browser")
         _approve(ids[0], database, settings)
         _step("3. Export by stream copy, keyframes, embeddings")
+        _say_which_model(settings)
         failed += _process(with_fallback, ids)
         _show(ids, database, settings)
     finally:
@@ -77,6 +79,15 @@ def _approve(source_video_id: int, database: Database, settings: Settings) -> No
     reviews = ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
     result = reviews.approve(pending, reviewer=_REVIEWER)
     terminal.say(f"   {len(result.clips)} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
+
+
+def _say_which_model(settings: Settings) -> None:
+    """The demo goes on without the embedding model, but never silently."""
+    try:
+        terminal.say(f"   embedding model: {clip_embedder(settings.embedding_model).model}")
+    except ModelUnavailableError as error:
+        terminal.warn(f"   {error}")
+        terminal.warn("   The demo uses the built-in visual descriptor instead: it finds clips that look alike; words need the model.")
 
 
 def _show(ids: list[int], database: Database, settings: Settings) -> None:
