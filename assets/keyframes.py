@@ -76,8 +76,10 @@ def keyframe_clip(
 
 def _stills(clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], objects: ObjectStore) -> list[KeyframeManifest]:
     """Read the chosen frames from the clip's file and publish each as a JPEG."""
-    if clip.clip_filepath is None:
-        raise ObjectNotFoundError(f"clip {clip.id} has no exported file; heaters retry exports it again")
+    if clip.clip_filepath is None or objects.info(clip.clip_filepath) is None:
+        raise ObjectNotFoundError(
+            f"the exported file of clip {clip.id} is gone: there is no object {clip.clip_filepath}; heaters export {clip.id} makes it again"
+        )
     source = open_proxy(objects, clip.clip_filepath)
     ratio = sample_aspect_ratio(source)
     frames = file_frames(source, [choice.frame_offset for choice in choices], called=clip.clip_filepath)

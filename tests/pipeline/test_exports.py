@@ -5,32 +5,39 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import boto3
+import dagster as dg
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 
-from assets.exports import ExportRun, export_due, export_problems
+from assets.exports import ExportRun, export_due, export_problems, exports
 from assets.gold_master import make_gold_master
 from heaters_dagster.domain.errors import BusyError
-from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.keys import final_clip_key, gold_master_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
+from resources.dagster_resources import dagster_resources
 from resources.database import Database
 from resources.frame_hashes import file_frame_hashes
 from resources.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
+from resources.object_store.s3 import S3ObjectStore
 from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
-from tests.media_files import barcode_video, barcodes
+from tests.media_files import barcode_video, barcodes, decoded, make_video, rotated
 from tests.proxy_files import SOURCES, stored_video
 
 
@@ -204,6 +211,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from assets.exports import export_due
+from resources.dagster_resources import dagster_resources
 from resources.database import Database
 from resources.object_store.local import LocalObjectStore
 from resources.work_folder import WorkFolder
@@ -297,27 +305,40 @@ def test_an_export_from_a_master_that_is_not_made_yet_says_so(desk: Desk) -> Non
     assert not done.passing
 
 
-def test_an_export_from_a_master_in_cold_storage_asks_for_it_and_says_so(desk: Desk, object_store: LocalObjectStore) -> None:
-    class Cold(LocalObjectStore):
-        asked: list[str] = []
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
+    """A bucket of a server on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    for name, value in {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="clips")
+    yield S3ObjectStore("clips", endpoint_url=f"http://{host}:{port}")
+    server.stop()
 
-        def info(self, key: str) -> ObjectInfo | None:
-            found = super().info(key)
-            if found and key.startswith("gold_masters/"):
-                return ObjectInfo(key, found.byte_size, "GLACIER", needs_restore=True)
-            return found
 
-        def restore(self, key: str, *, days: int = 7) -> None:
-            self.asked.append(key)
-
-    video = desk.video(SOURCES["constant"](desk.folder))
+def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_once_it_is_back(
+    database: Database, s3: S3ObjectStore, tmp_path: Path
+) -> None:
+    desk = Desk(database, s3, tmp_path)
+    video = desk.video(SOURCES["constant"](desk.folder), 20)
     make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
-    (clip,) = with_profile(desk, video, "gold_master")
-    store = Cold(object_store.folder)
-    done = desk.export(video, objects=store)
-    assert "cold storage" in done.failed[clip.id]
+    key = gold_master_key(video.id)
+    found = desk.objects.info(key)
+    assert found is not None
+    assert found.needs_restore
+    clip, _ = desk.clips.load_live(video.id)
+    desk.clips.request_export(clip.id, "gold_master")
+    done = desk.export(video)
+    assert list(done.failed) == [clip.id]
+    assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
     assert "heaters retry" in done.failed[clip.id]
-    assert store.asked == [f"gold_masters/video_{video.id}_master.mkv"]
+    assert not done.passing
+    desk.clips.retry(clip.id)  # the test server brings an object back at once
+    assert not desk.export(video).failed
+    desk.objects.get_file(final_clip_key(video.id, clip.sequence), tmp_path / "clip.mp4")
+    assert barcodes(tmp_path / "clip.mp4") == list(range(20))
 
 
 class Remote(LocalObjectStore):
@@ -355,6 +376,31 @@ def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, des
     assert remote.read < whole
 
 
+@pytest.mark.parametrize("kind", ["rotated", "interlaced", "hdr", "odd"])
+def test_an_export_from_the_gold_master_looks_as_the_proxy_does(kind: str, desk: Desk) -> None:
+    sources: dict[str, Callable[[Path], Path]] = {
+        "rotated": lambda folder: rotated(make_video(folder / "u.mp4", frames=24, scenes=(8, 16)), folder / "s.mp4", 90),
+        "interlaced": lambda folder: make_video(folder / "s.mp4", frames=24, scenes=(8, 16), interlaced=True),
+        "hdr": lambda folder: make_video(folder / "s.mkv", frames=24, scenes=(8, 16), pixel_format="yuv420p10le", hdr=True),
+        "odd": lambda folder: make_video(folder / "s.mp4", frames=24, scenes=(8, 16), size=(161, 121), pixel_format="yuv444p"),
+    }
+    video = desk.video(sources[kind](desk.folder), 8)
+    desk.export(video)
+    exact = [pictures(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    with_profile(desk, video, "gold_master")
+    assert not desk.export(video).failed
+    for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):
+        shown = pictures(desk.file(clip))
+        assert shown.shape == expected.shape
+        assert np.abs(shown - expected).mean(axis=(1, 2, 3)).max() < 8
+
+
+def pictures(path: Path) -> Any:
+    """(frames, h, w, 3) of a clip."""
+    return np.stack([image.astype(np.int16) for _, image in decoded(path)])
+
+
 def test_a_file_that_was_changed_behind_our_back_is_found_out(desk: Desk) -> None:
     video = desk.video(SOURCES["constant"](desk.folder), 30)
     first, second = desk.clips.load_live(video.id)
@@ -362,3 +408,38 @@ def test_a_file_that_was_changed_behind_our_back_is_found_out(desk: Desk) -> Non
     desk.objects.put_file(final_clip_key(video.id, first.sequence), desk.file(second))
     problems = export_problems(desk.manifest(first), objects=desk.objects, work=desk.work)
     assert any("first frame is not frame 0 of the proxy" in problem for problem in problems)
+
+
+def materialized(video: SourceVideo, settings: Settings) -> dg.ExecuteInProcessResult:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(video.id)])
+        above = [dg.AssetSpec(key, partitions_def=source_video_partitions) for key in ("proxy", "keyframe_offsets", "virtual_clips")]
+        return dg.materialize(
+            [*above, exports],
+            selection=["exports"],
+            partition_key=str(video.id),
+            resources=dagster_resources(settings),
+            instance=instance,
+            raise_on_error=False,
+        )
+
+
+def test_the_asset_says_what_was_exported(desk: Desk, settings: Settings) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20)
+    result = materialized(video, settings)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("exports")
+    assert (event.metadata["clips exported"].value, event.metadata["frames"].value) == (2, 60)
+    assert final_clip_key(video.id, 2) in str(event.metadata["files"].value)
+
+
+def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(desk: Desk, settings: Settings) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder), 20)
+    first, second = desk.clips.load_live(video.id)
+    desk.clips.request_export(first.id, "gold_master")
+    result = materialized(video, settings)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "1 of 2 clips" in str(failure.step_failure_data.user_failure_data.description)
+    assert "has no gold master yet" in str(failure.step_failure_data.user_failure_data.description)
+    assert desk.clips.load(second.id).state == ClipState.EXPORTED

@@ -7,17 +7,21 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
 
 from assets.exports import export_due
-from assets.keyframes import KeyframeRun, keyframe_due
+from assets.keyframes import KeyframeRun, keyframe_due, keyframes
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key, proxy_key
 from heaters_dagster.domain.manifest import KeyframeManifest
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
+from resources.dagster_resources import dagster_resources
 from resources.database import Database
 from resources.frame_hashes import file_frame_hashes
 from resources.object_store.interface import ObjectInfo, ObjectStore
@@ -117,6 +121,7 @@ def test_one_clip_without_its_file_does_not_stop_the_others(desk: Desk) -> None:
     done = desk.run(video)
     assert done.clip_ids == (first.id, third.id)
     assert final_clip_key(video.id, second.sequence) in done.failed[second.id]
+    assert f"heaters export {second.id}" in done.failed[second.id]
     assert not done.passing
     assert desk.clips.load(second.id).state == ClipState.KEYFRAME_FAILED
 
@@ -157,3 +162,19 @@ def test_two_processes_do_not_make_stills_of_one_video_at_once(desk: Desk) -> No
     video = desk.video("constant")
     with desk.database.stage_lock("keyframes", video.id), pytest.raises(BusyError):
         desk.run(video)
+
+
+def test_the_asset_shows_stills_to_the_operator(desk: Desk, settings: Settings) -> None:
+    video = desk.video("constant", 20)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(video.id)])
+        result = dg.materialize(
+            [dg.AssetSpec("exports", partitions_def=source_video_partitions), keyframes],
+            selection=["keyframes"],
+            partition_key=str(video.id),
+            resources=dagster_resources(settings),
+            instance=instance,
+        )
+    (event,) = result.asset_materializations_for_node("keyframes")
+    assert (event.metadata["clips"].value, event.metadata["keyframes"].value) == (2, 6)
+    assert "data:image/jpeg;base64," in str(event.metadata["stills"].value)
