@@ -18,6 +18,7 @@ import typer
 
 from heaters_dagster import terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.domain.manifest import EXPORT_PROFILES
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
 from heaters_dagster.terminal import Column
@@ -369,6 +370,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Ask for approved clips to be exported again with another profile. Then: heaters process."""
+    if profile not in EXPORT_PROFILES:
+        raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
     from resources.clip_store import ClipStore
 
     with _database(load_settings()) as database:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from heaters_dagster.domain.errors import InvalidMediaError
 
 ExportProfile = Literal["stream_copy", "delivery", "gold_master"]
 STREAM_COPY: ExportProfile = "stream_copy"
+EXPORT_PROFILES: tuple[ExportProfile, ...] = get_args(ExportProfile)
 
 
 M = TypeVar("M", bound="ExportManifest | KeyframeManifest")

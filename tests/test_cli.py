@@ -1,0 +1,258 @@
+"""The heaters command: what it prints, how it ends, and that an error is a line or two."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heaters_dagster import cli
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideoStore
+from tests.conftest import ASourceVideo, SomeClips
+from tests.media_files import barcode_video
+from tests.proxy_files import stored_video
+
+
+class Heaters:
+    """Runs command lines in this process against the test's database and home."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.error = ""
+
+    def __call__(self, line: str, *more: str) -> tuple[int, str]:
+        self._capsys.readouterr()
+        code = cli.run([*line.split(), *more])
+        printed = self._capsys.readouterr()
+        self.error = printed.err
+        return code, printed.out
+
+    def json(self, line: str, *more: str) -> Any:
+        code, printed = self(line, *more, "--json")
+        assert code == 0, self.error
+        return json.loads(printed)
+
+
+@pytest.fixture
+def heaters(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Heaters:
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HEATERS_REVIEWER", "ada")
+    load_settings.cache_clear()
+    monkeypatch.setattr(cli.terminal, "out", cli.terminal.Console(highlight=False, width=200))
+    monkeypatch.setattr(cli.terminal, "err", cli.terminal.Console(stderr=True, highlight=False, width=200))
+    yield Heaters(capsys)
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def video(tmp_path: Path, database: Database, object_store: ObjectStore) -> int:
+    """A source video of 60 frames, cut at 20 and 40, with proxy and frame index."""
+    source = barcode_video(tmp_path / "holiday.mp4", frames=60)
+    return stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False).id
+
+
+WRONG = [
+    "",
+    "nosuch",
+    "clips",
+    "clips abc",
+    "search",
+    "search words --like 1",
+    "search x --limit 0",
+    "review approve",
+    "review approve 1 --video 1",
+    "review approve --video 1",
+    "cutlist 1 --format doc",
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_usage_ends_with_2(heaters: Heaters, line: str) -> None:
+    assert heaters(line)[0] == 2
+
+
+def test_every_command_explains_itself(heaters: Heaters) -> None:
+    code, printed = heaters("--help")
+    assert code == 0
+    for command in ("up", "down", "submit", "process", "status", "clips", "cuts", "review", "search", "retry", "doctor", "demo"):
+        assert command in printed
+        assert heaters(f"{command} --help")[0] == 0
+
+
+def test_clips_as_json_have_what_programs_need(heaters: Heaters, some_clips: SomeClips) -> None:
+    made = some_clips(40, 70)
+    rows = heaters.json(f"clips {made[0].source_video_id}")
+    assert [(row["sequence"], row["start_frame"], row["end_frame"], row["state"]) for row in rows] == [
+        (1, 0, 40, "pending_review"),
+        (2, 40, 70, "pending_review"),
+        (3, 70, 100, "pending_review"),
+    ]
+    assert set(rows[0]) >= {"id", "start_time_seconds", "end_time_seconds", "confidence", "clip_filepath"}
+
+
+def test_status_as_json_has_what_programs_need(heaters: Heaters, a_source_video: ASourceVideo) -> None:
+    failed = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED, source="/videos/broken.mp4", title="broken")
+    (row,) = heaters.json("status")
+    assert (row["id"], row["source"], row["title"], row["state"]) == (failed.id, "/videos/broken.mp4", "broken", "download_failed")
+    assert row["error"] == "made to fail"
+    assert row["frame_count"] is None
+
+
+def test_without_source_videos_status_says_how_to_begin(heaters: Heaters) -> None:
+    assert "heaters submit" in heaters("status")[1]
+
+
+def test_submit_prints_ids_and_says_what_was_there_already(heaters: Heaters, tmp_path: Path) -> None:
+    first = barcode_video(tmp_path / "a.mp4", frames=5)
+    (tmp_path / "b.mp4").write_bytes(first.read_bytes())
+    ids = heaters.json("submit", str(first), str(tmp_path / "b.mp4"))
+    assert len(ids) == 1
+    code, printed = heaters("submit", str(tmp_path / "b.mp4"))
+    assert code == 0
+    assert f"same as source video {ids[0]}" in printed
+
+
+def test_submit_registers_the_partition_with_dagster(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
+    from heaters_dagster.instance import open_instance
+
+    ids = heaters.json("submit", str(barcode_video(tmp_path / "a.mp4", frames=5)))
+    with open_instance(settings) as instance:
+        assert instance.get_dynamic_partitions("source_videos") == [str(ids[0])]
+
+
+def test_a_source_that_is_not_there_fails_and_the_others_are_taken(heaters: Heaters, tmp_path: Path, database: Database) -> None:
+    code, _ = heaters("submit", str(tmp_path / "gone.mp4"), str(barcode_video(tmp_path / "a.mp4", frames=5)))
+    assert code == 1
+    assert f"{tmp_path}/gone.mp4 is not there" in heaters.error
+    assert len(SourceVideoStore(database).load_all()) == 1
+
+
+def test_cuts_are_added_moved_and_removed_and_taken_back(heaters: Heaters, video: int) -> None:
+    def starts() -> list[int]:
+        return [row["start_frame"] for row in heaters.json(f"clips {video}")]
+
+    heaters.json(f"cuts add {video} 30")
+    assert starts() == [0, 20, 30, 40]
+    heaters.json(f"cuts move {video} 30 33")
+    heaters.json(f"cuts remove {video} 20")
+    assert starts() == [0, 33, 40]
+    for _ in range(3):
+        assert heaters("review undo")[0] == 0
+    assert starts() == [0, 20, 40]
+    assert heaters("review redo")[0] == 0
+    assert starts() == [0, 20, 30, 40]
+
+
+def test_a_cut_outside_its_range_says_the_range(heaters: Heaters, video: int) -> None:
+    code, printed = heaters(f"cuts move {video} 20 40")
+    assert (code, printed) == (1, "")
+    assert "cut at frame 20 can move to frames 1..39, not 40" in heaters.error
+    assert len(heaters.error.strip().splitlines()) <= 2
+
+
+def test_all_clips_of_a_video_are_approved_in_one_action(heaters: Heaters, video: int, database: Database) -> None:
+    result = heaters.json(f"review approve --video {video} --all")
+    assert [clip["state"] for clip in result["clips"]] == ["review_approved"] * 3
+    assert heaters.json(f"review approve --video {video} --all") == []
+    heaters("review undo")
+    assert {clip.state for clip in ClipStore(database).load_live(video)} == {ClipState.PENDING_REVIEW}
+
+
+@pytest.mark.parametrize(("action", "state"), [("approve", "review_approved"), ("skip", "review_skipped"), ("archive", "review_archived")])
+def test_decisions_on_single_clips(heaters: Heaters, some_clips: SomeClips, action: str, state: str) -> None:
+    one, two = some_clips(50)
+    heaters.json(f"review {action} {one.id} {two.id}")
+    assert [row["state"] for row in heaters.json(f"clips {one.source_video_id}")] == [state, state]
+
+
+def test_group_joins_a_clip_with_the_one_before(heaters: Heaters, some_clips: SomeClips) -> None:
+    one, two = some_clips(50)
+    heaters.json(f"review group {two.id}")
+    rows = heaters.json(f"clips {one.source_video_id}")
+    assert [(row["state"], row["grouped_with_clip_id"]) for row in rows] == [("review_approved", None), ("review_approved", one.id)]
+
+
+def test_only_the_author_takes_a_decision_back(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    heaters.json(f"review approve {clip.id} --as bob")
+    assert heaters("review undo --as ada")[0] == 1
+    assert heaters("review undo --as bob")[0] == 0
+
+
+def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    heaters.json(f"review skip {clip.id} --as bob")
+    (entry,) = heaters.json("review history")
+    assert (entry["reviewer"], entry["action"], entry["clip_ids"]) == ("bob", "skip", [clip.id])
+
+
+def test_retry_puts_what_failed_back(heaters: Heaters, a_source_video: ASourceVideo) -> None:
+    failed = a_source_video(state=SourceVideoState.PREPROCESS_FAILED)
+    assert heaters("retry")[0] == 0
+    (row,) = heaters.json("status")
+    assert (row["id"], row["state"], row["error"]) == (failed.id, "downloaded", None)
+    assert "Nothing has failed" in heaters("retry")[1]
+
+
+def test_an_export_can_be_asked_for_with_another_profile(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips(state=ClipState.REVIEW_APPROVED)
+    (row,) = heaters.json(f"export {clip.id} --profile delivery")
+    assert row["export_profile"] == "delivery"
+    assert heaters(f"export {clip.id} --profile tape")[0] == 2
+
+
+def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(heaters(f"cutlist {video}")[1])))
+    assert [row["start_frame"] for row in rows] == ["0", "20", "40"]
+    for form in ("edl", "fcpxml", "otio"):
+        target = tmp_path / f"cuts.{form}"
+        assert heaters(f"cutlist {video} --format {form} --output {target}")[0] == 0
+        assert target.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "line", ["clips 99", "review approve 99", "cuts add 99 5", "search --like 99", "recut 99", "cutlist 99", "export 99"]
+)
+def test_what_is_not_there_is_said_in_a_line(heaters: Heaters, line: str) -> None:
+    assert heaters(line)[0] == 1
+    assert "99" in heaters.error
+    assert "Traceback" not in heaters.error
+
+
+def test_a_setting_that_cannot_be_used_is_wrong_usage(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEATERS_DETECTOR", "eyes")
+    load_settings.cache_clear()
+    assert heaters("status")[0] == 2
+    assert "HEATERS_DETECTOR='eyes'" in heaters.error
+
+
+def test_a_database_that_is_down_is_said_in_a_line(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEATERS_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    load_settings.cache_clear()
+    assert heaters("status")[0] == 1
+    assert "does not answer" in heaters.error
+
+
+def test_the_program_as_installed_answers_quickly_and_without_dagster() -> None:
+    """`--help` must not pay for Dagster, torch or Streamlit."""
+    script = (
+        "import sys; from heaters_dagster import cli; cli.run(['--help']); heavy = {'dagster', 'torch', 'streamlit', 'sqlalchemy', 'av'}"
+    )
+    script += "; print(sorted(heavy & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT, env={**os.environ, "COLUMNS": "120"}
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
