@@ -1,0 +1,357 @@
+"""Virtual clips: scores become clips that cover every frame, once, and a changed threshold needs no decode."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from assets.proxy import make_proxy
+from assets.virtual_clips import CutVideo, make_virtual_clips, recut, virtual_clips
+from heaters_dagster.domain import scenes
+from heaters_dagster.domain.errors import BusyError, IllegalTransitionError, ObjectNotFoundError, PermanentError, SettingsError
+from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader, encoded
+from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
+from heaters_dagster.domain.scenes import CutSettings
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources.clip_store import Clip, ClipStore
+from resources.dagster_resources import dagster_resources
+from resources.database import Database
+from resources.media_probe import probe
+from resources.object_store.interface import ObjectStore
+from resources.object_store.local import LocalObjectStore
+from resources.review_store import ReviewStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
+from tests.media_files import barcode_video
+from tests.proxy_files import index_of, make_proxy_file
+
+_S = SourceVideoState
+FRAMES = 100
+TIMES = [*np.cumsum([0.0, *([0.04, 0.04, 0.125] * 33)]).tolist()]  # variable frame rate, 1/1000 s
+
+
+def chances(peaks: Mapping[int, float], frames: int = FRAMES) -> NDArray[np.float32]:
+    scores = np.zeros(frames, np.float32)
+    for frame, chance in peaks.items():
+        scores[frame] = chance
+    return scores
+
+
+def frame_index(frames: int = FRAMES) -> FrameIndex:
+    header = FrameIndexHeader(
+        frame_count=frames,
+        time_base=Fraction(1, 1000),
+        end_pts=round(TIMES[-1] * 1000) + 40,
+        width=160,
+        height=120,
+        sample_aspect_ratio=Fraction(1),
+        avcc=b"\1avcc",
+        has_audio=False,
+        source_start_seconds=0.0,
+    )
+    pts = np.round(np.array(TIMES[:frames]) * 1000).astype(np.int64)
+    return FrameIndex(header, 0, pts, np.arange(frames) * 10, np.full(frames, 10))
+
+
+class Desk:
+    def __init__(self, database: Database, objects: ObjectStore, settings: Settings) -> None:
+        self.database, self.objects, self.settings = database, objects, settings
+        self.videos, self.clips, self.work = SourceVideoStore(database), ClipStore(database), WorkFolder(settings.work_folder)
+
+    def with_settings(self, **changes: Any) -> Settings:
+        return Settings(home=self.settings.home, database_url=self.settings.database_url, **changes)
+
+    def preprocessed(self, peaks: Mapping[int, float]) -> SourceVideo:
+        """A source video whose network scores are 0 but at `peaks`; its proxy is not there: nothing can be decoded."""
+        video = self.videos.add("/films/test.mp4", "test")
+        self.objects.put_bytes(frame_index_key(video.id), encoded(frame_index()))
+        self.objects.put_bytes(scenes_key(video.id), scenes.encoded("transnetv2", {"transnetv2": chances(peaks)}))
+        for state in (_S.DOWNLOADING, _S.DOWNLOADED, _S.PREPROCESSING):
+            self.videos.set_state(video.id, state)
+        return self.videos.set_state(video.id, _S.PREPROCESSED, frame_count=FRAMES)
+
+    def with_proxy(self, path: Path) -> SourceVideo:
+        """A preprocessed source video with a real proxy, frame index and content scores: all that the proxy pass makes."""
+        video = self.videos.add(str(path), path.stem)
+        self.videos.set_state(video.id, _S.DOWNLOADING)
+        key = original_key(video.id, path.suffix)
+        self.objects.put_file(key, path)
+        self.videos.set_state(video.id, _S.DOWNLOADED, original_filepath=key, probe=probe(path).to_json())
+        return make_proxy(video.id, videos=self.videos, objects=self.objects, work=self.work, detector="content").video
+
+    def cut(self, video: SourceVideo, settings: Settings | None = None) -> CutVideo:
+        return make_virtual_clips(
+            video.id, database=self.database, objects=self.objects, work=self.work, settings=settings or self.settings
+        )
+
+    def recut(self, video: SourceVideo, **options: Any) -> list[Clip]:
+        return recut(video.id, database=self.database, objects=self.objects, settings=self.settings, **options)
+
+    def approve(self, clip: Clip) -> None:
+        ReviewStore(self.database, lambda video_id, frames: [0.0 for _ in frames]).approve([clip.id], reviewer="ada")
+
+    def stored(self, video: SourceVideo) -> scenes.Scenes:
+        return scenes.decoded(self.objects.get_bytes(scenes_key(video.id)))
+
+
+@pytest.fixture
+def desk(database: Database, object_store: ObjectStore, settings: Settings) -> Desk:
+    return Desk(database, object_store, settings)
+
+
+def ranges(clips: Sequence[Clip]) -> list[tuple[int, int]]:
+    return [(clip.start_frame, clip.end_frame) for clip in clips]
+
+
+def test_scores_become_clips_that_cover_every_frame_with_the_confidence_of_their_weaker_boundary(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 59: 0.5})
+    made = desk.cut(video)
+    assert made.video.state == _S.SCENES_DETECTED
+    assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
+    assert [clip.confidence for clip in made.clips] == pytest.approx([0.9, 0.5, 0.5], abs=1e-3)
+    assert {clip.state for clip in made.clips} == {ClipState.PENDING_REVIEW}
+    assert made.clips == tuple(desk.clips.load_live(video.id))
+
+
+def test_times_of_clips_are_those_of_the_frame_index_also_on_variable_frame_rate(desk: Desk) -> None:
+    made = desk.cut(desk.preprocessed({29: 0.9, 59: 0.5}))
+    expected = [TIMES[0], TIMES[30], TIMES[60], TIMES[99] + 0.04]
+    assert [clip.start_time_seconds for clip in made.clips] == pytest.approx(expected[:-1])
+    assert [clip.end_time_seconds for clip in made.clips] == pytest.approx(expected[1:])
+
+
+def test_a_video_without_a_cut_is_one_clip(desk: Desk) -> None:
+    made = desk.cut(desk.preprocessed({}))
+    assert ranges(made.clips) == [(0, 100)]
+    assert made.clips[0].confidence is None
+
+
+def test_threshold_and_shortest_clip_are_those_of_the_settings(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 32: 0.7, 59: 0.2})
+    made = desk.cut(video, desk.with_settings(detector_threshold=0.15, min_clip_frames=5))
+    assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
+
+
+def test_the_row_and_the_file_say_how_it_was_cut(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 32: 0.7})
+    desk.cut(video, desk.with_settings(min_clip_frames=5))
+    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 5}
+    stored = desk.stored(video)
+    assert stored.settings == CutSettings("transnetv2", 0.35, 5)
+    assert [one.frame for one in stored.boundaries] == [30, 33]
+
+
+def test_cutting_twice_changes_nothing(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9})
+    once = desk.cut(video)
+    file = desk.objects.get_bytes(scenes_key(video.id))
+    assert desk.cut(video).clips == once.clips
+    assert desk.objects.get_bytes(scenes_key(video.id)) == file
+    assert desk.videos.load(video.id).next_clip_sequence == 3
+
+
+def test_once_review_has_begun_a_repeated_run_leaves_everything_as_it_is(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9})
+    desk.approve(desk.cut(video).clips[0])
+    made = desk.cut(video, desk.with_settings(detector_threshold=0.95))
+    assert made.scenes is None
+    assert ranges(made.clips) == [(0, 30), (30, 100)]
+    assert [clip.state for clip in made.clips] == ["review_approved", "pending_review"]
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from assets.virtual_clips import make_virtual_clips
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.object_store.local import LocalObjectStore
+from resources.work_folder import WorkFolder
+url, home, objects, video, when = json.loads(sys.argv[1])
+settings = Settings(home=Path(home), database_url=url)
+
+class Dying(LocalObjectStore):
+    def put_bytes(self, key, data, **options):
+        info = super().put_bytes(key, data, **options)
+        if when == "file written":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return info
+
+class DyingClips(ClipStore):
+    def replace_cuts(self, *arguments, **options):
+        if when == "before the clips":
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = super().replace_cuts(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+import assets.virtual_clips
+assets.virtual_clips.ClipStore = DyingClips
+work = WorkFolder(settings.work_folder)
+make_virtual_clips(video, database=Database.connect(url), objects=Dying(Path(objects)), work=work, settings=settings)
+"""
+
+
+@pytest.mark.parametrize("when", ["file written", "before the clips", "after the clips"])
+def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
+    video = desk.preprocessed({29: 0.9, 59: 0.5})
+    arguments = json.dumps([desk.database.url, str(desk.settings.home), str(object_store.folder), video.id, when])
+    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+    assert desk.videos.load(video.id).state == (_S.SCENES_DETECTED if when == "after the clips" else _S.DETECTING_SCENES)
+    made = desk.cut(video)
+    assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
+    assert made.video.next_clip_sequence == 4
+    assert made.video.scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+    assert {info.key for info in desk.objects.list()} == {frame_index_key(video.id), scenes_key(video.id)}
+
+
+def test_another_threshold_cuts_again_without_a_decode(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 59: 0.5, 79: 0.2})
+    desk.cut(video)
+    assert ranges(desk.recut(video, threshold=0.6)) == [(0, 30), (30, 100)]
+    assert ranges(desk.recut(video, threshold=0.1, min_clip_frames=30)) == [(0, 30), (30, 60), (60, 100)]
+    assert ranges(desk.recut(video)) == [(0, 30), (30, 60), (60, 100)]
+    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+    assert [clip.sequence for clip in desk.clips.load_live(video.id)] == [6, 7, 8]
+
+
+def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 59: 0.5})
+    desk.approve(desk.cut(video).clips[0])
+    file = desk.objects.get_bytes(scenes_key(video.id))
+    with pytest.raises(PermanentError, match=r"review of source video \d+ has begun: new cuts would undo it; --force cuts anyway"):
+        desk.recut(video, threshold=0.6)
+    assert len(desk.clips.load_live(video.id)) == 3
+    assert desk.objects.get_bytes(scenes_key(video.id)) == file
+    assert ranges(desk.recut(video, threshold=0.6, force=True)) == [(0, 30), (30, 100)]
+
+
+def test_cutting_again_needs_a_first_cut_a_legal_threshold_and_nobody_else_at_it(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9})
+    with pytest.raises(IllegalTransitionError, match="is preprocessed: it has no cuts yet"):
+        desk.recut(video)
+    desk.cut(video)
+    with pytest.raises(SettingsError, match="threshold 0"):
+        desk.recut(video, threshold=0.0)
+    with desk.database.stage_lock("virtual_clips", video.id), pytest.raises(BusyError):
+        desk.recut(video)
+    assert ranges(desk.clips.load_live(video.id)) == [(0, 30), (30, 100)]
+
+
+def test_a_detector_chosen_later_is_scored_from_the_proxy_once_and_the_old_scores_are_kept(desk: Desk, tmp_path: Path) -> None:
+    video = desk.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, vfr=True, scenes=[20, 33]))
+    assert not desk.cut(video, desk.with_settings(detector="content")).decoded_again
+    with_histogram = desk.recut(video, detector="histogram")
+    assert {20, 33} <= {clip.start_frame for clip in with_histogram}
+    assert set(desk.stored(video).scores) == {"content", "histogram"}
+    desk.objects.delete(proxy_key(video.id))
+    assert len(desk.recut(video, detector="content", threshold=254.0)) == 1
+    assert ranges(desk.recut(video, detector="histogram")) == ranges(with_histogram)
+    assert desk.stored(video).settings == CutSettings("histogram", 0.2, 2)
+
+
+def test_cutting_again_stays_with_the_detector_that_made_the_cuts(desk: Desk) -> None:
+    """`heaters recut` in a shell without the settings of the server must not score anew with another detector."""
+    video = desk.preprocessed({29: 0.9})
+    desk.cut(video)
+    adaptive = desk.with_settings(detector="adaptive", detector_threshold=200.0)
+    recut(video.id, database=desk.database, objects=desk.objects, settings=adaptive)
+    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+
+
+@pytest.mark.parametrize("damaged", [None, b"", b"{}", scenes.encoded("content", {"content": chances({}, 47)})])
+def test_scores_that_are_gone_or_of_another_video_are_made_from_the_proxy(damaged: bytes | None, desk: Desk, tmp_path: Path) -> None:
+    video = desk.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, scenes=[20]))
+    if damaged is None:
+        desk.objects.delete(scenes_key(video.id))
+    else:
+        desk.objects.put_bytes(scenes_key(video.id), damaged)
+    made = desk.cut(video, desk.with_settings(detector="content"))
+    assert made.decoded_again
+    assert ranges(made.clips) == [(0, 20), (20, 48)]
+    assert list(desk.work.root.iterdir()) == []
+
+
+def test_cuts_are_displayed_frames_also_when_the_frame_rate_varies(desk: Desk, tmp_path: Path) -> None:
+    path = barcode_video(tmp_path / "s.mp4", frames=48, vfr=True, b_frames=2, scenes=[20, 33])
+    made = desk.cut(desk.with_proxy(path), desk.with_settings(detector="content"))
+    assert ranges(made.clips) == [(0, 20), (20, 33), (33, 48)]
+    index = index_of(make_proxy_file(path, tmp_path / "proxy.mp4"))
+    times = [index.time_seconds(frame) for frame in (0, 20, 33, 48)]
+    assert [clip.start_time_seconds for clip in made.clips] == pytest.approx(times[:-1], abs=1e-4)
+    assert [clip.end_time_seconds for clip in made.clips] == pytest.approx(times[1:], abs=1e-4)
+
+
+def materialize(video: SourceVideo, settings: Settings) -> dg.ExecuteInProcessResult:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions("source_videos", [str(video.id)])
+    above = [dg.AssetSpec(name, partitions_def=source_video_partitions) for name in ("proxy", "keyframe_offsets")]
+    return dg.materialize(
+        [*above, virtual_clips], partition_key=str(video.id), instance=instance, resources=dagster_resources(settings), raise_on_error=False
+    )
+
+
+def test_the_asset_shows_an_operator_counts_durations_and_the_scores_with_the_cuts(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9, 30: 0.1, 59: 0.5})
+    result = materialize(video, desk.settings)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("virtual_clips")
+    shown: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
+    assert (shown["clips"], shown["frames"], shown["boundaries found"], shown["boundaries left out"]) == (3, 100, 2, 0)
+    assert (shown["detector"], shown["threshold"], shown["scores from"]) == ("transnetv2", 0.35, "the proxy pass")
+    assert shown["seconds, shortest clip"] <= shown["seconds, median clip"] <= shown["seconds, longest clip"]
+    assert "| 002 | 30..59 | " in str(shown["least confident"])
+    picture = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)\)", str(shown["scene scores"]))
+    assert picture is not None
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+
+
+def test_the_plot_of_a_long_video_still_shows_a_peak_of_one_frame() -> None:
+    from assets.virtual_clips import _peaks
+
+    scores = chances({123_457: 0.9}, 216_000)
+    places, heights = _peaks(scores)
+    assert len(places) <= 1600
+    assert heights.max() == pytest.approx(0.9)
+    assert abs(int(places[heights.argmax()]) - 123_457) < 216_000 / 1000
+
+
+def test_a_failure_is_on_the_row_and_can_be_retried(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9})
+    scores = desk.objects.get_bytes(scenes_key(video.id))
+    desk.objects.delete(scenes_key(video.id))
+    assert not materialize(video, desk.settings).success
+    failed = desk.videos.load(video.id)
+    assert failed.state == _S.DETECT_SCENES_FAILED
+    assert failed.error is not None
+    assert proxy_key(video.id) in failed.error
+    desk.objects.put_bytes(scenes_key(video.id), scores)
+    desk.videos.retry(video.id)
+    assert materialize(video, desk.settings).success
+    assert desk.videos.load(video.id).state == _S.SCENES_DETECTED
+
+
+def test_cuts_that_are_there_stay_good_when_cutting_again_fails(desk: Desk) -> None:
+    video = desk.preprocessed({29: 0.9})
+    desk.cut(video)
+    desk.objects.delete(scenes_key(video.id))
+    with pytest.raises(ObjectNotFoundError):
+        desk.cut(video)
+    assert not materialize(video, desk.settings).success
+    assert desk.videos.load(video.id).state == _S.SCENES_DETECTED
+    assert ranges(desk.clips.load_live(video.id)) == [(0, 30), (30, 100)]
