@@ -27,6 +27,7 @@ from resources.detectors.registry import open_score_streams
 from resources.frame_index_reader import FrameIndexes, read_frame_index
 from resources.frame_reader import FrameReader
 from resources.media_probe import MediaProbe, opened, probe
+from resources.memory import release_freed_memory
 from resources.object_store.interface import ObjectStore
 from resources.proxy_bytes import open_proxy
 from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
@@ -117,6 +118,7 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     found: what `probe` said of the original. called: what people call it. Sound that ffmpeg cannot use is left out, with a warning.
     Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
     """
+    release_freed_memory()
     source = ffmpeg.source_streams(found)
     try:
         return _one_pass(original, found, source, path, detector=detector, called=called, report=report)
