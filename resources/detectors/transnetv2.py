@@ -46,6 +46,11 @@ class TransNetV2Scores:
         self._waiting: list[NDArray[np.uint8]] = []
         self._scores: list[NDArray[np.float32]] = []
 
+    @property
+    def left_out(self) -> int:
+        """Frames that the network was spared so far."""
+        return self._stillness.left_out
+
     def feed(self, frames: NDArray[np.uint8]) -> None:
         for frame in frames:
             self._waiting.extend(self._stillness.passed(frame))
@@ -92,6 +97,10 @@ class _Stillness:
         self._held: deque[NDArray[np.uint8]] = deque()
         self._passed = 0
         self._left_out: dict[int, int] = {}
+
+    @property
+    def left_out(self) -> int:
+        return sum(self._left_out.values())
 
     def passed(self, frame: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         """The frames that go on to the network now that `frame` has come, in order."""
