@@ -24,6 +24,7 @@ from heaters_dagster.partitions import source_video_partitions
 from resources import ffmpeg
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.detectors.registry import open_score_streams
+from resources.fetched import ByteMeter
 from resources.frame_index_reader import FrameIndexes, read_frame_index
 from resources.frame_reader import FrameReader
 from resources.media_probe import MediaProbe, opened, probe
@@ -105,9 +106,11 @@ def make_proxy(
             )
         for warning in made.warnings:
             videos.add_warning(video_id, warning)
-        objects.put_bytes(scenes_key(video_id), scenes.encoded(detector, made.scores))
+        if not cut or objects.info(scenes_key(video_id)) is None:  # else it says how the clips were cut
+            objects.put_bytes(scenes_key(video_id), scenes.encoded(detector, made.scores))
         objects.put_bytes(frame_index_key(video_id), encoded(made.index))
-        proxy_bytes = objects.put_file(proxy_key(video_id), path, storage_class=storage_class).byte_size
+        proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
+        objects.put_file(proxy_key(video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
     video = videos.load(video_id) if cut else _recorded(video, made.index, videos)
     return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began)
 

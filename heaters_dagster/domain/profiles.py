@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 Options: TypeAlias = Mapping[str, str | int | None]
 
@@ -93,7 +93,7 @@ class SideStream:
 
     width: int
     height: int
-    pixel_format: Literal["rgb24", "bgr24"] | str
+    pixel_format: str
     scale_flags: str = "fast_bilinear"
 
     @property

@@ -173,9 +173,12 @@ def test_a_lost_proxy_of_a_cut_video_comes_back_and_the_cuts_stay(
     video_id = downloaded(clip, videos, object_store)
     make(video_id)
     before = cut(video_id, videos)
+    said = b'{"how": "the clips were cut"}'
+    object_store.put_bytes(scenes_key(video_id), said)
     object_store.delete(proxy_key(video_id))
     make(video_id)
     after = videos.load(video_id)
+    assert object_store.get_bytes(scenes_key(video_id)) == said
     assert (after.state, after.frame_count) == (before.state, before.frame_count)
     assert object_store.info(proxy_key(video_id)) is not None
 
