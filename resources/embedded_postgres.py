@@ -357,17 +357,17 @@ def _place(folder: Path) -> Path:
 def _server_account(data: Path) -> _Account:
     """Ourselves; as root the owner of the data, at first `nobody`."""
     uid = os.geteuid()
-    if uid == 0:
-        uid = data.stat().st_uid if data.is_dir() else 0
-        entry = pwd.getpwuid(uid) if uid != 0 else pwd.getpwnam("nobody")
-    else:
-        try:
+    try:
+        if uid == 0:
+            owner = data.stat().st_uid if data.is_dir() else 0
+            entry = pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam("nobody")
+        else:
             entry = pwd.getpwuid(uid)
-        except KeyError:
-            raise SettingsError(
-                f"user id {uid} has no name on this machine and Postgres will not run without one: "
-                f"add it to /etc/passwd, or set HEATERS_DATABASE_URL to a running Postgres"
-            ) from None
+    except KeyError as unknown:
+        raise SettingsError(
+            f"Postgres needs an account with a name to run under, and this machine does not know it ({unknown.args[0]}): "
+            f"add it to /etc/passwd, or set HEATERS_DATABASE_URL to a running Postgres"
+        ) from None
     return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
+from alembic.util import CommandError
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Connection, create_engine, text
 
@@ -29,6 +30,9 @@ def connected() -> Iterator[Connection]:
         yield connection
     engine.dispose()
 
+
+if context.is_offline_mode():
+    raise CommandError("migrations are run on a database, not written out as SQL: leave out --sql")
 
 with connected() as connection:
     connection.dialect.ischema_names["vector"] = Vector
