@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic import context
+from alembic.operations.ops import MigrationScript
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Connection, create_engine, text
@@ -31,12 +33,18 @@ def connected() -> Iterator[Connection]:
     engine.dispose()
 
 
+def numbered(_: object, __: object, directives: list[MigrationScript]) -> None:
+    """Give a new revision the next number: file names sort in order, and the last one is the newest (`resources.database.migrate`)."""
+    newest = ScriptDirectory.from_config(context.config).get_current_head() or "0"
+    directives[0].rev_id = f"{int(newest) + 1:04d}"
+
+
 if context.is_offline_mode():
     raise CommandError("migrations are run on a database, not written out as SQL: leave out --sql")
 
 with connected() as connection:
     connection.dialect.ischema_names["vector"] = Vector
-    context.configure(connection=connection, target_metadata=metadata)
+    context.configure(connection=connection, target_metadata=metadata, process_revision_directives=numbered)
     with context.begin_transaction():
         connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         context.run_migrations()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -221,6 +223,16 @@ class TestMigrations:
         newest = sorted((MIGRATIONS / "versions").glob("[0-9]*_*.py"))[-1]
         assert ScriptDirectory.from_config(alembic_config()).get_current_head() == newest.name.split("_", 1)[0]
 
+    def test_a_new_migration_gets_the_next_number(self, database: Database, tmp_path: Path) -> None:
+        shutil.copytree(MIGRATIONS, tmp_path / "sql")
+        config = alembic_config()
+        config.set_main_option("script_location", str(tmp_path / "sql"))
+        newest = int(sorted((MIGRATIONS / "versions").glob("[0-9]*_*.py"))[-1].name.split("_", 1)[0])
+        with database.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.revision(config, "more", autogenerate=True)
+        assert (tmp_path / "sql" / "versions" / f"{newest + 1:04d}_more.py").is_file()
+
     def test_migrations_do_not_import_the_program(self) -> None:
         for path in (MIGRATIONS / "versions").glob("*.py"):
             imported = [line for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
@@ -327,9 +339,6 @@ class TestAddresses:
         assert current(url, "current_schema(), current_setting('work_mem')") == ("dagster", "9MB")
 
     def test_without_an_address_everything_is_in_one_embedded_server(self) -> None:
-        import shutil
-        import tempfile
-
         home = Path(tempfile.mkdtemp(prefix="heaters-home-"))
         home.chmod(0o755)
         settings = Settings(home=home)
