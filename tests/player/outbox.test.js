@@ -88,6 +88,7 @@ test("a closed tab's decisions are taken over before ours", async () => {
   box.add(approve(2));
   assert.deepEqual(box.otherLanes(), ["old"]);
   box.adopt("old");
+  assert.deepEqual(box.adopt("old"), [], "once");
   box.start();
   await drained(box);
   assert.deepEqual(seen.sent.map((one) => one.request_key), ["old-1", "new-1"]);

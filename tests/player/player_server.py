@@ -67,6 +67,7 @@ class Faults:
     held: set[str] = field(default_factory=set)
     delay_seconds: dict[str, float] = field(default_factory=dict)
     lost_answers: int = 0  # decisions that are applied and whose answer never arrives
+    without_videos: bool = False  # the queue brings clips without their videos
     expired_before: int = 0  # media links of an older generation answer 403
 
     def next_status(self, route: str) -> int | None:
@@ -204,7 +205,7 @@ class Player:
         return {
             "queue": [clip.id for clip in handed],
             "clips": self.around(handed),
-            "videos": [self.video_json()],
+            "videos": [] if self.faults.without_videos else [self.video_json()],
             "progress": self.progress(),
             "lease_seconds": 60,
         }
@@ -312,7 +313,7 @@ def serving(player: Player, scripts: dict[str, str]) -> Iterator[Player]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app_of(player, scripts), host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app_of(player, scripts), host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -255,6 +255,13 @@ def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server
     assert states(server)[1] == APPROVED
 
 
+def test_a_clip_whose_video_no_queue_has_brought_is_shown_all_the_same(open_page: Open, server: Player) -> None:
+    server.faults.without_videos = True
+    page = open_page("review")
+    on_stage(page, 1)
+    assert server.requests["video"] == 1
+
+
 def test_a_decision_on_a_clip_that_a_colleague_changed_is_taken_back_in_words(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

@@ -137,6 +137,7 @@ export class ByteSource {
           headers: { Range: `bytes=${start}-${end - 1}` },
           signal: this.#abort.signal,
           credentials: "same-origin",
+          cache: "no-store", // the browser's cache lets one request per address through at a time, and would outlive a proxy made anew
         });
         if (response.status === 206) {
           const bytes = new Uint8Array(await response.arrayBuffer());

@@ -17,7 +17,8 @@ function held(reviewer, lane, release, waitMs) {
     const options = waitMs ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true };
     const hold = (lock) => {
       resolve(Boolean(lock));
-      return lock ? new Promise((done) => release.addEventListener("abort", done, { once: true })) : undefined;
+      if (!lock || release.aborted) return undefined;
+      return new Promise((done) => release.addEventListener("abort", done, { once: true }));
     };
     locks.request(lockName(reviewer, lane), options, hold).catch(() => resolve(false));
   });

@@ -94,7 +94,8 @@ export class Outbox {
 
   /** Take over what a closed tab left: its decisions go before ours, under their own keys. Returns them. */
   adopt(lane) {
-    const found = this.#stored(lane);
+    const known = new Set(this.#entries.map((entry) => this.#name(entry)));
+    const found = this.#stored(lane).filter((entry) => !known.has(this.#name(entry)));
     const behind = this.#sending ? 1 : 0; // never before the one that is being sent
     this.#entries.splice(behind, 0, ...found);
     this.poke();

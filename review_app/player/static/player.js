@@ -78,11 +78,15 @@ export class Player {
   async open(video, start, end, { frame = start, play = false } = {}) {
     const wish = ++this.#wishes;
     const media = this.library.of(video);
-    const another = this.#clip?.media !== media;
+    const foreign = this.#clip?.media !== media || this.shown === null || this.shown < start || this.shown >= end;
     this.#stopPlaying();
     this.#clip = { media, start, end };
     this.frame = Math.min(Math.max(frame, start), end - 1);
-    if (another) this.shown = null;
+    if (foreign) {
+      // Until the clip's own picture is there, the old one is veiled: it must not pass for the clip.
+      this.shown = null;
+      this.stage.classList.add("loading");
+    }
     return this.#try(wish, async () => {
       const obstacle = await media.obstacle();
       await media.index.ensure(start, end);
@@ -150,7 +154,7 @@ export class Player {
 
   #onShown(frame) {
     this.shown = frame;
-    this.stage.classList.remove("playing");
+    this.stage.classList.remove("playing", "loading");
     this.#tell("problem", null);
     this.#tell("frame", { frame, playing: false });
   }
@@ -206,6 +210,7 @@ export class Player {
     if (!this.playing) return;
     // The canvas stays on top until the video has presented its first frame: no flash of an older one.
     this.stage.classList.add("playing");
+    this.stage.classList.remove("loading");
     this.frame = this.shown = frame;
     this.#tell("frame", { frame, playing: true });
   }

@@ -30,6 +30,7 @@ export class Review {
   #loadFailed = null;
   #wishPlay = false;
   #placed = null; // frame to open the next clip at
+  #fetching = null; // id of the video that is being asked for
   #filters = 0; // counts changes of the queue's address
 
   /**
@@ -365,6 +366,7 @@ export class Review {
         fresh,
         front: open === null ? [] : [open],
       });
+      if (answer.note) this.view.toast(answer.note, { kind: "warning" });
       if (open !== null && visible(this.#state).clips.has(open)) this.#dispatch({ type: "opened", id: open });
     } catch (error) {
       if (filters !== this.#filters) return;
@@ -442,6 +444,7 @@ export class Review {
     const state = this.#state;
     const found = scene(state);
     const shown = found?.video ? found : null;
+    if (found && !shown) this.#fetchVideo(found.clip.source_video_id);
     const media = shown && this.library.of(shown.video);
     const { undone } = undoStacks(state);
     this.view.update({
@@ -458,6 +461,18 @@ export class Review {
       empty: this.#emptyWords(),
     });
     this.#stageUp(shown);
+  }
+
+  /** A clip of a video that no queue has brought: an undo of long ago leads there. */
+  async #fetchVideo(id) {
+    if (this.#fetching === id) return;
+    this.#fetching = id;
+    try {
+      this.#dispatch({ type: "clips_changed", answer: { videos: [await this.api.video(id)] } });
+    } catch (error) {
+      this.#loadFailed = error.message; // the next sync asks again
+    }
+    this.#fetching = null;
   }
 
   #emptyWords() {

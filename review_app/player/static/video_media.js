@@ -25,6 +25,7 @@ export class VideoMedia {
   #small = null;
   #decoders = [];
   #fresh = null;
+  #stale = false; // what the browser has kept of the index is of another file
 
   constructor(video, library) {
     this.video = video;
@@ -34,7 +35,8 @@ export class VideoMedia {
   }
 
   async #slice(start, end, fresh = false) {
-    const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin" });
+    const cache = this.#stale ? "reload" : "default";
+    const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin", cache });
     if ([401, 403, 410].includes(response.status) && !fresh) {
       await this.refresh();
       return this.#slice(start, end, true);
@@ -108,6 +110,7 @@ export class VideoMedia {
 
   /** Forget everything about the file: it is not the one that the index was read for. The next use reads both anew. */
   reset() {
+    this.#stale = true;
     this.index.clear();
     this.bytes.clear();
     this.#closeDecoders();
