@@ -32,11 +32,14 @@ _EXPORTED = (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, Clip
 
 def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
     """An asset check of one partition."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", category=dg.PreviewWarning
-        )  # partitions_def: without it a check keeps one result for all partitions
-        return dg.asset_check(asset=asset, description=description, partitions_def=source_video_partitions)
+
+    def decorate(check: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
+        with warnings.catch_warnings():
+            # Without partitions_def a check keeps one result for all partitions; with it Dagster warns, in every process that loads us.
+            warnings.simplefilter("ignore", category=dg.PreviewWarning)
+            return dg.asset_check(asset=asset, description=description, partitions_def=source_video_partitions)(check)
+
+    return decorate
 
 
 def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:

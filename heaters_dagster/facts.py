@@ -78,12 +78,12 @@ def look(
     end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
     records = [record for record in unfinished(instance) if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
-    facts = {video.partition_key: video for video in load_video_facts(database) if only is None or video.id in only}
-    wanted = [
-        run
-        for run in wanted_runs(facts.values(), in_flight)
-        if not (run.resumes and _settled(instance, run, database, facts[run.partition_key].seconds_since_change))
-    ]
+    facts = _facts(database, only)
+    wanted = wanted_runs(facts.values(), in_flight)
+    told = [_told(instance, run, database, facts[run.partition_key]) for run in wanted if run.resumes]
+    if any(told):
+        facts = _facts(database, only)
+        wanted = wanted_runs(facts.values(), in_flight)
     keys = instance.get_dynamic_partitions(str(source_video_partitions.name))
     return Outlook(tuple(wanted), in_flight, frozenset(keys), facts)
 
@@ -107,15 +107,25 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
     return written
 
 
-def _settled(instance: dg.DagsterInstance, run: RunWanted, database: Database, seconds_since_change: float) -> bool:
-    """Whether the row that looks worked on was left by a run whose end explains it; then the row has been told."""
-    since = datetime.now(UTC) - timedelta(seconds=seconds_since_change)
+def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoFacts]:
+    return {video.partition_key: video for video in load_video_facts(database) if only is None or video.id in only}
+
+
+def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts) -> bool:
+    """Tell a row that looks worked on how the run that left it so ended; False when no such ending explains it.
+
+    The sensor `run_failures` may be doing the same at this moment; whoever is second finds nothing to do.
+    """
+    since = datetime.now(UTC) - timedelta(seconds=video.seconds_since_change)
     endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
     ended = instance.get_run_records(
         dg.RunsFilter(statuses=endings, tags={PARTITION_NAME_TAG: run.partition_key}, updated_after=since), limit=10
     )
     newest = next((record.dagster_run for record in ended if set(assets_of(record.dagster_run)) & set(run.assets)), None)
-    return newest is not None and bool(settle_failed_run(newest, instance, database))
+    if newest is None or death(newest) is None:
+        return False
+    settle_failed_run(newest, instance, database)
+    return True
 
 
 def _settle_video(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
@@ -149,8 +159,8 @@ def _settle_gold_master(source_video_id: int, message: str, transient: bool, ins
     if video.gold_master_filepath is not None or video.gold_master_error is not None:
         return []
     work = RunWanted(Job.ARCHIVE_MASTER, str(source_video_id), (), 0, "").work
-    deaths = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={WORK_TAG: work}))
-    if transient and deaths < _GOLD_MASTER_DEATHS:
+    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={WORK_TAG: work}), limit=10)
+    if transient and sum(death(run) is not None for run in failed) < _GOLD_MASTER_DEATHS:
         return []
     with suppress(HeatersError):
         videos.update(source_video_id, gold_master_error=message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,9 @@ Say = Callable[[str, str], None]
 
 _COLOURS = ("cyan", "magenta", "blue", "green", "yellow")
 _OURS = "heaters"
+_COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
+_DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\S* - ")
+_RUN_EVENT = re.compile(_DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)")
 _DAGSTER_HOST = "127.0.0.1"
 
 
@@ -76,7 +80,7 @@ class Supervisor:
         environment: dict[str, str],
         say: Say,
         start_seconds: float = 180.0,
-        patience_seconds: float = 5.0,
+        patience_seconds: float = 3.0,
         max_restarts: int = 3,
     ) -> None:
         self._parts = list(parts)
@@ -168,9 +172,34 @@ class Supervisor:
     def _show_lines(self, name: str, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         with process.stdout:
-            for line in process.stdout:
-                if text := line.decode(errors="replace").rstrip():
+            for text in readable(line.decode(errors="replace").rstrip() for line in process.stdout):
+                # What parts complain about while others are being ended helps nobody.
+                if not self._stop.is_set():
                     self._say(name, text)
+
+
+def readable(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a part as a person wants them.
+
+    Of Dagster's events of a run only those that warn are kept, as `job: what happened` and the reason below it, without the stack trace:
+    the run's page in the UI has it all. Other lines, tracebacks of a program that breaks among them, stay as they are.
+    """
+    within_event = reason_follows = False
+    for coloured in lines:
+        line = _COLOUR_CODES.sub("", coloured)
+        event = _RUN_EVENT.match(line)
+        if event is not None:
+            within_event, reason_follows = True, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
+            if reason_follows:
+                yield f"{event['job']}: {event['message']}"
+        elif _DAGSTER_LINE.match(line):
+            within_event = False
+            yield line
+        elif not line or (within_event and not reason_follows):
+            continue
+        else:
+            reason_follows = False
+            yield line.removeprefix("dagster._core.definitions.events.Failure: ")
 
 
 class _NotStarted(HeatersError):
@@ -271,7 +300,7 @@ def terminal_lines() -> Say:
     def say(name: str, text: str) -> None:
         style = "bold" if name == _OURS else _COLOURS[sum(name.encode()) % len(_COLOURS)]
         with lock:
-            console.print(Text.assemble((f"{name:>8} ", style), Text.from_ansi(text)))
+            console.print(Text.assemble((f"{name:>8} ", style), text))
 
     return say
 

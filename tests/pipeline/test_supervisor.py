@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.supervisor import Part, Supervisor, check_port
+from heaters_dagster.supervisor import Part, Supervisor, check_port, readable
 
 #: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
 WITH_A_CHILD = """
@@ -171,3 +171,27 @@ def test_a_port_in_use_names_the_setting() -> None:
         with pytest.raises(SettingsError, match=rf"port {port} of 127.0.0.1, for the Dagster UI, is in use.*HEATERS_DAGSTER_PORT"):
             check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
     check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
+
+
+def test_run_events_of_dagster_become_a_line_or_two() -> None:
+    prefix = "2026-11-21 01:39:56 +0000 - dagster"
+    run = "f96fdbd7-1b6b-4d21-aad6-ed01fe66a4fc"
+    lines = [
+        f'{prefix} - DEBUG - enrich - {run} - 19841 - RUN_START - Started execution of run for "enrich".',
+        f"\x1b[32m2026-11-21 01:39:56 +0000\x1b[0m - dagster - \x1b[31mERROR\x1b[0m - enrich - {run} - 19841 - RUN_FAILURE - Run failed.",
+        "",
+        "dagster._core.definitions.events.Failure: 1 of 1 clips of source video 1: the model cannot be had",
+        "",
+        "Stack Trace:",
+        '  File "x.py", line 1, in f',
+        f"{prefix} - WARNING - Sensor daemon caught an error",
+        "Traceback (most recent call last):",
+        "ValueError: a defect",
+    ]
+    assert list(readable(lines)) == [
+        "enrich: RUN_FAILURE - Run failed.",
+        "1 of 1 clips of source video 1: the model cannot be had",
+        f"{prefix} - WARNING - Sensor daemon caught an error",
+        "Traceback (most recent call last):",
+        "ValueError: a defect",
+    ]
