@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from heaters_dagster.domain.errors import ColdStorageError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.manifest import ExportManifest
@@ -163,11 +165,13 @@ class ClipWriter:
 
 def _time_problems(written: WrittenClip, index: FrameIndex, clip: Clip) -> list[str]:
     """Whether each frame is shown when the frame index says, counted from the clip's first."""
-    ours, theirs = index.header.time_base, written.time_base
-    step, their_step = ours.numerator * theirs.denominator, theirs.numerator * ours.denominator
     pts = index.slice(clip.start_frame, clip.end_frame).pts
-    expected = ((pts - pts[0]) * step).tolist()
-    wrong = next((n for n, (at, should) in enumerate(zip(written.pts, expected, strict=False)) if at * their_step != should), None)
-    if wrong is None:
+    scale = index.header.time_base / written.time_base
+    shared = min(len(pts), len(written.pts))
+    wrong = np.flatnonzero(written.pts[:shared] * scale.denominator != (pts[:shared] - pts[0]) * scale.numerator)
+    if not len(wrong):
         return []
-    return [f"frame {wrong} is shown at {float(written.pts[wrong] * theirs)} s, not at {float((pts[wrong] - pts[0]) * ours)} s"]
+    frame = int(wrong[0])
+    at = float(int(written.pts[frame]) * written.time_base)
+    should = float(int(pts[frame] - pts[0]) * index.header.time_base)
+    return [f"frame {frame} is shown at {at:.6f} s, not at {should:.6f} s"]

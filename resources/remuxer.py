@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import heapq
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,36 +17,39 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
-from resources.proxy_bytes import ProxyBytes, RangeFile, open_proxy
-
-__all__ = ["ProxyReader", "RemuxedClip", "Sample", "SampleTrack", "open_proxy", "remux", "retimed", "write_clip"]
+from resources.proxy_bytes import ProxyBytes, RangeFile
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
 _AAC_PACKET_SAMPLES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One packet: where its bytes are, and when it is shown, in units of its track's time base, counted from the clip's first frame."""
-
-    byte_offset: int
-    byte_size: int
-    pts: int
-    duration: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SampleTrack:
-    """The packets of one stream of a clip, by rising pts. template: the PyAV stream whose codec parameters the copy carries."""
+    """The packets of one stream of a clip, by rising pts: n >= 1 rows in arrays, because a clip may be hours long.
+
+    template: the PyAV stream whose codec parameters the copy carries. byte_offset, byte_size: where each packet is in the source.
+    pts, duration: in units of time_base seconds, pts counted from the clip's first frame; a sound may begin before it. All (n,) int64.
+    """
 
     template: Any
     time_base: Fraction
-    samples: tuple[Sample, ...]
+    byte_offset: NDArray[np.int64]
+    byte_size: NDArray[np.int64]
+    pts: NDArray[np.int64]
+    duration: NDArray[np.int64]
 
+    @property
     def start_seconds(self) -> float:
-        return float(self.samples[0].pts * self.time_base)
+        return float(int(self.pts[0]) * self.time_base)
+
+    @property
+    def end_seconds(self) -> float:
+        return float(int(self.pts[-1] + self.duration[-1]) * self.time_base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +100,7 @@ class ProxyReader:
             found = entries.search_timestamp(int(frames.pts[row]), any_frame=True)
             if found < 0 or (entries[found].pos, entries[found].size) != (int(frames.byte_offset[row]), int(frames.byte_size[row])):
                 raise self._foreign_index()
-        pts = [*frames.pts.tolist(), index.pts_of(end_frame)]
-        samples = tuple(
-            Sample(offset, size, shown - pts[0], until - shown)
-            for offset, size, shown, until in zip(frames.byte_offset.tolist(), frames.byte_size.tolist(), pts[:-1], pts[1:], strict=True)
-        )
-        return SampleTrack(self.video, index.header.time_base, samples)
+        return SampleTrack(self.video, index.header.time_base, frames.byte_offset, frames.byte_size, *_shown(index, start_frame, end_frame))
 
     def audio_track(self, start_seconds: Fraction, end_seconds: Fraction) -> SampleTrack | None:
         """The audio packets that overlap `[start_seconds, end_seconds)` of the proxy, pts counted from start_seconds; None without any.
@@ -113,41 +110,27 @@ class ProxyReader:
         if self._audio is None:
             return None
         entries, time_base = self._audio.index_entries, self._audio.time_base
-        packet_duration = self._packet_duration(entries)
         low, high = start_seconds / time_base, end_seconds / time_base
-        origin = round(low)
-        samples: list[Sample] = []
-        for position in range(max(0, entries.search_timestamp(int(low), any_frame=True)), len(entries)):
-            entry = entries[position]
-            following = entries[position + 1].timestamp if position + 1 < len(entries) else entry.timestamp + packet_duration
-            if entry.timestamp >= high:
-                break
-            if following > low:
-                until = min(following, max(entry.timestamp + 1, round(high)))
-                samples.append(Sample(entry.pos, entry.size, entry.timestamp - origin, until - entry.timestamp))
-        return SampleTrack(self._audio, time_base, tuple(samples)) if samples else None
+        first = max(0, entries.search_timestamp(int(low), any_frame=True))
+        past = max(0, entries.search_timestamp(math.ceil(high) - 1, any_frame=True)) + 1
+        track = _audio_packets(self._audio, first, past)
+        if track is None:
+            return None
+        ends = track.pts + track.duration
+        overlapping = (track.pts < math.ceil(high)) & (ends > math.floor(low))
+        pts, ends = track.pts[overlapping], ends[overlapping]
+        if not len(pts):
+            return None
+        duration = np.maximum(1, np.minimum(ends, round(high)) - pts)
+        return SampleTrack(self._audio, time_base, track.byte_offset[overlapping], track.byte_size[overlapping], pts - round(low), duration)
 
     def whole_audio_track(self) -> SampleTrack | None:
         """Every audio packet at its own time, an encoder's priming before 0 too; None when there are none."""
-        if self._audio is None or not len(self._audio.index_entries):
-            return None
-        entries = list(self._audio.index_entries)
-        ends = [*(entry.timestamp for entry in entries[1:]), entries[-1].timestamp + self._packet_duration(entries)]
-        samples = (Sample(entry.pos, entry.size, entry.timestamp, end - entry.timestamp) for entry, end in zip(entries, ends, strict=True))
-        return SampleTrack(self._audio, self._audio.time_base, tuple(samples))
+        return None if self._audio is None else _audio_packets(self._audio, 0, len(self._audio.index_entries))
 
     def close(self) -> None:
-        container = getattr(self, "_container", None)
-        if container is not None:
-            container.close()
+        self._container.close()
         self.bytes.close()
-
-    @staticmethod
-    def _packet_duration(entries: Any) -> int:
-        """Of the last packet, which has no successor: that of the one before it, as all AAC packets last the same."""
-        if len(entries) > 1:
-            return int(entries[len(entries) - 1].timestamp - entries[len(entries) - 2].timestamp)
-        return _AAC_PACKET_SAMPLES
 
     def _foreign_index(self) -> InvalidMediaError:
         return InvalidMediaError(f"{self.bytes.name}: the frame index was made from another file; make the proxy again")
@@ -183,9 +166,8 @@ def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: in
         entries = list(reader.video.index_entries)
         if len(entries) != end_frame - start_frame or not all(entry.is_keyframe for entry in entries):
             raise InvalidMediaError(f"{encoded.name} has {len(entries)} frames; frames {start_frame}..{end_frame - 1} are asked for")
-        pts = [index.pts_of(frame) - index.pts_of(start_frame) for frame in range(start_frame, end_frame + 1)]
-        samples = tuple(Sample(entry.pos, entry.size, pts[n], pts[n + 1] - pts[n]) for n, entry in enumerate(entries))
-        video = SampleTrack(reader.video, index.header.time_base, samples)
+        rows = np.array([(entry.pos, entry.size) for entry in entries], dtype=np.int64)
+        video = SampleTrack(reader.video, index.header.time_base, rows[:, 0], rows[:, 1], *_shown(index, start_frame, end_frame))
         return write_clip(reader.bytes, video, reader.whole_audio_track(), path=path, title=title)
 
 
@@ -203,21 +185,21 @@ def write_clip(source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None
     with writing_errors(path), av.open(str(path), "w", format="mp4", container_options=options) as output:
         output.metadata["title"] = title
         streams = [_copied_stream(output, track) for track in tracks]
-        for number, sample in _by_time(tracks):
-            data = source.read_at(sample.byte_offset, sample.byte_size)
+        for number, row in _by_time(tracks):
+            track = tracks[number]
+            data = source.read_at(int(track.byte_offset[row]), int(track.byte_size[row]))
             packet = av.Packet(data)
-            packet.stream, packet.time_base = streams[number], tracks[number].time_base
-            packet.pts = packet.dts = sample.pts
-            packet.duration = sample.duration
+            packet.stream, packet.time_base = streams[number], track.time_base
+            packet.pts = packet.dts = int(track.pts[row])
+            packet.duration = int(track.duration[row])
             packet.is_keyframe = True
             output.mux_one(packet)
-            if number == 0:
+            if track is video:
                 digest.update(data)
-    last = video.samples[-1]
     return RemuxedClip(
-        frame_count=len(video.samples),
-        duration_seconds=float((last.pts + last.duration) * video.time_base),
-        audio_offset_seconds=None if audio is None else audio.start_seconds() - video.start_seconds(),
+        frame_count=len(video.pts),
+        duration_seconds=video.end_seconds,
+        audio_offset_seconds=None if audio is None else audio.start_seconds - video.start_seconds,
         payload_sha256=digest.hexdigest(),
     )
 
@@ -248,14 +230,34 @@ def _copied_stream(output: Any, track: SampleTrack) -> Any:
     return stream
 
 
-def _by_time(tracks: list[SampleTrack]) -> Iterator[tuple[int, Sample]]:
-    """(track number, sample) by rising time, so that the muxer holds little back."""
+def _audio_packets(stream: Any, first: int, past: int) -> SampleTrack | None:
+    """Packets `[first, past)` of the sample table as they are. The file's last packet lasts as long as the one before it."""
+    entries = stream.index_entries[first : past + 1]
+    if not entries:
+        return None
+    rows = np.array([(entry.pos, entry.size, entry.timestamp) for entry in entries], dtype=np.int64)
+    steps = np.diff(rows[:, 2])
+    if len(rows) <= past - first:
+        steps = np.append(steps, steps[-1] if len(steps) else _AAC_PACKET_SAMPLES)
+    return SampleTrack(stream, stream.time_base, rows[: len(steps), 0], rows[: len(steps), 1], rows[: len(steps), 2], steps)
+
+
+def _shown(index: FrameIndex, start_frame: int, end_frame: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(pts counted from the first, duration) of frames `[start_frame, end_frame)`."""
+    pts = np.append(index.slice(start_frame, end_frame).pts, index.pts_of(end_frame))
+    return pts[:-1] - pts[0], np.diff(pts)
+
+
+def _by_time(tracks: list[SampleTrack]) -> Iterator[tuple[int, int]]:
+    """(track number, row) by rising time, so that the muxer holds little back."""
     unit = math.lcm(*(track.time_base.denominator for track in tracks))
-    steps = [track.time_base.numerator * unit // track.time_base.denominator for track in tracks]
-    timed = ([(sample.pts * steps[number], number, sample) for sample in track.samples] for number, track in enumerate(tracks))
-    return ((number, sample) for _, number, sample in heapq.merge(*timed, key=lambda entry: entry[:2]))
+    times = [track.pts * (track.time_base.numerator * unit // track.time_base.denominator) for track in tracks]
+    numbers = np.repeat(np.arange(len(tracks)), [len(track.pts) for track in tracks])
+    rows = np.concatenate([np.arange(len(track.pts)) for track in tracks])
+    for place in np.argsort(np.concatenate(times), kind="stable"):
+        yield int(numbers[place]), int(rows[place])
 
 
 def _byte_span(tracks: list[SampleTrack]) -> tuple[int, int]:
-    samples = [sample for track in tracks for sample in track.samples]
-    return min(sample.byte_offset for sample in samples), max(sample.byte_offset + sample.byte_size for sample in samples)
+    low = min(int(track.byte_offset.min()) for track in tracks)
+    return low, max(int((track.byte_offset + track.byte_size).max()) for track in tracks)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.frame_hashes import frame_hash
@@ -16,16 +20,16 @@ if TYPE_CHECKING:
     import av
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WrittenClip:
-    """pts: when each frame is first shown, rising, in units of `time_base` seconds; end_pts: when the last frame's showing ends.
+    """pts: (n,) int64, rising: when each frame is first shown, in units of `time_base` seconds; end_pts: when the last one's showing ends.
 
     first_frame_hash, last_frame_hash: see `resources.frame_hashes`. payload_sha256: hex, over the bytes of all video packets in file order.
     audio_offset_seconds: when the first audio packet that is heard starts, minus the first frame's time; None without audio.
     """
 
     time_base: Fraction
-    pts: tuple[int, ...]
+    pts: NDArray[np.int64]
     end_pts: int
     first_frame_hash: str
     last_frame_hash: str
@@ -38,14 +42,15 @@ class WrittenClip:
 
     @property
     def duration_seconds(self) -> float:
-        return float((self.end_pts - self.pts[0]) * self.time_base)
+        return float((self.end_pts - int(self.pts[0])) * self.time_base)
 
 
 class _Packets:
     """What is kept of the packets while they pass by: one of a long clip is small, all of them are not."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[int, int]] = []  # start and end of each frame
+        self.pts = array("q")
+        self.end_pts = 0
         self.digest = hashlib.sha256()
         self.all_intra = True
         self.first: Any = None
@@ -53,8 +58,8 @@ class _Packets:
         self.heard: Any = None
 
     def add_video(self, packet: Any) -> None:
-        start = packet.pts
-        self.shown.append((start, start + (packet.duration or 0)))
+        self.pts.append(packet.pts)
+        self.end_pts = max(self.end_pts, packet.pts + (packet.duration or 0))
         self.digest.update(packet)
         self.all_intra = self.all_intra and packet.is_keyframe
         self.first, self.last = self.first or packet, packet
@@ -80,25 +85,25 @@ def read_back(path: Path) -> WrittenClip:
             for packet in container.demux([video, *container.streams.audio[:1]]):
                 if packet.size:
                     (packets.add_video if packet.stream is video else packets.add_audio)(packet)
-            if not packets.shown:
+            if not packets.pts:
                 raise InvalidMediaError(f"{path.name} has no frames")
             if packets.all_intra:
                 decoder = FrameDecoder(video.codec_context.extradata)
                 first = decoder.frame(bytes(packets.first), name=f"{path.name}: its first frame")
                 last = decoder.frame(bytes(packets.last), name=f"{path.name}: its last frame")
             else:
-                first, last = _decoded_ends(container, video, len(packets.shown), path)
+                first, last = _decoded_ends(container, video, len(packets.pts), path)
     except (av.FFmpegError, IndexError) as error:
         raise InvalidMediaError(f"{path.name} cannot be read back: {error}") from error
-    shown, heard = sorted(packets.shown), packets.heard
+    pts, heard = np.sort(np.array(packets.pts, dtype=np.int64)), packets.heard
     return WrittenClip(
         time_base=time_base,
-        pts=tuple(start for start, _ in shown),
-        end_pts=shown[-1][1],
+        pts=pts,
+        end_pts=packets.end_pts,
         first_frame_hash=frame_hash(first),
         last_frame_hash=frame_hash(last),
         payload_sha256=packets.digest.hexdigest(),
-        audio_offset_seconds=None if heard is None else float(heard.pts * heard.time_base - shown[0][0] * time_base),
+        audio_offset_seconds=None if heard is None else float(heard.pts * heard.time_base - int(pts[0]) * time_base),
     )
 
 
