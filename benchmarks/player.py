@@ -13,7 +13,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.table import Row, at_most
-from tests.player.conftest import ARGUMENTS, PLAYER_SCRIPT, REVIEW_SCRIPT
+from tests.player.conftest import ARGUMENTS, PLAYER_SCRIPT, REVIEW_SCRIPT, chromium_program
 from tests.player.player_server import Player, make_proxy, serving
 
 SIZE = (1280, 720)
@@ -72,7 +72,7 @@ def run() -> list[Row]:
     wrong: list[Any] = []
     fallback_wrong: list[Any] = []
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
         for rate in ("constant", "variable"):
             proxy = make_proxy(Path(name) / f"{rate}.mp4", frames=FRAMES, vfr=rate == "variable", size=SIZE)
             with _page(browser, proxy, "player") as page:

@@ -171,6 +171,14 @@ def test_a_missing_proxy_is_said_in_words_and_comes_back_by_itself(open_page: Op
     page.wait_for_function("player.shown === 0 && barcode() === 0")
 
 
+def test_a_segment_that_is_not_served_is_said_in_the_servers_words(open_page: Open, server: Player) -> None:
+    page = open_page("player", before=BEFORE["video"])
+    server.faults.status["segment"] = [503] * 3
+    assert page.evaluate("player.open(clip, 0, 60)") is False
+    assert page.evaluate("told.find(([name, value]) => name === 'problem' && value)[1].message") == "planned fault 503"
+    page.wait_for_function("player.shown === 0 && barcode() === 0")
+
+
 def test_a_broken_line_is_tried_again(open_page: Open, server: Player) -> None:
     page = open_page("player")
     opened(page, 0, 60)

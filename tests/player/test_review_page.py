@@ -255,6 +255,21 @@ def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server
     assert states(server)[1] == APPROVED
 
 
+def test_filmstrip_and_cut_view_fill_once_the_proxy_is_back(open_page: Open, server: Player) -> None:
+    server.faults.status["media"] = [404] * 400
+    page = open_page("review")
+    expect(page.locator(".problem")).to_have_text("The proxy of this video is missing in the store. Trying again by itself.")
+    server.faults.status["media"] = []
+    on_stage(page, 1)
+    page.wait_for_function("barcodeOf(document.querySelector('.pair canvas')) === 39")
+    film = """() => {
+      const canvas = document.querySelector('.film');
+      const { data } = canvas.getContext('2d').getImageData(0, canvas.height / 2, canvas.width, 1);
+      return data.every((value, place) => place % 4 !== 3 || value === 255);
+    }"""
+    page.wait_for_function(film)
+
+
 def test_a_clip_whose_video_no_queue_has_brought_is_shown_all_the_same(open_page: Open, server: Player) -> None:
     server.faults.without_videos = True
     page = open_page("review")
@@ -352,11 +367,12 @@ def test_a_refused_token_keeps_the_decisions_until_there_is_a_fresh_one(open_pag
     page = open_page("review")
     on_stage(page, 1)
     page.evaluate("review.api.onSignedOut = () => { window.signedOut = true; }")
-    server.faults.status["decisions"] = [401]
+    server.faults.status["decisions"] = [401] * 99
     page.keyboard.press("a")
     on_stage(page, 2)
     expect(page.locator(".saved")).to_contain_text("You are signed out.")
     assert page.evaluate("window.signedOut")
+    server.faults.status["decisions"] = []
     page.evaluate("review.update({ ...review.config, token: 'fresh' })")
     all_saved(page)
     assert applied(server) == [("approve", (1,))]

@@ -14,6 +14,18 @@ export class PlaybackError extends Error {
   }
 }
 
+/** Why a segment does not load, asked of the server: a video element says "format error" to everything. null when it is served. */
+async function reason(url) {
+  try {
+    const response = await fetch(url, { headers: { Range: "bytes=0-0" }, credentials: "same-origin", cache: "no-store" });
+    if (response.ok) return null;
+    const words = await response.json().then(({ error }) => error).catch(() => null);
+    return new PlaybackError(words ?? `The media server answers ${response.status}.`);
+  } catch {
+    return new PlaybackError("The media server does not answer.");
+  }
+}
+
 export class Playback {
   #opened = null; // {media, start, end}
   #loaded = null; // the same object once its segment is the video's source
@@ -95,7 +107,7 @@ export class Playback {
         await this.#ready;
       } catch (lasting) {
         if (opened === this.#loaded) this.#loaded = null; // the next prepare() begins anew
-        throw lasting;
+        throw (await reason(opened.media.segmentUrl(opened.start, opened.end))) ?? lasting;
       }
     }
   }

@@ -8,6 +8,7 @@ import { Waveform } from "./waveform.js";
 
 const FILM_AFTER_MS = 60;
 const WAVE_AFTER_MS = 500;
+const AGAIN_MS = 4000; // after pictures that could not be had
 
 export class Timeline {
   #scene = null; // {clip, previous, next, video}
@@ -102,6 +103,7 @@ export class Timeline {
     }
     this.addButton.disabled = !choice.add;
     this.addButton.title = choice.why ?? "Add a cut at the playhead: this frame becomes the first of a new clip";
+    this.element.classList.toggle("silent", media.index.header?.hasAudio === false);
     this.#layout(false);
   }
 
@@ -186,17 +188,24 @@ export class Timeline {
       this.film.width = Math.round(width * scale);
       this.film.height = Math.round(height * scale);
     }
-    this.#filmTimer = setTimeout(() => this.#drawFilm(ticket, scale, width, height), FILM_AFTER_MS);
+    const draw = async () => {
+      const whole = await this.#drawFilm(ticket, scale, width, height);
+      if (!whole && ticket === this.#film) this.#filmTimer = setTimeout(draw, AGAIN_MS);
+    };
+    this.#filmTimer = setTimeout(draw, FILM_AFTER_MS);
   }
+
+  /** Promise of false when pictures are missing: the stage says what is wrong with this video, and later they may be had. */
 
   async #drawFilm(ticket, scale, width, height) {
     const media = this.#media;
     const view = this.#view;
     const context = this.film.getContext("2d");
+    let missing = 0;
     try {
       await media.index.ensure(view.start, view.end);
       const source = await media.small();
-      if (ticket !== this.#film) return;
+      if (ticket !== this.#film) return false;
       if (!this.ruler.childElementCount) this.#drawRuler();
       const slots = filmSlots(view, width, height * media.index.header.aspect);
       const middle = xOf((this.#scene.clip.start_frame + this.#scene.clip.end_frame) / 2, view, width);
@@ -204,14 +213,18 @@ export class Timeline {
       if (source.warm) source.bytes.prefetch(slots.map(({ frame }) => media.index.bytes(frame)));
       for (const { frame, x, width: slot } of slots) {
         const picture = await source.picture(frame, { urgent: false }).catch(() => null);
-        if (ticket !== this.#film) return;
-        if (!picture) continue;
+        if (ticket !== this.#film) return false;
+        if (!picture) {
+          missing++;
+          continue;
+        }
         // Lent by the cache: drawn before anything else is awaited. The picture's middle part fills the slot.
         const part = Math.min(picture.width, (slot / height) * picture.height);
         context.drawImage(picture, (picture.width - part) / 2, 0, part, picture.height, x * scale, 0, slot * scale, height * scale);
       }
+      return missing === 0;
     } catch {
-      // The stage says what is wrong with this video; the filmstrip stays empty.
+      return false;
     }
   }
 
@@ -231,7 +244,6 @@ export class Timeline {
 
   #drawWave() {
     const { values, start, end } = this.#peaks;
-    this.element.classList.toggle("silent", !values);
     const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
     this.wave.width = Math.round(this.#width * scale);
     this.wave.height = Math.round(this.wave.clientHeight * scale);

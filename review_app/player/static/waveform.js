@@ -23,11 +23,16 @@ export class Waveform {
   async peaks(media, start, end) {
     if (!media.index.header?.hasAudio) return null;
     const name = `${media.video.id}/${start}-${end}`;
-    const kept = this.#kept.get(name) ?? this.#decoded(media.segmentUrl(start, end, { only: "audio" })).catch(() => null);
+    const kept = this.#kept.get(name) ?? this.#decoded(media.segmentUrl(start, end, { only: "audio" }));
     this.#kept.delete(name);
     this.#kept.set(name, kept);
     if (this.#kept.size > KEPT) this.#kept.delete(this.#kept.keys().next().value);
-    return kept;
+    try {
+      return await kept;
+    } catch {
+      this.#kept.delete(name); // another time perhaps
+      return null;
+    }
   }
 
   async #decoded(url) {
