@@ -50,9 +50,9 @@ class PlayerEvents:
 
 
 def review_player(config: PlayerConfig, *, key: str = "player") -> PlayerEvents:
-    """Mount the player, or hand the one that is mounted under `key` its new configuration."""
+    """Mount the player, or hand the one that is mounted under `key` for this reviewer its new configuration."""
     result = _mount()(
-        key=key,
+        key=f"{key}-{config.reviewer_id}",  # another reviewer's undelivered decisions are not ours
         data=config.to_json(),
         default={"clip_id": None},
         on_clip_id_change=_nothing,
