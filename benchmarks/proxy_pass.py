@@ -58,12 +58,18 @@ def _speed(folder: Path) -> list[Row]:
 
 
 def _memory(folder: Path) -> list[Row]:
-    rows = []
-    for detector in ("adaptive", "transnetv2"):
-        short, long = (_peak_mib(_looped(folder, "360", seconds), folder, detector) for seconds in (_SHORT_SECONDS, _LONG_SECONDS))
-        rows.append(Row(f"peak memory, 5 minutes, {detector}", short, "MiB", note="this process and ffmpeg together, 640x360"))
-        rows.append(at_most(f"peak memory, 2 hours, {detector}, against 5 minutes", long / short, "times", 1.1, f"{long:.0f} MiB"))
-    return rows
+    """With the default detector; most of the picture stands still, so that two hours of it are measured in minutes."""
+    short, long = (_peak_mib(_looped(folder, "360", seconds, still_seconds=54), folder) for seconds in (_SHORT_SECONDS, _LONG_SECONDS))
+    return [
+        Row("peak memory, 5 minutes", short, "MiB", note="TransNetV2; this process and ffmpeg together, 640x360 with sound"),
+        at_most(
+            "peak memory, 2 hours, against 5 minutes",
+            long / short,
+            "times",
+            1.1,
+            f"{long:.0f} MiB; what grows is FFmpeg's table of an MP4 original",
+        ),
+    ]
 
 
 def _bare(source: Path, target: Path) -> None:
@@ -79,22 +85,26 @@ def _pass(source: Path, target: Path, detector: str) -> None:
     encoded_scenes(detector, made.scores)
 
 
-def _looped(folder: Path, height: str, seconds: int) -> Path:
-    """The sample, scaled, again and again for `seconds`: encoded once, then copied."""
+def _looped(folder: Path, height: str, seconds: int, still_seconds: int = 0) -> Path:
+    """The sample, scaled, again and again for `seconds`: encoded once, then copied. still_seconds: after 6 s of it, its last frame so long."""
     once, path = folder / f"{height}.mp4", folder / f"{height}_{seconds}.mp4"
     silent = [ffmpeg_path(), "-nostdin", "-v", "error", "-y"]
     if not once.exists():
-        scale = f"scale=trunc({height}*16/9/2)*2:{height},setsar=1"
+        picture, sound, part = f"scale=trunc({height}*16/9/2)*2:{height},setsar=1", "anull", []
+        if still_seconds:
+            picture += f",tpad=stop_mode=clone:stop_duration={still_seconds}"
+            sound, part = f"apad=pad_dur={still_seconds}", ["-t", "6"]
+        filters = ["-vf", picture, "-af", sound]
         encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-c:a", "aac"]
-        subprocess.run([*silent, "-i", str(_SAMPLE), "-vf", scale, *encode, str(once)], check=True)
+        subprocess.run([*silent, *part, "-i", str(_SAMPLE), *filters, *encode, str(once)], check=True)
     if not path.exists():
         subprocess.run([*silent, "-stream_loop", "-1", "-i", str(once), "-t", str(seconds), "-c", "copy", str(path)], check=True)
     return path
 
 
-def _peak_mib(source: Path, folder: Path, detector: str) -> float:
+def _peak_mib(source: Path, folder: Path) -> float:
     """Largest sum of the proportional memory of a process that makes one proxy, and of its children."""
-    child = [sys.executable, "-m", "benchmarks.proxy_pass", str(source), str(folder / "memory.mp4"), detector]
+    child = [sys.executable, "-m", "benchmarks.proxy_pass", str(source), str(folder / "memory.mp4"), "transnetv2"]
     done = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True)
     return float(json.loads(done.stdout)["peak_mib"])
 

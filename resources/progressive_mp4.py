@@ -2,7 +2,7 @@
 
 ffmpeg's own MP4 writer keeps some 140 bytes for every packet, which for two hours of picture and sound doubled the memory of the whole
 proxy pass (107 to 203 MB), and then copies the file once more to move the header to its front. So ffmpeg writes fragments (`moof`,
-`mdat`) into a pipe, the payloads go straight to their place in the file, behind room for the header, and 8 bytes a packet are kept for it.
+`mdat`) into a pipe, the payloads go straight to their place in the file, behind room for the header, and 4 bytes a packet are kept for it.
 
 Source: ISO/IEC 14496-12 (ISO base media file format), sections 8.3 to 8.8.
 """
@@ -49,7 +49,8 @@ def header_bytes(*, seconds: float, frames_per_second: float, has_audio: bool) -
 class _Track:
     """One stream: boxes of its header as ffmpeg wrote them, and what is known of its packets so far.
 
-    sizes, durations: bytes, time units; one each per packet. chunk_offsets, chunk_lengths: place in the payload and packets of each run.
+    sizes: bytes of each packet. step_counts, steps: stretches of packets of one duration, and that duration in time units.
+    chunk_offsets, chunk_lengths: place in the payload and packets of each run.
     """
 
     number: int
@@ -62,7 +63,8 @@ class _Track:
     start: int | None = None
     end: int = 0
     sizes: array[int] = field(default_factory=lambda: array("I"))
-    durations: array[int] = field(default_factory=lambda: array("I"))
+    step_counts: array[int] = field(default_factory=lambda: array("I"))
+    steps: array[int] = field(default_factory=lambda: array("I"))
     chunk_offsets: array[int] = field(default_factory=lambda: array("Q"))
     chunk_lengths: array[int] = field(default_factory=lambda: array("I"))
 
@@ -70,6 +72,36 @@ class _Track:
     def length(self) -> int:
         """Of all packets together, in time units."""
         return self.end - (self.start or 0)
+
+    def begin_fragment(self, time: int) -> None:
+        """A fragment says when it begins: that is when the packet before it ends."""
+        if self.start is None:
+            self.start = self.end = time
+        elif time != self.end:
+            last = self.steps[-1]
+            self._drop_last_step()
+            self._add_steps(1, max(0, last + time - self.end))
+            self.end = time
+
+    def add_packets(self, sizes: NDArray[np.uint32], durations: NDArray[np.uint32]) -> None:
+        self.sizes.frombytes(sizes.tobytes())
+        firsts, counts = _repeats(durations)
+        for count, step in zip(counts.tolist(), durations[firsts].tolist(), strict=True):
+            self._add_steps(count, step)
+        self.end += int(durations.sum(dtype=np.int64))
+
+    def _add_steps(self, count: int, step: int) -> None:
+        if self.steps and self.steps[-1] == step:
+            self.step_counts[-1] += count
+        else:
+            self.step_counts.append(count)
+            self.steps.append(step)
+
+    def _drop_last_step(self) -> None:
+        self.step_counts[-1] -= 1
+        if self.step_counts[-1] == 0:
+            self.step_counts.pop()
+            self.steps.pop()
 
 
 class ProgressiveMp4Writer:
@@ -150,7 +182,7 @@ class ProgressiveMp4Writer:
                 continue
             parts = list(_boxes(body))
             track, base, duration, size = self._fragment_header(dict(parts)[b"tfhd"], moof_start)
-            _continue_at(track, _decode_time(dict(parts)[b"tfdt"]))
+            track.begin_fragment(_decode_time(dict(parts)[b"tfdt"]))
             runs += [_noted_run(part, track, base, duration, size) for box, part in parts if box == b"trun"]
         return runs
 
@@ -255,15 +287,6 @@ def _decode_time(tfdt: bytes) -> int:
     return int(time)
 
 
-def _continue_at(track: _Track, time: int) -> None:
-    """A fragment says when it begins: that is when the packet before it ends."""
-    if track.start is None:
-        track.start = track.end = time
-    elif time != track.end:
-        track.durations[-1] = max(0, track.durations[-1] + time - track.end)
-        track.end = time
-
-
 def _noted_run(trun: bytes, track: _Track, base: int, duration: int, size: int) -> tuple[_Track, int, int]:
     flags, count = struct.unpack_from(">II", trun)
     at, offset = 8, 0
@@ -276,10 +299,7 @@ def _noted_run(trun: bytes, track: _Track, base: int, duration: int, size: int) 
     table = np.frombuffer(trun, ">u4", count * len(columns), at).reshape(count, len(columns)).astype(np.uint32)
     if _TRUN_COMPOSITION in columns and table[:, columns.index(_TRUN_COMPOSITION)].any():
         raise InvalidMediaError("frames are stored in another order than they are shown: a proxy has none of these")
-    durations = _column(table, columns, _TRUN_DURATION, duration)
-    track.durations.frombytes(durations.tobytes())
-    track.sizes.frombytes(_column(table, columns, _TRUN_SIZE, size).tobytes())
-    track.end += int(durations.sum(dtype=np.int64))
+    track.add_packets(_column(table, columns, _TRUN_SIZE, size), _column(table, columns, _TRUN_DURATION, duration))
     return track, base + offset, count
 
 
@@ -331,9 +351,7 @@ def _edit_list(track: _Track, scale: int) -> bytes:
 
 
 def _sample_tables(track: _Track, payload_start: int) -> Iterator[bytes]:
-    durations = np.frombuffer(track.durations, np.uint32)
-    firsts, lengths = _repeats(durations)
-    yield _table(b"stts", np.stack([lengths, durations[firsts]], axis=1))
+    yield _table(b"stts", np.stack([np.frombuffer(track.step_counts, np.uint32), np.frombuffer(track.steps, np.uint32)], axis=1))
     chunks = np.frombuffer(track.chunk_lengths, np.uint32)
     firsts, _ = _repeats(chunks)
     yield _table(b"stsc", np.stack([firsts + 1, chunks[firsts], np.ones(len(firsts), np.int64)], axis=1))

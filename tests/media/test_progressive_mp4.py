@@ -129,3 +129,27 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path):
     data = fragments(barcode_video(tmp_path / "s.mp4", frames=60), tmp_path / "f.mp4")
     with pytest.raises(DiskFullError):
         ProgressiveMp4Writer(Path("/dev/full"), reserve_bytes=0).read(io.BytesIO(data))
+
+
+def test_a_fragment_that_begins_later_makes_the_frame_before_it_last_longer(tmp_path: Path):
+    source = barcode_video(tmp_path / "s.mp4", frames=60, audio=False)
+    data = bytearray(fragments(source, tmp_path / "f.mp4"))
+    second = data.index(b"tfdt", data.index(b"tfdt") + 4) + 8
+    (begins,) = struct.unpack_from(">q", data, second)
+    step = int(np.diff(read_frame_index(written(bytes(data), tmp_path / "p.mp4")).pts)[0])
+    for later in (1, 100):
+        moved = bytearray(data)
+        for at in (second, *places(moved, b"tfdt", second)):
+            struct.pack_into(">q", moved, at, struct.unpack_from(">q", moved, at)[0] + later)
+        steps = np.diff(read_frame_index(written(bytes(moved), tmp_path / "p.mp4")).pts)
+        first = begins // step
+        assert steps.tolist() == [step] * (first - 1) + [step + later] + [step] * (59 - first)
+
+
+def places(data: bytes | bytearray, kind: bytes, after: int) -> list[int]:
+    """Where the bodies of boxes of `kind` that begin behind `after` have their 64-bit time."""
+    found, at = [], after
+    while (at := data.find(kind, at)) >= 0:
+        at += 8
+        found.append(at)
+    return found
