@@ -38,11 +38,8 @@ _OWNERS = {
 }
 
 
-def heaters_definitions(settings: Settings | None = None, *, console_level: str = "DEBUG") -> dg.Definitions:
-    """All that Dagster is told.
-
-    settings: None for those of the process. console_level: which log lines of a run its terminal shows; the run's page has them all.
-    """
+def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
+    """All that Dagster is told. settings: None for those of the process."""
     return dg.Definitions(
         assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), ASSETS),
         asset_checks=CHECKS,
@@ -51,7 +48,6 @@ def heaters_definitions(settings: Settings | None = None, *, console_level: str 
         schedules=SCHEDULES,
         resources=dagster_resources(settings),
         executor=dg.in_process_executor,
-        loggers={"console": dg.colored_console_logger.configured({"log_level": console_level})},
     )
 
 

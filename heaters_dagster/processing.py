@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dagster as dg
 from dagster._core.events import RunFailureReason
@@ -35,6 +36,9 @@ from resources.work_folder import WorkFolder
 
 #: A run that succeeds and changes nothing is wanted again at once. After so many of them it is called a failure.
 _RUNS_WITHOUT_EFFECT = 3
+
+#: Dagster's own log lines would tear the progress bars; the run's page in the UI has them all.
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _DAEMON_SILENCE_SECONDS = 60.0
 _WAIT_SECONDS = 1.0
@@ -87,7 +91,7 @@ def process_due(
     work = WorkFolder(settings.work_folder)
     work.sweep()
     database = DatabaseResource(environment=settings.to_environment()).get()
-    definitions = heaters_definitions(settings, console_level="CRITICAL")  # lines would tear the progress bars
+    definitions = heaters_definitions(settings)
     runs: list[RunDone] = []
     without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
     waiting = False
@@ -125,6 +129,7 @@ class _Engine:
         started = time.monotonic()
         self.instance.add_dynamic_partitions(str(source_video_partitions.name), [wanted.partition_key])
         result = self.definitions.resolve_job_def(wanted.job.value).execute_in_process(
+            run_config=_QUIET,
             instance=self.instance,
             partition_key=wanted.partition_key,
             asset_selection=[dg.AssetKey(asset) for asset in wanted.assets],

@@ -41,8 +41,11 @@ _COLOURS = ("cyan", "magenta", "blue", "green", "yellow")
 _OURS = "heaters"
 _COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\S* - ")
-_RUN_EVENT = re.compile(_DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)")
+_RUN_EVENT = re.compile(
+    _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
+)
 _DAGSTER_HOST = "127.0.0.1"
+_MEANWHILE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,18 @@ class Supervisor:
         self._hurry = self._stop.is_set()
         self._stop.set()
 
-    def run(self, *, when_ready: Callable[[], None], before_end: Callable[[], object] = lambda: None) -> int:
+    def run(
+        self,
+        *,
+        when_ready: Callable[[], None],
+        meanwhile: Callable[[], object] = lambda: None,
+        before_end: Callable[[], object] = lambda: None,
+    ) -> int:
         """Run until `stop` is called; returns the exit code: 0, or 1 when a part could not be kept running.
 
-        before_end: called once, while the parts still run, before they are ended.
+        meanwhile: called every few seconds. before_end: called once, while the parts still run, before they are ended.
         """
-        announced = False
+        announced, called_at = False, time.monotonic()
         with Guard() as guard:
             try:
                 while not self._stop.is_set():
@@ -116,6 +125,10 @@ class Supervisor:
                     if not announced and len(self._running) == len(self._parts) and all(each.ready for each in self._running.values()):
                         announced = True
                         when_ready()
+                    if time.monotonic() - called_at > _MEANWHILE_SECONDS:
+                        called_at = time.monotonic()
+                        with suppress(HeatersError):
+                            meanwhile()
                     self._stop.wait(0.1)
                 with suppress(Exception):
                     before_end()
@@ -218,6 +231,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     with _postgres(settings, say) as database, tempfile.TemporaryDirectory(prefix="heaters-") as folder:
         from heaters_dagster.instance import open_instance, prepare_dagster_home
         from heaters_dagster.runs import cancel_running, end_dead_runs
+        from resources.database import database_url
         from resources.work_folder import WorkFolder
 
         home = prepare_dagster_home(settings)
@@ -229,6 +243,8 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
             with _signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
+                    # Our own connections bring a killed Postgres back, Dagster's do not.
+                    meanwhile=lambda: database_url(settings),
                     before_end=lambda: cancel_running(instance, "heaters up was ended"),
                 )
     say(_OURS, "everything has ended")

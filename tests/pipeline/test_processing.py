@@ -274,3 +274,12 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
         f"clip {clip.id} was export_failed, is review_approved",
     ]
     assert retry_failed(database) == []
+
+
+def test_the_terminal_is_left_to_the_progress_bars(
+    settings: Settings, database: Database, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    SourceVideoStore(database).add(str(tmp_path / "nowhere.mp4"), "nowhere")
+    assert len(process_due(settings).failures) == 1
+    shown = capfd.readouterr()
+    assert shown.out + shown.err == ""
