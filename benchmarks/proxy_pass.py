@@ -86,7 +86,7 @@ def _pass(source: Path, target: Path, detector: str) -> None:
 
 
 def _looped(folder: Path, height: str, seconds: int, still_seconds: int = 0) -> Path:
-    """The sample, scaled, again and again for `seconds`: encoded once, then copied. still_seconds: after 6 s of it, its last frame so long."""
+    """The sample, scaled, again and again for `seconds`. still_seconds: only its first 6 s, then the last of these frames so long."""
     once, path = folder / f"{height}.mp4", folder / f"{height}_{seconds}.mp4"
     silent = [ffmpeg_path(), "-nostdin", "-v", "error", "-y"]
     if not once.exists():
