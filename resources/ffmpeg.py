@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PipeReader: TypeAlias = Callable[[IO[bytes]], None]
 Target: TypeAlias = Path | PipeReader
 
-_BACKGROUND_NICENESS = 10
+_BACKGROUND_NICENESS = 19
 _PIPE_BYTES = 1 << 20
 _LOG_LINES = 40
 _TOLD_LINES = 4
