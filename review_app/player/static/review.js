@@ -127,10 +127,12 @@ export class Review {
       onState: (state) => this.view.setSaved(state),
     });
     this.#outbox.kept = !(this.storage instanceof MemoryStorage);
+    this.#loading = true; // an empty queue asks for more, and that request would not name the clip to begin with
     this.#dispatch({ type: "restored", decisions: this.#outbox.decisions });
     await this.#adoptLanes();
     this.#outbox.start();
     this.#syncSoon();
+    this.#loading = false;
     await this.#load({ open: this.config.open_clip_id ?? null });
   }
 
