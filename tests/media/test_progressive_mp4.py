@@ -15,7 +15,7 @@ from resources.ffmpeg import run, source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.progressive_mp4 import ProgressiveMp4Writer, header_bytes
-from tests.media_files import barcode_video, barcodes
+from tests.media_files import barcode_video, barcodes, ffmpeg
 
 SOURCES = {
     "constant": {},
@@ -52,9 +52,16 @@ def packets(path: Path) -> list[list[tuple[int | None, int | None, bytes]]]:
     return found
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+def late_sound(folder: Path) -> Path:
+    """The sound begins 0.7 s after the picture."""
+    made = str(barcode_video(folder / "together.mp4", frames=60))
+    return ffmpeg(["-i", made, "-itsoffset", "0.7", "-i", made, "-map", "0:v", "-map", "1:a", "-c", "copy"], folder / "s.mkv")
+
+
+@pytest.mark.parametrize("kind", [*SOURCES, "late sound"])
 def test_it_holds_what_ffmpegs_own_file_holds(kind: str, tmp_path: Path):
-    source = barcode_video(tmp_path / "s.mp4", **{"frames": 60, **SOURCES[kind]})
+    options = SOURCES.get(kind)
+    source = late_sound(tmp_path) if options is None else barcode_video(tmp_path / "s.mp4", **{"frames": 60, **options})
     ours, theirs = written(fragments(source, tmp_path / "f.mp4"), tmp_path / "ours.mp4"), tmp_path / "theirs.mp4"
     run(proxy(source_streams(probe(source))), source, [theirs])
     assert packets(ours) == packets(theirs)
