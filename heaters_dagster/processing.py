@@ -20,7 +20,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from heaters_dagster.definitions import heaters_definitions
-from heaters_dagster.domain.due import RunWanted, VideoFacts
+from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from heaters_dagster.facts import look
@@ -63,9 +63,10 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `process_due` did, in order."""
+    """What `process_due` did, in order. later: source videos and clips that failed for a reason that may pass and are tried again later."""
 
     runs: tuple[RunDone, ...]
+    later: int = 0
 
     @property
     def failures(self) -> list[str]:
@@ -75,9 +76,13 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        if not self.runs:
-            return "Nothing is due."
-        return f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. Nothing more is due."
+        said = (
+            f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. Nothing more is due."
+            if self.runs
+            else "Nothing is due."
+        )
+        again = f" {self.later} failed a moment ago: try again in a minute, or heaters retry." if self.later else ""
+        return said + again
 
 
 def process_due(
@@ -113,7 +118,7 @@ def process_due(
                 waiting = True
                 time.sleep(_WAIT_SECONDS)
             else:
-                return Outcome(tuple(runs))
+                return Outcome(tuple(runs), waiting_to_be_tried(outlook.facts.values()))
 
 
 @dataclass(frozen=True, slots=True)

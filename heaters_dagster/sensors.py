@@ -40,7 +40,7 @@ def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.Sk
     due = [run for run in outlook.wanted if run.job is job]
     room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
     if not due:
-        return dg.SkipReason(f"{nothing}; {outlook.in_flight_of(job)} runs in flight" if outlook.in_flight_of(job) else nothing)
+        return dg.SkipReason(f"{nothing}; in flight: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)
     if room <= 0:
         return dg.SkipReason(f"{len(due)} runs are due, {outlook.in_flight_of(job)} are in flight: more when those are done")
     now = due[:room]

@@ -83,7 +83,7 @@ class Supervisor:
         environment: dict[str, str],
         say: Say,
         start_seconds: float = 180.0,
-        patience_seconds: float = 3.0,
+        patience_seconds: float = 2.0,
         max_restarts: int = 3,
     ) -> None:
         self._parts = list(parts)

@@ -122,6 +122,13 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
     return sorted(free, key=lambda run: (-run.priority, int(run.partition_key)))
 
 
+def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
+    """How many source videos and clips failed a moment ago for a reason that may pass, and are due again before long."""
+    known, failed = list(videos), _EXPORT_STATES[2] | _ENRICH_STATES[2]
+    ingests = sum(video.state in _INGEST_FAILED and not video.is_duplicate and video.attempts < MAX_ATTEMPTS for video in known)
+    return ingests + sum(group.count for video in known for group in video.clips if group.state in failed and group.attempts < MAX_ATTEMPTS)
+
+
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
     """Whether a stage that failed for a reason that may pass is due again."""
     return attempts < MAX_ATTEMPTS and seconds_since_change >= RETRY_AFTER_SECONDS
@@ -156,7 +163,7 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
     if video.state in _INGEST_FAILED and not may_be_tried(video.attempts, video.seconds_since_change):
         return None
     if video.state in _INGEST_FAILED:
-        why = f"{video.state} {video.attempts} times, trying again"
+        why = f"is {video.state} after {_counted(video.attempts, 'try', 'tries')}, trying again"
     elif video.state in _INGEST_WORKING:
         why = f"left {video.state} by a process that ended"
     else:
@@ -177,7 +184,7 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
 def _export(video: VideoFacts) -> RunWanted | None:
     count = _due_clips(video, *_EXPORT_STATES)
     resumes = any(group.state is _C.EXPORTING for group in video.clips)
-    return _run(Job.EXPORT, video, f"{count} approved clips of source video {video.id}", resumes=resumes) if count else None
+    return _run(Job.EXPORT, video, f"{_counted(count, 'approved clip')} of source video {video.id}", resumes=resumes) if count else None
 
 
 def _enrich(video: VideoFacts) -> RunWanted | None:
@@ -187,13 +194,13 @@ def _enrich(video: VideoFacts) -> RunWanted | None:
     only_embeddings = not any(group.state in {_C.EXPORTED, _C.KEYFRAMING, _C.KEYFRAME_FAILED} for group in video.clips)
     assets = ("embeddings",) if only_embeddings else ASSETS_OF_JOB[Job.ENRICH]
     resumes = any(group.state in {_C.KEYFRAMING, _C.EMBEDDING} for group in video.clips)
-    return _run(Job.ENRICH, video, f"{count} exported clips of source video {video.id}", assets, resumes=resumes)
+    return _run(Job.ENRICH, video, f"{_counted(count, 'exported clip')} of source video {video.id}", assets, resumes=resumes)
 
 
 def _clean_up(video: VideoFacts) -> RunWanted | None:
     if not video.obsolete_artifacts:
         return None
-    return _run(Job.CLEAN_UP, video, f"{video.obsolete_artifacts} files of source video {video.id} that nobody needs")
+    return _run(Job.CLEAN_UP, video, f"{_counted(video.obsolete_artifacts, 'file')} of source video {video.id} to delete")
 
 
 def _due_clips(video: VideoFacts, ready: Set[ClipState], working: Set[ClipState], failed: Set[ClipState]) -> int:
@@ -208,3 +215,7 @@ def _due_clips(video: VideoFacts, ready: Set[ClipState], working: Set[ClipState]
 
 def _run(job: Job, video: VideoFacts, reason: str, assets: tuple[str, ...] | None = None, *, resumes: bool = False) -> RunWanted:
     return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], PRIORITY_OF_JOB[job], reason, resumes)
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

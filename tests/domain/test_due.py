@@ -15,6 +15,7 @@ from heaters_dagster.domain.due import (
     Job,
     VideoFacts,
     may_be_tried,
+    waiting_to_be_tried,
     wanted_runs,
 )
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -197,6 +198,13 @@ def test_asking_twice_asks_for_nothing_new(videos: list[VideoFacts]) -> None:
     first = wanted_runs(videos, frozenset())
     in_flight = frozenset((asset, run.partition_key) for run in first for asset in run.assets)
     assert wanted_runs(videos, in_flight) == []
+
+
+def test_what_failed_a_moment_ago_is_counted_as_waiting() -> None:
+    failed = VideoFacts(id=1, state=S.PREPROCESS_FAILED, attempts=3)
+    given_up = VideoFacts(id=2, state=S.PREPROCESS_FAILED, attempts=MAX_ATTEMPTS)
+    clips = done(3, group(C.EXPORT_FAILED, attempts=1, count=2), group(C.EMBEDDING_FAILED, attempts=MAX_ATTEMPTS), group(C.EXPORTED))
+    assert waiting_to_be_tried([failed, given_up, clips]) == 3
 
 
 def test_a_try_is_due_after_the_wait_and_below_the_limit() -> None:

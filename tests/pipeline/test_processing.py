@@ -252,6 +252,14 @@ def test_it_waits_for_what_another_process_has_in_hand(settings: Settings, datab
     assert said == ["waiting for runs that other processes have in hand"]
 
 
+def test_what_failed_for_a_reason_that_may_pass_is_said_to_come_later(settings: Settings, database: Database) -> None:
+    video = video_in(database, S.PREPROCESSING)
+    SourceVideoStore(database).record_failure(video.id, S.PREPROCESS_FAILED, "ffmpeg was killed", transient=True)
+    outcome = process_due(settings)
+    assert (outcome.runs, outcome.later) == ((), 1)
+    assert outcome.sentence == "Nothing is due. 1 failed a moment ago: try again in a minute, or heaters retry."
+
+
 def test_partitions_can_be_named_before_a_sensor_has_looked(settings: Settings) -> None:
     register_partitions(settings, [3, 4])
     register_partitions(settings, [4])

@@ -102,7 +102,7 @@ def test_what_is_queued_is_not_asked_for_again(desk: Desk, database: Database) -
     video_in(database, S.NEW)
     assert desk.tick("new_source_videos")
     assert desk.tick("new_source_videos") == []
-    assert desk.skip_message == "no source video waits to be ingested; 1 runs in flight"
+    assert desk.skip_message == "no source video waits to be ingested; in flight: 1"
 
 
 def test_a_row_that_commits_late_is_not_missed(desk: Desk, database: Database) -> None:
