@@ -56,6 +56,10 @@ def _percentages(text: str) -> tuple[float, ...]:
     return values
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
@@ -138,6 +142,12 @@ class Settings:
     dagster_port: int = _setting("HEATERS_DAGSTER_PORT", _number(int, 1, 65535), 3000, "port of the Dagster UI")
     review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
     review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
+    review_names: tuple[str, ...] = _setting(
+        "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, parted by commas; localhost and IP addresses always work"
+    )
+    dagster_url: str | None = _setting(
+        "HEATERS_DAGSTER_URL", str, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
+    )
     secret_key: str | None = _setting("HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME")
     link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
     lease_seconds: int = _setting(

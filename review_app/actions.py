@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from heaters_dagster.domain.errors import HeatersError
@@ -21,20 +21,6 @@ class Outcome:
 
     ok: bool
     told: str
-
-
-def decide(desk: ReviewDesk, session: Session, action: str, clip_ids: Sequence[int]) -> Outcome:
-    """Approve, skip or archive a selection as one action, which one undo takes back."""
-    if action not in {"approve", "skip", "archive"}:
-        return Outcome(False, f"{action} is no decision on a selection")
-    if not clip_ids:
-        return Outcome(False, "Select clips first: the box in a picture's corner, Shift for a range.")
-
-    def apply() -> str:
-        result = getattr(desk.reviews, action)(list(clip_ids), reviewer=session.reviewer, request_key=secrets.token_hex(16))
-        return f"{len(result.clips)} clips: {action} done. Undo takes all of it back."
-
-    return _said(apply)
 
 
 def undo(desk: ReviewDesk, session: Session, action_id: int | None = None) -> Outcome:

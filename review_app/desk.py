@@ -34,6 +34,7 @@ from resources.source_video_store import SourceVideo, SourceVideoStore
 from review_app.links import Links, Session
 
 MAX_QUEUE = 50
+MAX_SELECTED = 500
 _BOUNDARIES_SECONDS = 30.0
 
 
@@ -146,7 +147,7 @@ class ReviewDesk:
         match action:
             case "approve" | "skip" | "archive":
                 decide: Callable[..., ReviewResult] = getattr(reviews, action)
-                return decide(_number(body, "clip_id"), **given)
+                return decide(_numbers(body, "clip_ids") if "clip_ids" in body else _number(body, "clip_id"), **given)
             case "group":
                 return reviews.group(_number(body, "clip_id"), **given)
             case "add_cut_point":
@@ -201,7 +202,11 @@ class ReviewDesk:
             "grouped_with_clip_id": clip.grouped_with_clip_id,
             "start_confidence": boundaries.get(clip.start_frame),
             "end_confidence": boundaries.get(clip.end_frame),
-            "links": [{"label": "Dagster", "url": self.partition_url(clip.source_video_id)}],
+            "links": [
+                {"label": "Clips", "url": f"/clips?video={clip.source_video_id}"},
+                {"label": "Source video", "url": f"/videos?video={clip.source_video_id}"},
+                {"label": "Dagster", "url": self.partition_url(clip.source_video_id)},
+            ],
         }
 
     def _video_json(self, video: SourceVideo) -> dict[str, Any]:
@@ -216,15 +221,23 @@ class ReviewDesk:
             "still_url": self.media_url("still", video.id),
         }
 
+    def segment_bytes(self, source_video_id: int, start_frame: int, end_frame: int) -> int:
+        """Bytes of the proxy between these frames, sound included. Raises CutError outside the video, NotFoundError."""
+        first = self.indexes.slice(source_video_id, start_frame, start_frame + 1)
+        last = self.indexes.slice(source_video_id, end_frame - 1, end_frame)
+        return int(last.byte_offset[-1] + last.byte_size[-1] - first.byte_offset[0])
+
     def media_url(self, kind: Any, row_id: int, **query: Any) -> str:
         """A signed address on this server."""
         return f"/api/{kind}/{row_id}?" + urlencode({"token": self.links.media_token(kind, row_id), **query})
 
     def partition_url(self, source_video_id: int, asset: str = "virtual_clips") -> str:
         """The partition's page in the Dagster UI."""
-        return f"http://127.0.0.1:{self.settings.dagster_port}/assets/{asset}?" + urlencode(
-            {"view": "partitions", "partition": source_video_id}
-        )
+        return f"{self.dagster_url}/assets/{asset}?" + urlencode({"view": "partitions", "partition": source_video_id})
+
+    @property
+    def dagster_url(self) -> str:
+        return (self.settings.dagster_url or f"http://127.0.0.1:{self.settings.dagster_port}").rstrip("/")
 
     def _boundaries(self, source_video_id: int) -> Mapping[int, float]:
         """As in the scenes file, read again after half a minute: a video may be cut anew."""
@@ -250,6 +263,13 @@ def _number(body: Mapping[str, Any], name: str) -> int:
     return value
 
 
+def _numbers(body: Mapping[str, Any], name: str) -> list[int]:
+    values = body[name]
+    if not isinstance(values, list) or not 1 <= len(values) <= MAX_SELECTED:
+        raise BadRequestError(f"{name} must be a list of 1 to {MAX_SELECTED} clip ids")
+    return [_number({name: value}, name) for value in values]
+
+
 def _text(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
@@ -264,6 +284,6 @@ def _versions(value: object) -> dict[int, int]:
     if not isinstance(value, dict):
         raise BadRequestError("versions must be an object of clip id and version")
     try:
-        return {int(clip_id): int(version) for clip_id, version in value.items() if version is not None}
-    except (TypeError, ValueError):
+        return {_number({"id": int(clip_id)}, "id"): int(version) for clip_id, version in value.items() if version is not None}
+    except (TypeError, ValueError, OverflowError):
         raise BadRequestError("versions must be an object of clip id and version") from None

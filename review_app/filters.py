@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
 import streamlit as st
 
-from heaters_dagster.domain.errors import HeatersError
-from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder, filter_of_query, query_of_filter
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.review_queue import MAX_TEXT, QueueFilter, QueueOrder, filter_of_query, query_of_filter
 from heaters_dagster.domain.states import ClipState
 from review_app import views
 from review_app.desk import ReviewDesk
@@ -15,52 +19,90 @@ _ORDERS = {
     QueueOrder.CONFIDENCE: "least certain cuts first",
     QueueOrder.CREATED: "oldest first",
 }
+EVERY_STATE = tuple(ClipState)
 
 
-def filter_bar(desk: ReviewDesk, *, default_states: str = "") -> QueueFilter | None:
-    """Show the filters and return what they ask for; None, after saying why, when the address asks for nonsense.
+def filter_of_address(default_states: Sequence[ClipState]) -> QueueFilter:
+    """What the page's address asks for. default_states: when it names none. Raises BadRequestError."""
+    chosen = filter_of_query({name: st.query_params.get_all(name) for name in st.query_params})
+    return chosen if st.query_params.get("state") else replace(chosen, states=tuple(default_states))
 
-    default_states: `state` when the address names none.
+
+def address_of_filter(chosen: QueueFilter, default_states: Sequence[ClipState]) -> dict[str, str]:
+    """The query parameters that `filter_of_address` reads back with the same `default_states`."""
+    query = query_of_filter(chosen)
+    state = query.pop("state", QueueFilter().states[0].value)
+    return query if set(chosen.states) == set(default_states) else {**query, "state": state}
+
+
+def filter_bar(
+    desk: ReviewDesk, asked: QueueFilter, *, page: str, default_states: Sequence[ClipState], in_a_row: bool, choose_states: bool
+) -> None:
+    """Show the filters as `asked`; what is changed goes to the address, and the page runs again with it.
+
+    page: tells the widgets of one page from another's. in_a_row: side by side, else one below the other.
     """
-    query = {name: st.query_params.get_all(name) for name in st.query_params}
-    if default_states and "state" not in query:
-        query["state"] = [default_states]
-    try:
-        asked = filter_of_query(query)
-        videos = {video.id: video.title for video in desk.videos.load_all()}
-    except HeatersError as error:
-        st.error(views.plain(str(error)))
-        st.button("Show everything", on_click=st.query_params.clear)
-        return None
-    left, middle, right, order_box, text_box = st.columns([2.4, 2.4, 1.8, 1.8, 1.8])
-    chosen_videos = left.multiselect(
-        "Source videos",
-        list(videos),
-        default=[video_id for video_id in asked.source_video_ids if video_id in videos],
-        format_func=lambda video_id: f"{video_id}. {videos.get(video_id, '')}",
-        placeholder="all",
-    )
-    every = list(ClipState)
-    states = middle.multiselect(
-        "States",
-        every,
-        default=[] if len(asked.states) == len(every) else list(asked.states),
-        format_func=views.clip_words,
-        placeholder="any",
-    )
-    low, high = right.slider("Confidence", 0.0, 1.0, (asked.min_confidence or 0.0, asked.max_confidence or 1.0), 0.05)
-    order = order_box.selectbox("Order", list(_ORDERS), index=list(_ORDERS).index(asked.order), format_func=lambda one: _ORDERS[one])
-    text = text_box.text_input("Title or clip id", value=asked.text, max_chars=200)
-    chosen = QueueFilter(
-        source_video_ids=tuple(sorted(chosen_videos)),
-        states=tuple(states) or tuple(ClipState),
+    names = {name: f"{page}-{name}" for name in ("videos", "states", "confidence", "order", "text")}
+    shown = address_of_filter(asked, default_states)
+    if st.session_state.get(f"{page}-address") != shown or names["videos"] not in st.session_state:
+        st.session_state[f"{page}-address"] = shown
+        st.session_state[names["videos"]] = list(asked.source_video_ids)
+        st.session_state[names["states"]] = [] if set(asked.states) == set(EVERY_STATE) else list(asked.states)
+        st.session_state[names["confidence"]] = (asked.min_confidence or 0.0, 1.0 if asked.max_confidence is None else asked.max_confidence)
+        st.session_state[names["order"]] = asked.order
+        st.session_state[names["text"]] = asked.text
+    chosen = _widgets(desk, asked, names, in_a_row=in_a_row, choose_states=choose_states)
+    written = address_of_filter(chosen, default_states)
+    if written != shown:
+        st.session_state[f"{page}-address"] = written
+        st.query_params.from_dict(written)
+        st.rerun()
+
+
+def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_a_row: bool, choose_states: bool) -> QueueFilter:
+    places: list[AbstractContextManager[object]] = [nullcontext()] * 5
+    if in_a_row:
+        places = list(st.columns([2.4, 2.4, 1.6, 1.8, 1.8]) if choose_states else st.columns([3, 2, 2, 2]))
+    titles = {video.id: video.title for video in desk.videos.load_all()}
+    with places[0]:
+        videos = st.multiselect(
+            "Source videos",
+            sorted({*titles, *asked.source_video_ids}),
+            format_func=lambda video_id: f"{video_id}. {titles.get(video_id, '(is not there)')}",
+            placeholder="all",
+            key=names["videos"],
+        )
+    states: Sequence[ClipState] = asked.states
+    if choose_states:
+        with places[1]:
+            states = (
+                st.multiselect("States", EVERY_STATE, format_func=views.clip_words, placeholder="any", key=names["states"]) or EVERY_STATE
+            )
+    with places[-3]:
+        low, high = st.slider("Confidence of the cuts", 0.0, 1.0, step=0.05, key=names["confidence"])
+    with places[-2]:
+        order = st.selectbox("Order", list(_ORDERS), format_func=lambda one: _ORDERS[one], key=names["order"])
+    with places[-1]:
+        text = st.text_input("Words of the title, or a clip's id", max_chars=MAX_TEXT, key=names["text"])
+    return QueueFilter(
+        source_video_ids=tuple(sorted(videos)),
+        states=tuple(states),
         min_confidence=low or None,
         max_confidence=high if high < 1 else None,
         text=" ".join(text.split()),
         order=order,
     )
-    written = query_of_filter(chosen)
-    if written != query_of_filter(asked) or (default_states and "state" in st.query_params and written.get("state", "") == default_states):
-        kept = {name: st.query_params[name] for name in ("clip",) if name in st.query_params}
-        st.query_params.from_dict({**written, **kept})
-    return chosen
+
+
+def filters_in_words(chosen: QueueFilter) -> str:
+    """`Filters`, with how many are set."""
+    default = QueueFilter()
+    names = ("source_video_ids", "min_confidence", "max_confidence", "text", "order")
+    count = sum(getattr(chosen, name) != getattr(default, name) for name in names)
+    return f"Filters ({count})" if count else "Filters"
+
+
+def say_bad_address(error: BadRequestError) -> None:
+    """The address asks for nonsense: say so, and offer the way out."""
+    st.error(views.plain(str(error)), icon=":material/link_off:")
+    st.button("Show everything", on_click=st.query_params.clear)

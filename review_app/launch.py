@@ -10,11 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from heaters_dagster.settings import load_settings
 from resources.database import open_database
 from resources.object_store.open import open_object_store
 from review_app.desk import ReviewDesk
+from review_app.door import Door
 from review_app.links import open_links
 from review_app.routes import review_routes
 
@@ -26,4 +28,8 @@ def open_desk() -> ReviewDesk:
     return ReviewDesk(settings=settings, database=open_database(settings), objects=open_object_store(settings), links=open_links(settings))
 
 
-app = st.App(str(Path(__file__).parent / "main.py"), routes=review_routes(open_desk))
+app = st.App(
+    str(Path(__file__).parent / "main.py"),
+    routes=review_routes(open_desk),
+    middleware=[Middleware(Door, settings=load_settings())],
+)

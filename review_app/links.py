@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 
 MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "thumbnail"]
 
+COOKIE = "heaters_reviewer"
 SESSION_TTL_SECONDS = 12 * 3600
+REMEMBERED_TTL_SECONDS = 90 * 24 * 3600
 
 
 class LinkError(PermanentError):
@@ -35,40 +38,74 @@ class Session:
 
 
 class Links:
-    """Signs and checks. secret: at least 16 characters; ttl_seconds: how long a media link works."""
+    """Signs and checks. secret: at least 16 characters; ttl_seconds: how long a media link works.
+
+    Tokens are dated back to a round time, an eighth of their life at most: the same thing asked for again soon after has the same address,
+    so a page that draws itself anew every few seconds does not make the browser fetch every picture again.
+    """
 
     def __init__(self, secret: str, *, ttl_seconds: int) -> None:
-        self._media = URLSafeTimedSerializer(secret, salt="heaters-media")
-        self._sessions = URLSafeTimedSerializer(secret, salt="heaters-session")
-        self._ttl_seconds = ttl_seconds
+        self._media = _Tokens(secret, "heaters-media", ttl_seconds)
+        self._sessions = _Tokens(secret, "heaters-session", SESSION_TTL_SECONDS)
+        self._remembered = _Tokens(secret, "heaters-remembered", REMEMBERED_TTL_SECONDS)
 
     def media_token(self, kind: MediaKind, row_id: int) -> str:
         """A token for one kind of media of one row: the source video's id, for `export` and `thumbnail` the clip's."""
-        return str(self._media.dumps([kind, row_id]))
+        return self._media.made([kind, row_id])
 
     def check_media(self, token: str, kind: MediaKind, row_id: int) -> None:
         """Raise LinkError unless `token` was made by `media_token(kind, row_id)` within the time it lasts."""
-        if self._loaded(self._media, token, self._ttl_seconds) != [kind, row_id]:
+        if self._media.loaded(token) != [kind, row_id]:
             raise LinkError("this link is for something else", expired=False)
 
     def session_token(self, session: Session) -> str:
-        return str(self._sessions.dumps([session.reviewer_id, session.reviewer]))
+        """For the header of requests that read or write decisions."""
+        return self._sessions.made([session.reviewer_id, session.reviewer])
 
     def session(self, token: str) -> Session:
         """The session a token stands for. Raises LinkError."""
-        loaded = self._loaded(self._sessions, token, SESSION_TTL_SECONDS)
-        if not (isinstance(loaded, list) and len(loaded) == 2 and isinstance(loaded[0], int) and isinstance(loaded[1], str)):
-            raise LinkError("this is no session token", expired=False)
-        return Session(reviewer_id=loaded[0], reviewer=loaded[1])
+        return _session(self._sessions.loaded(token))
 
-    @staticmethod
-    def _loaded(serializer: URLSafeTimedSerializer, token: str, max_age: int) -> object:
+    def remembered_token(self, session: Session) -> str:
+        """For the cookie that remembers a chosen name; good for nothing else."""
+        return self._remembered.made([session.reviewer_id, session.reviewer])
+
+    def remembered(self, token: str) -> Session:
+        """Who a cookie remembers. Raises LinkError."""
+        return _session(self._remembered.loaded(token))
+
+
+class _Tokens:
+    def __init__(self, secret: str, salt: str, ttl_seconds: int) -> None:
+        self._ttl_seconds = ttl_seconds
+        self._checks = URLSafeTimedSerializer(secret, salt=salt)
+        signer = type("_RoundSigner", (_RoundSigner,), {"step_seconds": max(1, ttl_seconds // 8)})
+        self._makes = URLSafeTimedSerializer(secret, salt=salt, signer=signer)
+
+    def made(self, value: object) -> str:
+        return str(self._makes.dumps(value))
+
+    def loaded(self, token: str) -> object:
         try:
-            return serializer.loads(token, max_age=max_age)
+            return self._checks.loads(token, max_age=self._ttl_seconds)
         except SignatureExpired:
             raise LinkError("this link has expired; the page asks for a new one", expired=True) from None
         except BadSignature:
             raise LinkError("this link was not made by Heaters", expired=False) from None
+
+
+class _RoundSigner(TimestampSigner):
+    step_seconds = 1
+
+    def get_timestamp(self) -> int:
+        now = int(time.time())
+        return now - now % self.step_seconds
+
+
+def _session(loaded: object) -> Session:
+    if not (isinstance(loaded, list) and len(loaded) == 2 and isinstance(loaded[0], int) and isinstance(loaded[1], str)):
+        raise LinkError("this is no session token", expired=False)
+    return Session(reviewer_id=loaded[0], reviewer=loaded[1])
 
 
 def open_links(settings: Settings) -> Links:

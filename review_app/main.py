@@ -1,42 +1,60 @@
-"""The page that Streamlit runs: who is there, the navigation, then the chosen page."""
+"""The page that Streamlit runs: the navigation, who is there, then the chosen page."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from heaters_dagster.domain.errors import HeatersError
-from review_app.identity import current_session, forget_name, sign_in_is_configured
+from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
+from review_app import shell
+from review_app.filters import EVERY_STATE, filter_of_address
+from review_app.identity import current_session
 from review_app.launch import open_desk
-from review_app.pages import grid, history, review, search, source_videos
+from review_app.screens import clips, history, review, search, source_videos
 
-st.set_page_config(page_title="Heaters", page_icon=":material/content_cut:", layout="wide", initial_sidebar_state="collapsed")
-
-try:
-    desk = open_desk()
-    session = current_session(desk)
-except HeatersError as error:
-    st.error(f"{error}\n\nThe page tries again by itself; undelivered decisions are kept.")
-    st.fragment(lambda: None, run_every=5)()
-    st.stop()
-
-PAGES = {
+_SCREENS = {
     "review": (review.show, "Review", ":material/rate_review:"),
-    "clips": (grid.show, "Clips", ":material/grid_view:"),
+    "clips": (clips.show, "Clips", ":material/grid_view:"),
     "videos": (source_videos.show, "Source videos", ":material/movie:"),
     "history": (history.show, "History", ":material/history:"),
     "search": (search.show, "Search", ":material/search:"),
 }
-pages = [
-    st.Page((lambda show=show: show(desk, session)), title=title, icon=icon, url_path=path, default=path == "review")
-    for path, (show, title, icon) in PAGES.items()
-]
-st.session_state["review_page"] = pages[0]
-chosen = st.navigation(pages, position="top")
-with st.sidebar:
-    st.caption(f"Reviewing as **{session.reviewer}**".replace("<", "&lt;"))
-    if sign_in_is_configured():
-        st.button("Sign out", on_click=st.logout)
-    else:
-        st.button("Somebody else", on_click=forget_name)
-    st.link_button("Dagster UI", f"http://127.0.0.1:{desk.settings.dagster_port}", icon=":material/account_tree:")
-chosen.run()
+
+
+def run() -> None:
+    shell.begin()
+    # The navigation comes first: an address is known to Streamlit, and so kept, also while somebody is asked for a name.
+    visits: list[shell.Visit] = []
+    pages = {
+        name: st.Page((lambda show=show: show(visits[0])), title=title, icon=icon, url_path=name, default=name == "review")
+        for name, (show, title, icon) in _SCREENS.items()
+    }
+    chosen = st.navigation(list(pages.values()), position="hidden")
+    try:
+        desk = open_desk()
+        session = current_session(desk)
+        name = next(name for name, page in pages.items() if page.url_path == chosen.url_path)
+        tools = shell.bar(desk, session, pages, _carried(name))
+        visits.append(shell.Visit(desk, session, tools))
+        chosen.run()
+    except HeatersError as error:
+        shell.say_unavailable(error)
+
+
+def _carried(name: str) -> dict[str, dict[str, str]]:
+    """What the links between queue and grid take along: the filters last looked at, and for the grid its states."""
+    if name in {"review", "clips"}:
+        try:
+            asked = filter_of_address(EVERY_STATE)
+        except BadRequestError:
+            asked = QueueFilter(states=EVERY_STATE)
+        filters = query_of_filter(asked)
+        state = filters.pop("state", QueueFilter().states[0].value)
+        st.session_state["filters"] = filters
+        if name == "clips":
+            st.session_state["states"] = {} if state == "any" else {"state": state}
+    kept = st.session_state.get("filters", {})
+    return {"review": kept, "clips": {**kept, **st.session_state.get("states", {})}}
+
+
+run()

@@ -10,6 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,13 +30,16 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
 from review_app.desk import Answer, ReviewDesk
-from review_app.links import LinkError, MediaKind, Session
+from review_app.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
 from review_app.player.index_slice import slice_json
 from review_app.uploads import save_upload
 
 TOKEN_HEADER = "X-Heaters-Token"
 MAX_BODY_BYTES = 64 * 1024
 MAX_INDEX_FRAMES = 200_000
+#: A segment is a copy in the cache folder, made while the browser waits.
+MAX_SEGMENT_BYTES = 512 * 1024**2
+MAX_ID = 2**63 - 1
 
 _RETRY_SECONDS = "2"
 _SAFE = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Referrer-Policy": "same-origin"}
@@ -60,6 +64,7 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/decisions", _decisions, methods=("POST",)),
         served("/api/sync", _sync, methods=("POST",)),
         served("/api/uploads", _upload, methods=("POST",)),
+        served("/api/session", _remember, methods=("POST", "DELETE")),
         served("/api/health", _health),
     ]
 
@@ -77,7 +82,7 @@ class _Served(Route):
     ) -> None:
         async def endpoint(request: Request) -> Response:
             try:
-                if request.method == "POST":
+                if request.method not in {"GET", "HEAD"}:
                     _refuse_other_sites(request)
                 return await answer(await run_in_threadpool(open_desk), request)
             except _NoSessionError as error:
@@ -175,8 +180,18 @@ async def _index(desk: ReviewDesk, request: Request) -> Response:
 
 async def _segment(desk: ReviewDesk, request: Request) -> Response:
     source_video_id = _signed(desk, request, "segment")
-    path = await run_in_threadpool(desk.media.segment, source_video_id, _whole(request, "start"), _whole(request, "end"))
-    return FileResponse(path, media_type="video/mp4", headers=_PRIVATE)
+    start, end = _whole(request, "start"), _whole(request, "end")
+
+    def make() -> Path:
+        byte_size = desk.segment_bytes(source_video_id, start, end)
+        if byte_size > MAX_SEGMENT_BYTES:
+            raise BadRequestError(
+                f"frames {start}..{end - 1} are {byte_size / 1e6:.0f} MB; a segment has at most {MAX_SEGMENT_BYTES / 1e6:.0f} MB. "
+                "The WebCodecs player shows a clip of any length; for the plain one cut it first"
+            )
+        return desk.media.segment(source_video_id, start, end)
+
+    return FileResponse(await run_in_threadpool(make), media_type="video/mp4", headers=_PRIVATE)
 
 
 async def _still(desk: ReviewDesk, request: Request) -> Response:
@@ -234,9 +249,9 @@ async def _sync(desk: ReviewDesk, request: Request) -> Response:
     body = await _json(request)
     hold, known = body.get("hold", []), body.get("known", {})
     try:
-        ids = [int(clip_id) for clip_id in hold][:1000]
-        versions = {int(clip_id): int(version) for clip_id, version in known.items() if version is not None}
-    except (TypeError, ValueError, AttributeError):
+        ids = [_id(clip_id) for clip_id in hold][:1000]
+        versions = {_id(clip_id): int(version) for clip_id, version in known.items() if version is not None}
+    except (TypeError, ValueError, AttributeError, OverflowError):
         raise BadRequestError("hold must be a list of clip ids, known an object of clip id and version") from None
     answer = functools.partial(desk.sync, session, hold=ids, known=versions, chosen=filter_of_query(_query(request)))
     return _said(await run_in_threadpool(answer))
@@ -248,6 +263,18 @@ async def _upload(desk: ReviewDesk, request: Request) -> Response:
     return JSONResponse({"id": video.id, "title": video.title}, status_code=201, headers=_FRESH)
 
 
+async def _remember(desk: ReviewDesk, request: Request) -> Response:
+    """Remember the chosen name in a cookie that no script can read, or forget it."""
+    answer = Response(status_code=204, headers=_FRESH)
+    if request.method == "DELETE":
+        answer.delete_cookie(COOKIE)
+        return answer
+    token = desk.links.remembered_token(_session(desk, request))
+    secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, token, max_age=REMEMBERED_TTL_SECONDS, secure=secure, httponly=True, samesite="strict")
+    return answer
+
+
 async def _health(desk: ReviewDesk, request: Request) -> Response:
     def look() -> None:
         with desk.database.read() as connection:
@@ -255,6 +282,13 @@ async def _health(desk: ReviewDesk, request: Request) -> Response:
 
     await run_in_threadpool(look)
     return JSONResponse({"ok": True}, headers=_FRESH)
+
+
+def _id(value: object) -> int:
+    number = int(str(value))
+    if not 0 <= number <= MAX_ID:
+        raise ValueError(value)
+    return number
 
 
 def _query(request: Request) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -23,11 +24,13 @@ _VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
     SourceVideoState.PREPROCESS_FAILED: ("no proxy could be made", 0.5),
     SourceVideoState.DETECT_SCENES_FAILED: ("could not be cut", 0.9),
 }
+#: As the player says it; a state that is not here is called by its name.
 _CLIP_STATES: Mapping[ClipState, str] = {
-    ClipState.PENDING_REVIEW: "to review",
+    ClipState.PENDING_REVIEW: "waiting",
     ClipState.REVIEW_APPROVED: "approved",
     ClipState.REVIEW_SKIPPED: "skipped",
     ClipState.REVIEW_ARCHIVED: "archived",
+    ClipState.EMBEDDED: "searchable",
     ClipState.EXPORT_FAILED: "export failed",
     ClipState.KEYFRAME_FAILED: "keyframes failed",
     ClipState.EMBEDDING_FAILED: "embedding failed",
@@ -43,6 +46,8 @@ _ACTIONS = {
     "undo": "took back",
     "redo": "did again",
 }
+#: The longest hover preview.
+PREVIEW_FRAMES = 250
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
 
 
@@ -70,6 +75,30 @@ def video_fraction(video: SourceVideo) -> float:
     return _VIDEO_STATES[video.state][1]
 
 
+def waiting_words(video: SourceVideo) -> str:
+    """Under the bar of a source video that is on its way."""
+    if video.state in {SourceVideoState.DOWNLOADING, SourceVideoState.PREPROCESSING, SourceVideoState.DETECTING_SCENES}:
+        return "being worked on"
+    return "the pipeline takes it on by itself: heaters up, or heaters process"
+
+
+def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:
+    """0..1: how many of the clips somebody has decided on."""
+    total = sum(counts.values())
+    return 1 - counts.get(ClipState.PENDING_REVIEW, 0) / total if total else 0.0
+
+
+def reviewed_words(counts: Mapping[ClipState, int]) -> str:
+    total = sum(counts.values())
+    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {total} clips reviewed"
+
+
+def video_counts(videos: Sequence[SourceVideo]) -> str:
+    """`12 source videos: 9 ready for review, 1 could not be fetched`."""
+    words = [f"{count} {_VIDEO_STATES[state][0]}" for state, count in Counter(video.state for video in videos).most_common()]
+    return f"{len(videos)} source video{'' if len(videos) == 1 else 's'}: {', '.join(words)}"
+
+
 def has_failed(state: SourceVideoState | ClipState) -> bool:
     return state.value.endswith("_failed")
 
@@ -78,14 +107,19 @@ def clip_words(state: ClipState) -> str:
     return _CLIP_STATES.get(state, state.value)
 
 
+def action_words(action: str) -> str:
+    """What a review action did: `added a cut`."""
+    return _ACTIONS.get(str(action), str(action))
+
+
 def clip_note(clip: Clip) -> str:
     """Length and confidence, for a card."""
     length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
-    return length if clip.confidence is None else f"{length}  {clip.confidence:.0%}"
+    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%}"
 
 
 def counted(counts: Mapping[ClipState, int]) -> str:
-    """`3 to review, 5 approved`, in the order of the states."""
+    """`3 waiting, 5 approved`, in the order of the states."""
     return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
 
 
@@ -118,7 +152,7 @@ def ago(then: datetime, now: datetime) -> str:
 
 
 def _done(entry: HistoryEntry) -> str:
-    words = _ACTIONS.get(str(entry.action), str(entry.action))
+    words = action_words(entry.action)
     return words if entry.target_action_id is None else f"{words} action {entry.target_action_id}"
 
 

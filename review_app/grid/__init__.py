@@ -1,4 +1,4 @@
-"""A grid of clips with hover preview and selection, as a Streamlit component."""
+"""A grid of clips with hover preview, selection and decisions on the selection, as a Streamlit component."""
 
 from review_app.grid.component import Card, clip_grid
 

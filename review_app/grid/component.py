@@ -1,8 +1,8 @@
-"""Python side of the grid: cards in, the selection and the opened clip out."""
+"""Python side of the grid: cards in. What is decided goes straight to the server; a click on a card goes to another page by its address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,33 +10,44 @@ import streamlit as st
 
 _FOLDER = Path(__file__).parent
 _mount = st.components.v2.component(
-    "heaters_clip_grid", js=(_FOLDER / "grid.js").read_text(), css=(_FOLDER / "grid.css").read_text(), html='<div class="grid"></div>'
+    "heaters_clip_grid",
+    js=(_FOLDER / "grid.js").read_text(),
+    css=(_FOLDER / "grid.css").read_text(),
+    html='<div class="bar" hidden></div><div class="grid"></div>',
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A clip in the grid. still_url, preview_url: signed addresses; the preview plays while the pointer rests on the card."""
+    """A clip in the grid.
+
+    version: goes with a decision on it. note, state_words: small print. still_url, preview_url: signed addresses; the preview plays while
+    the pointer rests on the card. open_url, like_url: pages of this app. held_by: the colleague who has it on the stage. group: cards in a
+    row with the same one stand under it as their heading.
+    """
 
     id: int
+    version: int
     title: str
     note: str
     state: str
+    state_words: str
     still_url: str
     preview_url: str
+    open_url: str
+    like_url: str | None = None
+    held_by: str | None = None
+    group: str = ""
 
 
-def clip_grid(
-    cards: Sequence[Card], *, key: str, selectable: bool = True, on_open: Callable[[], None] | None = None
-) -> tuple[list[int], int | None]:
-    """Show `cards`; returns (ids selected, id of the clip just opened or None)."""
-    result = _mount(
-        data={"cards": [asdict(card) for card in cards], "selectable": selectable},
+def clip_grid(cards: Sequence[Card], *, key: str, token: str | None = None) -> None:
+    """Show `cards`. token: the session's; with it clips can be selected and decided on together, and the page runs again afterwards."""
+    _mount(
+        data={"cards": [asdict(card) for card in cards], "token": token, "decisions_url": "/api/decisions"},
         key=key,
-        default={"selected": []},
-        on_selected_change=lambda: None,
-        on_opened_change=on_open or (lambda: None),
+        on_changed_change=_nothing,
     )
-    known = {card.id for card in cards}
-    opened = getattr(result, "opened", None)
-    return [int(clip_id) for clip_id in result.selected or [] if int(clip_id) in known], int(opened) if opened else None
+
+
+def _nothing() -> None:
+    """Streamlit keeps the value of an event only when it has a callback."""

@@ -1,80 +1,232 @@
-// A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range. Text is set as text, never as HTML.
+// A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range. A decision on the selection is one
+// request and one action: the server applies it once however often it is sent. Text is set as text, never as HTML.
 
-const states = new WeakMap(); // host -> {selected, cards, last}
+const PREVIEW_AFTER_MS = 150;
+const TRIES_MS = [400, 800, 1500, 3000, 6000];
+const DONE = { approve: "approved", skip: "skipped", archive: "archived" };
 
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
-  const host = parentElement.querySelector(".grid");
-  let state = states.get(parentElement);
-  if (!state) {
-    state = { selected: new Set(), last: null };
-    states.set(parentElement, state);
-  }
-  state.send = () => setStateValue("selected", [...state.selected]);
-  state.open = (id) => setTriggerValue("opened", id);
-  const ids = data.cards.map((card) => card.id);
-  for (const id of [...state.selected]) if (!ids.includes(id)) state.selected.delete(id);
-  host.replaceChildren(...data.cards.map((card) => element(card, data.selectable, state, ids, host)));
+const grids = new WeakMap(); // parentElement -> Grid
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  let grid = grids.get(parentElement);
+  if (!grid) grids.set(parentElement, (grid = new Grid(parentElement)));
+  grid.tell = setTriggerValue;
+  grid.update(data);
 }
 
-function element(card, selectable, state, ids, host) {
-  const figure = document.createElement("figure");
-  figure.dataset.id = card.id;
-  figure.dataset.state = card.state;
-  const picture = document.createElement("button");
-  picture.className = "picture";
-  picture.type = "button";
-  picture.setAttribute("aria-label", `Open ${card.title}`);
-  const still = document.createElement("img");
-  still.loading = "lazy";
-  still.alt = "";
-  still.src = card.still_url;
-  picture.append(still);
-  let wait = 0;
-  const stop = () => {
-    clearTimeout(wait);
-    picture.querySelector("video")?.remove();
-  };
-  const play = () => {
-    wait = setTimeout(() => {
-      const video = document.createElement("video");
-      Object.assign(video, { src: card.preview_url, muted: true, loop: true, autoplay: true, playsInline: true });
-      picture.append(video);
-    }, 120);
-  };
-  picture.addEventListener("pointerenter", play);
-  picture.addEventListener("pointerleave", stop);
-  picture.addEventListener("focus", play);
-  picture.addEventListener("blur", stop);
-  picture.addEventListener("click", () => state.open(card.id));
-  const caption = document.createElement("figcaption");
-  const title = document.createElement("span");
-  title.className = "title";
-  title.textContent = card.title;
-  const note = document.createElement("span");
-  note.className = "note";
-  note.textContent = card.note;
-  caption.append(title, note);
-  figure.append(picture, caption);
-  if (selectable) {
-    const label = document.createElement("label");
-    const box = document.createElement("input");
-    box.type = "checkbox";
-    box.checked = state.selected.has(card.id);
+class Grid {
+  constructor(root) {
+    this.host = root.querySelector(".grid");
+    this.bar = root.querySelector(".bar");
+    this.cards = new Map(); // id -> card
+    this.shown = new Map(); // group and id -> {id, figure, text of its card}
+    this.selected = new Set();
+    this.last = null;
+    this.busy = false;
+    this.#makeBar();
+  }
+
+  update({ cards, token, decisions_url: url }) {
+    this.token = token;
+    this.url = url;
+    this.cards = new Map(cards.map((card) => [card.id, card]));
+    for (const id of [...this.selected]) if (!this.cards.has(id)) this.selected.delete(id);
+    const children = [];
+    let group = "";
+    let row = null;
+    for (const card of cards) {
+      if (card.group && card.group !== group) {
+        row = element("section", {}, element("h3", { textContent: card.group }), element("div", { className: "row" }));
+        children.push(row);
+      }
+      group = card.group;
+      (card.group ? row.lastElementChild : { append: (figure) => children.push(figure) }).append(this.#figure(card));
+    }
+    const names = new Set(cards.map(nameOf));
+    for (const name of [...this.shown.keys()]) if (!names.has(name)) this.shown.delete(name);
+    // Figures that stay in place are left alone: one that is taken out and put back ends its preview.
+    if (children.length !== this.host.childElementCount || children.some((child, place) => child !== this.host.children[place]))
+      this.host.replaceChildren(...children);
+    this.bar.hidden = !token || !cards.length;
+    this.#showSelection();
+  }
+
+  /** The card's figure, the same one as long as the card says the same. */
+  #figure(card) {
+    const text = JSON.stringify([card, Boolean(this.token)]);
+    const known = this.shown.get(nameOf(card));
+    if (known?.text === text) return known.figure;
+    const figure = this.#makeFigure(card);
+    this.shown.set(nameOf(card), { id: card.id, figure, text });
+    return figure;
+  }
+
+  #makeFigure(card) {
+    const still = element("img", { loading: "lazy", decoding: "async", alt: "", src: card.still_url });
+    const picture = element("a", { className: "picture", href: card.open_url }, still);
+    picture.setAttribute("aria-label", `Open ${card.title}`);
+    picture.addEventListener("click", follow);
+    this.#previewOn(picture, card.preview_url);
+    const state = element("span", { className: "state", textContent: card.state_words });
+    const title = element("span", { className: "title", textContent: card.title, title: card.title });
+    const note = element("span", { className: "note", textContent: card.note });
+    const caption = element("figcaption", {}, title, note, state);
+    if (card.held_by) caption.append(element("span", { className: "held", textContent: `${card.held_by} is on it` }));
+    if (card.like_url) {
+      const like = element("a", { className: "like", href: card.like_url, textContent: "Similar", title: "Clips like this one" });
+      like.addEventListener("click", follow);
+      caption.append(like);
+    }
+    const figure = element("figure", {}, picture, caption);
+    Object.assign(figure.dataset, { id: card.id, state: card.state });
+    if (this.token) figure.append(this.#box(card));
+    return figure;
+  }
+
+  #previewOn(picture, url) {
+    let wait = 0;
+    const stop = () => {
+      clearTimeout(wait);
+      picture.querySelector("video")?.remove();
+    };
+    const play = () => {
+      if (picture.querySelector("video")) return;
+      clearTimeout(wait);
+      wait = setTimeout(() => {
+        const video = element("video", { src: url, muted: true, loop: true, autoplay: true, playsInline: true });
+        video.addEventListener("error", () => video.remove());
+        picture.append(video);
+      }, PREVIEW_AFTER_MS);
+    };
+    for (const event of ["pointerenter", "focus"]) picture.addEventListener(event, play);
+    for (const event of ["pointerleave", "blur"]) picture.addEventListener(event, stop);
+  }
+
+  #box(card) {
+    const box = element("input", { type: "checkbox" });
     box.setAttribute("aria-label", `Select ${card.title}`);
     box.addEventListener("click", (event) => {
-      const range = event.shiftKey && state.last !== null ? between(ids, state.last, card.id) : [card.id];
-      for (const id of range) box.checked ? state.selected.add(id) : state.selected.delete(id);
-      state.last = card.id;
-      for (const other of host.querySelectorAll("figure")) other.querySelector("input").checked = state.selected.has(Number(other.dataset.id));
-      state.send();
+      const range = event.shiftKey && this.cards.has(this.last) ? this.#between(this.last, card.id) : [card.id];
+      for (const id of range) this.selected[box.checked ? "add" : "delete"](id);
+      this.last = card.id;
+      this.#say("");
+      this.#showSelection();
     });
-    label.append(box);
-    figure.append(label);
+    return element("label", {}, box);
   }
-  return figure;
+
+  #between(first, second) {
+    const ids = [...this.cards.keys()];
+    const [low, high] = [ids.indexOf(first), ids.indexOf(second)].sort((a, b) => a - b);
+    return ids.slice(low, high + 1);
+  }
+
+  #makeBar() {
+    const button = (text, press) => {
+      const made = element("button", { type: "button", textContent: text });
+      made.addEventListener("click", press);
+      return made;
+    };
+    this.all = element("input", { type: "checkbox" });
+    this.all.setAttribute("aria-label", "Select all on this page");
+    this.all.addEventListener("change", () => {
+      this.selected = new Set(this.all.checked ? this.cards.keys() : []);
+      this.#say("");
+      this.#showSelection();
+    });
+    this.count = element("span", { className: "count" });
+    this.decisions = Object.keys(DONE).map((action) => button(action[0].toUpperCase() + action.slice(1), () => this.#decide(action)));
+    this.decisions.forEach((made, place) => (made.className = Object.keys(DONE)[place]));
+    this.said = element("span", { className: "said" });
+    this.said.setAttribute("role", "status");
+    this.back = button("Undo", () => this.#undo());
+    this.back.hidden = true;
+    this.bar.append(element("label", {}, this.all, this.count), ...this.decisions, this.said, this.back);
+  }
+
+  #showSelection() {
+    for (const { id, figure } of this.shown.values()) {
+      const box = figure.querySelector("input");
+      if (box) box.checked = this.selected.has(id);
+      figure.classList.toggle("selected", this.selected.has(id));
+    }
+    const some = this.selected.size;
+    this.all.checked = some > 0 && some === this.cards.size;
+    this.all.indeterminate = some > 0 && some < this.cards.size;
+    this.count.textContent = some ? `${some} selected` : "Select all, or tick clips; Shift ticks a range";
+    for (const button of this.decisions) button.disabled = !some || this.busy;
+    this.back.disabled = this.busy;
+  }
+
+  #say(text, key = null) {
+    this.said.textContent = text;
+    this.back.hidden = !key;
+    this.undoKey = key;
+  }
+
+  async #decide(action) {
+    const ids = [...this.cards.keys()].filter((id) => this.selected.has(id));
+    if (!ids.length || this.busy) return;
+    const versions = Object.fromEntries(ids.map((id) => [id, this.cards.get(id).version]));
+    const key = `grid-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+    const told = `${ids.length === 1 ? "1 clip" : `${ids.length} clips`} ${DONE[action]}.`;
+    if (await this.#send({ request_key: key, action, clip_ids: ids, versions }, told, key)) this.selected.clear();
+    this.#showSelection();
+  }
+
+  #undo() {
+    const target = this.undoKey;
+    if (target && !this.busy) this.#send({ request_key: `${target}-undo`, action: "undo", target }, "Taken back.");
+  }
+
+  /** Send until there is an answer; say what came of it. Returns whether it was done. */
+  async #send(decision, told, undoKey = null) {
+    this.busy = true;
+    this.#say("Saving …");
+    this.#showSelection();
+    const { ok, error } = await this.#answer(decision);
+    this.busy = false;
+    this.#say(ok ? told : `Not done: ${error}`, ok ? undoKey : null);
+    this.#showSelection();
+    this.tell("changed", Date.now()); // the page draws itself anew
+    return ok;
+  }
+
+  async #answer(decision) {
+    for (let tried = 0; ; tried++) {
+      let error = "No connection to the server";
+      try {
+        const headers = { "Content-Type": "application/json", "X-Heaters-Token": this.token };
+        const response = await fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(15_000) });
+        const answer = await response.json().catch(() => ({}));
+        if (response.ok) return { ok: true };
+        error = answer.error ?? `The server answers ${response.status}`;
+        if (response.status < 500) return { ok: false, error };
+      } catch {
+        // tried again below
+      }
+      if (tried === TRIES_MS.length) return { ok: false, error };
+      this.#say(`${error}; trying again …`);
+      await new Promise((done) => setTimeout(done, TRIES_MS[tried]));
+    }
+  }
 }
 
-function between(ids, first, second) {
-  const [low, high] = [ids.indexOf(first), ids.indexOf(second)].sort((a, b) => a - b);
-  return low < 0 ? [second] : ids.slice(low, high + 1);
+/** Go to another page without loading all of it anew, as Back and Forward do: by the address, which Streamlit then reads. */
+function follow(event) {
+  if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  history.pushState({}, "", event.currentTarget.href);
+  window.dispatchEvent(new PopStateEvent("popstate"));
+}
+
+/** A clip can stand in several groups, each time as a card of its own. */
+function nameOf(card) {
+  return `${card.id} ${card.group}`;
+}
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
 }

@@ -1,0 +1,99 @@
+"""What every request passes first: the name it came under, and the headers that keep the page to itself.
+
+A web page of a stranger can make its own host name mean 127.0.0.1 and so ask this server as if it were its own (DNS rebinding); such a
+request names the stranger's host. Names that are no IP address, not localhost and not this machine's own must be told in the settings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from heaters_dagster.settings import Settings
+
+
+class Door:
+    """ASGI middleware: refuses names that are not ours with 421, and adds security headers to every answer."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._names = {"localhost", socket.gethostname().lower(), *(name.lower() for name in settings.review_names)}
+        self._media_origins = " ".join(media_origins(settings))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        host = Headers(scope=scope).get("host", "")
+        if not is_own_name(host, self._names):
+            words = f"This server does not go by the name {host[:200]!r}. If it should, add the name to HEATERS_REVIEW_NAMES.\n"
+            await PlainTextResponse(words, status_code=421)(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", self._policy(host))
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+    def _policy(self, host: str) -> str:
+        """The page loads from here and from where the media lie, and from nowhere else; no other site may frame it.
+
+        Streamlit's page has inline scripts and styles and imports components from blob addresses.
+        """
+        media = self._media_origins
+        return "; ".join(
+            [
+                "default-src 'self'",
+                "script-src 'self' 'unsafe-inline' blob:",
+                "style-src 'self' 'unsafe-inline'",
+                "font-src 'self' data:",
+                f"img-src 'self' data: blob: {media}",
+                f"media-src 'self' blob: {media}",
+                f"connect-src 'self' ws://{host} wss://{host} data: blob: {media}",
+                "worker-src 'self' blob:",
+                "object-src 'none'",
+                "base-uri 'self'",
+                "form-action 'self'",
+                "frame-ancestors 'self'",
+            ]
+        )
+
+
+def is_own_name(host: str, names: Iterable[str]) -> bool:
+    """Whether a Host header names this server: an IP address, or one of `names` (lower case), with or without a port."""
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        return False
+    if not name or not set(host) <= _HOST_CHARACTERS:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.rstrip(".") in names
+    return True
+
+
+_HOST_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+
+
+def media_origins(settings: Settings) -> list[str]:
+    """Where signed media links lead besides this server: the CDN and the bucket, none for the local folder."""
+    if settings.object_bucket is None:
+        return []
+    origins = [f"https://{settings.cdn_domain}"] if settings.cdn_domain else []
+    if settings.s3_endpoint_url:
+        parts = urlsplit(settings.s3_endpoint_url)
+        return [*origins, f"{parts.scheme}://{parts.netloc}", f"{parts.scheme}://{settings.object_bucket}.{parts.netloc}"]
+    return [*origins, "https://*.amazonaws.com", "https://*.amazonaws.com.cn"]

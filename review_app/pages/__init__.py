@@ -1,1 +1,0 @@
-"""One file per page of the review app; each has `show(desk, session)`."""

@@ -1,0 +1,97 @@
+"""Clips as a grid: filters in the address, hover preview, decisions on a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import Clip
+from resources.review_queue_store import QueueClip
+from review_app import shell, views
+from review_app.desk import ReviewDesk
+from review_app.filters import EVERY_STATE, address_of_filter, filter_bar, filter_of_address, say_bad_address
+from review_app.grid import Card, clip_grid
+from review_app.links import Session
+
+_PAGE = 60
+_REFRESH_SECONDS = 4
+
+
+def show(visit: shell.Visit) -> None:
+    desk, session = visit.desk, visit.session
+    try:
+        asked = filter_of_address(EVERY_STATE)
+    except BadRequestError as error:
+        say_bad_address(error)
+        return
+    filter_bar(desk, asked, page="clips", default_states=EVERY_STATE, in_a_row=True, choose_states=True)
+    st.fragment(_clips, run_every=_REFRESH_SECONDS)(desk, session, asked)
+
+
+def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
+    behind: list[QueueClip] = st.session_state.setdefault("grid_behind", [])
+    if st.session_state.get("grid_address") != address_of_filter(asked, EVERY_STATE):
+        st.session_state["grid_address"] = address_of_filter(asked, EVERY_STATE)
+        behind.clear()
+    try:
+        page = desk.queue_store.page(asked, after=behind[-1].position if behind else None, limit=_PAGE)
+        progress = desk.queue_store.progress(asked, reviewer=session.reviewer)
+    except HeatersError as error:
+        st.error(views.plain(str(error)), icon=":material/cloud_off:")
+        return
+    if not page:
+        st.info("No clip matches these filters." if progress.by_state else "There are no clips yet: submit a source video first.")
+        return
+    st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
+    queue = query_of_filter(replace(asked, states=QueueFilter().states))
+    cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
+    clip_grid(cards, key="clips", token=desk.links.session_token(session))
+    _paging(behind, page)
+
+
+def card(
+    desk: ReviewDesk,
+    clip: Clip,
+    *,
+    title: str,
+    held_by: str | None = None,
+    note: str | None = None,
+    group: str = "",
+    queue: Mapping[str, str] | None = None,
+) -> Card:
+    """A clip as the grid shows it. note: beside the title, by default its length and confidence. queue: filters review goes on with."""
+    preview_end = min(clip.end_frame, clip.start_frame + views.PREVIEW_FRAMES)
+    return Card(
+        id=clip.id,
+        version=clip.cut_point_version,
+        title=f"{title} {clip.sequence:03d}",
+        note=views.clip_note(clip) if note is None else note,
+        state=clip.state.value,
+        state_words=views.clip_words(clip.state),
+        still_url=desk.media_url("still", clip.source_video_id, frame=(clip.start_frame + clip.end_frame) // 2, width=480),
+        preview_url=desk.media_url("segment", clip.source_video_id, start=clip.start_frame, end=preview_end),
+        open_url="/?" + urlencode({**(queue or {}), "clip": clip.id}),
+        like_url=f"/search?like={clip.id}" if clip.state is ClipState.EMBEDDED else None,
+        held_by=held_by,
+        group=group,
+    )
+
+
+def _other(item: QueueClip, session: Session) -> str | None:
+    return None if item.leased_by == session.reviewer else item.leased_by
+
+
+def _paging(behind: list[QueueClip], page: list[QueueClip]) -> None:
+    with st.container(horizontal=True):
+        if behind and st.button("Back", icon=":material/chevron_left:"):
+            behind.pop()
+            st.rerun(scope="fragment")
+        if len(page) == _PAGE and st.button("More", icon=":material/chevron_right:", icon_position="right"):
+            behind.append(page[-1])
+            st.rerun(scope="fragment")

@@ -1,0 +1,47 @@
+"""The review page: filters in the address, and the player that does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
+from review_app import shell
+from review_app.filters import filter_bar, filter_of_address, filters_in_words, say_bad_address
+from review_app.player.component import PlayerConfig, review_player
+
+_WAITING = QueueFilter().states
+
+
+def show(visit: shell.Visit) -> None:
+    desk, session = visit.desk, visit.session
+    try:
+        asked = replace(filter_of_address(_WAITING), states=_WAITING)
+    except BadRequestError as error:
+        say_bad_address(error)
+        return
+    with visit.tools, st.popover(filters_in_words(asked), icon=":material/tune:", type="tertiary", key="filters"):
+        filter_bar(desk, asked, page="review", default_states=_WAITING, in_a_row=False, choose_states=False)
+    query = urlencode(query_of_filter(asked))
+    wanted = st.query_params.get("clip", "")
+    review_player(
+        PlayerConfig(
+            queue_url=_with(query, "/api/queue"),
+            decisions_url=_with(query, "/api/decisions"),
+            sync_url=_with(query, "/api/sync"),
+            video_url="/api/video",
+            token=desk.links.session_token(session),
+            reviewer_id=session.reviewer_id,
+            reviewer_name=session.reviewer,
+            webcodecs_enabled=desk.settings.webcodecs_enabled,
+            open_clip_id=int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else None,
+            host_height_pixels=shell.FRAME_PIXELS,
+        )
+    )
+
+
+def _with(query: str, path: str) -> str:
+    return f"{path}?{query}" if query else path

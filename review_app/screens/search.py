@@ -1,0 +1,125 @@
+"""Search: words, or likeness to a clip, to clips with scores; and clips that look nearly the same."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
+from resources.clip_search import ClipSearch, Found
+from resources.embedding_store import EmbeddingStore
+from review_app import shell, views
+from review_app.desk import ReviewDesk
+from review_app.grid import Card, clip_grid
+from review_app.links import Session
+from review_app.screens.clips import card
+
+_LIKELY = 0.95
+_PAIRS = 48
+
+
+def show(visit: shell.Visit) -> None:
+    desk, session = visit.desk, visit.session
+    words, like, title, limit = _asked()
+    if like:
+        _like(desk, like, limit=limit, title=title)
+    elif words:
+        _by_words(desk, words, limit=limit, title=title)
+    else:
+        _begin(desk, session)
+
+
+def _asked() -> tuple[str, int | None, str, int]:
+    """(words, clip to be like, words of the title, how many), kept in the address."""
+    address = {name: st.query_params.get(name, "") for name in ("words", "like", "text")}
+    if st.session_state.get("search-address") != address or "search-words" not in st.session_state:
+        wanted = address["like"]
+        st.session_state["search-words"] = address["words"]
+        st.session_state["search-like"] = int(wanted) if wanted.isascii() and wanted.isdigit() and 0 < len(wanted) < 16 else None
+        st.session_state["search-text"] = address["text"]
+    words_box, like_box, in_title, most = st.columns([4, 1.4, 2, 1])
+    words = words_box.text_input(
+        "What the clip shows", placeholder="a robot in the rain", key="search-words", on_change=_forget, args=("like",)
+    )
+    like = like_box.number_input(
+        "Or like the clip", min_value=1, step=1, placeholder="id", key="search-like", on_change=_forget, args=("words",)
+    )
+    title = in_title.text_input("Only in titles with", key="search-text")
+    limit = most.selectbox("Show", [24, 48, 96])
+    written = {"words": words.strip(), "like": str(like or ""), "text": title.strip()}
+    st.session_state["search-address"] = written
+    if written != address:
+        st.query_params.from_dict({name: value for name, value in written.items() if value})
+    return words.strip(), int(like) if like else None, title.strip(), limit
+
+
+def _forget(name: str) -> None:
+    """A search is by words or by likeness: what was typed last counts."""
+    st.session_state[f"search-{name}"] = None if name == "like" else ""
+
+
+def _by_words(desk: ReviewDesk, words: str, *, limit: int, title: str) -> None:
+    try:
+        with st.spinner("Reading the model: seconds at the first search"):
+            found = ClipSearch(desk.database, desk.settings).by_words(words, limit=limit, title_contains=title or None)
+    except ModelUnavailableError as error:
+        st.warning(views.plain(str(error)), icon=":material/translate:")
+        st.caption("Clips can still be found by likeness: press Similar under a clip, or write its id above.")
+        return
+    _show(desk, found)
+
+
+def _like(desk: ReviewDesk, clip_id: int, *, limit: int, title: str) -> None:
+    try:
+        clip = desk.clips.load(clip_id)
+        found = ClipSearch(desk.database, desk.settings).like(clip_id, limit=limit, title_contains=title or None)
+    except NotFoundError as error:
+        st.warning(views.plain(str(error)), icon=":material/search_off:")
+        return
+    own = card(desk, clip, title=desk.videos.load(clip.source_video_id).title, note="this one", group="Like this clip")
+    _show(desk, found, before=[own])
+
+
+def _show(desk: ReviewDesk, found: Found, *, before: list[Card] | None = None) -> None:
+    if found.note:
+        st.caption(views.plain(found.note))
+    if not found.hits and not before:
+        st.info("No clip is like that. Clips can be found once they are approved, exported and embedded.")
+        return
+    clips = {clip.id: clip for clip in desk.clips.load_many([hit.clip_id for hit in found.hits])}
+    group = "The most similar first" if before else ""
+    cards = [
+        card(desk, clips[hit.clip_id], title=hit.title, note=f"{hit.score:.2f}", group=group) for hit in found.hits if hit.clip_id in clips
+    ]
+    clip_grid([*(before or []), *cards], key="hits")
+
+
+def _begin(desk: ReviewDesk, session: Session) -> None:
+    store = EmbeddingStore(desk.database)
+    models = store.models()
+    if not models:
+        st.info("No clip can be searched yet: approve clips, and they are found as soon as they are exported and embedded.")
+        return
+    st.caption(views.plain("Searchable: " + ", ".join(f"{count} clips by {model}" for model, count in sorted(models.items()))))
+    if not st.toggle("Clips that look nearly the same", key="search-pairs"):
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        model = st.selectbox("Compared by", sorted(models), width=320)
+        least = st.slider("Likeness from", 0.5, 1.0, _LIKELY, 0.01, width=320)
+    pairs = store.near_duplicates(model=model, at_least=least, limit=_PAIRS)
+    if not pairs:
+        st.info("No two clips are that much alike.")
+        return
+    clips = {
+        clip.id: clip
+        for clip in desk.clips.load_many(sorted({clip_id for pair in pairs for clip_id in (pair.clip_id, pair.other_clip_id)}))
+    }
+    titles = {video_id: desk.videos.load(video_id).title for video_id in {clip.source_video_id for clip in clips.values()}}
+    cards = []
+    for place, pair in enumerate(pairs, 1):
+        both = [clips.get(pair.clip_id), clips.get(pair.other_clip_id)]
+        cards += [
+            card(desk, clip, title=titles[clip.source_video_id], note=f"clip {clip.id}", group=f"{place}. Likeness {pair.score:.3f}")
+            for clip in both
+            if clip is not None
+        ]
+    clip_grid(cards, key="pairs", token=desk.links.session_token(session))

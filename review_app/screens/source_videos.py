@@ -1,0 +1,156 @@
+"""Source videos: submit them, see where they are, try again what failed, fetch what was exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+from resources.clip_store import Clip
+from resources.source_video_store import SourceVideo
+from review_app import actions, shell, views
+from review_app.desk import ReviewDesk
+from review_app.upload import upload_box
+
+_REFRESH_SECONDS = 3
+_PAGE = 20
+_EXPORTS_SHOWN = 500
+
+
+def show(visit: shell.Visit) -> None:
+    desk, session = visit.desk, visit.session
+    with st.expander("Submit videos", icon=":material/add:", expanded=not desk.videos.load_all(limit=1)):
+        by_address, by_file = st.columns(2, gap="large")
+        with by_address:
+            _submit_form(desk)
+        with by_file:
+            upload_box(desk, session)
+    wanted = st.query_params.get("video", "")
+    only = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if "videos-text" not in st.session_state:
+            st.session_state["videos-text"] = st.query_params.get("text", "")
+        words = st.text_input("Find", placeholder="Find by title or address", label_visibility="collapsed", width=420, key="videos-text")
+        if only is not None:
+            st.button(f"Only source video {only}: show all", icon=":material/close:", on_click=st.query_params.clear)
+    if words != st.query_params.get("text", ""):
+        st.query_params["text"] = words
+    st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, words, only)
+
+
+def _submit_form(desk: ReviewDesk) -> None:
+    def submit() -> None:
+        outcome = actions.submit_sources(desk, st.session_state["sources"])
+        st.session_state["submitted"] = outcome
+        if outcome.ok:
+            st.session_state["sources"] = ""
+
+    st.text_area(
+        "Web addresses, s3:// addresses, or files and folders on the server; one a line",
+        placeholder="https://example.org/talk\n/videos/holiday",
+        height=98,
+        key="sources",
+    )
+    st.button("Submit", type="primary", on_click=submit)
+    outcome = st.session_state.pop("submitted", None)
+    if outcome is not None:
+        lines = "\n\n".join(views.plain(line) for line in outcome.told.split("\n\n"))
+        (st.success if outcome.ok else st.error)(lines)
+
+
+def _videos(desk: ReviewDesk, words: str, only: int | None) -> None:
+    try:
+        videos = [video for video in desk.videos.load_all(text=words or None) if only is None or video.id == only]
+        counts = desk.clips.counts_by_state()
+    except HeatersError as error:
+        st.error(views.plain(str(error)), icon=":material/cloud_off:")
+        return
+    if not videos:
+        st.info("Nothing here is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above.")
+        return
+    st.caption(views.plain(views.video_counts(videos)))
+    newest_first = videos[::-1]
+    shown = st.session_state.get("videos-shown", _PAGE)
+    for video in newest_first[:shown]:
+        _one(desk, video, counts.get(video.id, {}))
+    if shown < len(newest_first) and st.button(f"Show {min(_PAGE, len(newest_first) - shown)} more", icon=":material/expand_more:"):
+        st.session_state["videos-shown"] = shown + _PAGE
+        st.rerun(scope="fragment")
+
+
+def _one(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int]) -> None:
+    with st.container(border=True, key=f"video-{video.id}"):
+        picture, text, buttons = st.columns([1.1, 5, 1.5], vertical_alignment="top")
+        picture.html(_picture(desk, video))
+        with text:
+            _facts(video, counts)
+        _ways(desk, video, counts, buttons)
+        if any(counts.get(state) for state in APPROVED_STATES):
+            exports = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
+            if exports.open:
+                with exports:
+                    _exports(desk, video)
+
+
+def _picture(desk: ReviewDesk, video: SourceVideo) -> str:
+    if not (video.proxy_filepath and video.frame_count):
+        return '<div class="heaters-picture"></div>'
+    address = desk.media_url("still", video.id, frame=video.frame_count // 3, width=320)
+    return f'<div class="heaters-picture"><img alt="" loading="lazy" src="{escape(address)}"></div>'
+
+
+def _facts(video: SourceVideo, counts: dict[ClipState, int]) -> None:
+    st.markdown(f"**{video.id}. {views.plain(video.title)}**")
+    facts = [
+        views.clock(video.duration_seconds),
+        f"{video.frame_count} frames" if video.frame_count else "",
+        views.video_words(video),
+        views.counted(counts),
+    ]
+    st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
+    if video.state is SourceVideoState.SCENES_DETECTED:
+        st.progress(views.reviewed_fraction(counts), text=views.reviewed_words(counts))
+    elif not views.has_failed(video.state):
+        st.progress(views.video_fraction(video), text=views.waiting_words(video))
+    if video.error:
+        st.error(views.plain(video.error), icon=":material/error:")
+    if video.gold_master_error:
+        st.warning(views.plain(f"Gold master: {video.gold_master_error}"), icon=":material/archive:")
+    for warning in video.warnings:
+        st.caption(f":material/info: {views.plain(warning)}")
+
+
+def _ways(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int], place: DeltaGenerator) -> None:
+    with place:
+        if video.state is SourceVideoState.SCENES_DETECTED:
+            query = {"video": str(video.id)}
+            st.page_link(shell.page("review"), label="Review", icon=":material/rate_review:", query_params=query)
+            st.page_link(shell.page("clips"), label="Clips", icon=":material/grid_view:", query_params=query)
+        st.page_link(desk.partition_url(video.id, "proxy"), label="Dagster", icon=":material/account_tree:")
+        failed = views.has_failed(video.state) or video.gold_master_error or any(views.has_failed(state) for state in counts)
+        if failed and st.button("Retry", key=f"retry-{video.id}", icon=":material/refresh:"):
+            outcome = actions.retry(desk, video.id)
+            st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+            st.rerun(scope="fragment")
+
+
+def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
+    approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
+    st.html(exports_table(approved[:_EXPORTS_SHOWN], lambda clip: desk.media_url("export", clip.id)))
+    if len(approved) > _EXPORTS_SHOWN:
+        st.caption(f"and {len(approved) - _EXPORTS_SHOWN} more: see Clips")
+
+
+def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str]) -> str:
+    """An HTML table of approved clips: number, time, state, and a link to the file of those that have one."""
+    rows = []
+    for clip in clips:
+        times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
+        state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
+        file = f'<a href="{escape(address(clip))}" download>Download</a>' if clip.clip_filepath else ""
+        rows.append(f"<tr><td>{clip.sequence:03d}</td><td>{times}</td><td>{escape(state)}</td><td>{file}</td></tr>")
+    return f'<table class="heaters-exports"><tbody>{"".join(rows)}</tbody></table>'

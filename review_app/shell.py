@@ -1,0 +1,72 @@
+"""What stands around every page: the bar with the ways between the pages, and what is shown when Postgres is away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from heaters_dagster.domain.errors import HeatersError
+from review_app import views
+from review_app.desk import ReviewDesk
+from review_app.identity import forget_name, sign_in_is_configured
+from review_app.links import Session
+
+STATIC = Path(__file__).parent / "static"
+#: Height of the bar and of the space around the page, in pixels: what is not the player's on the review page.
+FRAME_PIXELS = 40 + 8 + 4
+_AGAIN_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a page is shown with. tools: the place in the bar for buttons of its own."""
+
+    desk: ReviewDesk
+    session: Session
+    tools: DeltaGenerator
+
+
+def begin() -> None:
+    """The page's title, icon and style."""
+    st.set_page_config(page_title="Heaters", page_icon=str(STATIC / "icon.png"), layout="wide", initial_sidebar_state="collapsed")
+    st.html(STATIC / "page.css")
+
+
+def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]]) -> DeltaGenerator:
+    """Show the bar; returns the place in it for the page's own tools. carried: name of a page -> query parameters its link takes along."""
+    st.session_state["pages"] = dict(pages)
+    with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
+        for name, page in pages.items():
+            st.page_link(page, query_params=dict(carried.get(name, {})))
+        st.space("stretch")
+        tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content")
+        with st.popover(views.plain(session.reviewer), icon=":material/person:", type="tertiary", key="who"):
+            if sign_in_is_configured():
+                st.button("Sign out", on_click=st.logout, icon=":material/logout:", width="stretch")
+            else:
+                st.button("Somebody else", on_click=forget_name, icon=":material/switch_account:", width="stretch")
+            st.link_button("Dagster UI", desk.dagster_url, icon=":material/account_tree:", width="stretch")
+    return tools
+
+
+def page(name: str) -> st.Page:
+    """A page of the navigation, for links to it."""
+    found: st.Page = st.session_state["pages"][name]
+    return found
+
+
+def say_unavailable(error: HeatersError) -> None:
+    """Say what is away, and run the page again until it is back."""
+    st.error(f"{views.plain(str(error))}\n\nThe page tries again by itself.", icon=":material/cloud_off:")
+    st.session_state["trying_again"] = False
+    st.fragment(_again, run_every=_AGAIN_SECONDS)()
+
+
+def _again() -> None:
+    if st.session_state["trying_again"]:
+        st.rerun()
+    st.session_state["trying_again"] = True
