@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from resources.detectors.transnetv2_network import StreamingTransNetV2, Weights
 
 _WIDTH, _HEIGHT = 48, 27
+#: Frames before and after it that a score depends on: 48 in the convolutions over time, 50 in the comparison of frames.
 _REACH = 98
 _BATCH_FRAMES = 32
 _GPU_BATCH_FRAMES = 256

@@ -25,11 +25,6 @@ from torch.nn import functional
 
 from heaters_dagster.domain.errors import ModelUnavailableError
 
-FRAME_WIDTH, FRAME_HEIGHT = 48, 27
-
-#: Frames before and after it that a score depends on.
-REACH = 98
-
 _DILATIONS = (1, 2, 4, 8)
 _LOOK_AHEAD = max(_DILATIONS)
 _STACKS, _BLOCKS = 3, 2

@@ -189,6 +189,14 @@ def test_the_streamed_network_scores_as_the_package_does_on_one_window_as_long_a
     np.testing.assert_allclose(ours[:-25], package.whole[:-25], atol=2e-5)
 
 
+@pytest.mark.parametrize("frames", [7, 8, 12, 15, 16, 33])
+def test_the_streamed_network_scores_short_videos_however_few_frames_reach_its_last_layers(frames: int) -> None:
+    """The first frames fill its queues: with 7 to 15 of them a layer in the middle has nothing to give on."""
+    columns = scored([TransNetV2Scores()], lambda size: np.repeat(shot(1, 1, size), frames, axis=0))
+    assert columns["transnetv2"].shape == (frames,)
+    assert columns["transnetv2"].max() < 0.1
+
+
 @pytest.mark.parametrize("float32", [True, False])
 def test_the_streamed_network_finds_what_the_package_finds_in_windows(package: Package, float32: bool) -> None:
     ours = scored([TransNetV2Scores(float32=float32)], film)["transnetv2"]
