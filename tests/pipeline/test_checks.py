@@ -1,0 +1,77 @@
+"""Asset checks pass on what the pipeline made, and name what was broken afterwards."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+from sqlalchemy import text
+
+from heaters_dagster.checks import CHECKS, judged
+from heaters_dagster.definitions import ASSETS
+from heaters_dagster.domain.errors import StoreUnavailableError
+from heaters_dagster.processing import process_due
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.dagster_resources import dagster_resources
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.source_video_store import SourceVideoStore
+from tests.media_files import make_video
+from tests.pipeline_rows import reviews
+
+
+def check(settings: Settings, key: str) -> dict[str, tuple[bool, str]]:
+    """Check name -> (passed, what is wrong), of one partition."""
+    only_checks = dg.define_asset_job("only_checks", selection=dg.AssetSelection.all_asset_checks())
+    definitions = dg.Definitions(assets=ASSETS, asset_checks=CHECKS, jobs=[only_checks], resources=dagster_resources(settings))
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("source_videos", [key])
+        result = definitions.resolve_job_def("only_checks").execute_in_process(instance=instance, tags={PARTITION_NAME_TAG: key})
+        return {found.check_name: (found.passed, found.description or "") for found in result.get_asset_check_evaluations()}
+
+
+@pytest.mark.slow
+def test_what_is_broken_is_named(settings: Settings, database: Database, object_store: ObjectStore, tmp_path: Path) -> None:
+    settings = replace(settings, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True)
+    film = make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+    video = SourceVideoStore(database).add(str(film), "film")
+    process_due(settings)
+    reviews(database).approve([clip.id for clip in ClipStore(database).load_live(video.id)], reviewer="ada")
+    process_due(settings)
+    assert all(passed for passed, _ in check(settings, str(video.id)).values())
+
+    with (settings.objects_folder / "gold_masters/video_1_master.mkv").open("ab") as master:
+        master.write(b"\0")
+    exports = sorted((settings.objects_folder / "final_clips").iterdir())
+    exports[0].write_bytes(exports[1].read_bytes())
+    with database.begin() as connection:  # the database keeps this out, unless a superuser tells it not to look
+        connection.execute(text("set local session_replication_role = replica"))
+        connection.execute(text("update source_videos set frame_count = 50"))
+    found = check(settings, str(video.id))
+    assert found["master_equals_original"] == (
+        False,
+        "gold_masters/video_1_master.mkv is not the file that was proven lossless: its SHA-256 differs",
+    )
+    passed, problems = found["files_equal_the_proxy"]
+    assert not passed
+    assert "final_clips/video_1_clip_001.mp4" in problems
+    assert "final_clips/video_1_clip_002.mp4" not in problems
+    assert found["clips_are_mece"] == (False, "source video 1: frames 48..49 are in no clip")
+    assert found["entries_decode_alone"][0]
+    assert found["same_frames_at_the_same_times"][0]
+
+    proxy = settings.objects_folder / "review_proxies/video_1_proxy.mp4"
+    proxy.write_bytes(b"\0" * proxy.stat().st_size)
+    passed, problems = check(settings, str(video.id))["entries_decode_alone"]
+    assert not passed
+    assert problems
+
+
+def test_what_cannot_be_looked_at_is_no_pass() -> None:
+    def unavailable() -> list[str]:
+        raise StoreUnavailableError("the store does not answer")
+
+    result = judged(unavailable)
+    assert (result.passed, result.description) == (False, "could not be checked: the store does not answer")
