@@ -46,7 +46,8 @@ def _described(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     brightness = _histograms(luma / 256.0, np.ones_like(luma), _LUMAS, circular=False)
     edges = _histograms(np.mod(np.arctan2(down, across), np.pi) / np.pi, np.hypot(across, down) / 1020.0, _ANGLES, circular=True)
     cells = np.sqrt(np.concatenate([hue, brightness, edges], axis=1)).ravel()
-    return (cells / np.linalg.norm(cells)).astype(np.float32)
+    unit: NDArray[np.float32] = (cells / np.linalg.norm(cells)).astype(np.float32)
+    return unit
 
 
 def _histograms(values: NDArray[np.float32], weights: NDArray[np.float32], bins: int, *, circular: bool) -> NDArray[np.float64]:

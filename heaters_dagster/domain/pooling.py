@@ -23,4 +23,5 @@ def pooled(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     norm = float(np.linalg.norm(mean))
     if norm < 1e-6:
         raise EmbeddingError("the frame embeddings of the clip cancel each other out: nothing to search by")
-    return (mean / norm).astype(np.float32)
+    unit: NDArray[np.float32] = (mean / norm).astype(np.float32)
+    return unit
