@@ -11,6 +11,7 @@ from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from resources.address_guard import AddressGuard
 from resources.submission import submit
+from review_app import views
 from review_app.desk import ReviewDesk
 from review_app.links import Session
 
@@ -28,14 +29,19 @@ def undo(desk: ReviewDesk, session: Session, action_id: int | None = None) -> Ou
 
     def apply() -> str:
         result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=secrets.token_hex(16))
-        return f"Taken back; {len(result.clips)} clips are as they were."
+        return f"Taken back: {views.count(len(result.live_clips), 'clip')} as before."
 
     return _said(apply)
 
 
 def redo(desk: ReviewDesk, session: Session) -> Outcome:
     """Do again what the reviewer took back last."""
-    return _said(lambda: f"Done again; {len(desk.reviews.redo(session.reviewer, request_key=secrets.token_hex(16)).clips)} clips changed.")
+
+    def apply() -> str:
+        result = desk.reviews.redo(session.reviewer, request_key=secrets.token_hex(16))
+        return f"Done again: {views.count(len(result.live_clips), 'clip')} changed."
+
+    return _said(apply)
 
 
 def submit_sources(desk: ReviewDesk, text: str) -> Outcome:

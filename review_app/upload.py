@@ -56,12 +56,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
 _HTML = """<label class="box"><input type="file" multiple accept="video/*,.mkv,.avi,.mxf,.ts">
 <strong>Drop video files here</strong><span>or choose them</span></label><ul></ul>"""
 _CSS = """
-.box { display: grid; place-items: center; gap: 2px; min-height: 130px; padding: 12px; border-radius: 8px; cursor: pointer;
-  border: 2px dashed color-mix(in srgb, var(--st-text-color) 35%, transparent); color: var(--st-text-color); font: 14px var(--st-font); }
+.box { display: grid; justify-items: center; align-content: center; gap: 2px; min-height: 130px; padding: 12px; border-radius: 8px;
+  cursor: pointer; border: 2px dashed color-mix(in srgb, var(--st-text-color) 35%, transparent);
+  color: var(--st-text-color); font: 14px var(--st-font); }
 .box.over, .box:focus-within { border-color: var(--st-primary-color); }
 .box input { position: absolute; width: 1px; height: 1px; opacity: 0; }
 ul { list-style: none; margin: 8px 0 0; padding: 0; font: 13px var(--st-font); color: var(--st-text-color); }
 li { display: grid; grid-template-columns: 1fr 120px 1.4fr; gap: 10px; align-items: center; }
+progress { width: 100%; accent-color: var(--st-primary-color); }
 li.failed { color: #d33; }
 """
 _mount = st.components.v2.component("heaters_upload", html=_HTML, css=_CSS, js=_JS)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import Clip
 from resources.review_store import HistoryEntry
@@ -48,12 +49,38 @@ _ACTIONS = {
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
+_NAMED_SHOTS = 3
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """A review action as the history shows it.
+
+    when: seconds since 1970, shown in the reader's own time zone. clip_ids: each leads to the clip in Review. undone: it is taken back.
+    why_not: why the reader cannot take it back, None when that is possible.
+    """
+
+    id: int
+    when: float
+    who: str
+    what: str
+    source_video: str
+    clip_ids: tuple[int, ...]
+    before: str
+    after: str
+    undone: bool
+    why_not: str | None
 
 
 def plain(text: str) -> str:
     """`text` for a place that reads Markdown: every character stands for itself, tags and formulas too."""
     return text.translate(_MARKDOWN).replace("\n", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 clip`, `3 clips`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def clock(seconds: float | None) -> str:
@@ -90,13 +117,13 @@ def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:
 
 def reviewed_words(counts: Mapping[ClipState, int]) -> str:
     total = sum(counts.values())
-    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {total} clips reviewed"
+    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {count(total, 'clip')} reviewed"
 
 
 def video_counts(videos: Sequence[SourceVideo]) -> str:
     """`12 source videos: 9 ready for review, 1 could not be fetched`."""
-    words = [f"{count} {_VIDEO_STATES[state][0]}" for state, count in Counter(video.state for video in videos).most_common()]
-    return f"{len(videos)} source video{'' if len(videos) == 1 else 's'}: {', '.join(words)}"
+    words = [f"{number} {_VIDEO_STATES[state][0]}" for state, number in Counter(video.state for video in videos).most_common()]
+    return f"{count(len(videos), 'source video')}: {', '.join(words)}"
 
 
 def has_failed(state: SourceVideoState | ClipState) -> bool:
@@ -123,32 +150,32 @@ def counted(counts: Mapping[ClipState, int]) -> str:
     return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
 
 
-def history_rows(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:
-    """Rows of the history table, in the order given."""
+def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:
+    """Rows of the ledger, in the order given. reader: name of whoever looks at it."""
     return [
-        {
-            "action": entry.id,
-            "when": entry.created_at,
-            "who": entry.reviewer,
-            "what": _done(entry),
-            "source video": entry.source_video_title,
-            "clips": ", ".join(map(str, entry.clip_ids[:8])) + (" ..." if len(entry.clip_ids) > 8 else ""),
-            "before": _frames(entry.before),
-            "after": _frames(entry.after),
-            "taken back": entry.undone,
-        }
+        HistoryRow(
+            id=entry.id,
+            when=entry.created_at.timestamp(),
+            who=entry.reviewer,
+            what=_done(entry),
+            source_video=f"{entry.source_video_id}. {entry.source_video_title}",
+            clip_ids=entry.clip_ids,
+            before=_frames(entry.before),
+            after=_frames(entry.after),
+            undone=entry.undone,
+            why_not=_why_not(entry, reader),
+        )
         for entry in entries
     ]
 
 
-def ago(then: datetime, now: datetime) -> str:
-    """`just now`, `5 min ago`, `3 h ago`, `2 days ago`."""
-    seconds = max(0.0, (now - then).total_seconds())
-    if seconds < 60:
-        return "just now"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
-    return f"{int(seconds // 3600)} h ago" if seconds < 86_400 else f"{int(seconds // 86_400)} days ago"
+def _why_not(entry: HistoryEntry, reader: str) -> str | None:
+    """Why the reader cannot take an action back, as far as the action alone tells."""
+    if entry.action in {ReviewAction.UNDO, ReviewAction.REDO}:
+        return ""
+    if not entry.clip_ids:
+        return "changed nothing"
+    return None if entry.reviewer == reader else f"{entry.reviewer}'s to take back"
 
 
 def _done(entry: HistoryEntry) -> str:
@@ -157,9 +184,10 @@ def _done(entry: HistoryEntry) -> str:
 
 
 def _frames(snapshots: Mapping[str, Mapping[str, object] | None]) -> str:
-    parts = [
-        f"{shot['start_frame']}..{int(str(shot['end_frame'])) - 1} {clip_words(ClipState(str(shot['state'])))}"
-        for shot in list(snapshots.values())[:4]
-        if shot is not None and shot.get("is_live", True)
-    ]
-    return "; ".join(parts) + (" ..." if len(snapshots) > 4 else "")
+    """`0–51 waiting, 52–121 approved`; more than three clips are counted."""
+    shots = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
+    if len(shots) > _NAMED_SHOTS:
+        return counted(Counter(ClipState(str(shot["state"])) for shot in shots))
+    return ", ".join(
+        f"{shot['start_frame']}–{int(str(shot['end_frame'])) - 1} {clip_words(ClipState(str(shot['state'])))}" for shot in shots
+    )

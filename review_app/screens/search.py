@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
+from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.states import ClipState
 from resources.clip_search import ClipSearch, Found
 from resources.embedding_store import EmbeddingStore
 from review_app import shell, views
@@ -15,6 +17,7 @@ from review_app.screens.clips import card
 
 _LIKELY = 0.95
 _PAIRS = 48
+_SHOWN_FIRST = 24
 
 
 def show(visit: shell.Visit) -> None:
@@ -101,6 +104,8 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
         return
     st.caption(views.plain("Searchable: " + ", ".join(f"{count} clips by {model}" for model, count in sorted(models.items()))))
     if not st.toggle("Clips that look nearly the same", key="search-pairs"):
+        first = desk.queue_store.page(QueueFilter(states=(ClipState.EMBEDDED,)), limit=_SHOWN_FIRST)
+        clip_grid([card(desk, item.clip, title=item.source_video_title) for item in first], key="searchable")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.selectbox("Compared by", sorted(models), width=320)

@@ -1,0 +1,26 @@
+"""Python side of the ledger: rows in, the action to take back out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import streamlit as st
+
+from review_app.views import HistoryRow
+
+_FOLDER = Path(__file__).parent
+_mount = st.components.v2.component(
+    "heaters_ledger",
+    js=(_FOLDER / "ledger.js").read_text(),
+    css=(_FOLDER / "ledger.css").read_text(),
+    html="<table><thead><tr><th>When</th><th>Who</th><th>What</th><th>Source video</th><th>Clips</th><th>Before</th><th>After</th>"
+    "<th></th></tr></thead><tbody></tbody></table>",
+)
+
+
+def ledger(rows: Sequence[HistoryRow], *, key: str) -> int | None:
+    """Show `rows`; returns the id of the action whose Undo was just pressed."""
+    result = _mount(data={"rows": [asdict(row) for row in rows]}, key=key, on_undo_change=lambda: None)
+    return int(result.undo) if result.undo else None
