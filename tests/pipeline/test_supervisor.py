@@ -56,7 +56,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def eventually(what: Callable[[], bool], seconds: float = 15.0) -> bool:
+def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if what():
@@ -86,7 +86,7 @@ def test_the_end_takes_grandchildren_along(program: Path) -> None:
     assert code == 0
     assert len(pids(program.parent)) == 4
     assert not any(is_running(pid) for pid in pids(program.parent))
-    assert seconds < 4
+    assert seconds < 20
     assert ("one", "one speaks") in said
     assert ("two", "two-child speaks") in said
 
@@ -102,7 +102,7 @@ def test_parts_that_ignore_the_polite_signal_are_killed(program: Path) -> None:
     assert code == 0
     assert len(pids(program.parent)) == 2
     assert not any(is_running(pid) for pid in pids(program.parent))
-    assert 0.5 <= seconds < 4
+    assert 0.5 <= seconds < 20
 
 
 def test_a_part_that_ends_by_itself_is_started_again_and_what_it_left_is_ended(program: Path) -> None:
@@ -159,10 +159,14 @@ def test_when_the_supervisor_is_killed_everything_ends_all_the_same(program: Pat
         """)
     )
     supervisor = subprocess.Popen([sys.executable, str(runner)], stdout=subprocess.DEVNULL)
-    assert eventually(lambda: len(pids(folder)) == 2)
-    supervisor.send_signal(sign)
-    supervisor.wait()
-    assert eventually(lambda: not any(is_running(pid) for pid in pids(folder)))
+    try:
+        assert eventually(lambda: len(pids(folder)) == 2)
+        supervisor.send_signal(sign)
+        supervisor.wait()
+        assert eventually(lambda: not any(is_running(pid) for pid in pids(folder)))
+    finally:
+        supervisor.kill()
+        supervisor.wait()
 
 
 def test_a_port_in_use_names_the_setting() -> None:
