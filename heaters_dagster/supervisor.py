@@ -46,6 +46,7 @@ _RUN_EVENT = re.compile(
 )
 _DAGSTER_HOST = "127.0.0.1"
 _MEANWHILE_SECONDS = 3.0
+_LONGEST_SOCKET_FOLDER = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +229,16 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
     say = terminal_lines()
     say(_OURS, "starting; Ctrl-C ends everything")
-    with _postgres(settings, say) as database, tempfile.TemporaryDirectory(prefix="heaters-") as folder:
+    with _postgres(settings, say) as database, _socket_folder(settings) as folder:
         from heaters_dagster.instance import open_instance, prepare_dagster_home
         from heaters_dagster.runs import cancel_running, end_dead_runs
         from resources.database import database_url
-        from resources.work_folder import WorkFolder
 
         home = prepare_dagster_home(settings)
-        WorkFolder(settings.work_folder).sweep()
         with open_instance(settings) as instance:
             end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
-            supervisor = Supervisor(heaters_parts(settings, Path(folder), instance), environment=environment, say=say)
+            supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say)
             with _signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
@@ -330,6 +329,21 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
         import webbrowser
 
         webbrowser.open(review)
+
+
+@contextmanager
+def _socket_folder(settings: Settings) -> Iterator[Path]:
+    """A private folder for a Unix socket: in the work folder, where one that a kill left behind is swept, unless its path is too long."""
+    from resources.work_folder import WorkFolder
+
+    work = WorkFolder(settings.work_folder)
+    work.sweep()
+    with work.attempt("up") as folder:
+        if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
+            yield folder
+        else:
+            with tempfile.TemporaryDirectory(prefix="heaters-") as name:
+                yield Path(name)
 
 
 @contextmanager
