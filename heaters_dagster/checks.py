@@ -4,8 +4,10 @@ The full proofs are part of the stages: a gold master that is not lossless, or a
 checks hold what is stored to what was proven.
 """
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -14,9 +16,8 @@ from assets.exports import export_problems
 from assets.proxy import compare_proxy_with_original, undecodable_index_entries
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.manifest import ExportManifest
-from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
-from resources.audit import coverage_problems
+from resources.audit import coverage_problems, newest_exports
 from resources.clip_store import ClipStore
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
 from resources.database import Database
@@ -24,10 +25,9 @@ from resources.frame_hashes import file_sha256
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideoStore
 
-#: Exports that one check reads back: the newest, because older ones were read when they were new.
+#: Exports that one check reads back, of those that its run has made; older ones were read when they were new. Each is decoded whole, while
+#: clips that are approved meanwhile wait for the run to end.
 _EXPORTS_CHECKED = 3
-
-_EXPORTED = (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING, ClipState.EMBEDDED)
 
 
 def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
@@ -83,11 +83,17 @@ def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseRes
     return judged(lambda: coverage_problems(store, video_id), {"clips": sum(counts.values())})
 
 
-@_check("exports", f"The {_EXPORTS_CHECKED} newest files hold the proxy's frames, as their manifests say.")
+@_check(
+    "exports", f"Files hold the proxy's frames, as their manifests say: up to {_EXPORTS_CHECKED} that the run has made, else the newest."
+)
 def files_equal_the_proxy(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
 ) -> dg.AssetCheckResult:
-    manifests = newest_exports(int(context.partition_key), database.get())
+    record = context.instance.get_run_record_by_id(context.run.run_id)
+    since = record.start_time if record is not None and record.start_time is not None else time.time()
+    newest = newest_exports(database.get(), int(context.partition_key), most=_EXPORTS_CHECKED)
+    fresh = [artifact for artifact in newest if artifact.updated_at >= datetime.fromtimestamp(since, UTC)]
+    manifests = [ExportManifest.from_json(artifact.manifest) for artifact in fresh or newest[:1]]
     return judged(
         lambda: [
             problem
@@ -107,14 +113,6 @@ def gold_master_problems(source_video_id: int, *, database: Database, objects: O
     if path is not None and file_sha256(path) != video.gold_master_sha256:
         return [f"{video.gold_master_filepath} is not the file that was proven lossless: its SHA-256 differs"]
     return []
-
-
-def newest_exports(source_video_id: int, database: Database, *, most: int = _EXPORTS_CHECKED) -> list[ExportManifest]:
-    """Manifests of the files written last."""
-    store = ClipStore(database)
-    clips = store.find(source_video_id=source_video_id, states=_EXPORTED, limit=10_000)
-    newest = sorted(clips, key=lambda clip: clip.updated_at, reverse=True)[:most]
-    return [ExportManifest.from_json(artifact.manifest) for clip in newest for artifact in store.artifacts(clip.id, kind="export")]
 
 
 CHECKS = (same_frames_at_the_same_times, entries_decode_alone, master_equals_original, clips_are_mece, files_equal_the_proxy)

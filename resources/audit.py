@@ -9,6 +9,7 @@ from sqlalchemy import select
 from heaters_dagster.domain.audit import lost_keys, orphan_keys
 from heaters_dagster.domain.cuts import ReviewClip, mece_problems
 from heaters_dagster.domain.states import SourceVideoState
+from resources.clip_store import ClipArtifact
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.tables import clip_artifacts, clips, source_videos
@@ -82,6 +83,19 @@ def needed_objects(database: Database) -> dict[str, str]:
     with database.read() as connection:
         of_clips = {row.key: f"clip {row.clip_id}" for row in connection.execute(live)}
     return of_clips | _objects_of_videos(database)
+
+
+def newest_exports(database: Database, source_video_id: int, *, most: int) -> list[ClipArtifact]:
+    """The exported files of a source video that were written last, newest first."""
+    query = (
+        select(clip_artifacts)
+        .join(clips, clips.c.id == clip_artifacts.c.clip_id)
+        .where(clips.c.source_video_id == source_video_id, clip_artifacts.c.kind == "export", clip_artifacts.c.state == "live")
+        .order_by(clip_artifacts.c.updated_at.desc(), clip_artifacts.c.id.desc())
+        .limit(most)
+    )
+    with database.read() as connection:
+        return [ClipArtifact(**row._mapping) for row in connection.execute(query)]
 
 
 def _objects_of_videos(database: Database) -> dict[str, str]:

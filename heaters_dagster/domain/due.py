@@ -20,6 +20,10 @@ MAX_ATTEMPTS = 6
 #: Wait between two runs of a stage that failed for a reason that may pass (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
 
+#: Exported clips wait that long for others of their source video that are still being exported: each run loads the model anew, which
+#: takes more of the processor than many embeddings, while a reviewer waits for files.
+ENRICH_PATIENCE_SECONDS = 30.0
+
 #: A gold master waits while anything is on its way to review, but not for ever.
 GOLD_MASTER_PATIENCE_SECONDS = 6 * 3600.0
 
@@ -114,7 +118,9 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
     in_flight: (asset, partition key) of every run that is queued or running; what is in flight is not asked for again.
     """
     known = list(videos)
-    runs = [run for video in known for run in (_ingest(video), _export(video), _enrich(video), _clean_up(video)) if run is not None]
+    exporting = {key for asset, key in in_flight if asset in ASSETS_OF_JOB[Job.EXPORT]}
+    found = ((_ingest(video), _export(video), _enrich(video, video.partition_key in exporting), _clean_up(video)) for video in known)
+    runs = [run for of_video in found for run in of_video if run is not None]
     reviewable_soon = any(run.job is Job.INGEST for run in runs) or any(asset in ASSETS_OF_JOB[Job.INGEST] for asset, _ in in_flight)
     runs += [run for video in known if (run := _archive_master(video, reviewable_soon=reviewable_soon)) is not None]
     taken = set(in_flight) | {(asset, video.partition_key) for video in known for asset in video.busy}
@@ -187,9 +193,11 @@ def _export(video: VideoFacts) -> RunWanted | None:
     return _run(Job.EXPORT, video, f"{_counted(count, 'approved clip')} of source video {video.id}", resumes=resumes) if count else None
 
 
-def _enrich(video: VideoFacts) -> RunWanted | None:
+def _enrich(video: VideoFacts, exporting: bool) -> RunWanted | None:
     count = _due_clips(video, *_ENRICH_STATES)
-    if not count:
+    waited = max((group.seconds_since_change for group in video.clips if group.state in _ENRICH_STATES[0]), default=ENRICH_PATIENCE_SECONDS)
+    more_to_come = exporting or _due_clips(video, *_EXPORT_STATES)
+    if not count or (more_to_come and waited < ENRICH_PATIENCE_SECONDS):
         return None
     only_embeddings = not any(group.state in {_C.EXPORTED, _C.KEYFRAMING, _C.KEYFRAME_FAILED} for group in video.clips)
     assets = ("embeddings",) if only_embeddings else ASSETS_OF_JOB[Job.ENRICH]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain.due import (
     ASSETS_OF_JOB,
+    ENRICH_PATIENCE_SECONDS,
     GOLD_MASTER_PATIENCE_SECONDS,
     MAX_ATTEMPTS,
     RETRY_AFTER_SECONDS,
@@ -100,6 +101,15 @@ def test_approved_clips_are_exported_and_nothing_else_is_asked_for(state: ClipSt
 def test_exported_clips_are_made_searchable_from_where_they_stand(state: ClipState, assets: tuple[str, ...]) -> None:
     (run,) = wanted_runs([done(4, group(state))], frozenset())
     assert (run.job, run.assets) == (Job.ENRICH, assets)
+
+
+def test_exported_clips_wait_a_little_for_those_that_are_still_being_exported() -> None:
+    exported = group(C.EXPORTED, seconds=ENRICH_PATIENCE_SECONDS - 1)
+    assert jobs(done(1, exported, group(C.REVIEW_APPROVED))) == [(Job.EXPORT, "1")]
+    assert not jobs(done(1, exported), in_flight=frozenset({("exports", "1")}))
+    assert jobs(done(1, exported), in_flight=frozenset({("exports", "2")})) == [(Job.ENRICH, "1")]
+    waited = group(C.EXPORTED, seconds=ENRICH_PATIENCE_SECONDS)
+    assert jobs(done(1, waited, group(C.REVIEW_APPROVED))) == [(Job.EXPORT, "1"), (Job.ENRICH, "1")]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_what_is_broken_is_named(settings: Settings, database: Database, object_
     with (settings.objects_folder / "gold_masters/video_1_master.mkv").open("ab") as master:
         master.write(b"\0")
     exports = sorted((settings.objects_folder / "final_clips").iterdir())
-    exports[0].write_bytes(exports[1].read_bytes())
+    exports[1].write_bytes(exports[0].read_bytes())  # the newest is the one that is looked at
     with database.begin() as connection:  # the database keeps this out, unless a superuser tells it not to look
         connection.execute(text("set local session_replication_role = replica"))
         connection.execute(text("update source_videos set frame_count = 50"))
@@ -56,8 +56,8 @@ def test_what_is_broken_is_named(settings: Settings, database: Database, object_
     )
     passed, problems = found["files_equal_the_proxy"]
     assert not passed
-    assert "final_clips/video_1_clip_001.mp4" in problems
-    assert "final_clips/video_1_clip_002.mp4" not in problems
+    assert "final_clips/video_1_clip_002.mp4" in problems
+    assert "final_clips/video_1_clip_001.mp4" not in problems
     assert found["clips_are_mece"] == (False, "source video 1: frames 48..49 are in no clip")
     assert found["entries_decode_alone"][0]
     assert found["same_frames_at_the_same_times"][0]
