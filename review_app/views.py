@@ -14,16 +14,16 @@ from resources.source_video_store import SourceVideo
 
 #: State -> (words, how far along, 0..1).
 _VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
-    SourceVideoState.NEW: ("waits to be fetched", 0.0),
-    SourceVideoState.DOWNLOADING: ("is being fetched", 0.1),
-    SourceVideoState.DOWNLOADED: ("fetched, waits for its proxy", 0.3),
-    SourceVideoState.PREPROCESSING: ("proxy is being made", 0.5),
-    SourceVideoState.PREPROCESSED: ("waits to be cut", 0.8),
-    SourceVideoState.DETECTING_SCENES: ("is being cut", 0.9),
+    SourceVideoState.NEW: ("waiting to be fetched", 0.0),
+    SourceVideoState.DOWNLOADING: ("being fetched", 0.1),
+    SourceVideoState.DOWNLOADED: ("fetched, waiting for its proxy", 0.3),
+    SourceVideoState.PREPROCESSING: ("proxy in the making", 0.5),
+    SourceVideoState.PREPROCESSED: ("waiting to be cut", 0.8),
+    SourceVideoState.DETECTING_SCENES: ("being cut", 0.9),
     SourceVideoState.SCENES_DETECTED: ("ready for review", 1.0),
-    SourceVideoState.DOWNLOAD_FAILED: ("could not be fetched", 0.1),
-    SourceVideoState.PREPROCESS_FAILED: ("no proxy could be made", 0.5),
-    SourceVideoState.DETECT_SCENES_FAILED: ("could not be cut", 0.9),
+    SourceVideoState.DOWNLOAD_FAILED: ("fetching failed", 0.1),
+    SourceVideoState.PREPROCESS_FAILED: ("making the proxy failed", 0.5),
+    SourceVideoState.DETECT_SCENES_FAILED: ("cutting failed", 0.9),
 }
 #: As the player says it; a state that is not here is called by its name.
 _CLIP_STATES: Mapping[ClipState, str] = {

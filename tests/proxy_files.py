@@ -42,12 +42,22 @@ def make_proxy_file(source: Path, path: Path) -> Path:
 
 
 def stored_video(
-    source: Path, folder: Path, *, database: Database, objects: ObjectStore, cuts: Sequence[int] = (), approved: bool = True
+    source: Path,
+    folder: Path,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    cuts: Sequence[int] = (),
+    approved: bool = True,
+    proxy: Path | None = None,
 ) -> SourceVideo:
-    """A source video whose original, proxy and frame index are in the store and whose clips, between `cuts`, are approved."""
+    """A source video whose original, proxy and frame index are in the store and whose clips, between `cuts`, are approved.
+
+    proxy: the proxy of `source` when it is made already.
+    """
     videos, clips = SourceVideoStore(database), ClipStore(database)
     video = videos.add(str(source), source.stem)
-    made = make_proxy_file(source, folder / f"proxy-{video.id}.mp4")
+    made = proxy or make_proxy_file(source, folder / f"proxy-{video.id}.mp4")
     index = read_frame_index(made)
     count = index.header.frame_count
     objects.put_file(original_key(video.id, source.suffix), source)

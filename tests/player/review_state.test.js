@@ -165,6 +165,13 @@ test("decisions from before a reload are laid over the fresh queue", () => {
   assert.equal(reduced(state, { type: "restored", decisions: [pending] }).pending.length, 1);
 });
 
+test("decisions that a closed tab left are taken over late: the stage moves on to what still waits", () => {
+  const left = [1, 2].map((id) => ({ request_key: `old-${id}`, action: "approve", clip_id: id, versions: { [id]: 1 } }));
+  assert.equal(current(reduced(loaded(), { type: "restored", decisions: left })).id, 3);
+  const elsewhere = { request_key: "old-3", action: "skip", clip_id: 3, versions: { 3: 1 } };
+  assert.equal(current(reduced(loaded(), { type: "restored", decisions: [elsewhere] })).id, 1, "the reviewer is not torn away");
+});
+
 test("a decision that the server had already applied is laid on without harm", () => {
   const [state] = decide(loaded(), "add_cut_point", { frame: 15 });
   const after = reduced(state, { type: "queue_loaded", answer: answer({ queue: [11, 12, 2], clips: [clip(11, 0, 15), clip(12, 15, 40), ...CLIPS.slice(1)] }) });

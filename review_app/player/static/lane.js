@@ -1,7 +1,7 @@
 // The lane of this tab's outbox: an id that survives a reload and belongs to one tab at a time.
 
 const NAME = "heaters.lane";
-const RELOAD_MS = 1500; // how long the page before a reload may still hold the lock
+const RELOAD_MS = 4000; // how long the page before a reload may still hold the lock; what it still holds then is taken over later
 
 function freshId() {
   return [...crypto.getRandomValues(new Uint8Array(9))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -295,7 +295,10 @@ export function reduced(state, event) {
     case "restored": {
       const known = new Set(state.pending.map((decision) => decision.request_key));
       const found = event.decisions.filter((decision) => !known.has(decision.request_key));
-      return settled({ ...state, pending: [...found, ...state.pending], log: [...found.map(logged), ...state.log] }, state);
+      const restored = settled({ ...state, pending: [...found, ...state.pending], log: [...found.map(logged), ...state.log] }, state);
+      // Decided already, by a tab since closed: the stage does not wait for a decision that is on its way.
+      const waits = (one) => visible(one).clips.get(one.current)?.state === WAITING;
+      return waits(state) && !waits(restored) ? onward(restored, restored.current) : restored;
     }
     case "previewed":
       return { ...state, preview: event.decision };

@@ -1,0 +1,76 @@
+"""What the pages change, on real Postgres: done or not, and said in words either way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.settings import Settings
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
+from review_app import actions
+from review_app.desk import ReviewDesk
+from review_app.links import Session, open_links
+from tests.conftest import ASourceVideo, SomeClips
+from tests.media_files import make_video
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
+    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
+
+
+def session(desk: ReviewDesk, name: str = "Ada") -> Session:
+    reviewer = ReviewerStore(desk.database).named(name)
+    return Session(reviewer.id, reviewer.name)
+
+
+def test_the_newest_decision_is_taken_back_and_done_again(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    clip = some_clips(30)[0]
+    desk.reviews.approve(clip.id, reviewer="Ada")
+    assert actions.undo(desk, session(desk)) == actions.Outcome(True, "Taken back: 1 clip as before.")
+    assert desk.clips.load(clip.id).state is ClipState.PENDING_REVIEW
+    assert actions.redo(desk, session(desk)) == actions.Outcome(True, "Done again: 1 clip changed.")
+    assert desk.clips.load(clip.id).state is ClipState.REVIEW_APPROVED
+
+
+def test_nobody_takes_back_what_a_colleague_decided(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    clip = some_clips()[0]
+    done = desk.reviews.approve(clip.id, reviewer="Bob")
+    for outcome in (actions.undo(desk, session(desk)), actions.undo(desk, session(desk), done.action_id)):
+        assert not outcome.ok
+        assert outcome.told
+    assert desk.clips.load(clip.id).state is ClipState.REVIEW_APPROVED
+
+
+def test_what_has_failed_gets_another_try(desk: ReviewDesk, a_source_video: ASourceVideo, some_clips: SomeClips) -> None:
+    video = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
+    assert actions.retry(desk, video.id) == actions.Outcome(True, "Holiday is new again.")
+    assert actions.retry(desk, video.id) == actions.Outcome(True, "Nothing of it has failed.")
+    clips = some_clips(30, state=ClipState.EXPORT_FAILED)
+    outcome = actions.retry(desk, clips[0].source_video_id)
+    assert outcome.told == f"Clip {clips[0].id} gets another try. Clip {clips[1].id} gets another try."
+    assert {desk.clips.load(clip.id).state for clip in clips} == {ClipState.REVIEW_APPROVED}
+
+
+def test_a_video_that_is_not_there_is_said_to_be_so(desk: ReviewDesk) -> None:
+    assert actions.retry(desk, 99) == actions.Outcome(False, actions.retry(desk, 99).told)
+    assert "99" in actions.retry(desk, 99).told
+
+
+def test_files_are_submitted_one_a_line(desk: ReviewDesk, tmp_path: Path) -> None:
+    paths = [make_video(tmp_path / f"{name}.mp4", frames=4, audio=False) for name in ("one", "two")]
+    outcome = actions.submit_sources(desk, f"{paths[0]}\n\n  {paths[1]}  \n")
+    assert outcome.ok, outcome.told
+    assert [video.source for video in desk.videos.load_all()] == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "file:///etc/passwd", "http://127.0.0.1/x.mp4", "relative.mp4", "ftp://example.org/x"])
+def test_what_cannot_be_a_source_is_refused_in_words(desk: ReviewDesk, text: str) -> None:
+    outcome = actions.submit_sources(desk, text)
+    assert not outcome.ok
+    assert outcome.told
+    assert desk.videos.load_all() == []

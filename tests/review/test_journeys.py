@@ -1,0 +1,619 @@
+"""What reviewers do, in real Chromiums against the served app on real Postgres: decisions count once, in order, and are seen by others."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from sqlalchemy.engine import make_url
+
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.keys import final_clip_key
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.settings import Settings, child_environment
+from resources.clip_store import Clip, ClipStore
+from resources.database import Database
+from resources.frame_hashes import file_frame_hashes
+from resources.object_store.local import LocalObjectStore
+from resources.review_store import ReviewStore
+from resources.source_video_store import SourceVideo, SourceVideoStore
+from tests.media_files import barcode_video
+from tests.proxy_files import make_proxy_file, stored_video
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 120
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WAIT_MS = 40_000  # two busy cores
+expect.set_options(timeout=WAIT_MS)
+APPROVED, SKIPPED, ARCHIVED, PENDING = (
+    ClipState.REVIEW_APPROVED,
+    ClipState.REVIEW_SKIPPED,
+    ClipState.REVIEW_ARCHIVED,
+    ClipState.PENDING_REVIEW,
+)
+PAGES = ["/", "/clips", "/videos", "/history", "/search"]
+
+
+@dataclass
+class App:
+    """The served app and what it stands on.
+
+    requests: addresses elsewhere that a browser asked for. errors: those of the pages' scripts that nobody caught.
+    """
+
+    settings: Settings
+    database: Database
+    server: str
+    source: Path
+    proxy: Path
+    url: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def objects(self) -> LocalObjectStore:
+        return LocalObjectStore(self.settings.objects_folder, work_folder=self.settings.work_folder)
+
+    @property
+    def clips(self) -> ClipStore:
+        return ClipStore(self.database)
+
+    @property
+    def reviews(self) -> ReviewStore:
+        return ReviewStore(self.database, lambda _video_id, frames: [frame / 24 for frame in frames])
+
+    def video(self, *cuts: int, title: str = "Holiday") -> SourceVideo:
+        """A source video of FRAMES frames with these cuts, whose clips wait for review."""
+        made = stored_video(
+            self.source, self.source.parent, database=self.database, objects=self.objects, cuts=cuts, approved=False, proxy=self.proxy
+        )
+        return SourceVideoStore(self.database).update(made.id, title=title)
+
+    def live(self, video: SourceVideo) -> list[Clip]:
+        return self.clips.load_live(video.id)
+
+    def states(self, video: SourceVideo) -> list[ClipState]:
+        return [clip.state for clip in self.live(video)]
+
+    def starts(self, video: SourceVideo) -> list[int]:
+        return [clip.start_frame for clip in self.live(video)]
+
+    def applied(self, video: SourceVideo) -> list[tuple[str, str, tuple[int, ...]]]:
+        """(who, what, clip ids) of the ledger, oldest first."""
+        entries = self.reviews.history(source_video_id=video.id, limit=200)
+        return [(entry.reviewer, str(entry.action), entry.clip_ids) for entry in reversed(entries)]
+
+    def do_all_that_is_due(self, *, failures: bool = False) -> None:
+        """Do all that is due, as `heaters process` does. failures: some of it is expected to fail."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process"],
+            env={**child_environment(self.settings), "HOME": str(self.settings.home)}, cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == int(failures), done.stdout + done.stderr
+
+    def start(self, **environment: str) -> None:
+        """Serve, on the port that it had before if it had one."""
+        port = int(self.url.rpartition(":")[2]) if self.url else _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        log = (self.settings.home / f"server-{port}.log").open("ab")
+        variables = child_environment(self.settings, HEATERS_REVIEW_PORT=str(port), HOME=str(self.settings.home), **environment)
+        command = [sys.executable, "-m", "review_app"]
+        # Started in another folder: the page's settings lie beside its script.
+        folder = self.settings.home
+        self.process = subprocess.Popen(command, cwd=folder, env={**variables, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+        deadline = time.monotonic() + 90
+        while not _answers(f"{self.url}/api/health"):
+            assert self.process.poll() is None, Path(log.name).read_text()
+            assert time.monotonic() < deadline, Path(log.name).read_text()
+            time.sleep(0.1)
+        log.close()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    @contextmanager
+    def postgres_away(self) -> Iterator[None]:
+        """As if the database were down: its sessions are ended, and new ones refused."""
+        name = make_url(self.database.url).database
+        self.database.dispose()
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false".encode())
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            try:
+                yield
+            finally:
+                connection.execute(f"alter database {name} allow_connections true".encode())
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def app(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app on a database of its own, served from another process."""
+    folder = tmp_path_factory.mktemp("journeys")
+    name = f"journeys_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template heaters_template".encode())
+    url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    database = Database.connect(url)
+    source = barcode_video(folder / "holiday.mp4", frames=FRAMES, size=(320, 180))
+    settings = Settings(home=folder, database_url=url, lease_seconds=20, embedding_model=str(folder / "no-model"), embedding_fallback=True)
+    app = App(settings, database, postgres_url, source, make_proxy_file(source, folder / "proxy.mp4"))
+    app.start()
+    yield app
+    app.stop()
+    database.dispose()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)".encode())
+    assert app.requests == [], "no request leaves this machine"
+    assert app.errors == []
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def profiles(chromium: Browser, app: App) -> Iterator[Callable[[str], BrowserContext]]:
+    """A browser profile for each reviewer, kept for the module: its cookie remembers who sits there."""
+    made: dict[str, BrowserContext] = {}
+
+    def profile(name: str) -> BrowserContext:
+        if name not in made:
+            context = made[name] = chromium.new_context(viewport={"width": 1280, "height": 720})
+            context.set_default_timeout(WAIT_MS)
+            context.on("request", lambda request: _note(app, request.url))
+        return made[name]
+
+    yield profile
+    for context in made.values():
+        context.close()
+
+
+def _note(app: App, url: str) -> None:
+    if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url):
+        app.requests.append(url)
+
+
+@pytest.fixture
+def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Callable[..., Page]]:
+    """Open a path of the app as a reviewer, who gives the name when asked."""
+    opened: list[Page] = []
+
+    def visit(path: str, *, as_: str = "Ada", url: str | None = None) -> Page:
+        page = profiles(as_).new_page()
+        opened.append(page)
+        page.on("pageerror", lambda error: app.errors.append(str(error)))
+        page.goto(f"{url or app.url}{path}")
+        page.locator(".st-key-top, .st-key-door, .stAlert").first.wait_for()
+        if page.locator(".st-key-door").is_visible():
+            page.get_by_label("Your name").fill(as_)
+            page.get_by_role("button", name="Start").click()
+            page.locator(".st-key-top").wait_for()
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
+
+
+def shows(page: Page, frame: int) -> None:
+    """Wait until this frame of the video is on the stage."""
+    expect(page.locator(".stage canvas")).to_have_attribute("data-frame", str(frame))
+
+
+def all_saved(page: Page) -> None:
+    expect(page.locator(".saved")).to_have_text("All decisions saved")
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+# Deciding
+
+
+def test_ten_clips_are_reviewed_by_keyboard_alone(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(*range(12, 120, 12))
+    page = visit(f"/?video={video.id}")
+    for place, key in enumerate("asxaagsxas"):
+        shows(page, place * 12)
+        page.keyboard.press(key)
+    expect(page.locator(".done")).to_contain_text("Nothing left to review here")
+    all_saved(page)
+    assert app.states(video) == [APPROVED, SKIPPED, ARCHIVED, APPROVED, APPROVED, APPROVED, SKIPPED, ARCHIVED, APPROVED, SKIPPED]
+    clips = app.live(video)
+    assert clips[5].grouped_with_clip_id == clips[4].id
+    expect(page.locator(".progress-text")).to_contain_text("10 done · 0 left")
+
+
+def test_a_moved_cut_changes_both_neighbours_and_two_undos_bring_back_both_decisions(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    left, right, _ = app.live(video)
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    page.keyboard.press("a")
+    shows(page, 40)
+    for _ in range(3):
+        page.keyboard.press(".")
+    page.keyboard.press("Enter")
+    soon(lambda: app.starts(video) == [0, 43, 80])
+    moved = app.live(video)
+    assert [(clip.id, clip.end_frame) for clip in moved[:2]] == [(left.id, 43), (right.id, 80)]
+    assert moved[1].start_time_seconds == pytest.approx(43 / 24, abs=1e-6)
+    all_saved(page)
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    soon(lambda: app.starts(video) == [0, 40, 80] and app.states(video) == [PENDING] * 3)
+    shows(page, 0)
+    page.keyboard.press("Control+Shift+z")
+    soon(lambda: app.states(video)[0] == APPROVED)
+    all_saved(page)
+
+
+def test_a_reload_in_the_middle_of_a_burst_applies_each_decision_once_and_in_order(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(20, 40, 60, 80, 100)
+    ids = [clip.id for clip in app.live(video)]
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    held: list[Route] = []
+    page.route("**/api/decisions*", lambda route: held.append(route))  # the requests get no answer until the page is gone
+    for place, key in enumerate("asxa"):
+        shows(page, place * 20)
+        page.keyboard.press(key)
+    expect(page.locator(".saved")).to_contain_text("4 decisions")
+    page.unroute("**/api/decisions*")
+    page.reload()
+    shows(page, 80)
+    page.keyboard.press("s")
+    page.keyboard.press("a")
+    all_saved(page)
+    decided = [
+        ("Ada", action, (clip_id,))
+        for action, clip_id in zip(["approve", "skip", "archive", "approve", "skip", "approve"], ids, strict=True)
+    ]
+    assert app.applied(video) == decided
+
+
+def test_undelivered_decisions_arrive_when_postgres_is_back(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    with app.postgres_away():
+        page.keyboard.press("a")
+        shows(page, 40)
+        page.keyboard.press("s")
+        shows(page, 80)
+        expect(page.locator(".saved")).to_contain_text("2 decisions kept in this browser")
+        other = visit("/history")
+        expect(other.get_by_text("The page tries again by itself")).to_be_visible()
+    all_saved(page)
+    assert app.states(video) == [APPROVED, SKIPPED, PENDING]
+    expect(other.get_by_role("button", name="Undo my latest")).to_be_visible()
+
+
+def test_undelivered_decisions_arrive_when_the_server_is_back(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    app.stop()
+    page.keyboard.press("x")
+    shows(page, 40)
+    expect(page.locator(".saved")).to_contain_text("No connection to the server. 1 decision kept in this browser")
+    app.start()
+    soon(lambda: app.states(video) == [ARCHIVED, PENDING, PENDING])
+    all_saved(page)
+    page.keyboard.press("a")
+    soon(lambda: app.states(video) == [ARCHIVED, APPROVED, PENDING])
+    all_saved(page)
+
+
+# Several reviewers
+
+
+def test_two_browsers_on_one_queue_never_get_the_same_clip_and_see_what_the_other_did(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110)
+    ada, bob = visit(f"/?video={video.id}"), visit(f"/?video={video.id}", as_="Bob")
+    shows(ada, 0)
+    expect(bob.locator(".stage canvas")).to_have_attribute("data-frame", re.compile("[0-9]+"))
+    for _ in range(4):
+        ada.keyboard.press("a")
+        bob.keyboard.press("s")
+    all_saved(ada)
+    all_saved(bob)
+    decided = app.applied(video)
+    assert len(decided) == 8
+    assert len({ids for _, _, ids in decided}) == 8, "each clip by one of them"
+    assert {(who, action) for who, action, _ in decided} == {("Ada", "approve"), ("Bob", "skip")}
+    for page in (ada, bob):
+        expect(page.locator(".progress-text")).to_contain_text("8 done · 4 left")
+
+
+def test_a_clip_that_somebody_else_archived_while_it_was_shown(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    clip = app.live(video)[0]
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    page.route("**/api/sync*", lambda route: route.abort())  # before the page has heard of it
+    app.reviews.archive(clip.id, reviewer="Bob")
+    page.keyboard.press("a")
+    expect(page.locator(".toast.taken-back")).to_contain_text("Bob")
+    assert app.states(video)[0] == ARCHIVED
+    page.unroute("**/api/sync*")
+    all_saved(page)
+
+
+def test_a_reviewer_sees_what_others_do_to_the_clip_on_the_stage(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    app.reviews.move_cut_point(video.id, 40, 50, reviewer="Bob")
+    expect(page.locator(".facts")).to_contain_text("50 frames")
+
+
+# Around the player
+
+
+def test_the_plain_player_takes_over_where_webcodecs_is_switched_off(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    plain = App(app.settings, app.database, app.server, app.source, app.proxy)
+    plain.start(WEBCODECS_ENABLED="false")
+    try:
+        page = visit(f"/?video={video.id}", url=plain.url)
+        expect(page.locator(".engine")).to_have_text("Plain video player")
+        expect(page.locator(".frame")).to_contain_text("frame 0 of 40")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".frame")).to_contain_text("frame 1 of 40")
+        page.keyboard.press("a")
+        expect(page.locator(".facts")).to_contain_text("40–79")
+        all_saved(page)
+        assert app.states(video) == [APPROVED, PENDING, PENDING]
+    finally:
+        plain.stop()
+
+
+def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Callable[..., Page]) -> None:
+    title = "<script>document.title='taken'</script><b>bold</b> *x* $y$"
+    video = app.video(40, 80, title=title)
+    app.reviews.skip(app.live(video)[0].id, reviewer="Ada")
+    for path in PAGES:
+        page = visit(f"{path}?video={video.id}" if path in {"/", "/clips", "/videos"} else path)
+        if path != "/search":
+            expect(page.get_by_text("document.title='taken'", exact=False).first).to_be_visible()
+        else:
+            expect(page.get_by_label("What the clip shows")).to_be_visible()
+        assert page.title() == "Heaters"
+        assert page.locator(".stException, [data-testid=stException]").count() == 0
+        assert len(page.screenshot()) > 10_000
+        assert page.locator("b", has_text="bold").count() == 0
+        if path == "/":
+            shows(page, 40)
+            foot = page.locator(".foot").bounding_box()
+            assert foot is not None
+            assert foot["y"] + foot["height"] <= 720, "the player is in one screen"
+
+
+def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Browser) -> None:
+    context = chromium.new_context()
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.goto(f"{app.url}/clips?state=embedded")
+    page.get_by_label("Your name").fill("Grace")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Grace").wait_for()
+    assert page.url.endswith("/clips?state=embedded"), "where the link led"
+    soon(lambda: any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
+    cookie = next(cookie for cookie in context.cookies() if cookie["name"] == "heaters_reviewer")
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    page.reload()
+    page.get_by_role("button", name="Grace").click()
+    page.get_by_role("button", name="Somebody else").click()
+    page.get_by_label("Your name").wait_for()
+    soon(lambda: not any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
+    page.reload()
+    expect(page.get_by_label("Your name")).to_be_visible()
+    context.close()
+
+
+# The other pages
+
+
+def test_a_card_opens_in_review_and_back_leads_to_the_same_filters(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    clips = app.live(video)
+    address = f"/clips?video={video.id}&state=pending_review"
+    page = visit(address)
+    expect(page.locator("figure")).to_have_count(3)
+    page.locator("figure a.picture").nth(1).hover()
+    expect(page.locator("figure video")).to_have_count(1)
+    page.locator("figure a.picture").nth(1).click()
+    shows(page, 40)
+    assert page.url.endswith(f"/?video={video.id}&clip={clips[1].id}")
+    page.go_back()
+    expect(page.locator("figure")).to_have_count(3)
+    assert page.url.endswith(address)
+    page.locator(".st-key-top").get_by_role("link", name="Review", exact=True).click()
+    shows(page, 0)
+    assert page.url.endswith(f"/?video={video.id}"), "the filters come along"
+
+
+def test_a_selection_is_decided_at_once_and_taken_back_at_once(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(20, 40, 60, 80)
+    page = visit(f"/clips?video={video.id}")
+    boxes = page.locator("figure input")
+    expect(boxes).to_have_count(5)
+    boxes.nth(1).click()
+    boxes.nth(3).click(modifiers=["Shift"])
+    expect(page.locator(".count")).to_have_text("3 selected")
+    page.locator(".bar button.skip").click()
+    expect(page.locator(".said")).to_have_text("3 clips skipped.")
+    assert app.states(video) == [PENDING, SKIPPED, SKIPPED, SKIPPED, PENDING]
+    assert len(app.applied(video)) == 1, "one action"
+    expect(page.locator("figure .state").nth(1)).to_have_text("skipped")
+    page.locator(".bar").get_by_role("button", name="Undo").click()
+    expect(page.locator(".said")).to_have_text("Taken back.")
+    assert app.states(video) == [PENDING] * 5
+
+
+def test_history_takes_back_what_is_ones_own(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80, title="Only here")
+    first, second, _ = app.live(video)
+    app.reviews.approve(first.id, reviewer="Ada")
+    app.reviews.skip(second.id, reviewer="Bob")
+    page = visit(f"/history?clip={second.id}")
+    row = page.locator("tr[data-id]")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("Bob's to take back")
+    assert row.get_by_role("button").count() == 0
+    page = visit(f"/history?clip={first.id}")
+    page.locator("tr[data-id] button").click()
+    soon(lambda: app.states(video) == [PENDING, SKIPPED, PENDING])
+    expect(page.locator("tr[data-id]").first).to_contain_text("took back")
+    assert {action for _, action, _ in app.applied(video)} == {
+        str(one) for one in (ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.UNDO)
+    }
+
+
+def test_an_uploaded_file_becomes_clips_that_are_reviewed_and_exported(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
+    videos = SourceVideoStore(app.database)
+    holiday = tmp_path / "holiday & sea.mp4"
+    holiday.write_bytes(app.source.read_bytes())
+    page = visit("/videos")
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").set_input_files(str(holiday))
+    expect(page.locator("li.ok")).to_contain_text("submitted as source video")
+    submitted = videos.load_all(text="holiday & sea")[0]
+    app.do_all_that_is_due()
+    assert app.starts(submitted) == [0]
+    app.reviews.add_cut_point(submitted.id, 40, reviewer="Bob")
+    page = visit(f"/videos?video={submitted.id}")
+    page.locator(f".st-key-video-{submitted.id}").get_by_role("link", name="Review").click()
+    shows(page, 0)
+    page.keyboard.press("a")
+    shows(page, 40)
+    page.keyboard.press("s")
+    expect(page.locator(".done")).to_contain_text("Nothing left to review here")
+    all_saved(page)
+    app.do_all_that_is_due()
+    page = visit(f"/videos?video={submitted.id}")
+    page.get_by_text("Exports").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert list(file_frame_hashes(Path(download.value.path()))) == list(file_frame_hashes(app.proxy))[:40]
+
+
+def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
+    videos = SourceVideoStore(app.database)
+    no_video = tmp_path / "letter <i>.mp4"
+    no_video.write_text("Dear all, this is no video. " * 1000)
+    page = visit("/videos")
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").set_input_files(str(no_video))
+    expect(page.locator("li.ok")).to_contain_text("submitted as source video")
+    submitted = videos.load_all(text="letter")[0]
+    card = page.locator(f".st-key-video-{submitted.id}")
+    expect(card).to_contain_text("letter <i>")
+    app.do_all_that_is_due(failures=True)
+    expect(card).to_contain_text("is not a video")
+    card.get_by_role("button", name="Retry").click()
+    soon(lambda: videos.load(submitted.id).state is SourceVideoState.NEW)
+    app.do_all_that_is_due(failures=True)  # leave nothing that is due
+
+
+def test_addresses_are_refused_in_words_and_stay_to_be_mended(app: App, visit: Callable[..., Page]) -> None:
+    page = visit("/videos")
+    page.get_by_text("Submit videos").click()
+    page.locator("textarea").fill("file:///etc/passwd\nhttp://127.0.0.1/x.mp4")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.get_by_text("cannot be a source")).to_be_visible()
+    expect(page.get_by_text("a loopback address")).to_be_visible()
+    expect(page.locator("textarea")).to_have_value("file:///etc/passwd\nhttp://127.0.0.1/x.mp4")
+
+
+def test_an_exported_clip_is_fetched(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    clip = app.live(video)[0]
+    app.reviews.approve(clip.id, reviewer="Ada")
+    key = final_clip_key(video.id, clip.sequence)
+    claimed = app.clips.claim_export(clip.id, key)
+    assert claimed is not None
+    app.objects.put_bytes(key, b"a clip")
+    app.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
+    page = visit(f"/videos?video={video.id}")
+    page.get_by_text("Exports").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == key.rpartition("/")[2]
+    assert Path(download.value.path()).read_bytes() == b"a clip"
+
+
+def test_search_says_what_is_missing(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video()
+    page = visit(f"/search?like={app.live(video)[0].id}")
+    expect(page.get_by_text("has no embedding")).to_be_visible()
+    page = visit("/search?words=a+robot")
+    expect(page.get_by_text(re.compile("model|No clip", re.IGNORECASE)).first).to_be_visible()
+
+
+def test_a_filter_that_makes_no_sense_is_said_to_be_so(visit: Callable[..., Page]) -> None:
+    page = visit("/clips?state=nonsense")
+    expect(page.get_by_text("state='nonsense' is not one of")).to_be_visible()
+    page.get_by_role("button", name="Show everything").click()
+    expect(page.get_by_label("States")).to_be_visible()
+
+
+def test_a_name_that_is_not_ours_is_not_answered(app: App) -> None:
+    port = int(app.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 421")
+    assert b"HEATERS_REVIEW_NAMES" in answer
+
+
+def test_the_server_stops_when_it_is_asked_to(app: App) -> None:
+    other = App(app.settings, app.database, app.server, app.source, app.proxy)
+    other.start()
+    assert other.process is not None
+    other.process.send_signal(signal.SIGTERM)
+    assert other.process.wait(timeout=30) in {0, -signal.SIGTERM}

@@ -1,0 +1,111 @@
+"""Words and numbers of the pages: what a reviewer reads stands for what is in the rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.review_store import HistoryEntry
+from resources.source_video_store import SourceVideo
+from review_app import views
+
+
+def a_video(state: SourceVideoState, **columns: Any) -> SourceVideo:
+    values: dict[str, Any] = {spec.name: None for spec in fields(SourceVideo)}
+    return SourceVideo(**{**values, "id": 1, "title": "Holiday", "state": state, "warnings": [], **columns})
+
+
+def an_entry(action: ReviewAction, **columns: Any) -> HistoryEntry:
+    values: dict[str, Any] = {
+        "id": 7, "action": action, "reviewer": "Ada", "source_video_id": 3, "source_video_title": "Holiday", "clip_ids": (5,), "before": {},
+        "after": {}, "target_action_id": None, "undone": False, "created_at": datetime(2026, 11, 21, tzinfo=UTC),
+    }  # fmt: skip
+    return HistoryEntry(**{**values, **columns})
+
+
+def shot(start: int, end: int, state: ClipState, *, is_live: bool = True) -> dict[str, Any]:
+    return {"start_frame": start, "end_frame": end, "state": state.value, "is_live": is_live}
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>", "*bold*", "[a](javascript:x)", "$x$", ":material/check:", "`code`", "# head", "1. one", "a~b"]
+)
+def test_what_a_stranger_called_a_video_is_text_and_no_markdown(text: str) -> None:
+    written = views.plain(text)
+    assert not set("\\`*_{}[]()<>#+-.!|~$:") & set(re.sub(r"\\.", "", written)), "every sign that Markdown reads is escaped"
+    assert re.sub(r"\\(.)", r"\1", written) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0.0, "0:00.0"), (0.04, "0:00.0"), (2.16, "0:02.2"), (59.96, "1:00.0"), (3599.99, "1:00:00.0"), (3723.4, "1:02:03.4")],
+)
+def test_a_clock_carries_over(seconds: float | None, words: str) -> None:
+    assert views.clock(seconds) == words
+
+
+@pytest.mark.parametrize("state", list(SourceVideoState))
+def test_every_state_of_a_source_video_has_words_and_a_place_on_the_way(state: SourceVideoState) -> None:
+    video = a_video(state)
+    assert views.video_words(video)
+    assert 0 <= views.video_fraction(video) <= 1
+    assert views.has_failed(state) == (state.value.endswith("failed"))
+
+
+@pytest.mark.parametrize("state", list(ClipState))
+def test_every_state_of_a_clip_has_words(state: ClipState) -> None:
+    assert "_" not in views.clip_words(state)
+
+
+def test_counts_stand_in_the_order_of_the_states() -> None:
+    counts = {ClipState.EMBEDDED: 8, ClipState.PENDING_REVIEW: 3}
+    assert views.counted(counts) == "3 waiting, 8 searchable"
+    assert views.reviewed_fraction(counts) == pytest.approx(8 / 11)
+    assert views.reviewed_words(counts) == "8 of 11 clips reviewed"
+    assert views.reviewed_fraction({}) == 0.0
+    assert views.video_counts([a_video(SourceVideoState.NEW), a_video(SourceVideoState.NEW)]) == "2 source videos: 2 waiting to be fetched"
+
+
+def test_history_says_what_was_and_what_is() -> None:
+    entry = an_entry(
+        ReviewAction.MOVE_CUT_POINT,
+        before={"5": shot(0, 40, ClipState.PENDING_REVIEW), "6": shot(40, 80, ClipState.REVIEW_APPROVED)},
+        after={"5": shot(0, 43, ClipState.PENDING_REVIEW), "6": shot(43, 80, ClipState.REVIEW_APPROVED)},
+    )
+    (row,) = views.history_rows([entry], reader="Ada")
+    assert (row.what, row.before, row.after) == ("moved a cut", "0–39 waiting, 40–79 approved", "0–42 waiting, 43–79 approved")
+    assert (row.source_video, row.clip_ids, row.why_not) == ("3. Holiday", (5,), None)
+
+
+def test_history_leaves_out_retired_clips_and_counts_many() -> None:
+    retired = {"5": shot(0, 80, ClipState.REVIEW_ARCHIVED, is_live=False), "6": shot(0, 40, ClipState.PENDING_REVIEW)}
+    many = {str(n): shot(n, n + 1, ClipState.REVIEW_APPROVED) for n in range(9)}
+    (row,) = views.history_rows([an_entry(ReviewAction.ADD_CUT_POINT, before={"5": None}, after=retired)], reader="Ada")
+    assert (row.before, row.after) == ("", "0–39 waiting")
+    (row,) = views.history_rows([an_entry(ReviewAction.APPROVE, after=many)], reader="Ada")
+    assert row.after == "9 approved"
+
+
+@pytest.mark.parametrize(
+    ("entry", "why_not"),
+    [
+        (an_entry(ReviewAction.APPROVE), None),
+        (an_entry(ReviewAction.APPROVE, reviewer="Bob"), "Bob's to take back"),
+        (an_entry(ReviewAction.APPROVE, clip_ids=()), "changed nothing"),
+        (an_entry(ReviewAction.UNDO, target_action_id=3), ""),
+    ],
+)
+def test_only_ones_own_decisions_can_be_taken_back(entry: HistoryEntry, why_not: str | None) -> None:
+    (row,) = views.history_rows([entry], reader="Ada")
+    assert row.why_not == why_not
+
+
+def test_an_undo_names_what_it_took_back() -> None:
+    (row,) = views.history_rows([an_entry(ReviewAction.UNDO, target_action_id=3)], reader="Ada")
+    assert row.what == "took back action 3"
