@@ -52,7 +52,8 @@ def make_gold_master(
             warnings.append(f"the gold master has {made.frame_count} frames, the proxy {video.frame_count}: the original is damaged")
         for warning in warnings:
             videos.add_warning(source_video_id, warning)
-        return videos.update(source_video_id, gold_master_filepath=key, gold_master_sha256=sha256, gold_master_error=None)
+        done = {"gold_master_filepath": key, "gold_master_sha256": sha256}
+        return videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
 
 
 @dg.asset(
@@ -74,7 +75,7 @@ def gold_master(
     source_video_id, store, place = int(context.partition_key), database.get(), workspace.get()
 
     def record(message: str, transient: bool) -> None:
-        SourceVideoStore(store).update(source_video_id, gold_master_error=message)
+        SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
     with stage_failures(record):
         video = make_gold_master(

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import text
 
+from benchmarks.many_clips import FRAME_RATE, cut_source_video
 from benchmarks.table import Row, at_most
-from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
-from resources.clip_store import ClipStore, NewClip
+from resources.clip_store import ClipStore
 from resources.database import Database, open_database
 from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideoStore
 
 CLIPS_IN_VIDEO = 2_000
 VIDEOS = 100
@@ -27,7 +27,6 @@ LEDGER = 100_000
 REPEATS = 300
 LIMIT_MS = 20.0
 _CLIP_FRAMES = 100
-_FRAME_RATE = 25.0
 _WARM_UP = 20
 
 
@@ -37,7 +36,7 @@ def run() -> list[Row]:
     settings = Settings(home=home)
     try:
         database = open_database(settings)
-        video_id = [_source_video(database) for _ in range(VIDEOS)][VIDEOS // 2]
+        video_id = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=_CLIP_FRAMES) for _ in range(VIDEOS)][VIDEOS // 2]
         _fill_ledger(database)
         rows = _measured(database, video_id)
         database.dispose()
@@ -48,7 +47,7 @@ def run() -> list[Row]:
 
 
 def _measured(database: Database, video_id: int) -> list[Row]:
-    store = ReviewStore(database, lambda _, frames: [frame / _FRAME_RATE for frame in frames])
+    store = ReviewStore(database, lambda _, frames: [frame / FRAME_RATE for frame in frames])
     clips = ClipStore(database)
     numbers = random.Random(1)
     # Every 20th cut, so that no operation changes what another one starts from.
@@ -118,27 +117,6 @@ def _baseline(database: Database) -> Row:
 
 def _ms(seconds: list[float], percent: float) -> float:
     return float(np.percentile(seconds, percent)) * 1000
-
-
-def _source_video(database: Database) -> int:
-    videos, clips = SourceVideoStore(database), ClipStore(database)
-    video = videos.add("/videos/long.mp4", "Long")
-    states = ("downloading", "downloaded", "preprocessing", "preprocessed", "detecting_scenes")
-    for state in map(SourceVideoState, states):
-        videos.set_state(video.id, state)
-    starts = [number * _CLIP_FRAMES for number in range(CLIPS_IN_VIDEO)]
-    cut_list = [
-        NewClip(
-            start_frame=start,
-            end_frame=start + _CLIP_FRAMES,
-            start_time_seconds=start / _FRAME_RATE,
-            end_time_seconds=(start + _CLIP_FRAMES) / _FRAME_RATE,
-            confidence=(start % 97) / 97,
-        )
-        for start in starts
-    ]
-    clips.replace_cuts(video.id, cut_list, CLIPS_IN_VIDEO * _CLIP_FRAMES)
-    return video.id
 
 
 def _fill_ledger(database: Database) -> None:

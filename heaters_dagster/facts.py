@@ -11,10 +11,10 @@ import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted, VideoFacts, wanted_runs
-from heaters_dagster.domain.errors import BusyError, HeatersError
+from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.runs import WORK_TAG, assets_in_flight, assets_of, death, end_dead_runs, partition_of, unfinished
+from heaters_dagster.runs import assets_in_flight, assets_of, death, end_dead_runs, partition_of, unfinished
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.database import Database
@@ -34,9 +34,6 @@ _CLIP_STAGES = {
     "keyframes": (_C.KEYFRAMING, _C.KEYFRAME_FAILED),
     "embeddings": (_C.EMBEDDING, _C.EMBEDDING_FAILED),
 }
-
-#: Gold masters that died so often in a row wait for a person.
-_GOLD_MASTER_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
             written += _settle_video(asset, int(key), message, transient, database)
             written += _settle_clips(asset, int(key), message, transient, database)
             if asset == "gold_master":
-                written += _settle_gold_master(int(key), message, transient, instance, database)
+                written += _settle_gold_master(int(key), message, transient, database)
     return written
 
 
@@ -152,16 +149,9 @@ def _settle_clips(asset: str, source_video_id: int, message: str, transient: boo
     return told
 
 
-def _settle_gold_master(source_video_id: int, message: str, transient: bool, instance: dg.DagsterInstance, database: Database) -> list[str]:
-    """A gold master has no state of its own to count tries in, so its runs are counted."""
+def _settle_gold_master(source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
     videos = SourceVideoStore(database)
-    video = videos.load(source_video_id)
-    if video.gold_master_filepath is not None or video.gold_master_error is not None:
+    if videos.load(source_video_id).gold_master_filepath is not None:
         return []
-    work = RunWanted(Job.ARCHIVE_MASTER, str(source_video_id), (), 0, "").work
-    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={WORK_TAG: work}), limit=10)
-    if transient and sum(death(run) is not None for run in failed) < _GOLD_MASTER_DEATHS:
-        return []
-    with suppress(HeatersError):
-        videos.update(source_video_id, gold_master_error=message)
-    return [f"gold master of source video {source_video_id}: {message}"]
+    video = videos.record_gold_master_failure(source_video_id, message, transient=transient)
+    return [f"gold master of source video {source_video_id}, try {video.gold_master_attempts}: {message}"]

@@ -34,10 +34,12 @@ def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
 ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
 
-@dg.op(description="Remove the temporary files of processes that are gone.")
-def sweep_temporary_files(context: dg.OpExecutionContext, workspace: WorkspaceResource) -> None:
-    removed = workspace.get().work.sweep()
-    context.log.info(f"{len(removed)} folders removed: {', '.join(folder.name for folder in removed) or 'nothing was left behind'}")
+@dg.op(description="Remove the temporary files and half-written objects of processes that are gone.")
+def sweep_temporary_files(context: dg.OpExecutionContext, workspace: WorkspaceResource, object_store: ObjectStoreResource) -> None:
+    folders = [folder.name for folder in workspace.get().work.sweep()]
+    half_written = object_store.get().sweep()
+    context.log.info(f"{len(folders)} folders removed: {', '.join(folders) or 'nothing was left behind'}")
+    context.log.info(f"{len(half_written)} half-written objects removed: {', '.join(half_written) or 'nothing was left behind'}")
 
 
 @dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")
@@ -62,7 +64,11 @@ def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResour
     context.log.info(f"{len(started)} clips are due for {model}; the sensor exported_clips_to_search asks for their runs")
 
 
-@dg.job(description="Temporary files of dead processes.", executor_def=dg.in_process_executor, tags={JOB_TAG: "temp_clean_up"})
+@dg.job(
+    description="Temporary files and half-written objects of dead processes.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "temp_clean_up"},
+)
 def temp_clean_up() -> None:
     sweep_temporary_files()
 

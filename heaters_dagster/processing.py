@@ -31,6 +31,7 @@ from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.dagster_resources import DatabaseResource, progress_shown_by
 from resources.database import Database
+from resources.leftovers import sweep_leftovers
 from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
 
@@ -93,8 +94,8 @@ def process_due(
     only: these source videos. report: gets the stages' progress. say: gets sentences about waiting.
     Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises DatabaseUnavailableError.
     """
+    sweep_leftovers(settings)
     work = WorkFolder(settings.work_folder)
-    work.sweep()
     database = DatabaseResource(environment=settings.to_environment()).get()
     definitions = heaters_definitions(settings)
     runs: list[RunDone] = []
@@ -203,7 +204,7 @@ def retry_failed(database: Database, *, only: Collection[int] | None = None) -> 
         if video.state in SOURCE_VIDEO_RETRY:
             retried.append(f"source video {video.id} was {video.state}, is {videos.retry(video.id).state}")
         if video.gold_master_error is not None:
-            videos.update(video.id, gold_master_error=None)
+            videos.retry_gold_master(video.id)
             retried.append(f"source video {video.id} gets another try at its gold master")
         failed = [state for state in clips.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
         while failed and (page := clips.find(source_video_id=video.id, states=failed, limit=1000)):

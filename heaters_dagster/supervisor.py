@@ -334,11 +334,11 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
 @contextmanager
 def _socket_folder(settings: Settings) -> Iterator[Path]:
     """A private folder for a Unix socket: in the work folder, where one that a kill left behind is swept, unless its path is too long."""
+    from resources.leftovers import sweep_leftovers
     from resources.work_folder import WorkFolder
 
-    work = WorkFolder(settings.work_folder)
-    work.sweep()
-    with work.attempt("up") as folder:
+    sweep_leftovers(settings)
+    with WorkFolder(settings.work_folder).attempt("up") as folder:
         if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
             yield folder
         else:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from heaters_dagster.domain.audit import lost_keys, orphan_keys
 from heaters_dagster.domain.cuts import ReviewClip, mece_problems
+from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.states import SourceVideoState
 from resources.clip_store import ClipArtifact
 from resources.database import Database
@@ -67,7 +68,7 @@ def orphan_objects(database: Database, objects: ObjectStore, *, stored: set[str]
     # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
     found = {info.key for info in objects.list()} if stored is None else stored
     spoken_of = select(clip_artifacts.c.key).where(clip_artifacts.c.state != "deleted")
-    waits_for_gold_master = source_videos.c.gold_master_filepath.is_(None) & source_videos.c.gold_master_error.is_(None)
+    waits_for_gold_master = source_videos.c.gold_master_filepath.is_(None) & (source_videos.c.gold_master_attempts < MAX_ATTEMPTS)
     unfinished = select(source_videos.c.id).where(
         source_videos.c.duplicate_of_id.is_(None), (source_videos.c.state != SourceVideoState.SCENES_DETECTED) | waits_for_gold_master
     )

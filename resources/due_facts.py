@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
-from heaters_dagster.domain.due import ClipGroup, VideoFacts
+from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import ClipStore
 from resources.database import Database, lock_key
@@ -54,12 +54,12 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
                 source_videos.c.duplicate_of_id.is_not(None).label("is_duplicate"),
                 source_videos.c.original_filepath.is_not(None).label("has_original"),
                 source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
-                source_videos.c.gold_master_error.is_not(None).label("gold_master_failed"),
+                source_videos.c.gold_master_attempts,
             )
             .where(
                 or_(
                     source_videos.c.state != SourceVideoState.SCENES_DETECTED,
-                    and_(source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_error.is_(None)),
+                    and_(source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_attempts < MAX_ATTEMPTS),
                     source_videos.c.id.in_({*groups, *obsolete}),
                 )
             )
@@ -74,7 +74,7 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
             is_duplicate=row.is_duplicate,
             has_original=row.has_original,
             has_gold_master=row.has_gold_master,
-            gold_master_failed=row.gold_master_failed,
+            gold_master_attempts=row.gold_master_attempts,
             clips=tuple(groups.get(row.id, ())),
             obsolete_artifacts=obsolete.get(row.id, 0),
             busy=frozenset(asset for asset in _LOCKED_ASSETS if lock_key(asset, row.id) in held),

@@ -51,6 +51,7 @@ class SourceVideo:
     gold_master_filepath: str | None
     gold_master_sha256: str | None
     gold_master_error: str | None
+    gold_master_attempts: int
     next_clip_sequence: int
     created_at: datetime
     updated_at: datetime
@@ -176,6 +177,17 @@ class SourceVideoStore:
                 checked_source_video_transition(video.state, failed_state)
             attempts = min(video.attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
             return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
+
+    def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
+        """Note why the gold master could not be made; its state stays. Tries are counted as by `record_failure`."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            attempts = min(video.gold_master_attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+            return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
+
+    def retry_gold_master(self, source_video_id: int) -> SourceVideo:
+        """Give a gold master that failed all its tries again."""
+        return self.update(source_video_id, gold_master_error=None, gold_master_attempts=0)
 
     def add_warning(self, source_video_id: int, warning: str) -> SourceVideo:
         """Note what was odd about the file and what was done; the same sentence is kept once."""

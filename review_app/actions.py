@@ -66,7 +66,7 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
         if video.state in SOURCE_VIDEO_RETRY:
             told.append(f"{video.title} is {desk.videos.retry(video.id).state} again.")
         if video.gold_master_error is not None:
-            desk.videos.update(video.id, gold_master_error=None)
+            desk.videos.retry_gold_master(video.id)
             told.append("Its gold master gets another try.")
         for state in CLIP_RETRY:
             for clip in desk.clips.find(source_video_id=video.id, states=[state], limit=10_000):

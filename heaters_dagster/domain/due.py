@@ -70,7 +70,7 @@ class VideoFacts:
 
     attempts: failed tries of the stage in hand; MAX_ATTEMPTS or more means that it waits for a person.
     seconds_since_change: since the row changed. busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
-    has_original, has_gold_master: the object is there. gold_master_failed: the last try ended in an error that is on the row.
+    has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it.
     obsolete_artifacts: files of clips that nobody needs any more.
     """
 
@@ -81,7 +81,7 @@ class VideoFacts:
     is_duplicate: bool = False
     has_original: bool = False
     has_gold_master: bool = False
-    gold_master_failed: bool = False
+    gold_master_attempts: int = 0
     clips: tuple[ClipGroup, ...] = ()
     obsolete_artifacts: int = 0
     busy: frozenset[str] = frozenset()
@@ -129,10 +129,15 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
 
 
 def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
-    """How many source videos and clips failed a moment ago for a reason that may pass, and are due again before long."""
+    """How many source videos, gold masters and clips failed a moment ago for a reason that may pass, and are due again before long."""
     known, failed = list(videos), _EXPORT_STATES[2] | _ENRICH_STATES[2]
     ingests = sum(video.state in _INGEST_FAILED and not video.is_duplicate and video.attempts < MAX_ATTEMPTS for video in known)
-    return ingests + sum(group.count for video in known for group in video.clips if group.state in failed and group.attempts < MAX_ATTEMPTS)
+    masters = sum(0 < video.gold_master_attempts < MAX_ATTEMPTS and not video.has_gold_master for video in known)
+    return (
+        ingests
+        + masters
+        + sum(group.count for video in known for group in video.clips if group.state in failed and group.attempts < MAX_ATTEMPTS)
+    )
 
 
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
@@ -179,7 +184,9 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
-    if video.has_gold_master or video.gold_master_failed or not video.has_original or video.is_duplicate:
+    if video.has_gold_master or not video.has_original or video.is_duplicate:
+        return None
+    if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_change):
         return None
     waited_long = video.seconds_since_change >= GOLD_MASTER_PATIENCE_SECONDS
     if reviewable_soon and not waited_long:

@@ -156,7 +156,15 @@ def test_a_source_video_whose_ingest_failed_for_good_still_gets_its_gold_master(
 
 
 def test_a_failed_gold_master_waits_for_a_person() -> None:
-    assert not jobs(done(1, has_gold_master=False, gold_master_failed=True))
+    assert not jobs(done(1, has_gold_master=False, gold_master_attempts=MAX_ATTEMPTS))
+
+
+def test_a_gold_master_that_failed_for_a_reason_that_may_pass_is_tried_again_a_minute_later() -> None:
+    assert not jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_change=RETRY_AFTER_SECONDS - 1))
+    assert waiting_to_be_tried([done(1, has_gold_master=False, gold_master_attempts=3)]) == 1
+    assert jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_change=RETRY_AFTER_SECONDS)) == [
+        (Job.ARCHIVE_MASTER, "1")
+    ]
 
 
 def test_what_a_person_waits_for_comes_first() -> None:
@@ -186,7 +194,7 @@ facts = st.builds(
     is_duplicate=st.booleans(),
     has_original=st.booleans(),
     has_gold_master=st.booleans(),
-    gold_master_failed=st.booleans(),
+    gold_master_attempts=st.integers(0, 8),
     clips=st.lists(clip_groups, max_size=4).map(tuple),
     obsolete_artifacts=st.integers(0, 2),
 )

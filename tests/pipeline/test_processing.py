@@ -271,7 +271,7 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     failed, other = video_in(database, S.PREPROCESSING), video_in(database, S.PREPROCESSED)
     SourceVideoStore(database).record_failure(failed.id, S.PREPROCESS_FAILED, "ffmpeg was killed", transient=True)
     clip, fine, _ = cut_video(database, gold_master=False)
-    SourceVideoStore(database).update(clip.source_video_id, gold_master_error="disk full")
+    SourceVideoStore(database).record_gold_master_failure(clip.source_video_id, "disk full", transient=False)
     reviews(database).approve([clip.id, fine.id], reviewer="ada")
     ClipStore(database).claim_export(clip.id, "final_clips/video_3_clip_001.mp4")
     ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)

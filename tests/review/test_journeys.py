@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from sqlalchemy.engine import make_url
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.settings import Settings, child_environment
+from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from resources.frame_hashes import file_frame_hashes
@@ -32,10 +31,10 @@ from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
 from tests.proxy_files import make_proxy_file, stored_video
+from tests.served_review_app import ServedReviewApp
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 120
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -61,11 +60,10 @@ class App:
 
     settings: Settings
     database: Database
-    server: str
+    postgres: str
     source: Path
     proxy: Path
-    url: str = ""
-    process: subprocess.Popen[bytes] | None = None
+    server: ServedReviewApp
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -104,60 +102,23 @@ class App:
 
     def do_all_that_is_due(self, *, failures: bool = False) -> None:
         """Do all that is due, as `heaters process` does. failures: some of it is expected to fail."""
-        done = subprocess.run(
-            [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process"],
-            env={**child_environment(self.settings), "HOME": str(self.settings.home)}, cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process"]
+        variables = {**child_environment(self.settings), "HOME": str(self.settings.home)}
+        done = subprocess.run(command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == int(failures), done.stdout + done.stderr
-
-    def start(self, **environment: str) -> None:
-        """Serve, on the port that it had before if it had one."""
-        port = int(self.url.rpartition(":")[2]) if self.url else _free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        log = (self.settings.home / f"server-{port}.log").open("ab")
-        variables = child_environment(self.settings, HEATERS_REVIEW_PORT=str(port), HOME=str(self.settings.home), **environment)
-        command = [sys.executable, "-m", "review_app"]
-        # Started in another folder: the page's settings lie beside its script.
-        folder = self.settings.home
-        self.process = subprocess.Popen(command, cwd=folder, env={**variables, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
-        deadline = time.monotonic() + 90
-        while not _answers(f"{self.url}/api/health"):
-            assert self.process.poll() is None, Path(log.name).read_text()
-            assert time.monotonic() < deadline, Path(log.name).read_text()
-            time.sleep(0.1)
-        log.close()
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
     @contextmanager
     def postgres_away(self) -> Iterator[None]:
         """As if the database were down: its sessions are ended, and new ones refused."""
         name = make_url(self.database.url).database
         self.database.dispose()
-        with psycopg.connect(self.server, autocommit=True) as connection:
+        with psycopg.connect(self.postgres, autocommit=True) as connection:
             connection.execute(f"alter database {name} allow_connections false".encode())
             connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
             try:
                 yield
             finally:
                 connection.execute(f"alter database {name} allow_connections true".encode())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +132,11 @@ def app(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     database = Database.connect(url)
     source = barcode_video(folder / "holiday.mp4", frames=FRAMES, size=(320, 180))
     settings = Settings(home=folder, database_url=url, lease_seconds=20, embedding_model=str(folder / "no-model"), embedding_fallback=True)
-    app = App(settings, database, postgres_url, source, make_proxy_file(source, folder / "proxy.mp4"))
-    app.start()
+    proxy = make_proxy_file(source, folder / "proxy.mp4")
+    app = App(settings, database, postgres_url, source, proxy, ServedReviewApp(settings))
+    app.server.start()
     yield app
-    app.stop()
+    app.server.kill()
     database.dispose()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)".encode())
@@ -221,7 +183,7 @@ def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Calla
         page = profiles(as_).new_page()
         opened.append(page)
         page.on("pageerror", lambda error: app.errors.append(str(error)))
-        page.goto(f"{url or app.url}{path}")
+        page.goto(f"{url or app.server.url}{path}")
         page.locator(".st-key-top, .st-key-door, .stAlert").first.wait_for()
         if page.locator(".st-key-door").is_visible():
             page.get_by_label("Your name").fill(as_)
@@ -336,11 +298,11 @@ def test_undelivered_decisions_arrive_when_the_server_is_back(app: App, visit: C
     video = app.video(40, 80)
     page = visit(f"/?video={video.id}")
     shows(page, 0)
-    app.stop()
+    app.server.kill()
     page.keyboard.press("x")
     shows(page, 40)
     expect(page.locator(".saved")).to_contain_text("No connection to the server. 1 decision kept in this browser")
-    app.start()
+    app.server.start()
     soon(lambda: app.states(video) == [ARCHIVED, PENDING, PENDING])
     all_saved(page)
     page.keyboard.press("a")
@@ -396,8 +358,8 @@ def test_a_reviewer_sees_what_others_do_to_the_clip_on_the_stage(app: App, visit
 
 def test_the_plain_player_takes_over_where_webcodecs_is_switched_off(app: App, visit: Callable[..., Page]) -> None:
     video = app.video(40, 80)
-    plain = App(app.settings, app.database, app.server, app.source, app.proxy)
-    plain.start(WEBCODECS_ENABLED="false")
+    plain = ServedReviewApp(app.settings, WEBCODECS_ENABLED="false")
+    plain.start()
     try:
         page = visit(f"/?video={video.id}", url=plain.url)
         expect(page.locator(".engine")).to_have_text("Plain video player")
@@ -409,7 +371,7 @@ def test_the_plain_player_takes_over_where_webcodecs_is_switched_off(app: App, v
         all_saved(page)
         assert app.states(video) == [APPROVED, PENDING, PENDING]
     finally:
-        plain.stop()
+        plain.kill()
 
 
 def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Callable[..., Page]) -> None:
@@ -437,7 +399,7 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     context = chromium.new_context()
     context.set_default_timeout(WAIT_MS)
     page = context.new_page()
-    page.goto(f"{app.url}/clips?state=embedded")
+    page.goto(f"{app.server.url}/clips?state=embedded")
     page.get_by_label("Your name").fill("Grace")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Grace").wait_for()
@@ -603,8 +565,7 @@ def test_a_filter_that_makes_no_sense_is_said_to_be_so(visit: Callable[..., Page
 
 
 def test_a_name_that_is_not_ours_is_not_answered(app: App) -> None:
-    port = int(app.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+    with socket.create_connection(("127.0.0.1", app.server.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 421")
@@ -612,7 +573,7 @@ def test_a_name_that_is_not_ours_is_not_answered(app: App) -> None:
 
 
 def test_the_server_stops_when_it_is_asked_to(app: App) -> None:
-    other = App(app.settings, app.database, app.server, app.source, app.proxy)
+    other = ServedReviewApp(app.settings)
     other.start()
     assert other.process is not None
     other.process.send_signal(signal.SIGTERM)

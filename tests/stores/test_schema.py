@@ -347,6 +347,7 @@ class TestSequences:
         ("update clips set grouped_with_clip_id = 0", "clips_grouped_with_clip_id_fkey"),
         ("update source_videos set frame_count = 0", "source_videos_frame_count_check"),
         ("update source_videos set attempts = -1", "source_videos_attempts_check"),
+        ("update source_videos set gold_master_attempts = -1", "source_videos_gold_master_attempts_check"),
         ("update source_videos set warnings = '{}'", "source_videos_warnings_check"),
         ("update source_videos set content_sha256 = 'ABC'", "source_videos_content_sha256_check"),
         ("update source_videos set duplicate_of_id = id", "source_videos_duplicate_check"),

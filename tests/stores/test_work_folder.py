@@ -12,11 +12,17 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import DiskFullError
+from heaters_dagster.settings import Settings
+from resources.leftovers import sweep_leftovers
+from resources.object_store.local import LocalObjectStore
 from resources.work_folder import WorkFolder, check_room, disk_full_named
 
 _HOLD = """
 import sys, time
 from pathlib import Path
+from heaters_dagster.settings import Settings
+from resources.leftovers import sweep_leftovers
+from resources.object_store.local import LocalObjectStore
 from resources.work_folder import WorkFolder
 with WorkFolder(Path(sys.argv[1])).attempt("proxy-12") as folder:
     (folder / "half.mp4").write_bytes(b"half")
@@ -132,3 +138,37 @@ def test_a_folder_is_held_as_long_as_its_process_lives(tmp_path, holder):
     process.wait()
     assert not work.is_held(folder.name)
     assert not work.is_held("never-there.0123456789ab")
+
+
+_HOLD_BOTH = """
+import sys, time
+from heaters_dagster.settings import Settings
+from pathlib import Path
+from resources.object_store.open import open_object_store
+from resources.work_folder import WorkFolder
+settings = Settings(home=Path(sys.argv[1]))
+def wait(done):
+    print(done, flush=True)
+    time.sleep(600)
+with WorkFolder(settings.work_folder).attempt("proxy-12") as folder:
+    (folder / "half.mp4").write_bytes(b"half")
+    open_object_store(settings).put_file("proxies/video_1.mp4", Path(sys.argv[2]), progress=wait)
+"""
+
+
+def test_what_a_killed_process_left_in_the_work_folder_and_in_the_store_goes(tmp_path):
+    settings = Settings(home=tmp_path / "home")
+    (tmp_path / "whole.mp4").write_bytes(bytes(3_000_000))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD_BOTH, str(tmp_path / "home"), str(tmp_path / "whole.mp4")], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    sweep_leftovers(settings)
+    assert any(path.is_file() for path in settings.work_folder.rglob("half*")), "a living process keeps its files"
+    process.kill()
+    process.wait()
+    sweep_leftovers(settings)
+    left = [path for folder in (settings.work_folder, settings.objects_folder) for path in folder.rglob("*.mp4")]
+    assert left == []
+    assert list(LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder).list()) == []

@@ -1,0 +1,130 @@
+"""The review app with 100,000 clips waiting: how soon the first one is seen in a real Chromium, and how fast a decision is in Postgres."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from benchmarks.many_clips import cut_source_video
+from benchmarks.table import Row, at_most
+from heaters_dagster.settings import Settings
+from resources import embedded_postgres
+from resources.clip_store import ClipStore
+from resources.database import Database, open_database
+from resources.object_store.open import open_object_store
+from resources.reviewer_store import ReviewerStore
+from review_app.links import COOKIE, Session, open_links
+from review_app.routes import TOKEN_HEADER
+from tests.media_files import barcode_video
+from tests.player.conftest import ARGUMENTS, chromium_program
+from tests.proxy_files import stored_video
+from tests.served_review_app import ServedReviewApp
+
+VIDEOS = 50
+CLIPS_IN_VIDEO = 2_000
+VISITS = 20
+DECISIONS = 300
+_WARM_UP = 20
+
+
+def run() -> list[Row]:
+    home = Path(tempfile.mkdtemp(prefix="heaters-benchmark-"))
+    home.chmod(0o711)  # as root the server runs as another user
+    settings = Settings(home=home)
+    served = ServedReviewApp(settings)
+    try:
+        database = open_database(settings)
+        objects = open_object_store(settings)
+        # The first of the queue is a real one; those behind it are rows.
+        source = barcode_video(home / "first.mp4", frames=120, size=(1280, 720))
+        stored_video(source, home, database=database, objects=objects, cuts=(40, 80), approved=False)
+        videos = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=100) for _ in range(VIDEOS)]
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("vacuum analyze")
+        served.start()
+        rows = [*_opened(served, settings, database), *_decided(served, settings, database, videos)]
+        database.dispose()
+        return rows
+    finally:
+        served.kill()
+        embedded_postgres.remove(settings.postgres_folder)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> list[Row]:
+    """Milliseconds from the navigation to the first clip's first frame: in a browser that was here before, and in a new one."""
+    reviewer = ReviewerStore(database).named("Ada")
+    cookie = {"name": COOKIE, "value": open_links(settings).remembered_token(Session(reviewer.id, reviewer.name)), "url": served.url}
+    known, new = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
+        for visit in range(VISITS + 1):
+            context = browser.new_context(viewport={"width": 1280, "height": 800})
+            context.add_cookies([cookie])  # type: ignore[list-item]
+            for times in (new, known):
+                page = context.new_page()
+                page.add_init_script(
+                    "(function look() { const canvas = document.querySelector('.stage canvas[data-frame]');"
+                    " if (canvas?.dataset.frame === '0') window.seen = performance.now(); else requestAnimationFrame(look); })();"
+                )
+                page.goto(served.url)
+                page.wait_for_function("window.seen !== undefined")
+                if visit:  # the first one is the server's first ever
+                    times.append(page.evaluate("window.seen"))
+                page.close()
+            context.close()
+        browser.close()
+    note = f"{VIDEOS * CLIPS_IN_VIDEO:,} clips wait; from the navigation to the first frame on the canvas, {VISITS} visits"
+    return [
+        at_most("review page opened, 95th percentile", _percentile(known, 95), "ms", 1000, note),
+        Row("review page opened, median", _percentile(known, 50), "ms"),
+        Row("review page opened by a browser that was never here, median", _percentile(new, 50), "ms"),
+    ]
+
+
+def _decided(served: ServedReviewApp, settings: Settings, database: Database, videos: Sequence[int]) -> list[Row]:
+    """Milliseconds of whole decision requests: the commit in Postgres, the clips around and the progress of the queue."""
+    reviewer = ReviewerStore(database).named("Ada")
+    headers = {
+        TOKEN_HEADER: open_links(settings).session_token(Session(reviewer.id, reviewer.name)),
+        "Content-Type": "application/json",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    clips = ClipStore(database).load_live(videos[len(videos) // 2])
+    chosen = random.Random(1).sample(clips, _WARM_UP + DECISIONS)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port)
+    times = []
+    for number, clip in enumerate(chosen):
+        decision = {
+            "request_key": f"benchmark-{number}",
+            "action": random.Random(number).choice(["approve", "skip", "archive"]),
+            "clip_id": clip.id,
+            "source_video_id": clip.source_video_id,
+            "versions": {str(clip.id): clip.cut_point_version},
+        }
+        began = time.perf_counter()
+        connection.request("POST", "/api/decisions", json.dumps(decision), headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        times.append((time.perf_counter() - began) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(said.decode())
+    connection.close()
+    note = f"the whole request, as a page sends it; {DECISIONS} decisions, {VIDEOS * CLIPS_IN_VIDEO:,} clips in the queue"
+    return [
+        at_most("decision committed and answered, 95th percentile", _percentile(times[_WARM_UP:], 95), "ms", 50, note),
+        Row("decision committed and answered, median", _percentile(times[_WARM_UP:], 50), "ms"),
+    ]
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(np.array(values), percent))
