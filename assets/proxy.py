@@ -141,9 +141,12 @@ def _one_pass(
     finished = write_proxy(
         original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
     )
-    index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     scores = scoring.finish()
-    counts = {len(index), *scoring.frame_counts, *(len(column) for column in scores.values())}
+    seen = {*scoring.frame_counts, *(len(column) for column in scores.values())}
+    del scoring
+    release_freed_memory()  # the network's, before the tables of a long proxy come on top of it
+    index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
+    counts = {len(index), *seen}
     if len(counts) > 1:
         raise FfmpegError(f"{called}: the proxy has {len(index)} frames, but the detectors saw {sorted(counts - {len(index)})}")
     return ProxyPass(index, scores, tuple(_oddities(original, found, source, finished, index)))

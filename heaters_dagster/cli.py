@@ -402,10 +402,16 @@ def demo(
         Path | None, typer.Argument(metavar="FILE", help="A video of your own; else the sample.", exists=True, dir_okay=False)
     ] = None,
 ) -> None:
-    """The main job on one video, start to end: proxy, cuts, approval, gold master, exports, keyframes, embeddings, search."""
+    """The main job on one video, start to end: proxy, cuts, approval, gold master, exports, keyframes, embeddings, search.
+
+    At a terminal it then offers to start everything, so that the rest can be reviewed.
+    """
     from heaters_dagster.demo import run_demo
 
-    raise typer.Exit(run_demo(load_settings(), video))
+    code = run_demo(load_settings(), video)
+    if code == 0 and sys.stdin.isatty() and terminal.out.is_terminal and typer.confirm("Start it now?", default=True):
+        up(open_browser=False)
+    raise typer.Exit(code)
 
 
 @cuts_app.command("add")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.memory import release_freed_memory
+
 if TYPE_CHECKING:
     from resources.detectors.transnetv2_network import StreamingTransNetV2, Weights
 
@@ -55,18 +57,21 @@ class TransNetV2Scores:
     def feed(self, frames: NDArray[np.uint8]) -> None:
         for frame in frames:
             self._waiting.extend(self._stillness.passed(frame))
-            if len(self._waiting) >= self._batch_frames:
+            while len(self._waiting) >= self._batch_frames:
                 self._push()
 
     def finish(self) -> Mapping[str, NDArray[np.float32]]:
         self._waiting.extend(self._stillness.rest())
         network = self._push()
+        while self._waiting:
+            self._push()
+        release_freed_memory()  # of the thread that pushed until now
         with _threads(_processors()):
-            self._scores.append(network.finish())
+            self._scores.append(network.finish(batch_frames=self._batch_frames))
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
 
     def _push(self) -> StreamingTransNetV2:
-        """Give the network what waits, in batches of the same size however the frames came, so that scores do not depend on that."""
+        """Give the network the first batch of what waits: of the same size however the frames came, so that scores do not depend on that."""
         network = self._network
         if network is None:
             from resources.detectors.transnetv2_network import StreamingTransNetV2
@@ -75,11 +80,11 @@ class TransNetV2Scores:
             network = self._network = StreamingTransNetV2(weights)
             if weights.device.type != "cpu":
                 self._batch_frames = _GPU_BATCH_FRAMES
-        if self._waiting:
+        batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
+        if batch:
             # Half of the processors: ffmpeg encodes on the others, and with more threads than processors OpenMP's barriers spin.
             with _threads(max(1, _processors() // 2)):
-                self._scores.append(network.push(np.stack(self._waiting)))
-            self._waiting.clear()
+                self._scores.append(network.push(np.stack(batch)))
         return network
 
 

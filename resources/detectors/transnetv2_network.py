@@ -101,13 +101,14 @@ class StreamingTransNetV2:
             self._see(frames)
             return self._answers()
 
-    def finish(self) -> NDArray[np.float32]:
-        """The scores of the frames that were held back."""
+    def finish(self, *, batch_frames: int) -> NDArray[np.float32]:
+        """The scores of the frames that were held back; so many frames at once, as before, so that the end takes no more memory."""
         if self._last is None:
             return np.zeros(0, np.float32)
         left = self._pushed - max(0, self._answered)
         with torch.inference_mode():
-            self._see(np.repeat(self._last, _PADDING + _TIME_REACH, axis=0))
+            for begin in range(0, _PADDING + _TIME_REACH, batch_frames):
+                self._see(np.repeat(self._last, min(batch_frames, _PADDING + _TIME_REACH - begin), axis=0))
             for queue, size in ((self._looks, _LOOKS), (self._colours, _COLOURS)):
                 queue.add(self._nothing(_COMPARED, size))
             return self._answers()[:left]
