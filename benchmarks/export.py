@@ -118,6 +118,7 @@ VIDEO = SourceVideo(
     gold_master_filepath=None,
     gold_master_sha256=None,
     gold_master_error=None,
+    gold_master_attempts=0,
     next_clip_sequence=1,
     created_at=_NOW,
     updated_at=_NOW,

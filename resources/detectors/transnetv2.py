@@ -71,7 +71,7 @@ class TransNetV2Scores:
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
 
     def _push(self) -> StreamingTransNetV2:
-        """Give the network the first batch of what waits: of the same size however the frames came, so that scores do not depend on that."""
+        """Give the network the first batch of what waits: of one size however the frames came, so that scores do not depend on that."""
         network = self._network
         if network is None:
             from resources.detectors.transnetv2_network import StreamingTransNetV2
