@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`: run the measurements of those modules, or of all, and write them to docs/benchmarks.md."""
+"""`python -m benchmarks [NAME ...]`: run the measurements of those modules, or of all, and write their sections of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
-    sections, kept = [], True
+    kept = True
     for name in names or known:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -36,18 +36,25 @@ def main(names: list[str]) -> int:
         print(table, flush=True)
         kept = kept and all(row.ok is not False for row in rows)
         what = (module.__doc__ or name).strip().splitlines()[0]
-        sections.append(f"## {name}\n\n{what}\n\n{table}\n\n`python -m benchmarks {name}`, {time.monotonic() - began:.0f} s\n")
-    if not names:
-        _REPORT.write_text("\n".join([_head(), *sections]))
+        how = f"`python -m benchmarks {name}`, {time.monotonic() - began:.0f} s, {datetime.now(UTC):%Y-%m-%d}"
+        _write(name, f"{what}\n\n{table}\n\n{how}\n")
     return 0 if kept else 1
+
+
+def _write(name: str, section: str) -> None:
+    """Put the section of one measurement into the report, in the place of its last one."""
+    _, *parts = _REPORT.read_text().split("\n## ") if _REPORT.is_file() else [""]
+    sections = dict(part.split("\n\n", 1) for part in parts)
+    sections[name] = section
+    _REPORT.write_text("\n".join([_head(), *(f"## {title}\n\n{text.strip()}\n" for title, text in sorted(sections.items()))]))
 
 
 def _head() -> str:
     return (
         "# Benchmarks\n\n"
-        "Written by `make bench`. Ratios are taken within one run, both sides on the same machine one after the other; absolute times are\n"
-        "this machine's.\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB, {platform.system()} "
+        "Written by `make bench`; `python -m benchmarks NAME` writes one section anew. Ratios are taken within one run, both sides on the\n"
+        "same machine one after the other; absolute times are this machine's.\n\n"
+        f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB, {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}\n"
     )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, func, select, text, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, and_, func, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
@@ -153,7 +153,8 @@ class ReviewTransaction:
         self._lock_videos_of(entry.clip_ids)
         self._hold(entry.clip_ids)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
-        later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, ~review_actions.c.undone, touching)
+        standing = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
+        later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, standing, touching)
         rows = {row.id: row for row in self._connection.execute(later)}
         blocker = review.in_the_way(entry, map(_ledger_entry, rows.values()))
         if blocker is not None:

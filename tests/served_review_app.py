@@ -28,7 +28,8 @@ class ServedReviewApp:
         """Returns when it answers."""
         home = self.settings.home
         log = home / f"server-{self.port}.log"
-        variables = child_environment(self.settings, HEATERS_REVIEW_PORT=str(self.port), HOME=str(home), **self.environment)
+        own = {"HEATERS_REVIEW_PORT": str(self.port), "HOME": str(home), **self.environment}
+        variables = child_environment(self.settings, **own)
         command = [sys.executable, "-m", "review_app"]
         with log.open("ab") as output:
             # Started in another folder: the page's settings lie beside its script.

