@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from benchmarks.table import Row, at_most
-from tests.player.conftest import ARGUMENTS, PLAYER_SCRIPT, REVIEW_SCRIPT, chromium_program
+from tests.chromium import started_chromium
+from tests.player.conftest import PLAYER_SCRIPT, REVIEW_SCRIPT
 from tests.player.player_server import Player, make_proxy, serving
 
 SIZE = (1280, 720)
@@ -71,8 +72,7 @@ def run() -> list[Row]:
     fallback_times: list[float] = []
     wrong: list[Any] = []
     fallback_wrong: list[Any] = []
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
+    with tempfile.TemporaryDirectory() as name, started_chromium() as browser:
         for rate in ("constant", "variable"):
             proxy = make_proxy(Path(name) / f"{rate}.mp4", frames=FRAMES, vfr=rate == "variable", size=SIZE)
             with _page(browser, proxy, "player") as page:
@@ -89,7 +89,6 @@ def run() -> list[Row]:
                 fallback_wrong += found["wrong"]
         with _page(browser, Path(name) / "constant.mp4", "review") as page:
             next_clip = page.evaluate(_DECISIONS, list(range(CLIP_FRAMES, FRAMES - CLIP_FRAMES, CLIP_FRAMES))[:25])
-        browser.close()
     return [
         at_most("random seek to a cold frame, p95", _percentile(seek_times, 95), "ms", 60, note),
         Row("random seek to a cold frame, median", _percentile(seek_times, 50), "ms"),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
 from benchmarks.many_clips import cut_source_video
 from benchmarks.table import Row, at_most
@@ -24,8 +23,8 @@ from resources.object_store.open import open_object_store
 from resources.reviewer_store import ReviewerStore
 from review_app.links import COOKIE, Session, open_links
 from review_app.routes import TOKEN_HEADER
+from tests.chromium import started_chromium
 from tests.media_files import barcode_video
-from tests.player.conftest import ARGUMENTS, chromium_program
 from tests.proxy_files import stored_video
 from tests.served_review_app import ServedReviewApp
 
@@ -78,8 +77,7 @@ def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> 
     reviewer = ReviewerStore(database).named("Ada")
     cookie = {"name": COOKIE, "value": open_links(settings).remembered_token(Session(reviewer.id, reviewer.name)), "url": served.url}
     known, new, queue = [], [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
+    with started_chromium() as browser:
         for visit in range(VISITS + 1):
             context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
             context.add_cookies([cookie])  # type: ignore[list-item]
@@ -93,7 +91,6 @@ def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> 
                     queue.append(page.evaluate(_SINCE_THE_QUEUE))
                 page.close()
             context.close()
-        browser.close()
     note = f"{VIDEOS * CLIPS_IN_VIDEO:,} clips wait; from asking for the queue to the first frame on the canvas, {2 * VISITS} visits"
     start = "from the navigation on; Streamlit's own start, some 0.8 s, is in it"
     return [

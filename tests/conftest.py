@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
@@ -30,6 +31,7 @@ from resources.clip_store import Clip, ClipStore, NewClip
 from resources.database import Database, migrate
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from tests.chromium import started_chromium
 
 SESSION_FOLDER = "HEATERS_TEST_SESSION_FOLDER"
 TEMPLATE = "heaters_template"
@@ -81,6 +83,13 @@ def _sweep_killed_sessions() -> None:
             embedded_postgres.remove(folder / "postgres")
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests of this process; each opens a context of its own in it."""
+    with started_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

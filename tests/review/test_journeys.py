@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.cuts import ReviewAction
@@ -30,6 +30,7 @@ from resources.object_store.local import LocalObjectStore
 from resources.review_store import ReviewStore
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video
 from tests.oidc_provider import secrets_toml, signing_in_as
 from tests.proxy_files import make_proxy_file, stored_video
@@ -38,12 +39,6 @@ from tests.served_review_app import ServedReviewApp
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
 FRAMES = 120
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-WAIT_MS = 40_000  # two busy cores
-expect.set_options(timeout=WAIT_MS)
 APPROVED, SKIPPED, ARCHIVED, PENDING = (
     ClipState.REVIEW_APPROVED,
     ClipState.REVIEW_SKIPPED,
@@ -144,14 +139,6 @@ def app(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         connection.execute(f"drop database {name} with (force)".encode())
     assert app.requests == [], "no request leaves this machine"
     assert app.errors == []
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
