@@ -54,7 +54,7 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    err.print(f"[yellow]{escape(text)}[/yellow]")
+    err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
 
 
 def complain(text: str) -> None:

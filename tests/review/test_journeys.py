@@ -216,6 +216,11 @@ def test_ten_clips_are_reviewed_by_keyboard_alone(app: App, visit: Callable[...,
     clips = app.live(video)
     assert clips[5].grouped_with_clip_id == clips[4].id
     expect(page.locator(".progress-text")).to_contain_text("10 done · 0 left")
+    page.keyboard.press("Control+z")
+    shows(page, 108)
+    expect(page.locator(".links a")).to_have_text(["Clips", "Source video", "Dagster"])
+    all_saved(page)
+    assert app.states(video)[-1] == PENDING
 
 
 def test_a_moved_cut_changes_both_neighbours_and_two_undos_bring_back_both_decisions(app: App, visit: Callable[..., Page]) -> None:

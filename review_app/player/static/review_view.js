@@ -151,7 +151,7 @@ export class ReviewView {
       setText(this.title, "Review");
       setText(this.facts, "");
       setText(this.state, "");
-      this.links.replaceChildren();
+      this.#links([]);
       setText(this.done.children[0], empty.title);
       setText(this.done.children[1], empty.text);
       return;
