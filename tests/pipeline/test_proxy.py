@@ -331,7 +331,8 @@ def test_bit_errors_are_counted_in_a_warning(tmp_path: Path, videos: SourceVideo
     video_id = downloaded(source, videos, object_store)
     make(video_id)
     video = videos.load(video_id)
-    assert video.frame_count == 48
+    assert video.frame_count is not None
+    assert 36 <= video.frame_count <= 48
     assert [warning for warning in video.warnings if warning.startswith("damaged: ")]
 
 
