@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Download, Page, Route, TimeoutError, expect
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.cuts import ReviewAction
@@ -192,6 +192,17 @@ def shows(page: Page, frame: int) -> None:
 
 def all_saved(page: Page) -> None:
     expect(page.locator(".saved")).to_have_text("All decisions saved")
+
+
+def downloaded(page: Page) -> Download:
+    """What the page's Download link gives. The list is drawn anew every few seconds: a click may fall between two drawings."""
+    link = page.get_by_role("link", name="Download")
+    link.wait_for()
+    for _ in range(4):
+        with suppress(TimeoutError), page.expect_download(timeout=10_000) as download:
+            link.click()
+            return download.value
+    raise AssertionError("no click led to a download")
 
 
 def soon(condition: Callable[[], bool]) -> None:
@@ -524,9 +535,7 @@ def test_an_uploaded_file_becomes_clips_that_are_reviewed_and_exported(app: App,
     app.do_all_that_is_due()
     page = visit(f"/videos?video={submitted.id}")
     page.get_by_text("Exports").click()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download").click()
-    assert list(file_frame_hashes(Path(download.value.path()))) == list(file_frame_hashes(app.proxy))[:40]
+    assert list(file_frame_hashes(Path(downloaded(page).path()))) == list(file_frame_hashes(app.proxy))[:40]
 
 
 def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
@@ -568,10 +577,9 @@ def test_an_exported_clip_is_fetched(app: App, visit: Callable[..., Page]) -> No
     app.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
     page = visit(f"/videos?video={video.id}")
     page.get_by_text("Exports").click()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download").click()
-    assert download.value.suggested_filename == key.rpartition("/")[2]
-    assert Path(download.value.path()).read_bytes() == b"a clip"
+    download = downloaded(page)
+    assert download.suggested_filename == key.rpartition("/")[2]
+    assert Path(download.path()).read_bytes() == b"a clip"
 
 
 def test_search_says_what_is_missing(app: App, visit: Callable[..., Page]) -> None:
