@@ -202,7 +202,9 @@ def virtual_clips(
             settings=place.settings,
             report=progress.report_to(context.log),
         )
-    return dg.MaterializeResult(metadata=_metadata(made))
+    host = "127.0.0.1" if place.settings.review_host in {"", "0.0.0.0", "::"} else place.settings.review_host
+    review = dg.MetadataValue.url(f"http://{host}:{place.settings.review_port}/?video={source_video_id}")
+    return dg.MaterializeResult(metadata={**_metadata(made), "review": review})
 
 
 def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
