@@ -202,8 +202,7 @@ def virtual_clips(
             settings=place.settings,
             report=progress.report_to(context.log),
         )
-    host = "127.0.0.1" if place.settings.review_host in {"", "0.0.0.0", "::"} else place.settings.review_host
-    review = dg.MetadataValue.url(f"http://{host}:{place.settings.review_port}/?video={source_video_id}")
+    review = dg.MetadataValue.url(f"{place.settings.review_url}/?video={source_video_id}")
     return dg.MaterializeResult(metadata={**_metadata(made), "review": review})
 
 

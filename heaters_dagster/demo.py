@@ -114,7 +114,7 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
     terminal.out.print(
         Panel(
             f"[bold]heaters up[/bold]  starts everything:\n"
-            f"  review app   http://{settings.review_host}:{settings.review_port}\n"
+            f"  review app   {settings.review_url}\n"
             f"  Dagster UI   http://127.0.0.1:{settings.dagster_port}\n"
             f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like CLIP, heaters doctor",
             title="Next",

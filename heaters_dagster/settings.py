@@ -188,6 +188,12 @@ class Settings:
         return self.proxy_cdn_domain or (self.cloudfront_prod_domain if self.production else self.cloudfront_dev_domain)
 
     @property
+    def review_url(self) -> str:
+        """Where a browser on this machine reaches the review app."""
+        host = "127.0.0.1" if self.review_host in {"", "0.0.0.0", "::"} else self.review_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.review_port}"
+
+    @property
     def objects_folder(self) -> Path:
         return self.home / "objects"
 

@@ -259,7 +259,6 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
     workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {code_socket}\n      location_name: heaters\n")
     python, target, quiet = sys.executable, ("-w", str(workspace)), ("--log-level", "warning")
     dagster_url = f"http://{_DAGSTER_HOST}:{settings.dagster_port}"
-    review_url = f"http://{_browsable(settings.review_host)}:{settings.review_port}"
     started = time.time()
     return [
         Part(
@@ -267,7 +266,12 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
             (python, "-m", "dagster", "api", "grpc", "-m", "heaters_dagster.definitions", "-s", str(code_socket), *quiet),
             ready=lambda: _accepts(code_socket),
         ),
-        Part("review", (python, "-m", "review_app"), ready=lambda: _answers(f"{review_url}/_stcore/health"), address=review_url),
+        Part(
+            "review",
+            (python, "-m", "review_app"),
+            ready=lambda: _answers(f"{settings.review_url}/_stcore/health"),
+            address=settings.review_url,
+        ),
         Part(
             "dagster",
             (
@@ -321,14 +325,13 @@ def terminal_lines() -> Say:
 
 
 def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
-    review = f"http://{_browsable(settings.review_host)}:{settings.review_port}"
-    say(_OURS, f"Review app   {review}")
+    say(_OURS, f"Review app   {settings.review_url}")
     say(_OURS, f"Dagster UI   http://{_DAGSTER_HOST}:{settings.dagster_port}")
     say(_OURS, "Everything runs. In another terminal: heaters submit PATH-OR-ADDRESS")
     if open_browser:
         import webbrowser
 
-        webbrowser.open(review)
+        webbrowser.open(settings.review_url)
 
 
 @contextmanager
@@ -410,7 +413,3 @@ def _answers(url: str) -> bool:
             return bool(response.status == 200)
     except (OSError, urllib.error.HTTPError, http.client.HTTPException):
         return False
-
-
-def _browsable(host: str) -> str:
-    return "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, Select, exists, func, or_, select, tuple
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import insert
 
-from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.due import MAX_ATTEMPTS, attempts_after_failure
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.states import (
     APPROVED_STATES,
@@ -319,7 +319,7 @@ class ClipStore:
                 return None
             if expected_version is not None and clip.cut_point_version != expected_version:
                 return None
-            attempts = min(clip.attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+            attempts = attempts_after_failure(clip.attempts, transient=transient)
             return _written(connection, clip_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def retry(self, clip_id: int) -> Clip:

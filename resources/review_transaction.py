@@ -118,7 +118,7 @@ class ReviewTransaction:
         """The reviewer's part of the ledger, newest first, read as far as it is asked for. standing: without what was undone."""
         query = _LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc())
         if standing:
-            query = query.where(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
+            query = query.where(_STANDING)
         before, size = MAX_ID, _FIRST_LEDGER_PAGE
         while True:
             page = self._connection.execute(query.where(review_actions.c.id < before).limit(size)).all()
@@ -153,8 +153,7 @@ class ReviewTransaction:
         self._lock_videos_of(entry.clip_ids)
         self._hold(entry.clip_ids)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
-        standing = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
-        later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, standing, touching)
+        later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, _STANDING, touching)
         rows = {row.id: row for row in self._connection.execute(later)}
         blocker = review.in_the_way(entry, map(_ledger_entry, rows.values()))
         if blocker is not None:
@@ -367,6 +366,8 @@ _LEDGER: Select[Any] = select(
     review_actions.c.target_action_id,
     review_actions.c.undone,
 )
+#: Neither undone, nor itself an undo or a redo.
+_STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
 _LEDGER_WITH_NAMES: Select[Any] = _LEDGER.add_columns(reviewers.c.name).join_from(review_actions, reviewers)
 
 _LOCK_VIDEOS_OF = text(

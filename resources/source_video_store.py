@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
 from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition
 from resources.database import Database
@@ -175,14 +175,14 @@ class SourceVideoStore:
             video = _locked(connection, source_video_id)
             if video.state != failed_state:
                 checked_source_video_transition(video.state, failed_state)
-            attempts = min(video.attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+            attempts = attempts_after_failure(video.attempts, transient=transient)
             return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
         """Note why the gold master could not be made; its state stays. Tries are counted as by `record_failure`."""
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
-            attempts = min(video.gold_master_attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+            attempts = attempts_after_failure(video.gold_master_attempts, transient=transient)
             return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
 
     def retry_gold_master(self, source_video_id: int) -> SourceVideo:

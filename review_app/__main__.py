@@ -17,7 +17,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"Review app: http://{settings.review_host}:{settings.review_port}", flush=True)
+    print(f"Review app: {settings.review_url}", flush=True)
     uvicorn.run("review_app.launch:app", host=settings.review_host, port=settings.review_port, access_log=False)
     return 0
 

@@ -62,6 +62,19 @@ def test_cdn_domain_follows_the_environment() -> None:
     assert Settings.from_environment(both | {"PROXY_CDN_DOMAIN": "cdn.example"}).cdn_domain == "cdn.example"
 
 
+@pytest.mark.parametrize(
+    ("host", "reached_at"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8600"),
+        ("0.0.0.0", "http://127.0.0.1:8600"),
+        ("::", "http://127.0.0.1:8600"),
+        ("box", "http://box:8600"),
+    ],
+)
+def test_the_address_of_the_review_app_is_one_that_a_browser_can_open(host: str, reached_at: str) -> None:
+    assert Settings(review_host=host, review_port=8600).review_url == reached_at
+
+
 def test_the_secret_is_not_printed() -> None:
     assert "hush" not in repr(Settings.from_environment({"HEATERS_SECRET_KEY": "hush"}))
 

@@ -140,6 +140,11 @@ def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
     )
 
 
+def attempts_after_failure(attempts: int, *, transient: bool) -> int:
+    """Failed tries after one more: a failure that may pass counts one, any other uses up all of them."""
+    return min(attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+
+
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
     """Whether a stage that failed for a reason that may pass is due again."""
     return attempts < MAX_ATTEMPTS and seconds_since_change >= RETRY_AFTER_SECONDS

@@ -24,8 +24,6 @@ _REACH = 98
 _BATCH_FRAMES = 32
 _GPU_BATCH_FRAMES = 256
 _STILL_LEVELS = 2
-#: The network's tensors leave gaps between them in the heap of a thread, more with every batch, until they are given back.
-_PUSHES_BETWEEN_RELEASES = 8
 
 
 class TransNetV2Scores:
@@ -50,7 +48,6 @@ class TransNetV2Scores:
         self._stillness = _Stillness(most=_REACH if leave_out_still else None)
         self._waiting: list[NDArray[np.uint8]] = []
         self._scores: list[NDArray[np.float32]] = []
-        self._pushes = 0
 
     @property
     def left_out(self) -> int:
@@ -68,7 +65,6 @@ class TransNetV2Scores:
         network = self._push()
         while self._waiting:
             self._push()
-        release_freed_memory()  # of the thread that pushed until now
         with _threads(_processors()):
             self._scores.append(network.finish(batch_frames=self._batch_frames))
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
@@ -88,9 +84,8 @@ class TransNetV2Scores:
             # Half of the processors: ffmpeg encodes on the others, and with more threads than processors OpenMP's barriers spin.
             with _threads(max(1, _processors() // 2)):
                 self._scores.append(network.push(np.stack(batch)))
-            self._pushes += 1
-            if self._pushes % _PUSHES_BETWEEN_RELEASES == 0:
-                release_freed_memory()
+            # Freed tensors leave gaps in the heap of a thread, more with every batch and in every thread that pushes.
+            release_freed_memory()
         return network
 
 

@@ -15,6 +15,7 @@ from heaters_dagster.domain.due import (
     ClipGroup,
     Job,
     VideoFacts,
+    attempts_after_failure,
     may_be_tried,
     waiting_to_be_tried,
     wanted_runs,
@@ -229,3 +230,9 @@ def test_a_try_is_due_after_the_wait_and_below_the_limit() -> None:
     assert may_be_tried(MAX_ATTEMPTS - 1, RETRY_AFTER_SECONDS)
     assert not may_be_tried(MAX_ATTEMPTS - 1, RETRY_AFTER_SECONDS - 0.1)
     assert not may_be_tried(MAX_ATTEMPTS, RETRY_AFTER_SECONDS)
+
+
+def test_a_failure_that_may_pass_counts_one_try_and_any_other_all_of_them() -> None:
+    assert attempts_after_failure(0, transient=True) == 1
+    assert attempts_after_failure(MAX_ATTEMPTS, transient=True) == MAX_ATTEMPTS
+    assert attempts_after_failure(0, transient=False) == MAX_ATTEMPTS
