@@ -9,9 +9,9 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 from assets.proxy import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain import scenes
-from heaters_dagster.domain.profiles import SideStream, scene_scores
+from heaters_dagster.domain.profiles import scene_scores
+from resources.detectors.registry import open_score_streams
 from resources.detectors.transnetv2 import TransNetV2Scores
 from resources.ffmpeg import run as run_ffmpeg
 from resources.media_probe import probe
+from resources.side_streams import ScorePass
 from tests.footage import FOOTAGE
 
 _DEFAULT = "transnetv2"
-#: A pass with the first gives the scores of all its detectors.
-_PASSES = {"fused": ("transnetv2", "fused"), "content": ("adaptive", "content"), "histogram": ("histogram",), "threshold": ("threshold",)}
+#: The pass that makes the proxy gives the scores of the network and of everything fused with it; the others look at the proxy.
+_IN_THE_PASS, _OF_THE_PROXY = "fused", ("content", "histogram", "threshold")
+_SHOWN = (_DEFAULT, "fused", "adaptive", "content", "histogram", "threshold")
 _SHOWN_THRESHOLDS = (0.3, 0.33, 0.38, 0.4, 0.5)
 _FASTEST_OF = 3
 _COST_FRAMES = 480
@@ -40,23 +43,57 @@ def run() -> list[Row]:
     if not truth_file.is_file():
         return [Row("labelled footage", 0, "files", note=f"not measured: no {truth_file.name} in HEATERS_FOOTAGE"), *_cost()]
     truth = json.loads(truth_file.read_text())
-    rows: list[Row] = []
-    for detector, served in _PASSES.items():
-        scores = dict(_scored(truth, detector))
-        for one in served:
-            rows += _row(truth, scores, one)
-        if detector == "fused":
-            rows += [row for threshold in _SHOWN_THRESHOLDS for row in _row(truth, scores, _DEFAULT, threshold)]
-    return [*rows, _standing_still(truth), *_cost()]
-
-
-def _scored(truth: Mapping[str, Any], detector: str) -> Iterator[tuple[str, Columns]]:
-    """(file, scores as they are stored) of every labelled file, from the pass that makes its proxy."""
+    in_the_pass: dict[str, Columns] = {}
+    of_the_proxy: dict[str, Columns] = {}
+    still = _Still()
     with tempfile.TemporaryDirectory() as folder:
+        proxy = Path(folder) / "proxy.mp4"
         for name in truth:
-            path = FOOTAGE / name
-            made = proxy_pass(path, probe(path), Path(folder) / "proxy.mp4", detector=detector, called=name)
-            yield name, scenes.decoded(scenes.encoded(detector, made.scores)).scores
+            in_the_pass[name] = _scored_in_the_pass(FOOTAGE / name, proxy)
+            of_the_proxy[name] = _scored_again(proxy, still)
+    rows = [row for one in _SHOWN for row in _row(truth, in_the_pass if one in (_DEFAULT, _IN_THE_PASS) else of_the_proxy, one)]
+    rows += [row for threshold in _SHOWN_THRESHOLDS for row in _row(truth, in_the_pass, _DEFAULT, threshold)]
+    return [*rows, still.row(), *_cost()]
+
+
+class _Still:
+    """Whether any boundary moves when the network is spared the stretches in which nothing moves."""
+
+    def __init__(self) -> None:
+        self._moved = self._left_out = self._frames = 0
+        self._largest = 0.0
+
+    def compare(self, spared: TransNetV2Scores, not_spared: TransNetV2Scores) -> None:
+        with_gaps, with_all = spared.finish()[_DEFAULT], not_spared.finish()[_DEFAULT]
+        found = [scenes.boundaries({_DEFAULT: one}, _DEFAULT, scenes.DEFAULT_THRESHOLDS[_DEFAULT]) for one in (with_gaps, with_all)]
+        self._moved += len({one.frame for one in found[0]} ^ {one.frame for one in found[1]})
+        self._largest = max(self._largest, float(np.abs(with_gaps - with_all).max()))
+        self._left_out, self._frames = self._left_out + spared.left_out, self._frames + len(with_all)
+
+    def row(self) -> Row:
+        note = f"{self._left_out:,} of {self._frames:,} frames spared the network; largest difference of a score {self._largest:.1e}"
+        return at_most("boundaries moved by leaving out what stands still", self._moved, "", 0, note)
+
+
+def _scored_in_the_pass(path: Path, proxy: Path) -> Columns:
+    """The scores as they are stored, from the pass that makes the proxy."""
+    made = proxy_pass(path, probe(path), proxy, detector=_IN_THE_PASS, called=path.name)
+    return _as_stored(_IN_THE_PASS, made.scores)
+
+
+def _scored_again(proxy: Path, still: _Still) -> Columns:
+    """The scores of the other detectors, from one decode of the proxy, in which `still` looks on."""
+    video = probe(proxy).video
+    others = [stream for one in _OF_THE_PROXY for stream in open_score_streams(one, width=video.width, height=video.height)]
+    networks = TransNetV2Scores(), TransNetV2Scores(leave_out_still=False)
+    scoring = ScorePass([*others, *networks])
+    run_ffmpeg(scene_scores(scoring.side_streams), proxy, scoring.readers())
+    still.compare(*networks)
+    return _as_stored(_OF_THE_PROXY[0], {name: column for stream in others for name, column in stream.finish().items()})
+
+
+def _as_stored(detector: str, scores: Columns) -> Columns:
+    return scenes.decoded(scenes.encoded(detector, scores)).scores
 
 
 def _row(truth: Mapping[str, Any], scores: Mapping[str, Columns], detector: str, threshold: float | None = None) -> list[Row]:
@@ -81,21 +118,6 @@ def _row(truth: Mapping[str, Any], scores: Mapping[str, Columns], detector: str,
     return [at_least(f"{name}, the default", f1, "", 0.96, note), at_least("gradual transitions found", gradual, f"of {all_gradual}", 37)]
 
 
-def _standing_still(truth: Mapping[str, Any]) -> Row:
-    """Whether any boundary moves when the network is spared the stretches in which nothing moves."""
-    moved, left_out, frames, largest = 0, 0, 0, 0.0
-    for name in truth:
-        shown = _network_frames(FOOTAGE / name)
-        spared = TransNetV2Scores()
-        with_all, with_gaps = _through(TransNetV2Scores(leave_out_still=False), shown), _through(spared, shown)
-        both = [scenes.boundaries({_DEFAULT: one}, _DEFAULT, scenes.DEFAULT_THRESHOLDS[_DEFAULT]) for one in (with_all, with_gaps)]
-        moved += len({one.frame for one in both[0]} ^ {one.frame for one in both[1]})
-        largest = max(largest, float(np.abs(with_all - with_gaps).max()))
-        left_out, frames = left_out + spared.left_out, frames + len(shown)
-    note = f"{left_out:,} of {frames:,} frames spared the network; largest difference of a score {largest:.1e}"
-    return at_most("boundaries moved by leaving out what stands still", moved, "", 0, note)
-
-
 def _cost() -> list[Row]:
     """Frames a second of the network alone, on the machine's processors, with nothing else running."""
     frames = np.random.default_rng(0).integers(0, 256, (_COST_FRAMES, 27, 48, 3)).astype(np.uint8)
@@ -110,24 +132,6 @@ def _cost() -> list[Row]:
             seconds.append(time.perf_counter() - began)
         rows.append(Row(f"TransNetV2 alone, {name}", (_COST_FRAMES - 64) / min(seconds), "frames/s", note="half of the processors"))
     return rows
-
-
-def _network_frames(path: Path) -> NDArray[np.uint8]:
-    """(n, 27, 48, 3) uint8 RGB."""
-    wanted = TransNetV2Scores
-    width, height = wanted.frame_size
-    data: list[bytes] = []
-
-    def read(pipe: IO[bytes]) -> None:
-        data.append(pipe.read())
-
-    run_ffmpeg(scene_scores([SideStream(width, height, wanted.pixel_format, wanted.scale_flags)]), path, [read])
-    return np.frombuffer(data[0], np.uint8).reshape(-1, height, width, 3)
-
-
-def _through(stream: TransNetV2Scores, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    stream.feed(frames)
-    return stream.finish()[_DEFAULT]
 
 
 def _scorer() -> Any:

@@ -76,7 +76,9 @@ def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> 
     """Milliseconds to the first clip's first frame: from asking for the queue, and from the navigation, in a known and in a new browser."""
     reviewer = ReviewerStore(database).named("Ada")
     cookie = {"name": COOKIE, "value": open_links(settings).remembered_token(Session(reviewer.id, reviewer.name)), "url": served.url}
-    known, new, queue = [], [], []
+    known: list[float] = []
+    new: list[float] = []
+    queue: list[float] = []
     with started_chromium() as browser:
         for visit in range(VISITS + 1):
             context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
