@@ -10,8 +10,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from playwright.sync_api import BrowserContext
 
 from benchmarks.many_clips import cut_source_video
 from benchmarks.table import Row, at_most
@@ -23,14 +25,18 @@ from resources.object_store.open import open_object_store
 from resources.reviewer_store import ReviewerStore
 from review_app.links import COOKIE, Session, open_links
 from review_app.routes import TOKEN_HEADER
-from tests.chromium import started_chromium
+from tests.chromium import started_chromium, with_profile
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
 from tests.served_review_app import ServedReviewApp
 
 VIDEOS = 50
 CLIPS_IN_VIDEO = 2_000
-VISITS = 20
+VISITS = 40
+VISITS_OF_NEW_BROWSERS = 20
+_FIRST_VISITS = 4
+#: A page that is closed at once leaves nothing compiled behind.
+_BETWEEN_VISITS_MS = 500
 DECISIONS = 300
 _WARM_UP = 20
 
@@ -73,34 +79,44 @@ def run() -> list[Row]:
 
 
 def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> list[Row]:
-    """Milliseconds to the first clip's first frame: from asking for the queue, and from the navigation, in a known and in a new browser."""
+    """Milliseconds to the first clip's first frame: from asking for the queue, and from the navigation."""
     reviewer = ReviewerStore(database).named("Ada")
-    cookie = {"name": COOKIE, "value": open_links(settings).remembered_token(Session(reviewer.id, reviewer.name)), "url": served.url}
-    known: list[float] = []
-    new: list[float] = []
+    token = open_links(settings).remembered_token(Session(reviewer.id, reviewer.name))
     queue: list[float] = []
-    with started_chromium() as browser:
-        for visit in range(VISITS + 1):
-            context = browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True)
-            context.add_cookies([cookie])  # type: ignore[list-item]
-            for times in (new, known):
-                page = context.new_page()
-                page.add_init_script(_SEEN)
-                page.goto(served.url)
-                page.wait_for_function("window.seen !== undefined")
-                if visit:  # the first one is the server's first ever
-                    times.append(page.evaluate("window.seen"))
-                    queue.append(page.evaluate(_SINCE_THE_QUEUE))
-                page.close()
-            context.close()
-    note = f"{VIDEOS * CLIPS_IN_VIDEO:,} clips wait; from asking for the queue to the first frame on the canvas, {2 * VISITS} visits"
-    start = "from the navigation on; Streamlit's own start, some 0.8 s, is in it"
+
+    def visit(context: BrowserContext) -> float:
+        context.add_cookies([{"name": COOKIE, "value": token, "url": served.url}])
+        page = context.new_page()
+        page.add_init_script(_SEEN)
+        page.goto(served.url)
+        page.wait_for_function("window.seen !== undefined")
+        seen = float(page.evaluate("window.seen"))
+        queue.append(page.evaluate(_SINCE_THE_QUEUE))
+        page.wait_for_timeout(_BETWEEN_VISITS_MS)
+        page.close()
+        return seen
+
+    options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "bypass_csp": True}
+    with started_chromium() as browser, tempfile.TemporaryDirectory() as profile:
+        with browser.new_context(**options) as context:
+            visit(context)  # the server's first ever
+        with with_profile(browser, Path(profile), **options) as context:
+            for _ in range(_FIRST_VISITS):
+                visit(context)
+            queue.clear()
+            known = [visit(context) for _ in range(VISITS)]
+        new = []
+        for _ in range(VISITS_OF_NEW_BROWSERS):
+            with browser.new_context(**options) as context:
+                new.append(visit(context))
+    note = f"{VIDEOS * CLIPS_IN_VIDEO:,} clips wait; from asking for the queue to the first frame on the canvas, {len(queue)} visits"
+    start = f"from the navigation on, Streamlit's own start with it; a browser with its profile, as a reviewer's, {VISITS} visits"
     return [
         at_most("queue opened at its first clip, 95th percentile", _percentile(queue, 95), "ms", 1000, note),
         Row("queue opened at its first clip, median", _percentile(queue, 50), "ms"),
-        Row("whole page, 95th percentile", _percentile(known, 95), "ms", note=start),
+        at_most("whole page, 95th percentile", _percentile(known, 95), "ms", 1000, start),
         Row("whole page, median", _percentile(known, 50), "ms"),
-        Row("whole page in a browser that was never here, median", _percentile(new, 50), "ms"),
+        Row("whole page in a browser that was never here, median", _percentile(new, 50), "ms", note=f"{len(new)} visits"),
     ]
 
 

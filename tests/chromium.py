@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 WAIT_MS = 40_000  # two busy cores
 _ARGUMENTS = [
@@ -25,9 +27,21 @@ expect.set_options(timeout=WAIT_MS)
 @contextmanager
 def started_chromium() -> Iterator[Browser]:
     """Chromium as it is installed. `make browser` installs one."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert program, "no Chromium; type: make browser"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=_program(), args=_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@contextmanager
+def with_profile(browser: Browser, folder: Path, **options: Any) -> Iterator[BrowserContext]:
+    """A Chromium beside `browser` that keeps what it has seen, compiled programs too, in `folder`, as that of a person does."""
+    context = browser.browser_type.launch_persistent_context(folder, executable_path=_program(), args=_ARGUMENTS, **options)
+    yield context
+    context.close()
+
+
+def _program() -> str:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert program, "no Chromium; type: make browser"
+    return program
