@@ -187,8 +187,9 @@ class ReviewStore:
     ) -> ReviewResult:
         """Take back the reviewer's newest action that still stands, or the one with `action_id`.
 
-        source_video_id: the newest of that source video. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips
-        since, saying who; PermanentError for an action of another reviewer.
+        source_video_id: the newest of that source video. Decisions that changed nothing are passed over; named by `action_id` one is
+        undone without a change, as is its redo. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips since,
+        saying who; PermanentError for an action of another reviewer.
         """
 
         def decide(desk: ReviewTransaction) -> Change:
@@ -200,11 +201,16 @@ class ReviewStore:
 
         return self._act(reviewer, request_key, decide)
 
-    def redo(self, reviewer: str, *, source_video_id: int | None = None, request_key: str | None = None) -> ReviewResult:
-        """Do again what the reviewer undid last, unless they have decided anew since. Raises as `undo`."""
+    def redo(
+        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Do again what the reviewer undid last, unless they have decided anew since, or the undone action with `action_id`.
+
+        Raises as `undo`.
+        """
 
         def decide(desk: ReviewTransaction) -> Change:
-            target = review.next_to_redo(desk.own_entries(), source_video_id=source_video_id)
+            target = review.next_to_redo(desk.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
             return review.redone(*desk.reopen(desk.own_entry(target), ReviewAction.REDO))
 
         return self._act(reviewer, request_key, decide)

@@ -128,7 +128,10 @@ class ReviewTransaction:
             before, size = page[-1].id, min(size * 4, _LEDGER_PAGE)
 
     def own_entry(self, action_id: int) -> LedgerEntry:
-        """A decision of this reviewer. Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for what is none."""
+        """A decision of this reviewer, also one that changed nothing.
+
+        Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for an undo or a redo.
+        """
         query = _LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
         if row is None:
@@ -136,20 +139,17 @@ class ReviewTransaction:
         if row.reviewer_id != self._reviewer_id:
             raise PermanentError(f"action {action_id} is {row.name}'s: only its author can undo or redo it")
         entry = _ledger_entry(row)
-        if not entry.is_decision:
-            reason = (
-                "it changed nothing" if entry.target_action_id is None else f"it is itself the {entry.action} of {entry.target_action_id}"
-            )
-            raise NothingToUndoError(f"action {action_id} cannot be undone: {reason}")
+        if entry.target_action_id is not None:
+            raise NothingToUndoError(f"action {action_id} cannot be undone: it is itself the {entry.action} of {entry.target_action_id}")
         return entry
 
     def reopen(self, entry: LedgerEntry, action: ReviewAction) -> tuple[list[ClipChange], dict[int, ReviewClip]]:
         """Hold the clips that `entry` rests on, and return what it did and those clips as they are.
 
-        Raises NothingToUndoError when it is undone already, StaleClipsError when a later action is in the way.
+        Raises NothingToUndoError when it is undone or redone already, StaleClipsError when a later action is in the way.
         """
-        if action == ReviewAction.UNDO and entry.undone:
-            raise NothingToUndoError(f"action {entry.id} is undone already")
+        if entry.undone == (action == ReviewAction.UNDO):
+            raise NothingToUndoError(f"action {entry.id} {'is undone already' if entry.undone else 'stands; it is not undone'}")
         self._lock_videos_of(entry.clip_ids)
         self._hold(entry.clip_ids)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))

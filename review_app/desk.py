@@ -17,6 +17,7 @@ from heaters_dagster.domain.errors import (
     NotFoundError,
     NothingToUndoError,
     PermanentError,
+    SettingsError,
     StaleClipError,
 )
 from heaters_dagster.domain.keys import proxy_key, scenes_key
@@ -123,7 +124,9 @@ class ReviewDesk:
         except (CutError, NothingToUndoError, IllegalTransitionError, BadRequestError) as error:
             return self._refused(422, "illegal", error, named)
         except NotFoundError as error:
-            return self._refused(404, "illegal", error, named)
+            return self._refused(404, "not_found", error, [])
+        except SettingsError:
+            raise  # the database or the store cannot be reached as it is set: nothing is wrong with the decision
         except PermanentError as error:
             return self._refused(422, "illegal", error, named)
         return Answer(
@@ -157,14 +160,13 @@ class ReviewDesk:
             case "move_cut_point":
                 video, frame, new_frame = (_number(body, name) for name in ("source_video_id", "frame", "new_frame"))
                 return reviews.move_cut_point(video, frame, new_frame, **given)
-            case "undo":
+            case "undo" | "redo":
                 target = body.get("target")
                 action_id = self._around.action_of_request(target) if isinstance(target, str) else None
                 if isinstance(target, str) and action_id is None:
-                    raise NothingToUndoError("the decision to take back never reached the server")
-                return reviews.undo(session.reviewer, action_id=action_id, request_key=request_key)
-            case "redo":
-                return reviews.redo(session.reviewer, request_key=request_key)
+                    raise NothingToUndoError(f"the decision to {action} never reached the server")
+                again: Callable[..., ReviewResult] = getattr(reviews, action)
+                return again(session.reviewer, action_id=action_id, request_key=request_key)
             case _:
                 raise BadRequestError(f"{str(action)[:40]!r} is no review action")
 

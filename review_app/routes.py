@@ -26,6 +26,7 @@ from heaters_dagster.domain.errors import (
     NotFoundError,
     ObjectNotFoundError,
     PermanentError,
+    SettingsError,
 )
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
@@ -95,9 +96,10 @@ class _Served(Route):
                 return _error(404, "not_found", str(error))
             except (CutError, BadRequestError) as error:
                 return _error(422, "illegal", str(error))
-            except PermanentError as error:
-                return _error(409, "failed", str(error))
             except HeatersError as error:
+                # Wrong settings are the server's fault, and somebody may correct them: the page keeps what it wants to send.
+                if isinstance(error, PermanentError) and not isinstance(error, SettingsError):
+                    return _error(409, "failed", str(error))
                 return _error(503, "unavailable", str(error), {"Retry-After": _RETRY_SECONDS})
 
         super().__init__(path, endpoint, methods=list(methods))

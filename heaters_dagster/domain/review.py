@@ -125,7 +125,7 @@ def next_to_redo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | 
         target = entry.target_action_id
         if entry.is_decision:
             break
-        if target is None or source_video_id not in (None, entry.source_video_id):
+        if target is None or not entry.clip_ids or source_video_id not in (None, entry.source_video_id):
             continue
         if entry.action == ReviewAction.REDO:
             redone_since[target] = redone_since.get(target, 0) + 1

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import pytest
 from PIL import Image
+from sqlalchemy.engine import make_url
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -208,6 +209,25 @@ def test_a_cut_is_added_moved_removed_and_taken_back(client: TestClient, desk: R
     assert starts() == [0, 11, 20, 40]
 
 
+def test_undo_and_redo_go_on_past_a_decision_that_changed_nothing(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    headers = signed_in(desk)
+    clip = clips_of(desk, video)[0]
+
+    def send(body: dict[str, Any]) -> str:
+        answer = client.post("/api/decisions", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return str(desk.clips.load(clip.id).state)
+
+    send(decision(clip, "approve", "k1"))
+    send({**decision(clip, "approve", "k2"), "versions": {}})
+    assert send({"request_key": "k3", "action": "undo", "target": "k2"}) == ClipState.REVIEW_APPROVED
+    assert send({"request_key": "k4", "action": "undo", "target": "k1"}) == ClipState.PENDING_REVIEW
+    assert send({"request_key": "k5", "action": "redo", "target": "k1"}) == ClipState.REVIEW_APPROVED
+    assert send({"request_key": "k6", "action": "redo", "target": "k2"}) == ClipState.REVIEW_APPROVED
+    answer = client.post("/api/decisions", json={"request_key": "k7", "action": "redo", "target": "k1"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "illegal")
+
+
 def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     clip = clips_of(desk, video)[0]
     client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
@@ -257,14 +277,20 @@ def test_sync_renews_leases_and_tells_what_others_did(client: TestClient, desk: 
     assert two.id in {clip["id"] for clip in answer["clips"] if clip["state"] == "review_archived"}
 
 
-def test_a_database_that_is_down_is_said_and_comes_back(desk: ReviewDesk, video: SourceVideo) -> None:
+@pytest.mark.parametrize("address", ["postgresql://nobody@127.0.0.1:9/none", "postgresql://nobody@no-such-host.invalid/none", None])
+def test_a_database_that_cannot_be_reached_is_said_and_comes_back(
+    desk: ReviewDesk, video: SourceVideo, settings: Settings, address: str | None
+) -> None:
+    """Nothing listens, the name is not resolved, and the server refuses: in each case the page must keep its decision."""
     clip, headers = clips_of(desk, video)[0], signed_in(desk)
-    nowhere = Database.connect("postgresql://nobody@127.0.0.1:9/none")
+    refused = make_url(settings.database_url or "").set(database="no_such_database").render_as_string(hide_password=False)
+    nowhere = Database.connect(address or refused)
     down = ReviewDesk(settings=desk.settings, database=nowhere, objects=desk.objects, links=desk.links)
     current = [down]
     with TestClient(Starlette(routes=review_routes(lambda: current[0]))) as client:
         answer = client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert client.post("/api/sync", json={}, headers=headers).status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         current[0] = desk
         assert client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=headers).status_code == 200

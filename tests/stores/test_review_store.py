@@ -550,6 +550,43 @@ def test_an_action_is_undone_from_the_history_by_its_author_only(database: Datab
     store.undo("ann", action_id=second)
 
 
+def test_a_decision_that_changed_nothing_is_no_stop_for_undo_and_redo(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two = some_clips(50)
+    first = store.approve(one.id, reviewer="ann").action_id
+    nothing = store.approve(one.id, reviewer="ann", request_key="again")
+    undone = store.undo("ann", action_id=nothing.action_id, request_key="take back")
+    assert undone.clips == ()
+    assert store.approve(one.id, reviewer="ann", request_key="again").action_id == nothing.action_id
+    assert store.undo("ann", action_id=nothing.action_id, request_key="take back").replayed
+    assert ClipStore(database).load(one.id).state == ClipState.REVIEW_APPROVED
+    store.undo("ann")
+    assert ClipStore(database).load(one.id).state == ClipState.PENDING_REVIEW
+    store.redo("ann", action_id=first)
+    store.redo("ann", action_id=nothing.action_id)
+    assert ClipStore(database).load(one.id).state == ClipState.REVIEW_APPROVED
+    store.skip(two.id, reviewer="ann")
+    store.undo("ann")
+    last = store.approve(one.id, reviewer="ann").action_id
+    store.undo("ann", action_id=last)
+    store.redo("ann")
+    assert ClipStore(database).load(two.id).state == ClipState.REVIEW_SKIPPED
+
+
+def test_a_certain_action_is_done_again_unless_it_stands(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
+    one, two = some_clips(50)
+    first, second = (store.approve(clip.id, reviewer="ann").action_id for clip in (one, two))
+    store.undo("ann")
+    store.undo("ann")
+    store.redo("ann", action_id=second)
+    assert [clip.state for clip in live(database, one.source_video_id)] == [ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED]
+    with pytest.raises(NothingToUndoError, match=f"action {second} stands"):
+        store.redo("ann", action_id=second)
+    store.redo("ann")
+    assert store.history()[0].target_action_id == first
+
+
 def test_undo_goes_as_deep_as_the_ledger(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
     clips = some_clips(*range(1, 70), frame_count=70)
     for clip in clips:
