@@ -86,7 +86,7 @@ def recut(
     """Cut a `scenes_detected` source video again from its stored scores, in milliseconds; its new clips in order.
 
     detector: None for the one that made the present cuts. threshold, min_clip_frames: None for those of the settings, else the default.
-    force: also when review has begun; the decisions on the old clips are then retired with them.
+    force: also when review has begun; the decisions on the old clips are then retired with them, in the name of the settings' reviewer.
     Raises PermanentError when review has begun, IllegalTransitionError before the first cut, SettingsError, BusyError.
     """
     with database.stage_lock("virtual_clips", source_video_id):
@@ -95,6 +95,7 @@ def recut(
             raise IllegalTransitionError(f"source video {source_video_id} is {video.state}: it has no cuts yet; heaters process makes them")
         if not force and ClipStore(database).review_has_begun(source_video_id):
             raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
+        forced_by = settings.reviewer if force else None
         chosen = detector or str((video.scene_settings or {}).get("detector", settings.detector))
         own = settings.detector_threshold if chosen == settings.detector else None
         wanted = scenes.cut_settings(
@@ -103,7 +104,7 @@ def recut(
             min_clip_frames=settings.min_clip_frames if min_clip_frames is None else min_clip_frames,
         )
         work = WorkFolder(settings.work_folder)
-        return list(_cut(video, wanted, database=database, objects=objects, work=work, report=report, force=force).clips)
+        return list(_cut(video, wanted, database=database, objects=objects, work=work, report=report, forced_by=forced_by).clips)
 
 
 def _cut(
@@ -114,7 +115,7 @@ def _cut(
     objects: ObjectStore,
     work: WorkFolder,
     report: Report,
-    force: bool = False,
+    forced_by: str | None = None,
 ) -> CutVideo:
     indexes = FrameIndexes(objects)
     frame_count = indexes.header(video.id).frame_count
@@ -136,7 +137,7 @@ def _cut(
     objects.put_bytes(scenes_key(video.id), scenes.encoded(stored.detector, stored.scores, settings=wanted, boundaries=found))
     videos = SourceVideoStore(database)
     videos.update(video.id, scene_settings=asdict(wanted), scenes_filepath=scenes_key(video.id))
-    clips = ClipStore(database).replace_cuts(video.id, new, frame_count, force=force)
+    clips = ClipStore(database).replace_cuts(video.id, new, frame_count, forced_by=forced_by)
     return CutVideo(videos.load(video.id), tuple(clips), replace(stored, settings=wanted, boundaries=found), decoded_again)
 
 

@@ -21,8 +21,10 @@ from sqlalchemy import Connection, Row, Select, exists, func, or_, select, tuple
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import insert
 
+from heaters_dagster.domain.cuts import ReviewAction, ReviewClip
 from heaters_dagster.domain.due import MAX_ATTEMPTS, attempts_after_failure
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
+from heaters_dagster.domain.review import snapshot
 from heaters_dagster.domain.states import (
     APPROVED_STATES,
     CLIP_RETRY,
@@ -32,6 +34,7 @@ from heaters_dagster.domain.states import (
     checked_source_video_transition,
 )
 from resources.database import Database, lock_key
+from resources.reviewer_store import reviewer_id
 from resources.source_video_store import containing, lock_source_video
 from resources.tables import clip_artifacts, clips, embeddings, review_actions, source_videos
 
@@ -225,13 +228,14 @@ class ClipStore:
 
     # Cutting
 
-    def replace_cuts(self, source_video_id: int, new: Sequence[NewClip], frame_count: int, *, force: bool = False) -> list[Clip]:
+    def replace_cuts(self, source_video_id: int, new: Sequence[NewClip], frame_count: int, *, forced_by: str | None = None) -> list[Clip]:
         """Make `new` the clips of a source video and the video `scenes_detected`, in one transaction.
 
         The video is `detecting_scenes`, or has its scenes already and is cut again from stored scores.
         new: in order, covering [0, frame_count). Clips that were there are retired, their files become obsolete. When they have the same
         frames already they stay as they are, with their decisions, so that a repeated run changes nothing.
-        Raises CutError when the clips do not cover the frames, PermanentError when review has begun and `force` is not given,
+        forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then has it as an action of theirs.
+        Raises CutError when the clips do not cover the frames, PermanentError when review has begun and nobody forces it,
         IllegalTransitionError.
         """
         _check_cover(new, frame_count)
@@ -245,10 +249,14 @@ class ClipStore:
             if [(clip.start_frame, clip.end_frame) for clip in old] == [(clip.start_frame, clip.end_frame) for clip in new]:
                 _refresh(connection, old, new)
             else:
-                if not force and _review_has_begun(connection, source_video_id):
+                begun = _review_has_begun(connection, source_video_id)
+                if begun and forced_by is None:
                     raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
-                _retire(connection, old)
+                reviewer = reviewer_id(connection, forced_by) if begun and forced_by is not None else None
+                retired = _retire(connection, old, reviewer)
                 _insert(connection, source_video_id, new, first_sequence=video.next_clip_sequence)
+                if reviewer is not None:
+                    _record_recut(connection, reviewer, source_video_id, old, [*retired, *_live(connection, source_video_id)])
                 columns["next_clip_sequence"] = video.next_clip_sequence + len(new)
             connection.execute(source_videos.update().where(source_videos.c.id == source_video_id).values(**columns))
             return _live(connection, source_video_id)
@@ -480,10 +488,11 @@ def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]
             _written(connection, clip.id, columns)
 
 
-def _retire(connection: Connection, old: Sequence[Clip]) -> None:
+def _retire(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
+    """reviewer: id of who forced it; None when no review had begun."""
     ids = [clip.id for clip in old]
     forget_files(connection, ids)
-    connection.execute(
+    rows = connection.execute(
         clips.update()
         .where(clips.c.id.in_(ids))
         .values(
@@ -495,8 +504,31 @@ def _retire(connection: Connection, old: Sequence[Clip]) -> None:
             leased_by_user_id=None,
             lease_expires_at=None,
             cut_point_version=clips.c.cut_point_version + 1,
+            last_modified_by_user_id=clips.c.last_modified_by_user_id if reviewer is None else reviewer,
+        )
+        .returning(clips)
+    )
+    return [clip_of_row(row) for row in rows]
+
+
+def _record_recut(connection: Connection, reviewer: int, source_video_id: int, old: Sequence[Clip], after: Sequence[Clip]) -> None:
+    before = {clip.id: _snapshot(clip) for clip in old}
+    connection.execute(
+        review_actions.insert().values(
+            reviewer_id=reviewer,
+            source_video_id=source_video_id,
+            action=ReviewAction.RECUT.value,
+            clip_ids=sorted(clip.id for clip in after),
+            before={str(clip.id): before.get(clip.id) for clip in after},
+            after={str(clip.id): _snapshot(clip) for clip in after},
+            created_at=func.clock_timestamp(),
         )
     )
+
+
+def _snapshot(clip: Clip) -> dict[str, Any]:
+    times = {"start_time_seconds": clip.start_time_seconds, "end_time_seconds": clip.end_time_seconds}
+    return {**snapshot(review_clip(clip)), **times}
 
 
 def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip], *, first_sequence: int) -> None:
@@ -550,6 +582,23 @@ def _described(clip: Clip) -> str:
 def clip_of_row(row: Row[Any]) -> Clip:
     """A row of `clips`, whichever query it came from."""
     return Clip(**{**row._mapping, "state": ClipState(row.state)})
+
+
+def review_clip(row: Clip) -> ReviewClip:
+    """What review knows of a clip."""
+    return ReviewClip(
+        id=row.id,
+        source_video_id=row.source_video_id,
+        sequence=row.sequence,
+        start_frame=row.start_frame,
+        end_frame=row.end_frame,
+        state=row.state,
+        is_live=row.is_live,
+        version=row.cut_point_version,
+        grouped_with_clip_id=row.grouped_with_clip_id,
+        confidence=row.confidence,
+        export_profile=row.export_profile,
+    )
 
 
 def _artifact(row: Row[Any]) -> ClipArtifact:

@@ -27,7 +27,6 @@ from resources.review_transaction import (
     StaleClipsError,
     check_frame,
     numbered,
-    review_clip,
 )
 from resources.reviewer_store import lock_reviewer, reviewer_id
 from resources.tables import clips, review_actions, reviewers, source_videos
@@ -37,7 +36,7 @@ FrameTimes = Callable[[int, Sequence[int]], list[float]]
 
 MAX_REQUEST_KEY = 200
 
-__all__ = ["ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError", "review_clip"]
+__all__ = ["ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, and_, func, select, text, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, and_, func, literal_column, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
@@ -21,7 +21,7 @@ from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundErr
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
-from resources.clip_store import Clip, forget_files
+from resources.clip_store import Clip, forget_files, review_clip
 from resources.source_video_store import lock_source_video
 from resources.tables import clips, cut_point_operations, review_actions, reviewers
 
@@ -130,7 +130,7 @@ class ReviewTransaction:
     def own_entry(self, action_id: int) -> LedgerEntry:
         """A decision of this reviewer, also one that changed nothing.
 
-        Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for an undo or a redo.
+        Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for an undo, a redo or a recut.
         """
         query = _LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
@@ -141,6 +141,8 @@ class ReviewTransaction:
         entry = _ledger_entry(row)
         if entry.target_action_id is not None:
             raise NothingToUndoError(f"action {action_id} cannot be undone: it is itself the {entry.action} of {entry.target_action_id}")
+        if entry.action == ReviewAction.RECUT:
+            raise NothingToUndoError(f"action {action_id} cannot be undone: a forced recut stays")
         return entry
 
     def reopen(self, entry: LedgerEntry, action: ReviewAction) -> tuple[list[ClipChange], dict[int, ReviewClip]]:
@@ -358,6 +360,8 @@ class ReviewTransaction:
 #: `review_actions.clip_ids` with the operators of Postgres arrays.
 CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
 
+_recuts = review_actions.alias("recuts")
+_IS_RECUT = _recuts.c.action == literal_column(f"'{ReviewAction.RECUT}'")
 _LEDGER: Select[Any] = select(
     review_actions.c.id,
     review_actions.c.action,
@@ -365,6 +369,7 @@ _LEDGER: Select[Any] = select(
     review_actions.c.clip_ids,
     review_actions.c.target_action_id,
     review_actions.c.undone,
+    select(_recuts.c.id).where(_IS_RECUT, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids)).exists().label("recut"),
 )
 #: Neither undone, nor itself an undo or a redo.
 _STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
@@ -480,27 +485,12 @@ def _ledger_entry(row: Row[Any]) -> LedgerEntry:
         clip_ids=tuple(row.clip_ids),
         target_action_id=row.target_action_id,
         undone=row.undone,
+        recut=row.recut,
     )
 
 
 def _clip(row: Row[Any]) -> Clip:
     return Clip(**{**row._mapping, "state": ClipState(row.state)})
-
-
-def review_clip(row: Clip) -> ReviewClip:
-    return ReviewClip(
-        id=row.id,
-        source_video_id=row.source_video_id,
-        sequence=row.sequence,
-        start_frame=row.start_frame,
-        end_frame=row.end_frame,
-        state=row.state,
-        is_live=row.is_live,
-        version=row.cut_point_version,
-        grouped_with_clip_id=row.grouped_with_clip_id,
-        confidence=row.confidence,
-        export_profile=row.export_profile,
-    )
 
 
 def _result(action_id: int, action: ReviewAction, rows: Iterable[Clip], *, replayed: bool) -> ReviewResult:

@@ -207,12 +207,13 @@ review_actions = Table(
     Column("request_key", Text, unique=True, comment="chosen by the sender; the same decision sent twice is applied once"),
     _now("created_at"),
     CheckConstraint(
-        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo')",
+        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo', 'recut')",
         name="action",
     ),
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
     Index("review_actions_reviewer_idx", "reviewer_id", "id"),
     Index("review_actions_source_video_idx", "source_video_id", "id"),
+    Index("review_actions_recut_idx", "id", postgresql_where=text("action = 'recut'")),
     Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
 )
 

@@ -46,6 +46,7 @@ _ACTIONS = {
     "move_cut_point": "moved a cut",
     "undo": "took back",
     "redo": "did again",
+    "recut": "cut the video anew",
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
@@ -173,6 +174,8 @@ def _why_not(entry: HistoryEntry, reader: str) -> str | None:
     """Why the reader cannot take an action back, as far as the action alone tells."""
     if entry.action in {ReviewAction.UNDO, ReviewAction.REDO}:
         return ""
+    if entry.action is ReviewAction.RECUT:
+        return "cannot be taken back"
     if not entry.clip_ids:
         return "changed nothing"
     return None if entry.reviewer == reader else f"{entry.reviewer}'s to take back"

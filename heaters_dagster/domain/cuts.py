@@ -22,7 +22,7 @@ MANUAL_CONFIDENCE = 1.0
 
 
 class ReviewAction(StrEnum):
-    """What a reviewer can do; the words of the review ledger."""
+    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun; it cannot be undone."""
 
     APPROVE = "approve"
     SKIP = "skip"
@@ -33,6 +33,7 @@ class ReviewAction(StrEnum):
     MOVE_CUT_POINT = "move_cut_point"
     UNDO = "undo"
     REDO = "redo"
+    RECUT = "recut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

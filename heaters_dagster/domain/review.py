@@ -27,7 +27,7 @@ class LedgerEntry:
     """One row of the ledger without its snapshots.
 
     clip_ids: clips the action rests on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
-    undone: an undo has taken it back and no redo has brought it again.
+    undone: an undo has taken it back and no redo has brought it again. recut: a forced recut has since retired clips it rests on.
     """
 
     id: int
@@ -36,11 +36,12 @@ class LedgerEntry:
     clip_ids: tuple[int, ...]
     target_action_id: int | None = None
     undone: bool = False
+    recut: bool = False
 
     @property
     def is_decision(self) -> bool:
-        """A first-hand action that changed something; not an undo, a redo or a decision that found everything so already."""
-        return self.target_action_id is None and bool(self.clip_ids)
+        """A first-hand action that changed something; not an undo, a redo, a recut or a decision that found everything so already."""
+        return self.target_action_id is None and self.action != ReviewAction.RECUT and bool(self.clip_ids)
 
     @property
     def stands(self) -> bool:
@@ -113,7 +114,7 @@ def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewCl
 def next_to_undo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> LedgerEntry:
     """The action that "undo" means, among one reviewer's own ledger entries. Raises NothingToUndoError."""
     for entry in newest_first:
-        if entry.stands and source_video_id in (None, entry.source_video_id):
+        if entry.stands and not entry.recut and source_video_id in (None, entry.source_video_id):
             return entry
     raise NothingToUndoError("nothing to undo: you have no decision that still stands")
 
@@ -125,7 +126,7 @@ def next_to_redo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | 
         target = entry.target_action_id
         if entry.is_decision:
             break
-        if target is None or not entry.clip_ids or source_video_id not in (None, entry.source_video_id):
+        if target is None or not entry.clip_ids or entry.recut or source_video_id not in (None, entry.source_video_id):
             continue
         if entry.action == ReviewAction.REDO:
             redone_since[target] = redone_since.get(target, 0) + 1

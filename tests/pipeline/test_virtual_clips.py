@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from assets.proxy import make_proxy
 from assets.virtual_clips import CutVideo, make_virtual_clips, recut, virtual_clips
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import BusyError, IllegalTransitionError, ObjectNotFoundError, PermanentError, SettingsError
 from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
@@ -239,6 +240,8 @@ def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(desk: 
     assert len(desk.clips.load_live(video.id)) == 3
     assert desk.objects.get_bytes(scenes_key(video.id)) == file
     assert ranges(desk.recut(video, threshold=0.6, force=True)) == [(0, 30), (30, 100)]
+    newest = ReviewStore(desk.database, lambda source_video_id, frames: []).history()[0]
+    assert (newest.action, newest.reviewer) == (ReviewAction.RECUT, desk.settings.reviewer)
 
 
 def test_cutting_again_needs_a_first_cut_a_legal_threshold_and_nobody_else_at_it(desk: Desk) -> None:

@@ -99,6 +99,7 @@ def test_history_leaves_out_retired_clips_and_counts_many() -> None:
         (an_entry(ReviewAction.APPROVE, reviewer="Bob"), "Bob's to take back"),
         (an_entry(ReviewAction.APPROVE, clip_ids=()), "changed nothing"),
         (an_entry(ReviewAction.UNDO, target_action_id=3), ""),
+        (an_entry(ReviewAction.RECUT), "cannot be taken back"),
     ],
 )
 def test_only_ones_own_decisions_can_be_taken_back(entry: HistoryEntry, why_not: str | None) -> None:

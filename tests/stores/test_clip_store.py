@@ -126,7 +126,7 @@ class TestCutting:
         with pytest.raises(PermanentError, match="review of source video 1 has begun"):
             store.replace_cuts(clip.source_video_id, new_clips(0, 50, 100), 100)
         assert store.load_live(clip.source_video_id) == [clip]
-        store.replace_cuts(clip.source_video_id, new_clips(0, 50, 100), 100, force=True)
+        store.replace_cuts(clip.source_video_id, new_clips(0, 50, 100), 100, forced_by="Ann")
         assert (store.load(clip.id).is_virtual, store.load(clip.id).clip_filepath) == (True, None)
         assert artifact_states(database) == {export_key(clip): "obsolete"}
 

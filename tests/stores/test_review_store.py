@@ -23,10 +23,10 @@ from heaters_dagster.domain.errors import (
     StaleClipError,
 )
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from resources.clip_store import Clip, ClipStore
+from resources.clip_store import Clip, ClipStore, NewClip, review_clip
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
-from resources.review_store import ReviewResult, ReviewStore, StaleClipsError, review_clip
+from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.tables import clips as clips_table
 from resources.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
@@ -532,6 +532,36 @@ def test_undo_is_refused_when_the_clips_were_cut_anew_by_force(database: Databas
         connection.execute(text(f"update clips set {moved}"))
     with pytest.raises(StaleClipsError, match=f"cannot undo action 1: clip {one.id} has changed"):
         store.undo("ann")
+
+
+def test_a_forced_recut_is_in_the_ledger_and_undo_passes_over_what_it_retired(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two = some_clips(50)
+    (other,) = some_clips()
+    store.approve(other.id, reviewer="ann")
+    first = store.approve(one.id, reviewer="ann").action_id
+    store.skip(two.id, reviewer="ann")
+    store.undo("ann")
+    new = [NewClip(start_frame=0, end_frame=100, start_time_seconds=0, end_time_seconds=4)]
+    (whole,) = ClipStore(database).replace_cuts(one.source_video_id, new, 100, forced_by="ben")
+
+    entry = store.history()[0]
+    assert (entry.action, entry.reviewer, entry.clip_ids) == (ReviewAction.RECUT, "ben", (one.id, two.id, whole.id))
+    assert entry.before[str(whole.id)] is None
+    assert (entry.before[str(one.id)] or {})["state"] == "review_approved"
+    assert entry.after[str(whole.id)]["end_time_seconds"] == 4
+    assert [entry.after[str(clip.id)]["is_live"] for clip in (one, two, whole)] == [False, False, True]
+    with pytest.raises(StaleClipsError, match=f"clip {one.id} is not in the cut list any more, changed by ben"):
+        store.undo("ann", action_id=first)
+    with pytest.raises(NothingToUndoError, match="nothing to redo"):
+        store.redo("ann")
+    assert [clip.id for clip in store.undo("ann").clips] == [other.id]
+    for who in ("ann", "ben"):
+        with pytest.raises(NothingToUndoError, match="nothing to undo"):
+            store.undo(who)
+    with pytest.raises(NothingToUndoError, match="a forced recut stays"):
+        store.undo("ben", action_id=entry.id)
 
 
 def test_an_action_is_undone_from_the_history_by_its_author_only(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
