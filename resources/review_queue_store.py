@@ -1,4 +1,4 @@
-"""The review queue in Postgres: the next clips, leased so that no two reviewers get the same one, and what others have done meanwhile.
+"""The review queue in Postgres: the next clips, leased so that no two reviewers get the same one.
 
 A lease is a name and a time on the clip's row. It only steers who is shown what: a decision is refused by version, never by lease. Nothing
 has to end a lease: one that has run out counts as none. Lease statements lock clips by id or skip those that are locked, so that they and
@@ -18,13 +18,10 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.review_queue import (
     MAX_ID,
-    SETTLING,
-    ChangesCursor,
     QueueFilter,
     QueueOrder,
     QueuePosition,
     QueueProgress,
-    advanced,
     decisions_per_hour,
 )
 from heaters_dagster.domain.states import ClipState
@@ -55,18 +52,6 @@ class QueueClip:
             start_frame=self.clip.start_frame,
             confidence=self.clip.confidence,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewChange:
-    """An action that somebody did: enough to know which clips to read again. clip_ids: clips it rests on."""
-
-    action_id: int
-    action: ReviewAction
-    reviewer: str
-    source_video_id: int
-    clip_ids: tuple[int, ...]
-    created_at: datetime
 
 
 class ReviewQueueStore:
@@ -101,23 +86,17 @@ class ReviewQueueStore:
         return shown[0]
 
     def renew(self, clip_ids: Sequence[int], *, reviewer: str) -> list[int]:
-        """Hold leases for longer; return the ids that are still the reviewer's. One that ran out but that nobody took is renewed too."""
+        """Hold clips for longer; return the ids that are the reviewer's now.
+
+        A lease that ran out but that nobody took is renewed too, and a clip that waits for a decision and that nobody holds is leased:
+        an undo and a look at a neighbour lead to clips that no queue has given.
+        """
         with self._database.begin() as connection:
             me = reviewer_id(connection, reviewer)
-            held = select(clips.c.id).where(clips.c.id.in_(clip_ids), clips.c.leased_by_user_id == me, clips.c.is_live)
+            waiting = and_(clips.c.state == ClipState.PENDING_REVIEW.value, _is_free(me))
+            held = select(clips.c.id).where(clips.c.id.in_(clip_ids), clips.c.is_live, or_(clips.c.leased_by_user_id == me, waiting))
             locked = held.order_by(clips.c.id).with_for_update(key_share=True).cte("locked")
             return sorted(self._leased(connection, me, clips.c.id.in_(select(locked.c.id))))
-
-    def release(self, clip_ids: Sequence[int] | None = None, *, reviewer: str) -> list[int]:
-        """Give clips back to the queue, all that the reviewer holds when none are named; return their ids."""
-        with self._database.begin() as connection:
-            me = reviewer_id(connection, reviewer)
-            held = select(clips.c.id).where(clips.c.leased_by_user_id == me)
-            if clip_ids is not None:
-                held = held.where(clips.c.id.in_(clip_ids))
-            locked = held.order_by(clips.c.id).with_for_update(key_share=True).cte("locked")
-            freed = clips.update().where(clips.c.id.in_(select(locked.c.id))).values(leased_by_user_id=None, lease_expires_at=None)
-            return sorted(connection.scalars(freed.returning(clips.c.id)))
 
     def page(self, chosen: QueueFilter, *, after: QueuePosition | None = None, limit: int = 50) -> list[QueueClip]:
         """Clips that match, in order, whoever holds them; nothing is leased. after: `position` of the last clip of the page before."""
@@ -135,37 +114,6 @@ class ReviewQueueStore:
             decided = _decided_since(connection, now - timedelta(hours=1), chosen.source_video_ids, reviewer)
         left = by_state.get(ClipState.PENDING_REVIEW, 0)
         return QueueProgress(done=sum(by_state.values()) - left, left=left, per_hour=decisions_per_hour(decided, now), by_state=by_state)
-
-    def now(self) -> ChangesCursor:
-        """The end of the ledger: from here on, `changes_since` tells what happens next."""
-        with self._database.read() as connection:
-            settled = _last_settled(connection)
-            later = connection.scalars(select(review_actions.c.id).where(review_actions.c.id > settled))
-            return ChangesCursor(settled, frozenset(later))
-
-    def changes_since(
-        self, cursor: ChangesCursor, *, not_by: str | None = None, limit: int = 500
-    ) -> tuple[list[ReviewChange], ChangesCursor]:
-        """Actions since `cursor`, oldest first, and the cursor for the next time. Each is told once. not_by: leave out one's own."""
-        action = review_actions.c
-        query = select(
-            action.id.label("action_id"),
-            action.action,
-            reviewers.c.name.label("reviewer"),
-            action.source_video_id,
-            action.clip_ids,
-            action.created_at,
-        ).join_from(review_actions, reviewers)
-        query = query.where(action.id > cursor.settled_action_id, action.id.not_in(cursor.seen)).order_by(action.id).limit(limit)
-        with self._database.read() as connection:
-            settled = _last_settled(connection)
-            rows = connection.execute(query).all()
-        found = [
-            ReviewChange(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
-            for row in rows
-            if row.reviewer != not_by
-        ]
-        return found, advanced(cursor, [row.action_id for row in rows], settled_action_id=settled, is_all=len(rows) < limit)
 
     def _leased(self, connection: Connection, me: int, which: ColumnElement[bool]) -> list[int]:
         until = func.clock_timestamp() + timedelta(seconds=self._lease_seconds)
@@ -267,12 +215,6 @@ def _decided_since(
         if len(rows) < _RATE_PAGE or rows[-1].created_at < since:
             return found
         before = rows[-1].id
-
-
-def _last_settled(connection: Connection) -> int:
-    """The last action that has been written for longer than SETTLING."""
-    query = select(func.max(review_actions.c.id)).where(review_actions.c.created_at < func.clock_timestamp() - SETTLING)
-    return connection.scalar(query) or 0
 
 
 def _no_clip(clip_id: int) -> NotFoundError:

@@ -208,7 +208,7 @@ class ReviewTransaction:
             "after": {str(step.after.id): self._saved(step.after) for step in done},
             "target_action_id": self._target.id if self._target else None,
             "request_key": request_key,
-            # The clock and not the transaction's begin, which may be long before it got its locks: others poll by this time.
+            # The clock and not the transaction's begin, which may be long before it got its locks.
             "created_at": func.clock_timestamp(),
         }
         insertion = insert(review_actions).values(**row).on_conflict_do_nothing(index_elements=["request_key"])

@@ -94,7 +94,7 @@ class ReviewDesk:
         return Answer(200, self._video_json(self.videos.load(source_video_id)))
 
     def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
-        """Renew the leases of `hold`, and say which of the clips {id: version} others have changed."""
+        """Lease `hold` where nobody else does, and say which of the clips {id: version} others have changed."""
         held = self.queue_store.renew(hold, reviewer=session.reviewer)
         holders = self._around.lease_holders([clip_id for clip_id in hold if clip_id not in held])
         lost = [{"clip_id": clip_id, "reviewer": name} for clip_id, name in holders.items() if name != session.reviewer]
@@ -117,6 +117,9 @@ class ReviewDesk:
             versions = _versions(body.get("versions"))
             named = sorted(versions)
             result = self._applied(session, body, versions)
+            if body.get("action") in {"undo", "redo"}:
+                # What it brings back is on the page before the page's next sync could hold it.
+                self.queue_store.renew([clip.id for clip in result.live_clips][:MAX_QUEUE], reviewer=session.reviewer)
         except StaleClipsError as error:
             return self._refused(409, "stale", error, [*named, *(clip.id for clip in error.clips)])
         except StaleClipError as error:

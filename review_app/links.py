@@ -14,7 +14,7 @@ from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSaf
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 
-MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "thumbnail"]
+MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export"]
 
 COOKIE = "heaters_reviewer"
 SESSION_TTL_SECONDS = 12 * 3600
@@ -50,7 +50,7 @@ class Links:
         self._remembered = _Tokens(secret, "heaters-remembered", REMEMBERED_TTL_SECONDS)
 
     def media_token(self, kind: MediaKind, row_id: int) -> str:
-        """A token for one kind of media of one row: the source video's id, for `export` and `thumbnail` the clip's."""
+        """A token for one kind of media of one row: the source video's id, for `export` the clip's."""
         return self._media.made([kind, row_id])
 
     def check_media(self, token: str, kind: MediaKind, row_id: int) -> None:

@@ -58,7 +58,6 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/index/{row_id:int}", _index),
         served("/api/segment/{row_id:int}", _segment),
         served("/api/still/{row_id:int}", _still),
-        served("/api/thumbnail/{row_id:int}", _thumbnail),
         served("/api/export/{row_id:int}", _export),
         served("/api/queue", _queue),
         served("/api/video", _video),
@@ -201,17 +200,6 @@ async def _still(desk: ReviewDesk, request: Request) -> Response:
     frame, width = _whole(request, "frame"), _whole(request, "width", 320)
     data = await run_in_threadpool(functools.partial(desk.media.still, source_video_id, frame, width=width))
     return Response(data, media_type="image/jpeg", headers=_PRIVATE)
-
-
-async def _thumbnail(desk: ReviewDesk, request: Request) -> Response:
-    clip_id = _signed(desk, request, "thumbnail")
-    width = _whole(request, "width", 320)
-
-    def read() -> bytes:
-        clip = desk.clips.load(clip_id)
-        return desk.media.still(clip.source_video_id, (clip.start_frame + clip.end_frame) // 2, width=width)
-
-    return Response(await run_in_threadpool(read), media_type="image/jpeg", headers=_PRIVATE)
 
 
 async def _export(desk: ReviewDesk, request: Request) -> Response:

@@ -123,18 +123,6 @@ class Change:
         return CutPointOperation("remove", removed.pop()) if removed else None
 
 
-@dataclass(frozen=True, slots=True)
-class CutChoices:
-    """What can be done with the cut line at a frame. add: a cut can be added. remove: there is one to remove.
-
-    move: (lowest, highest) frame the cut there can move to, both inclusive; None when there is no cut or it is hemmed in.
-    """
-
-    add: bool
-    remove: bool
-    move: tuple[int, int] | None
-
-
 def add_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
     """Split the live clip in which `frame` lies strictly inside: it is retired, two pending clips take its place.
 
@@ -186,17 +174,6 @@ def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) 
         ClipChange(right, replace(right, start_frame=new_frame, state=right.decision, version=right.version + 1)),
     )
     return Change(ReviewAction.MOVE_CUT_POINT, changes)
-
-
-def cut_choices(clips: Iterable[ReviewClip], frame: int) -> CutChoices:
-    """Which cut point operations are legal at `frame`; clips as for the operations themselves."""
-    around = _live(clips)
-    inside = any(clip.start_frame < frame < clip.end_frame for clip in around)
-    left = next((clip for clip in around if clip.end_frame == frame), None)
-    right = next((clip for clip in around if clip.start_frame == frame), None)
-    if left is None or right is None:
-        return CutChoices(add=inside, remove=False, move=None)
-    return CutChoices(add=False, remove=True, move=_move_range(left, right))
 
 
 def checked_cut_frame(frame: int, frame_count: int) -> int:

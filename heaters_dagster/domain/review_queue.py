@@ -16,8 +16,6 @@ from heaters_dagster.domain.states import ClipState
 
 MAX_TEXT = 200
 MAX_ID = 2**63 - 1
-#: How long after its row was written an action may still become visible: far longer than the last moment of any review transaction.
-SETTLING = timedelta(seconds=10)
 _HOUR = timedelta(hours=1)
 _SHORTEST_SPAN = timedelta(minutes=5)
 
@@ -79,42 +77,6 @@ class QueueProgress:
     def seconds_left(self) -> float | None:
         """At the present rate; None when nothing was decided of late."""
         return self.left / self.per_hour * 3600 if self.per_hour else None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangesCursor:
-    """How far somebody has read the ledger while others write to it.
-
-    A row with a lower id can become visible after one with a higher id, so the last id alone would lose some. settled_action_id: all up to
-    this one were read, or belong to others' failures. seen: later ones that were read.
-    """
-
-    settled_action_id: int = 0
-    seen: frozenset[int] = frozenset()
-
-    def __str__(self) -> str:
-        """For an address or a browser's memory; `cursor_of_text` reads it back."""
-        return ".".join(map(str, [self.settled_action_id, *sorted(self.seen)]))
-
-
-def cursor_of_text(text: str) -> ChangesCursor:
-    """Raises BadRequestError when `text` was not made by `str(ChangesCursor)`."""
-    parts = text.split(".")
-    if not all(part.isascii() and part.isdigit() and len(part) <= 19 for part in parts) or max(map(int, parts)) > MAX_ID:
-        raise BadRequestError(f"{text[:40]!r} is not a place in the ledger")
-    settled, *seen = map(int, parts)
-    return ChangesCursor(settled, frozenset(seen))
-
-
-def advanced(cursor: ChangesCursor, read: Sequence[int], *, settled_action_id: int, is_all: bool) -> ChangesCursor:
-    """The cursor after reading the actions `read`, ascending, beside those seen before.
-
-    settled_action_id: the last action that was older than SETTLING before `read` was read: whatever has a lower id is visible by now.
-    is_all: there was no more to read; otherwise nothing after the last one read counts as settled.
-    """
-    bound = settled_action_id if is_all else min(settled_action_id, read[-1])
-    settled = max(cursor.settled_action_id, bound)
-    return ChangesCursor(settled, frozenset(action_id for action_id in cursor.seen.union(read) if action_id > settled))
 
 
 def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:

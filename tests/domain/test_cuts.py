@@ -11,7 +11,6 @@ from heaters_dagster.domain.cuts import (
     ReviewClip,
     add_cut_point,
     checked_cut_frame,
-    cut_choices,
     mece_problems,
     move_cut_point,
     remove_cut_point,
@@ -155,26 +154,6 @@ def test_moving_a_cut_keeps_a_group_together() -> None:
     first, second = (replace(clip, state=ClipState.REVIEW_APPROVED) for clip in clips_of(0, 10, 20))
     change = move_cut_point([first, replace(second, grouped_with_clip_id=1)], 10, 12)
     assert change.clips[1].after.grouped_with_clip_id == 1
-
-
-@pytest.mark.parametrize(
-    ("frame", "add", "remove", "move"),
-    [(0, False, False, None), (1, False, True, None), (2, False, True, (2, 9)), (5, True, False, None), (10, False, False, None)],
-)
-def test_the_choices_at_a_frame(frame: int, add: bool, remove: bool, move: tuple[int, int] | None) -> None:
-    choices = cut_choices(clips_of(0, 1, 2, 10), frame)
-    assert (choices.add, choices.remove, choices.move) == (add, remove, move)
-
-
-@given(cut_lists(), st.integers(-3, 64))
-def test_the_choices_are_exactly_what_the_operations_accept(cut_list: tuple[list[ReviewClip], int], frame: int) -> None:
-    clips, frame_count = cut_list
-    choices = cut_choices(clips, frame)
-    assert choices.add == _accepted(add_cut_point, clips, frame)
-    assert choices.remove == _accepted(remove_cut_point, clips, frame)
-    targets = [new for new in range(-2, frame_count + 3) if new != frame and _accepted(move_cut_point, clips, frame, new)]
-    low, high = choices.move or (0, -1)
-    assert targets == [new for new in range(low, high + 1) if new != frame]
 
 
 def _accepted(operation: object, *arguments: object) -> bool:

@@ -7,12 +7,9 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.review_queue import (
-    ChangesCursor,
     QueueFilter,
     QueueOrder,
     QueueProgress,
-    advanced,
-    cursor_of_text,
     decisions_per_hour,
     filter_of_query,
     query_of_filter,
@@ -98,27 +95,3 @@ def test_the_rate_counts_the_last_hour_only() -> None:
 def test_a_reviewer_who_has_just_begun_is_not_told_thousands() -> None:
     assert decisions_per_hour([(NOW - timedelta(seconds=1), 2)], NOW) == 24
     assert decisions_per_hour([(NOW - timedelta(minutes=30), 10), (NOW, 10)], NOW) == 40
-
-
-def test_an_action_that_becomes_visible_late_is_still_read() -> None:
-    cursor = advanced(ChangesCursor(5), [6, 8], settled_action_id=5, is_all=True)
-    assert cursor == ChangesCursor(5, frozenset({6, 8})), "7 may still come"
-    cursor = advanced(cursor, [7], settled_action_id=6, is_all=True)
-    assert cursor == ChangesCursor(6, frozenset({7, 8}))
-    assert advanced(cursor, [], settled_action_id=8, is_all=True) == ChangesCursor(8)
-
-
-def test_nothing_is_settled_that_was_left_for_the_next_read() -> None:
-    assert advanced(ChangesCursor(0), [1, 2], settled_action_id=9, is_all=False) == ChangesCursor(2)
-    assert advanced(ChangesCursor(4), [], settled_action_id=2, is_all=True) == ChangesCursor(4)
-
-
-@given(st.integers(0, 2**63 - 1), st.frozensets(st.integers(0, 2**63 - 1), max_size=5))
-def test_a_place_in_the_ledger_survives_as_text(settled: int, seen: frozenset[int]) -> None:
-    assert cursor_of_text(str(ChangesCursor(settled, seen))) == ChangesCursor(settled, seen)
-
-
-@pytest.mark.parametrize("text", ["", "1.", "-1", "x", "1,2", "9" * 30, "٣", str(2**63)])
-def test_another_text_is_no_place_in_the_ledger(text: str) -> None:
-    with pytest.raises(BadRequestError, match="not a place in the ledger"):
-        cursor_of_text(text)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
@@ -217,13 +216,16 @@ def test_a_lease_that_ran_out_unnoticed_is_renewed(database: Database, queue: Re
     assert queue.take(ALL, reviewer="ben") == []
 
 
-def test_clips_are_given_back(queue: ReviewQueueStore, some_clips: SomeClips) -> None:
-    clips = some_clips(30, 60)
-    queue.take(ALL, reviewer="ann", count=3)
-    assert queue.release([clips[0].id], reviewer="ben") == []
-    assert queue.release([clips[0].id, 12345], reviewer="ann") == [clips[0].id]
-    assert ids(queue.take(ALL, reviewer="ben", count=5)) == [clips[0].id]
-    assert queue.release(reviewer="ann") == [clips[1].id, clips[2].id]
+def test_a_clip_on_the_page_that_nobody_holds_is_leased(
+    database: Database, queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two, three, four = some_clips(25, 50, 75)
+    reviews.approve(two.id, reviewer="ann")
+    queue.open(three.id, reviewer="ben")
+    assert queue.renew([one.id, two.id, three.id], reviewer="ann") == [one.id]
+    assert ids(queue.take(ALL, reviewer="ben", count=5)) == [three.id, four.id]
+    expire_leases(database)
+    assert queue.renew([four.id], reviewer="ann") == [four.id], "ben's lease ran out"
 
 
 def test_a_certain_clip_is_opened_and_says_who_is_at_it(queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips) -> None:
@@ -261,7 +263,7 @@ def test_leases_and_bulk_decisions_do_not_deadlock(queue: ReviewQueueStore, revi
             done.result()
 
 
-# Progress and others' changes
+# Progress
 
 
 def test_progress_counts_what_is_done_and_left_of_the_filters_videos(
@@ -297,59 +299,6 @@ def test_the_rate_reads_the_ledger_back_for_an_hour(
             )
         )
     assert queue.progress(ALL).per_hour == pytest.approx(600, rel=0.02)
-
-
-def test_reviewers_see_each_others_changes_once(queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips) -> None:
-    one, two = some_clips(50)
-    reviews.approve(one.id, reviewer="ben")
-    cursor = queue.now()
-    assert queue.changes_since(cursor)[0] == []
-    reviews.skip(two.id, reviewer="ben")
-    reviews.approve(two.id, reviewer="ann")
-    found, cursor = queue.changes_since(cursor, not_by="ann")
-    assert [(c.action, c.reviewer, c.clip_ids, c.source_video_id) for c in found] == [
-        (ReviewAction.SKIP, "ben", (two.id,), one.source_video_id)
-    ]
-    assert queue.changes_since(cursor, not_by="ann")[0] == []
-    reviews.undo("ann")
-    found, cursor = queue.changes_since(cursor)
-    assert [(c.action, c.reviewer) for c in found] == [(ReviewAction.UNDO, "ann")]
-
-
-def test_a_change_that_commits_late_is_not_lost(
-    database: Database, queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips
-) -> None:
-    one, two = some_clips(50)
-    reviews.approve(two.id, reviewer="ann")
-    cursor = queue.now()
-    with database.begin() as connection:
-        connection.execute(
-            text(
-                """
-                insert into review_actions (reviewer_id, source_video_id, action, clip_ids, before, after)
-                select reviewer_id, source_video_id, 'skip', array[:id], '{}', '{}' from review_actions
-                """
-            ),
-            {"id": one.id},
-        )
-        reviews.skip(two.id, reviewer="ben")
-        found, cursor = queue.changes_since(cursor)
-        assert [change.reviewer for change in found] == ["ben"]
-    found, cursor = queue.changes_since(cursor)
-    assert [change.clip_ids for change in found] == [(one.id,)]
-    assert queue.changes_since(cursor)[0] == []
-
-
-def test_more_changes_than_fit_are_read_in_turn(queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips) -> None:
-    clips = some_clips(*range(10, 100, 10))
-    cursor = queue.now()
-    for clip in clips:
-        reviews.approve(clip.id, reviewer="ann")
-    read: list[int] = []
-    for _ in range(4):
-        found, cursor = queue.changes_since(cursor, limit=3)
-        read += [change.clip_ids[0] for change in found]
-    assert read == [clip.id for clip in clips]
 
 
 @pytest.mark.slow
