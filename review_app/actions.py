@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,21 +23,25 @@ class Outcome:
     told: str
 
 
-def undo(desk: ReviewDesk, session: Session, action_id: int | None = None) -> Outcome:
-    """Take back the reviewer's newest decision, or the one named."""
+def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, seen: int) -> Outcome:
+    """Take back the reviewer's newest decision, or the one named.
+
+    seen: id of the reviewer's newest action that the page showed; what is asked for twice with the same is done once.
+    """
 
     def apply() -> str:
-        result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=secrets.token_hex(16))
+        key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
+        result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=key)
         return f"Taken back: {views.count(len(result.live_clips), 'clip')} as before."
 
     return _said(apply)
 
 
-def redo(desk: ReviewDesk, session: Session) -> Outcome:
-    """Do again what the reviewer took back last."""
+def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
+    """Do again what the reviewer took back last. seen: as for `undo`."""
 
     def apply() -> str:
-        result = desk.reviews.redo(session.reviewer, request_key=secrets.token_hex(16))
+        result = desk.reviews.redo(session.reviewer, request_key=f"redo-{session.reviewer_id}-{seen}")
         return f"Done again: {views.count(len(result.live_clips), 'clip')} changed."
 
     return _said(apply)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -33,6 +33,30 @@ def address_of_filter(chosen: QueueFilter, default_states: Sequence[ClipState]) 
     query = query_of_filter(chosen)
     state = query.pop("state", QueueFilter().states[0].value)
     return query if set(chosen.states) == set(default_states) else {**query, "state": state}
+
+
+def parameters_to_show(page: str, names: Sequence[str], *, widget: str) -> dict[str, str] | None:
+    """The query parameters `names` as the page's widgets must show them: at the first visit and after Back. None: the widgets lead.
+
+    widget: key of one of the widgets; Streamlit forgets their values while another page is shown.
+    """
+    address = {name: st.query_params.get(name, "") for name in names}
+    is_shown = st.session_state.get(f"{page}-address") == address and widget in st.session_state
+    return None if is_shown else address
+
+
+def keep_parameters(page: str, written: Mapping[str, str]) -> None:
+    """Write what the page's widgets say to its address; empty values are left out, other parameters stay."""
+    st.session_state[f"{page}-address"] = dict(written)
+    address = {**st.query_params.to_dict(), **written}
+    address = {name: value for name, value in address.items() if value}
+    if st.query_params.to_dict() != address:
+        st.query_params.from_dict(address)
+
+
+def id_of_parameter(text: str) -> int | None:
+    """The id that a query parameter names; None when it names none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 and int(text) else None
 
 
 def filter_bar(

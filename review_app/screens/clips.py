@@ -45,13 +45,15 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
-    if not page:
+    if page:
+        st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
+        queue = query_of_filter(replace(asked, states=QueueFilter().states))
+        cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
+        clip_grid(cards, key="clips", token=desk.links.session_token(session))
+    elif behind:
+        st.info("Nothing on this page matches these filters any more.")
+    else:
         st.info("No clip matches these filters." if progress.by_state else "There are no clips yet: submit a source video first.")
-        return
-    st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
-    queue = query_of_filter(replace(asked, states=QueueFilter().states))
-    cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
-    clip_grid(cards, key="clips", token=desk.links.session_token(session))
     _paging(behind, page)
 
 
@@ -89,9 +91,7 @@ def _other(item: QueueClip, session: Session) -> str | None:
 
 def _paging(behind: list[QueueClip], page: list[QueueClip]) -> None:
     with st.container(horizontal=True):
-        if behind and st.button("Back", icon=":material/chevron_left:"):
-            behind.pop()
-            st.rerun(scope="fragment")
-        if len(page) == _PAGE and st.button("More", icon=":material/chevron_right:", icon_position="right"):
-            behind.append(page[-1])
-            st.rerun(scope="fragment")
+        if behind:
+            st.button("Back", icon=":material/chevron_left:", on_click=behind.pop)
+        if len(page) == _PAGE:
+            st.button("More", icon=":material/chevron_right:", icon_position="right", on_click=behind.append, args=(page[-1],))

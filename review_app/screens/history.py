@@ -11,6 +11,7 @@ from heaters_dagster.domain.errors import HeatersError
 from resources.reviewer_store import ReviewerStore
 from review_app import actions, shell, views
 from review_app.desk import ReviewDesk
+from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.ledger import ledger
 from review_app.links import Session
 
@@ -27,19 +28,16 @@ def show(visit: shell.Visit) -> None:
 def _asked(desk: ReviewDesk) -> tuple[str | None, tuple[ReviewAction, ...], int, int | None]:
     """(name, actions, days, clip id): the first and the last are kept in the address."""
     names = [reviewer.name for reviewer in ReviewerStore(desk.database).load_all()]
-    if "history-who" not in st.session_state:
-        wanted, clip = st.query_params.get("who", _EVERYBODY), st.query_params.get("clip", "")
-        st.session_state["history-who"] = wanted if wanted in names else _EVERYBODY
-        st.session_state["history-clip"] = int(clip) if clip.isascii() and clip.isdigit() and len(clip) < 16 and int(clip) else None
+    address = parameters_to_show("history", ("who", "clip"), widget="history-who")
+    if address is not None:
+        st.session_state["history-who"] = address["who"] if address["who"] in names else _EVERYBODY
+        st.session_state["history-clip"] = id_of_parameter(address["clip"])
     who, what, when, which = st.columns([2, 3, 1.5, 1.5])
     reviewer = who.selectbox("Who", [_EVERYBODY, *names], key="history-who")
     chosen = what.multiselect("What", list(ReviewAction), format_func=views.action_words, placeholder="everything", key="history-what")
     days = when.selectbox("Since", [1, 7, 30, 0], index=1, format_func=_since, key="history-since")
     clip_id = which.number_input("Clip id", min_value=1, step=1, placeholder="every clip", key="history-clip")
-    address = {"who": "" if reviewer == _EVERYBODY else reviewer, "clip": str(clip_id or "")}
-    address = {name: value for name, value in address.items() if value}
-    if st.query_params.to_dict() != address:
-        st.query_params.from_dict(address)
+    keep_parameters("history", {"who": "" if reviewer == _EVERYBODY else reviewer, "clip": str(clip_id or "")})
     asked = (None if reviewer == _EVERYBODY else reviewer, tuple(chosen), days, int(clip_id) if clip_id else None)
     if st.session_state.get("history-asked") != asked:
         st.session_state["history-asked"] = asked
@@ -54,13 +52,6 @@ def _since(days: int) -> str:
 def _actions(
     desk: ReviewDesk, session: Session, reviewer: str | None, chosen: tuple[ReviewAction, ...], days: int, clip_id: int | None
 ) -> None:
-    outcome = None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Undo my latest", icon=":material/undo:"):
-            outcome = actions.undo(desk, session)
-        if st.button("Redo", icon=":material/redo:"):
-            outcome = actions.redo(desk, session)
-        paging = st.container(horizontal=True, width="content")
     try:
         entries = desk.reviews.history(
             reviewer=reviewer,
@@ -70,17 +61,25 @@ def _actions(
             before_id=st.session_state.get("history-before"),
             limit=_PAGE,
         )
+        own = desk.reviews.history(reviewer=session.reviewer, limit=1)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
-    with paging:
+    seen = own[0].id if own else 0
+    outcome = None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # A button of its own for every state of the ledger: the second click of a double click is on one that is gone.
+        if st.button("Undo my latest", icon=":material/undo:", key=f"undo-after-{seen}"):
+            outcome = actions.undo(desk, session, seen=seen)
+        if st.button("Redo", icon=":material/redo:", key=f"redo-after-{seen}"):
+            outcome = actions.redo(desk, session, seen=seen)
         _paging(entries[-1].id if len(entries) == _PAGE else None)
-    if not entries:
+    if entries:
+        to_undo = ledger(views.history_rows(entries, reader=session.reviewer), key="ledger")
+        if to_undo is not None:
+            outcome = actions.undo(desk, session, to_undo, seen=seen)
+    else:
         st.info("Nothing here. Decisions appear as soon as they are made.")
-        return
-    to_undo = ledger(views.history_rows(entries, reader=session.reviewer), key="ledger")
-    if to_undo is not None:
-        outcome = actions.undo(desk, session, to_undo)
     if outcome is not None:
         st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
         st.rerun()

@@ -11,6 +11,7 @@ from resources.clip_search import ClipSearch, Found
 from resources.embedding_store import EmbeddingStore
 from review_app import shell, views
 from review_app.desk import ReviewDesk
+from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.grid import Card, clip_grid
 from review_app.links import Session
 from review_app.screens.clips import card
@@ -33,11 +34,10 @@ def show(visit: shell.Visit) -> None:
 
 def _asked() -> tuple[str, int | None, str, int]:
     """(words, clip to be like, words of the title, how many), kept in the address."""
-    address = {name: st.query_params.get(name, "") for name in ("words", "like", "text")}
-    if st.session_state.get("search-address") != address or "search-words" not in st.session_state:
-        wanted = address["like"]
+    address = parameters_to_show("search", ("words", "like", "text"), widget="search-words")
+    if address is not None:
         st.session_state["search-words"] = address["words"]
-        st.session_state["search-like"] = int(wanted) if wanted.isascii() and wanted.isdigit() and 0 < len(wanted) < 16 else None
+        st.session_state["search-like"] = id_of_parameter(address["like"])
         st.session_state["search-text"] = address["text"]
     words_box, like_box, in_title, most = st.columns([4, 1.4, 2, 1])
     words = words_box.text_input(
@@ -48,10 +48,7 @@ def _asked() -> tuple[str, int | None, str, int]:
     )
     title = in_title.text_input("Only in titles with", key="search-text")
     limit = most.selectbox("Show", [24, 48, 96])
-    written = {"words": words.strip(), "like": str(like or ""), "text": title.strip()}
-    st.session_state["search-address"] = written
-    if written != address:
-        st.query_params.from_dict({name: value for name, value in written.items() if value})
+    keep_parameters("search", {"words": words.strip(), "like": str(like or ""), "text": title.strip()})
     return words.strip(), int(like) if like else None, title.strip(), limit
 
 

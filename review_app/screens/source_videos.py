@@ -14,6 +14,7 @@ from resources.clip_store import Clip
 from resources.source_video_store import SourceVideo
 from review_app import actions, shell, views
 from review_app.desk import ReviewDesk
+from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.upload import upload_box
 
 _REFRESH_SECONDS = 3
@@ -29,16 +30,15 @@ def show(visit: shell.Visit) -> None:
             _submit_form(desk)
         with by_file:
             upload_box(desk, session)
-    wanted = st.query_params.get("video", "")
-    only = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 19 else None
+    only = id_of_parameter(st.query_params.get("video", ""))
     with st.container(horizontal=True, vertical_alignment="center"):
-        if "videos-text" not in st.session_state:
-            st.session_state["videos-text"] = st.query_params.get("text", "")
+        address = parameters_to_show("videos", ("text",), widget="videos-text")
+        if address is not None:
+            st.session_state["videos-text"] = address["text"]
         words = st.text_input("Find", placeholder="Find by title or address", label_visibility="collapsed", width=420, key="videos-text")
         if only is not None:
             st.button(f"Only source video {only}: show all", icon=":material/close:", on_click=st.query_params.clear)
-    if words != st.query_params.get("text", ""):
-        st.query_params["text"] = words
+    keep_parameters("videos", {"text": words})
     st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, words, only)
 
 
@@ -139,10 +139,24 @@ def _ways(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int], pl
 
 
 def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
-    approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
-    st.html(exports_table(approved[:_EXPORTS_SHOWN], lambda clip: desk.media_url("export", clip.id)))
-    if len(approved) > _EXPORTS_SHOWN:
-        st.caption(f"and {len(approved) - _EXPORTS_SHOWN} more: see Clips")
+    try:
+        approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
+    except HeatersError as error:
+        st.error(views.plain(str(error)), icon=":material/cloud_off:")
+        return
+    place = f"exports-from-{video.id}"
+    first = st.session_state.get(place, 0)
+    first = first if first < len(approved) else 0
+    last = min(first + _EXPORTS_SHOWN, len(approved))
+    st.html(exports_table(approved[first:last], lambda clip: desk.media_url("export", clip.id)))
+    if len(approved) <= _EXPORTS_SHOWN:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{first + 1} to {last} of {len(approved)}", width="content")
+        for words, icon, start in (("Back", "left", first - _EXPORTS_SHOWN), ("More", "right", last)):
+            if 0 <= start < len(approved):
+                turn = {"on_click": st.session_state.update, "args": ({place: start},)}
+                st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
 
 
 def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str]) -> str:

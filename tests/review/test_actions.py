@@ -31,16 +31,17 @@ def session(desk: ReviewDesk, name: str = "Ada") -> Session:
 def test_the_newest_decision_is_taken_back_and_done_again(desk: ReviewDesk, some_clips: SomeClips) -> None:
     clip = some_clips(30)[0]
     desk.reviews.approve(clip.id, reviewer="Ada")
-    assert actions.undo(desk, session(desk)) == actions.Outcome(True, "Taken back: 1 clip as before.")
+    assert actions.undo(desk, session(desk), seen=0) == actions.Outcome(True, "Taken back: 1 clip as before.")
+    assert actions.undo(desk, session(desk), seen=0).ok, "the second of a double click"
     assert desk.clips.load(clip.id).state is ClipState.PENDING_REVIEW
-    assert actions.redo(desk, session(desk)) == actions.Outcome(True, "Done again: 1 clip changed.")
+    assert actions.redo(desk, session(desk), seen=2) == actions.Outcome(True, "Done again: 1 clip changed.")
     assert desk.clips.load(clip.id).state is ClipState.REVIEW_APPROVED
 
 
 def test_nobody_takes_back_what_a_colleague_decided(desk: ReviewDesk, some_clips: SomeClips) -> None:
     clip = some_clips()[0]
     done = desk.reviews.approve(clip.id, reviewer="Bob")
-    for outcome in (actions.undo(desk, session(desk)), actions.undo(desk, session(desk), done.action_id)):
+    for outcome in (actions.undo(desk, session(desk), seen=0), actions.undo(desk, session(desk), done.action_id, seen=0)):
         assert not outcome.ok
         assert outcome.told
     assert desk.clips.load(clip.id).state is ClipState.REVIEW_APPROVED

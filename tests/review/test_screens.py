@@ -1,0 +1,137 @@
+"""The pages, run as Streamlit runs them but without a browser, on real Postgres."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.settings import Settings
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
+from review_app.desk import ReviewDesk
+from review_app.links import Session, open_links
+from review_app.screens import clips, source_videos
+from tests.conftest import SomeClips
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
+    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
+
+
+def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
+    """The page of that name at an address, as Ada sees it."""
+    ada = ReviewerStore(desk.database).named("Ada")
+    app = AppTest.from_function(_script, args=(name, desk, Session(ada.id, ada.name)), default_timeout=60)
+    for parameter, value in address.items():
+        app.query_params[parameter] = value
+    return app.run()
+
+
+def _script(name, desk, session):  # type: ignore[no-untyped-def]
+    import streamlit as st
+
+    from review_app import shell
+    from review_app.screens import clips, history, review, search, source_videos
+
+    screens = {"review": review, "clips": clips, "videos": source_videos, "history": history, "search": search}
+    pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}
+    st.navigation(list(pages.values()), position="hidden")
+    st.session_state["pages"] = pages
+    screens[name].show(shell.Visit(desk, session, st.container()))
+
+
+def button(app: AppTest, label: str) -> None:
+    next(one for one in app.button if one.label == label).click()
+    app.run()
+    assert not app.exception
+
+
+def labels(app: AppTest) -> list[str]:
+    return [one.label for one in app.button]
+
+
+def told(app: AppTest) -> str:
+    return " ".join(one.value for one in (*app.info, *app.error, *app.caption, *app.toast))
+
+
+def test_from_a_page_of_clips_that_has_become_empty_a_way_leads_back(
+    desk: ReviewDesk, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "_PAGE", 2)
+    made = some_clips(25, 50, 75)
+    app = page("clips", desk, state="pending_review")
+    button(app, "More")
+    desk.reviews.approve([made[2].id, made[3].id], reviewer="Bob")
+    app.run()
+    assert "Nothing on this page" in told(app)
+    button(app, "Back")
+    assert "More" in labels(app)
+
+
+def test_back_restores_the_filters_of_the_history(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    one, two = some_clips(50)
+    desk.reviews.approve(one.id, reviewer="Bob")
+    app = page("history", desk, who="Bob", clip=str(one.id))
+    assert (app.selectbox(key="history-who").value, app.number_input(key="history-clip").value) == ("Bob", one.id)
+    app.number_input(key="history-clip").set_value(two.id).run()
+    assert app.query_params["clip"] == str(two.id)
+    app.query_params["clip"] = str(one.id)
+    app.run()
+    assert app.number_input(key="history-clip").value == one.id
+    assert app.query_params["clip"] == str(one.id)
+
+
+def test_back_restores_what_source_videos_were_searched_by(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    app = page("videos", desk, text="holi", video=str(clip.source_video_id))
+    app.text_input(key="videos-text").set_value("work").run()
+    assert (app.query_params["text"], app.query_params["video"]) == ("work", str(clip.source_video_id))
+    app.query_params["text"] = "holi"
+    app.run()
+    assert app.text_input(key="videos-text").value == "holi"
+    app.text_input(key="videos-text").set_value("").run()
+    assert "text" not in app.query_params
+
+
+@pytest.mark.parametrize(("state", "words"), [("review_skipped", "skipped in Clips"), ("any", "all in Clips")])
+def test_review_says_that_it_shows_waiting_clips_only(desk: ReviewDesk, state: str, words: str) -> None:
+    app = page("review", desk, state=state)
+    (link,) = app.get("page_link")
+    assert words in link.proto.label
+    assert ("state=review_skipped" in link.proto.query_string) == (state != "any")
+    assert not page("review", desk, state="pending_review").get("page_link")
+
+
+def test_history_says_what_came_of_an_undo_when_nothing_is_listed(desk: ReviewDesk) -> None:
+    app = page("history", desk)
+    button(app, "Undo my latest")
+    assert "nothing to undo" in told(app).replace("\\", "")
+
+
+def test_a_double_click_on_undo_takes_back_one_decision(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    one, two = some_clips(50)
+    for clip in (one, two):
+        desk.reviews.approve(clip.id, reviewer="Ada")
+    app = page("history", desk)
+    again = next(one for one in app.button if one.label == "Undo my latest")
+    again.click().run()
+    again.click().run()
+    assert [clip.state for clip in desk.clips.load_live(one.source_video_id)] == [ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW]
+
+
+def test_exports_are_paged_through(desk: ReviewDesk, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_videos, "_EXPORTS_SHOWN", 2)
+    (made, *_) = some_clips(20, 40, 60, 80, state=ClipState.REVIEW_APPROVED)
+    app = page("videos", desk)
+    app.session_state[f"exports-{made.source_video_id}"] = True
+    app.run()
+    assert "1 to 2 of 5" in told(app)
+    button(app, "More")
+    button(app, "More")
+    assert "5 to 5 of 5" in told(app)
+    assert "More" not in labels(app)
+    button(app, "Back")
+    assert "3 to 4 of 5" in told(app)
