@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pgvector.sqlalchemy import Vector
-from sqlalchemy import Float, cast, delete, func, literal, select, text, true
+from sqlalchemy import Float, TextClause, cast, delete, func, literal, literal_column, select, text, true
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import NotFoundError
@@ -100,8 +100,8 @@ class EmbeddingStore:
     ) -> list[SearchHit]:
         """The `limit` nearest clips, best first.
 
-        The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`): a narrow filter would otherwise
-        starve the result.
+        The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`), but pgvector ends it after 20,000 vectors or
+        when its memory is spent. A result that is short of rows is therefore made sure of by a scan of all that pass the filters.
         A clip with vectors of several strategies is listed once, by its nearest.
         """
         size = len(vector)
@@ -132,12 +132,14 @@ class EmbeddingStore:
                 )
             )
             .where(*conditions)
-            .order_by(distance)
             .limit(limit * 3)
         )
         with self._database.begin() as connection:
             connection.execute(text("set local hnsw.iterative_scan = strict_order"))
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.order_by(distance)).all()
+            if len(rows) < limit * 3:
+                # No index gives this order, so none is used that stops early.
+                rows = connection.execute(query.order_by(distance + literal_column("0"))).all()
         hits: dict[int, SearchHit] = {}
         for row in rows:
             hits.setdefault(row.id, SearchHit(*row))
@@ -145,21 +147,16 @@ class EmbeddingStore:
 
     def near_duplicates(self, *, model: str, at_least: float = 0.97, limit: int = 100, neighbours: int = 5) -> list[NearDuplicate]:
         """Pairs of live clips whose similarity is `at_least`, most alike first: each clip is compared with its nearest neighbours."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(embeddings.c.clip_id, embeddings.c.embedding)
-                .join(clips, clips.c.id == embeddings.c.clip_id)
-                .where(embeddings.c.model == model, clips.c.is_live)
-                .order_by(embeddings.c.clip_id)
-            ).all()
-        pairs: dict[tuple[int, int], float] = {}
-        for row in rows:
-            vector = np.asarray(row.embedding, dtype=np.float32)
-            for hit in self.search(vector, model=model, limit=neighbours, not_clip_id=row.clip_id):
-                if hit.score >= at_least:
-                    pairs[min(row.clip_id, hit.clip_id), max(row.clip_id, hit.clip_id)] = hit.score
-        ranked = sorted(pairs.items(), key=lambda item: -item[1])[:limit]
-        return [NearDuplicate(first, second, score) for (first, second), score in ranked]
+        sizes = select(embeddings.c.dimensions).where(embeddings.c.model == model).distinct()
+        with self._database.begin() as connection:
+            connection.execute(text("set local hnsw.iterative_scan = strict_order"))
+            found = [
+                row
+                for size in connection.scalars(sizes).all()
+                for row in connection.execute(_near_pairs(size, neighbours), {"model": model, "at_least": at_least, "limit": limit})
+            ]
+        ranked = sorted(found, key=lambda row: (-row.score, row.first, row.second))[:limit]
+        return [NearDuplicate(row.first, row.second, row.score) for row in ranked]
 
     def without_embedding(self, *, model: str, strategy: str) -> list[tuple[int, int]]:
         """(clip id, source video id) of embedded clips without a vector of this model and strategy: a change of model leaves them."""
@@ -176,3 +173,26 @@ class EmbeddingStore:
         """Delete the vectors of a clip that no longer has an export; returns how many there were."""
         with self._database.begin() as connection:
             return connection.execute(delete(embeddings).where(embeddings.c.clip_id == clip_id)).rowcount
+
+
+def _near_pairs(size: int, neighbours: int) -> TextClause:
+    """Each pair once, by its nearest vectors. The size is written into the statement: each size has an index of its own."""
+    return text(
+        f"""
+        select least(e.clip_id, n.clip_id) as first, greatest(e.clip_id, n.clip_id) as second, max(n.score) as score
+        from embeddings e
+        join clips c on c.id = e.clip_id and c.is_live and c.state in {_SEARCHABLE!r}
+        cross join lateral (
+            select o.clip_id, 1 - (o.embedding::vector({size}) <=> e.embedding::vector({size})) as score
+            from embeddings o
+            join clips oc on oc.id = o.clip_id and oc.is_live and oc.state in {_SEARCHABLE!r}
+            where o.dimensions = {size} and o.model = :model and o.clip_id <> e.clip_id
+            order by o.embedding::vector({size}) <=> e.embedding::vector({size})
+            limit {neighbours * 3}
+        ) n
+        where e.dimensions = {size} and e.model = :model and n.score >= :at_least
+        group by 1, 2
+        order by score desc
+        limit :limit
+        """
+    )

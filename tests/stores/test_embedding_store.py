@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import event, text
 
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.states import ClipState
@@ -76,6 +79,38 @@ def test_a_narrow_filter_does_not_starve_the_result(database: Database, some_cli
     assert [hit.clip_id for hit in hits] == [far.id]
 
 
+def test_a_filter_does_not_starve_the_result_where_the_index_scan_ends_early(database: Database, some_clips: SomeClips) -> None:
+    """As with more vectors than pgvector looks at in one scan, on an index that the planner must take."""
+    many = some_clips(*range(1, 300), frame_count=300, state=ClipState.KEYFRAMED)
+    for number, clip in enumerate(many):
+        save(database, clip, direction(number * 0.1))
+    far = some_clips(20, 40, state=ClipState.KEYFRAMED)
+    for degrees, clip in zip((80, 85, 89), far, strict=True):
+        save(database, clip, direction(degrees))
+    small = Database.connect(database.url)
+    try:
+        event.listen(small.engine, "connect", index_only)
+        with small.read() as connection:
+            plan = connection.execute(
+                text("explain select 1 from embeddings where dimensions = 512 order by embedding::vector(512) <=> (:near)::vector limit 3"),
+                {"near": str(direction(0).tolist())},
+            )
+            assert "embeddings_hnsw_512_idx" in " ".join(plan.scalars())
+        hits = EmbeddingStore(small).search(direction(0), model=MODEL, limit=5, source_video_id=far[0].source_video_id)
+    finally:
+        small.dispose()
+    assert [hit.clip_id for hit in hits] == [clip.id for clip in far]
+
+
+def index_only(connection: Any, record: object) -> None:
+    names = ("enable_seqscan = off", "enable_sort = off", "enable_bitmapscan = off", "enable_hashjoin = off", "enable_mergejoin = off")
+    with connection.cursor() as cursor:
+        cursor.execute("load 'vector'")
+        for setting in (*names, "hnsw.ef_search = 10", "hnsw.max_scan_tuples = 20"):
+            cursor.execute(f"set {setting}")
+    connection.commit()
+
+
 def test_models_are_never_mixed(database: Database, some_clips: SomeClips) -> None:
     one, two = some_clips(50, state=ClipState.KEYFRAMED)
     save(database, one, direction(0), model="one")
@@ -97,6 +132,18 @@ def test_near_duplicates_are_pairs_once(database: Database, some_clips: SomeClip
     (pair,) = EmbeddingStore(database).near_duplicates(model=MODEL)
     assert (pair.clip_id, pair.other_clip_id) == (clips[0].id, clips[1].id)
     assert pair.score == pytest.approx(np.cos(np.radians(3)), abs=1e-5)
+
+
+def test_near_duplicates_are_found_in_one_query_however_many_clips(database: Database, some_clips: SomeClips) -> None:
+    clips = some_clips(*range(1, 30), frame_count=30, state=ClipState.KEYFRAMED)
+    for number, clip in enumerate(clips):
+        save(database, clip, direction(number // 2 * 20))
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    pairs = EmbeddingStore(database).near_duplicates(model=MODEL)
+    wanted = [(first.id, second.id) for first, second in zip(clips[::2], clips[1::2], strict=True)]
+    assert sorted((pair.clip_id, pair.other_clip_id) for pair in pairs if pair.score > 0.999) == wanted
+    assert len(statements) < 5
 
 
 def test_what_a_change_of_model_leaves_to_do(database: Database, some_clips: SomeClips) -> None:
