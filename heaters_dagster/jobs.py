@@ -10,6 +10,8 @@ from resources.audit import audit
 from resources.backfill import start_backfill
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
 from resources.embedder import open_embedder
+from resources.leftovers import sweep_uploads
+from resources.source_video_store import SourceVideoStore
 
 _DESCRIPTIONS = {
     Job.INGEST: "From a submitted source video to virtual clips that wait for review.",
@@ -34,12 +36,17 @@ def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
 ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
 
-@dg.op(description="Remove the temporary files and half-written objects of processes that are gone.")
-def sweep_temporary_files(context: dg.OpExecutionContext, workspace: WorkspaceResource, object_store: ObjectStoreResource) -> None:
-    folders = [folder.name for folder in workspace.get().work.sweep()]
+@dg.op(description="Remove temporary files and half-written objects of processes that are gone, and uploads that are in the store by now.")
+def sweep_temporary_files(
+    context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource, object_store: ObjectStoreResource
+) -> None:
+    place = workspace.get()
+    folders = [folder.name for folder in place.work.sweep()]
     half_written = object_store.get().sweep()
+    uploads = [path.name for path in sweep_uploads(place.settings, SourceVideoStore(database.get()))]
     context.log.info(f"{len(folders)} folders removed: {', '.join(folders) or 'nothing was left behind'}")
     context.log.info(f"{len(half_written)} half-written objects removed: {', '.join(half_written) or 'nothing was left behind'}")
+    context.log.info(f"{len(uploads)} uploads removed: {', '.join(uploads) or 'nothing was left behind'}")
 
 
 @dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")

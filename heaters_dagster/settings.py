@@ -203,6 +203,11 @@ class Settings:
         return self.home / "work"
 
     @property
+    def uploads_folder(self) -> Path:
+        """Files that reviewers sent, until they are in the object store."""
+        return self.home / "uploads"
+
+    @property
     def postgres_folder(self) -> Path:
         return self.home / "postgres"
 

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from heaters_dagster.settings import load_settings
 from resources.database import open_database
+from resources.leftovers import sweep_uploads
 from resources.object_store.open import open_object_store
 from review_app.desk import ReviewDesk
 from review_app.door import Door
@@ -25,7 +26,9 @@ from review_app.routes import review_routes
 def open_desk() -> ReviewDesk:
     """The process's desk, shared by routes and pages; made when first asked for, so that the page can say when Postgres is down."""
     settings = load_settings()
-    return ReviewDesk(settings=settings, database=open_database(settings), objects=open_object_store(settings), links=open_links(settings))
+    desk = ReviewDesk(settings=settings, database=open_database(settings), objects=open_object_store(settings), links=open_links(settings))
+    sweep_uploads(settings, desk.videos)
+    return desk
 
 
 app = st.App(

@@ -12,7 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError
+from resources.leftovers import sweep_uploads
 from resources.source_video_store import SourceVideo
+from resources.work_folder import WorkFolder
 from review_app.desk import ReviewDesk
 
 NAME_HEADER = "X-Heaters-File-Name"
@@ -23,34 +25,39 @@ _RESERVE_BYTES = 1024**3
 async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
     """Read the request's body into `HEATERS_HOME/uploads` and submit it. The body is the file; its name, percent-encoded, is in a header.
 
-    The name is only a title: on disk the file has a random name. A file that did not arrive whole is removed.
+    The name is only a title: on disk the file has a random name. A file that did not arrive whole or could not be submitted is removed;
+    one that is in the object store by now makes room first.
     Raises BadRequestError without name or content, DiskFullError, DownloadError when the browser went away.
     """
     title = _title(unquote(request.headers.get(NAME_HEADER, "")))
     expected = int(request.headers.get("content-length") or 0)
     if not expected:
         raise BadRequestError(f"{title}: an empty file cannot be uploaded")
-    folder = desk.settings.home / "uploads"
+    folder = desk.settings.uploads_folder
+    await run_in_threadpool(sweep_uploads, desk.settings, desk.videos)
     await run_in_threadpool(_check_room, folder, expected)
     suffix = _SUFFIX.search(title)
     path = folder / f"{secrets.token_hex(12)}{suffix.group().lower() if suffix else ''}"
-    part = path.with_name(f".{path.name}.part")
     received = 0
     try:
-        with part.open("wb") as file:
+        # The work folder is swept when its process has died.
+        with WorkFolder(desk.settings.work_folder).attempt("upload") as attempt, (attempt / path.name).open("wb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
                 await run_in_threadpool(file.write, chunk)
-        if received != expected:
-            raise DownloadError(f"{title}: {received} of {expected} bytes arrived; send it again")
-        part.rename(path)
+            file.close()
+            if received != expected:
+                raise DownloadError(f"{title}: {received} of {expected} bytes arrived; send it again")
+            (attempt / path.name).rename(path)
     except ClientDisconnect:
         raise DownloadError(f"{title}: the browser went away after {received} of {expected} bytes") from None
     except OSError as error:
         raise DiskFullError(f"{title} cannot be kept: {error.strerror}; make room under {folder}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return await run_in_threadpool(desk.videos.add, str(path), Path(title).stem or title)
+    try:
+        return await run_in_threadpool(desk.videos.add, str(path), Path(title).stem or title)
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _title(name: str) -> str:

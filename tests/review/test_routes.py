@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,8 +15,9 @@ from sqlalchemy.engine import make_url
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from heaters_dagster.domain.errors import DatabaseUnavailableError
 from heaters_dagster.domain.keys import proxy_key
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
@@ -320,6 +322,35 @@ def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestCl
     assert source.read_bytes() == b"not really a video"
     assert source.suffix == ".mp4"
     assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+def test_an_upload_that_cannot_be_submitted_leaves_no_file(
+    client: TestClient, desk: ReviewDesk, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise DatabaseUnavailableError("Postgres does not answer")
+
+    monkeypatch.setattr(desk.videos, "add", fail)
+    answer = client.post("/api/uploads", content=b"film", headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
+    assert answer.status_code == 503
+    assert [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")] == []
+
+
+def test_an_upload_goes_once_its_original_is_in_the_store(client: TestClient, desk: ReviewDesk, settings: Settings) -> None:
+    def send(name: str) -> tuple[int, Path]:
+        answer = client.post("/api/uploads", content=b"film", headers={**signed_in(desk), "X-Heaters-File-Name": name})
+        return answer.json()["id"], Path(desk.videos.load(answer.json()["id"]).source)
+
+    (stored, first), (failed, second) = send("a.mp4"), send("b.mp4")
+    desk.videos.update(stored, original_filepath="originals/video_1.mp4")
+    desk.videos.record_failure(failed, SourceVideoState.DOWNLOAD_FAILED, "made to fail", transient=False)
+    left, fresh = settings.uploads_folder / "0123.mp4", settings.uploads_folder / "4567.mp4"
+    for path in (left, fresh):
+        path.write_bytes(b"of a process that died")
+    os.utime(left, (1, 1))
+    _, third = send("c.mp4")
+    assert set(settings.uploads_folder.iterdir()) == {second, fresh, third}
+    assert not first.exists()
 
 
 @pytest.mark.parametrize(("name", "content"), [("", b"x"), ("..%2F", b"x"), ("a.mp4", b"")])
