@@ -463,7 +463,10 @@ def _is_abandoned(connection: Connection, clip: Clip, kind: str) -> bool:
 
 
 def _review_has_begun(connection: Connection, source_video_id: int) -> bool:
-    return bool(connection.scalar(select(exists().where(review_actions.c.source_video_id == source_video_id))))
+    # An action on several source videos stands under the first of them; on the others it is told by their clips.
+    acted = exists().where(review_actions.c.source_video_id == source_video_id)
+    changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
+    return bool(connection.scalar(select(or_(acted, changed))))
 
 
 def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:

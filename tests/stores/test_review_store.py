@@ -111,6 +111,7 @@ def test_many_clips_of_several_videos_are_decided_in_one_action(database: Databa
     for video_id in (first[0].source_video_id, second[0].source_video_id):
         assert {clip.state for clip in live(database, video_id)} == {ClipState.REVIEW_APPROVED}
         assert len(store.history(source_video_id=video_id)) == 1
+        assert ClipStore(database).review_has_begun(video_id), "new cuts would undo the decision"
     store.undo("ann")
     for video_id in (first[0].source_video_id, second[0].source_video_id):
         assert {clip.state for clip in live(database, video_id)} == {ClipState.PENDING_REVIEW}
