@@ -9,7 +9,7 @@ temp_clean_up_hourly = dg.ScheduleDefinition(
     job=temp_clean_up,
     cron_schedule="7 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour: remove the temporary files of processes that are gone.",
+    description="Every hour: remove the temporary files of processes that are gone, and uploads that are in the store by now.",
 )
 
 mece_audit_nightly = dg.ScheduleDefinition(
