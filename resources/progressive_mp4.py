@@ -31,6 +31,7 @@ _FREE_HEADER_BYTES = 8
 _FTYP = struct.pack(">I4s4sI4s4s4s4s", 32, b"ftyp", b"isom", 0x200, b"isom", b"iso2", b"avc1", b"mp41")
 _LARGEST_TIMESCALE = 2**31 - 1
 _HEADER_RESERVE_BYTES = 1 << 13
+_LARGEST_RESERVE_BYTES = 16 << 20
 
 # tfhd, trun: which optional fields are there.
 _TFHD_BASE_OFFSET, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
@@ -38,11 +39,14 @@ _TRUN_OFFSET, _TRUN_FIRST_FLAGS, _TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_
 
 
 def header_bytes(*, seconds: float, frames_per_second: float, has_audio: bool) -> int:
-    """Room to leave for the header of a video of about that length: enough unless the estimate is far off, and then only time is lost."""
+    """Room to leave for the header of a video of about that length: enough unless the estimate is far off, and then only time is lost.
+
+    What a container claims may be wrong by any factor: a duration of years must not reserve gigabytes.
+    """
     picture = seconds * frames_per_second * 12
     sound = seconds * 50 * 4 if has_audio else 0
     chunks = seconds * 4 * 20
-    return _HEADER_RESERVE_BYTES + int(1.5 * (picture + sound + chunks))
+    return int(min(_HEADER_RESERVE_BYTES + 1.5 * (picture + sound + chunks), _LARGEST_RESERVE_BYTES))
 
 
 @dataclass(slots=True)
@@ -107,7 +111,8 @@ class _Track:
 class ProgressiveMp4Writer:
     """Give `read` to ffmpeg as the target of an output in fragments; when ffmpeg has ended well, call `finish`.
 
-    reserve_bytes: room for the header, from `header_bytes`; a header that needs more costs one copy of the file.
+    reserve_bytes: room for the header, from `header_bytes`. A header that needs more costs one copy of the file, and so does room that
+    would take more of the file than the pictures do.
     """
 
     def __init__(self, path: Path, *, reserve_bytes: int) -> None:
@@ -151,7 +156,7 @@ class ProgressiveMp4Writer:
         moov = _moov(tracks, self._payload_start)
         free = self._payload_start - _MDAT_HEADER_BYTES - len(_FTYP) - len(moov)
         with disk_full_named(self._path):
-            if free == 0 or free >= _FREE_HEADER_BYTES:
+            if free == 0 or _FREE_HEADER_BYTES <= free <= min(self._payload_bytes, _LARGEST_RESERVE_BYTES):
                 with self._path.open("r+b") as target:
                     self._write_head(target, moov, free)
             else:
@@ -165,7 +170,7 @@ class ProgressiveMp4Writer:
         target.write(struct.pack(">I4sQ", 1, b"mdat", self._payload_bytes + _MDAT_HEADER_BYTES))
 
     def _copy_behind(self, tracks: list[_Track], head_bytes: int) -> None:
-        """The room was too small: write the file again with the payload `head_bytes` from its beginning."""
+        """The room does not fit: write the file again with the payload `head_bytes` from its beginning."""
         again = self._path.with_suffix(".again")
         with self._path.open("rb") as source, again.open("wb") as target:
             self._write_head(target, _moov(tracks, head_bytes), 0)

@@ -15,6 +15,7 @@ from resources.ffmpeg import run, source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.progressive_mp4 import ProgressiveMp4Writer, header_bytes
+from resources.proxy_writer import write_proxy
 from tests.media_files import barcode_video, barcodes, ffmpeg
 
 SOURCES = {
@@ -117,6 +118,20 @@ def test_the_estimated_room_is_enough_and_not_wasteful(tmp_path: Path):
     room = header_bytes(seconds=found.duration_seconds or 0, frames_per_second=float(found.video.average_frame_rate), has_audio=True)
     path = written(fragments(source, tmp_path / "f.mp4"), tmp_path / "ours.mp4", room)
     assert dict(top_boxes(path.read_bytes()))["free"] < 24_000
+
+
+@pytest.mark.parametrize("claimed_seconds", [95_443.0, 2e7, 1e12])
+def test_a_container_that_claims_a_wrong_duration_costs_no_room(claimed_seconds: float, tmp_path: Path):
+    source = ffmpeg(["-i", str(barcode_video(tmp_path / "s.mp4", frames=25)), "-map", "0", "-c", "copy"], tmp_path / "s.mkv")
+    data = bytearray(source.read_bytes())
+    struct.pack_into(">d", data, data.index(b"\x44\x89\x88") + 3, claimed_seconds * 1000)
+    source.write_bytes(data)
+    found = probe(source)
+    assert found.duration_seconds == pytest.approx(claimed_seconds)
+    write_proxy(source, found, source_streams(found), tmp_path / "proxy.mp4")
+    assert barcodes(tmp_path / "proxy.mp4") == list(range(25))
+    boxes = dict(top_boxes((tmp_path / "proxy.mp4").read_bytes()))
+    assert boxes.get("free", 0) <= boxes["mdat"]
 
 
 def test_a_stream_that_breaks_off_is_left_to_whoever_ran_ffmpeg(tmp_path: Path):
