@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
-from heaters_dagster.domain.errors import EmbeddingError, HeatersError
+from heaters_dagster.domain.errors import EmbeddingError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.progress import Progress, Report
 from heaters_dagster.domain.states import ClipState
@@ -75,24 +75,25 @@ def embed_due(
     passing: list[bool] = []
     try:
         embedder = open_model()
-    except HeatersError as error:
+    except Exception as error:  # of any kind: a broken driver must be on the rows, too
         for clip in due:
-            _record(clips, clip.id, error)
+            _record(clips, clip, error)
         return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, passing=is_transient(error))
     for number, clip in enumerate(due, start=1):
         try:
             if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
                 embedded.append(clip.id)
-        except (HeatersError, OSError) as error:
-            _record(clips, clip.id, error)
+        except Exception as error:  # a defect that one clip hits must not keep the others from being done
+            _record(clips, clip, error)
             failed[clip.id] = reason(error)
             passing.append(is_transient(error))
         report(Progress(stage="embeddings", done=number, total=len(due), unit="clips", elapsed_seconds=clock() - started))
     return EmbeddingRun(model=embedder.model, embedded=tuple(embedded), failed=failed, passing=bool(passing) and all(passing))
 
 
-def _record(clips: ClipStore, clip_id: int, error: Exception) -> None:
-    clips.fail(clip_id, ClipState.EMBEDDING_FAILED, reason(error), transient=is_transient(error))
+def _record(clips: ClipStore, clip: Clip, error: Exception) -> None:
+    version = clip.cut_point_version
+    clips.fail(clip.id, ClipState.EMBEDDING_FAILED, reason(error), transient=is_transient(error), expected_version=version)
 
 
 def _picture(jpeg: bytes) -> NDArray[np.uint8]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from assets.embeddings import EmbeddingRun, embed_due
@@ -81,6 +83,50 @@ def test_one_clip_that_fails_does_not_stop_the_others(database: Database, object
     assert (first.state, second.state) == (ClipState.EMBEDDING_FAILED, ClipState.EMBEDDED)
     assert first.error is not None
     assert "p25" in first.error
+
+
+class NoMemory(VisualDescriptor):
+    """A model that runs out of the device's memory on its first clip."""
+
+    calls = 0
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.calls += 1
+        if self.calls == 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return super().embed_images(images)
+
+
+def test_an_error_that_is_not_ours_is_on_the_row_and_does_not_stop_the_others(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips
+) -> None:
+    made = some_clips(50, state=ClipState.EXPORTED)
+    for clip in made:
+        give_keyframes(clip, ClipStore(database), object_store)
+    done = run(made[0], database, object_store, NoMemory())
+    assert done.embedded == (made[1].id,)
+    assert not done.passing
+    first = ClipStore(database).load(made[0].id)
+    assert (first.state, first.error) == (
+        ClipState.EMBEDDING_FAILED,
+        "RuntimeError: CUDA out of memory. Tried to allocate 20.00 MiB",
+    )
+
+
+def test_a_model_that_breaks_as_it_is_loaded_is_on_every_row(database: Database, object_store: ObjectStore, some_clips: SomeClips) -> None:
+    made = some_clips(50, state=ClipState.EXPORTED)
+    for clip in made:
+        give_keyframes(clip, ClipStore(database), object_store)
+
+    def broken() -> Embedder:
+        raise RuntimeError("CUDA driver version is insufficient")
+
+    stores = {"clips": ClipStore(database), "vectors": EmbeddingStore(database), "objects": object_store}
+    done = embed_due(made[0].source_video_id, **stores, open_model=broken, strategy="multi", report=lambda _: None, clock=time.monotonic)
+    assert set(done.failed) == {clip.id for clip in made}
+    assert {clip.error for clip in ClipStore(database).load_live(made[0].source_video_id)} == {
+        "RuntimeError: CUDA driver version is insufficient"
+    }
 
 
 def test_without_a_model_every_due_clip_says_so_and_can_be_retried(
