@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
-from heaters_dagster.domain.errors import EmbeddingError
+from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.progress import Progress, Report
 from heaters_dagster.domain.states import ClipState
@@ -39,15 +39,21 @@ class EmbeddingRun:
 def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:
     """Embed one clip that is `keyframed`, or was left `embedding` by a process that died.
 
-    False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when it has no keyframes.
+    False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when its keyframes are gone;
+    a retry then makes them again.
     """
     claimed = clips.claim_embedding(clip.id)
     if claimed is None:
         return False
     keys = clips.live_artifact_keys(clip.id, kind="keyframe")
-    if not keys:
-        raise EmbeddingError(f"clip {clip.id} has no keyframes to embed; heaters retry makes them again")
-    vector = pooled(embedder.embed_images([_picture(objects.get_bytes(key)) for key in keys]))
+    try:
+        pictures = [_picture(objects.get_bytes(key)) for key in keys]
+    except ObjectNotFoundError as error:
+        clips.give_up_keyframes(claimed.id, claimed.cut_point_version)
+        raise EmbeddingError(f"a keyframe of clip {clip.id} is gone: {error}; heaters retry --clip {clip.id} makes them again") from error
+    if not pictures:
+        raise EmbeddingError(f"clip {clip.id} has no keyframes to embed; heaters retry --clip {clip.id} makes them again")
+    vector = pooled(embedder.embed_images(pictures))
     return vectors.finish_embedding(claimed.id, version=claimed.cut_point_version, model=embedder.model, strategy=strategy, vector=vector)
 
 

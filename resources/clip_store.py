@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, or_, select, tuple_, union_all
 from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import insert
 
@@ -331,14 +331,20 @@ class ClipStore:
             return _written(connection, clip_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def retry(self, clip_id: int) -> Clip:
-        """Put a failed clip back before the stage that failed, with all tries. Raises IllegalTransitionError if it has not failed."""
+        """Put a failed clip back before the stage that failed, with all tries; one whose keyframes are gone, before that of its keyframes.
+
+        Raises IllegalTransitionError if it has not failed.
+        """
         with self._database.begin() as connection:
             clip = _locked(connection, clip_id)
             before = CLIP_RETRY.get(clip.state)
             if before is None:
                 raise IllegalTransitionError(f"clip {clip_id} is {_described(clip)}: nothing to retry; only {', '.join(CLIP_RETRY)} can be")
             checked_clip_transition(clip.state, before)
-            return _written(connection, clip_id, {"state": before.value, "error": None, "attempts": 0})
+            back = _written(connection, clip_id, {"state": before.value, "error": None, "attempts": 0})
+            if before == ClipState.KEYFRAMED and not connection.scalar(select(exists().where(_live_keyframes(clip_id)))):
+                return _written(connection, clip_id, {"state": checked_clip_transition(before, ClipState.KEYFRAMING).value})
+            return back
 
     def request_export(self, clip_id: int, profile: str) -> Clip:
         """Ask for an approved clip to be exported again with `profile`; its present files become obsolete.
@@ -378,6 +384,15 @@ class ClipStore:
             query = query.where(clips.c.source_video_id == source_video_id)
         with self._database.read() as connection:
             return [_artifact(row) for row in connection.execute(query.order_by(clip_artifacts.c.clip_id, clip_artifacts.c.id))]
+
+    def give_up_keyframes(self, clip_id: int, version: int) -> None:
+        """Make the keyframes of a clip obsolete because some of their objects are gone: `retry` then has all of them made again.
+
+        Changes nothing when the clip is no longer of `version`.
+        """
+        with self._database.begin() as connection:
+            if _locked(connection, clip_id).cut_point_version == version:
+                connection.execute(clip_artifacts.update().where(_live_keyframes(clip_id)).values(state="obsolete"))
 
     def clean_up(self, clip_id: int, delete: Callable[[str], object]) -> list[str]:
         """Delete the objects of a clip that nobody needs, by `delete(key)`, and mark their rows `deleted`; return their keys.
@@ -452,6 +467,10 @@ def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
     live = clip_artifacts.c.clip_id.in_(clip_ids) & (clip_artifacts.c.state == "live")
     connection.execute(clip_artifacts.update().where(live).values(state="obsolete"))
     connection.execute(embeddings.delete().where(embeddings.c.clip_id.in_(clip_ids)))
+
+
+def _live_keyframes(clip_id: int) -> ColumnElement[bool]:
+    return (clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == "keyframe") & (clip_artifacts.c.state == "live")
 
 
 def _is_abandoned(connection: Connection, clip: Clip, kind: str) -> bool:

@@ -84,7 +84,7 @@ class ClipWriter:
         first, last = ((index.pts_of(frame) - frame_0) * time_base for frame in (start, end - 1))
         previous = (index.pts_of(start - 1) - frame_0) * time_base if start else None
         called = f"the gold master of {self._called()}"
-        span = master_span(self._master(), first=first, previous=previous, last=last, folder=path.parent, called=called)
+        span = master_span(self._master(clip), first=first, previous=previous, last=last, folder=path.parent, called=called)
         streams = ffmpeg.source_streams(MediaProbe.from_json(dict(self._video.probe)))
         duration = (index.pts_of(end) - index.pts_of(start)) * time_base
         profile = master_export(
@@ -98,13 +98,14 @@ class ClipWriter:
         ffmpeg.run(profile, span.path, [encoded], total_seconds=float(duration), report=report, called=called)
         retimed(encoded, index, start_frame=start, end_frame=end, path=path, title=self._title(clip))
 
-    def _master(self) -> Path | RangeFile:
+    def _master(self, clip: Clip) -> Path | RangeFile:
         """The gold master, ready to be read. Raises PermanentError, ColdStorageError, ObjectNotFoundError when it is not."""
         key = self._video.gold_master_filepath
         if key is None:
             why = f": {self._video.gold_master_error}" if self._video.gold_master_error else ", it is made after the proxy"
             raise PermanentError(
-                f"{self._called()} has no gold master yet{why}. Export it again when there is one, or with profile stream_copy"
+                f"{self._called()} has no gold master yet{why}. "
+                f"When there is one: heaters retry --clip {clip.id}. For a file now: heaters export {clip.id} --profile stream_copy"
             )
         info = self._objects.info(key)
         if info is None:
@@ -113,7 +114,7 @@ class ClipWriter:
             self._objects.restore(key)
             raise ColdStorageError(
                 f"the gold master of {self._called()} is in cold storage ({info.storage_class}). It was asked for and comes back within "
-                f"hours; heaters retry the clip then, or export it with profile stream_copy now"
+                f"hours; then: heaters retry --clip {clip.id}. For a file now: heaters export {clip.id} --profile stream_copy"
             )
         return open_proxy(self._objects, key)
 
@@ -146,7 +147,7 @@ class ClipWriter:
             problems.append("its packets are not those of the proxy")
         if problems:
             raise InvalidMediaError(
-                f"clip {clip.id} of {self._called()} was written wrongly: {'; '.join(problems)}; heaters retry the clip"
+                f"clip {clip.id} of {self._called()} was written wrongly: {'; '.join(problems)}; try again: heaters retry --clip {clip.id}"
             )
         return manifest
 

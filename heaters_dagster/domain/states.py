@@ -81,7 +81,8 @@ CLIP_TRANSITIONS: Mapping[ClipState, frozenset[ClipState]] = {
     state: (_PIPELINE.get(state, frozenset()) | REVIEW_STATES) - ({state} & REVIEW_STATES) for state in ClipState
 }
 
-#: Where `heaters retry` puts a failed source video or clip: the state before the stage that failed.
+#: Where `heaters retry` puts a failed source video or clip: the state before the stage that failed. A clip whose keyframes are gone goes
+#: on from there to `keyframing`.
 SOURCE_VIDEO_RETRY: Mapping[SourceVideoState, SourceVideoState] = {
     _S.DOWNLOAD_FAILED: _S.NEW,
     _S.PREPROCESS_FAILED: _S.DOWNLOADED,

@@ -173,3 +173,29 @@ def test_nothing_due_opens_no_model(database: Database, object_store: ObjectStor
         clock=time.monotonic,
     )
     assert done == EmbeddingRun(model=None)
+
+
+@pytest.mark.parametrize("lost", [("p25",), ("p25", "p50")])
+def test_keyframes_that_are_gone_are_made_again_by_a_retry(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips, lost: tuple[str, ...]
+) -> None:
+    clips = ClipStore(database)
+    (clip,) = some_clips(state=ClipState.EXPORTED)
+    give_keyframes(clip, clips, object_store)
+    for tag in lost:
+        object_store.delete(keyframe_key(clip.source_video_id, clip.sequence, tag))
+    assert f"heaters retry --clip {clip.id}" in run(clip, database, object_store, VisualDescriptor()).failed[clip.id]
+    assert clips.retry(clip.id).state == ClipState.KEYFRAMING
+    assert [due.id for due in clips.due_for_keyframes()] == [clip.id]
+    give_keyframes(clip, clips, object_store)
+    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+
+
+def test_keyframes_that_are_there_are_not_made_again_by_a_retry(
+    database: Database, object_store: ObjectStore, some_clips: SomeClips
+) -> None:
+    clips = ClipStore(database)
+    (clip,) = some_clips(state=ClipState.EXPORTED)
+    give_keyframes(clip, clips, object_store)
+    run(clip, database, object_store, NoMemory())
+    assert clips.retry(clip.id).state == ClipState.KEYFRAMED

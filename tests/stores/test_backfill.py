@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.states import ClipState
 from resources.backfill import start_backfill
 from resources.clip_store import Clip, ClipStore
@@ -53,8 +54,9 @@ def test_clips_whose_embedding_failed_are_tried_again(database: Database, object
     clip, *_ = cut_video(database)
     clip = exported(database, clip, object_store)
     clips = ClipStore(database)
-    clips.claim_keyframes(clip.id, [])
-    clips.finish_keyframes(clip.id, clip.cut_point_version, [])
+    key = keyframe_key(clip.source_video_id, clip.sequence, "mid")
+    clips.claim_keyframes(clip.id, [key])
+    clips.finish_keyframes(clip.id, clip.cut_point_version, [(key, 4, {})])
     clips.claim_embedding(clip.id)
     clips.fail(clip.id, ClipState.EMBEDDING_FAILED, "the model cannot be had", transient=False)
     assert start_backfill(database, model="new", strategy="multi") == [clip.id]
