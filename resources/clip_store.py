@@ -8,6 +8,9 @@ without a row. A row is `obsolete` only when nobody is writing its object.
 
 Decisions. A reviewer may change a clip while a stage works on it. Every finish therefore compares `cut_point_version` and state with what
 was claimed, and changes nothing when they differ: the decision stands, and what was made becomes obsolete.
+
+A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings are of the same frames, and serve until
+the new file takes the old one's place. Its row is in `writing` then, and still nobody's to delete.
 """
 
 from __future__ import annotations
@@ -328,6 +331,9 @@ class ClipStore:
             if expected_version is not None and clip.cut_point_version != expected_version:
                 return None
             attempts = attempts_after_failure(clip.attempts, transient=transient)
+            if failed_state == ClipState.EXPORT_FAILED:
+                own = (clip_artifacts.c.key == clip.clip_filepath) & (clip_artifacts.c.state == "writing")
+                connection.execute(clip_artifacts.update().where(own).values(state="live"))
             return _written(connection, clip_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def retry(self, clip_id: int) -> Clip:
@@ -347,7 +353,7 @@ class ClipStore:
             return back
 
     def request_export(self, clip_id: int, profile: str) -> Clip:
-        """Ask for an approved clip to be exported again with `profile`; its present files become obsolete.
+        """Ask for an approved clip to be exported again with `profile`; the file that it has stays until the new one is there.
 
         Raises IllegalTransitionError when the clip is not approved.
         """
@@ -355,8 +361,7 @@ class ClipStore:
             clip = _locked(connection, clip_id)
             if not clip.is_live or clip.state not in APPROVED_STATES:
                 raise IllegalTransitionError(f"clip {clip_id} is {_described(clip)}: only an approved clip is exported; approve it first")
-            forget_files(connection, [clip_id])
-            columns = {**VIRTUAL, "state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
+            columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
             return _written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
 
     # Files
@@ -375,7 +380,10 @@ class ClipStore:
     def obsolete_artifacts(self, source_video_id: int | None = None) -> list[ClipArtifact]:
         """Files that nobody needs: obsolete, and those half written by a process that died on a clip that has left the stage."""
         abandoned = [
-            (clip_artifacts.c.state == "writing") & (clip_artifacts.c.kind == kind) & (clips.c.state != state.value)
+            (clip_artifacts.c.state == "writing")
+            & (clip_artifacts.c.kind == kind)
+            & (clips.c.state != state.value)
+            & clip_artifacts.c.key.is_distinct_from(clips.c.clip_filepath)
             for kind, (_, state) in _MADE_BY.items()
         ]
         query = select(clip_artifacts).join(clips, clips.c.id == clip_artifacts.c.clip_id)
@@ -406,7 +414,7 @@ class ClipStore:
             query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(["obsolete", "writing"]))
             deleted: list[ClipArtifact] = []
             for artifact in [_artifact(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]:
-                if artifact.state == "obsolete" or _is_abandoned(connection, clip, artifact.kind):
+                if artifact.state == "obsolete" or _is_abandoned(connection, clip, artifact):
                     delete(artifact.key)
                     deleted.append(artifact)
             if deleted:
@@ -423,7 +431,7 @@ class ClipStore:
                 row = insert(clip_artifacts).values(clip_id=clip_id, kind=kind, key=key, state="writing", manifest={})
                 row = row.on_conflict_do_update(
                     index_elements=["key"],
-                    set_={"state": "writing", "byte_size": None, "manifest": {}, "created_at": func.now()},
+                    set_={"state": "writing", "created_at": func.now()},
                     where=(clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == kind),
                 )
                 if connection.execute(row.returning(clip_artifacts.c.id)).first() is None:
@@ -438,15 +446,18 @@ class ClipStore:
         with self._database.begin() as connection:
             clip = _locked(connection, clip_id)
             if not clip.is_live or clip.state != working or clip.cut_point_version != version:
-                # What is in `writing` now is ours, because we hold the stage's lock.
-                abandoned = own & clip_artifacts.c.key.in_(keys) & (clip_artifacts.c.state == "writing")
-                connection.execute(clip_artifacts.update().where(abandoned).values(state="obsolete"))
+                # What is in `writing` now is ours, because we hold the stage's lock. The clip's own file shows its frames, if in a profile
+                # that is no longer wanted: it stays until the next one is there.
+                for one in made:
+                    half_written = own & (clip_artifacts.c.key == one.key) & (clip_artifacts.c.state == "writing")
+                    values = {"state": "obsolete"} if one.key != clip.clip_filepath else _live_values(one)
+                    connection.execute(clip_artifacts.update().where(half_written).values(**values))
                 return False
             others = own & clip_artifacts.c.key.notin_(keys) & clip_artifacts.c.state.in_(["live", "writing"])
             connection.execute(clip_artifacts.update().where(others).values(state="obsolete"))
             for one in made:
-                values = {"state": "live", "byte_size": one.byte_size, "manifest": dict(one.manifest)}
-                written = connection.execute(clip_artifacts.update().where(own & (clip_artifacts.c.key == one.key)).values(**values))
+                mine = own & (clip_artifacts.c.key == one.key)
+                written = connection.execute(clip_artifacts.update().where(mine).values(**_live_values(one)))
                 if written.rowcount != 1:
                     raise PermanentError(f"the object key {one.key} was not claimed for clip {clip_id}")
             state = checked_clip_transition(clip.state, done)
@@ -469,14 +480,18 @@ def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
     connection.execute(embeddings.delete().where(embeddings.c.clip_id.in_(clip_ids)))
 
 
+def _live_values(made: MadeObject) -> dict[str, Any]:
+    return {"state": "live", "byte_size": made.byte_size, "manifest": dict(made.manifest)}
+
+
 def _live_keyframes(clip_id: int) -> ColumnElement[bool]:
     return (clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == "keyframe") & (clip_artifacts.c.state == "live")
 
 
-def _is_abandoned(connection: Connection, clip: Clip, kind: str) -> bool:
+def _is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact) -> bool:
     """Whether a row in `writing` belongs to nobody: the clip has left the stage and no process holds the stage's lock."""
-    stage, working = _MADE_BY[kind]
-    if clip.is_live and clip.state == working:
+    stage, working = _MADE_BY[artifact.kind]
+    if (clip.is_live and clip.state == working) or artifact.key == clip.clip_filepath:
         return False
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(lock_key(stage, clip.source_video_id)))))
 

@@ -15,8 +15,6 @@ from heaters_dagster.domain.states import ClipState, checked_clip_transition
 from resources.database import Database
 from resources.tables import clips, embeddings, source_videos
 
-_SEARCHABLE = (ClipState.EMBEDDED.value, ClipState.EMBEDDING.value)
-
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
@@ -102,7 +100,8 @@ class EmbeddingStore:
 
         The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`), but pgvector ends it after 20,000 vectors or
         when its memory is spent. A result that is short of rows is therefore made sure of by a scan of all that pass the filters.
-        A clip with vectors of several strategies is listed once, by its nearest.
+        A clip with vectors of several strategies is listed once, by its nearest. Any state will do: vectors go with the decision that they
+        rested on, and a clip that is exported or embedded again keeps its own until the new ones are there.
         """
         size = len(vector)
         distance = cast(embeddings.c.embedding, Vector(size)).cosine_distance(literal(vector.tolist(), Vector(size)))
@@ -110,7 +109,6 @@ class EmbeddingStore:
             embeddings.c.dimensions == text(str(size)),
             embeddings.c.model == model,
             clips.c.is_live,
-            clips.c.state.in_(_SEARCHABLE),
             clips.c.source_video_id == source_video_id if source_video_id is not None else true(),
             clips.c.id != not_clip_id if not_clip_id is not None else true(),
             source_videos.c.title.icontains(title_contains, autoescape=True) if title_contains else true(),
@@ -181,11 +179,11 @@ def _near_pairs(size: int, neighbours: int) -> TextClause:
         f"""
         select least(e.clip_id, n.clip_id) as first, greatest(e.clip_id, n.clip_id) as second, max(n.score) as score
         from embeddings e
-        join clips c on c.id = e.clip_id and c.is_live and c.state in {_SEARCHABLE!r}
+        join clips c on c.id = e.clip_id and c.is_live
         cross join lateral (
             select o.clip_id, 1 - (o.embedding::vector({size}) <=> e.embedding::vector({size})) as score
             from embeddings o
-            join clips oc on oc.id = o.clip_id and oc.is_live and oc.state in {_SEARCHABLE!r}
+            join clips oc on oc.id = o.clip_id and oc.is_live
             where o.dimensions = {size} and o.model = :model and o.clip_id <> e.clip_id
             order by o.embedding::vector({size}) <=> e.embedding::vector({size})
             limit {neighbours * 3}

@@ -329,11 +329,15 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert found is not None
     assert found.needs_restore
     clip, _ = desk.clips.load_live(video.id)
+    assert not desk.export(video).failed
     desk.clips.request_export(clip.id, "gold_master")
     done = desk.export(video)
     assert list(done.failed) == [clip.id]
+    assert clip.id not in {artifact.clip_id for artifact in desk.clips.obsolete_artifacts()}
+    assert desk.manifest(clip).profile == "stream_copy"
+    assert not export_problems(desk.manifest(clip), objects=desk.objects, work=desk.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
-    assert "heaters retry" in done.failed[clip.id]
+    assert f"heaters retry --clip {clip.id}" in done.failed[clip.id]
     assert not done.passing
     desk.clips.retry(clip.id)  # the test server brings an object back at once
     assert not desk.export(video).failed

@@ -303,14 +303,68 @@ class TestExport:
     def test_another_profile_can_be_asked_for(self, database: Database, store: ClipStore, some_clips: SomeClips, state: ClipState) -> None:
         clip = some_clips(state=state)[0]
         asked = store.request_export(clip.id, "delivery")
-        assert (asked.state, asked.export_profile, asked.is_virtual) == (C.REVIEW_APPROVED, "delivery", True)
+        assert (asked.state, asked.export_profile) == (C.REVIEW_APPROVED, "delivery")
         assert asked.cut_point_version == clip.cut_point_version + 1
-        assert "live" not in artifact_states(database).values()
+        assert [due.id for due in store.due_for_export()] == [clip.id]
 
     def test_another_profile_is_not_for_a_clip_that_is_not_approved(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips()[0]
         with pytest.raises(IllegalTransitionError, match="is pending_review: only an approved clip is exported"):
             store.request_export(clip.id, "delivery")
+
+
+class TestExportAgain:
+    """With another profile: the file that the clip has stays until the new one is there."""
+
+    @pytest.fixture
+    def asked(self, store: ClipStore, some_clips: SomeClips) -> Clip:
+        return store.request_export(some_clips(state=C.KEYFRAMED)[0].id, "gold_master")
+
+    def nothing_goes(self, store: ClipStore, clip: Clip) -> bool:
+        return store.obsolete_artifacts() == [] and store.clean_up(clip.id, lambda key: pytest.fail(f"deleted {key}")) == []
+
+    def test_the_clip_keeps_its_files_when_it_fails(self, store: ClipStore, asked: Clip) -> None:
+        before = store.artifacts(asked.id)
+        assert store.claim_export(asked.id, export_key(asked))
+        assert self.nothing_goes(store, asked)
+        store.fail(asked.id, C.EXPORT_FAILED, "the gold master is in cold storage", transient=False)
+        after = store.load(asked.id)
+        assert (after.is_virtual, after.clip_filepath) == (False, export_key(asked))
+        assert [(one.key, one.byte_size, one.manifest) for one in store.artifacts(asked.id)] == [
+            (one.key, one.byte_size, one.manifest) for one in before
+        ]
+        assert {artifact.kind for artifact in before} == {"export", "keyframe"}
+        assert self.nothing_goes(store, asked)
+
+    def test_the_new_file_takes_the_place_of_the_old(self, store: ClipStore, asked: Clip) -> None:
+        claimed = store.claim_export(asked.id, export_key(asked))
+        assert claimed is not None
+        assert store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {"profile": "gold_master"})
+        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
+        assert store.load(asked.id).state == C.EXPORTED
+
+    def test_the_file_outlives_a_process_that_died_and_another_request(self, store: ClipStore, asked: Clip) -> None:
+        assert store.claim_export(asked.id, export_key(asked))
+        store.request_export(asked.id, "delivery")
+        assert self.nothing_goes(store, asked)
+
+    def test_a_file_whose_profile_is_no_longer_wanted_serves_until_the_next_one(self, store: ClipStore, asked: Clip) -> None:
+        claimed = store.claim_export(asked.id, export_key(asked))
+        assert claimed is not None
+        store.request_export(asked.id, "delivery")
+        assert not store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {"profile": "gold_master"})
+        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
+        assert self.nothing_goes(store, asked)
+
+    def test_an_archive_meanwhile_makes_all_files_go(
+        self, store: ClipStore, asked: Clip, decide: Callable[[Clip, ClipState], None]
+    ) -> None:
+        claimed = store.claim_export(asked.id, export_key(asked))
+        assert claimed is not None
+        decide(asked, C.REVIEW_ARCHIVED)
+        assert not store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {})
+        assert len(store.clean_up(asked.id, lambda key: True)) == 2
+        assert store.artifacts(asked.id) == []
 
 
 class TestKeyframes:

@@ -50,6 +50,14 @@ def test_saving_makes_the_clip_embedded(database: Database, some_clips: SomeClip
     assert ClipStore(database).load(clip.id).state == ClipState.EMBEDDED
 
 
+def test_a_clip_that_is_exported_again_is_still_found(database: Database, some_clips: SomeClips) -> None:
+    (clip,) = some_clips(state=ClipState.KEYFRAMED)
+    save(database, clip, direction(0))
+    ClipStore(database).request_export(clip.id, "gold_master")
+    ClipStore(database).fail(clip.id, ClipState.EXPORT_FAILED, "the gold master is in cold storage", transient=False)
+    assert [hit.clip_id for hit in EmbeddingStore(database).search(direction(0), model=MODEL)] == [clip.id]
+
+
 def test_saving_again_replaces(database: Database, some_clips: SomeClips) -> None:
     (clip,) = some_clips(state=ClipState.KEYFRAMED)
     save(database, clip, direction(0))
