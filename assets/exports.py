@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import dagster as dg
 
@@ -25,6 +26,9 @@ from resources.proxy_bytes import open_proxy
 from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
 from resources.written_clip import read_back
+
+#: Of exports that are encoded, one at a time on a machine; those by stream copy, which cost next to nothing, never wait.
+ENCODED_EXPORT = "encoded export"
 
 _SHOWN_FILES = 50
 
@@ -84,6 +88,7 @@ def export_due(
     changed: list[int] = []
     passing: list[bool] = []
     tried: set[tuple[int, int]] = set()
+    turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT)
     with database.stage_lock("exports", source_video_id), ExitStack() as opened:
         writer: ClipWriter | None = None
         while batch := [clip for clip in clips.due_for_export(source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
@@ -93,7 +98,8 @@ def export_due(
                 try:
                     if writer is None:
                         video = SourceVideoStore(database).load(source_video_id)
-                        writer = opened.enter_context(ClipWriter(video, objects=objects, indexes=FrameIndexes(objects)))
+                        writer = ClipWriter(video, objects=objects, indexes=FrameIndexes(objects), turn_to_encode=turn_to_encode)
+                        opened.enter_context(writer)
                     manifest = export_clip(clip.id, clips=clips, writer=writer, objects=objects, work=work, report=report)
                     (exported.append(manifest) if manifest else changed.append(clip.id))
                 except Exception as error:  # a defect that one clip hits must not keep the others from being exported

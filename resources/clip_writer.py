@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,14 +30,25 @@ from resources.written_clip import WrittenClip, read_back
 
 
 class ClipWriter:
-    """Writes clips of one source video; its proxy is opened once. Close it, or use it as a context manager. One thread."""
+    """Writes clips of one source video; its proxy is opened once. Close it, or use it as a context manager. One thread.
 
-    def __init__(self, video: SourceVideo, *, objects: ObjectStore, indexes: FrameIndexes) -> None:
+    turn_to_encode: entered for every encode, which takes all cores of the machine; a stream copy never waits for it.
+    """
+
+    def __init__(
+        self,
+        video: SourceVideo,
+        *,
+        objects: ObjectStore,
+        indexes: FrameIndexes,
+        turn_to_encode: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         if video.proxy_filepath is None:
             raise PermanentError(f"source video {video.id} has no proxy to export from; heaters process makes it")
         self._video = video
         self._objects = objects
         self._indexes = indexes
+        self._turn_to_encode = turn_to_encode
         self._source = open_proxy(objects, video.proxy_filepath)
         self._proxy = ProxyReader(self._source)
 
@@ -73,7 +86,8 @@ class ClipWriter:
         copy = path.with_name("copy.mp4")
         written = remux(self._proxy, index, start_frame=clip.start_frame, end_frame=clip.end_frame, path=copy, title=self._title(clip))
         profile = delivery(audio=written.audio_offset_seconds is not None)
-        ffmpeg.run(profile, copy, [path], total_seconds=written.duration_seconds, report=report, called=f"clip {clip.id}")
+        with self._turn_to_encode():
+            ffmpeg.run(profile, copy, [path], total_seconds=written.duration_seconds, report=report, called=f"clip {clip.id}")
         copy.unlink()
 
     def _write_from_master(self, clip: Clip, index: FrameIndex, path: Path, report: Report) -> None:
@@ -95,7 +109,8 @@ class ClipWriter:
             duration_seconds=duration,
         )
         encoded = path.with_name("encoded.mp4")
-        ffmpeg.run(profile, span.path, [encoded], total_seconds=float(duration), report=report, called=called)
+        with self._turn_to_encode():
+            ffmpeg.run(profile, span.path, [encoded], total_seconds=float(duration), report=report, called=called)
         retimed(encoded, index, start_frame=start, end_frame=end, path=path, title=self._title(clip))
 
     def _master(self, clip: Clip) -> Path | RangeFile:

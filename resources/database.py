@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -89,14 +90,8 @@ class Database:
         The lock belongs to a connection of its own and Postgres frees it when the process dies: a row in a working state whose lock is
         free was left behind. It is no substitute for row locks: when the connection is lost in between, so is the lock.
         """
-        with self._readable_errors():
-            connection = self._lock_engine.connect()
-        try:
+        with self._lock_connection() as connection:
             with self._readable_errors():
-                # The server, too, must notice when the machine of the process that holds the lock has vanished.
-                connection.execute(
-                    text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
-                )
                 taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
             if not taken:
                 raise BusyError(f"another process is at work on {stage} of {row_id}: wait until it is done, or stop it")
@@ -105,8 +100,19 @@ class Database:
             finally:
                 with suppress(DBAPIError):
                     connection.execute(text("select pg_advisory_unlock(:key)"), {"key": lock_key(stage, row_id)})
-        finally:
-            connection.close()
+
+    @contextmanager
+    def turn_on_this_machine(self, work: str) -> Iterator[None]:
+        """Wait until nobody else on this machine does such work, and be the only one. It dies with its process, too."""
+        key = {"key": lock_key(f"{work} on {socket.gethostname()}", 0)}
+        with self._lock_connection() as connection:
+            with self._readable_errors():
+                connection.execute(text("select pg_advisory_lock(:key)"), key)
+            try:
+                yield
+            finally:
+                with suppress(DBAPIError):
+                    connection.execute(text("select pg_advisory_unlock(:key)"), key)
 
     def stage_is_busy(self, stage: str, row_id: int) -> bool:
         """Whether a living process is at work on this stage of this row."""
@@ -116,6 +122,21 @@ class Database:
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         self.engine.dispose()
+
+    @contextmanager
+    def _lock_connection(self) -> Iterator[Connection]:
+        """A connection of its own, for a lock that outlives transactions."""
+        with self._readable_errors():
+            connection = self._lock_engine.connect()
+        try:
+            with self._readable_errors():
+                # The server, too, must notice when the machine of the process that holds the lock has vanished.
+                connection.execute(
+                    text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
+                )
+            yield connection
+        finally:
+            connection.close()
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:

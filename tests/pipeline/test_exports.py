@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ import dagster as dg
 import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
+from sqlalchemy import text
 
-from assets.exports import ExportRun, export_due, export_problems, exports
+from assets.exports import ENCODED_EXPORT, ExportRun, export_due, export_problems, exports
 from assets.gold_master import make_gold_master
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, gold_master_key, proxy_key
@@ -26,9 +28,10 @@ from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources import clip_writer
 from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import dagster_resources
-from resources.database import Database
+from resources.database import Database, lock_key
 from resources.frame_hashes import file_frame_hashes
 from resources.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectInfo, ObjectStore
@@ -295,6 +298,36 @@ def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> N
 def heard(path: Path) -> Any:
     with av.open(str(path)) as container:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+
+
+def encoding(desk: Desk) -> bool:
+    """Whether somebody holds the turn to encode an export on this machine."""
+    with desk.database.read() as connection:
+        key = lock_key(f"{ENCODED_EXPORT} on {socket.gethostname()}", 0)
+        return not connection.scalar(text("select pg_try_advisory_xact_lock(:key)"), {"key": key})
+
+
+@pytest.mark.parametrize("profile", ["delivery", "gold_master"])
+def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(profile: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    with_profile(desk, video, profile)
+    run, alone = clip_writer.ffmpeg.run, []
+
+    def seen(*arguments: Any, **options: Any) -> Any:
+        alone.append(encoding(desk))
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(clip_writer.ffmpeg, "run", seen)
+    assert not desk.export(video).failed
+    assert alone == [True]
+    assert not encoding(desk)
+
+
+def test_a_stream_copy_does_not_wait_for_an_encode(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    with desk.database.turn_on_this_machine(ENCODED_EXPORT):
+        assert len(desk.export(video).exported) == 1
 
 
 def test_an_export_from_a_master_that_is_not_made_yet_says_so(desk: Desk) -> None:

@@ -180,6 +180,26 @@ class TestStageLock:
             with suppress(ZeroDivisionError), database.stage_lock("proxy", 7):
                 _ = 1 / 0
 
+    def test_a_turn_on_the_machine_is_waited_for(self, database: Database) -> None:
+        order: list[str] = []
+
+        def second() -> None:
+            with database.turn_on_this_machine("encode"):
+                order.append("second")
+
+        waiting = threading.Thread(target=second)
+        with database.turn_on_this_machine("encode"), database.turn_on_this_machine("something else"):
+            waiting.start()
+            while not self.somebody_waits(database):
+                assert waiting.is_alive()
+            order.append("first")
+        waiting.join()
+        assert order == ["first", "second"]
+
+    def somebody_waits(self, database: Database) -> bool:
+        with database.read() as connection:
+            return bool(connection.scalar(text("select exists (select from pg_locks where locktype = 'advisory' and not granted)")))
+
     def test_locks_of_other_databases_do_not_count(self, database: Database, empty: Database) -> None:
         with empty.stage_lock("proxy", 7):
             assert not database.stage_is_busy("proxy", 7)
