@@ -25,7 +25,7 @@ def make_gold_master(
 ) -> SourceVideo:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
-    Its state is not touched: nothing waits for this. A master that is there already stays. storage_class: of the published object.
+    Its state is not touched: nothing waits for this. A master that is there whole already stays. storage_class: of the published object.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
     FfmpegError, ProcessKilledError, DiskFullError, StoreUnavailableError.
     """
@@ -33,7 +33,8 @@ def make_gold_master(
     with database.stage_lock("gold_master", source_video_id):
         video = videos.load(source_video_id)
         key = gold_master_key(source_video_id)
-        if video.gold_master_filepath == key and objects.info(key) is not None:
+        stored = objects.info(key)
+        if video.gold_master_filepath == key and stored is not None and video.gold_master_bytes in (None, stored.byte_size):
             return video
         if video.original_filepath is None:
             raise PermanentError(f"source video {source_video_id} has no original yet: it is {video.state}; heaters process fetches it")
@@ -45,14 +46,14 @@ def make_gold_master(
             facts = MediaProbe.from_json(dict(video.probe)) if video.probe else probe(original, name=video.title)
             path = folder / "master.mkv"
             made = write_gold_master(original, facts, path, called=video.title, report=report)
-            sha256 = file_sha256(path)
+            sha256, byte_size = file_sha256(path), path.stat().st_size
             objects.put_file(key, path, storage_class=storage_class)
         warnings = list(made.warnings)
         if video.frame_count not in (None, made.frame_count):
             warnings.append(f"the gold master has {made.frame_count} frames, the proxy {video.frame_count}: the original is damaged")
         for warning in warnings:
             videos.add_warning(source_video_id, warning)
-        done = {"gold_master_filepath": key, "gold_master_sha256": sha256}
+        done = {"gold_master_filepath": key, "gold_master_sha256": sha256, "gold_master_bytes": byte_size}
         return videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
 
 

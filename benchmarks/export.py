@@ -117,6 +117,7 @@ VIDEO = SourceVideo(
     scene_settings=None,
     gold_master_filepath=None,
     gold_master_sha256=None,
+    gold_master_bytes=None,
     gold_master_error=None,
     gold_master_attempts=0,
     next_clip_sequence=1,

@@ -105,13 +105,16 @@ def files_equal_the_proxy(
 
 
 def gold_master_problems(source_video_id: int, *, database: Database, objects: ObjectStore) -> list[str]:
-    """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, its presence must do."""
+    """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, its size must do."""
     video = SourceVideoStore(database).load(source_video_id)
-    if video.gold_master_filepath is None or objects.info(video.gold_master_filepath) is None:
+    stored = None if video.gold_master_filepath is None else objects.info(video.gold_master_filepath)
+    if video.gold_master_filepath is None or stored is None:
         return [f"source video {source_video_id} has no gold master in the store"]
-    path = objects.local_path(video.gold_master_filepath)
+    path = objects.local_path(stored.key)
     if path is not None and file_sha256(path) != video.gold_master_sha256:
-        return [f"{video.gold_master_filepath} is not the file that was proven lossless: its SHA-256 differs"]
+        return [f"{stored.key} is not the file that was proven lossless: its SHA-256 differs"]
+    if video.gold_master_bytes not in (None, stored.byte_size):
+        return [f"{stored.key} is not the file that was proven lossless: it has {stored.byte_size} bytes, not {video.gold_master_bytes}"]
     return []
 
 

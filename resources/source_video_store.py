@@ -50,6 +50,7 @@ class SourceVideo:
     scene_settings: Mapping[str, Any] | None
     gold_master_filepath: str | None
     gold_master_sha256: str | None
+    gold_master_bytes: int | None
     gold_master_error: str | None
     gold_master_attempts: int
     next_clip_sequence: int

@@ -102,6 +102,7 @@ source_videos = Table(
     Column("scene_settings", JSONB, comment="detector, threshold, minimum length that made the cuts"),
     Column("gold_master_filepath", Text, comment="object key"),
     Column("gold_master_sha256", Text),
+    Column("gold_master_bytes", BigInteger, comment="size of the file that was proven lossless"),
     Column("gold_master_error", Text, comment="why the last try at the gold master failed"),
     Column("gold_master_attempts", Integer, nullable=False, server_default="0", comment="failed tries at the gold master"),
     Column("next_clip_sequence", Integer, nullable=False, server_default="1"),

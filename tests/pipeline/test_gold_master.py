@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.gold_master import gold_master, make_gold_master
+from heaters_dagster.checks import gold_master_problems
 from heaters_dagster.domain.errors import BusyError, PermanentError
 from heaters_dagster.domain.keys import gold_master_key, original_key
 from heaters_dagster.domain.states import SourceVideoState
@@ -29,6 +30,11 @@ from tests.proxy_files import stored_video
 @pytest.fixture
 def video(database: Database, object_store: ObjectStore, tmp_path: Path) -> SourceVideo:
     return stored_video(make_video(tmp_path / "holiday.mp4", frames=12, b_frames=2), tmp_path, database=database, objects=object_store)
+
+
+class Remote(LocalObjectStore):
+    def local_path(self, key: str) -> Path | None:
+        return None
 
 
 def make(video: SourceVideo, database: Database, objects: ObjectStore, folder: Path) -> SourceVideo:
@@ -64,6 +70,20 @@ def test_a_master_that_is_there_is_not_made_again(
     assert object_store.info(gold_master_key(video.id)) is not None
 
 
+@pytest.mark.parametrize("left", [b"", b"half a master"])
+def test_a_master_of_another_size_is_found_out_also_where_it_cannot_be_read_and_is_made_again(
+    left: bytes, video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path
+) -> None:
+    remote = Remote(object_store.folder)
+    made = make(video, database, remote, tmp_path)
+    assert gold_master_problems(video.id, database=database, objects=remote) == []
+    object_store.put_bytes(gold_master_key(video.id), left)
+    (problem,) = gold_master_problems(video.id, database=database, objects=remote)
+    assert f"it has {len(left)} bytes, not {made.gold_master_bytes}" in problem
+    make(video, database, remote, tmp_path)
+    assert gold_master_problems(video.id, database=database, objects=remote) == []
+
+
 def test_the_storage_class_is_passed_on(video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path) -> None:
     seen: dict[str, str] = {}
 
@@ -77,10 +97,6 @@ def test_the_storage_class_is_passed_on(video: SourceVideo, database: Database, 
 
 
 def test_a_remote_original_is_fetched_first(video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path) -> None:
-    class Remote(LocalObjectStore):
-        def local_path(self, key: str) -> Path | None:
-            return None
-
     assert make(video, database, Remote(object_store.folder), tmp_path).gold_master_sha256
 
 
