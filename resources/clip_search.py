@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.settings import Settings
 from resources.database import Database
-from resources.embedder import clip_embedder
+from resources.embedder import clip_embedder, stored_name
 from resources.embedding_store import EmbeddingStore, SearchHit
 from resources.visual_descriptor import VisualDescriptor
 
@@ -65,7 +64,7 @@ class ClipSearch:
 
     def _preferred_models(self) -> list[str]:
         """Models that have vectors: the settings' own first, the descriptor last."""
-        own = Path(self._settings.embedding_model).name
+        own = stored_name(self._settings.embedding_model)
         return sorted(self._vectors.models(), key=lambda model: (model != own, model == VisualDescriptor.model, model))
 
     def _found(

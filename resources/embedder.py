@@ -47,7 +47,7 @@ class ClipEmbedder:
 
     def __init__(self, name: str) -> None:
         self._encoder = _loaded(name)
-        self.model = Path(name).name
+        self.model = stored_name(name)
         probe = np.zeros((32, 32, 3), np.uint8)
         self.dimensions = int(self._encode([_picture(probe)]).shape[1])
 
@@ -60,6 +60,14 @@ class ClipEmbedder:
 
     def _encode(self, inputs: list[Any]) -> NDArray[np.float32]:
         return np.asarray(self._encoder.encode(inputs, batch_size=_BATCH, show_progress_bar=False, convert_to_numpy=True), dtype=np.float32)
+
+
+def stored_name(name: str) -> str:
+    """What vectors of a model are stored under: the name as it is set. Two folders, or two owners at the hub, are two models.
+
+    A model of sentence-transformers itself has the same name with and without its owner, who is implied.
+    """
+    return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name.removeprefix("sentence-transformers/")
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ import pytest
 from heaters_dagster.domain.errors import EmbeddingError, ModelUnavailableError
 from heaters_dagster.settings import Settings
 from resources import embedder
-from resources.embedder import ClipEmbedder, open_embedder
+from resources.embedder import ClipEmbedder, open_embedder, stored_name
 from resources.visual_descriptor import VisualDescriptor
 from tests.tiny_clip import DIMENSIONS, save_tiny_clip
 
@@ -32,7 +32,19 @@ def test_pictures_and_words_share_one_space_of_unit_vectors(tiny_clip: ClipEmbed
     assert words.shape == (DIMENSIONS,)
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     assert np.linalg.norm(words) == pytest.approx(1, abs=1e-5)
-    assert tiny_clip.model == "tiny-clip"
+
+
+def test_models_of_one_name_in_two_folders_are_two_models(tmp_path: Path) -> None:
+    one, other = (ClipEmbedder(str(save_tiny_clip(tmp_path / owner / "clip-x", seed=seed))) for seed, owner in enumerate("ab"))
+    assert one.model != other.model
+
+
+def test_a_model_has_one_name_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clip-x").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert stored_name("clip-x") == stored_name(f"{tmp_path}/clip-x/") == stored_name("./clip-x")
+    assert stored_name("sentence-transformers/clip-ViT-B-32") == stored_name("clip-ViT-B-32") == "clip-ViT-B-32"
+    assert stored_name("a/clip-x") != stored_name("b/clip-x")
 
 
 def test_the_same_picture_gives_the_same_vector_whatever_its_neighbours(tiny_clip: ClipEmbedder) -> None:

@@ -63,11 +63,13 @@ def test_every_due_clip_is_embedded_by_the_real_loading_code(
     for clip in made:
         give_keyframes(clip, ClipStore(database), object_store)
     readings: list[Progress] = []
-    done = run(made[0], database, object_store, clip_embedder(str(save_tiny_clip(tmp_path / "tiny-clip"))), readings)
-    assert done == EmbeddingRun(model="tiny-clip", embedded=tuple(clip.id for clip in made))
+    embedder = clip_embedder(str(save_tiny_clip(tmp_path / "tiny-clip")))
+    done = run(made[0], database, object_store, embedder, readings)
+    assert done == EmbeddingRun(model=embedder.model, embedded=tuple(clip.id for clip in made))
     assert {clip.state for clip in ClipStore(database).load_live(made[0].source_video_id)} == {ClipState.EMBEDDED}
     assert readings[-1].fraction == 1
-    (nearest, *_rest) = EmbeddingStore(database).search(EmbeddingStore(database).vector(made[1].id, model="tiny-clip"), model="tiny-clip")
+    vectors = EmbeddingStore(database)
+    (nearest, *_rest) = vectors.search(vectors.vector(made[1].id, model=embedder.model), model=embedder.model)
     assert nearest.clip_id == made[1].id
 
 
