@@ -63,7 +63,10 @@ class ObjectStore(Protocol):
         ...
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
-        """An address a browser can read with range requests: CDN when configured, else presigned; None for the local store."""
+        """An address a browser can read with range requests; None for the local store.
+
+        The CDN's when there is one, which protects itself and does not expire here; else presigned, for `expires_seconds`.
+        """
         ...
 
     def restore(self, key: str, *, days: int = 7) -> None:
