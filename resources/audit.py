@@ -9,6 +9,7 @@ from sqlalchemy import select
 from heaters_dagster.domain.audit import lost_keys, orphan_keys
 from heaters_dagster.domain.cuts import ReviewClip, mece_problems
 from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.keys import PREFIXES
 from heaters_dagster.domain.states import SourceVideoState
 from resources.clip_store import ClipArtifact
 from resources.database import Database
@@ -26,10 +27,10 @@ _OBJECTS_OF_VIDEO = (
 
 def audit(database: Database, objects: ObjectStore) -> list[str]:
     """What is wrong, one sentence each; nothing when all is well."""
-    stored = {info.key for info in objects.list()}
+    stored = _stored(objects)
     lost = lost_keys(stored, needed_objects(database))
     # A row may have been written since the list was made: what is said to be lost is looked for once more.
-    lost = lost_keys({info.key for info in objects.list()}, needed_objects(database)) if lost else []
+    lost = lost_keys(_stored(objects), needed_objects(database)) if lost else []
     orphans = [f"{key} is stored, but no row speaks of it" for key in orphan_objects(database, objects, stored=stored)]
     return [*coverage_problems(database), *lost, *orphans]
 
@@ -66,7 +67,7 @@ def coverage_problems(database: Database, source_video_id: int | None = None) ->
 def orphan_objects(database: Database, objects: ObjectStore, *, stored: set[str] | None = None) -> list[str]:
     """Keys of stored objects that no row speaks of and no stage is about to write again."""
     # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
-    found = {info.key for info in objects.list()} if stored is None else stored
+    found = _stored(objects) if stored is None else stored
     spoken_of = select(clip_artifacts.c.key).where(clip_artifacts.c.state != "deleted")
     waits_for_gold_master = source_videos.c.gold_master_filepath.is_(None) & (source_videos.c.gold_master_attempts < MAX_ATTEMPTS)
     unfinished = select(source_videos.c.id).where(
@@ -97,6 +98,11 @@ def newest_exports(database: Database, source_video_id: int, *, most: int) -> li
     )
     with database.read() as connection:
         return [ClipArtifact(**row._mapping) for row in connection.execute(query)]
+
+
+def _stored(objects: ObjectStore) -> set[str]:
+    """Keys of all stored objects; what other programs keep in the same bucket is none of our business."""
+    return {info.key for prefix in PREFIXES for info in objects.list(prefix)}
 
 
 def _objects_of_videos(database: Database) -> dict[str, str]:

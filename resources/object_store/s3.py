@@ -20,7 +20,7 @@ from heaters_dagster.domain.errors import (
     SourceNotFoundError,
     StoreUnavailableError,
 )
-from heaters_dagster.domain.keys import checked_key
+from heaters_dagster.domain.keys import PREFIXES, checked_key
 from resources.object_store.interface import ObjectInfo
 from resources.work_folder import check_room, disk_full_named
 
@@ -39,7 +39,8 @@ class S3ObjectStore:
     """Objects of one bucket. Safe to use from several threads.
 
     Credentials and region come from where every AWS program finds them. endpoint_url: another server than AWS; it is then addressed by
-    path. cdn_domain: a CDN in front of the bucket, which `url` then names; who may read there is the CDN's business.
+    path. cdn_domain: a CDN in front of the bucket, which `url` then names, unsigned and without an end: who may read
+    there is for the CDN to say, because a signature for the bucket's host does not hold at another.
     max_attempts: tries per request, with growing pauses, before StoreUnavailableError.
     """
 
@@ -145,12 +146,14 @@ class S3ObjectStore:
     def sweep(self, *, older_than: timedelta = timedelta(days=7)) -> tuple[str, ...]:
         """Abort multipart uploads that began before `older_than` ago, and name their keys: their process is taken for dead.
 
-        A bucket cannot be asked who is alive, hence the long wait; S3 charges for the parts until then.
+        A bucket cannot be asked who is alive, hence the long wait; S3 charges for the parts until then. Other programs may use the bucket:
+        what does not lie under a key of ours is left alone.
         """
         limit = datetime.now(UTC) - older_than
         with self._errors(""):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket)
-            dead = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Initiated"] < limit]
+            lister = self._client.get_paginator("list_multipart_uploads")
+            found = (page.get("Uploads", ()) for prefix in PREFIXES for page in lister.paginate(Bucket=self.bucket, Prefix=prefix))
+            dead = [upload for uploads in found for upload in uploads if upload["Initiated"] < limit]
             for upload in dead:
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         return tuple(upload["Key"] for upload in dead)

@@ -23,6 +23,12 @@ def test_the_forms_of_all_keys():
     assert keys.scenes_key(12) == "metadata/video_12_scenes.json"
 
 
+def test_every_key_begins_with_one_of_the_prefixes():
+    made = (keys.original_key(1, ""), keys.gold_master_key(1), keys.proxy_key(1), keys.final_clip_key(1, 1), keys.keyframe_key(1, 1, "a"))
+    assert [key.partition("/")[0] + "/" for key in (*made, keys.scenes_key(1))] == list(keys.PREFIXES)
+    assert keys.frame_index_key(1).startswith(keys.PREFIXES)
+
+
 @pytest.mark.parametrize("extension", ["", "mp4", ".", "./x", ".mp4/../..", ".m p", ".toolongsuffix", ".mp4\n", ".é"])
 def test_an_extension_that_is_none_is_left_out(extension):
     assert keys.original_key(1, extension) == "originals/video_1"

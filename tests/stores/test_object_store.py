@@ -412,6 +412,13 @@ def test_sweep_aborts_old_multipart_uploads_only(s3, client, bucket):
     assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
 
 
+def test_sweep_leaves_the_uploads_of_other_programs_alone(s3, client, bucket):
+    upload = client.create_multipart_upload(Bucket=bucket, Key="backups/database.dump")["UploadId"]
+    assert s3.sweep() == ()
+    assert [found["UploadId"] for found in client.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [upload]
+    client.abort_multipart_upload(Bucket=bucket, Key="backups/database.dump", UploadId=upload)
+
+
 def test_storage_class_and_content_type_are_kept(s3, client, bucket, tmp_path):
     (tmp_path / "x").write_bytes(b"x")
     assert s3.put_file(KEY, tmp_path / "x", storage_class="STANDARD_IA").storage_class == "STANDARD_IA"

@@ -41,6 +41,12 @@ def test_a_file_without_a_row_is_named(database: Database, object_store: ObjectS
     assert audit(database, object_store) == ["final_clips/video_1_clip_099.mp4 is stored, but no row speaks of it"]
 
 
+def test_what_other_programs_keep_in_the_same_bucket_is_no_orphan(database: Database, object_store: ObjectStore) -> None:
+    whole(database, object_store)
+    object_store.put_bytes("backups/database.dump", b"x")
+    assert audit(database, object_store) == []
+
+
 def test_a_file_that_waits_for_its_clean_up_is_no_orphan(database: Database, object_store: ObjectStore) -> None:
     clip = exported(database, whole(database, object_store), object_store)
     reviews(database).archive([clip.id], reviewer="ada")
