@@ -8,9 +8,12 @@ that was switched off leave runs that look started for ever.
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.events import RunFailureReason
@@ -32,7 +35,7 @@ PROCESS_TAG = "heaters/process"
 #: On a run that was ended because the machine or the program was, not because of what it did.
 ENDED_TAG = "heaters/ended"
 
-#: A run of which nothing has been heard for so long, and for which nobody holds a lock, is dead.
+#: A run of which nothing has been heard for so long, for which nobody holds a lock, and whose process is not on this machine, is dead.
 SILENCE = timedelta(seconds=60)
 
 _ALL_ASSETS = tuple(asset for assets in ASSETS_OF_JOB.values() for asset in assets)
@@ -76,7 +79,7 @@ def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, *, is_busy: 
     Canceled, not failed: a switched-off machine is not a reason to count a failed try.
     """
     work = WorkFolder(settings.work_folder)
-    dead = [record for record in unfinished(instance) if _is_dead(record, work, is_busy)]
+    dead = [record for record in unfinished(instance) if _is_dead(record, instance, work, is_busy)]
     for record in dead:
         run = record.dagster_run
         instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})
@@ -114,7 +117,23 @@ def process_tag(folder_name: str) -> str:
     return f"{socket.gethostname()}:{folder_name}"
 
 
-def _is_dead(record: RunRecord, work: WorkFolder, is_busy: StageIsBusy) -> bool:
+def process_lives(pid: int, *, since: float) -> bool:
+    """Whether the process of this machine that had this id at `since`, in Unix time, still has it: not one that was given the id later."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    try:
+        # Field 22, after the name in parentheses: when the process started, in clock ticks after the machine did.
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return not Path("/proc/self").exists()  # gone meanwhile, or a system that does not tell
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK") <= since + 1
+
+
+def _is_dead(record: RunRecord, instance: dg.DagsterInstance, work: WorkFolder, is_busy: StageIsBusy) -> bool:
     run = record.dagster_run
     if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.SUSPENDED}:
         return False
@@ -124,7 +143,18 @@ def _is_dead(record: RunRecord, work: WorkFolder, is_busy: StageIsBusy) -> bool:
     if GRPC_INFO_TAG in run.tags:
         return not _code_server_answers(run.tags[GRPC_INFO_TAG]) and not _any_busy(record, is_busy)
     silent = datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) > SILENCE
-    return silent and not _any_busy(record, is_busy)
+    return silent and not _any_busy(record, is_busy) and not _executed_here(instance, run.run_id)
+
+
+def _executed_here(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a process lives that Dagster noted as executing the run; one that waits for its pool, or checks an asset, holds no lock."""
+    events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
+    for record in events:
+        event = record.event_log_entry.dagster_event
+        pid = event.engine_event_data.metadata.get("pid") if event is not None else None
+        if pid is not None and process_lives(int(str(pid.value)), since=record.timestamp):
+            return True
+    return False
 
 
 def _any_busy(record: RunRecord, is_busy: StageIsBusy) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
@@ -15,7 +20,7 @@ from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.facts import settle_failed_run
-from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, end_dead_runs, process_tag
+from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, end_dead_runs, process_lives, process_tag
 from heaters_dagster.sensors import MAX_IN_FLIGHT
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
@@ -275,6 +280,23 @@ def test_a_run_that_nobody_owns_is_dead_when_it_is_silent_and_holds_no_lock(desk
     with database.stage_lock("proxy", video.id):
         assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
     assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+
+
+def test_a_run_that_waits_for_its_pool_lives_as_long_as_its_process(desk: Desk, database: Database, settings: Settings) -> None:
+    """`dagster asset materialize`: no tag of ours, no code server, and no lock while it waits or checks an asset."""
+    video = video_in(database, S.PREPROCESSING)
+    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    desk.instance.report_engine_event("Executing steps", run, EngineEventData.in_process(process.pid))
+    make_silent(desk.instance, run)
+    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
+    process.communicate()
+    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+
+
+def test_a_process_that_was_given_the_id_later_is_another() -> None:
+    assert process_lives(os.getpid(), since=time.time())
+    assert not process_lives(os.getpid(), since=time.time() - 365 * 24 * 3600)
 
 
 def test_every_sensor_runs_by_itself_and_looks_every_five_seconds(desk: Desk) -> None:
