@@ -161,6 +161,11 @@ AFTER_REVIEW = [
     ("before", 2, f"{CLIPS}:finish_keyframes"),  # one clip has its keyframes, the other's are stored and not noted
     ("after", 1, "resources.embedding_store:EmbeddingStore:finish_embedding"),
 ]
+AFTER_ARCHIVING = [
+    ("before", 1, f"{STORE}:delete"),  # nothing of the archived clip is gone
+    ("after", 1, f"{STORE}:delete"),  # one of its files is gone, no row says so
+    ("after", 1, f"{CLIPS}:clean_up"),
+]
 
 
 @pytest.mark.slow
@@ -185,6 +190,14 @@ def test_killed_in_each_stage_it_carries_on(
         die(*moment)
     assert process_due(settings).failures == []
     assert_all_is_done(database, object_store, submitted)
+    archived, _ = clips_of(database, submitted)
+    reviews(database).archive([archived.id], reviewer="ada")
+    for moment in AFTER_ARCHIVING:
+        die(*moment)
+    assert process_due(settings).failures == []
+    assert not any("_clip_001" in key for key in stored(object_store))
+    assert sum("_clip_002" in key for key in stored(object_store)) == 2
+    assert audit(database, object_store) == []
     assert list(settings.work_folder.iterdir()) == []
     with open_instance(settings) as instance:
         assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED}
