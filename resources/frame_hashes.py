@@ -7,7 +7,6 @@ the yuv420p of proxies and clips. Any ffmpeg prints the same for every frame: `f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +30,6 @@ def frame_hash(frame: av.VideoFrame) -> str:
         rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
         digest.update(np.ascontiguousarray(rows[:, : plane.width]).data)
     return digest.hexdigest()
-
-
-def file_frame_hashes(path: Path) -> Iterator[str]:
-    """The hash of every frame a decoder gives for the first video stream, in order of showing."""
-    import av
-
-    with av.open(str(path)) as container:
-        for frame in container.decode(container.streams.video[0]):
-            yield frame_hash(frame)
 
 
 def file_sha256(path: Path) -> str:

@@ -100,13 +100,6 @@ class SourceVideoStore:
         with self._database.read() as connection:
             return {SourceVideoState(state): count for state, count in connection.execute(query)}
 
-    def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
-        """The source video that holds these bytes; never one that is marked as a duplicate."""
-        query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _video(row)
-
     def set_state(
         self,
         source_video_id: int,
@@ -160,12 +153,6 @@ class SourceVideoStore:
             first = _video(connection.execute(select(source_videos).where(*unique)).one())
             _mark_duplicate(connection, source_video_id, first.id, content_sha256)
             return first
-
-    def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
-        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning tells its submitter why."""
-        with self._database.begin() as connection:
-            _locked(connection, source_video_id)
-            return _mark_duplicate(connection, source_video_id, of_id, None)
 
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
         """Put the row into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.

@@ -19,6 +19,8 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from resources.frame_hashes import frame_hash
+
 SAMPLE_RATE = 48_000
 _BITS = 12
 _BLOCKS = _BITS + 4  # quiet block, white, black, bits, quiet block
@@ -226,3 +228,10 @@ def frame_times(path: Path) -> list[float]:
 def barcodes(path: Path) -> list[int]:
     """The frame numbers seen in all frames that decode."""
     return [read_barcode(image) for _, image in decoded(path)]
+
+
+def file_frame_hashes(path: Path) -> Iterator[str]:
+    """The hash of every frame a decoder gives for the first video stream, in order of showing."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(container.streams.video[0]):
+            yield frame_hash(frame)

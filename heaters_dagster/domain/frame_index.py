@@ -86,10 +86,6 @@ class FrameIndex:
             raise CutError(f"frame {frame} is outside {self.first_frame}..{self.end_frame - 1}")
         return int(self.pts[frame - self.first_frame])
 
-    def times_seconds(self) -> NDArray[np.float64]:
-        """(n,) float64: when each held frame is first shown."""
-        return self.pts.astype(np.float64) * float(self.header.time_base)
-
     def slice(self, start_frame: int, end_frame: int) -> FrameIndex:
         """The frames `[start_frame, end_frame)`. Raises CutError if any of them is not held."""
         if not self.first_frame <= start_frame < end_frame <= self.end_frame:

@@ -14,10 +14,9 @@ import pytest
 
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
-from resources.frame_hashes import file_frame_hashes
 from resources.proxy_bytes import RangeFile, open_proxy
 from resources.remuxer import ProxyReader, remux
-from tests.media_files import barcodes, ffmpeg, make_video
+from tests.media_files import barcodes, ffmpeg, file_frame_hashes, make_video
 from tests.proxy_files import SOURCES, index_of, make_proxy_file
 
 

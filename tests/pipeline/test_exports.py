@@ -32,7 +32,6 @@ from resources import clip_writer
 from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import dagster_resources
 from resources.database import Database, lock_key
-from resources.frame_hashes import file_frame_hashes
 from resources.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
@@ -40,7 +39,7 @@ from resources.object_store.s3 import S3ObjectStore
 from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
-from tests.media_files import barcode_video, barcodes, decoded, make_video, rotated
+from tests.media_files import barcode_video, barcodes, decoded, file_frame_hashes, make_video, rotated
 from tests.proxy_files import SOURCES, stored_video
 
 

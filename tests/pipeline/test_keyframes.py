@@ -23,12 +23,11 @@ from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.dagster_resources import dagster_resources
 from resources.database import Database
-from resources.frame_hashes import file_frame_hashes
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
 from resources.source_video_store import SourceVideo
 from resources.work_folder import WorkFolder
-from tests.media_files import read_barcode
+from tests.media_files import file_frame_hashes, read_barcode
 from tests.proxy_files import SOURCES, stored_video
 
 

@@ -25,13 +25,12 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
-from resources.frame_hashes import file_frame_hashes
 from resources.object_store.local import LocalObjectStore
 from resources.review_store import ReviewStore
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.chromium import WAIT_MS
-from tests.media_files import barcode_video
+from tests.media_files import barcode_video, file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
 from tests.proxy_files import make_proxy_file, stored_video
 from tests.served_review_app import ServedReviewApp

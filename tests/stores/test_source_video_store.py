@@ -160,9 +160,6 @@ class TestDuplicates:
         duplicate = videos.load(second.id)
         assert (duplicate.duplicate_of_id, duplicate.content_sha256) == (first.id, HASH)
         assert duplicate.warnings == (f"holds the same bytes as source video {first.id}, which is used instead",)
-        found = videos.find_by_hash(HASH)
-        assert found is not None
-        assert found.id == first.id
 
     def test_saying_it_again_changes_nothing(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         first, second = a_source_video(), a_source_video()
@@ -182,12 +179,10 @@ class TestDuplicates:
         assert len(set(holders)) == 1
         assert sorted(video.duplicate_of_id for video in videos.load_all() if video.duplicate_of_id is not None) == [holders[0]] * 3
 
-    def test_unknown_bytes_are_held_by_nobody(self, videos: SourceVideoStore) -> None:
-        assert videos.find_by_hash(HASH) is None
-
     def test_a_duplicate_goes_no_further(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         first, second = a_source_video(), a_source_video(state=S.DOWNLOADED)
-        assert videos.mark_duplicate(second.id, first.id).duplicate_of_id == first.id
+        for video in (first, second):
+            videos.claim_hash(video.id, HASH)
         with pytest.raises(PermanentError, match=f"holds the same bytes as {first.id}: work on that one"):
             videos.set_state(second.id, S.PREPROCESSING)
 
