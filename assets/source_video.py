@@ -1,12 +1,11 @@
 """`source_video`: the original, brought from where it was submitted, probed, hashed and stored once."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
-from heaters_dagster.domain.errors import DuplicateSourceError, HeatersError
+from heaters_dagster.domain.errors import DuplicateSourceError
 from heaters_dagster.domain.ingest import SourceKind, original_suffix, source_kind
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
@@ -42,22 +41,16 @@ def fetch_source_video(
     if video.state not in _STATES_BEFORE:
         return video
     videos.set_state(video_id, SourceVideoState.DOWNLOADING)
-    _claim_known_bytes(video, videos)
+    _refuse_known_file(video, videos, objects)
     with work.attempt(f"source_video-{video_id}") as folder:
         fetched = downloader.fetch(video.source, folder, report=report)
         found = probe(fetched.path, name=_called(video, fetched))
-        _claim(video_id, fetched.sha256, videos)
-        try:
-            key = original_key(video_id, original_suffix(fetched.name, found.container))
-            _delete_others(video_id, key, objects)
-            uploaded = ByteMeter(report, "upload")
-            objects.put_file(key, fetched.path, progress=lambda done: uploaded(done, fetched.byte_size))
-            return _downloaded(video, key, fetched, found, videos)
-        except BaseException:
-            # Otherwise the same file, submitted again, would be sent to a row that has nothing.
-            with suppress(HeatersError):
-                videos.update(video_id, content_sha256=None)
-            raise
+        _refuse_known_bytes(video_id, fetched.sha256, videos, objects)
+        key = original_key(video_id, original_suffix(fetched.name, found.container))
+        _delete_others(video_id, key, objects)
+        uploaded = ByteMeter(report, "upload")
+        objects.put_file(key, fetched.path, progress=lambda done: uploaded(done, fetched.byte_size))
+        return _downloaded(video, key, fetched, found, videos, objects)
 
 
 def _called(video: SourceVideo, fetched: Fetched) -> str:
@@ -66,25 +59,30 @@ def _called(video: SourceVideo, fetched: Fetched) -> str:
     return video.title if titled else fetched.name
 
 
-def _claim_known_bytes(video: SourceVideo, videos: SourceVideoStore) -> None:
+def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: ObjectStore) -> None:
     """Raise DuplicateSourceError without copying anything when the path was submitted before and its file is still the same."""
     if source_kind(video.source) is not SourceKind.LOCAL_PATH:
         return
     path = Path(video.source)
     earlier = [one for one in videos.load_all(text=video.source) if one.source == video.source and one.id != video.id]
     if path.is_file() and path.stat().st_size in {one.original_bytes for one in earlier}:
-        sha256 = local_sha256(path)
-        if sha256 in {one.content_sha256 for one in earlier}:
-            _claim(video.id, sha256, videos)
+        _refuse_known_bytes(video.id, local_sha256(path), videos, objects)
 
 
-def _claim(video_id: int, sha256: str, videos: SourceVideoStore) -> None:
-    first = videos.claim_hash(video_id, sha256)
-    if first.id != video_id:
-        raise DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
+def _refuse_known_bytes(video_id: int, sha256: str, videos: SourceVideoStore, objects: ObjectStore) -> None:
+    first = videos.find_by_hash(sha256)
+    if first is not None and first.id != video_id:
+        videos.mark_duplicate(video_id, first.id)
+        raise _duplicate(video_id, first, objects)
 
 
-def _delete_others(video_id: int, key: str, objects: ObjectStore) -> None:
+def _duplicate(video_id: int, first: SourceVideo, objects: ObjectStore) -> DuplicateSourceError:
+    """The error to raise, after what this or an earlier try of the duplicate stored is gone."""
+    _delete_others(video_id, None, objects)
+    return DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
+
+
+def _delete_others(video_id: int, key: str | None, objects: ObjectStore) -> None:
     """An earlier try that was cut off may have stored the original under another suffix."""
     stem = original_key(video_id, "")
     for other in (stem, *(found.key for found in objects.list(f"{stem}."))):
@@ -92,20 +90,23 @@ def _delete_others(video_id: int, key: str, objects: ObjectStore) -> None:
             objects.delete(other)
 
 
-def _downloaded(video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore) -> SourceVideo:
+def _downloaded(
+    video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore, objects: ObjectStore
+) -> SourceVideo:
     for warning in fetched.warnings:
         videos.add_warning(video.id, warning)
-    return videos.set_state(
+    done = videos.finish_download(
         video.id,
-        SourceVideoState.DOWNLOADED,
-        expected={SourceVideoState.DOWNLOADING},
+        fetched.sha256,
         title=fetched.title if source_kind(video.source) is SourceKind.WEB_ADDRESS else video.title,
         original_filepath=key,
         original_bytes=fetched.byte_size,
-        content_sha256=fetched.sha256,
         probe=found.to_json(),
         duration_seconds=found.duration_seconds,
     )
+    if done.duplicate_of_id is not None:
+        raise _duplicate(video.id, videos.load(done.duplicate_of_id), objects)
+    return done
 
 
 @dg.asset(

@@ -26,8 +26,9 @@ class SourceVideo:
     """One row of `source_videos`.
 
     source: as submitted. error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
-    MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the original. frame_count: decoded
-    frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same bytes; this one goes no further.
+    MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
+    stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
+    bytes; this one goes no further.
     """
 
     id: int
@@ -100,6 +101,13 @@ class SourceVideoStore:
         with self._database.read() as connection:
             return {SourceVideoState(state): count for state, count in connection.execute(query)}
 
+    def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
+        """The source video that holds these bytes; never one that is marked as a duplicate."""
+        query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _video(row)
+
     def set_state(
         self,
         source_video_id: int,
@@ -135,24 +143,32 @@ class SourceVideoStore:
             _locked(connection, source_video_id)
             return _written(connection, source_video_id, columns)
 
-    def claim_hash(self, source_video_id: int, content_sha256: str) -> SourceVideo:
-        """Say what the original's bytes are; return the source video that holds them.
+    def finish_download(self, source_video_id: int, content_sha256: str, **columns: Any) -> SourceVideo:
+        """The original is stored: the row becomes `downloaded`, holds these bytes, and gets `columns`, in one transaction.
 
-        That is this one, or one that was first: then this one is marked as its duplicate. Two that are fetched at the same moment
-        cannot both be first: the database's unique index decides.
+        Unless another source video holds the bytes: then this one is marked as its duplicate, and no more. The returned row tells. Two that
+        are fetched at the same moment cannot both be first: the database's unique index decides. Raises IllegalTransitionError.
         """
-        unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+        _check_columns(columns)
+        done = {**columns, "state": SourceVideoState.DOWNLOADED.value, "error": None, "attempts": 0}
         with self._database.begin() as connection:
-            _locked(connection, source_video_id)
+            video = _locked(connection, source_video_id)
+            checked_source_video_transition(video.state, SourceVideoState.DOWNLOADED)
             try:
                 with connection.begin_nested():
-                    return _written(connection, source_video_id, {"content_sha256": content_sha256, "duplicate_of_id": None})
+                    return _written(connection, source_video_id, {**done, "content_sha256": content_sha256, "duplicate_of_id": None})
             except IntegrityError as error:
                 if "source_videos_content_sha256_key" not in str(error.orig):
                     raise
+            unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
             first = _video(connection.execute(select(source_videos).where(*unique)).one())
-            _mark_duplicate(connection, source_video_id, first.id, content_sha256)
-            return first
+            return _mark_duplicate(connection, source_video_id, first.id)
+
+    def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning tells its submitter why."""
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            return _mark_duplicate(connection, source_video_id, of_id)
 
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
         """Put the row into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.
@@ -193,8 +209,8 @@ class SourceVideoStore:
                 raise IllegalTransitionError(
                     f"source video {source_video_id} is {video.state}: nothing to retry; only these can be: {', '.join(SOURCE_VIDEO_RETRY)}"
                 )
-            again = {} if video.duplicate_of_id is None else {"duplicate_of_id": None, "content_sha256": None}
-            return _written(connection, source_video_id, {"state": before.value, "error": None, "attempts": 0, **again})
+            again = {"state": before.value, "error": None, "attempts": 0, "duplicate_of_id": None}
+            return _written(connection, source_video_id, again)
 
 
 def containing(words: str) -> str:
@@ -224,12 +240,10 @@ def _written(connection: Connection, source_video_id: int, columns: Mapping[str,
     return _video(connection.execute(query).one())
 
 
-def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int, content_sha256: str | None) -> SourceVideo:
+def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int) -> SourceVideo:
     video = _video(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
     warning = f"holds the same bytes as source video {of_id}, which is used instead"
-    columns: dict[str, Any] = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
-    if content_sha256 is not None:
-        columns["content_sha256"] = content_sha256
+    columns = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
     return _written(connection, source_video_id, columns)
 
 

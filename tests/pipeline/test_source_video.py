@@ -166,6 +166,26 @@ def test_a_duplicate_whose_file_has_changed_goes_its_own_way(desk, clip, tmp_pat
     assert len(desk.keys()) == 2
 
 
+class StoreThatIsSlow(LocalObjectStore):
+    """While it stores the original, another process fetches the same bytes and is done first."""
+
+    def __init__(self, desk: Desk, other: SourceVideo) -> None:
+        super().__init__(desk.objects.folder, work_folder=desk.work.root)
+        self._meanwhile = lambda: desk.fetch(other)
+
+    def put_file(self, *arguments, **options):
+        self._meanwhile()
+        super().put_file(*arguments, **options)
+
+
+def test_of_two_that_are_fetched_at_once_one_is_kept(desk, clip):
+    first, second = desk.submitted(clip), desk.submitted(clip)
+    with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
+        desk.fetch(first, objects=StoreThatIsSlow(desk, second))
+    assert desk.videos.load(first.id).duplicate_of_id == second.id
+    assert desk.keys() == [f"originals/video_{second.id}.mp4"]
+
+
 # failures
 
 
@@ -241,9 +261,7 @@ with database.stage_lock("source_video", int(video_id)):
 """
 
 
-@pytest.mark.parametrize("point", ["download", "upload"])
-def test_killed_in_the_middle_and_begun_again(desk, clip, database, settings, point):
-    video = desk.submitted(clip)
+def kill_in(point: str, video: SourceVideo, desk: Desk, database: Database, settings: Settings) -> None:
     arguments = [sys.executable, "-c", _FETCH, database.url, str(settings.home), str(video.id), point]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     try:
@@ -254,12 +272,35 @@ def test_killed_in_the_middle_and_begun_again(desk, clip, database, settings, po
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.parametrize("point", ["download", "upload"])
+def test_killed_in_the_middle_and_begun_again(desk, clip, database, settings, point):
+    video = desk.submitted(clip)
+    kill_in(point, video, desk, database, settings)
     assert desk.videos.load(video.id).state is SourceVideoState.DOWNLOADING
     assert [path.name.partition(".")[0] for path in desk.work.sweep()] == [f"source_video-{video.id}"]
     done = desk.fetch(video)
     assert (done.state, done.attempts) == (SourceVideoState.DOWNLOADED, 0)
     assert desk.keys() == [done.original_filepath]
     assert desk.leftovers() == []
+
+
+def test_bytes_whose_first_file_went_away_after_a_kill_can_come_again(desk, clip, tmp_path, database, settings):
+    first = desk.submitted(clip)
+    copy = shutil.copy(clip, tmp_path / "copy.mp4")
+    kill_in("upload", first, desk, database, settings)
+    clip.unlink()
+    second = desk.fetch(desk.submitted(copy))
+    assert (second.state, second.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
+    with pytest.raises(SourceNotFoundError):
+        desk.fetch(first)
+    desk.videos.record_failure(first.id, SourceVideoState.DOWNLOAD_FAILED, "gone", transient=False)
+    desk.videos.retry(first.id)
+    shutil.copy(copy, clip)
+    with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
+        desk.fetch(first)
+    assert desk.keys() == [second.original_filepath]
 
 
 def test_an_original_that_a_cut_off_try_stored_under_another_suffix_goes(desk, clip):

@@ -153,36 +153,39 @@ def test_warnings_written_at_the_same_time_are_all_kept(videos: SourceVideoStore
 
 
 class TestDuplicates:
-    def test_the_first_to_say_holds_the_bytes(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
+    def test_the_first_to_be_downloaded_holds_the_bytes(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         first, second = a_source_video(state=S.DOWNLOADING), a_source_video(state=S.DOWNLOADING)
-        assert videos.claim_hash(first.id, HASH).id == first.id
-        assert videos.claim_hash(second.id, HASH).id == first.id
-        duplicate = videos.load(second.id)
-        assert (duplicate.duplicate_of_id, duplicate.content_sha256) == (first.id, HASH)
+        done = videos.finish_download(first.id, HASH, original_filepath="originals/first.mp4")
+        assert (done.state, done.content_sha256, done.original_filepath) == (S.DOWNLOADED, HASH, "originals/first.mp4")
+        duplicate = videos.finish_download(second.id, HASH, original_filepath="originals/second.mp4")
+        assert (duplicate.state, duplicate.duplicate_of_id, duplicate.original_filepath) == (S.DOWNLOADING, first.id, None)
         assert duplicate.warnings == (f"holds the same bytes as source video {first.id}, which is used instead",)
+        assert videos.find_by_hash(HASH) == done
 
-    def test_saying_it_again_changes_nothing(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
-        first, second = a_source_video(), a_source_video()
+    def test_a_duplicate_is_told_once_however_often_it_is_found(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
+        first, second = a_source_video(state=S.DOWNLOADING), a_source_video(state=S.DOWNLOADING)
+        videos.finish_download(first.id, HASH)
         for _ in range(2):
-            assert videos.claim_hash(first.id, HASH).id == first.id
-            assert videos.claim_hash(second.id, HASH).id == first.id
+            assert videos.finish_download(second.id, HASH).duplicate_of_id == first.id
         assert len(videos.load(second.id).warnings) == 1
 
     def test_of_many_at_once_one_holds_the_bytes(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
-        ids = [a_source_video().id for _ in range(4)]
-        holders: list[int] = []
-        threads = [threading.Thread(target=lambda number=number: holders.append(videos.claim_hash(number, HASH).id)) for number in ids]
+        ids = [a_source_video(state=S.DOWNLOADING).id for _ in range(4)]
+        threads = [threading.Thread(target=videos.finish_download, args=(number, HASH)) for number in ids]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(set(holders)) == 1
-        assert sorted(video.duplicate_of_id for video in videos.load_all() if video.duplicate_of_id is not None) == [holders[0]] * 3
+        holder = videos.find_by_hash(HASH)
+        assert holder is not None
+        assert [video.duplicate_of_id for video in videos.load_all() if video.id != holder.id] == [holder.id] * 3
+
+    def test_unknown_bytes_are_held_by_nobody(self, videos: SourceVideoStore) -> None:
+        assert videos.find_by_hash(HASH) is None
 
     def test_a_duplicate_goes_no_further(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         first, second = a_source_video(), a_source_video(state=S.DOWNLOADED)
-        for video in (first, second):
-            videos.claim_hash(video.id, HASH)
+        assert videos.mark_duplicate(second.id, first.id).duplicate_of_id == first.id
         with pytest.raises(PermanentError, match=f"holds the same bytes as {first.id}: work on that one"):
             videos.set_state(second.id, S.PREPROCESSING)
 
