@@ -42,11 +42,13 @@ review_app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take d
 app.add_typer(cuts_app, name="cuts")
 app.add_typer(review_app, name="review")
 
+_MAX_ID = 2**63 - 1  # of a bigint
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VideoId = Annotated[int, typer.Argument(metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
+VideoId = Annotated[int, typer.Argument(max=_MAX_ID, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
 Frame = Annotated[int, typer.Argument(metavar="FRAME", help="Frame number, 0-based: the first frame of the right-hand clip.")]
-ClipIds = Annotated[list[int] | None, typer.Argument(metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
-Video = Annotated[int | None, typer.Option("--video", help="All clips of this source video; needs --all.")]
+ClipIds = Annotated[list[int] | None, typer.Argument(max=_MAX_ID, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
+Video = Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="All clips of this source video; needs --all.")]
 All = Annotated[bool, typer.Option("--all", help="Every clip of --video that waits for review.")]
 As = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Decide as this reviewer; else HEATERS_REVIEWER, else your user name.")
@@ -98,7 +100,28 @@ def run(arguments: Sequence[str]) -> int:
     except HeatersError as error:
         terminal.complain(str(error))
         return 1
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        terminal.complain(told)
+        return 1
     return 0
+
+
+def _told(error: Exception) -> str | None:
+    """In words, what went wrong outside Heaters: files, the database, Dagster. None for a defect of ours: its traceback is needed."""
+    package, lines = type(error).__module__.partition(".")[0], str(error).strip().splitlines()
+    reason = lines[0] if lines else type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, (OSError, UnicodeError)):
+        return reason
+    if package in {"sqlalchemy", "psycopg", "psycopg2", "dagster_postgres"}:
+        return f"the database cannot be used: {reason}. heaters doctor looks at it; then the same command carries on"
+    if package.startswith("dagster"):
+        return f"Dagster: {reason}. heaters doctor looks at its database; then the same command carries on"
+    return None
 
 
 @contextmanager
@@ -158,6 +181,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by the sensors while `heaters up` runs."""
+    from heaters_dagster.instance import prepare_dagster_home
     from heaters_dagster.processing import register_partitions
     from resources.address_guard import AddressGuard
     from resources.source_video_store import SourceVideoStore
@@ -165,6 +189,7 @@ def submit(
 
     settings = load_settings()
     guard = AddressGuard(allow_private=settings.allow_private_addresses)
+    prepare_dagster_home(settings)  # a HEATERS_HOME that cannot be used is found before there are rows
     with _database(settings) as database:
         submissions = submit_sources(sources, SourceVideoStore(database), guard=guard)
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
@@ -184,7 +209,9 @@ def submit(
 
 @app.command()
 def process(
-    videos: Annotated[list[int] | None, typer.Argument(metavar="VIDEO...", help="Only these source videos; else all that is due.")] = None,
+    videos: Annotated[
+        list[int] | None, typer.Argument(max=_MAX_ID, metavar="VIDEO...", help="Only these source videos; else all that is due.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
@@ -285,7 +312,9 @@ def recut(
 
 @app.command()
 def retry(
-    videos: Annotated[list[int] | None, typer.Argument(metavar="VIDEO...", help="Source videos; else everything that failed.")] = None,
+    videos: Annotated[
+        list[int] | None, typer.Argument(max=_MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Put failed source videos, clips and gold masters back before the stage that failed. Then: heaters process."""
@@ -306,8 +335,8 @@ def retry(
 @app.command()
 def search(
     words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What the clip shows.")] = None,
-    like: Annotated[int | None, typer.Option("--like", metavar="CLIP", help="Clips like this one.")] = None,
-    video: Annotated[int | None, typer.Option("--video", help="Only in this source video.")] = None,
+    like: Annotated[int | None, typer.Option("--like", max=_MAX_ID, metavar="CLIP", help="Clips like this one.")] = None,
+    video: Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="Only in this source video.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -363,7 +392,7 @@ def cutlist(
 
 @app.command()
 def export(
-    clip_ids: Annotated[list[int], typer.Argument(metavar="CLIP...", help="Approved clips.")],
+    clip_ids: Annotated[list[int], typer.Argument(max=_MAX_ID, metavar="CLIP...", help="Approved clips.")],
     profile: Annotated[
         str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
     ] = "stream_copy",
@@ -484,7 +513,7 @@ def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, r
 
 
 @review_app.command()
-def group(clip_id: Annotated[int, typer.Argument(metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
+def group(clip_id: Annotated[int, typer.Argument(max=_MAX_ID, metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with _reviews(load_settings()) as reviews:
         _show_result(reviews.group(clip_id, reviewer=_reviewer(reviewer)), as_json)
@@ -506,7 +535,7 @@ def redo(reviewer: As = None, as_json: AsJson = False) -> None:
 
 @review_app.command()
 def history(
-    video: Annotated[int | None, typer.Option("--video", help="Only this source video.")] = None,
+    video: Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="Only this source video.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 30,
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ from rich.panel import Panel
 
 from heaters_dagster import terminal
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.processing import Outcome, process_due, register_partitions
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from heaters_dagster.terminal import Column
@@ -39,10 +39,15 @@ def run_demo(settings: Settings, video: Path | None) -> int:
     database = open_database(settings)
     try:
         submissions = submit(sources, SourceVideoStore(database), guard=AddressGuard(allow_private=settings.allow_private_addresses))
+        if refused := [item.told for item in submissions if item.refused]:
+            return _failed(refused)
         ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
         register_partitions(settings, ids)
         _step(f"1. {len(ids)} source video(s): fetch, proxy with frame index and scene scores, virtual clips, gold master")
         failed = _process(with_fallback, ids)
+        first = SourceVideoStore(database).load(ids[0])
+        if first.state is not SourceVideoState.SCENES_DETECTED:
+            return _failed(failed or [f"source video {first.id} is {first.state}: {first.error}; heaters retry {first.id}"])
         _step("2. Approve every clip of the first one, as a reviewer does in the browser")
         _approve(ids[0], database, settings)
         _step("3. Export by stream copy, keyframes, embeddings")
@@ -51,9 +56,13 @@ def run_demo(settings: Settings, video: Path | None) -> int:
         _show(ids, database, settings)
     finally:
         database.dispose()
-    for failure in failed:
-        terminal.complain(failure)
-    return 1 if failed else 0
+    return _failed(failed)
+
+
+def _failed(reasons: list[str]) -> int:
+    for reason in reasons:
+        terminal.complain(reason)
+    return 1 if reasons else 0
 
 
 def _samples() -> list[Path]:

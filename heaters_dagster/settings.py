@@ -21,6 +21,13 @@ def default_home() -> Path:
     return PROJECT_ROOT / ".heaters" if (PROJECT_ROOT / "pyproject.toml").is_file() else Path.home() / ".heaters"
 
 
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user need not have a name
+        return "reviewer"
+
+
 def _flag(text: str) -> bool:
     lowered = text.strip().lower()
     if lowered in {"1", "true", "yes", "on"}:
@@ -138,7 +145,7 @@ class Settings:
     allow_private_addresses: bool = _setting(
         "HEATERS_ALLOW_PRIVATE_ADDRESSES", _flag, False, "true: web addresses on internal networks may be fetched"
     )
-    reviewer: str = _setting("HEATERS_REVIEWER", str, lambda: getpass.getuser(), "who decides on the command line")
+    reviewer: str = _setting("HEATERS_REVIEWER", str, _user_name, "who decides on the command line")
     dagster_port: int = _setting("HEATERS_DAGSTER_PORT", _number(int, 1, 65535), 3000, "port of the Dagster UI")
     review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
     review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")

@@ -45,10 +45,17 @@ def submit(sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGu
         try:
             accepted = [one for one in _accepted(source, guard) if one not in {item.source for item in done}]
         except HeatersError as error:
-            done.append(Submission(source, None, str(error)))
-            continue
-        done += [_taken_in(one, known, videos) for one in accepted]
+            done.append(Submission(_printable(source), None, _printable(str(error))))
+        except OSError as error:
+            done.append(Submission(_printable(source), None, f"{_printable(source)} cannot be read: {error.strerror}"))
+        else:
+            done += [_taken_in(one, known, videos) for one in accepted]
     return done
+
+
+def _printable(source: str) -> str:
+    """A path, or a sentence that names one, with the bytes that are no UTF-8 written as \\xNN."""
+    return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
 class _Known:
@@ -96,6 +103,8 @@ def _local_size(video: SourceVideo) -> int | None:
 
 
 def _taken_in(source: str, known: _Known, videos: SourceVideoStore) -> Submission:
+    if _printable(source) != source:
+        return Submission(_printable(source), None, f"{_printable(source)}: its name is not UTF-8 and cannot be stored; rename it")
     same = known.same_as(source)
     if same is None:
         video = videos.add(source, title_from_name(source))

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import DagsterInvariantViolationError
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
+from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.clip_store import ClipStore
@@ -76,6 +80,14 @@ WRONG = [
     "review approve 1 --video 1",
     "review approve --video 1",
     "cutlist 1 --format doc",
+    "clips 99999999999999999999",
+    "process 99999999999999999999",
+    "cuts add 99999999999999999999 5",
+    "review approve 99999999999999999999",
+    "review group 99999999999999999999",
+    "review history --video 99999999999999999999",
+    "search --like 99999999999999999999",
+    "export 99999999999999999999",
 ]
 
 
@@ -244,6 +256,72 @@ def test_a_database_that_is_down_is_said_in_a_line(heaters: Heaters, monkeypatch
     load_settings.cache_clear()
     assert heaters("status")[0] == 1
     assert "does not answer" in heaters.error
+
+
+def test_a_file_that_cannot_be_written_is_said_in_a_line(heaters: Heaters, video: int) -> None:
+    assert heaters(f"cutlist {video} -o /nonexistent/x.csv")[0] == 1
+    assert heaters.error == "heaters: /nonexistent/x.csv: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DagsterPostgresException("too many retries for DB connection"), "the database cannot be used: too many retries"),
+        (OperationalError("select 1", {}, Exception("server closed the connection\nmore")), "server closed the connection"),
+        (DagsterInvariantViolationError("no such run\nmore"), "Dagster: no such run"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "surrogates not allowed"),
+    ],
+)
+def test_what_breaks_outside_is_said_in_a_line(heaters: Heaters, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
+    def breaks(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("heaters_dagster.processing.process_due", breaks)
+    assert heaters("process")[0] == 1
+    assert told in heaters.error
+    assert len(heaters.error.strip().splitlines()) == 1
+
+
+def test_a_defect_of_ours_keeps_its_traceback(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heaters_dagster.processing.process_due", None)
+    with pytest.raises(TypeError):
+        heaters("process")
+
+
+def test_a_home_that_cannot_be_used_is_said_before_anything_is_taken_in(
+    heaters: Heaters, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = barcode_video(tmp_path / "a.mp4", frames=5)
+    monkeypatch.setenv("HEATERS_HOME", str(film / "home"))
+    load_settings.cache_clear()
+    for command in (f"submit {film}", "process"):
+        assert heaters(command)[0] == 1
+        assert f"{film}/home" in heaters.error
+        assert "Not a directory" in heaters.error
+    assert SourceVideoStore(database).load_all() == []
+
+
+@pytest.mark.parametrize("threshold", ["inf", "nan", "-1"])
+def test_a_threshold_that_cannot_cut_leaves_the_cuts_as_they_are(
+    heaters: Heaters, video: int, object_store: ObjectStore, threshold: str
+) -> None:
+    before = object_store.info(scenes_key(video))
+    assert heaters(f"recut {video} --threshold {threshold}")[0] == 2
+    assert "write a number above 0" in heaters.error
+    assert object_store.info(scenes_key(video)) == before
+    assert [row["start_frame"] for row in heaters.json(f"clips {video}")] == [0, 20, 40]
+
+
+def test_the_demo_says_why_a_file_is_no_video(heaters: Heaters, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.mp4"
+    notes.write_text("these are notes, not a video\n" * 100)
+    assert heaters("demo /dev/null")[0] == 1
+    assert "/dev/null is no ordinary file" in heaters.error
+    for _ in range(2):
+        code, printed = heaters(f"demo {notes}")
+        assert code == 1
+        assert "notes.mp4 is not a video: it holds text" in heaters.error
+        assert "the demo has run before" not in printed
 
 
 def test_the_program_as_installed_answers_quickly_and_without_dagster() -> None:

@@ -75,6 +75,13 @@ def test_the_address_of_the_review_app_is_one_that_a_browser_can_open(host: str,
     assert Settings(review_host=host, review_port=8600).review_url == reached_at
 
 
+def test_a_user_without_a_name_is_the_reviewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 61_234)
+    assert Settings.from_environment({}).reviewer == "reviewer"
+
+
 def test_the_secret_is_not_printed() -> None:
     assert "hush" not in repr(Settings.from_environment({"HEATERS_SECRET_KEY": "hush"}))
 

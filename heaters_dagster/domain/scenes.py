@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ def cut_settings(detector: str, *, threshold: float | None, min_clip_frames: int
     if min_clip_frames < 1:
         raise SettingsError(f"a clip of at least {min_clip_frames} frames: write 1 or more")
     chosen = DEFAULT_THRESHOLDS[detector] if threshold is None else threshold
-    if not chosen > 0:
+    if not (chosen > 0 and math.isfinite(chosen)):
         raise SettingsError(f"threshold {chosen} of {detector}: write a number above 0 (its default is {DEFAULT_THRESHOLDS[detector]:g})")
     return CutSettings(detector, chosen, min_clip_frames)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -150,3 +151,27 @@ def test_a_file_that_is_no_video_is_taken_in_to_fail_where_an_operator_sees_it(v
     (footage / "empty.mp4").touch()
     (done,) = submit([str(footage / "empty.mp4")], videos, guard=AddressGuard())
     assert done.video.state is SourceVideoState.NEW
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_the_others_are_taken(videos, footage):
+    Path(os.fsdecode(os.fsencode(footage) + b"/ab\xff.mp4")).write_bytes(b"video")
+    done = submit([str(footage), os.fsdecode(b"/films/caf\xe9.mp4")], videos, guard=AddressGuard())
+    assert [one.told for one in done if one.refused] == [
+        f"{footage}/ab\\xff.mp4: its name is not UTF-8 and cannot be stored; rename it",
+        "/films/caf\\xe9.mp4 is not there",
+    ]
+    assert len(sources(videos)) == 4
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused_and_the_others_are_taken(videos, footage, monkeypatch):
+    def may_not_be_searched(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    too_long = f"/{'x' * 300}.mp4"
+    with monkeypatch.context() as closed:
+        closed.setattr(Path, "is_dir", may_not_be_searched)
+        (shut,) = submit(["/closed/a.mp4"], videos, guard=AddressGuard())
+    assert shut.told == "/closed/a.mp4 cannot be read: Permission denied"
+    refused, taken = submit([too_long, str(footage / "b.mp4")], videos, guard=AddressGuard())
+    assert refused.told == f"{too_long} cannot be read: File name too long"
+    assert not taken.refused
