@@ -1,5 +1,6 @@
 """`source_video`: the original, brought from where it was submitted, probed, hashed and stored once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -115,6 +116,7 @@ def _downloaded(
     description="The original as it was downloaded or uploaded: probed, hashed, stored once however often it is submitted.",
     kinds={"python", "s3"},
     retry_policy=TRANSIENT_RETRIES,
+    output_required=False,
 )
 def source_video(
     context: dg.AssetExecutionContext,
@@ -122,7 +124,7 @@ def source_video(
     object_store: ObjectStoreResource,
     workspace: WorkspaceResource,
     progress: ProgressResource,
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     video_id, store, place = int(context.partition_key), database.get(), workspace.get()
     videos = SourceVideoStore(store)
 
@@ -134,15 +136,20 @@ def source_video(
         store.stage_lock("source_video", video_id),
         stage_failures(record),
     ):
-        video = fetch_source_video(
-            video_id,
-            videos=videos,
-            objects=object_store.get(),
-            work=place.work,
-            downloader=Downloader.from_settings(place.settings),
-            report=progress.report_to(context.log),
-        )
-    return dg.MaterializeResult(
+        try:
+            video = fetch_source_video(
+                video_id,
+                videos=videos,
+                objects=object_store.get(),
+                work=place.work,
+                downloader=Downloader.from_settings(place.settings),
+                report=progress.report_to(context.log),
+            )
+        except DuplicateSourceError as error:  # settled, not failed: there is nothing to make of it, and the steps after it are skipped
+            record(str(error), False)
+            context.log.info(str(error))
+            return
+    yield dg.MaterializeResult(
         metadata={
             "title": video.title,
             "source": video.source,

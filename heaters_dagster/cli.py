@@ -315,13 +315,16 @@ def retry(
     videos: Annotated[
         list[int] | None, typer.Argument(max=_MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
     ] = None,
+    clip_ids: Annotated[
+        list[int] | None, typer.Option("--clip", max=_MAX_ID, metavar="CLIP", help="This clip; may be given several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Put failed source videos, clips and gold masters back before the stage that failed. Then: heaters process."""
     from heaters_dagster.processing import retry_failed
 
     with _database(load_settings()) as database:
-        retried = retry_failed(database, only=videos or None)
+        retried = retry_failed(database, videos=videos or (), clips=clip_ids or ())
     if as_json:
         terminal.show_json(retried)
     elif retried:

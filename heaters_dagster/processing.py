@@ -28,7 +28,7 @@ from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
+from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import DatabaseResource, progress_shown_by
 from resources.database import Database
 from resources.leftovers import sweep_leftovers
@@ -47,7 +47,7 @@ _WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunDone:
-    """One run. error: why it failed, in words for a person; None when it succeeded."""
+    """One run. error: why it failed, in words for a person; None when it succeeded. note: why it made nothing although it succeeded."""
 
     job: str
     source_video_id: int
@@ -55,9 +55,12 @@ class RunDone:
     seconds: float
     error: str | None
     run_id: str
+    note: str | None = None
 
     @property
     def sentence(self) -> str:
+        if self.note is not None:
+            return f"source video {self.source_video_id}: {self.note}"
         what = f"source video {self.source_video_id}: {', '.join(self.assets)}"
         return f"{what} done in {self.seconds:.1f} s" if self.error is None else f"{what} failed after {self.seconds:.1f} s"
 
@@ -92,11 +95,14 @@ def process_due(
     """Run all that is due until nothing is, and wait for what other processes have in hand.
 
     only: these source videos. report: gets the stages' progress. say: gets sentences about waiting.
-    Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises DatabaseUnavailableError.
+    Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises NotFoundError, DatabaseUnavailableError.
     """
     sweep_leftovers(settings)
     work = WorkFolder(settings.work_folder)
     database = DatabaseResource(environment=settings.to_environment()).get()
+    videos = SourceVideoStore(database)
+    for source_video_id in only or ():
+        videos.load(source_video_id)
     definitions = heaters_definitions(settings)
     runs: list[RunDone] = []
     without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
@@ -110,6 +116,9 @@ def process_due(
             if wanted is not None:
                 without_effect[wanted] += 1
                 done = engine.execute(wanted[0])
+                video = videos.load(done.source_video_id)
+                if video.duplicate_of_id is not None:
+                    done = replace(done, note=video.error)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
                 waiting = False
@@ -194,19 +203,31 @@ def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> 
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
 
 
-def retry_failed(database: Database, *, only: Collection[int] | None = None) -> list[str]:
-    """Put what has failed back before the stage that failed; returns a sentence for each. only: these source videos."""
-    videos, clips = SourceVideoStore(database), ClipStore(database)
+def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
+    """Put what has failed back before the stage that failed; returns a sentence for each.
+
+    videos: these source videos, with all that failed of them. clips: these clips, which must have failed. Neither: everything, but for
+    duplicates of other source videos, which a retry would only fetch once more.
+    Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
+    """
+    video_store, clip_store = SourceVideoStore(database), ClipStore(database)
+    failed_clips = [clip_store.load(clip_id) for clip_id in clips]
+    if videos:
+        wanted = [video_store.load(source_video_id) for source_video_id in videos]
+    else:
+        wanted = [] if clips else [video for video in video_store.load_all() if video.duplicate_of_id is None]
     retried = []
-    for video in videos.load_all():
-        if only is not None and video.id not in only:
-            continue
+    for video in wanted:
         if video.state in SOURCE_VIDEO_RETRY:
-            retried.append(f"source video {video.id} was {video.state}, is {videos.retry(video.id).state}")
+            retried.append(f"source video {video.id} was {video.state}, is {video_store.retry(video.id).state}")
         if video.gold_master_error is not None:
-            videos.retry_gold_master(video.id)
+            video_store.retry_gold_master(video.id)
             retried.append(f"source video {video.id} gets another try at its gold master")
-        failed = [state for state in clips.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
-        while failed and (page := clips.find(source_video_id=video.id, states=failed, limit=1000)):
-            retried += [f"clip {clip.id} was {clip.state}, is {clips.retry(clip.id).state}" for clip in page]
-    return retried
+        failed = [state for state in clip_store.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
+        while failed and (page := clip_store.find(source_video_id=video.id, states=failed, limit=1000)):
+            retried += [_clip_retried(clip, clip_store) for clip in page]
+    return retried + [_clip_retried(clip, clip_store) for clip in failed_clips]
+
+
+def _clip_retried(clip: Clip, clips: ClipStore) -> str:
+    return f"clip {clip.id} was {clip.state}, is {clips.retry(clip.id).state}"

@@ -76,7 +76,10 @@ class ClipMedia:
     def _proxy_mark(self, source_video_id: int) -> str:
         info = self._objects.info(proxy_key(source_video_id))
         if info is None:
-            raise NotFoundError(f"source video {source_video_id} has no proxy; heaters retry {source_video_id} makes it again")
+            raise NotFoundError(
+                f"source video {source_video_id} has no proxy; dagster asset materialize -m heaters_dagster.definitions "
+                f"--select proxy --partition {source_video_id} makes it again"
+            )
         return f"{info.byte_size:x}"
 
     @contextmanager

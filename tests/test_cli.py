@@ -219,6 +219,12 @@ def test_retry_puts_what_failed_back(heaters: Heaters, a_source_video: ASourceVi
     assert "Nothing has failed" in heaters("retry")[1]
 
 
+def test_single_clips_are_retried_by_their_ids(heaters: Heaters, some_clips: SomeClips) -> None:
+    one, two, three = some_clips(30, 60, state=ClipState.EXPORT_FAILED)
+    assert len(heaters.json(f"retry --clip {one.id} --clip {three.id}")) == 2
+    assert [row["state"] for row in heaters.json(f"clips {two.source_video_id}")] == ["review_approved", "export_failed", "review_approved"]
+
+
 def test_an_export_can_be_asked_for_with_another_profile(heaters: Heaters, some_clips: SomeClips) -> None:
     (clip,) = some_clips(state=ClipState.REVIEW_APPROVED)
     (row,) = heaters.json(f"export {clip.id} --profile delivery")
@@ -236,7 +242,19 @@ def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "line", ["clips 99", "review approve 99", "cuts add 99 5", "search --like 99", "recut 99", "cutlist 99", "export 99"]
+    "line",
+    [
+        "clips 99",
+        "review approve 99",
+        "cuts add 99 5",
+        "search --like 99",
+        "recut 99",
+        "cutlist 99",
+        "export 99",
+        "process 99",
+        "retry 99",
+        "retry --clip 99",
+    ],
 )
 def test_what_is_not_there_is_said_in_a_line(heaters: Heaters, line: str) -> None:
     assert heaters(line)[0] == 1

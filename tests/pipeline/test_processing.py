@@ -1,5 +1,6 @@
 """`heaters process` on real files: through the whole pipeline, again and again, and killed in each stage."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.source_video import fetch_source_video
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.instance import open_instance
@@ -19,10 +22,13 @@ from heaters_dagster.settings import Settings, child_environment
 from resources.audit import audit
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
+from resources.downloader import Downloader
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.work_folder import WorkFolder
 from tests.media_files import make_video
 from tests.pipeline_rows import cut_video, reviews, video_in
+from tests.web_server import WebServer
 
 S, C = SourceVideoState, ClipState
 
@@ -288,13 +294,55 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     reviews(database).approve([clip.id, fine.id], reviewer="ada")
     ClipStore(database).claim_export(clip.id, "final_clips/video_3_clip_001.mp4")
     ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
-    assert retry_failed(database, only=[other.id]) == []
+    assert retry_failed(database, videos=[other.id]) == []
     assert retry_failed(database) == [
         f"source video {failed.id} was preprocess_failed, is downloaded",
         f"source video {clip.source_video_id} gets another try at its gold master",
         f"clip {clip.id} was export_failed, is review_approved",
     ]
     assert retry_failed(database) == []
+
+
+def test_only_the_clips_that_were_named_are_retried(database: Database) -> None:
+    one, two, fine = cut_video(database)
+    reviews(database).approve([one.id, two.id], reviewer="ada")
+    for clip in (one, two):
+        ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+    assert retry_failed(database, clips=[two.id]) == [f"clip {two.id} was export_failed, is review_approved"]
+    assert ClipStore(database).load(one.id).state is C.EXPORT_FAILED
+    with pytest.raises(IllegalTransitionError, match=f"clip {fine.id} is pending_review: nothing to retry"):
+        retry_failed(database, clips=[fine.id])
+
+
+def test_a_source_video_that_is_not_there_is_said(settings: Settings, database: Database) -> None:
+    for attempt in (lambda: process_due(settings, only=[424242]), lambda: retry_failed(database, videos=[424242])):
+        with pytest.raises(NotFoundError, match="there is no source video 424242"):
+            attempt()
+    with pytest.raises(NotFoundError, match="424242"):
+        retry_failed(database, clips=[424242])
+
+
+def test_bytes_that_turn_out_to_be_there_already_are_no_failure(
+    settings: Settings, database: Database, object_store: ObjectStore, film: Path, tmp_path: Path
+) -> None:
+    """Two web addresses of one file; that they are the same shows only when the second one has been fetched."""
+    settings, videos = replace(settings, allow_private_addresses=True), SourceVideoStore(database)
+    shutil.copy(film, tmp_path / "mirror.mp4")
+    with WebServer(tmp_path).running() as web:
+        first, second = (videos.add(f"{web.url}/{name}.mp4", name) for name in ("film", "mirror"))
+        held = Downloader.from_settings(settings)
+        fetch_source_video(first.id, videos=videos, objects=object_store, work=WorkFolder(settings.work_folder), downloader=held)
+        outcome = process_due(settings, only=[second.id])
+    told = f"same file as source video {first.id} (film), which is used instead; nothing is stored twice"
+    assert outcome.failures == []
+    assert [run.sentence for run in outcome.runs] == [f"source video {second.id}: {told}"]
+    assert videos.load(second.id).error == told
+    assert retry_failed(database) == []
+    assert retry_failed(database, videos=[second.id]) == [f"source video {second.id} was download_failed, is new"]
+    with open_instance(settings) as instance:
+        (run,) = instance.get_runs()
+        assert run.is_success
+        assert not any(instance.get_materialized_partitions(key) for key in instance.all_asset_keys())
 
 
 def test_the_terminal_is_left_to_the_progress_bars(

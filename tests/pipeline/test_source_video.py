@@ -352,7 +352,9 @@ def test_the_asset_writes_down_why_it_failed(desk, settings, tmp_path):
 def test_the_asset_tells_the_submitter_of_a_duplicate(desk, settings, clip):
     first = desk.fetch(desk.submitted(clip))
     second = desk.submitted(clip)
-    assert not materialized(settings, second).success
+    run = materialized(settings, second)
+    assert run.success
+    assert run.asset_materializations_for_node("source_video") == []
     row = desk.videos.load(second.id)
     assert row.state is SourceVideoState.DOWNLOAD_FAILED
     assert row.error.startswith(f"same file as source video {first.id} (a day out)")
