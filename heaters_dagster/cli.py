@@ -20,7 +20,7 @@ from heaters_dagster import terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.settings import Settings, load_settings
+from heaters_dagster.settings import DETECTORS, Settings, load_settings
 from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
@@ -164,11 +164,15 @@ def up(
 @app.command()
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
+    from heaters_dagster.supervisor import is_running
     from resources.embedded_postgres import stop
 
     settings = load_settings()
     if settings.database_url:
         terminal.say("HEATERS_DATABASE_URL is set: that server is not ours to stop.")
+    elif is_running(settings):
+        terminal.complain("heaters up runs and would start Postgres again: end that with Ctrl-C, and Postgres stops with it")
+        raise typer.Exit(1)
     elif stop(settings.postgres_folder):
         terminal.say("The embedded Postgres has stopped. Its data is kept.")
     else:
@@ -283,25 +287,32 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
 @app.command()
 def recut(
     video: VideoId,
+    detector: Annotated[
+        str | None, typer.Option(help=f"{', '.join(DETECTORS)}; else the one that made the present cuts, whatever the settings say.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Score above which a boundary is cut; else the detector's default.")] = None,
     min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also when review has begun: the decisions on the old clips are retired.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cut a source video again from its stored scores: milliseconds, no decode."""
+    """Cut a source video again from its stored scores: milliseconds, no decode (but for scores of another --detector, the first time)."""
+    if detector is not None and detector not in DETECTORS:
+        raise typer.BadParameter(f"--detector {detector}: write one of {', '.join(DETECTORS)}")
     from assets.virtual_clips import recut as recut_video
     from resources.object_store.open import open_object_store
 
     settings = load_settings()
-    with _database(settings) as database:
+    with _database(settings) as database, terminal.bars() as report:
         made = recut_video(
             video,
             database=database,
             objects=open_object_store(settings),
             settings=settings,
+            detector=detector,
             threshold=threshold,
             min_clip_frames=min_clip_frames,
             force=force,
+            report=report,
         )
         rows = [_clip_row(clip) for clip in made]
     if as_json:
@@ -356,11 +367,11 @@ def search(
             if words is not None
             else finder.like(int(like or 0), limit=limit, source_video_id=video)
         )
-    if as_json:
-        terminal.show_json([asdict(hit) for hit in found.hits])
-        return
     if found.note:
         terminal.warn(found.note)
+    if as_json:
+        terminal.show_json([asdict(hit) | {"model": found.model} for hit in found.hits])
+        return
     columns = [
         Column("score", "score", True),
         Column("clip", "clip_id", True),

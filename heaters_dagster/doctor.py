@@ -35,6 +35,7 @@ class Finding:
 def checked(settings: Settings) -> list[Finding]:
     """Look at everything; one thing that is broken does not keep the others from being looked at."""
     findings = [
+        _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
         _finding("ffmpeg", True, _ffmpeg),
         _finding("database", True, lambda: _database(settings)),
         _finding("object store", True, lambda: _object_store(settings)),

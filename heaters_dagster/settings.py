@@ -181,6 +181,15 @@ class Settings:
         values = {spec.metadata["name"]: getattr(self, spec.name) for spec in fields(self)}
         return {name: _written(value) for name, value in values.items() if value is not None}
 
+    def changed(self) -> dict[str, str]:
+        """The variables whose value is not the default, for people; of what may hold a secret only that it is set."""
+        default = Settings()
+        return {
+            spec.metadata["name"]: _written(getattr(self, spec.name)) if spec.repr else "(set)"
+            for spec in fields(self)
+            if getattr(self, spec.name) != getattr(default, spec.name)
+        }
+
     @property
     def production(self) -> bool:
         return self.app_env == "production"

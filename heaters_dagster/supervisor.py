@@ -46,6 +46,7 @@ _RUN_EVENT = re.compile(
 )
 _DAGSTER_HOST = "127.0.0.1"
 _MEANWHILE_SECONDS = 3.0
+_HELD_FOLDER = "up"
 _LONGEST_SOCKET_FOLDER = 90
 
 
@@ -250,6 +251,14 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     return code
 
 
+def is_running(settings: Settings) -> bool:
+    """Whether a `heaters up` of this HEATERS_HOME runs."""
+    from resources.work_folder import WorkFolder
+
+    work = WorkFolder(settings.work_folder)
+    return any(work.is_held(folder.name) for folder in work.root.glob(f"{_HELD_FOLDER}.*"))
+
+
 def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -> list[Part]:
     """The programs of `heaters up`. folder: for the socket of the code server; its path must be short.
 
@@ -341,7 +350,7 @@ def _socket_folder(settings: Settings) -> Iterator[Path]:
     from resources.work_folder import WorkFolder
 
     sweep_leftovers(settings)
-    with WorkFolder(settings.work_folder).attempt("up") as folder:
+    with WorkFolder(settings.work_folder).attempt(_HELD_FOLDER) as folder:
         if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
             yield folder
         else:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException
@@ -20,10 +21,14 @@ from heaters_dagster import cli
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
+from resources import embedded_postgres
 from resources.clip_store import ClipStore
 from resources.database import Database
+from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideoStore
+from resources.visual_descriptor import VisualDescriptor
+from resources.work_folder import WorkFolder
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
@@ -80,6 +85,7 @@ WRONG = [
     "review approve 1 --video 1",
     "review approve --video 1",
     "cutlist 1 --format doc",
+    "recut 1 --detector eyes",
     "clips 99999999999999999999",
     "process 99999999999999999999",
     "cuts add 99999999999999999999 5",
@@ -317,6 +323,78 @@ def test_a_home_that_cannot_be_used_is_said_before_anything_is_taken_in(
         assert f"{film}/home" in heaters.error
         assert "Not a directory" in heaters.error
     assert SourceVideoStore(database).load_all() == []
+
+
+def test_a_source_video_is_cut_again_with_the_detector_that_is_named(heaters: Heaters, video: int, database: Database) -> None:
+    def cut_by() -> tuple[str, float]:
+        settings = SourceVideoStore(database).load(video).scene_settings
+        assert settings is not None
+        return settings["detector"], settings["threshold"]
+
+    assert len(heaters.json(f"recut {video} --detector content --threshold 250")) == 1
+    assert cut_by() == ("content", 250.0)
+    assert "pending_review" in heaters(f"recut {video} --min-clip-frames 5")[1]
+    assert cut_by() == ("content", 27.0)
+    heaters.json(f"review approve --video {video} --all")
+    assert heaters(f"recut {video}")[0] == 1
+    assert "--force cuts anyway" in heaters.error
+    anew = heaters.json(f"recut {video} --force --threshold 0.1")
+    assert len(anew) > 1
+    assert {row["state"] for row in anew} == {"pending_review"}
+
+
+def test_the_answer_of_a_search_names_the_model(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
+    one, two = some_clips(50, state=ClipState.EMBEDDING)
+    for clip in (one, two):
+        vector = np.full(VisualDescriptor().dimensions, 0.5, np.float32)
+        EmbeddingStore(database).finish_embedding(
+            clip.id,
+            version=clip.cut_point_version,
+            model=VisualDescriptor.model,
+            strategy="multi",
+            vector=vector / np.linalg.norm(vector),
+        )
+    (hit,) = heaters.json(f"search --like {one.id}")
+    assert (hit["clip_id"], hit["model"]) == (two.id, VisualDescriptor.model)
+    assert "built-in visual descriptor" in heaters.error
+
+
+def test_down_does_not_stop_what_is_not_ours_to_stop(heaters: Heaters) -> None:
+    assert heaters("down") == (0, "HEATERS_DATABASE_URL is set: that server is not ours to stop.\n")
+
+
+def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
+    heaters: Heaters, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEATERS_DATABASE_URL")
+    load_settings.cache_clear()
+    assert "was not running" in heaters("down")[1]
+    embedded_postgres.ensure_running(settings.postgres_folder, durable=False)
+    try:
+        with WorkFolder(settings.work_folder).attempt("up"):
+            assert heaters("down")[0] == 1
+            assert "end that with Ctrl-C" in heaters.error
+        assert embedded_postgres.status(settings.postgres_folder).running
+        assert "has stopped" in heaters("down")[1]
+        assert not embedded_postgres.status(settings.postgres_folder).running
+    finally:
+        embedded_postgres.remove(settings.postgres_folder)
+
+
+def test_the_doctor_looks_at_everything_and_tells_no_secret(
+    heaters: Heaters, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore
+) -> None:
+    monkeypatch.setenv("HEATERS_SECRET_KEY", "hush")
+    monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "/no/such/model")
+    load_settings.cache_clear()
+    object_store.put_bytes("originals/video_9.mp4", b"of no source video")
+    code, printed = heaters("doctor --json")
+    findings = {finding["what"]: finding for finding in json.loads(printed)}
+    assert code == 1
+    assert {what for what, finding in findings.items() if not finding["ok"]} - {"disk"} == {"embedding model", "stored data"}
+    assert "originals/video_9.mp4" in findings["stored data"]["told"]
+    assert "HEATERS_SECRET_KEY=(set)" in findings["settings"]["told"]
+    assert "hush" not in printed
 
 
 @pytest.mark.parametrize("threshold", ["inf", "nan", "-1"])

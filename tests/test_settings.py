@@ -86,6 +86,14 @@ def test_the_secret_is_not_printed() -> None:
     assert "hush" not in repr(Settings.from_environment({"HEATERS_SECRET_KEY": "hush"}))
 
 
+def test_what_differs_from_its_default_is_told_but_no_secret() -> None:
+    changed = Settings.from_environment(
+        {"HEATERS_DETECTOR": "adaptive", "HEATERS_SECRET_KEY": "hush", "HEATERS_DATABASE_URL": "postgresql://a:hush@b/c", "APP_ENV": ""}
+    ).changed()
+    assert changed == {"HEATERS_DATABASE_URL": "(set)", "HEATERS_DETECTOR": "adaptive", "HEATERS_SECRET_KEY": "(set)"}
+    assert Settings.from_environment({}).changed() == {}
+
+
 def test_settings_survive_the_way_through_an_environment(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, keyframe_percentages=(10.0, 90.0), webcodecs_enabled=False, detector_threshold=0.4)
     assert Settings.from_environment(settings.to_environment()) == settings
