@@ -30,7 +30,7 @@ from resources.source_video_store import SourceVideoStore
 from resources.visual_descriptor import VisualDescriptor
 from resources.work_folder import WorkFolder
 from tests.conftest import ASourceVideo, SomeClips
-from tests.media_files import barcode_video
+from tests.media_files import barcode_video, make_video
 from tests.proxy_files import stored_video
 
 
@@ -381,6 +381,7 @@ def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
         embedded_postgres.remove(settings.postgres_folder)
 
 
+@pytest.mark.slow
 def test_the_doctor_looks_at_everything_and_tells_no_secret(
     heaters: Heaters, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore
 ) -> None:
@@ -406,6 +407,43 @@ def test_a_threshold_that_cannot_cut_leaves_the_cuts_as_they_are(
     assert "write a number above 0" in heaters.error
     assert object_store.info(scenes_key(video)) == before
     assert [row["start_frame"] for row in heaters.json(f"clips {video}")] == [0, 20, 40]
+
+
+@pytest.fixture
+def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two seconds with one cut, at frame 24, and settings that are quick to process it with."""
+    monkeypatch.setenv("HEATERS_DETECTOR", "adaptive")
+    monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "no-such-model")
+    load_settings.cache_clear()
+    return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+
+
+@pytest.mark.slow
+def test_process_takes_a_submitted_file_to_review(heaters: Heaters, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("these are notes, not a video\n" * 100)
+    good, bad = heaters.json("submit", str(film), str(tmp_path / "notes.mp4"))
+    code, printed = heaters(f"process {good}")
+    assert code == 0, heaters.error
+    assert f"source video {good}: source_video, proxy, keyframe_offsets, virtual_clips done in " in printed
+    assert "2 runs in " in printed
+    assert [(row["start_frame"], row["state"]) for row in heaters.json(f"clips {good}")] == [(0, "pending_review"), (24, "pending_review")]
+
+    code, printed = heaters("process --json")
+    assert code == 1
+    assert [(run["job"], run["source_video_id"]) for run in json.loads(printed)] == [("ingest", bad)]
+    assert "notes.mp4 is not a video" in heaters.error
+    assert heaters("process") == (0, "Nothing is due.\n")
+
+
+@pytest.mark.slow
+def test_the_demo_takes_a_file_all_the_way(heaters: Heaters, film: Path) -> None:
+    code, printed = heaters("demo", str(film))
+    assert code == 0, heaters.error
+    assert "The demo uses the built-in visual descriptor instead" in heaters.error
+    (row,) = heaters.json("status")
+    assert (row["state"], row["clips"], row["error"]) == ("scenes_detected", {"embedded": 2}, None)
+    for clip in heaters.json(f"clips {row['id']}"):
+        assert clip["clip_filepath"] in printed
 
 
 def test_the_demo_says_why_a_file_is_no_video(heaters: Heaters, tmp_path: Path) -> None:
