@@ -413,7 +413,7 @@ def test_a_threshold_that_cannot_cut_leaves_the_cuts_as_they_are(
 def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two seconds with one cut, at frame 24, and settings that are quick to process it with."""
     monkeypatch.setenv("HEATERS_DETECTOR", "adaptive")
-    monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "no-such-model")
+    monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "/no/such/model")
     load_settings.cache_clear()
     return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
 
