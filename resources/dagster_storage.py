@@ -64,7 +64,7 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
 
 class HeatersLogs(LocalComputeLogManager):
-    """What steps print, in files under the home folder.
+    """What steps print, in files under the home folder; with a bucket, by dagster-aws in the bucket, where every machine's UI finds it.
 
     Dagster's own manager also mirrors them to the terminal with two `tail` and two Python processes per run, which cost an export
     more than its work, and hide the terminal from progress bars.
@@ -75,8 +75,14 @@ class HeatersLogs(LocalComputeLogManager):
         return {"environment": Field(dict, is_required=False)}
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersLogs:
-        return cls(base_dir=str(_settings(config_value).dagster_home / "logs"), inst_data=inst_data)
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        settings = _settings(config_value)
+        logs = cls(base_dir=str(settings.dagster_home / "logs"), inst_data=inst_data)
+        if settings.object_bucket is None:
+            return logs
+        from resources.bucket_logs import BucketLogs
+
+        return BucketLogs(logs, settings.object_bucket, settings.s3_endpoint_url)
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:

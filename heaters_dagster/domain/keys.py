@@ -9,6 +9,9 @@ from heaters_dagster.domain.errors import InvalidKeyError
 #: What every object key begins with. A bucket may hold objects of other programs beside them.
 PREFIXES = ("originals/", "gold_masters/", "review_proxies/", "final_clips/", "keyframes/", "metadata/")
 
+#: Dagster's own keys, where the logs of steps lie in a bucket. No row speaks of them.
+LOGS_PREFIX = "dagster"
+
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _TAG = re.compile(r"[a-z0-9]+\Z")

@@ -1,0 +1,59 @@
+"""Where Dagster keeps what steps print: under the home folder, and in the bucket when there is one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from dagster._core.storage.compute_log_manager import ComputeLogManager
+from moto.server import ThreadedMotoServer
+
+from heaters_dagster.settings import Settings
+from resources.dagster_storage import HeatersLogs
+
+LOG_KEY = ["run-1", "compute_logs", "proxy"]
+
+
+@pytest.fixture
+def s3_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def logs_of(settings: Settings) -> ComputeLogManager:
+    return HeatersLogs.from_config_value(None, {"environment": settings.to_environment()})
+
+
+def printed(logs: ComputeLogManager) -> bytes | None:
+    return logs.get_log_data(LOG_KEY).stderr
+
+
+def print_in_a_step(logs: ComputeLogManager, capfd: pytest.CaptureFixture[str]) -> None:
+    with capfd.disabled(), logs.capture_logs(LOG_KEY):
+        print("frame 12 of 48", file=sys.stderr, flush=True)
+
+
+def test_without_a_bucket_the_logs_lie_under_the_home_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    logs = logs_of(Settings(home=tmp_path))
+    print_in_a_step(logs, capfd)
+    assert printed(logs) == b"frame 12 of 48\n"
+    assert list((tmp_path / "dagster" / "logs").rglob("*.err"))
+
+
+def test_with_a_bucket_another_machine_reads_them_there(s3_endpoint: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket="films")
+    here, there = (Settings(home=tmp_path / name, bucket="films", s3_endpoint_url=s3_endpoint) for name in ("here", "there"))
+    print_in_a_step(logs_of(here), capfd)
+    assert printed(logs_of(there)) == b"frame 12 of 48\n"
+    assert [found["Key"] for found in client.list_objects_v2(Bucket="films")["Contents"]] == [
+        "dagster/storage/run-1/compute_logs/proxy.err"
+    ]
