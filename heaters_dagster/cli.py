@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 work failed, 2 wrong usage. Heavy modules are imported whe
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,6 +91,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     warnings.filterwarnings("ignore", category=Warning, module=r"dagster\..*")  # previews that we chose; no news to an operator
+    logging.getLogger().addFilter(_worth_saying)
     try:
         app(args=list(arguments))
     except SystemExit as done:
@@ -107,6 +109,11 @@ def run(arguments: Sequence[str]) -> int:
         terminal.complain(told)
         return 1
     return 0
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not the four lines of dagster-postgres at each of its tries to reach a database that is down: the error at the end says it."""
+    return not record.getMessage().startswith("Retrying failed database")
 
 
 def _told(error: Exception) -> str | None:

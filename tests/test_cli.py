@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dagster import DagsterInvariantViolationError
-from dagster_postgres.utils import DagsterPostgresException
+from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
@@ -304,6 +305,18 @@ def test_what_breaks_outside_is_said_in_a_line(heaters: Heaters, monkeypatch: py
     assert heaters("process")[0] == 1
     assert told in heaters.error
     assert len(heaters.error.strip().splitlines()) == 1
+
+
+def test_the_tries_to_reach_a_database_that_is_down_are_not_told_one_by_one(heaters: Heaters, caplog: pytest.LogCaptureFixture) -> None:
+    heaters("version")
+    with pytest.raises(DagsterPostgresException):
+        retry_pg_connection_fn(_no_database, retry_limit=1, retry_wait=0)
+    logging.warning("something else")
+    assert caplog.messages == ["something else"]
+
+
+def _no_database() -> None:
+    raise OperationalError("connect", {}, Exception("no such server"))
 
 
 def test_a_defect_of_ours_keeps_its_traceback(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
