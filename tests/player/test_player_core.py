@@ -179,6 +179,39 @@ def test_a_segment_that_is_not_served_is_said_in_the_servers_words(open_page: Op
     page.wait_for_function("player.shown === 0 && barcode() === 0")
 
 
+def test_a_pause_before_the_segment_is_there_is_the_last_word(open_page: Open, server: Player) -> None:
+    page = open_page("player")
+    server.faults.held.add("segment")
+    opened(page, 0, 60)
+    assert page.evaluate("player.show(30)") is True
+    page.evaluate("(() => { player.play(); })()")
+    assert page.evaluate("player.pause()") is True
+    server.faults.held.clear()
+    page.wait_for_function("player.video.readyState >= 2")
+    page.evaluate("(async () => { for (let i = 0; i < 30; i++) await new Promise(requestAnimationFrame); })()")
+    assert page.evaluate("[player.video.paused, player.playing, player.frame, barcode()]") == [True, False, 30, 30]
+
+
+@pytest.mark.parametrize(("kind", "playing"), [("webcodecs", True), ("video", True), ("video", False)])
+def test_a_segment_that_fails_after_loading_is_said_and_recovers_with_a_fresh_link(
+    open_page: Open, server: Player, kind: str, playing: bool
+) -> None:
+    page = open_page("player", before=BEFORE[kind])
+    opened(page, 0, 240)
+    assert page.evaluate("player.show(100)") is True
+    if playing:
+        page.evaluate("player.play()")
+        page.wait_for_function("player.stage.classList.contains('playing')")
+    server.generation = server.faults.expired_before = 1
+    page.evaluate("told.length = 0, player.video.dispatchEvent(new Event('error'))")
+    assert "The clip does not load any further" in page.evaluate("told.find(([name, value]) => name === 'problem' && value)[1].message")
+    if playing:
+        page.wait_for_function("player.playing && player.stage.classList.contains('playing') && !player.video.paused")
+    else:
+        page.wait_for_function("told.some(([name, value]) => name === 'problem' && !value)")
+        assert seeks(page, [101, 7]) == []
+
+
 def test_a_broken_line_is_tried_again(open_page: Open, server: Player) -> None:
     page = open_page("player")
     opened(page, 0, 60)

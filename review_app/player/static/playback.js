@@ -17,7 +17,7 @@ export class PlaybackError extends Error {
 /** Why a segment does not load, asked of the server: a video element says "format error" to everything. null when it is served. */
 async function reason(url) {
   try {
-    const response = await fetch(url, { headers: { Range: "bytes=0-0" }, credentials: "same-origin", cache: "no-store" });
+    const response = await fetch(url, { headers: { Range: "bytes=0-0" }, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(READY_MS) });
     if (response.ok) return null;
     const words = await response.json().then(({ error }) => error).catch(() => null);
     return new PlaybackError(words ?? `The media server answers ${response.status}.`);
@@ -27,27 +27,33 @@ async function reason(url) {
 }
 
 export class Playback {
-  #opened = null; // {media, start, end}
+  #opened = null; // {media, start, end, ready}, ready: promise once prepare() was asked for
   #loaded = null; // the same object once its segment is the video's source
   #waiters = new Set();
   #callback = null;
-  #ready = Promise.resolve();
-  #replaced = null;
+  #replaced = null; // ends the load that is under way; null when none is
+  #wanted = null; // the play() that stands, null when a pause has come since
+  #broken = null; // why the source that was loaded is of no more use
   playing = false;
   /** Frame last presented by the video element, null before the first. */
   shown = null;
 
-  /** onFrame(frame): each frame presented while playing. onEnded(). onStalled(boolean): waits for data. */
-  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {} } = {}) {
-    Object.assign(this, { video, onFrame, onEnded, onStalled });
+  /**
+   * onFrame(frame): each frame presented while playing. onEnded(). onStalled(boolean): waits for data.
+   * onBroken(PlaybackError): the segment had loaded and then failed; the next prepare() loads it anew.
+   */
+  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {}, onBroken = () => {} } = {}) {
+    Object.assign(this, { video, onFrame, onEnded, onStalled, onBroken });
     video.preload = "auto";
     video.playsInline = true;
     video.disablePictureInPicture = true;
     this.named = typeof video.requestVideoFrameCallback === "function";
     this.#listen("ended", () => {
+      this.#wanted = null;
       this.playing = false;
       this.onEnded();
     });
+    this.#listen("error", () => this.#onError());
     this.#listen("waiting", () => this.playing && this.onStalled(true));
     this.#listen("playing", () => this.onStalled(false));
     if (this.named) this.#watch();
@@ -64,6 +70,22 @@ export class Playback {
     });
   }
 
+  /** An error while a segment loads is told by prepare(); one later is a link that expired or a line that broke beyond what is buffered. */
+  #onError() {
+    if (!this.#loaded || this.#replaced) return;
+    this.#broken = new PlaybackError(`The clip does not load any further (${this.video.error?.message || "no reason given"}).`);
+    this.#unload();
+    this.#wanted = null;
+    this.playing = false;
+    this.onBroken(this.#broken);
+  }
+
+  /** What is loaded is of no more use: the next prepare() loads it anew. */
+  #unload() {
+    if (this.#loaded) this.#loaded.ready = null;
+    this.#loaded = this.shown = null;
+  }
+
   #presented(mediaTime) {
     const opened = this.#loaded;
     if (!opened) return;
@@ -78,49 +100,59 @@ export class Playback {
     const same = this.#opened && this.#opened.media === media && this.#opened.start === start && this.#opened.end === end;
     if (same) return;
     this.halt();
-    this.#opened = { media, start, end };
+    this.#opened = { media, start, end, ready: null };
   }
 
-  /** Have the segment loaded. Throws PlaybackError. */
+  /** Have the segment loaded, once for all who ask. Throws PlaybackError. */
   async prepare() {
     const opened = this.#opened;
     if (!opened) throw new PlaybackError("No clip is open.");
-    const replaced = () => {
-      if (opened !== this.#opened) throw new PlaybackError("Another clip was opened.");
-    };
-    await opened.media.index.ensure(opened.start, opened.end + 1);
-    replaced();
-    if (this.#loaded !== opened) {
-      this.#loaded = opened;
-      this.shown = null;
-      this.#load(opened);
-    }
+    const ready = (opened.ready ??= this.#prepared(opened));
     try {
-      await this.#ready;
+      await ready;
     } catch (error) {
-      replaced();
+      if (opened.ready === ready) opened.ready = null; // the next prepare() begins anew
+      throw error;
+    }
+    this.#mustBe(opened);
+    if (opened !== this.#loaded) throw this.#broken; // just now
+  }
+
+  #mustBe(opened) {
+    if (opened !== this.#opened) throw new PlaybackError("Another clip was opened.");
+  }
+
+  async #prepared(opened) {
+    await opened.media.index.ensure(opened.start, opened.end + 1);
+    this.#mustBe(opened);
+    try {
+      await this.#load(opened);
+    } catch {
+      this.#mustBe(opened);
       // An expired link looks like any other media error: once more, with fresh links.
       await opened.media.refresh().catch(() => {});
-      replaced();
-      this.#load(opened);
+      this.#mustBe(opened);
       try {
-        await this.#ready;
+        await this.#load(opened);
       } catch (lasting) {
-        if (opened === this.#loaded) this.#loaded = null; // the next prepare() begins anew
+        if (opened === this.#loaded) this.#loaded = null;
         throw (await reason(opened.media.segmentUrl(opened.start, opened.end))) ?? lasting;
       }
     }
   }
 
-  /** Set the source; `#ready` is settled when its first frame is there. Asked once per source: a seek lowers readyState again. */
+  /** Set the source. Promise that is settled when its first frame is there; asked once per source: a seek lowers readyState again. */
   #load(opened) {
     const { video } = this;
     const stop = new AbortController();
     this.#replaced?.();
-    this.#ready = new Promise((resolve, reject) => {
+    this.#loaded = opened;
+    this.shown = null;
+    const ready = new Promise((resolve, reject) => {
       const settle = (how, value) => {
         stop.abort();
         clearTimeout(timer);
+        this.#replaced = null;
         how(value);
       };
       const refused = () => settle(reject, new PlaybackError(`The browser cannot play the clip (${video.error?.message || "no reason given"}).`));
@@ -129,18 +161,20 @@ export class Playback {
       video.addEventListener("loadeddata", () => settle(resolve), { signal: stop.signal });
       video.addEventListener("error", refused, { signal: stop.signal });
     });
-    this.#ready.catch(() => {}); // whoever waits is told
     video.src = opened.media.segmentUrl(opened.start, opened.end);
     video.load();
+    return ready;
   }
 
-  /** Promise that resolves when the video element presents exactly `frame`, stopped. Throws PlaybackError. */
+  /** Promise that resolves when the video element presents exactly `frame`, stopped; a play() that stands goes before. Throws PlaybackError. */
   async seek(frame) {
     await this.prepare();
     const opened = this.#loaded;
     const { index } = opened.media;
-    this.playing = false;
-    this.video.pause();
+    const passedOver = () => {
+      if (this.#wanted) throw new PlaybackError("The clip was played meanwhile.");
+    };
+    passedOver();
     if (this.shown === frame && !this.video.seeking && Math.abs(this.video.currentTime - index.middleSeconds(frame, opened.start)) < 1e-3) return;
     const from = index.seconds(frame, opened.start);
     const length = index.seconds(frame + 1, opened.start) - from;
@@ -148,13 +182,16 @@ export class Playback {
       const presented = this.#afterSeek(frame);
       this.video.currentTime = from + length * place;
       const shown = await presented;
-      if (opened !== this.#loaded) throw new PlaybackError("Another clip was opened.");
+      if (opened !== this.#loaded) throw this.#broken ?? new PlaybackError("Another clip was opened.");
+      passedOver();
       if (shown === frame || !this.named) {
         this.shown = frame;
         return;
       }
     }
-    throw new PlaybackError(`The browser shows frame ${this.shown} of this clip instead of ${frame}.`);
+    const { shown } = this;
+    this.#unload();
+    throw new PlaybackError(`The browser shows frame ${shown} of this clip instead of ${frame}.`);
   }
 
   /**
@@ -175,25 +212,38 @@ export class Playback {
       const ended = () => (this.named ? setTimeout(settle, GRACE_MS) : requestAnimationFrame(settle));
       this.#waiters.add(waiter);
       this.video.addEventListener("seeked", ended, { signal: stop.signal });
+      this.video.addEventListener("error", settle, { signal: stop.signal });
     });
   }
 
-  /** Play on from `frame`. Resolves when playing; sound is muted when the browser forbids it, and then true is returned. */
+  /** Play on from `frame`, unless paused before it begins. Resolves then; sound is muted when the browser forbids it, and then true is returned. */
   async play(frame, { rate, loop }) {
-    await this.prepare();
+    const wanted = (this.#wanted = {});
+    try {
+      await this.prepare();
+    } catch (error) {
+      if (wanted === this.#wanted) this.#wanted = null;
+      throw error;
+    }
+    if (wanted !== this.#wanted) return false;
     const opened = this.#loaded;
     const { video } = this;
     this.set({ rate, loop });
     const target = opened.media.index.middleSeconds(frame, opened.start);
-    if (this.shown !== frame || video.ended || Math.abs(video.currentTime - target) > 1) video.currentTime = target;
+    if (this.shown !== frame || video.ended || Math.abs(video.currentTime - target) > 1) {
+      video.currentTime = target;
+      this.shown = null;
+    }
     this.playing = true;
     try {
       await video.play();
       return false;
     } catch (error) {
       if (error.name === "AbortError") return false; // paused or replaced meanwhile
+      if (wanted !== this.#wanted) return false;
       if (error.name !== "NotAllowedError") {
         this.playing = false;
+        this.#wanted = null;
         throw new PlaybackError(`The browser does not play the clip: ${error.message}`);
       }
       video.muted = true;
@@ -207,19 +257,22 @@ export class Playback {
     if (loop !== undefined) this.video.loop = loop;
   }
 
-  /** Stop. Promise of the frame that is on screen: the last one presented, also when it comes in just after the pause. */
+  /** Stop. Promise of the frame that is on screen: the last one presented, also when it comes in just after the pause; null when it had not begun. */
   async pause() {
+    const begun = this.playing || this.video.ended;
+    this.#wanted = null;
     this.playing = false;
     this.video.pause();
     for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
-    return this.shown;
+    return begun ? this.shown : null;
   }
 
   /** Stop at once and let go of the clip. */
   halt() {
+    this.#wanted = null;
     this.playing = false;
     this.video.pause();
-    this.#opened = this.#loaded = null;
+    this.#opened = this.#loaded = this.#broken = null;
     this.shown = null;
     delete this.video.dataset.frame;
   }

@@ -58,6 +58,7 @@ export class Player {
       onFrame: (frame) => this.#onPlayed(frame),
       onEnded: () => this.#onEnded(),
       onStalled: (stalled) => stage.classList.toggle("stalled", stalled),
+      onBroken: (error) => this.#onBroken(error),
     });
     this.#fallback = new FallbackPlayer(this.#playback);
   }
@@ -142,7 +143,7 @@ export class Player {
     try {
       done = await this.#engine.show(frame);
     } catch (error) {
-      if (!(error instanceof FrameDecodeError) || clip !== this.#clip) throw error;
+      if (!(error instanceof FrameDecodeError) || clip !== this.#clip || this.playing) throw error;
       this.#use(this.#fallback, error.message);
       this.#fallback.open(clip.media, clip.start, clip.end);
       done = await this.#fallback.show(frame);
@@ -174,9 +175,20 @@ export class Player {
     }
   }
 
-  #again() {
+  #again({ play = false } = {}) {
     const { media, start, end } = this.#clip;
-    this.open(media.video, start, end, { frame: this.frame });
+    this.open(media.video, start, end, { frame: this.frame, play });
+  }
+
+  /** The video that is on screen has failed: show the frame where it stood, and play on if it played. */
+  #onBroken(error) {
+    const { playing } = this;
+    if (!this.#clip || (!playing && this.#engine !== this.#fallback)) return; // out of sight: loaded anew when it is played
+    const wish = ++this.#wishes;
+    this.#stopPlaying();
+    this.#tell("problem", { message: error.message, code: null });
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => wish === this.#wishes && this.#again({ play: playing }), RETRY_MS);
   }
 
   #preloadSoon() {
@@ -194,6 +206,8 @@ export class Player {
     this.#setPlaying(true);
     try {
       const muted = await this.#playback.play(from, { rate: this.rate, loop: this.loop });
+      if (wish !== this.#wishes) return;
+      this.#tell("problem", null);
       if (muted) {
         this.#tell("note", { message: "The browser allows sound only after a click: playing without." });
         this.#tellState();

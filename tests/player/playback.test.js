@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Playback, PlaybackError } from "../../review_app/player/static/playback.js";
+
+globalThis.requestAnimationFrame = (done) => setImmediate(done);
+globalThis.fetch = async () => new Response("", { status: 206 });
+
+/** A <video> without pictures: frames are ten a second, `loads` says what becomes of each source, oldest first; one that is not said loads. */
+class FakeVideo extends EventTarget {
+  dataset = {};
+  error = null;
+  ended = false;
+  paused = true;
+  sources = [];
+  loads = [];
+  seeksHeld = false;
+  #time = 0;
+  #callbacks = [];
+
+  set src(url) {
+    this.sources.push(url);
+  }
+
+  load() {
+    const outcome = this.loads.shift() ?? "loadeddata";
+    if (outcome !== "held") setImmediate(() => this.settle(outcome));
+  }
+
+  settle(outcome) {
+    this.error = outcome === "error" ? { message: "planned" } : null;
+    this.dispatchEvent(new Event(outcome));
+    if (outcome === "loadeddata") this.present(0);
+  }
+
+  get currentTime() {
+    return this.#time;
+  }
+
+  set currentTime(seconds) {
+    this.#time = seconds;
+    if (this.seeksHeld) return;
+    setImmediate(() => {
+      this.present(seconds);
+      this.dispatchEvent(new Event("seeked"));
+    });
+  }
+
+  present(mediaTime) {
+    for (const callback of this.#callbacks.splice(0)) callback(0, { mediaTime });
+  }
+
+  requestVideoFrameCallback(callback) {
+    this.#callbacks.push(callback);
+  }
+
+  async play() {
+    this.paused = false;
+  }
+
+  pause() {
+    this.paused = true;
+  }
+}
+
+function media() {
+  return {
+    refreshed: 0,
+    async refresh() {
+      this.refreshed++;
+    },
+    segmentUrl(start, end) {
+      return `/segment/${start}-${end}/${this.refreshed}`;
+    },
+    index: {
+      ensure: async () => {},
+      frameOfMediaTime: (seconds, start) => start + Math.floor(seconds * 10 + 1e-6),
+      seconds: (frame, start) => (frame - start) / 10,
+      middleSeconds: (frame, start) => (frame - start + 0.5) / 10,
+    },
+  };
+}
+
+function opened({ loads = [] } = {}) {
+  const video = new FakeVideo();
+  video.loads = loads;
+  const told = [];
+  const playback = new Playback(video, { onFrame: (frame) => told.push(frame), onBroken: (error) => told.push(error.message) });
+  const source = media();
+  playback.open(source, 100, 200);
+  return { video, playback, source, told };
+}
+
+const PLAIN = { rate: 1, loop: false };
+const turn = () => new Promise(setImmediate);
+
+test("a pause before the segment has loaded is the last word", async () => {
+  const { video, playback } = opened({ loads: ["held"] });
+  const played = playback.play(120, PLAIN);
+  await turn();
+  assert.equal(await playback.pause(), null, "nothing was played, so no frame was left on screen");
+  video.settle("loadeddata");
+  assert.equal(await played, false);
+  assert.ok(video.paused && !playback.playing);
+});
+
+test("a pause and a second play before the segment has loaded play once, from the second place", async () => {
+  const { video, playback } = opened({ loads: ["held"] });
+  const first = playback.play(120, PLAIN);
+  await turn();
+  await playback.pause();
+  const second = playback.play(150, PLAIN);
+  video.settle("loadeddata");
+  await Promise.all([first, second]);
+  assert.ok(playback.playing && !video.paused);
+  assert.equal(video.currentTime, 5.05);
+});
+
+test("another clip opened before the segment has loaded is not played", async () => {
+  const { video, playback, source } = opened({ loads: ["held"] });
+  const played = playback.play(120, PLAIN);
+  await turn();
+  playback.open(source, 200, 300);
+  video.settle("loadeddata");
+  await assert.rejects(played, PlaybackError);
+  assert.ok(video.paused);
+});
+
+test("a seek that waits does not stop what is played after it", async () => {
+  const { video, playback } = opened({ loads: ["held"] });
+  const sought = playback.seek(130);
+  const played = playback.play(120, PLAIN);
+  await turn();
+  video.settle("loadeddata");
+  await assert.rejects(sought, /played meanwhile/);
+  await played;
+  assert.ok(playback.playing && !video.paused);
+});
+
+test("a pause gives the frame presented last, not one from before the play", async () => {
+  const { video, playback } = opened();
+  await playback.prepare();
+  await turn();
+  await playback.play(150, PLAIN);
+  assert.equal(playback.shown, null);
+  await turn();
+  video.present(5.1);
+  assert.equal(await playback.pause(), 151);
+});
+
+test("an error after loading is told, and the next seek loads the segment anew, with a fresh link when the old one has expired", async () => {
+  const { video, playback, source, told } = opened();
+  await playback.seek(120);
+  video.loads = ["error"];
+  video.settle("error");
+  assert.deepEqual(told, ["The clip does not load any further (planned)."]);
+  playback.open(source, 100, 200);
+  await playback.seek(121);
+  assert.equal(playback.shown, 121);
+  assert.deepEqual(video.sources, ["/segment/100-200/0", "/segment/100-200/0", "/segment/100-200/1"]);
+});
+
+test("an error while playing stops it, and it can be played again", async () => {
+  const { video, playback, told } = opened();
+  await playback.play(120, PLAIN);
+  video.settle("error");
+  assert.ok(!playback.playing);
+  assert.equal(told.length, 1);
+  await playback.play(120, PLAIN);
+  assert.ok(playback.playing && !video.paused);
+  assert.equal(video.sources.length, 2);
+});
+
+test("an error in the middle of a seek ends it in words", async () => {
+  const { video, playback } = opened();
+  await playback.prepare();
+  video.seeksHeld = true;
+  const sought = playback.seek(150);
+  await turn();
+  video.settle("error");
+  await assert.rejects(sought, /does not load any further/);
+});
+
+test("a preload and a play that meet the same expired link renew it once", async () => {
+  const { video, playback, source } = opened({ loads: ["error"] });
+  await Promise.all([playback.prepare(), playback.play(120, PLAIN)]);
+  assert.equal(source.refreshed, 1);
+  assert.ok(playback.playing);
+  assert.equal(video.sources.length, 2);
+});
+
+test("a source that does not load with a fresh link either is an error in words, and is tried anew when asked again", async () => {
+  const { playback } = opened({ loads: ["error", "error"] });
+  await assert.rejects(playback.prepare(), /cannot play the clip \(planned\)/);
+  await playback.seek(130);
+  assert.equal(playback.shown, 130);
+});
