@@ -83,15 +83,15 @@ test("what a reload interrupts is sent by the next page, and numbers go on", asy
 
 test("a closed tab's decisions are taken over before ours", async () => {
   const storage = new MemoryStorage();
-  outbox(() => ({}), { storage, lane: "old" }).box.add(approve(1));
+  const left = outbox(() => ({}), { storage, lane: "old" }).box.add(approve(1));
   const { box, seen } = outbox(() => ({ clips: [] }), { storage, lane: "new" });
-  box.add(approve(2));
+  const ours = box.add(approve(2));
   assert.deepEqual(box.otherLanes(), ["old"]);
   box.adopt("old");
   assert.deepEqual(box.adopt("old"), [], "once");
   box.start();
   await drained(box);
-  assert.deepEqual(seen.sent.map((one) => one.request_key), ["old-1", "new-1"]);
+  assert.deepEqual(seen.sent.map((one) => one.request_key), [left.request_key, ours.request_key]);
   assert.deepEqual(box.otherLanes(), []);
 });
 
@@ -105,8 +105,8 @@ test("ids and versions that an answer brings reach the decisions behind it", asy
   const { box, seen } = outbox((decision) => answers[decision.action]);
   const key = box.nextKey;
   box.add({ action: "add_cut_point", clip_id: 5, source_video_id: 1, frame: 10, versions: { 5: 3 }, makes: [[0, 10], [10, 40]] });
-  box.add({ action: "approve", clip_id: `~${key}/0`, source_video_id: 1, versions: { [`~${key}/0`]: null } });
-  box.add({ action: "undo", target: "tab-2", versions: { [`~${key}/0`]: null } });
+  const approval = box.add({ action: "approve", clip_id: `~${key}/0`, source_video_id: 1, versions: { [`~${key}/0`]: null } });
+  box.add({ action: "undo", target: approval.request_key, versions: { [`~${key}/0`]: null } });
   box.add({ action: "skip", clip_id: `~${key}/1`, source_video_id: 1, versions: { [`~${key}/1`]: null } });
   box.start();
   await drained(box);
@@ -129,15 +129,16 @@ test("a refusal takes the decisions that rest on it along, and no others", async
     return { clips: [] };
   });
   const key = box.nextKey;
-  box.add({ action: "add_cut_point", clip_id: 5, versions: { 5: 1 }, makes: [[0, 10], [10, 40]] });
-  box.add(approve(`~${key}/0`, null));
-  box.add(approve(9));
-  box.add({ action: "undo", target: "tab-2", versions: {} });
-  box.add(approve(5));
+  const half = approve(`~${key}/0`, null);
+  const cut = box.add({ action: "add_cut_point", clip_id: 5, versions: { 5: 1 }, makes: [[0, 10], [10, 40]] }).request_key;
+  const onHalf = box.add(half).request_key;
+  const other = box.add(approve(9)).request_key;
+  const undo = box.add({ action: "undo", target: onHalf, versions: {} }).request_key;
+  const again = box.add(approve(5)).request_key;
   box.start();
   await drained(box);
-  assert.deepEqual(seen.refused, [["tab-1", "stale", ["tab-2", "tab-4", "tab-5"]]]);
-  assert.deepEqual(seen.confirmed.map(([one]) => one), ["tab-3"]);
+  assert.deepEqual(seen.refused, [[cut, "stale", [onHalf, undo, again]]]);
+  assert.deepEqual(seen.confirmed.map(([one]) => one), [other]);
 });
 
 test("a full storage is said, and the decision still goes out", async () => {
@@ -151,6 +152,26 @@ test("a full storage is said, and the decision still goes out", async () => {
   assert.equal(box.kept, false);
   await drained(box);
   assert.equal(seen.sent.length, 1);
+});
+
+test("a storage that takes nothing brings no request key back after a reload", async () => {
+  const storage = new MemoryStorage();
+  storage.setItem = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const keys = [1, 2].map(() => outbox(() => ({}), { storage }).box.add(approve(5)).request_key);
+  assert.notEqual(keys[0], keys[1]);
+});
+
+test("nothing is left in the storage of decisions that were answered", async () => {
+  const storage = new MemoryStorage();
+  for (let page = 0; page < 3; page++) {
+    const { box } = outbox(() => ({ clips: [] }), { storage, lane: `tab${page}` });
+    box.start();
+    for (let id = 1; id < 5; id++) box.add(approve(id));
+    await drained(box);
+  }
+  assert.equal(storage.length, 0);
 });
 
 test("what is damaged in the storage is left alone and stops nothing", () => {

@@ -133,6 +133,27 @@ def test_what_a_closed_tab_left_is_delivered_by_the_next(open_page: Open, server
     assert applied(server) == [("skip", (1,))]
 
 
+def test_without_web_locks_a_reload_and_a_second_tab_lose_and_double_nothing(open_page: Open, server: Player) -> None:
+    page = open_page("review", before="Object.defineProperty(navigator, 'locks', { value: undefined });")
+    on_stage(page, 1)
+    server.faults.status["decisions"] = [503] * 99
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    page.reload()
+    page.wait_for_function("window.ready && review.pending.length === 1")
+    on_stage(page, 2)
+    other = page.context.new_page()
+    other.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined });")
+    other.goto(f"{server.url}/page/review")
+    other.wait_for_function("window.ready")
+    assert other.evaluate("review.pending.length") == 0, "the tab that lives keeps what is its own"
+    page.keyboard.press("s")
+    page.wait_for_function("review.pending.length === 2")
+    server.faults.status["decisions"] = []
+    all_saved(page)
+    assert applied(server) == [("approve", (1,)), ("skip", (2,))]
+
+
 def test_a_new_cut_and_decisions_on_both_halves_without_waiting(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

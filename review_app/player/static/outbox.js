@@ -3,6 +3,8 @@
 // A decision is sent again until there is an answer; the server knows it by its request key and applies it once. So a burst, a double send,
 // a lost connection or a reload in the middle neither loses nor doubles a decision. One tab is one lane; a closed tab's lane is taken over.
 
+import { randomId } from "./lane.js";
+
 const PREFIX = "heaters.outbox";
 const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
 
@@ -42,7 +44,8 @@ export function informed(decision, { ids, versions }) {
 export class Outbox {
   #storage;
   #entries = []; // {number, decision, lane}
-  #next = 1;
+  #next;
+  #page = randomId(4); // part of every request key: without it a page that could not store its numbers would use them again after a reload
   #sending = false;
   #stopped = true;
   #failures = 0;
@@ -62,16 +65,12 @@ export class Outbox {
     Object.assign(this, { reviewer, lane, send, learn, onConfirmed, onRefused, onState });
     this.#storage = storage;
     this.#entries = this.#stored(lane);
-    this.#next = Math.max(Number(storage.getItem(this.#counterName()) ?? 0), ...this.#entries.map((entry) => entry.number + 1), 1);
+    this.#next = Math.max(...this.#entries.map((entry) => entry.number), 0) + 1;
   }
 
   /** Decisions without an answer yet, oldest first. */
   get decisions() {
     return this.#entries.map((entry) => entry.decision);
-  }
-
-  #counterName() {
-    return `${PREFIX}.next/${this.reviewer}/${this.lane}`;
   }
 
   #name(entry) {
@@ -104,7 +103,7 @@ export class Outbox {
 
   /** The request key that the next decision will have. */
   get nextKey() {
-    return `${this.lane}-${this.#next}`;
+    return `${this.lane}-${this.#page}-${this.#next}`;
   }
 
   /**
@@ -114,7 +113,6 @@ export class Outbox {
   add(decision) {
     const entry = { number: this.#next, lane: this.lane, decision: { ...decision, request_key: this.nextKey } };
     this.#next++;
-    this.#keep(this.#counterName(), String(this.#next));
     this.#keep(this.#name(entry), JSON.stringify(entry.decision));
     this.#entries.push(entry);
     this.#tell();
