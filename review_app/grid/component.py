@@ -40,11 +40,13 @@ class Card:
     group: str = ""
 
 
-def clip_grid(cards: Sequence[Card], *, key: str, token: str | None = None) -> None:
-    """Show `cards`. token: the session's; with it clips can be selected and decided on together, and the page runs again afterwards."""
+def clip_grid(cards: Sequence[Card], *, key: str, token: str | None = None, reviewer_id: int | None = None) -> None:
+    """Show `cards`. token, reviewer_id: the session's; with them clips can be selected and decided on together, and the page runs again
+    afterwards. A decision without an answer is kept in the browser for its reviewer.
+    """
     _mount(
-        data={"cards": [asdict(card) for card in cards], "token": token, "decisions_url": "/api/decisions"},
-        key=key,
+        data={"cards": [asdict(card) for card in cards], "token": token, "reviewer_id": reviewer_id, "decisions_url": "/api/decisions"},
+        key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # another reviewer's undelivered decisions are not ours
         on_changed_change=_nothing,
     )
 

@@ -1,8 +1,12 @@
 // A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range. A decision on the selection is one
-// request and one action: the server applies it once however often it is sent. Text is set as text, never as HTML.
+// request and one action, kept in the browser and sent until there is an answer: the server applies it once however often it is sent.
+// Text is set as text, never as HTML.
 
 const PREVIEW_AFTER_MS = 150;
-const TRIES_MS = [400, 800, 1500, 3000, 6000];
+const PREFIX = "heaters.grid";
+const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
+const TIMEOUT_MS = 15_000;
+const REFUSALS = new Set([400, 404, 409, 410, 422]);
 const DONE = { approve: "approved", skip: "skipped", archive: "archived" };
 
 const grids = new WeakMap(); // parentElement -> Grid
@@ -12,6 +16,76 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!grid) grids.set(parentElement, (grid = new Grid(parentElement)));
   grid.tell = setTriggerValue;
   grid.update(data);
+}
+
+/**
+ * One reviewer's decisions on selections without an answer yet, oldest first. They outlive the page: whoever reads the storage next sends them,
+ * under the same request keys. storage: localStorage or alike; null when it is switched off.
+ */
+export class Undelivered {
+  #held = new Map(); // name -> entry; with those that the storage did not take
+
+  constructor(reviewer, storage) {
+    this.prefix = `${PREFIX}/${reviewer}/`;
+    this.storage = storage;
+  }
+
+  /** entry: {decision, told, undoKey}. Returns whether it would survive a reload. */
+  add(entry) {
+    const name = `${this.prefix}${entry.decision.request_key}`;
+    const stamped = { ...entry, at: Date.now() };
+    this.#held.set(name, stamped);
+    try {
+      this.storage.setItem(name, JSON.stringify(stamped));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The oldest entry, or undefined. */
+  first() {
+    for (let n = 0; n < (this.storage?.length ?? 0); n++) {
+      const name = this.storage.key(n);
+      if (!name.startsWith(this.prefix) || this.#held.has(name)) continue;
+      try {
+        const entry = JSON.parse(this.storage.getItem(name));
+        if (entry?.decision) this.#held.set(name, entry);
+      } catch {
+        // damaged: left alone
+      }
+    }
+    return [...this.#held.values()].sort((one, other) => one.at - other.at)[0];
+  }
+
+  remove({ decision }) {
+    const name = `${this.prefix}${decision.request_key}`;
+    this.#held.delete(name);
+    this.storage?.removeItem(name);
+  }
+}
+
+/**
+ * Send a decision until the server has answered. Promise of {ok, error}; a no of the server is an answer, everything else may pass.
+ * send(decision): promise of a Response. onWait(error, status): before each wait. wait(ms): promise.
+ */
+export async function answered(decision, { send, onWait, wait }) {
+  for (let tried = 0; ; tried++) {
+    let error = "No connection to the server";
+    let status = null;
+    try {
+      const response = await send(decision);
+      const answer = await response.json().catch(() => null);
+      if (response.ok && answer) return { ok: true };
+      status = response.status;
+      error = answer?.error ?? `The server answers ${status}`;
+      if (REFUSALS.has(status) && answer?.error) return { ok: false, error };
+    } catch {
+      // sent again below
+    }
+    onWait(error, status);
+    await wait(WAITS_MS[Math.min(tried, WAITS_MS.length - 1)]);
+  }
 }
 
 class Grid {
@@ -24,11 +98,17 @@ class Grid {
     this.last = null;
     this.busy = false;
     this.#makeBar();
+    window.addEventListener("online", () => this.poke?.());
   }
 
-  update({ cards, token, decisions_url: url }) {
+  update({ cards, token, reviewer_id: reviewer, decisions_url: url }) {
+    if (token !== this.token) this.poke?.();
     this.token = token;
     this.url = url;
+    if (token) {
+      this.undelivered ??= new Undelivered(reviewer, browserStorage());
+      this.#deliver();
+    }
     this.cards = new Map(cards.map((card) => [card.id, card]));
     for (const id of [...this.selected]) if (!this.cards.has(id)) this.selected.delete(id);
     const children = [];
@@ -170,45 +250,71 @@ class Grid {
     const versions = Object.fromEntries(ids.map((id) => [id, this.cards.get(id).version]));
     const key = `grid-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     const told = `${ids.length === 1 ? "1 clip" : `${ids.length} clips`} ${DONE[action]}.`;
-    if (await this.#send({ request_key: key, action, clip_ids: ids, versions }, told, key)) this.selected.clear();
-    this.#showSelection();
+    this.#keep({ decision: { request_key: key, action, clip_ids: ids, versions }, told, undoKey: key });
   }
 
   #undo() {
     const target = this.undoKey;
-    if (target && !this.busy) this.#send({ request_key: `${target}-undo`, action: "undo", target }, "Taken back.");
+    if (target && !this.busy) this.#keep({ decision: { request_key: `${target}-undo`, action: "undo", target }, told: "Taken back.", undoKey: null });
   }
 
-  /** Send until there is an answer; say what came of it. Returns whether it was done. */
-  async #send(decision, told, undoKey = null) {
-    this.busy = true;
-    this.#say("Saving …");
-    this.#showSelection();
-    const { ok, error } = await this.#answer(decision);
-    this.busy = false;
-    this.#say(ok ? told : `Not done: ${error}`, ok ? undoKey : null);
-    this.#showSelection();
-    this.tell("changed", Date.now()); // the page draws itself anew
-    return ok;
+  #keep(entry) {
+    this.kept = this.undelivered.add(entry);
+    this.#deliver();
   }
 
-  async #answer(decision) {
-    for (let tried = 0; ; tried++) {
-      let error = "No connection to the server";
-      try {
-        const headers = { "Content-Type": "application/json", "X-Heaters-Token": this.token };
-        const response = await fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(15_000) });
-        const answer = await response.json().catch(() => ({}));
-        if (response.ok) return { ok: true };
-        error = answer.error ?? `The server answers ${response.status}`;
-        if (response.status < 500) return { ok: false, error };
-      } catch {
-        // tried again below
-      }
-      if (tried === TRIES_MS.length) return { ok: false, error };
-      this.#say(`${error}; trying again …`);
-      await new Promise((done) => setTimeout(done, TRIES_MS[tried]));
+  /** Send what is undelivered, one after the other, and say what came of it. */
+  async #deliver() {
+    if (this.busy) return;
+    for (let entry = this.undelivered.first(); entry; entry = this.undelivered.first()) {
+      this.busy = true;
+      this.#say("Saving …");
+      this.#showSelection();
+      const { ok, error } = await answered(entry.decision, {
+        send: (decision) => this.#send(decision),
+        onWait: (words, status) => this.#waits(words, status),
+        wait: (ms) => this.#wait(ms),
+      });
+      this.undelivered.remove(entry);
+      this.busy = false;
+      if (ok) for (const id of entry.decision.clip_ids ?? []) this.selected.delete(id);
+      this.#say(ok ? entry.told : `Not done: ${error}`, ok ? entry.undoKey : null);
+      this.#showSelection();
+      this.tell("changed", Date.now()); // the page draws itself anew
     }
+  }
+
+  #send(decision) {
+    this.sentWith = this.token;
+    const headers = { "Content-Type": "application/json", "X-Heaters-Token": this.token };
+    return fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(TIMEOUT_MS) });
+  }
+
+  #waits(error, status) {
+    const where = this.kept === false ? "Leave this page open" : "It is kept in this browser";
+    this.#say(`${error.replace(/[.]$/, "")}. ${where}; trying again …`);
+    // The page that is drawn anew brings a fresh token.
+    if (status === 401 && this.refused !== this.sentWith) this.tell("changed", Date.now());
+    if (status === 401) this.refused = this.sentWith;
+  }
+
+  /** Until the time is over, the connection is back or there is a fresh token. */
+  async #wait(ms) {
+    let timer;
+    await new Promise((done) => {
+      this.poke = done;
+      timer = setTimeout(done, ms);
+    });
+    clearTimeout(timer);
+    this.poke = null;
+  }
+}
+
+function browserStorage() {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
   }
 }
 

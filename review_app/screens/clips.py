@@ -49,7 +49,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
         queue = query_of_filter(replace(asked, states=QueueFilter().states))
         cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
-        clip_grid(cards, key="clips", token=desk.links.session_token(session))
+        clip_grid(cards, key="clips", token=desk.links.session_token(session), reviewer_id=session.reviewer_id)
     elif behind:
         st.info("Nothing on this page matches these filters any more.")
     else:

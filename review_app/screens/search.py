@@ -124,4 +124,4 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
             for clip in both
             if clip is not None
         ]
-    clip_grid(cards, key="pairs", token=desk.links.session_token(session))
+    clip_grid(cards, key="pairs", token=desk.links.session_token(session), reviewer_id=session.reviewer_id)

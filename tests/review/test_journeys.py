@@ -492,6 +492,35 @@ def test_a_selection_is_decided_at_once_and_taken_back_at_once(app: App, visit: 
     assert app.states(video) == [PENDING] * 5
 
 
+def test_a_decision_on_a_selection_survives_lost_answers_a_reload_and_a_refused_token(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(20, 40)
+    page = visit(f"/clips?video={video.id}")
+    boxes = page.locator("figure input")
+    expect(boxes).to_have_count(3)
+    boxes.nth(0).click()
+    boxes.nth(1).click()
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/api/decisions", lose_the_answer)
+    page.locator(".bar button.skip").click()
+    expect(page.locator(".said")).to_have_text("No connection to the server. It is kept in this browser; trying again …")
+    assert app.states(video) == [SKIPPED, SKIPPED, PENDING]
+    page.unroute("**/api/decisions")
+    refused = '{"error": "this link has expired: load the page again", "code": "signed_out"}'
+    page.route("**/api/decisions", lambda route: route.fulfill(status=401, body=refused), times=2)
+    page.reload()
+    expect(page.locator(".said")).to_have_text("2 clips skipped.")
+    assert app.states(video) == [SKIPPED, SKIPPED, PENDING]
+    assert len(app.applied(video)) == 1
+    assert page.evaluate("Object.keys(localStorage).filter((name) => name.startsWith('heaters.grid/')).length") == 0
+    page.locator(".bar").get_by_role("button", name="Undo").click()
+    expect(page.locator(".said")).to_have_text("Taken back.")
+    assert app.states(video) == [PENDING] * 3
+
+
 def test_history_takes_back_what_is_ones_own(app: App, visit: Callable[..., Page]) -> None:
     video = app.video(40, 80, title="Only here")
     first, second, _ = app.live(video)
