@@ -16,7 +16,7 @@ from resources.frame_index_reader import FrameIndexes
 from resources.frame_reader import FrameReader
 from resources.object_store.interface import ObjectStore
 from resources.proxy_bytes import open_proxy
-from resources.remuxer import ProxyReader, remux
+from resources.remuxer import ProxyReader, remux, remux_sound
 
 MAX_STILL_WIDTH = 1920
 _CACHE_BYTES = 2 * 1024**3
@@ -38,17 +38,24 @@ class ClipMedia:
         self._making: dict[Path, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def segment(self, source_video_id: int, start_frame: int, end_frame: int) -> Path:
-        """An MP4 of frames `[start_frame, end_frame)`, copied, timeline from 0. Raises CutError outside the video, NotFoundError."""
+    def segment(self, source_video_id: int, start_frame: int, end_frame: int, *, sound_only: bool = False) -> Path:
+        """An MP4 of frames `[start_frame, end_frame)` or of their sound alone, copied, timeline from 0.
+
+        Raises CutError outside the video, NotFoundError without proxy, or without sound where that is asked for.
+        """
         frame_count = self._indexes.header(source_video_id).frame_count
         if not 0 <= start_frame < end_frame <= frame_count:
             raise CutError(f"frames {start_frame}..{end_frame - 1} are not all within 0..{frame_count - 1}")
-        path = self._folder / f"video_{source_video_id}_{self._proxy_mark(source_video_id)}_{start_frame}_{end_frame}.mp4"
+        suffix = ".m4a" if sound_only else ".mp4"
+        path = self._folder / f"video_{source_video_id}_{self._proxy_mark(source_video_id)}_{start_frame}_{end_frame}{suffix}"
         with self._once(path) as missing:
             if missing:
                 index = self._indexes.slice(source_video_id, start_frame, min(end_frame + 1, frame_count))
                 with self._published(path) as part, ProxyReader(open_proxy(self._objects, proxy_key(source_video_id))) as proxy:
-                    remux(proxy, index, start_frame=start_frame, end_frame=end_frame, path=part, title="")
+                    if sound_only:
+                        remux_sound(proxy, index, start_frame=start_frame, end_frame=end_frame, path=part)
+                    else:
+                        remux(proxy, index, start_frame=start_frame, end_frame=end_frame, path=part, title="")
         return path
 
     def still(self, source_video_id: int, frame: int, *, width: int) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError
+from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex
 from resources.proxy_bytes import ProxyBytes, RangeFile
 
@@ -151,9 +151,23 @@ def remux(proxy: ProxyReader, index: FrameIndex, *, start_frame: int, end_frame:
     if not 0 <= start_frame < end_frame <= index.header.frame_count:
         raise CutError(f"frames {start_frame}..{end_frame - 1} are not a clip of a video of {index.header.frame_count} frames")
     video = proxy.video_track(index, start_frame, end_frame)
+    return write_clip(proxy.bytes, video, _sound_of(proxy, index, start_frame, end_frame), path=path, title=title)
+
+
+def remux_sound(proxy: ProxyReader, index: FrameIndex, *, start_frame: int, end_frame: int, path: Path) -> None:
+    """Write only the audio that belongs to frames `[start_frame, end_frame)` to `path`, an MP4.
+
+    index: as for `ProxyReader.video_track`. Raises NotFoundError when there is none, InvalidMediaError, DiskFullError.
+    """
+    audio = _sound_of(proxy, index, start_frame, end_frame)
+    if audio is None:
+        raise NotFoundError(f"frames {start_frame}..{end_frame - 1} have no sound")
+    _write_tracks(proxy.bytes, [audio], path=path, title="")
+
+
+def _sound_of(proxy: ProxyReader, index: FrameIndex, start_frame: int, end_frame: int) -> SampleTrack | None:
     time_base = index.header.time_base
-    audio = proxy.audio_track(index.pts_of(start_frame) * time_base, index.pts_of(end_frame) * time_base)
-    return write_clip(proxy.bytes, video, audio, path=path, title=title)
+    return proxy.audio_track(index.pts_of(start_frame) * time_base, index.pts_of(end_frame) * time_base)
 
 
 def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: int, path: Path, title: str) -> RemuxedClip:
@@ -173,9 +187,19 @@ def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: in
 
 def write_clip(source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None, *, path: Path, title: str) -> RemuxedClip:
     """Write one video track, every sample a keyframe, and at most one audio track to an MP4. Raises InvalidMediaError, DiskFullError."""
+    payload_sha256 = _write_tracks(source, [video] if audio is None else [video, audio], path=path, title=title)
+    return RemuxedClip(
+        frame_count=len(video.pts),
+        duration_seconds=video.end_seconds,
+        audio_offset_seconds=None if audio is None else audio.start_seconds - video.start_seconds,
+        payload_sha256=payload_sha256,
+    )
+
+
+def _write_tracks(source: ProxyBytes, tracks: list[SampleTrack], *, path: Path, title: str) -> str:
+    """Returns the SHA-256 (hex) of the first track's packets in order."""
     import av
 
-    tracks = [video] if audio is None else [video, audio]
     source.expect(*_byte_span(tracks))
     digest = hashlib.sha256()
     options = {"movflags": "+faststart"}
@@ -194,14 +218,9 @@ def write_clip(source: ProxyBytes, video: SampleTrack, audio: SampleTrack | None
             packet.duration = int(track.duration[row])
             packet.is_keyframe = True
             output.mux_one(packet)
-            if track is video:
+            if number == 0:
                 digest.update(data)
-    return RemuxedClip(
-        frame_count=len(video.pts),
-        duration_seconds=video.end_seconds,
-        audio_offset_seconds=None if audio is None else audio.start_seconds - video.start_seconds,
-        payload_sha256=digest.hexdigest(),
-    )
+    return digest.hexdigest()
 
 
 @contextmanager

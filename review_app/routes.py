@@ -182,6 +182,9 @@ async def _index(desk: ReviewDesk, request: Request) -> Response:
 async def _segment(desk: ReviewDesk, request: Request) -> Response:
     source_video_id = _signed(desk, request, "segment")
     start, end = _whole(request, "start"), _whole(request, "end")
+    only = request.query_params.get("only")
+    if only not in {None, "audio"}:
+        raise BadRequestError(f"only can be audio, not {only[:40]!r}")
 
     def make() -> Path:
         byte_size = desk.segment_bytes(source_video_id, start, end)
@@ -190,9 +193,9 @@ async def _segment(desk: ReviewDesk, request: Request) -> Response:
                 f"frames {start}..{end - 1} are {byte_size / 1e6:.0f} MB; a segment has at most {MAX_SEGMENT_BYTES / 1e6:.0f} MB. "
                 "The WebCodecs player shows a clip of any length; for the plain one cut it first"
             )
-        return desk.media.segment(source_video_id, start, end)
+        return desk.media.segment(source_video_id, start, end, sound_only=only == "audio")
 
-    return FileResponse(await run_in_threadpool(make), media_type="video/mp4", headers=_PRIVATE)
+    return FileResponse(await run_in_threadpool(make), media_type="audio/mp4" if only else "video/mp4", headers=_PRIVATE)
 
 
 async def _still(desk: ReviewDesk, request: Request) -> Response:

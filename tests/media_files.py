@@ -123,6 +123,14 @@ def barcode_video(path: Path, **options: Any) -> Path:
     return make_video(path, barcode=True, **options)
 
 
+def noisy_minute(path: Path) -> Path:
+    """A minute with sound, 300 frames, all-intra, of pictures that do not compress: over 8 MiB."""
+    picture = "testsrc2=size=320x240:rate=5:duration=60,noise=alls=80:allf=t"
+    sound = "sine=frequency=440:duration=60"
+    encoders = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "20", "-g", "1", "-bf", "0", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    return ffmpeg(["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *encoders, "-movflags", "+faststart"], path)
+
+
 def _video_stream(
     output: Any,
     codec: str,

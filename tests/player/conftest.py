@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.media_files import noisy_minute
 from tests.player.player_server import Player, make_proxy, serving
 
 SIZE = (640, 360)
@@ -72,9 +73,10 @@ window.ready = true;
 
 @pytest.fixture(scope="session")
 def proxies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Proxies with constant and with variable frame rate, FRAMES frames each."""
+    """Proxies with constant and with variable frame rate, FRAMES frames each, and one of a minute whose segment is large."""
     folder = tmp_path_factory.mktemp("proxies")
-    return {name: make_proxy(folder / f"{name}.mp4", frames=FRAMES, vfr=name == "variable", size=SIZE) for name in ("constant", "variable")}
+    made = {name: make_proxy(folder / f"{name}.mp4", frames=FRAMES, vfr=name == "variable", size=SIZE) for name in ("constant", "variable")}
+    return made | {"minute": noisy_minute(folder / "minute.mp4")}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from heaters_dagster.domain.errors import CutError, HeatersError, NothingToUndoE
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.states import ClipState
 from resources.frame_reader import FrameReader
-from resources.remuxer import ProxyReader, remux
+from resources.remuxer import ProxyReader, remux, remux_sound
 from review_app.player.index_slice import slice_json
 from tests.media_files import barcode_video
 from tests.proxy_files import index_of
@@ -210,12 +210,15 @@ class Player:
             "lease_seconds": 60,
         }
 
-    def segment(self, start: int, end: int) -> Path:
-        path = Path(self._work.name) / f"{self.proxy.stem}_{start}_{end}.mp4"
+    def segment(self, start: int, end: int, *, sound_only: bool = False) -> Path:
+        path = Path(self._work.name) / f"{self.proxy.stem}_{start}_{end}{'.m4a' if sound_only else '.mp4'}"
         with self._lock:
             if not path.exists():
                 with ProxyReader(self.proxy) as reader:
-                    remux(reader, self.index, start_frame=start, end_frame=end, path=path, title="clip")
+                    if sound_only:
+                        remux_sound(reader, self.index, start_frame=start, end_frame=end, path=path)
+                    else:
+                        remux(reader, self.index, start_frame=start, end_frame=end, path=path, title="clip")
         return path
 
     def still(self, frame: int, width: int) -> bytes:
@@ -256,7 +259,9 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
         return JSONResponse(slice_json(player.index, start, end))
 
     async def segment(request: Request) -> Response:
-        return FileResponse(await asyncio.to_thread(player.segment, *_range(request)), media_type="video/mp4")
+        sound_only = request.query_params.get("only") == "audio"
+        path = await asyncio.to_thread(player.segment, *_range(request), sound_only=sound_only)
+        return FileResponse(path, media_type="audio/mp4" if sound_only else "video/mp4")
 
     async def still(request: Request) -> Response:
         query = request.query_params

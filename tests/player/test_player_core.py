@@ -230,6 +230,20 @@ def test_an_index_of_another_file_is_said_in_words_and_read_again(open_page: Ope
     page.wait_for_function("player.shown === 45 && barcode() === 45")
 
 
+@pytest.mark.parametrize("rate", ["minute"])
+def test_a_clip_of_a_minute_has_a_waveform(open_page: Open, server: Player, rate: str) -> None:
+    page = open_page("player")
+    opened(page, 0, 300)
+    heard = page.evaluate(
+        """async () => {
+          const { Waveform } = await import("/modules/waveform.js");
+          const peaks = await new Waveform().peaks(player.clip.media, 0, 300);
+          return peaks && [peaks.length, Math.min(...peaks.slice(10, -10)) > 0.05];
+        }"""
+    )
+    assert heard == [1200, True]
+
+
 def test_the_next_clip_is_ready_before_it_is_asked_for(open_page: Open, server: Player) -> None:
     page = open_page("player")
     opened(page, 0, 60)

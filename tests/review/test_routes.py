@@ -27,7 +27,7 @@ from resources.source_video_store import SourceVideo
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
 from review_app.routes import TOKEN_HEADER, review_routes
-from tests.media_files import barcode_video
+from tests.media_files import barcode_video, make_video, noisy_minute
 from tests.proxy_files import stored_video
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
@@ -124,6 +124,31 @@ def test_a_segment_is_the_clip_by_itself(client: TestClient, desk: ReviewDesk, v
         frames = list(container.decode(video=0))
     assert len(frames) == 20
     assert frames[0].pts == 0
+
+
+def test_the_sound_of_a_segment_comes_alone_and_stays_small(
+    client: TestClient, desk: ReviewDesk, tmp_path: Path, database: Database, object_store: ObjectStore
+) -> None:
+    source = noisy_minute(tmp_path / "minute.mp4")
+    video = stored_video(source, tmp_path, database=database, objects=object_store, proxy=source)
+    whole = client.get(desk.media_url("segment", video.id, start=0, end=300))
+    answer = client.get(desk.media_url("segment", video.id, start=0, end=300, only="audio"))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mp4")
+    assert len(whole.content) > 8 * 2**20 > 4 * len(answer.content)
+    with av.open(BytesIO(answer.content)) as container, av.open(BytesIO(whole.content)) as both:
+        assert not container.streams.video
+        assert [bytes(packet) for packet in container.demux(audio=0)] == [bytes(packet) for packet in both.demux(audio=0)]
+    assert client.get(desk.media_url("segment", video.id, start=0, end=20, only="video")).status_code == 422
+
+
+def test_the_sound_of_a_silent_video_is_not_there(
+    client: TestClient, desk: ReviewDesk, tmp_path: Path, database: Database, object_store: ObjectStore
+) -> None:
+    source = make_video(tmp_path / "silent.mp4", frames=20, audio=False)
+    video = stored_video(source, tmp_path, database=database, objects=object_store)
+    answer = client.get(desk.media_url("segment", video.id, start=0, end=20, only="audio"))
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "frames 0..19 have no sound"
 
 
 def test_a_still_is_a_picture_of_that_width(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
