@@ -16,6 +16,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (!grid) grids.set(parentElement, (grid = new Grid(parentElement)));
   grid.tell = setTriggerValue;
   grid.update(data);
+  return () => {
+    grid.close();
+    grids.delete(parentElement);
+  };
 }
 
 /**
@@ -98,7 +102,14 @@ class Grid {
     this.last = null;
     this.busy = false;
     this.#makeBar();
-    window.addEventListener("online", () => this.poke?.());
+    this.stop = new AbortController();
+    window.addEventListener("online", () => this.poke?.(), { signal: this.stop.signal });
+  }
+
+  /** The page shows something else. What is being sent is sent on as long as the page lives. */
+  close() {
+    this.stop.abort();
+    this.tell = () => {};
   }
 
   update({ cards, token, reviewer_id: reviewer, decisions_url: url }) {
