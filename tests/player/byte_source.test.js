@@ -61,6 +61,27 @@ test("a bad line is tried again, a lasting one is an error in words", async () =
   assert.equal(dead.asked.length, 4);
 });
 
+test("a line that stalls, before the answer or in the middle of it, is an error in words, and the bytes can be asked for again", async () => {
+  const stalls = [
+    (signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    async (signal) => new Response(new ReadableStream({ start: (body) => signal.addEventListener("abort", () => body.error(signal.reason)) }), { status: 206 }),
+  ];
+  for (const stall of stalls) {
+    const { fetch } = server();
+    let asked = 0;
+    const bytes = source((url, options) => (asked++ ? fetch(url, options) : stall(options.signal)), { timeoutMs: 5 });
+    await assert.rejects(bytes.read({ offset: 5, size: 3 }), { code: "network", message: "The media server has stopped answering." });
+    assert.deepEqual(await bytes.read({ offset: 5, size: 3 }), FILE.slice(5, 8));
+  }
+});
+
+test("a source that is closed gives up at once, without words", async () => {
+  const bytes = source((url, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))));
+  const read = bytes.read({ offset: 5, size: 3 });
+  bytes.close();
+  await assert.rejects(read, { name: "AbortError" });
+});
+
 test("an expired link is refreshed once for all requests that met it", async () => {
   let refreshed = 0;
   const { asked, fetch } = server([403, 403]);

@@ -261,7 +261,8 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
     async def segment(request: Request) -> Response:
         sound_only = request.query_params.get("only") == "audio"
         path = await asyncio.to_thread(player.segment, *_range(request), sound_only=sound_only)
-        return FileResponse(path, media_type="audio/mp4" if sound_only else "video/mp4")
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return FileResponse(path, media_type="audio/mp4" if sound_only else "video/mp4", headers=headers)
 
     async def still(request: Request) -> Response:
         query = request.query_params

@@ -244,12 +244,12 @@ def test_a_clip_of_a_minute_has_a_waveform(open_page: Open, server: Player, rate
     assert heard == [1200, True]
 
 
-def test_the_next_clip_is_ready_before_it_is_asked_for(open_page: Open, server: Player) -> None:
-    page = open_page("player")
+@pytest.mark.parametrize(("kind", "route"), [("webcodecs", "media"), ("video", "segment")])
+def test_the_next_clip_is_ready_before_it_is_asked_for(open_page: Open, server: Player, kind: str, route: str) -> None:
+    page = open_page("player", before=BEFORE[kind])
     opened(page, 0, 60)
     page.evaluate("player.warm(clip, 160, 200)")
-    page.wait_for_timeout(500)
-    server.faults.held.add("media")
+    server.faults.held.add(route)
     page.evaluate("(async () => { await player.open(clip, 160, 200); })()")
     assert page.evaluate("barcode()") == 160
     server.faults.held.clear()

@@ -50,8 +50,9 @@ export class ByteSource {
     gapBytes = 48 * 2 ** 10,
     runBytes = 2 ** 20,
     parallel = 2,
+    timeoutMs = 20_000,
   }) {
-    Object.assign(this, { url, refreshUrl, budgetBytes, gapBytes, runBytes, parallel });
+    Object.assign(this, { url, refreshUrl, budgetBytes, gapBytes, runBytes, parallel, timeoutMs });
     this.fetch = fetch;
     this.wait = wait;
   }
@@ -132,10 +133,14 @@ export class ByteSource {
     for (let attempt = 0; ; ) {
       const url = this.url;
       let response;
+      const limit = new AbortController();
+      const stop = () => limit.abort();
+      const timer = setTimeout(stop, this.timeoutMs);
+      this.#abort.signal.addEventListener("abort", stop);
       try {
         response = await this.fetch(url, {
           headers: { Range: `bytes=${start}-${end - 1}` },
-          signal: this.#abort.signal,
+          signal: limit.signal,
           credentials: "same-origin",
           cache: "no-store", // the browser's cache lets one request per address through at a time, and would outlive a proxy made anew
         });
@@ -146,7 +151,12 @@ export class ByteSource {
         }
       } catch (error) {
         if (error instanceof BytesError || this.#abort.signal.aborted) throw error;
+        // Long enough without words: whoever waits for the bytes is told, and asks again.
+        if (limit.signal.aborted) throw new BytesError("network", "The media server has stopped answering.");
         response = null;
+      } finally {
+        clearTimeout(timer);
+        this.#abort.signal.removeEventListener("abort", stop);
       }
       const status = response?.status;
       response?.body?.cancel().catch(() => {});

@@ -106,8 +106,9 @@ export class Player {
   async warm(video, start, end) {
     const media = this.library.of(video);
     try {
-      if (await media.obstacle()) return;
+      const obstacle = await media.obstacle();
       await media.index.ensure(start, end);
+      if (obstacle) return void (await media.warmSegment(start, end));
       const frames = [start, start + 1, start + 2, start + 3, end - 1].filter((frame, place, all) => frame < end && all.indexOf(frame) === place);
       await media.frames.warm(frames, { ahead: 1 });
     } catch {

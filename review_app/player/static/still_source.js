@@ -2,6 +2,8 @@
 
 import { BytesError } from "./byte_source.js";
 
+const TIMEOUT_MS = 20_000;
+
 export class StillSource {
   #pending = new Map();
 
@@ -31,7 +33,7 @@ export class StillSource {
   async #loaded(frame, fresh = false) {
     let response;
     try {
-      response = await this.fetch(this.url(frame, this.width), { credentials: "same-origin" });
+      response = await this.fetch(this.url(frame, this.width), { credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT_MS) });
     } catch {
       throw new BytesError("network", "The media server does not answer.");
     }

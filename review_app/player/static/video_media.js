@@ -10,6 +10,9 @@ import { StillSource } from "./still_source.js";
 const OPEN_VIDEOS = 3;
 const HELD_FRAMES = 6; // VideoFrames; a hardware decoder stops when its pool is held
 const SMALL_BYTES = 48 * 2 ** 20;
+const TIMEOUT_MS = 20_000;
+const WARM_SEGMENTS = 8; // ranges remembered as fetched
+const WARM_BYTES = 32 * 2 ** 20; // a larger segment is made by the server, but not fetched beforehand
 export const SMALL_WIDTH = 320;
 
 /** An address with query fields added. */
@@ -25,6 +28,7 @@ export class VideoMedia {
   #small = null;
   #decoders = [];
   #fresh = null;
+  #warm = new Set(); // ranges whose segments were fetched, oldest first
   #stale = false; // what the browser has kept of the index is of another file
 
   constructor(video, library) {
@@ -36,7 +40,11 @@ export class VideoMedia {
 
   async #slice(start, end, fresh = false) {
     const cache = this.#stale ? "reload" : "default";
-    const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin", cache });
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const silent = () => {
+      throw new Error("The frame index of this video cannot be had: the server does not answer.");
+    };
+    const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin", cache, signal }).catch(silent);
     if ([401, 403, 410].includes(response.status) && !fresh) {
       await this.refresh();
       return this.#slice(start, end, true);
@@ -45,7 +53,7 @@ export class VideoMedia {
       const words = await response.json().then((body) => body.error).catch(() => null);
       throw new Error(words ?? `The frame index of this video cannot be had (${response.status}).`);
     }
-    return response.json();
+    return response.json().catch(silent);
   }
 
   /** Fresh signed links; several at once share one request. */
@@ -67,6 +75,23 @@ export class VideoMedia {
 
   segmentUrl(start, end, more = {}) {
     return withQuery(this.video.segment_url, { start, end, ...more });
+  }
+
+  /** Have the server make a segment that comes soon, and the browser's cache hold it. Throws when it cannot be had. */
+  async warmSegment(start, end) {
+    const range = `${start}-${end}`;
+    if (this.#warm.has(range)) return;
+    this.#warm.add(range);
+    if (this.#warm.size > WARM_SEGMENTS) this.#warm.delete(this.#warm.values().next().value);
+    try {
+      const response = await this.#library.fetch(this.segmentUrl(start, end), { credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT_MS) });
+      if (!response.ok) throw new Error(`The media server answers ${response.status}.`);
+      if (Number(response.headers.get("content-length")) > WARM_BYTES) await response.body?.cancel();
+      else await response.arrayBuffer();
+    } catch (error) {
+      this.#warm.delete(range);
+      throw error;
+    }
   }
 
   /** Why frames cannot be decoded here, in words, or null when they can. Needs the index. */
@@ -113,6 +138,7 @@ export class VideoMedia {
     this.#stale = true;
     this.index.clear();
     this.bytes.clear();
+    this.#warm.clear();
     this.#closeDecoders();
     this.#library.pictures.clear();
     this.#library.smallPictures.clear();

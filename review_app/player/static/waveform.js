@@ -1,6 +1,7 @@
 // The sound of a clip as a curve. Decoded by the browser from the clip's served segment, when that is small enough to be cheap.
 
 const MOST_BYTES = 8 * 2 ** 20;
+const TIMEOUT_MS = 60_000;
 const KEPT = 40;
 const BINS = 1200;
 
@@ -36,7 +37,7 @@ export class Waveform {
   }
 
   async #decoded(url) {
-    const response = await fetch(url, { credentials: "same-origin" });
+    const response = await fetch(url, { credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT_MS) });
     const size = Number(response.headers.get("content-length") ?? Infinity);
     if (!response.ok || size > MOST_BYTES) {
       response.body?.cancel();
