@@ -101,6 +101,31 @@ test("undo shows the clip again at once, redo goes on again", () => {
   assert.equal(undoing.versions[2], null);
 });
 
+test("an undo that is refused is passed over: the next one goes on to the decision before", () => {
+  const refused = (state, decision, dropped = []) => reduced(state, { type: "refused", decision, dropped, answer: {} });
+  const [one, first] = decide(loaded(), "approve");
+  const [two] = decide(one, "skip");
+  const [back, undoing] = decide(two, "undo");
+  const after = refused(back, undoing);
+  assert.equal(decisionFor(after, "undo", "k").target, first.request_key);
+  const [both] = decide(back, "undo");
+  assert.equal(decisionFor(refused(both, undoing), "redo", "k").target, first.request_key, "an undo behind it stands");
+  const [again] = decide(back, "redo");
+  const [once, undoingOnce] = decide(again, "undo");
+  assert.equal(decisionFor(refused(once, undoingOnce), "undo", "k").target, first.request_key, "also after a redo");
+});
+
+test("a redo that is refused is not tried again", () => {
+  const [one, first] = decide(loaded(), "approve");
+  const [two] = decide(one, "skip");
+  const [back] = decide(two, "undo");
+  const [more] = decide(back, "undo");
+  const [again, redoing] = decide(more, "redo");
+  assert.equal(redoing.target, first.request_key);
+  const after = reduced(again, { type: "refused", decision: redoing, dropped: [], answer: {} });
+  assert.notEqual(decisionFor(after, "redo", "k").target, first.request_key);
+});
+
 test("undo of an answered decision puts back what was before it, with the real ids", () => {
   const [cut, adding] = decide(loaded(), "add_cut_point", { frame: 15 });
   const answered = confirmed(cut, adding, { clips: [clip(11, 0, 15), clip(12, 15, 40)], retired: [1] });

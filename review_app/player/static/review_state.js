@@ -323,10 +323,12 @@ export function reduced(state, event) {
     }
     case "refused": {
       const keys = new Set([event.decision, ...event.dropped].map((decision) => decision.request_key));
+      // What could not be undone or redone is passed over from now on: the next press goes on to the one before.
+      const target = event.decision.target ?? null;
       const kept = {
         ...state,
         pending: state.pending.filter((decision) => !keys.has(decision.request_key)),
-        log: state.log.filter(({ key }) => !keys.has(key)),
+        log: state.log.filter((row) => !keys.has(row.key) && (target === null || (row.key !== target && row.target !== target))),
       };
       const merged = withServer(kept, event.answer ?? {});
       const { clips } = visible(merged);
