@@ -198,6 +198,27 @@ def test_nudges_in_a_row_are_one_move_and_the_cut_is_seen_before_it_is_made(open
     assert states(server)[2] == SKIPPED
 
 
+def test_a_nudged_cut_is_settled_where_it_is_when_the_other_cut_is_taken_in_hand(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    page.keyboard.press(".")
+    page.keyboard.press("o")
+    page.keyboard.press(".")
+    assert page.evaluate("[player.clip.start, review.state.preview.frame, review.state.preview.new_frame]") == [41, 80, 81]
+    cut, strip = page.locator(".cut[data-side=start]").bounding_box(), page.locator(".strip").bounding_box()
+    assert cut is not None
+    assert strip is not None
+    pixels = strip["width"] / 88  # the clip's 40 frames and 24 on either side are in view
+    page.mouse.move(cut["x"] + 9, cut["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(cut["x"] + 9 + 10 * pixels, cut["y"] + 40, steps=3)
+    page.mouse.up()
+    all_saved(page)
+    assert [(body.get("frame"), body.get("new_frame")) for body in server.decisions[1:]] == [(40, 41), (80, 81), (41, 51)]
+
+
 def test_a_cut_cannot_leave_its_neighbours(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

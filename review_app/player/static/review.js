@@ -271,6 +271,7 @@ export class Review {
 
   #mark(side) {
     if (this.#marked === side && this.#side() === side) return;
+    this.#settleCut();
     this.#marked = side;
     this.#render();
   }
@@ -296,6 +297,7 @@ export class Review {
 
   /** Show the cut of `side` at `frame` without deciding it yet. */
   #previewTo(side, frame) {
+    if (this.#marked !== side) this.#settleCut(); // a cut in hand is the marked one
     clearTimeout(this.#nudging);
     const settled = this.#state.preview ? { ...this.#state, preview: null } : this.#state;
     const found = scene(settled);
