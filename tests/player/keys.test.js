@@ -46,9 +46,35 @@ test("nothing happens while typing, also inside a shadow root", () => {
   assert.equal(meaning("a", { isComposing: true }), null);
 });
 
+const element = (localName, attributes = {}, visible = true) => ({
+  localName,
+  getAttribute: (name) => attributes[name] ?? null,
+  matches: (selector) => (selector === ":focus-visible" ? visible : selector.split(", ").includes(localName)),
+});
+
+test("Space presses what the keyboard has reached, and plays after a mouse click", () => {
+  for (const name of ["button", "summary"]) {
+    assert.equal(meaning(" ", { target: element(name) }), null);
+    assert.equal(meaning(" ", { target: element(name, {}, false) }), "play");
+  }
+  assert.equal(meaning("a", { target: element("button") }), "approve");
+});
+
+test("what has keys of its own around the player keeps them all, the player's own sliders do not", () => {
+  const own = element("div");
+  for (const outer of [element("div", { role: "slider" }), element("div", { role: "dialog" }), element("ul", { role: "listbox" }), element("dialog")]) {
+    for (const key of ["a", "ArrowRight", "Delete", " "]) {
+      const event = press(key, { composedPath: () => [element("div"), outer] });
+      assert.equal(keyMeaning(event, own), null);
+      assert.notEqual(keyMeaning({ ...event, composedPath: () => [element("div"), outer, own] }, own), null);
+    }
+  }
+});
+
 test("a held key steps on but never decides twice", () => {
   assert.equal(meaning("ArrowRight", { repeat: true }), "step 1");
   for (const key of ["a", "s", "x", "g", "k", "Delete", " "]) assert.equal(meaning(key, { repeat: true }), null);
+  for (const shiftKey of [false, true]) assert.equal(meaning("z", { ctrlKey: true, shiftKey, repeat: true }), null);
 });
 
 test("AltGr types brackets on many layouts", () => {

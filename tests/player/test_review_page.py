@@ -379,6 +379,70 @@ def test_letters_in_a_field_a_held_key_and_a_double_click_decide_nothing_more(op
     assert applied(server) == [("approve", (1,)), ("skip", (2,))]
 
 
+def test_a_double_click_on_remove_removes_one_cut(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    page.locator(".boundary .remove").dblclick()
+    page.wait_for_function("player.clip.start === 0")
+    all_saved(page)
+    assert edges(server)[:2] == [0, 80]
+    assert [body["action"] for body in server.decisions] == ["approve", "remove_cut_point"]
+
+
+def test_a_button_that_the_keyboard_has_reached_is_pressed_and_keeps_the_focus(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    approve = page.locator(".decision.approve")
+    while not approve.evaluate("(button) => button === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    on_stage(page, 2)
+    page.keyboard.down("Enter")
+    page.keyboard.down("Enter")  # held
+    page.keyboard.up("Enter")
+    on_stage(page, 3)
+    expect(approve).to_be_focused()
+    all_saved(page)
+    assert applied(server) == [("approve", (1,)), ("approve", (2,))]
+    assert not page.evaluate("player.playing")
+
+
+def test_space_plays_after_a_click_on_a_button(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.get_by_label("Loop").click()
+    page.keyboard.press("ArrowRight")  # a key makes the focus of a clicked button visible
+    page.keyboard.press("Space")
+    page.wait_for_function("player.playing")
+    assert not page.evaluate("player.loop"), "pressed once"
+    page.keyboard.press("l")
+    page.locator(".foot button").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.help")).to_be_hidden()
+    page.keyboard.press("Space")
+    page.wait_for_function("!player.playing")
+
+
+def test_the_pages_own_buttons_and_sliders_keep_their_keys(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.evaluate(
+        """document.body.insertAdjacentHTML("afterbegin", `<button id="filters" onclick="window.pressed = true">Filters</button>
+             <div id="slider" role="slider" tabindex="0" style="height:9px"></div>`)"""
+    )
+    page.keyboard.press("Tab")
+    expect(page.locator("#filters")).to_be_focused()
+    page.keyboard.press("Space")
+    page.wait_for_function("window.pressed")
+    page.keyboard.press("Tab")
+    expect(page.locator("#slider")).to_be_focused()
+    for key in ("a", "Delete", "ArrowRight"):
+        page.keyboard.press(key)
+    assert page.evaluate("[review.state.log.length, player.frame, player.playing]") == [0, 0, False]
+
+
 def test_a_title_with_markup_stays_text_and_a_link_cannot_run(open_page: Open, server: Player) -> None:
     server.title = "<script>window.hacked = true</script><img src=x onerror='window.hacked = true'>"
     page = open_page("review")

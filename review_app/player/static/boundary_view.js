@@ -1,6 +1,6 @@
 // The marked cut from near: the last frame of the left clip beside the first frame of the right one, live while the cut moves.
 
-import { el, icon, setText } from "./dom.js";
+import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
 import { Latest } from "./latest.js";
 import { clipName, confidenceWords } from "./words.js";
@@ -20,7 +20,7 @@ export class BoundaryView {
     this.buttons = [
       button("back", "Back", "Move the cut one frame back", keyShown("nudge", -1), () => onNudge(-1)),
       button("on", "On", "Move the cut one frame on", keyShown("nudge", 1), () => onNudge(1)),
-      button("remove", "Remove", "Remove this cut: both clips become one", keyShown("remove_cut_point"), () => onRemove(), "remove"),
+      button("remove", "Remove", "Remove this cut: both clips become one", keyShown("remove_cut_point"), singleClick(() => onRemove()), "remove"),
     ];
     this.other = button("cut", "Other", "Show the clip's other cut", keyShown("other_cut"), () => onOther(), "other");
     this.empty = el("p", { class: "muted", text: "This clip is the whole video: there is no cut beside it." });

@@ -17,6 +17,11 @@ export function el(name, options = {}, ...children) {
   return element;
 }
 
+/** A handler of clicks that passes over the second click of a double click: the button may stand for something else by then. */
+export function singleClick(handler) {
+  return (event) => event.detail <= 1 && handler();
+}
+
 /** Set text only where it differs, so that screen readers and the layout are left in peace. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

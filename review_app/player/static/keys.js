@@ -9,8 +9,8 @@ export const KEYS = [
   { action: "skip", keys: ["s"], shown: "S", label: "Skip", group: "Decide" },
   { action: "archive", keys: ["x"], shown: "X", label: "Archive", group: "Decide" },
   { action: "group", keys: ["g"], shown: "G", label: "Group with previous", group: "Decide" },
-  { action: "undo", keys: ["ctrl+z"], shown: "Ctrl+Z", label: "Undo", group: "Decide", repeats: true },
-  { action: "redo", keys: ["ctrl+shift+z", "ctrl+y"], shown: "Ctrl+Shift+Z", label: "Redo", group: "Decide", repeats: true },
+  { action: "undo", keys: ["ctrl+z"], shown: "Ctrl+Z", label: "Undo", group: "Decide" },
+  { action: "redo", keys: ["ctrl+shift+z", "ctrl+y"], shown: "Ctrl+Shift+Z", label: "Redo", group: "Decide" },
   { action: "play", keys: ["space"], shown: "Space", label: "Play or pause", group: "Look" },
   { action: "step", amount: -1, keys: ["arrowleft"], shown: "←", label: "One frame back", group: "Look", repeats: true },
   { action: "step", amount: 1, keys: ["arrowright"], shown: "→", label: "One frame on", group: "Look", repeats: true },
@@ -49,9 +49,29 @@ export function isTyping(event) {
   return !["button", "checkbox", "radio", "range", "submit", "reset"].includes(target.type);
 }
 
-/** The row of KEYS that a keydown event means, or null. Decisions do not repeat while a key is held: one press, one decision. */
-export function keyMeaning(event) {
-  if (event.isComposing || isTyping(event)) return null;
+const KEYED = new Set(["slider", "spinbutton", "listbox", "combobox", "menu", "menubar", "dialog", "alertdialog", "radiogroup", "tablist"]);
+
+/** Whether the event goes into something outside the player that has keys of its own. */
+function isInKeyed(event, own) {
+  const path = event.composedPath?.() ?? [event.target];
+  if (own && path.includes(own)) return false;
+  return path.some((one) => KEYED.has(one.getAttribute?.("role")) || one.localName === "dialog" || (one.localName === "input" && one.type === "range"));
+}
+
+const PRESSABLE = "button, a[href], summary, [role=button], input[type=checkbox], input[type=radio]";
+
+/** Whether Space presses what has the focus. Only where the focus came by keyboard: after a mouse click Space goes on playing. */
+function isPressable(event) {
+  const target = event.composedPath?.()[0] ?? event.target;
+  return Boolean(target?.matches?.(PRESSABLE) && target.matches(":focus-visible"));
+}
+
+/**
+ * The row of KEYS that a keydown event means, or null. Decisions do not repeat while a key is held: one press, one decision.
+ * own: the player's element. What has keys of its own around it (a slider, an open menu or popover of the page) keeps them all.
+ */
+export function keyMeaning(event, own = null) {
+  if (event.isComposing || isTyping(event) || isInKeyed(event, own)) return null;
   // AltGr, which types the brackets on many layouts, looks like Ctrl+Alt on Windows.
   const typed = Boolean(event.getModifierState?.("AltGraph"));
   if (event.altKey && !typed) return null;
@@ -59,7 +79,7 @@ export function keyMeaning(event) {
   const spelled = spellings(event, control);
   const row = KEYS.find(({ keys }) => keys.some((key) => spelled.includes(key)));
   if (!row || (event.repeat && !row.repeats)) return null;
-  return row;
+  return spelled.includes("space") && isPressable(event) ? null : row;
 }
 
 function spellings(event, control) {

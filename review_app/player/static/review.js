@@ -168,7 +168,7 @@ export class Review {
 
   #onKey(event) {
     const open = this.view.help.open;
-    const row = keyMeaning(event);
+    const row = keyMeaning(event, this.view.element);
     if (!row || (open && row.action !== "help") || !this.view.element.isConnected) return;
     event.preventDefault();
     this.act(row.action, row.amount);

@@ -1,7 +1,7 @@
 // What the reviewer sees around the stage: decisions, transport, timeline, the cut from near, what is saved and what is not.
 
 import { BoundaryView } from "./boundary_view.js";
-import { el, icon, setText } from "./dom.js";
+import { el, icon, setText, singleClick } from "./dom.js";
 import { KEYS, keyShown } from "./keys.js";
 import { RATES } from "./player.js";
 import { Timeline } from "./timeline.js";
@@ -42,6 +42,8 @@ export class ReviewView {
     this.desk = el("div", { class: "desk" }, this.#picture(), this.#side(), this.timeline.element);
     this.help = this.#help();
     this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
+    this.element.addEventListener("click", (event) => this.#clicked(event));
+    this.element.addEventListener("keydown", (event) => this.#held(event));
     root.append(this.element);
   }
 
@@ -78,7 +80,7 @@ export class ReviewView {
     const decision = (action, text, classes) => {
       const button = el(
         "button",
-        { class: `decision ${classes}`, type: "button", on: { click: (event) => this.#decided(event, action) } },
+        { class: `decision ${classes}`, type: "button", on: { click: singleClick(() => this.act(action)) } },
         icon(action),
         el("span", { text }),
         el("kbd", { text: keyShown(action) }),
@@ -103,10 +105,14 @@ export class ReviewView {
     );
   }
 
-  /** The second click of a double click is no second decision. */
-  #decided(event, action) {
-    event.currentTarget.blur();
-    if (event.detail <= 1) this.act(action);
+  /** After the mouse the keys are the player's again; focus that came by keyboard stays where it is. */
+  #clicked(event) {
+    if (event.detail > 0) event.target.closest("button")?.blur();
+  }
+
+  /** Enter held down on a button would press it over and over: one press, one decision. */
+  #held(event) {
+    if (event.repeat && event.key === "Enter" && event.target.closest("button")) event.preventDefault();
   }
 
   #foot() {

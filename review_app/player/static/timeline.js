@@ -1,6 +1,6 @@
 // The timeline: filmstrip of the clip and its neighbours, the cuts on it with the detector's confidence, the sound, the playhead.
 
-import { el, icon, setText } from "./dom.js";
+import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
 import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
 import { clipName, clock, confidenceWords, stateWords } from "./words.js";
@@ -38,7 +38,7 @@ export class Timeline {
     this.cuts = { start: this.#cut("start"), end: this.#cut("end") };
     this.addButton = el(
       "button",
-      { class: "add", type: "button", on: { click: () => handlers.onAdd() } },
+      { class: "add", type: "button", on: { click: singleClick(() => handlers.onAdd()) } },
       icon("add"),
       el("span", { text: "Cut here" }),
       el("kbd", { text: keyShown("add_cut_point") }),
