@@ -309,6 +309,20 @@ def test_filmstrip_and_cut_view_fill_once_the_proxy_is_back(open_page: Open, ser
     page.wait_for_function(film)
 
 
+def test_expired_links_are_asked_for_anew_once(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    server.generation = server.faults.expired_before = 1
+    page.evaluate("player.clip.media.refresh()")
+    page.keyboard.press("ArrowRight")
+    on_stage(page, 1)
+    page.wait_for_function("player.shown === 1")
+    assert page.evaluate("[player.clip.media.video.media_url, player.clip.media.bytes.url]") == ["/api/media?generation=1"] * 2
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    assert server.requests["video"] == 1
+
+
 def test_a_clip_whose_video_no_queue_has_brought_is_shown_all_the_same(open_page: Open, server: Player) -> None:
     server.faults.without_videos = True
     page = open_page("review")

@@ -42,7 +42,7 @@ export class Review {
     this.onClip = onClip;
     this.storage = storage;
     this.api = new ReviewApi({ config, onSignedOut });
-    this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.api.video(id) });
+    this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.#video(id) });
     this.view = new ReviewView({
       root,
       act: (action, amount) => this.act(action, amount),
@@ -472,11 +472,18 @@ export class Review {
     if (this.#fetching === id) return;
     this.#fetching = id;
     try {
-      this.#dispatch({ type: "clips_changed", answer: { videos: [await this.api.video(id)] } });
+      await this.#video(id);
     } catch (error) {
       this.#loadFailed = error.message; // the next sync asks again
     }
     this.#fetching = null;
+  }
+
+  /** Promise of a video with fresh links, which the page uses from then on. */
+  async #video(id) {
+    const video = await this.api.video(id);
+    if (!this.#stop.signal.aborted) this.#dispatch({ type: "clips_changed", answer: { videos: [video] } });
+    return video;
   }
 
   #emptyWords() {
