@@ -309,6 +309,24 @@ def test_filmstrip_and_cut_view_fill_once_the_proxy_is_back(open_page: Open, ser
     page.wait_for_function(film)
 
 
+def test_pictures_of_the_clip_before_do_not_stay_under_the_next_ones_captions(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.wait_for_function("barcodeOf(document.querySelector('.pair canvas')) === 39")
+    shades = """[...document.querySelectorAll('.pair canvas, .film')].map((canvas) => getComputedStyle(canvas).opacity).join()"""
+    page.wait_for_function(f"{shades} === '1,1,1'")
+    page.keyboard.press(".")
+    assert page.locator(".loading .film, .pair .loading").count() == 0, "a cut that moves keeps its pictures"
+    server.faults.status["media"] = [404] * 400
+    page.evaluate("review.library.smallPictures.clear(); player.clip.media.bytes.clear()")  # nothing of the proxy is kept in the page
+    page.evaluate("review.update({ ...review.config, open_clip_id: 5 })")
+    expect(page.locator(".pair figcaption").first).to_contain_text("frame 159")
+    page.wait_for_function(f"{shades} === '0,0,0'")
+    server.faults.status["media"] = []
+    page.wait_for_function("barcodeOf(document.querySelector('.pair canvas')) === 159")
+    page.wait_for_function(f"{shades} === '1,1,1'")
+
+
 def test_expired_links_are_asked_for_anew_once(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

@@ -7,7 +7,7 @@ import { clipName, confidenceWords } from "./words.js";
 
 export class BoundaryView {
   #latest;
-  #wanted = null; // {media, cut} drawn or on its way
+  #wanted = null; // {media, cut, clips: those that meet at it} drawn or on its way
 
   /** Handlers: onNudge(frames), onRemove(), onOther(). */
   constructor({ onNudge, onRemove, onOther }) {
@@ -60,13 +60,28 @@ export class BoundaryView {
     setText(this.right.caption, `${clipName(right)} begins · frame ${cut}`);
     this.element.classList.toggle("at-end", side === "end");
     if (this.#wanted?.media === media && this.#wanted.cut === cut) return;
-    this.#wanted = { media, cut };
-    this.#latest.ask(this.#wanted).catch(() => {
-      this.#wanted = null; // the stage says what is wrong with this video; the next update tries again
+    // A cut that moves keeps its pictures until the next ones are there; those of other clips must not pass for this one's.
+    const clips = `${left.id} ${right.id}`;
+    const wanted = { media, cut, clips };
+    if (!this.#isOf(wanted)) for (const half of [this.left, this.right]) this.#veil(half);
+    this.#wanted = wanted;
+    this.#latest.ask(wanted).catch(() => {
+      if (this.#wanted === wanted) this.#wanted = null; // the stage says what is wrong with this video; the next update tries again
     });
   }
 
-  async #draw({ media, cut }) {
+  /** Whether what is wanted now is the same cut, wherever it has been moved to. */
+  #isOf({ media, clips }) {
+    return this.#wanted?.media === media && this.#wanted.clips === clips;
+  }
+
+  #veil({ element, canvas, words }) {
+    element.classList.add("loading");
+    canvas.setAttribute("aria-label", words);
+  }
+
+  async #draw(wanted) {
+    const { media, cut } = wanted;
     await media.index.ensure(cut - 1, cut + 1);
     const source = await media.small();
     for (const [half, frame] of [
@@ -74,6 +89,7 @@ export class BoundaryView {
       [this.right, cut],
     ]) {
       const picture = await source.picture(frame);
+      if (!this.#isOf(wanted)) return;
       const { canvas } = half;
       if (canvas.width !== picture.width || canvas.height !== picture.height) {
         canvas.width = picture.width;
@@ -81,6 +97,7 @@ export class BoundaryView {
       }
       canvas.style.aspectRatio = `${picture.width} / ${picture.height}`;
       canvas.getContext("2d", { alpha: false }).drawImage(picture, 0, 0); // lent by the cache
+      half.element.classList.remove("loading");
       canvas.dataset.frame = frame;
       canvas.setAttribute("aria-label", `${half.words}: frame ${frame}`);
     }

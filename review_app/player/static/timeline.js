@@ -23,6 +23,7 @@ export class Timeline {
   #waveform = new Waveform();
   #peaks = null;
   #drawn = "";
+  #shows = ""; // video and clip that the film is of
 
   /**
    * Handlers: onScrub(frame), onOpen(clip), onMark("start"|"end"), onPreview(side, frame), onMoved(), onAdd(), onRemove(), onNudge(frames).
@@ -154,10 +155,21 @@ export class Timeline {
     const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${width}`;
     if (wanted !== this.#drawn || resized) {
       this.#drawn = wanted;
+      this.#veil();
       this.#drawRuler();
       this.#filmSoon();
     }
     this.#waveSoon();
+  }
+
+  /** Pictures of another clip must not pass for this one's; while a cut moves the old ones stay until the next are there. */
+  #veil() {
+    const { clip, video } = this.#scene;
+    const shows = `${video.id}/${clip.id}`;
+    if (this.#shows === shows) return;
+    this.#shows = shows;
+    this.element.classList.add("loading");
+    this.wave.getContext("2d").clearRect(0, 0, this.wave.width, this.wave.height);
   }
 
   #drawRuler() {
@@ -196,7 +208,6 @@ export class Timeline {
   }
 
   /** Promise of false when pictures are missing: the stage says what is wrong with this video, and later they may be had. */
-
   async #drawFilm(ticket, scale, width, height) {
     const media = this.#media;
     const view = this.#view;
@@ -217,6 +228,10 @@ export class Timeline {
         if (!picture) {
           missing++;
           continue;
+        }
+        if (this.element.classList.contains("loading")) {
+          context.clearRect(0, 0, this.film.width, this.film.height);
+          this.element.classList.remove("loading");
         }
         // Lent by the cache: drawn before anything else is awaited. The picture's middle part fills the slot.
         const part = Math.min(picture.width, (slot / height) * picture.height);
