@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addChoice, decisionFor, EMPTY, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "../../review_app/player/static/review_state.js";
+import { addChoice, canRedo, decisionFor, EMPTY, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "../../review_app/player/static/review_state.js";
 
 const video = { id: 1, title: "Harbour", frame_count: 160 };
 const clip = (id, start, end, more = {}) => ({
@@ -155,6 +155,18 @@ test("a new decision ends what could be redone; before this page's decisions the
   assert.deepEqual(undoStacks(three).undone, []);
   const nothing = decisionFor(loaded(), "undo", "k");
   assert.deepEqual([nothing.target, nothing.versions], [null, {}]);
+});
+
+test("redo is offered until a decision of this page has ended what could be redone", () => {
+  assert.ok(canRedo(loaded()), "an earlier page may have undone something");
+  const [one] = decide(loaded(), "approve");
+  assert.ok(!canRedo(one));
+  const [two] = decide(one, "undo");
+  assert.ok(canRedo(two));
+  const [three] = decide(two, "redo");
+  assert.ok(!canRedo(three));
+  const [redone] = decide(loaded(), "redo");
+  assert.ok(canRedo(redone), "there may be more of it");
 });
 
 test("an undo that only the server could know brings its clip when it is answered", () => {

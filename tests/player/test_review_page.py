@@ -289,7 +289,9 @@ def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server
     assert states(server)[1] == PENDING
     page.keyboard.press("Control+z")
     expect(page.locator(".toast")).to_contain_text("nothing to undo")
-    page.keyboard.press("Control+Shift+z")
+    page.reload()
+    page.wait_for_function("window.ready")
+    page.locator(".decision.redo").click()
     all_saved(page)
     assert states(server)[1] == APPROVED
 
@@ -390,6 +392,25 @@ def test_a_colleagues_changes_and_leases_arrive_by_themselves(open_page: Open, s
     server.leased_to_others[1] = "Ada"
     expect(page.locator(".toast")).to_contain_text("Ada is on that clip now", timeout=8000)
     on_stage(page, 3)
+
+
+def test_clips_that_a_colleague_gives_back_follow_without_the_page_saying_that_nothing_is_left(open_page: Open, server: Player) -> None:
+    server.leased_to_others |= dict.fromkeys((2, 3, 4, 5, 6), "Ada")
+    page = open_page("review")
+    on_stage(page, 1)
+    page.wait_for_function("review.state.exhausted")
+    server.faults.held.add("sync")
+    server.leased_to_others.clear()
+    page.evaluate(
+        """() => {
+          window.said = [];
+          new MutationObserver(() => said.push(document.querySelector(".done h2").textContent))
+            .observe(document.querySelector(".done"), { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    assert page.evaluate("said.filter((words) => words.startsWith('Nothing left'))") == []
 
 
 def test_letters_in_a_field_a_held_key_and_a_double_click_decide_nothing_more(open_page: Open, server: Player) -> None:

@@ -6,7 +6,7 @@ import { MemoryStorage, Outbox, touchedIds } from "./outbox.js";
 import { Player, RATES } from "./player.js";
 import { ReviewApi } from "./review_api.js";
 import { ReviewView } from "./review_view.js";
-import { addChoice, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "./review_state.js";
+import { addChoice, canRedo, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, upcoming, visible } from "./review_state.js";
 import { MediaLibrary } from "./video_media.js";
 import { clipName, count, decisionWords } from "./words.js";
 
@@ -400,7 +400,7 @@ export class Review {
       if (answer.clips?.length || answer.retired?.length || answer.progress) this.#dispatch({ type: "clips_changed", answer });
       const lost = (answer.lost ?? []).filter(({ clip_id: id }) => !busy.has(String(id)));
       if (lost.length) this.#lost(lost);
-      if (this.#loadFailed || !this.#state.current) await this.#load();
+      if (this.#loadFailed || this.#isShort) await this.#load();
     } catch {
       // The outbox says whether there is a connection; here the next round tries again.
     }
@@ -438,10 +438,17 @@ export class Review {
 
   // ---- what is shown
 
+  get #isShort() {
+    return upcoming(this.#state).length < REFILL_BELOW;
+  }
+
   #dispatch(event) {
+    const shown = scene(this.#state);
     this.#state = reduced(this.#state, event);
+    // The server had no more, but what a colleague has given back since is asked for before the page says that nothing is left.
+    const asks = !this.#state.exhausted || (shown && !scene(this.#state));
+    if (this.#isShort && asks && this.#outbox && event.type !== "queue_loaded") this.#load();
     this.#render();
-    if (upcoming(this.#state).length < REFILL_BELOW && !this.#state.exhausted && this.#outbox && event.type !== "queue_loaded") this.#load();
   }
 
   #render() {
@@ -450,7 +457,6 @@ export class Review {
     const shown = found?.video ? found : null;
     if (found && !shown) this.#fetchVideo(found.clip.source_video_id);
     const media = shown && this.library.of(shown.video);
-    const { undone } = undoStacks(state);
     this.view.update({
       scene: shown,
       media,
@@ -459,7 +465,7 @@ export class Review {
       moving: Boolean(state.preview),
       progress: progressShown(state),
       canUndo: Boolean(this.#outbox),
-      canRedo: undone.length > 0,
+      canRedo: Boolean(this.#outbox) && canRedo(state),
       pendingIds: new Set(state.pending.flatMap((decision) => [...touchedIds(decision)])),
       reviewer: this.config.reviewer.name,
       empty: this.#emptyWords(),

@@ -196,6 +196,11 @@ export function undoStacks(state) {
   return { standing, undone };
 }
 
+/** Whether a redo may find something: only a decision of this page says that what was undone before it, by an earlier page too, is gone. */
+export function canRedo(state) {
+  return undoStacks(state).undone.length > 0 || state.log.every(({ action }) => action === "undo" || action === "redo");
+}
+
 /** Frames a cut can move to, [lowest, highest] inclusive; null when it cannot. `left` and `right` are the clips that meet at it. */
 export function moveRange(left, right) {
   if (!left || !right) return null;
