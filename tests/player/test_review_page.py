@@ -394,6 +394,39 @@ def test_a_colleagues_changes_and_leases_arrive_by_themselves(open_page: Open, s
     on_stage(page, 3)
 
 
+def held(page: Page) -> list[int]:
+    """Clips that the page asks to keep leased the next time."""
+    with page.expect_request("**/api/sync") as request:
+        pass
+    hold: list[int] = request.value.post_data_json["hold"]
+    return hold
+
+
+def test_a_forgotten_tab_gives_its_clips_back_and_takes_them_again(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    assert held(page) == [1, 2, 3, 4, 5, 6]
+    page.evaluate("() => { const now = Date.now; Date.now = () => now() + 6 * 60_000; }")
+    assert held(page) == []
+    with page.expect_request(lambda request: "/api/sync" in request.url and request.post_data_json["hold"] == [1, 2, 3, 4, 5, 6]):
+        page.mouse.move(200, 200)
+    assert held(page) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_clip_opened_by_its_link_stays_though_a_colleague_has_it(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    server.leased_to_others[3] = server.leased_to_others[4] = "Ada"
+    page.evaluate("review.update({ ...review.config, open_clip_id: 3 })")
+    on_stage(page, 3)
+    expect(page.locator(".toast")).to_contain_text("Ada is on clip 3")
+    assert 3 in held(page)
+    assert 3 in held(page)
+    on_stage(page, 3)
+    page.evaluate("review.update({ ...review.config, open_clip_id: 4 })")
+    on_stage(page, 4)
+
+
 def test_clips_that_a_colleague_gives_back_follow_without_the_page_saying_that_nothing_is_left(open_page: Open, server: Player) -> None:
     server.leased_to_others |= dict.fromkeys((2, 3, 4, 5, 6), "Ada")
     page = open_page("review")

@@ -15,6 +15,7 @@ const REFILL_BELOW = 4;
 const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
 const SYNC_MS = 4000;
 const SYNC_HIDDEN_MS = 20_000;
+const IDLE_MS = 5 * 60_000; // without any input for so long, the clips go back to the queue
 const HABITS = "heaters.player";
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
 
@@ -31,6 +32,8 @@ export class Review {
   #wishPlay = false;
   #placed = null; // frame to open the next clip at
   #fetching = null; // id of the video that is being asked for
+  #inputAt = Date.now();
+  #linked = null; // id of the clip that the page's address names
   #filters = 0; // counts changes of the queue's address
 
   /**
@@ -107,6 +110,7 @@ export class Review {
     const reviewer = String(this.config.reviewer.id);
     const listen = (target, event, handler) => target.addEventListener(event, handler, { signal });
     listen(window, "keydown", (event) => this.#onKey(event));
+    for (const input of ["keydown", "pointerdown", "pointermove", "wheel"]) listen(window, input, () => this.#onInput());
     listen(window, "online", () => this.#outbox?.poke());
     listen(window, "pagehide", () => this.#settleCut());
     listen(document, "visibilitychange", () => this.#onVisibility());
@@ -165,6 +169,17 @@ export class Review {
   }
 
   // ---- what the reviewer does
+
+  get #isIdle() {
+    return Date.now() - this.#inputAt > IDLE_MS;
+  }
+
+  /** Back at the page: take the clips again, or hear who has them. */
+  #onInput() {
+    const back = this.#isIdle;
+    this.#inputAt = Date.now();
+    if (back && this.#outbox) this.#sync();
+  }
 
   #onKey(event) {
     const open = this.view.help.open;
@@ -371,6 +386,7 @@ export class Review {
         front: open === null ? [] : [open],
       });
       if (answer.note) this.view.toast(answer.note, { kind: "warning" });
+      if (open !== null || fresh) this.#linked = open;
       if (open !== null && visible(this.#state).clips.has(open)) this.#dispatch({ type: "opened", id: open });
     } catch (error) {
       if (filters !== this.#filters) return;
@@ -387,12 +403,13 @@ export class Review {
     this.#syncing = setTimeout(() => this.#sync(), document.visibilityState === "hidden" ? SYNC_HIDDEN_MS : SYNC_MS);
   }
 
-  /** Renew the leases, hear what colleagues have changed, ask for more clips when none are left. */
+  /** Renew the leases (not those of a forgotten tab), hear what colleagues have changed, ask for more clips when none are left. */
   async #sync() {
     clearTimeout(this.#syncing);
     const busy = new Set(this.pending.flatMap((decision) => [...touchedIds(decision)]));
     const real = (id) => typeof id === "number" && !busy.has(String(id));
-    const hold = [this.#state.current, ...upcoming(this.#state).slice(0, AHEAD - 1).map((clip) => clip.id)].filter((id) => typeof id === "number");
+    const wanted = this.#isIdle ? [] : [this.#state.current, ...upcoming(this.#state).slice(0, AHEAD - 1).map((clip) => clip.id)];
+    const hold = wanted.filter((id) => typeof id === "number");
     const known = Object.fromEntries(this.#nearby().filter((clip) => real(clip.id)).map((clip) => [clip.id, clip.version]));
     try {
       const answer = await this.api.sync({ hold, known });
@@ -400,7 +417,7 @@ export class Review {
       if (answer.clips?.length || answer.retired?.length || answer.progress) this.#dispatch({ type: "clips_changed", answer });
       const lost = (answer.lost ?? []).filter(({ clip_id: id }) => !busy.has(String(id)));
       if (lost.length) this.#lost(lost);
-      if (this.#loadFailed || this.#isShort) await this.#load();
+      if (this.#loadFailed || (this.#isShort && !this.#isIdle)) await this.#load();
     } catch {
       // The outbox says whether there is a connection; here the next round tries again.
     }
@@ -415,7 +432,10 @@ export class Review {
     return [...new Set(ids)].map((id) => this.#state.clips[id]).filter(Boolean);
   }
 
-  #lost(lost) {
+  /** A clip that the reviewer came for by its link stays on the stage: who else is on it was said when it was opened. */
+  #lost(all) {
+    const lost = all.filter(({ clip_id: id }) => id !== this.#linked);
+    if (!lost.length) return;
     const current = lost.find(({ clip_id: id }) => id === this.#state.current);
     this.#dispatch({ type: "left", ids: lost.map(({ clip_id: id }) => id) });
     if (current) this.view.toast(`${current.reviewer} is on that clip now. Here is the next one.`, { kind: "warning" });
@@ -432,8 +452,9 @@ export class Review {
   }
 
   #onVisibility() {
+    this.#inputAt = Date.now();
     if (document.visibilityState === "hidden") this.#settleCut();
-    else this.#sync();
+    else if (this.#outbox) this.#sync();
   }
 
   // ---- what is shown
@@ -447,7 +468,7 @@ export class Review {
     this.#state = reduced(this.#state, event);
     // The server had no more, but what a colleague has given back since is asked for before the page says that nothing is left.
     const asks = !this.#state.exhausted || (shown && !scene(this.#state));
-    if (this.#isShort && asks && this.#outbox && event.type !== "queue_loaded") this.#load();
+    if (this.#isShort && asks && this.#outbox && !this.#isIdle && event.type !== "queue_loaded") this.#load();
     this.#render();
   }
 
