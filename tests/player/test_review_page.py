@@ -270,6 +270,27 @@ def test_removing_a_cut_joins_the_clips_and_undo_parts_them_again(open_page: Ope
     assert edges(server)[:2] == [0, 80]
 
 
+def test_a_focused_cut_is_a_slider_that_delete_removes(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    end = page.locator(".cut[data-side=end]")
+    for name, value in (("min", "41"), ("max", "119"), ("now", "80")):
+        expect(end).to_have_attribute(f"aria-value{name}", value)
+    page.locator(".cut[data-side=start]").focus()
+    page.keyboard.press("Tab")
+    expect(end).to_be_focused()
+    page.keyboard.press("o")  # marks the other one
+    page.keyboard.press("ArrowLeft")
+    expect(end).to_have_attribute("aria-valuenow", "79")
+    page.keyboard.press("o")
+    page.keyboard.press("Delete")
+    page.wait_for_function("player.clip.start === 40 && player.clip.end === 120")
+    all_saved(page)
+    assert [(body["action"], body["frame"]) for body in server.decisions[1:]] == [("move_cut_point", 80), ("remove_cut_point", 79)]
+
+
 def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

@@ -2,6 +2,7 @@
 
 import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
+import { moveRange } from "./review_state.js";
 import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
 import { clipName, clock, confidenceWords, stateWords } from "./words.js";
 import { Waveform } from "./waveform.js";
@@ -68,11 +69,20 @@ export class Timeline {
     element.addEventListener("pointerdown", (event) => this.#drag(event, side));
     element.addEventListener("focus", () => this.handlers.onMark(side));
     element.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey) return;
+      if (["Delete", "Backspace"].includes(event.key)) {
+        event.preventDefault();
+        event.stopPropagation();
+        this.handlers.onMark(side);
+        if (!event.repeat) this.handlers.onRemove();
+        return;
+      }
       // Reached by Tab it is a slider like any other; after a mouse drag the arrows keep stepping the picture.
       const frames = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!frames || event.ctrlKey || event.altKey || !element.matches(":focus-visible")) return;
+      if (!frames || !element.matches(":focus-visible")) return;
       event.preventDefault();
       event.stopPropagation();
+      this.handlers.onMark(side);
       this.handlers.onNudge(event.shiftKey ? frames * 10 : frames);
     });
     return { element, mark, tip };
@@ -90,8 +100,8 @@ export class Timeline {
     this.element.classList.toggle("moving", Boolean(moving));
     if (!this.#frozen && !moving) this.#view = viewOf(scene);
     const { clip, previous, next } = scene;
-    this.#side("start", previous ? clip.start_frame : null, clip.start_confidence);
-    this.#side("end", next ? clip.end_frame : null, clip.end_confidence);
+    this.#side("start", previous, clip, clip.start_confidence);
+    this.#side("end", clip, next, clip.end_confidence);
     for (const [button, other, words] of [
       [this.before, previous, "Previous"],
       [this.after, next, "Next"],
@@ -108,16 +118,21 @@ export class Timeline {
     this.#layout(false);
   }
 
-  #side(side, frame, confidence) {
+  /** left, right: the clips that meet at the cut, one of them null where there is none. */
+  #side(side, left, right, confidence) {
     const { element, mark, tip } = this.cuts[side];
-    element.hidden = frame === null;
-    if (frame === null) return;
+    element.hidden = !left || !right;
+    if (element.hidden) return;
+    const frame = right.start_frame;
+    const [lowest, highest] = moveRange(left, right) ?? [frame, frame];
     const { level, text } = confidenceWords(confidence);
     element.dataset.level = level;
     element.classList.toggle("marked", this.#marked === side);
     setText(mark, level === "manual" ? "" : text.replace(" sure", ""));
-    setText(tip, `Cut · ${text}`);
+    setText(tip, `Cut · ${text} · ${keyShown("remove_cut_point")} removes it`);
     element.setAttribute("aria-label", `Cut at the clip's ${side}, ${text}${this.#marked === side ? ", marked" : ""}`);
+    element.setAttribute("aria-valuemin", lowest);
+    element.setAttribute("aria-valuemax", highest);
     element.setAttribute("aria-valuenow", frame);
     element.setAttribute("aria-valuetext", `frame ${frame}`);
   }
