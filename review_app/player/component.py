@@ -20,8 +20,8 @@ class PlayerConfig:
     """What the page is told; README.md, "Configuration", has the routes behind the addresses.
 
     token: goes with every JSON request; a rerun may bring a fresh one at any time. queue_url: with the filters of the view in its query;
-    another address begins another queue. open_clip_id: a clip to begin with. report_clip: rerun the Streamlit page whenever another clip
-    is on the stage. host_height_pixels: height that the page around the player takes, so that the picture fills the rest.
+    another address begins another queue. open_clip_id: a clip to begin with. host_height_pixels: height that the page around the player
+    takes, so that the picture fills the rest.
     """
 
     queue_url: str
@@ -33,7 +33,6 @@ class PlayerConfig:
     reviewer_name: str
     webcodecs_enabled: bool = True
     open_clip_id: int | None = None
-    report_clip: bool = False
     host_height_pixels: int = 120
 
     def to_json(self) -> dict[str, Any]:
@@ -41,24 +40,16 @@ class PlayerConfig:
         return values | {"reviewer": {"id": values.pop("reviewer_id"), "name": values.pop("reviewer_name")}}
 
 
-@dataclass(frozen=True, slots=True)
-class PlayerEvents:
-    """clip_id: clip on the stage, None before the first, or unless asked to report. signed_out: the token was refused, give a fresh one."""
+def review_player(config: PlayerConfig, *, key: str = "player") -> None:
+    """Mount the player, or hand the one that is mounted under `key` for this reviewer its new configuration.
 
-    clip_id: int | None
-    signed_out: bool
-
-
-def review_player(config: PlayerConfig, *, key: str = "player") -> PlayerEvents:
-    """Mount the player, or hand the one that is mounted under `key` for this reviewer its new configuration."""
-    result = _mount()(
+    When the server refuses the token the page is run again, to give a fresh one.
+    """
+    _mount()(
         key=f"{key}-{config.reviewer_id}",  # another reviewer's undelivered decisions are not ours
         data=config.to_json(),
-        default={"clip_id": None},
-        on_clip_id_change=_nothing,
         on_signed_out_change=_nothing,
     )
-    return PlayerEvents(clip_id=result.clip_id, signed_out=result.signed_out is not None)
 
 
 def _mount() -> Callable[..., Any]:

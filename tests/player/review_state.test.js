@@ -46,7 +46,7 @@ test("an answer replaces the guess; progress is not counted twice", () => {
 
 test("a refusal puts the clip back as the server has it, next in the queue", () => {
   const [state, decision] = decide(loaded(), "approve");
-  const after = reduced(state, { type: "refused", decision, dropped: [], answer: { clips: [clip(1, 0, 30, { version: 5 }), clip(9, 30, 40)] }, requeue: true });
+  const after = reduced(state, { type: "refused", decision, dropped: [], answer: { clips: [clip(1, 0, 30, { version: 5 }), clip(9, 30, 40)] } });
   assert.equal(current(after).id, 2, "the reviewer is not torn away");
   assert.deepEqual(upcoming(after).map((one) => one.id), [1, 3, 4]);
   assert.deepEqual(ranges(after).slice(0, 3), [[0, 30], [30, 40], [40, 80]]);

@@ -2,25 +2,20 @@
 
 import { Review } from "./review.js";
 
-const mounted = new WeakMap(); // parentElement -> {review, setters}
+const mounted = new WeakMap(); // parentElement -> {review, setTriggerValue}
 
-export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
-  const setters = { setStateValue, setTriggerValue };
+export default function ({ parentElement, data, setTriggerValue }) {
   const known = mounted.get(parentElement);
   if (known) {
-    known.setters = setters; // those of an earlier run write to a widget state that is gone
+    known.setTriggerValue = setTriggerValue; // that of an earlier run writes to a widget state that is gone
     known.review.update(data);
   } else {
-    const instance = { setters, review: null };
+    const instance = { setTriggerValue, review: null };
     mounted.set(parentElement, instance);
     instance.review = new Review({
       root: parentElement,
       config: data,
-      onClip: (clip) => {
-        // A rerun of the page per clip is for pages that ask for it; a clip without an id yet is not worth one.
-        if (instance.review.config.report_clip && typeof clip.id === "number") instance.setters.setStateValue("clip_id", clip.id);
-      },
-      onSignedOut: () => instance.setters.setTriggerValue("signed_out", Date.now()),
+      onSignedOut: () => instance.setTriggerValue("signed_out", Date.now()),
     });
     instance.review.start();
   }

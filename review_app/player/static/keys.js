@@ -40,7 +40,7 @@ export const KEYS = [
 const TYPING = new Set(["input", "textarea", "select"]);
 
 /** Whether the event goes into a field, where letters are letters. A button, a link or a slider is no field. */
-export function isTyping(event) {
+function isTyping(event) {
   const target = event.composedPath?.()[0] ?? event.target;
   if (!target) return false;
   if (target.isContentEditable) return true;

@@ -37,12 +37,11 @@ export class Review {
   #filters = 0; // counts changes of the queue's address
 
   /**
-   * root: element or shadow root. config: see README.md, "Configuration". onClip(clip): another clip is on the stage.
+   * root: element or shadow root. config: see README.md, "Configuration".
    * onSignedOut(): the token is refused; call update() with a fresh one. storage: for undelivered decisions.
    */
-  constructor({ root, config, onClip = () => {}, onSignedOut = () => {}, storage = defaultStorage() }) {
+  constructor({ root, config, onSignedOut = () => {}, storage = defaultStorage() }) {
     this.config = config;
-    this.onClip = onClip;
     this.storage = storage;
     this.api = new ReviewApi({ config, onSignedOut });
     this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.#video(id) });
@@ -360,8 +359,8 @@ export class Review {
   #refused(decision, refusal, dropped) {
     const more = dropped.length ? ` ${count(dropped.length, "decision")} that rested on it ${dropped.length === 1 ? "was" : "were"} taken back too.` : "";
     const id = decision.clip_id;
-    this.#dispatch({ type: "refused", decision, dropped, answer: refusal.body, requeue: refusal.code !== "lease" });
-    const there = visible(this.#state).clips.has(id) && id !== this.#state.current && refusal.code !== "lease";
+    this.#dispatch({ type: "refused", decision, dropped, answer: refusal.body });
+    const there = visible(this.#state).clips.has(id) && id !== this.#state.current;
     this.view.setLast("Taken back", "taken-back");
     this.view.toast(`Taken back: ${refusal.message}${/[.!?]$/.test(refusal.message) ? "" : "."}${more}`, {
       kind: "taken-back",
@@ -538,7 +537,6 @@ export class Review {
     const play = this.#wishPlay;
     this.#wishPlay = false;
     this.#placed = null;
-    this.onClip(clip);
     this.player.open(video, now.start, now.end, { frame, play }).then(() => {
       for (const next of upcoming(this.#state).slice(0, 2)) {
         const nextVideo = this.#state.videos[next.source_video_id];

@@ -10,7 +10,7 @@ const ASIDE = new Set([WAITING, "review_skipped", "review_archived"]);
 const DECIDED = { approve: "review_approved", skip: "review_skipped", archive: "review_archived", group: "review_approved" };
 
 /** Whether the standing decision on a clip is "approved", wherever the pipeline is with it. */
-export function isApproved(clip) {
+function isApproved(clip) {
   return !ASIDE.has(clip.state);
 }
 
@@ -131,7 +131,7 @@ function effect(clips, decision, records) {
   }
 }
 
-export function clipAt(clips, videoId, frame) {
+function clipAt(clips, videoId, frame) {
   return find(clips, (clip) => clip.source_video_id === videoId && clip.start_frame <= frame && frame < clip.end_frame);
 }
 
@@ -290,7 +290,7 @@ export function reduced(state, event) {
     case "queue_loaded": {
       const merged = withServer(state, event.answer);
       const rest = event.fresh ? [] : merged.queue;
-      const kept = event.fresh && !event.keepCurrent ? null : merged.current;
+      const kept = event.fresh ? null : merged.current;
       const queue = unique([...(kept ? [kept] : []), ...(event.front ?? []), ...rest, ...event.answer.queue]);
       const exhausted = event.answer.queue.length === 0 || Boolean(event.answer.exhausted);
       return settled({ ...merged, queue, current: kept, exhausted }, state);
@@ -337,7 +337,7 @@ export function reduced(state, event) {
       };
       const merged = withServer(kept, event.answer ?? {});
       const { clips } = visible(merged);
-      const back = [event.decision, ...event.dropped].map((decision) => decision.clip_id).filter((id) => event.requeue && clips.get(id)?.state === WAITING);
+      const back = [event.decision, ...event.dropped].map((decision) => decision.clip_id).filter((id) => clips.get(id)?.state === WAITING);
       const [first, ...rest] = merged.queue;
       return settled({ ...merged, queue: unique([...(first === undefined ? [] : [first]), ...back, ...rest]) }, state);
     }
