@@ -42,7 +42,7 @@ export class ReviewView {
     this.desk = el("div", { class: "desk" }, this.#picture(), this.#side(), this.timeline.element);
     this.help = this.#help();
     this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
-    this.element.addEventListener("click", (event) => this.#clicked(event));
+    this.element.addEventListener("click", (event) => this.#clicked(event), { capture: true }); // before a dialog remembers the focus
     this.element.addEventListener("keydown", (event) => this.#held(event));
     root.append(this.element);
   }
