@@ -18,6 +18,7 @@ from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import psycopg
 import pytest
 from playwright.sync_api import Browser
@@ -35,6 +36,10 @@ from tests.chromium import started_chromium
 
 SESSION_FOLDER = "HEATERS_TEST_SESSION_FOLDER"
 TEMPLATE = "heaters_template"
+
+# How fast a machine is decides nothing here.
+hypothesis.settings.register_profile("heaters", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("heaters")
 
 _session_lock = pytest.StashKey[int]()
 _numbers = count()

@@ -788,7 +788,7 @@ steps = st.builds(
 _examples = count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5), script=st.lists(steps, min_size=5, max_size=30))
 def test_the_store_does_what_the_pure_core_says(database: Database, some_clips: SomeClips, edges: set[int], script: list[Step]) -> None:
     """The same requests to the store and to the desk in memory: the same answers, the same clips. Clips are told by their sequence."""
