@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heaters_dagster.settings import Settings
+from review_app.player.component import KEPT_PATH
 
 
 class Door:
@@ -39,6 +41,8 @@ class Door:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if message["status"] == HTTPStatus.OK and scope["path"].startswith(KEPT_PATH):
+                    headers["Cache-Control"] = "public, max-age=31536000, immutable"
                 headers.setdefault("Content-Security-Policy", self._policy(host))
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Referrer-Policy", "same-origin")

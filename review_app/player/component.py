@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,18 @@ from weakref import WeakKeyDictionary
 
 import streamlit as st
 
-NAME = "heaters.player"
+_STATIC = Path(__file__).parent / "static"
+
+
+def _version() -> str:
+    """Of the player's files: their address changes with them, so a browser may keep them for ever."""
+    files = sorted(_STATIC.iterdir())
+    return hashlib.sha256(b"".join(part for file in files for part in (file.name.encode(), file.read_bytes()))).hexdigest()[:16]
+
+
+NAME = f"heaters.player-{_version()}"
+#: What is served below this path never changes.
+KEPT_PATH = f"/_stcore/bidi-components/{NAME}/"
 
 _mounts: WeakKeyDictionary[Any, Callable[..., Any]] = WeakKeyDictionary()
 

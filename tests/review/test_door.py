@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from heaters_dagster.settings import Settings
 from review_app.door import Door, is_own_name, media_origins
+from review_app.player.component import KEPT_PATH
 
 NAMES = {"localhost", "review.example.org"}
 
@@ -45,7 +46,7 @@ async def _socket(socket: WebSocket) -> None:
 
 
 def client(tmp_path: Path, **settings: object) -> TestClient:
-    routes = [Route("/", _page), WebSocketRoute("/stream", _socket)]
+    routes = [Route("/", _page), Route(f"{KEPT_PATH}review.js", _page), WebSocketRoute("/stream", _socket)]
     known = Settings(home=tmp_path, **settings)  # type: ignore[arg-type]
     return TestClient(Starlette(routes=routes, middleware=[Middleware(Door, settings=known)]))
 
@@ -55,6 +56,13 @@ def test_a_request_under_a_strangers_name_learns_nothing(tmp_path: Path) -> None
     assert answer.status_code == 421
     assert "HEATERS_REVIEW_NAMES" in answer.text
     assert client(tmp_path, review_names=("evil.example",)).get("/", headers={"Host": "evil.example"}).text == "the page"
+
+
+def test_a_browser_keeps_the_players_files_and_nothing_else(tmp_path: Path) -> None:
+    asked = client(tmp_path)
+    assert asked.get(f"{KEPT_PATH}review.js").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    for other in ("/", f"{KEPT_PATH}not_there.js"):
+        assert "Cache-Control" not in asked.get(other).headers
 
 
 def test_the_websocket_has_the_same_door(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from resources.object_store.local import LocalObjectStore
 from resources.review_store import ReviewStore
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from review_app.player.component import KEPT_PATH
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video, file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
@@ -397,6 +398,18 @@ def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Call
             foot = page.locator(".foot").bounding_box()
             assert foot is not None
             assert foot["y"] + foot["height"] <= 720, "the player is in one screen"
+
+
+def test_a_browser_fetches_the_players_files_once(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(12)
+    page = visit(f"/?video={video.id}")
+    shows(page, 0)
+    page.reload()
+    shows(page, 0)
+    sizes = "path => performance.getEntriesByType('resource').filter(({name}) => name.includes(path)).map(({transferSize}) => transferSize)"
+    fetched = page.evaluate(sizes, KEPT_PATH)
+    assert len(fetched) > 20
+    assert set(fetched) == {0}  # from the browser's own store
 
 
 def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Browser) -> None:
