@@ -59,10 +59,10 @@ def test_a_request_under_a_strangers_name_learns_nothing(tmp_path: Path) -> None
 
 
 def test_a_browser_keeps_the_players_files_and_nothing_else(tmp_path: Path) -> None:
-    asked = client(tmp_path)
-    assert asked.get(f"{KEPT_PATH}review.js").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    asked, host = client(tmp_path), {"Host": "localhost"}
+    assert asked.get(f"{KEPT_PATH}review.js", headers=host).headers["Cache-Control"] == "public, max-age=31536000, immutable"
     for other in ("/", f"{KEPT_PATH}not_there.js"):
-        assert "Cache-Control" not in asked.get(other).headers
+        assert "Cache-Control" not in asked.get(other, headers=host).headers
 
 
 def test_the_websocket_has_the_same_door(tmp_path: Path) -> None:
