@@ -60,10 +60,13 @@ function isInKeyed(event, own) {
 
 const PRESSABLE = "button, a[href], summary, [role=button], input[type=checkbox], input[type=radio]";
 
-/** Whether Space presses what has the focus. Only where the focus came by keyboard: after a mouse click Space goes on playing. */
+/**
+ * Whether Space presses what has the focus. Only where the focus came by keyboard: after a mouse click Space goes on playing. A button of a
+ * dialog that was just closed has the focus until the page is drawn again.
+ */
 function isPressable(event) {
   const target = event.composedPath?.()[0] ?? event.target;
-  return Boolean(target?.matches?.(PRESSABLE) && target.matches(":focus-visible"));
+  return Boolean(target?.matches?.(PRESSABLE) && target.matches(":focus-visible") && (target.checkVisibility?.() ?? true));
 }
 
 /**
