@@ -1,4 +1,4 @@
-"""Shot boundaries of every detector against hand-checked ones, scored in the proxy pass as in production; and what the network costs.
+"""Shot boundaries of every detector against hand-checked ones, scored in the proxy pass or of the proxy; and what the network costs.
 
 The labelled footage is not part of the repository: HEATERS_FOOTAGE names a folder with videos, `truth.json` and its scorer `score.py`.
 """

@@ -20,6 +20,7 @@ import typer
 from heaters_dagster import terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
+from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import DETECTORS, Settings, load_settings
 from heaters_dagster.terminal import Column
@@ -43,13 +44,11 @@ review_app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take d
 app.add_typer(cuts_app, name="cuts")
 app.add_typer(review_app, name="review")
 
-_MAX_ID = 2**63 - 1  # of a bigint
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VideoId = Annotated[int, typer.Argument(max=_MAX_ID, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
+VideoId = Annotated[int, typer.Argument(max=MAX_ID, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
 Frame = Annotated[int, typer.Argument(metavar="FRAME", help="Frame number, 0-based: the first frame of the right-hand clip.")]
-ClipIds = Annotated[list[int] | None, typer.Argument(max=_MAX_ID, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
-Video = Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="All clips of this source video; needs --all.")]
+ClipIds = Annotated[list[int] | None, typer.Argument(max=MAX_ID, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
+Video = Annotated[int | None, typer.Option("--video", max=MAX_ID, help="All clips of this source video; needs --all.")]
 All = Annotated[bool, typer.Option("--all", help="Every clip of --video that waits for review.")]
 As = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Decide as this reviewer; else HEATERS_REVIEWER, else your user name.")
@@ -221,7 +220,7 @@ def submit(
 @app.command()
 def process(
     videos: Annotated[
-        list[int] | None, typer.Argument(max=_MAX_ID, metavar="VIDEO...", help="Only these source videos; else all that is due.")
+        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Only these source videos; else all that is due.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -331,10 +330,10 @@ def recut(
 @app.command()
 def retry(
     videos: Annotated[
-        list[int] | None, typer.Argument(max=_MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
+        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
     ] = None,
     clip_ids: Annotated[
-        list[int] | None, typer.Option("--clip", max=_MAX_ID, metavar="CLIP", help="This clip; may be given several times.")
+        list[int] | None, typer.Option("--clip", max=MAX_ID, metavar="CLIP", help="This clip; may be given several times.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -356,8 +355,8 @@ def retry(
 @app.command()
 def search(
     words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What the clip shows.")] = None,
-    like: Annotated[int | None, typer.Option("--like", max=_MAX_ID, metavar="CLIP", help="Clips like this one.")] = None,
-    video: Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="Only in this source video.")] = None,
+    like: Annotated[int | None, typer.Option("--like", max=MAX_ID, metavar="CLIP", help="Clips like this one.")] = None,
+    video: Annotated[int | None, typer.Option("--video", max=MAX_ID, help="Only in this source video.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -413,7 +412,7 @@ def cutlist(
 
 @app.command()
 def export(
-    clip_ids: Annotated[list[int], typer.Argument(max=_MAX_ID, metavar="CLIP...", help="Approved clips.")],
+    clip_ids: Annotated[list[int], typer.Argument(max=MAX_ID, metavar="CLIP...", help="Approved clips.")],
     profile: Annotated[
         str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
     ] = "stream_copy",
@@ -534,7 +533,7 @@ def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, r
 
 
 @review_app.command()
-def group(clip_id: Annotated[int, typer.Argument(max=_MAX_ID, metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
+def group(clip_id: Annotated[int, typer.Argument(max=MAX_ID, metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with _reviews(load_settings()) as reviews:
         _show_result(reviews.group(clip_id, reviewer=_reviewer(reviewer)), as_json)
@@ -556,7 +555,7 @@ def redo(reviewer: As = None, as_json: AsJson = False) -> None:
 
 @review_app.command()
 def history(
-    video: Annotated[int | None, typer.Option("--video", max=_MAX_ID, help="Only this source video.")] = None,
+    video: Annotated[int | None, typer.Option("--video", max=MAX_ID, help="Only this source video.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 30,
     as_json: AsJson = False,
 ) -> None:
