@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.media_files import noisy_minute
 from tests.player.player_server import Player, make_proxy, serving
+from tests.shown_frames import SHOWN_HASH
 
 SIZE = (640, 360)
 FRAMES = 240
@@ -99,8 +100,7 @@ def open_page(chromium: Browser, server: Player) -> Iterator[Callable[..., Page]
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
-        if before:
-            page.add_init_script(before)
+        page.add_init_script(SHOWN_HASH + before)
         page.goto(f"{server.url}/page/{name}{query}")
         page.wait_for_function("window.ready")
         return page

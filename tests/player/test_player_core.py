@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import Page
 
 from tests.player.conftest import FRAMES
 from tests.player.player_server import Player
+from tests.shown_frames import exported_hashes
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
@@ -66,6 +68,28 @@ def test_random_seeks_show_exactly_the_frame_that_was_asked_for(open_page: Open,
     assert page.evaluate("player.kind") == kind
     asked = [0, FRAMES - 1, *random.Random(rate + kind).choices(range(FRAMES), k=count)]
     assert seeks(page, asked) == []
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", ["webcodecs", "video"])
+def test_every_frame_that_is_shown_is_bit_for_bit_that_of_the_exported_clip(
+    open_page: Open, server: Player, rate: str, kind: str, tmp_path: Path
+) -> None:
+    exported = exported_hashes(server.proxy, (60, 100), tmp_path)
+    page = open_page("player", before=BEFORE[kind])
+    opened(page, 60, 100)
+    shown = page.evaluate(
+        """async () => {
+          const hashes = [];
+          for (let frame = 60; frame < 100; frame++) {
+            await player.show(frame);
+            hashes.push(await shownHash(player.stage));
+          }
+          return hashes;
+        }"""
+    )
+    assert len(set(exported)) == 40
+    assert shown == exported
 
 
 @pytest.mark.parametrize("kind", ["webcodecs", "video"])

@@ -35,6 +35,7 @@ from tests.media_files import barcode_video, file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
 from tests.proxy_files import make_proxy_file, stored_video
 from tests.served_review_app import ServedReviewApp
+from tests.shown_frames import SHOWN_HASH, shown_hash
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
@@ -171,6 +172,7 @@ def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Calla
     def visit(path: str, *, as_: str = "Ada", url: str | None = None) -> Page:
         page = profiles(as_).new_page()
         opened.append(page)
+        page.add_init_script(SHOWN_HASH)
         page.on("pageerror", lambda error: app.errors.append(str(error)))
         page.goto(f"{url or app.server.url}{path}")
         page.locator(".st-key-top, .st-key-door, .stAlert").first.wait_for()
@@ -577,6 +579,25 @@ def test_an_uploaded_file_becomes_clips_that_are_reviewed_and_exported(app: App,
     page = visit(f"/videos?video={submitted.id}")
     page.get_by_text("Exports").click()
     assert list(file_frame_hashes(Path(downloaded(page).path()))) == list(file_frame_hashes(app.proxy))[:40]
+
+
+def test_every_frame_that_was_seen_is_in_the_exported_file_bit_for_bit(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80)
+    clip = app.live(video)[1]
+    page = visit(f"/?video={video.id}&clip={clip.id}")
+    seen = []
+    for frame in range(40, 80):
+        shows(page, frame)
+        seen.append(shown_hash(page))
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")
+    all_saved(page)
+    app.do_all_that_is_due()
+    [export] = app.clips.artifacts(clip.id, kind="export")
+    path = app.objects.local_path(export.key)
+    assert path is not None
+    assert seen == list(file_frame_hashes(path))
+    assert (export.manifest["first_frame_hash"], export.manifest["last_frame_hash"]) == (seen[0], seen[-1])
 
 
 def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
