@@ -337,9 +337,11 @@ def test_pictures_of_the_clip_before_do_not_stay_under_the_next_ones_captions(op
     on_stage(page, 1)
     page.wait_for_function("barcodeOf(document.querySelector('.pair canvas')) === 39")
     shades = """[...document.querySelectorAll('.pair canvas, .film')].map((canvas) => getComputedStyle(canvas).opacity).join()"""
+    veiled = page.locator(".loading .film, .pair .loading")
+    expect(veiled).to_have_count(0)  # before the shades: fading begins a while after the veil
     page.wait_for_function(f"{shades} === '1,1,1'")
     page.keyboard.press(".")
-    assert page.locator(".loading .film, .pair .loading").count() == 0, "a cut that moves keeps its pictures"
+    assert veiled.count() == 0, "a cut that moves keeps its pictures"
     server.faults.status["media"] = [404] * 400
     page.evaluate("review.library.smallPictures.clear(); player.clip.media.bytes.clear()")  # nothing of the proxy is kept in the page
     page.evaluate("review.update({ ...review.config, open_clip_id: 5 })")
