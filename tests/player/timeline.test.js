@@ -29,6 +29,20 @@ test("the filmstrip fills the width and never has more pictures than frames", ()
   assert.deepEqual(filmSlots({ start: 7, end: 9 }, 1000, 128).map(({ frame }) => frame), [7, 8]);
 });
 
+test("no picture of the filmstrip lies over a cut", () => {
+  const view = { start: 100, end: 340 };
+  const slots = filmSlots(view, 1000, 128, [100, 131, 338, 340]);
+  let x = 0;
+  for (const slot of slots) {
+    assert.ok(Math.abs(slot.x - x) < 1e-9, "side by side");
+    x = slot.x + slot.width;
+    assert.ok(slot.width <= 128);
+    assert.equal(frameAtX(slot.x + slot.width / 2, view, 1000), slot.frame);
+    for (const cut of [131, 338]) assert.ok(slot.frame < cut ? x <= xOf(cut, view, 1000) + 1e-9 : slot.x >= xOf(cut, view, 1000) - 1e-9);
+  }
+  assert.ok(Math.abs(x - 1000) < 1e-9);
+});
+
 test("ruler marks are readable at any length", () => {
   for (const seconds of [0.3, 2, 14, 300, 5000]) assert.ok((rulerStep(seconds, 1200, 72) / seconds) * 1200 >= 72);
 });

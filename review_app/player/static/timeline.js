@@ -15,6 +15,7 @@ export class Timeline {
   #scene = null; // {clip, previous, next, video}
   #media = null;
   #view = { start: 0, end: 1 };
+  #edges = []; // frames at which the clip in view begins and ends
   #frozen = false; // while a cut is dragged the scale stands still
   #marked = "start";
   #frame = 0;
@@ -98,8 +99,11 @@ export class Timeline {
     this.#media = media;
     this.#marked = marked;
     this.element.classList.toggle("moving", Boolean(moving));
-    if (!this.#frozen && !moving) this.#view = viewOf(scene);
     const { clip, previous, next } = scene;
+    if (!this.#frozen && !moving) {
+      this.#view = viewOf(scene);
+      this.#edges = [clip.start_frame, clip.end_frame];
+    }
     this.#side("start", previous, clip, clip.start_confidence);
     this.#side("end", clip, next, clip.end_confidence);
     for (const [button, other, words] of [
@@ -167,7 +171,7 @@ export class Timeline {
     this.cuts.start.element.style.transform = `translateX(${left}px)`;
     this.cuts.end.element.style.transform = `translateX(${right}px)`;
     this.setFrame(this.#frame);
-    const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${width}`;
+    const wanted = `${this.#scene.video.id}/${this.#view.start}-${this.#view.end}/${this.#edges}/${width}`;
     if (wanted !== this.#drawn || resized) {
       this.#drawn = wanted;
       this.#veil();
@@ -233,7 +237,7 @@ export class Timeline {
       const source = await media.small();
       if (ticket !== this.#film) return false;
       if (!this.ruler.childElementCount) this.#drawRuler();
-      const slots = filmSlots(view, width, height * media.index.header.aspect);
+      const slots = filmSlots(view, width, height * media.index.header.aspect, this.#edges);
       const middle = xOf((this.#scene.clip.start_frame + this.#scene.clip.end_frame) / 2, view, width);
       slots.sort((a, b) => Math.abs(a.x - middle) - Math.abs(b.x - middle));
       if (source.warm) source.bytes.prefetch(slots.map(({ frame }) => media.index.bytes(frame)));

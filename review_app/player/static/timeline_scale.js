@@ -28,11 +28,23 @@ export function cutAtX(x, view, width) {
   return view.start + Math.round((x / width) * (view.end - view.start));
 }
 
-/** Pictures of the filmstrip: [{frame, x, width}], each as wide as a picture is and showing the frame under its middle. */
-export function filmSlots(view, width, pictureWidth) {
-  const count = Math.max(1, Math.min(Math.ceil(width / pictureWidth), view.end - view.start));
-  const slot = width / count;
-  return Array.from({ length: count }, (_, place) => ({ frame: frameAtX((place + 0.5) * slot, view, width), x: place * slot, width: slot }));
+/**
+ * Pictures of the filmstrip: [{frame, x, width}], at most as wide as a picture is, each showing the frame under its middle.
+ * edges: frames at which a clip begins; the row begins anew at each, so that no picture of one clip lies over another.
+ */
+export function filmSlots(view, width, pictureWidth, edges = []) {
+  const borders = [view.start, ...edges.filter((edge) => edge > view.start && edge < view.end), view.end];
+  return borders.slice(1).flatMap((end, place) => {
+    const start = borders[place];
+    const left = xOf(start, view, width);
+    const part = xOf(end, view, width) - left;
+    const count = Math.max(1, Math.min(Math.ceil(part / pictureWidth), end - start));
+    return Array.from({ length: count }, (_, n) => ({
+      frame: start + Math.floor(((n + 0.5) / count) * (end - start)),
+      x: left + (n * part) / count,
+      width: part / count,
+    }));
+  });
 }
 
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
