@@ -43,7 +43,7 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
         for name, page in pages.items():
             st.page_link(page, query_params=dict(carried.get(name, {})))
         st.space("stretch")
-        tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content")
+        tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content", vertical_alignment="center")
         with st.popover(views.plain(session.reviewer), icon=":material/person:", type="tertiary", key="who"):
             if sign_in_is_configured():
                 st.button("Sign out", on_click=st.logout, icon=":material/logout:", width="stretch")
