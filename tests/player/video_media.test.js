@@ -84,6 +84,25 @@ test("an index of another file is read anew after a reset, past what the browser
   assert.deepEqual(caches, ["default", "reload"]);
 });
 
+test("small pictures that were asked for while the file changed are those of the new one", async () => {
+  globalThis.VideoDecoder = class {
+    static async isConfigSupported() {
+      media.reset();
+      return { supported: true };
+    }
+  };
+  const { library: held, asked } = library([], { enabled: true });
+  const media = held.of(described("old"));
+  try {
+    assert.ok(await media.small());
+    assert.ok(media.index.header);
+    assert.equal(asked.length, 2);
+  } finally {
+    delete globalThis.VideoDecoder;
+    held.close();
+  }
+});
+
 test("why frames are not decoded is said, and asked again when the index could not be had", async () => {
   assert.match(await library().library.of(described("old")).obstacle(), /WEBCODECS_ENABLED/);
   const media = library([status(500)], { enabled: true }).library.of(described("old"));

@@ -59,7 +59,7 @@ export class Outbox {
    * send(decision): promise of the server's answer; throws Refusal for a no, anything else for "try again".
    * learn(decision, answer): {ids, versions} for the decisions behind it.
    * Handlers: onConfirmed(decision, answer), onRefused(decision, refusal, dropped), where `dropped` are later decisions that rested on it,
-   * onState({waiting, failures, message, retryInMs, kept}).
+   * onState({waiting, failures, message, kept}).
    */
   constructor({ storage, reviewer, lane, send, learn, onConfirmed, onRefused, onState = () => {} }) {
     Object.assign(this, { reviewer, lane, send, learn, onConfirmed, onRefused, onState });
@@ -215,7 +215,7 @@ export class Outbox {
 
   async #pause(error) {
     const wait = WAITS_MS[Math.min(this.#failures++, WAITS_MS.length - 1)];
-    this.#tell(error.message, wait);
+    this.#tell(error.message);
     await new Promise((done) => {
       this.#poked = done;
       this.#timer = setTimeout(done, wait);
@@ -224,8 +224,8 @@ export class Outbox {
     this.#poked = null;
   }
 
-  #tell(message = null, retryInMs = null) {
-    this.onState({ waiting: this.#entries.length, failures: this.#failures, message, retryInMs, kept: this.kept });
+  #tell(message = null) {
+    this.onState({ waiting: this.#entries.length, failures: this.#failures, message, kept: this.kept });
   }
 }
 

@@ -114,6 +114,7 @@ export class VideoMedia {
   /** Promise of the source of small pictures: a decoder of its own, so that the filmstrip never delays the stage; the still route without. */
   async small() {
     const obstacle = await this.obstacle();
+    if (!obstacle) await this.index.ensure(0, 1); // a reset meanwhile has forgotten what the obstacle was found by
     this.#small ??= obstacle
       ? new StillSource({
           url: (frame, width) => withQuery(this.video.still_url, { frame, width }),
