@@ -225,15 +225,17 @@ def process(
     as_json: AsJson = False,
 ) -> None:
     """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
-    from heaters_dagster.processing import process_due
+    from heaters_dagster.processing import RunDone, process_due
+
+    def tell(run: RunDone) -> None:
+        if not as_json:
+            terminal.say(run.sentence)
 
     with terminal.bars() as report:
-        outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn)
+        outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
     if as_json:
         terminal.show_json([asdict(done) for done in outcome.runs])
     else:
-        for done in outcome.runs:
-            terminal.say(done.sentence)
         terminal.say(outcome.sentence)
     for failure in outcome.failures:
         terminal.complain(failure)

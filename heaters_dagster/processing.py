@@ -90,11 +90,16 @@ class Outcome:
 
 
 def process_due(
-    settings: Settings, *, only: Collection[int] | None = None, report: Report = silent, say: Callable[[str], None] = lambda text: None
+    settings: Settings,
+    *,
+    only: Collection[int] | None = None,
+    report: Report = silent,
+    say: Callable[[str], None] = lambda text: None,
+    ended: Callable[[RunDone], None] = lambda run: None,
 ) -> Outcome:
     """Run all that is due until nothing is, and wait for what other processes have in hand.
 
-    only: these source videos. report: gets the stages' progress. say: gets sentences about waiting.
+    only: these source videos. report: gets the stages' progress. say: gets sentences about waiting. ended: gets each run when it has ended.
     Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises NotFoundError, DatabaseUnavailableError.
     """
     sweep_leftovers(settings)
@@ -121,6 +126,7 @@ def process_due(
                     done = replace(done, note=video.error)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
+                ended(runs[-1])
                 waiting = False
             elif outlook.in_flight:
                 if not waiting:

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
+from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.processing import RunDone
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources import embedded_postgres
 from resources.clip_store import ClipStore
@@ -429,6 +432,16 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "/no/such/model")
     load_settings.cache_clear()
     return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+
+
+def test_process_says_of_each_run_that_it_has_ended_when_it_has(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    def process_due(settings: object, *, ended: Callable[[RunDone], None], **options: object) -> None:
+        ended(RunDone("ingest", 7, ("proxy",), 1.0, None, "run"))
+        raise DiskFullError("no room left")
+
+    monkeypatch.setattr("heaters_dagster.processing.process_due", process_due)
+    assert heaters("process") == (1, "source video 7: proxy done in 1.0 s\n")
+    assert heaters("process --json") == (1, "")
 
 
 @pytest.mark.slow

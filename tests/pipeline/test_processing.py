@@ -16,7 +16,7 @@ from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.instance import open_instance
-from heaters_dagster.processing import process_due, register_partitions, retry_failed
+from heaters_dagster.processing import RunDone, process_due, register_partitions, retry_failed
 from heaters_dagster.runs import PROCESS_TAG
 from heaters_dagster.settings import Settings, child_environment
 from resources.audit import audit
@@ -91,7 +91,9 @@ def test_from_a_file_to_clips_that_can_be_found(
     settings: Settings, database: Database, object_store: ObjectStore, submitted: SourceVideo
 ) -> None:
     stages: set[str] = set()
-    first = process_due(settings, report=lambda reading: stages.add(reading.stage))
+    ended: list[RunDone] = []
+    first = process_due(settings, report=lambda reading: stages.add(reading.stage), ended=ended.append)
+    assert tuple(ended) == first.runs
     assert first.failures == []
     assert [(run.job, run.assets) for run in first.runs] == [
         ("ingest", ("source_video", "proxy", "keyframe_offsets", "virtual_clips")),
