@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +35,12 @@ _RANGES = {1: "tv", 2: "pc"}
 
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
+_PICTURES = {
+    re.compile(rb"\x89PNG"): "a PNG picture",
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL): "a WebP picture",
+    re.compile(rb"II\*\0|MM\0\*"): "a TIFF picture",
+    re.compile(rb"BM.{12}[\x0c\x28-\x7c]\0\0\0", re.DOTALL): "a BMP picture",
+}
 _SNIFF_BYTES = 4096
 
 
@@ -117,9 +124,12 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
     called = name or path.name
     with opened(path, name=called) as container:
         stream = chosen_video(container, called)
-        _check_size(stream.codec_context.width, stream.codec_context.height, called)
+        if stream.codec_context.width:  # 0 until the first keyframe, which a recording that begins between two may hold far behind
+            _check_size(stream.codec_context.width, stream.codec_context.height, called)
         frame = _first_frame(container, stream, called)
         _check_size(frame.width, frame.height, called)
+        if container.format.name == "jpeg_pipe" and not any(packet.size for packet in container.demux(stream)):
+            raise InvalidMediaError(f"{called} is not a video: it is a JPEG picture")
         return MediaProbe(
             container=container.format.name,
             duration_seconds=_duration_seconds(container, stream),
@@ -170,11 +180,14 @@ def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
 def _unreadable(called: str, head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return (
-            f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing; it may not have been copied to its end"
+            f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing or damaged;"
+            " it may not have been copied to its end"
         )
     if head.count(0) == len(head):
         return f"{called} is not a video: it begins with {len(head)} zero bytes; it may not have been copied or downloaded to its end"
-    what = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
+    picture = next((kind for mark, kind in _PICTURES.items() if mark.match(head)), None)
+    unknown = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
+    what = f"it is {picture}" if picture else unknown
     return f"{called} is not a video: {what}"
 
 
@@ -235,6 +248,10 @@ def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
     try:
         for packet in container.demux(stream):
             packets += packet.size > 0
+            if packet.has_sidedata("encryption_info"):
+                raise InvalidMediaError(
+                    f"{called} is encrypted, as protected downloads are, and Heaters has no key to it; submit a file without protection"
+                )
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:

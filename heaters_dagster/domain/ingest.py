@@ -16,9 +16,10 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 #: Demuxers, by FFmpeg's names, that hold their pictures themselves. Playlists (hls, dash, concat, imf, sdp) are not among them, because
 #: they name further files and addresses that FFmpeg would open, nor are text and single pictures, which FFmpeg also takes for video.
+#: `jpeg_pipe` is what FFmpeg takes a .mjpeg file for, and also a single JPEG, which the probe refuses.
 CONTAINERS = (
     "3dostr", "apng", "asf", "av1", "avi", "avs2", "avs3", "cavsvideo", "dirac", "dv", "evc", "film_cpk", "flic", "flv", "gif",
-    "gxf", "h261", "h263", "h264", "hevc", "ivf", "ivr", "live_flv", "lxf", "m4v", "matroska,webm", "mjpeg", "mjpeg_2000",
+    "gxf", "h261", "h263", "h264", "hevc", "ivf", "ivr", "jpeg_pipe", "live_flv", "lxf", "m4v", "matroska,webm", "mjpeg", "mjpeg_2000",
     "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mpegvideo", "mv", "mvi", "mxf", "nsv", "nut", "nuv", "obu", "ogg", "pmp",
     "psxstr", "rm", "roq", "smk", "smush", "swf", "ty", "vc1", "vc1test", "vivo", "vmd", "vvc", "wc3movie", "wtv", "xmv",
     "yuv4mpegpipe",

@@ -8,6 +8,7 @@ import zipfile
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
@@ -171,11 +172,33 @@ def test_noise_and_an_archive_are_no_video(tmp_path, plain):
             probe(path)
 
 
-def test_a_single_picture_is_no_video(tmp_path):
-    for suffix in ("jpg", "png"):
-        path = ffmpeg(["-f", "lavfi", "-i", "color=s=64x64:d=0.1", "-frames:v", "1"], tmp_path / f"p.{suffix}")
-        with pytest.raises(InvalidMediaError, match="is not a video"):
-            probe(path)
+@pytest.mark.parametrize(("suffix", "kind"), [("jpg", "JPEG"), ("png", "PNG"), ("webp", "WebP"), ("tif", "TIFF"), ("bmp", "BMP")])
+def test_a_single_picture_is_no_video(tmp_path, suffix, kind):
+    path = ffmpeg(["-f", "lavfi", "-i", "color=s=64x64:d=0.1", "-frames:v", "1"], tmp_path / f"p.{suffix}")
+    with pytest.raises(InvalidMediaError, match=rf"^p\.{suffix} is not a video: it is a {kind} picture$"):
+        probe(path)
+
+
+def test_jpeg_pictures_one_after_the_other_are_a_video(tmp_path):
+    found = probe(ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=320x240:d=0.4", "-c:v", "mjpeg", "-f", "mjpeg"], tmp_path / "m.mjpeg"))
+    assert (found.video.codec, found.video.width, found.video.height) == ("mjpeg", 320, 240)
+
+
+def test_an_encrypted_file_is_said_to_be_encrypted(tmp_path, plain):
+    key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "01" * 16, "-encryption_kid", "02" * 16]
+    with pytest.raises(InvalidMediaError, match=r"^locked\.mp4 is encrypted"):
+        probe(ffmpeg(["-i", str(plain), "-c", "copy", *key], tmp_path / "locked.mp4"))
+
+
+def test_a_recording_that_begins_long_before_its_first_keyframe_can_be_used(tmp_path):
+    noise = ["-f", "lavfi", "-i", "testsrc2=s=640x480:r=10:d=4,noise=alls=90:allf=t"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "10", "-g", "20", "-sc_threshold", "0"]
+    whole = ffmpeg([*noise, *coded], tmp_path / "whole.ts").read_bytes()
+    path = tmp_path / "tuned_in.ts"
+    path.write_bytes(whole[188 * 3000 :])
+    with av.open(str(path)) as opened:
+        assert opened.streams.video[0].codec_context.width == 0
+    assert (probe(path).video.width, probe(path).video.height) == (640, 480)
 
 
 def test_an_mp4_without_its_index_is_said_to_be_cut_off(tmp_path, plain):
