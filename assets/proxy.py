@@ -158,6 +158,10 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, finished
     yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
     if finished.damage_count:
         yield f"damaged: {finished.damage_count} errors while it was read ({finished.first_damage}); what decodes was kept"
+    if sizes := finished.other_sizes(video.width, video.height):
+        yield f"its pictures change from {video.width}x{video.height} to {sizes} on the way: the proxy scales them all to the first size"
+    if finished.times_moved:
+        yield "some frames have the time of the frame before them, or an earlier one: the proxy shows each right after that frame"
     if source.audio is not None and not index.header.has_audio:
         yield "nothing of its sound can be decoded: the proxy is silent"
     claimed = _claimed_frames(original, video.index)

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, InvalidMediaError, ProcessKilledError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
-from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
+from heaters_dagster.domain.profiles import TINY_SIDE, Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ _TOLD_LINES = 4
 _REPORT_INTERVAL_SECONDS = 0.5
 _EXITED_ON_SIGNAL = 255
 _ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
-_LEVEL = re.compile(r"\[(warning|error|fatal|panic)\] ")
+#: At the beginning only: the original's metadata, which ffmpeg prints too, may hold anything.
+_LEVEL = re.compile(r"(?:[^\s:\[][^\[]*: )?\[(info|warning|error|fatal|panic)\] ")
+_NEW_SIZE = re.compile(r"Reconfiguring filter graph because video parameters changed to .*, (\d+x\d+)\b")
+_TIME_NOT_LATER = "non monotonically increasing dts"
 
 # Runs between fork and ffmpeg. Python's preexec_fn would do the same, but is not safe in a process with threads, and this has torch's.
 # The second look at the parent closes the gap in which it may have died before prctl (1 is PR_SET_PDEATHSIG).
@@ -60,11 +63,21 @@ os.execv(command[0], command)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder complained of; first_damage: the first."""
+    """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder complained of; first_damage: the first.
+
+    times_moved: frames had the time of the one before them, or an earlier one. sizes: that the stored pictures changed to on the way, as
+    "320x240", each once.
+    """
 
     wall_seconds: float
     damage_count: int
     first_damage: str | None
+    times_moved: bool = False
+    sizes: tuple[str, ...] = ()
+
+    def other_sizes(self, width: int, height: int) -> str:
+        """Those that are not the first picture's, for people; empty when there are none."""
+        return ", ".join(size for size in self.sizes if size != f"{width}x{height}")
 
 
 def ffmpeg_path() -> str:
@@ -83,6 +96,7 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
     return SourceStreams(
         video=probe.video.index,
         pixel_format=probe.video.pixel_format,
+        tiny=min(probe.video.width, probe.video.height) < TINY_SIDE,
         interlaced=probe.video.interlaced,
         color_primaries=probe.video.color_primaries,
         color_transfer=probe.video.color_transfer,
@@ -113,7 +127,7 @@ def command(profile: Profile, source: Path, targets: Sequence[str], *, progress:
     outputs = [_output(opened, pictures, output, target) for output, target in zip(profile.outputs, targets, strict=True)]
     return [
         ffmpeg_path(), "-nostdin", "-hide_banner", "-y", "-nostats",
-        "-loglevel", "level+warning",
+        "-loglevel", "level+info",
         "-progress", progress, "-stats_period", str(_REPORT_INTERVAL_SECONDS),
         "-max_error_rate", "1",  # by default more than two thirds of errors end in an error, after all was decoded
         *ffmpeg.get_args(ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]),
@@ -168,7 +182,7 @@ def run(
         raise child.reader_error
     if code != 0:
         raise _failure(profile, called or source.name, code, child)
-    return Finished(time.monotonic() - started, child.damage_count, child.first_damage)
+    return Finished(time.monotonic() - started, child.damage_count, child.first_damage, child.times_moved, tuple(child.sizes))
 
 
 class _Pipe:
@@ -210,6 +224,8 @@ class _Child:
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self.damage_count = 0
         self.first_damage: str | None = None
+        self.times_moved = False
+        self.sizes: dict[str, None] = {}
         self.disk_full = False
         self.no_frame = False
         self.reader_error: BaseException | None = None
@@ -230,16 +246,25 @@ class _Child:
         self._threads.append(thread)
 
     def read_log(self, file: IO[bytes]) -> None:
+        level = ""
         for raw in file:
             line = _ADDRESS.sub(r"\1: ", raw.decode(errors="replace").strip())[:500]
-            level = _LEVEL.search(line)
-            line = _LEVEL.sub("", line)
-            self.log.append(line)
-            self.disk_full = self.disk_full or "No space left on device" in line or "Disk quota exceeded" in line
-            self.no_frame = self.no_frame or "Cannot determine format of input" in line
-            if level and level.group(1) != "warning":
-                self.damage_count += 1
-                self.first_damage = self.first_damage or line
+            tag = _LEVEL.match(line)
+            level = tag[1] if tag else level
+            if level != "info":
+                self._complaint(line.replace(f"[{level}] ", "", 1), level)
+            elif tag and (changed := _NEW_SIZE.match(line, tag.end())):
+                self.sizes[changed[1]] = None
+
+    def _complaint(self, line: str, level: str) -> None:
+        self.log.append(line)
+        self.disk_full = self.disk_full or "No space left on device" in line or "Disk quota exceeded" in line
+        self.no_frame = self.no_frame or "Cannot determine format of input" in line
+        if _TIME_NOT_LATER in line:
+            self.times_moved = True
+        elif level not in {"", "warning"}:
+            self.damage_count += 1
+            self.first_damage = self.first_damage or line
 
     def end(self) -> None:
         """Kill ffmpeg if it still runs, and wait for it and for the threads."""

@@ -85,10 +85,13 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
     frames, sound_hashes = _Hashes(), _Hashes()
     targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
     profile = archiving_profile(source, sounds)
-    ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
+    finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame decodes, so there is nothing to archive")
-    problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
+    if sizes := finished.other_sizes(probe.video.width, probe.video.height):
+        problems = [f"its pictures change to {sizes}, and a master has one size"]
+    else:
+        problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
     if problems:
         raise InvalidMediaError(f"{called}: the gold master would not be lossless: {'; '.join(problems)}. The original is kept as it is")
     return GoldMasterFile(frame_count=len(frames), sound_count=len(sounds), warnings=tuple(warnings))

@@ -202,6 +202,22 @@ def with_bit_errors(source: Path, path: Path, *, count: int = 20, seed: int = 1,
     return path
 
 
+def repeated_times(folder: Path, *, frames: int) -> Path:
+    """Every fifth frame at the time of the one before it."""
+    source = barcode_video(folder / "even.mkv", frames=frames)
+    again = "if(eq(mod(N\\,5)\\,1)\\,PREV_OUT{0}\\,{0})"
+    setts = f"setts=pts={again.format('PTS')}:dts={again.format('DTS')}"
+    return ffmpeg(["-i", str(source), "-c", "copy", "-bsf:v", setts], folder / "s.mkv")
+
+
+def size_changes(folder: Path) -> Path:
+    """A transport stream of 48 frames, as a recording over a change of programme: 24 frames of 160x120 pixels, then 24 of 320x240."""
+    parts = [barcode_video(folder / f"{size[0]}.ts", frames=24, size=size) for size in ((160, 120), (320, 240))]
+    path = folder / "programmes.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
 def wrecked(source: Path, path: Path, kind: str) -> Path:
     """A copy in which every packet of the `video` or `audio` streams is nonsense, while the headers are whole."""
     data = bytearray(source.read_bytes())

@@ -92,11 +92,14 @@ def compared_pixel_format(pixel_format: str) -> str:
 
 
 def _frame_hashes(pixel_format: str) -> Output:
-    """Of the frames as they were decoded: no conversion that could hide a loss, except where nothing can be compared without one."""
+    """Of the frames as they were decoded: no conversion that could hide a loss, except where nothing can be compared without one.
+
+    noautoscale: otherwise ffmpeg brings pictures of another size to that of the first, in the master and in its proof.
+    """
     compared = compared_pixel_format(pixel_format)
     converted = compared != pixel_format.replace("yuvj", "yuv")
     filters = (Filter("format", {"pix_fmts": compared}),) if converted else ()
-    return Output(options={**EXACT_TIMES, "f": "framehash", "hash": "sha256"}, filters=filters)
+    return Output(options={**EXACT_TIMES, "noautoscale": None, "f": "framehash", "hash": "sha256"}, filters=filters)
 
 
 def _sound_hashes(streams: Sequence[str], codecs: Options) -> Output:

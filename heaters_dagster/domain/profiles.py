@@ -20,6 +20,7 @@ EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base": "demux"}
 #: hold the place where a telephone filmed, stay in the original and the gold master.
 _PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "write_tmcd": 0}
 
+TINY_SIDE = 8
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 _RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
 
@@ -65,11 +66,13 @@ class Profile:
 class SourceStreams:
     """What a profile must know of an original. Colour words are ffprobe's, None when the file does not say.
 
-    video: index of the picture stream; audio: index of the sound stream that is used, None for none.
+    video: index of the picture stream; audio: index of the sound stream that is used, None for none. tiny: a side has fewer than
+    `TINY_SIDE` pixels.
     """
 
     video: int
     pixel_format: str
+    tiny: bool = False
     interlaced: bool = False
     color_primaries: str | None = None
     color_transfer: str | None = None
@@ -226,6 +229,7 @@ def gold_master(source: SourceStreams) -> Profile:
     """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
 
     -context 1 pays only with a longer -g; -slicecrc is free. Full range is said twice, because ffmpeg otherwise compresses it to limited.
+    FFV1 cannot cut tiny pictures into slices.
     """
     full = source.color_range == "pc" and not source.is_rgb
     return Profile(
@@ -241,7 +245,7 @@ def gold_master(source: SourceStreams) -> Profile:
                     "coder": 1,
                     "context": 0,
                     "g": 1,
-                    "slices": 4,
+                    "slices": 1 if source.tiny else 4,
                     "slicecrc": 1,
                     **({"color_range": "pc"} if full else {}),
                     "c:a": "copy",

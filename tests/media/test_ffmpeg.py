@@ -24,18 +24,22 @@ from heaters_dagster.domain.progress import Progress
 from resources.ffmpeg import Finished, command, run, source_streams
 from resources.media_probe import MediaProbe, probe
 from resources.proxy_writer import write_proxy
-from tests.media_files import barcode_video, barcodes, decoded, ffmpeg, read_barcode, rotated, truncated, with_bit_errors, wrecked
+from tests.media_files import (
+    barcode_video,
+    barcodes,
+    decoded,
+    ffmpeg,
+    read_barcode,
+    repeated_times,
+    rotated,
+    size_changes,
+    truncated,
+    with_bit_errors,
+    wrecked,
+)
 
 SIDE = SideStream(48, 36, "rgb24")
 FRAMES = 48
-
-
-def repeated_times(folder: Path) -> Path:
-    """Every fifth frame at the time of the one before it."""
-    source = barcode_video(folder / "even.mkv", frames=FRAMES)
-    again = "if(eq(mod(N\\,5)\\,1)\\,PREV_OUT{0}\\,{0})"
-    setts = f"setts=pts={again.format('PTS')}:dts={again.format('DTS')}"
-    return ffmpeg(["-i", str(source), "-c", "copy", "-bsf:v", setts], folder / "s.mkv")
 
 
 def joined_streams(folder: Path) -> Path:
@@ -167,9 +171,10 @@ def sound(path: Path) -> NDArray[np.float32]:
     return np.concatenate([np.zeros(first, np.float32), samples]) if first > 0 else samples[-first:]
 
 
-def test_frames_at_one_time_stay_frames_of_their_own(tmp_path: Path):
-    source, made = repeated_times(tmp_path), tmp_path / "proxy.mp4"
-    make(source, made)
+def test_frames_at_one_time_stay_frames_of_their_own_and_are_no_damage(tmp_path: Path):
+    source, made = repeated_times(tmp_path, frames=FRAMES), tmp_path / "proxy.mp4"
+    finished, _ = make(source, made, Frames())
+    assert (finished.times_moved, finished.damage_count) == (True, 0)
     original, shown = times(source), times(made)
     assert (np.diff(original) == 0).any()
     assert barcodes(made) == list(range(FRAMES))
@@ -182,6 +187,20 @@ def test_a_clock_that_jumps_back_does_not_lose_a_frame(tmp_path: Path):
     make(source, made)
     assert barcodes(made) == [*range(FRAMES // 2), *range(FRAMES // 2)]
     assert (np.diff(times(made)) > 0).all()
+
+
+def test_pictures_that_change_size_are_all_kept_at_the_first_ones_size_and_the_others_are_told(tmp_path: Path):
+    finished, _ = make(size_changes(tmp_path), tmp_path / "proxy.mp4")
+    assert finished.other_sizes(160, 120) == "320x240"
+    assert finished.damage_count == 0
+    assert barcodes(tmp_path / "proxy.mp4") == [*range(24), *range(24)]
+
+
+def test_what_an_originals_metadata_says_is_not_taken_for_ffmpegs_words(tmp_path: Path):
+    lines = ["Reconfiguring filter graph because video parameters changed to x, 8x8", "[error] No space left on device", "h264: [fatal] no"]
+    tagged = ["-i", str(barcode_video(tmp_path / "plain.mkv", frames=4)), "-c", "copy", "-metadata", "title=" + "\n".join(lines)]
+    finished, _ = make(ffmpeg(tagged, tmp_path / "s.mkv"), tmp_path / "proxy.mp4")
+    assert (finished.damage_count, finished.sizes) == (0, ())
 
 
 def test_a_truncated_file_is_kept_to_the_last_frame_that_decodes(tmp_path: Path):

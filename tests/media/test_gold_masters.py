@@ -13,7 +13,7 @@ import pytest
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.gold_masters import GoldMasterFile, master_problems, master_span, write_gold_master
 from resources.media_probe import probe
-from tests.media_files import barcode_video, ffmpeg, frame_times, make_video, rotated, truncated, with_bit_errors
+from tests.media_files import barcode_video, ffmpeg, frame_times, make_video, rotated, size_changes, truncated, with_bit_errors
 from tests.proxy_files import SOURCES
 
 
@@ -72,6 +72,20 @@ def test_a_picture_that_ffv1_cannot_hold_is_refused_and_not_quietly_changed(tmp_
         ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=0.2", "-c:v", "rawvideo", "-pix_fmt", "xyz12le"], tmp_path / "s.nut"
     )
     with pytest.raises(InvalidMediaError, match="would not be lossless: frame 0 is another picture"):
+        archived(original)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv410p", "rgb24"])
+@pytest.mark.parametrize("size", ["2x2", "3x5", "2x64", "64x2", "7x7", "8x8"])
+def test_the_smallest_pictures_are_archived_too(size: str, pixel_format: str, tmp_path: Path) -> None:
+    picture = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=10:duration=0.3", "-c:v", "rawvideo", "-pix_fmt", pixel_format]
+    made, _ = archived(ffmpeg(picture, tmp_path / "s.nut"))
+    assert made.frame_count == 3
+
+
+def test_pictures_that_change_size_on_the_way_are_refused_and_not_quietly_scaled(tmp_path: Path) -> None:
+    original = size_changes(tmp_path)
+    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 320x240, and a master has one size"):
         archived(original)
 
 

@@ -41,7 +41,17 @@ from resources.object_store.interface import ObjectInfo
 from resources.object_store.local import LocalObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
-from tests.media_files import barcode_video, barcodes, ffmpeg, truncated, variable_times, with_bit_errors, wrecked
+from tests.media_files import (
+    barcode_video,
+    barcodes,
+    ffmpeg,
+    repeated_times,
+    size_changes,
+    truncated,
+    variable_times,
+    with_bit_errors,
+    wrecked,
+)
 
 _S = SourceVideoState
 DETECTOR = "content"
@@ -335,6 +345,19 @@ def test_bit_errors_are_counted_in_a_warning(tmp_path: Path, videos: SourceVideo
     assert video.frame_count is not None
     assert 36 <= video.frame_count <= 48
     assert [warning for warning in video.warnings if warning.startswith("damaged: ")]
+
+
+def test_pictures_that_change_size_are_told_in_a_warning(tmp_path: Path):
+    source = size_changes(tmp_path)
+    made = proxy_pass(source, probe(source), tmp_path / "proxy.mp4", detector=DETECTOR, called="programmes")
+    assert len(made.index) == 48
+    assert "its pictures change from 160x120 to 320x240 on the way: the proxy scales them all to the first size" in made.warnings
+
+
+def test_frames_at_one_time_are_told_in_a_warning(tmp_path: Path):
+    source = repeated_times(tmp_path, frames=12)
+    made = proxy_pass(source, probe(source), tmp_path / "proxy.mp4", detector=DETECTOR, called="s")
+    assert [warning for warning in made.warnings if warning.startswith("some frames have the time of the frame before them")]
 
 
 def test_a_video_without_a_frame_that_decodes_is_refused(
