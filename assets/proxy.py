@@ -158,15 +158,19 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, finished
     yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
     if finished.damage_count:
         yield f"damaged: {finished.damage_count} errors while it was read ({finished.first_damage}); what decodes was kept"
-    if sizes := finished.other_sizes(video.width, video.height):
-        yield f"its pictures change from {video.width}x{video.height} to {sizes} on the way: the proxy scales them all to the first size"
+    first = f"{video.width}x{video.height}"
+    if others := {f"{width}x{height}": None for width, height, _ in finished.pictures if f"{width}x{height}" != first}:
+        yield f"its pictures change from {first} to {', '.join(others)} on the way: the proxy scales them all to the first size"
     if finished.times_moved:
         yield "some frames have the time of the frame before them, or an earlier one: the proxy shows each right after that frame"
     if source.audio is not None and not index.header.has_audio:
         yield "nothing of its sound can be decoded: the proxy is silent"
     claimed = _claimed_frames(original, video.index)
     if claimed > len(index):
-        yield f"the file says {claimed} frames, of which {len(index)} can be shown: others are cut off, damaged or hidden by its edit list"
+        yield (
+            f"the file says {claimed} frames, of which {len(index)} can be shown: the others are cut off, damaged, hidden by its edit list,"
+            " or were dropped while it was recorded"
+        )
 
 
 def _claimed_frames(original: Path, stream: int) -> int:

@@ -42,7 +42,7 @@ _EXITED_ON_SIGNAL = 255
 _ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
 #: At the beginning only: the original's metadata, which ffmpeg prints too, may hold anything.
 _LEVEL = re.compile(r"(?:[^\s:\[][^\[]*: )?\[(info|warning|error|fatal|panic)\] ")
-_NEW_SIZE = re.compile(r"Reconfiguring filter graph because video parameters changed to .*, (\d+x\d+)\b")
+_NEW_PICTURE = re.compile(r"Reconfiguring filter graph because video parameters changed to (\w+)\(.*, (\d+)x(\d+)\b")
 _TIME_NOT_LATER = "non monotonically increasing dts"
 
 # Runs between fork and ffmpeg. Python's preexec_fn would do the same, but is not safe in a process with threads, and this has torch's.
@@ -65,19 +65,15 @@ os.execv(command[0], command)
 class Finished:
     """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder complained of; first_damage: the first.
 
-    times_moved: frames had the time of the one before them, or an earlier one. sizes: that the stored pictures changed to on the way, as
-    "320x240", each once.
+    times_moved: frames had the time of the one before them, or an earlier one. pictures: what the stored pictures changed to on the way:
+    width, height and pixel format, each once.
     """
 
     wall_seconds: float
     damage_count: int
     first_damage: str | None
     times_moved: bool = False
-    sizes: tuple[str, ...] = ()
-
-    def other_sizes(self, width: int, height: int) -> str:
-        """Those that are not the first picture's, for people; empty when there are none."""
-        return ", ".join(size for size in self.sizes if size != f"{width}x{height}")
+    pictures: tuple[tuple[int, int, str], ...] = ()
 
 
 def ffmpeg_path() -> str:
@@ -119,6 +115,8 @@ def command(profile: Profile, source: Path, targets: Sequence[str], *, progress:
         format_whitelist=",".join(CONTAINERS + AUDIO_CONTAINERS),
         # LCEVC enhancement is handed on, not applied: this ffmpeg would make 1920x1080 of what every other decoder shows as 960x540.
         export_side_data="+enhancements",
+        # The edges that a container asks players to hide stay: PyAV shows them too, and a master without them would not be lossless.
+        apply_cropping="codec",
     )
     picture = _filtered(opened[profile.video], profile.filters)
     pictured = sum(output.video for output in profile.outputs)
@@ -182,7 +180,7 @@ def run(
         raise child.reader_error
     if code != 0:
         raise _failure(profile, called or source.name, code, child)
-    return Finished(time.monotonic() - started, child.damage_count, child.first_damage, child.times_moved, tuple(child.sizes))
+    return Finished(time.monotonic() - started, child.damage_count, child.first_damage, child.times_moved, tuple(child.pictures))
 
 
 class _Pipe:
@@ -225,7 +223,7 @@ class _Child:
         self.damage_count = 0
         self.first_damage: str | None = None
         self.times_moved = False
-        self.sizes: dict[str, None] = {}
+        self.pictures: dict[tuple[int, int, str], None] = {}
         self.disk_full = False
         self.no_frame = False
         self.reader_error: BaseException | None = None
@@ -253,8 +251,8 @@ class _Child:
             level = tag[1] if tag else level
             if level != "info":
                 self._complaint(line.replace(f"[{level}] ", "", 1), level)
-            elif tag and (changed := _NEW_SIZE.match(line, tag.end())):
-                self.sizes[changed[1]] = None
+            elif tag and (changed := _NEW_PICTURE.match(line, tag.end())):
+                self.pictures[int(changed[2]), int(changed[3]), changed[1]] = None
 
     def _complaint(self, line: str, level: str) -> None:
         self.log.append(line)

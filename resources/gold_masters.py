@@ -88,13 +88,21 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
     finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame decodes, so there is nothing to archive")
-    if sizes := finished.other_sizes(probe.video.width, probe.video.height):
-        problems = [f"its pictures change to {sizes}, and a master has one size"]
+    if others := _other_pictures(finished, probe):
+        problems = [f"its pictures change to {others} on the way, and a master has one kind"]
     else:
         problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
     if problems:
         raise InvalidMediaError(f"{called}: the gold master would not be lossless: {'; '.join(problems)}. The original is kept as it is")
     return GoldMasterFile(frame_count=len(frames), sound_count=len(sounds), warnings=tuple(warnings))
+
+
+def _other_pictures(finished: ffmpeg.Finished, probe: MediaProbe) -> str:
+    """What the pictures of an original change to, for people; empty when all are like the first."""
+    video = probe.video
+    first = (video.width, video.height, video.pixel_format.replace("yuvj", "yuv"))
+    kinds = ((width, height, pixel_format.replace("yuvj", "yuv")) for width, height, pixel_format in finished.pictures)
+    return ", ".join(f"{width}x{height} {pixel_format}" for width, height, pixel_format in kinds if (width, height, pixel_format) != first)
 
 
 def master_problems(original: Path, probe: MediaProbe, master: Path, *, report: Report = silent) -> list[str]:

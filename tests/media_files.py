@@ -7,6 +7,7 @@ one pixel of cropping. Audio is seeded noise, so that a cross-correlation shows 
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -199,6 +200,34 @@ def with_bit_errors(source: Path, path: Path, *, count: int = 20, seed: int = 1,
     for _ in range(count):
         data[rng.randrange(int(len(data) * skip_fraction), len(data))] ^= 1 << rng.randrange(8)
     path.write_bytes(bytes(data))
+    return path
+
+
+def with_sound_gap(source: Path, path: Path, start: float, end: float) -> Path:
+    """A copy without the packets of sound between two times in seconds."""
+    with av.open(str(source)) as original, av.open(str(path), "w") as output:
+        copies = {stream.index: output.add_stream_from_template(stream) for stream in original.streams}
+        for packet in original.demux():
+            if packet.size and not (packet.stream.type == "audio" and start <= packet.pts * packet.time_base < end):
+                packet.stream = copies[packet.stream.index]
+                output.mux(packet)
+    return path
+
+
+def with_clean_aperture(source: Path, path: Path, width: int, height: int) -> Path:
+    """A copy of an MP4 whose container asks players to show only the middle `width` x `height` pixels (a `clap` box)."""
+    data = bytearray(ffmpeg(["-i", str(source), "-c", "copy"], path).read_bytes())  # its index comes last: no offset in it changes
+    box = struct.pack(">I4s8I", 40, b"clap", width, 1, height, 1, 0, 1, 0, 1)
+    at, parents = 0, []
+    for kind, skipped in ((b"moov", 8), (b"trak", 8), (b"mdia", 8), (b"minf", 8), (b"stbl", 8), (b"stsd", 16), (b"avc1", 0)):
+        at = data.index(kind, at) - 4
+        parents.append(at)
+        at += skipped
+    end = at + struct.unpack_from(">I", data, at)[0]
+    for parent in parents:
+        struct.pack_into(">I", data, parent, struct.unpack_from(">I", data, parent)[0] + len(box))
+    data[end:end] = box
+    path.write_bytes(data)
     return path
 
 

@@ -35,6 +35,7 @@ from tests.media_files import (
     size_changes,
     truncated,
     with_bit_errors,
+    with_clean_aperture,
     wrecked,
 )
 
@@ -191,16 +192,22 @@ def test_a_clock_that_jumps_back_does_not_lose_a_frame(tmp_path: Path):
 
 def test_pictures_that_change_size_are_all_kept_at_the_first_ones_size_and_the_others_are_told(tmp_path: Path):
     finished, _ = make(size_changes(tmp_path), tmp_path / "proxy.mp4")
-    assert finished.other_sizes(160, 120) == "320x240"
+    assert finished.pictures == ((320, 240, "yuv420p"),)
     assert finished.damage_count == 0
     assert barcodes(tmp_path / "proxy.mp4") == [*range(24), *range(24)]
+
+
+def test_edges_that_the_container_hides_are_shown_as_the_probe_says(tmp_path: Path):
+    source = with_clean_aperture(barcode_video(tmp_path / "plain.mp4", frames=6), tmp_path / "s.mp4", 140, 100)
+    _, found = make(source, tmp_path / "proxy.mp4")
+    assert {image.shape[1::-1] for _, image in decoded(tmp_path / "proxy.mp4")} == {(found.video.width, found.video.height)} == {(160, 120)}
 
 
 def test_what_an_originals_metadata_says_is_not_taken_for_ffmpegs_words(tmp_path: Path):
     lines = ["Reconfiguring filter graph because video parameters changed to x, 8x8", "[error] No space left on device", "h264: [fatal] no"]
     tagged = ["-i", str(barcode_video(tmp_path / "plain.mkv", frames=4)), "-c", "copy", "-metadata", "title=" + "\n".join(lines)]
     finished, _ = make(ffmpeg(tagged, tmp_path / "s.mkv"), tmp_path / "proxy.mp4")
-    assert (finished.damage_count, finished.sizes) == (0, ())
+    assert (finished.damage_count, finished.pictures) == (0, ())
 
 
 def test_a_truncated_file_is_kept_to_the_last_frame_that_decodes(tmp_path: Path):

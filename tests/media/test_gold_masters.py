@@ -13,7 +13,17 @@ import pytest
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.gold_masters import GoldMasterFile, master_problems, master_span, write_gold_master
 from resources.media_probe import probe
-from tests.media_files import barcode_video, ffmpeg, frame_times, make_video, rotated, size_changes, truncated, with_bit_errors
+from tests.media_files import (
+    barcode_video,
+    ffmpeg,
+    frame_times,
+    make_video,
+    rotated,
+    size_changes,
+    truncated,
+    with_bit_errors,
+    with_clean_aperture,
+)
 from tests.proxy_files import SOURCES
 
 
@@ -84,9 +94,23 @@ def test_the_smallest_pictures_are_archived_too(size: str, pixel_format: str, tm
 
 
 def test_pictures_that_change_size_on_the_way_are_refused_and_not_quietly_scaled(tmp_path: Path) -> None:
-    original = size_changes(tmp_path)
-    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 320x240, and a master has one size"):
+    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 320x240 yuv420p on the way"):
+        archived(size_changes(tmp_path))
+
+
+def test_pictures_that_change_depth_on_the_way_are_refused_and_not_quietly_rounded(tmp_path: Path) -> None:
+    parts = [make_video(tmp_path / f"{depth}.ts", frames=12, pixel_format=depth) for depth in ("yuv420p", "yuv420p10le")]
+    original = tmp_path / "depths.ts"
+    original.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 160x120 yuv420p10le on the way"):
         archived(original)
+
+
+def test_edges_that_the_container_hides_are_archived_too(tmp_path: Path) -> None:
+    original = with_clean_aperture(make_video(tmp_path / "plain.mp4", frames=6), tmp_path / "s.mp4", 140, 100)
+    _, master = archived(original)
+    with av.open(str(master)) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(160, 120)}
 
 
 @pytest.mark.parametrize("name", ["full.avi", "full.mp4", "full.mkv"])
