@@ -1,6 +1,6 @@
 """Every use of ffmpeg, as data: which streams, filters and options. `resources.ffmpeg` turns a profile into a command line and runs it.
 
-Times are never re-made: `-fps_mode passthrough -enc_time_base demux` on each output keeps every frame at its own time. ffmpeg's defaults
+Times are never re-made: `-fps_mode passthrough -enc_time_base:v demux` on each output keeps every frame at its own time. ffmpeg's defaults
 dropped 17 of 120 frames of a file with variable frame rate.
 """
 
@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 Options: TypeAlias = Mapping[str, str | int | None]
 
-#: Keeps the number of frames and the time of each.
-EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base": "demux"}
+#: Keeps the number of frames and the time of each. Of the picture only: sound counts in samples, and in the container's unit, which in
+#: Matroska is a millisecond and in AVI may be 24, its packets would no longer follow each other.
+EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base:v": "demux"}
 
 #: Data and subtitle streams, chapters (which MP4 stores as one more track), time codes (likewise) and the original's metadata, which may
 #: hold the place where a telephone filmed, stay in the original and the gold master.
@@ -173,6 +174,9 @@ PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 
 
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
+#: Gaps are filled with silence.
+_EVEN_SOUND = "aresample=async=1"
+
 
 #: MP4 for a pipe: times as they are, also below 0, and a new fragment only where a frame begins. A fragment that a packet of sound began
 #: would guess how long the frame before it is shown, wrongly where the frame rate varies.
@@ -207,7 +211,7 @@ def _sound(source: SourceStreams) -> Options:
     if source.audio is None:
         return {}
     mixed_down: Options = {"ac": 2} if source.audio_channels > 2 else {}
-    return {**_AAC, **mixed_down, "af": "aresample=async=1"}
+    return {**_AAC, **mixed_down, "af": _EVEN_SOUND}
 
 
 def scene_scores(side_streams: Sequence[SideStream]) -> Profile:
@@ -314,7 +318,7 @@ def master_export(
             "c:a": "aac",
             "b:a": "256k",
             **mixed_down,
-            "af": f"atrim=start={_seconds(lead)}:duration={_seconds(duration_seconds)},asetpts=PTS-{_seconds(lead)}/TB",
+            "af": f"atrim=start={_seconds(lead)}:duration={_seconds(duration_seconds)},asetpts=PTS-{_seconds(lead)}/TB,{_EVEN_SOUND}",
         }
     return Profile(
         name="master_export",

@@ -117,7 +117,7 @@ def test_an_export_from_the_master_seeks_between_two_frames_and_counts_from_ther
     )
     assert export.input_options == {"ss": "1.950000"}
     assert export.outputs[0].options["frames:v"] == 24
-    assert export.outputs[0].options["af"] == "atrim=start=0.050000:duration=1.000000,asetpts=PTS-0.050000/TB"
+    assert export.outputs[0].options["af"] == "atrim=start=0.050000:duration=1.000000,asetpts=PTS-0.050000/TB,aresample=async=1"
     assert export.filters[-1].options == {"expr": "PTS-STARTPTS"}
 
 

@@ -39,7 +39,7 @@ from resources.object_store.s3 import S3ObjectStore
 from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
-from tests.media_files import barcode_video, barcodes, decoded, file_frame_hashes, make_video, rotated
+from tests.media_files import barcode_video, barcodes, decoded, file_frame_hashes, make_video, rotated, with_sound_gap
 from tests.proxy_files import SOURCES, stored_video
 
 
@@ -290,8 +290,24 @@ def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> N
     desk.export(video)
     for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):
         sound = heard(desk.file(clip))
-        agreement = [float(sound[4_800:14_400] @ expected[4_800 + lag : 14_400 + lag]) for lag in range(-960, 961)]
-        assert abs(int(np.argmax(agreement)) - 960) <= 1024
+        agreement = [float(sound[4_800:14_400] @ expected[4_800 + lag : 14_400 + lag]) for lag in range(-2_400, 2_401)]
+        assert abs(int(np.argmax(agreement)) - 2_400) <= 1024
+        with av.open(str(desk.file(clip))) as container:
+            packets = [packet.duration for packet in container.demux(audio=0) if packet.size]
+        assert set(packets[1:-1]) == {1024}
+
+
+def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(desk: Desk) -> None:
+    whole = make_video(desk.folder / "whole.mkv", frames=72)
+    video = desk.video(with_sound_gap(whole, desk.folder / "gap.mkv", 1.0, 2.0), 12)
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    with_profile(desk, video, "gold_master")
+    desk.export(desk.videos.load(video.id))
+    _, second = desk.clips.load_live(video.id)  # it begins at 0.5 s
+    sound = heard(desk.file(second))
+    assert len(sound) == pytest.approx(2.5 * 48_000, abs=2 * 1024)
+    loudness = [float(np.abs(sound[round(at * 48_000) :][:4_800]).mean()) for at in (0.2, 0.9, 1.2, 2.0)]
+    assert min(loudness[0], loudness[3]) > 0.02 > 0.001 > max(loudness[1:3])
 
 
 def heard(path: Path) -> Any:
