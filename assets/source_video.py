@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.errors import DuplicateSourceError
-from heaters_dagster.domain.ingest import SourceKind, original_suffix, source_kind
+from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
@@ -57,7 +57,7 @@ def fetch_source_video(
 def _called(video: SourceVideo, fetched: Fetched) -> str:
     """What people call the file: an upload lies under a random name, but its row has the title it was given."""
     titled = source_kind(video.source) is SourceKind.LOCAL_PATH and video.title != fetched.title
-    return video.title if titled else fetched.name
+    return video.title if titled else clean_title(fetched.name)
 
 
 def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: ObjectStore) -> None:

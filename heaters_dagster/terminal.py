@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from heaters_dagster.domain.progress import Progress as Reading
 from heaters_dagster.domain.progress import Report
 
 _PIPED_WIDTH = 160
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
@@ -50,16 +52,16 @@ def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
 
 
 def say(text: str) -> None:
-    out.print(escape(text))
+    out.print(_shown(text))
 
 
 def warn(text: str) -> None:
-    err.print(f"[yellow]{escape(text)}[/yellow]", soft_wrap=True)
+    err.print(f"[yellow]{_shown(text)}[/yellow]", soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """An error for a person: what is wrong and what to do, on standard error."""
-    err.print(f"[red]heaters:[/red] {escape(text)}", soft_wrap=True)
+    err.print(f"[red]heaters:[/red] {_shown(text)}", soft_wrap=True)
 
 
 def coloured(state: str) -> str:
@@ -101,4 +103,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)
-    return coloured(text) if text.replace("_", "").isalpha() and "_" in text else escape(text)
+    return coloured(text) if text.replace("_", "").isalpha() and "_" in text else _shown(text)
+
+
+def _shown(text: str) -> str:
+    """Text as it is, but for characters that would move the cursor or turn the direction: a file's name may hold any."""
+    return escape(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -434,6 +434,13 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
 
 
+def test_a_files_name_cannot_command_the_terminal(heaters: Heaters, database: Database) -> None:
+    SourceVideoStore(database).add("/films/a.mp4", "a\x1b[2J\u202eb")
+    assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b" in heaters("status")[1]
+    assert heaters("submit", "/no/\x1b[2J.mp4")[0] == 1
+    assert "/no/\N{REPLACEMENT CHARACTER}[2J.mp4 is not there" in heaters.error
+
+
 def test_process_says_of_each_run_that_it_has_ended_when_it_has(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
     def process_due(settings: object, *, ended: Callable[[RunDone], None], **options: object) -> None:
         ended(RunDone("ingest", 7, ("proxy",), 1.0, None, "run"))

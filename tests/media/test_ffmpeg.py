@@ -172,6 +172,15 @@ def sound(path: Path) -> NDArray[np.float32]:
     return np.concatenate([np.zeros(first, np.float32), samples]) if first > 0 else samples[-first:]
 
 
+@pytest.mark.parametrize("options", [{"name": "s.mkv"}, {"name": "s.webm", "codec": "libvpx"}, {"name": "s.avi", "codec": "mpeg4"}])
+def test_packets_of_sound_follow_each_other_whatever_unit_the_container_counts_in(options: dict[str, str], tmp_path: Path):
+    source = barcode_video(tmp_path / options.pop("name"), frames=FRAMES, **options)
+    make(source, tmp_path / "proxy.mp4")
+    with av.open(str(tmp_path / "proxy.mp4")) as container:
+        durations = [packet.duration for packet in container.demux(audio=0) if packet.size]
+    assert set(durations[:-1]) == {1024}
+
+
 def test_frames_at_one_time_stay_frames_of_their_own_and_are_no_damage(tmp_path: Path):
     source, made = repeated_times(tmp_path, frames=FRAMES), tmp_path / "proxy.mp4"
     finished, _ = make(source, made, Frames())

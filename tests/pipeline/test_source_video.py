@@ -224,6 +224,13 @@ class BrokenStore(LocalObjectStore):
         raise StoreUnavailableError("the store does not answer")
 
 
+def test_a_name_that_would_command_a_terminal_is_told_in_one_plain_line(desk, tmp_path):
+    path = tmp_path / "holi\x1b[2Jday\nnext.mp4"
+    path.touch()
+    with pytest.raises(InvalidMediaError, match=r"^holi \[2Jday next\.mp4 is empty"):
+        desk.fetch(desk.submitted(path))
+
+
 def test_when_the_store_fails_the_same_file_may_come_by_another_way(desk, clip):
     video = desk.submitted(clip)
     with pytest.raises(StoreUnavailableError):
