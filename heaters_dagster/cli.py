@@ -231,8 +231,12 @@ def process(
         if not as_json:
             terminal.say(run.sentence)
 
-    with terminal.bars() as report:
-        outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
+    try:
+        with terminal.bars() as report:
+            outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; what was in hand is due again: heaters process, or heaters up")
+        raise
     if as_json:
         terminal.show_json([asdict(done) for done in outcome.runs])
     else:

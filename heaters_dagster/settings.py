@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -48,19 +49,21 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 def _number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
     def parse(text: str) -> T:
-        value = kind(text)  # type: ignore[call-arg]
-        if not low <= float(value) <= high:  # type: ignore[arg-type]
-            raise ValueError(f"write a number from {low:g} to {high:g}")
-        return value
+        with suppress(ValueError):
+            value = kind(text)  # type: ignore[call-arg]
+            if low <= float(value) <= high:  # type: ignore[arg-type]
+                return value
+        raise ValueError(f"write a {'whole ' if kind is int else ''}number from {low:g} to {high:.0f}")
 
     return parse
 
 
 def _percentages(text: str) -> tuple[float, ...]:
-    values = tuple(float(part) for part in text.split(","))
-    if not values or not all(0 <= value <= 100 for value in values):
-        raise ValueError("write percentages from 0 to 100 parted by commas, for example 25,50,75")
-    return values
+    with suppress(ValueError):
+        values = tuple(float(part) for part in text.split(","))
+        if all(0 <= value <= 100 for value in values):
+            return values
+    raise ValueError("write percentages from 0 to 100 parted by commas, for example 25,50,75")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -68,7 +71,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+    try:
+        return Path(text).expanduser().resolve()
+    except RuntimeError as error:
+        raise ValueError(f"{error}; write the folder's whole path") from None
 
 
 def _written(value: object) -> str:

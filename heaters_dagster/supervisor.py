@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.domain.errors import BusyError, HeatersError, SettingsError
 from heaters_dagster.process_groups import Guard, end_groups
 from heaters_dagster.settings import Settings, child_environment
 
@@ -224,13 +224,20 @@ class _NotStarted(HeatersError):
 def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     """Run all of Heaters until Ctrl-C, SIGTERM or SIGHUP; returns the exit code.
 
-    Raises SettingsError when a port is in use, naming the setting, and what starting the embedded Postgres raises.
+    Raises BusyError when it runs already in this HEATERS_HOME (two daemons on one database hinder each other), SettingsError when a port
+    cannot be had, naming the setting, and what starting the embedded Postgres raises.
     """
+    if is_running(settings):
+        raise BusyError(f"heaters up runs already in {settings.home}: use that one, or end it with Ctrl-C and start again")
+    if settings.dagster_port == settings.review_port:
+        raise SettingsError(
+            f"HEATERS_DAGSTER_PORT and HEATERS_REVIEW_PORT are both {settings.review_port}: set one of them to another port"
+        )
     check_port(_DAGSTER_HOST, settings.dagster_port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
     say = terminal_lines()
     say(_OURS, "starting; Ctrl-C ends everything")
-    with _postgres(settings, say) as database, _socket_folder(settings) as folder:
+    with _socket_folder(settings) as folder, _postgres(settings, say) as database:
         from heaters_dagster.instance import open_instance, prepare_dagster_home
         from heaters_dagster.runs import cancel_running, end_dead_runs
         from resources.database import database_url
@@ -309,13 +316,19 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
 
 
 def check_port(host: str, port: int, *, setting: str, what: str) -> None:
-    """Raise SettingsError, naming `setting`, when nothing can listen there."""
+    """Raise SettingsError, naming what to set, when nothing can listen there."""
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
     except OSError as error:
-        reason = "is in use by another program" if error.errno == errno.EADDRINUSE else f"cannot be listened on ({error.strerror})"
-    raise SettingsError(f"port {port} of {host}, for {what}, {reason}: end that program, or set {setting} to another port")
+        place, reason = f"port {port} of {host}, for {what},", (error.strerror or str(error)).partition(" (")[0]
+        if error.errno == errno.EADDRINUSE:
+            told = f"{place} is in use by another program: end that program, or set {setting} to another port"
+        elif error.errno == errno.EACCES:
+            told = f"{place} is for administrators only: set {setting} to a port above 1023"
+        else:
+            told = f"{place} cannot be listened on ({reason}): set HEATERS_REVIEW_HOST to an address of this machine"
+    raise SettingsError(told)
 
 
 def terminal_lines() -> Say:

@@ -39,7 +39,8 @@ _CONNECT_ARGUMENTS = {
 }  # fmt: skip
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 _WRONG_ADDRESS = re.compile(
-    r"authentication failed|no pg_hba\.conf entry|does not exist|could not translate host|Name or service not known"
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
+    r"|could not translate host|Name or service not known"
 )
 
 
@@ -299,6 +300,8 @@ def _raise_readable(error: DBAPIError, url: URL) -> NoReturn:
         readable = DiskFullError(f"the disk of the database is full: {said}")
     elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):
         readable = SettingsError(f"the database at {url} cannot be used: {_first_line(error)}. Correct HEATERS_DATABASE_URL")
+    elif code == "42501":
+        readable = SettingsError(f"{said}: give the user of the database at {url} that right, or correct HEATERS_DATABASE_URL")
     elif (code or "").startswith(("08", "57P0", "53300")) or (
         code is None and isinstance(original, (psycopg.OperationalError, psycopg.InterfaceError))
     ):

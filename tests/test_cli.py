@@ -451,6 +451,15 @@ def test_process_says_of_each_run_that_it_has_ended_when_it_has(heaters: Heaters
     assert heaters("process --json") == (1, "")
 
 
+def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heaters_dagster.processing.process_due", interrupted)
+    assert heaters("process") == (130, "")
+    assert "what was in hand is due again" in heaters.error
+
+
 @pytest.mark.slow
 def test_process_takes_a_submitted_file_to_review(heaters: Heaters, film: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("these are notes, not a video\n" * 100)

@@ -24,10 +24,14 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
     ("environment", "told"),
     [
         ({"APP_ENV": "staging"}, "APP_ENV='staging' cannot be used: write one of: development, production"),
-        ({"HEATERS_MIN_CLIP_FRAMES": "0"}, "HEATERS_MIN_CLIP_FRAMES='0' cannot be used: write a number from 1 to"),
-        ({"HEATERS_MIN_CLIP_FRAMES": "many"}, "HEATERS_MIN_CLIP_FRAMES='many' cannot be used"),
+        ({"HEATERS_MIN_CLIP_FRAMES": "0"}, "HEATERS_MIN_CLIP_FRAMES='0' cannot be used: write a whole number from 1 to 100000"),
+        ({"HEATERS_MIN_CLIP_FRAMES": "many"}, "HEATERS_MIN_CLIP_FRAMES='many' cannot be used: write a whole number from 1 to 100000"),
+        ({"HEATERS_DETECTOR_THRESHOLD": "nan"}, "write a number from 0 to 255"),
+        ({"HEATERS_DETECTOR_THRESHOLD": "high"}, "write a number from 0 to 255"),
+        ({"HEATERS_HOME": "~no-such-user/heaters"}, "HEATERS_HOME='~no-such-user/heaters' cannot be used"),
         ({"WEBCODECS_ENABLED": "perhaps"}, "write true or false"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": "10,200"}, "percentages from 0 to 100"),
+        ({"HEATERS_KEYFRAME_PERCENTAGES": ","}, "percentages from 0 to 100"),
         ({"GOLD_MASTER_STORAGE_CLASS": "FREEZER"}, "GLACIER"),
     ],
 )

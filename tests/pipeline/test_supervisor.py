@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.supervisor import Part, Supervisor, check_port, readable
+from heaters_dagster.domain.errors import BusyError, SettingsError
+from heaters_dagster.settings import Settings
+from heaters_dagster.supervisor import Part, Supervisor, check_port, readable, run_everything
+from resources.work_folder import WorkFolder
 
 #: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
 WITH_A_CHILD = """
@@ -175,6 +177,34 @@ def test_a_port_in_use_names_the_setting() -> None:
         with pytest.raises(SettingsError, match=rf"port {port} of 127.0.0.1, for the Dagster UI, is in use.*HEATERS_DAGSTER_PORT"):
             check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
     check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
+
+
+def test_an_address_that_is_not_of_this_machine_names_the_setting() -> None:
+    with pytest.raises(SettingsError, match=r"port 8501 of 203.0.113.7, for the review app, .*HEATERS_REVIEW_HOST"):
+        check_port("203.0.113.7", 8501, setting="HEATERS_REVIEW_PORT", what="the review app")
+
+
+def test_the_review_app_may_listen_on_an_address_of_ipv6() -> None:
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match="in use by another program"):
+            check_port("::1", port, setting="HEATERS_REVIEW_PORT", what="the review app")
+    check_port("::1", port, setting="HEATERS_REVIEW_PORT", what="the review app")
+
+
+def test_one_port_for_two_programs_names_both_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HEATERS_DAGSTER_PORT and HEATERS_REVIEW_PORT are both 8501"):
+        run_everything(Settings(home=tmp_path, dagster_port=8501, review_port=8501))
+
+
+def test_it_does_not_run_twice_in_one_home(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with WorkFolder(settings.work_folder).attempt("up"), pytest.raises(BusyError, match="runs already in"):
+        run_everything(settings)
 
 
 def test_run_events_of_dagster_become_a_line_or_two() -> None:

@@ -118,6 +118,22 @@ def test_a_database_that_is_not_there_is_a_wrong_setting(postgres_url: str) -> N
         reviewer_names(database)
 
 
+def test_a_port_that_is_none_is_a_wrong_setting() -> None:
+    with pytest.raises(SettingsError, match=r"invalid port number.*Correct HEATERS_DATABASE_URL"):
+        reviewer_names(Database.connect("postgresql://127.0.0.1:99999/heaters"))
+
+
+def test_a_right_that_the_user_lacks_is_named_with_the_remedy(database: Database) -> None:
+    def read_as_a_guest() -> None:
+        with database.begin() as connection:
+            connection.execute(text("create role guest"))
+            connection.execute(text("set local role guest"))
+            connection.execute(text("select * from reviewers"))
+
+    with pytest.raises(SettingsError, match=r"permission denied for table reviewers: give the user of the database"):
+        read_as_a_guest()
+
+
 def test_a_connection_cut_in_the_middle_may_pass(database: Database) -> None:
     def use_a_cut_connection() -> None:
         with database.begin() as connection:
