@@ -243,12 +243,12 @@ def _table(clips: Sequence[Clip]) -> str:
 
 
 def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> str:
-    """Base64 of a PNG: the scores over the frames, the threshold, and the cuts that were made."""
+    """Base64 of a PNG: the scores over the frames, the threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it."""
     from matplotlib.figure import Figure
 
     scores = scenes.decisive_scores(made.scores, settings.detector)
     places, heights = _peaks(scores)
-    figure = Figure(figsize=(12, 2.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11, 2.4), dpi=100, layout="constrained")
     axes = figure.subplots()
     axes.vlines([clip.start_frame for clip in clips[1:]], 0, 1, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0.8)
     axes.plot(places, heights, color="tab:blue", linewidth=0.8)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as package_version
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,6 +85,8 @@ _CLIP_COLUMNS = (
 
 def main() -> None:
     """The `heaters` program: run a command, turn errors into a line or two and an exit code."""
+    # A caller that closed them wants to hear nothing; Python has None in their places.
+    sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -372,6 +375,7 @@ def search(
     from resources.clip_search import ClipSearch
 
     settings = load_settings()
+    _must_exist(settings, video)
     with _database(settings) as database:
         finder = ClipSearch(database, settings)
         found = (
@@ -511,6 +515,15 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
         _show_result(getattr(reviews, action)(clip_ids, reviewer=_reviewer(reviewer)), as_json)
 
 
+def _must_exist(settings: Settings, video: int | None) -> None:
+    """Raise NotFoundError when there is no such source video."""
+    from resources.source_video_store import SourceVideoStore
+
+    if video is not None:
+        with _database(settings) as database:
+            SourceVideoStore(database).load(video)
+
+
 def _pending(settings: Settings, video: int) -> list[int]:
     from resources.clip_store import ClipStore
     from resources.source_video_store import SourceVideoStore
@@ -566,14 +579,16 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Who decided what, when; newest first."""
-    with _reviews(load_settings()) as reviews:
+    settings = load_settings()
+    _must_exist(settings, video)
+    with _reviews(settings) as reviews:
         rows = [asdict(entry) for entry in reviews.history(source_video_id=video, limit=limit)]
     if as_json:
         terminal.show_json(rows)
         return
     columns = [Column("id", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("action", "action")]
     terminal.show_table(
-        "", [*columns, Column("video", "source_video_id", True), Column("clips", "clip_ids"), Column("undone", "undone")], rows
+        "", [*columns, Column("video", "source_video_id", True), Column("clips", "clip_ids", wraps=True), Column("undone", "undone")], rows
     )
 
 

@@ -8,19 +8,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from heaters_dagster.domain.progress import Progress as Reading
 from heaters_dagster.domain.progress import Report
 
 _PIPED_WIDTH = 160
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+_NARROWEST = 16
+out = Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 _COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exported": "green", "archived": "dim", "skipped": "dim"}
@@ -48,7 +51,17 @@ def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
         table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold", no_wrap=not column.wraps)
     for row in rows:
         table.add_row(*(_cell(row.get(column.key)) for column in columns))
-    out.print(table)
+    # A terminal too narrow for it breaks the lines: rich would leave out columns, the ids first.
+    if (needed := _least_width(table, columns)) > out.width:
+        table.width = needed
+    out.print(table, crop=False)
+
+
+def _least_width(table: Table, columns: Sequence[Column]) -> int:
+    """Cells across in which every column can be read."""
+    widths = [max(Text.from_markup(str(cell)).cell_len for cell in (own.header, *own.cells)) for own in table.columns]
+    least = [min(width, _NARROWEST) if column.wraps else width for width, column in zip(widths, columns, strict=True)]
+    return sum(least) + 2 * (len(least) - 1)
 
 
 def say(text: str) -> None:
@@ -100,6 +113,12 @@ def bars() -> Iterator[Report]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)

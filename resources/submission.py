@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heaters_dagster.domain.errors import HeatersError, InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.errors import BadRequestError, HeatersError, InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
@@ -124,6 +124,8 @@ def _accepted(source: str, guard: AddressGuard) -> Iterator[str]:
             guard.check_host(web_host(source) or "")
         yield source
         return
+    if not source:
+        raise BadRequestError("an empty name is no source: give files, folders or addresses")
     path = Path(os.path.abspath(source))
     if path.is_dir():
         yield from _videos_below(path)

@@ -221,6 +221,26 @@ def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips) -> 
     assert (entry["reviewer"], entry["action"], entry["clip_ids"]) == ("bob", "skip", [clip.id])
 
 
+def test_a_narrow_terminal_loses_no_column(heaters: Heaters, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clip,) = some_clips(frame_count=200_000)
+    for line in (f"clips {clip.source_video_id}", "status"):
+        wide = heaters(line)[1].split()
+        with monkeypatch.context() as narrow:
+            narrow.setattr(cli.terminal, "out", cli.terminal.Console(highlight=False, width=40))
+            assert heaters(line)[1].split() == wide
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+@pytest.mark.parametrize(("line", "code"), [("version", 0), ("clips 1", 2)])
+def test_a_caller_may_close_what_it_does_not_read(closed: str, line: str, code: int) -> None:
+    program = "from heaters_dagster.cli import main; main()"
+    descriptor = {"stdout": 1, "stderr": 2}[closed]
+    shell = ["/bin/sh", "-c", f'"$@" {descriptor}>&-', "sh", sys.executable, "-c", program, *line.split()]
+    done = subprocess.run(shell, capture_output=True, text=True, env={**os.environ, "APP_ENV": "nowhere"}, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_retry_puts_what_failed_back(heaters: Heaters, a_source_video: ASourceVideo) -> None:
     failed = a_source_video(state=SourceVideoState.PREPROCESS_FAILED)
     assert heaters("retry")[0] == 0
@@ -254,6 +274,8 @@ def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_pa
 @pytest.mark.parametrize(
     "line",
     [
+        "review history --video 99",
+        "search words --video 99",
         "clips 99",
         "review approve 99",
         "cuts add 99 5",
