@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import fsum
 
 import dagster as dg
 
@@ -178,7 +179,7 @@ def exports(
         metadata={
             "clips exported": dg.MetadataValue.int(len(done.exported)),
             "frames": dg.MetadataValue.int(sum(manifest.frame_count for manifest in done.exported)),
-            "seconds": dg.MetadataValue.float(sum(manifest.duration_seconds for manifest in done.exported)),
+            "seconds": dg.MetadataValue.float(fsum(manifest.duration_seconds for manifest in done.exported)),
             "bytes": dg.MetadataValue.int(sum(manifest.byte_size for manifest in done.exported)),
             "files": dg.MetadataValue.md(_table(done.exported)),
         }

@@ -237,7 +237,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
     say = terminal_lines()
     say(_OURS, "starting; Ctrl-C ends everything")
-    with _socket_folder(settings) as folder, _postgres(settings, say) as database:
+    with _postgres(settings, say) as database, _socket_folder(settings) as folder:
         from heaters_dagster.instance import open_instance, prepare_dagster_home
         from heaters_dagster.runs import cancel_running, end_dead_runs
         from resources.database import database_url

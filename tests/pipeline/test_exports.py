@@ -485,6 +485,14 @@ def test_the_asset_says_what_was_exported(desk: Desk, settings: Settings) -> Non
     assert final_clip_key(video.id, 2) in str(event.metadata["files"].value)
 
 
+def test_the_asset_succeeds_when_no_approved_clip_is_left_to_export(desk: Desk, settings: Settings) -> None:
+    video = desk.video(barcode_video(desk.folder / "holiday.mp4", frames=24), approved=False)
+    result = materialized(video, settings)
+    assert result.success
+    (event,) = result.asset_materializations_for_node("exports")
+    assert (event.metadata["clips exported"].value, event.metadata["seconds"].value) == (0, 0.0)
+
+
 def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(desk: Desk, settings: Settings) -> None:
     video = desk.video(SOURCES["constant"](desk.folder), 20)
     first, second = desk.clips.load_live(video.id)
