@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from requests.exceptions import InvalidSchema
 from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, NoSupportingHandlers, RequestError
 from yt_dlp.utils import ContentTooShortError, ExtractorError, UnsupportedError
 
@@ -195,8 +196,12 @@ class WebDownload:
             match under:
                 case HeatersError():
                     return under
+                case HTTPError() if under.redirect_loop:
+                    return SourceNotFoundError(f"{address} cannot be fetched: its redirects come to no end")
                 case HTTPError():
                     return _status_error(address, under.status)
+                case InvalidSchema():
+                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {under}")
                 case CertificateVerifyError():
                     return SourceNotFoundError(f"{address} is not fetched: the certificate of its server is not valid")
                 case socket.gaierror() if under.errno != socket.EAI_AGAIN:

@@ -299,9 +299,15 @@ def test_a_redirect_to_an_internal_address_is_not_followed(web, folder):
 @pytest.mark.parametrize("scheme", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:video/mp4;base64,AAAA"])
 def test_a_redirect_to_another_scheme_is_not_followed(web, folder, scheme):
     web.answers["/a.mp4"] = redirect(scheme)
-    with pytest.raises((ForbiddenSourceError, InvalidMediaError, SourceNotFoundError, DownloadError)):
+    with pytest.raises(ForbiddenSourceError, match="leads to what is not fetched"):
         downloader(guard=OnlyThisServer()).fetch(f"{web.url}/a.mp4", folder)
     assert not any(path.is_file() for path in folder.rglob("*"))
+
+
+def test_redirects_without_an_end_are_told_from_an_answer(web, folder):
+    web.answers["/a.mp4"] = redirect("/a.mp4")
+    with pytest.raises(SourceNotFoundError, match="its redirects come to no end"):
+        downloader(guard=OnlyThisServer()).fetch(f"{web.url}/a.mp4", folder)
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.2:9/secret.ts", "file:///etc/passwd", "http://169.254.169.254/latest"])
