@@ -44,6 +44,9 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
+_COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
+_NO_DATABASE = "Retrying failed database connection"
+_UNREACHABLE = "DagsterUserCodeUnreachableError: "
 _DAGSTER_HOST = "127.0.0.1"
 _MEANWHILE_SECONDS = 3.0
 _HELD_FOLDER = "up"
@@ -197,11 +200,11 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a part as a person wants them.
 
     Of Dagster's events of a run only those that warn are kept, as `job: what happened` and the reason below it, without the stack trace:
-    the run's page in the UI has it all. Other lines, tracebacks of a program that breaks among them, stay as they are.
+    the run's page in the UI has it all. That a code server or the database is away for a moment is told without stack traces, too. Other
+    lines, tracebacks of a program that breaks among them, stay as they are.
     """
     within_event = reason_follows = False
-    for coloured in lines:
-        line = _COLOUR_CODES.sub("", coloured)
+    for line in _without_outages(_COLOUR_CODES.sub("", coloured) for coloured in lines):
         event = _RUN_EVENT.match(line)
         if event is not None:
             within_event, reason_follows = True, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
@@ -215,6 +218,36 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
         else:
             reason_follows = False
             yield line.removeprefix("dagster._core.definitions.events.Failure: ")
+
+
+def _without_outages(lines: Iterable[str]) -> Iterator[str]:
+    """Without the daemon's second copy of each of its errors, and without the stacks of its calls to a code server that is away.
+
+    A code server that was killed made nine hundred lines; the reasons are kept, and each of them says that the daemon goes on by itself.
+    """
+    dropped = unreachable = False
+    held, told = None, ""
+    for line in lines:
+        if _DAGSTER_LINE.match(line):
+            dropped = unreachable = False
+            yield line
+        elif _COPY.match(line):
+            dropped, unreachable = True, False
+            if _NO_DATABASE in line and line != told:
+                told = line
+                yield line
+        elif dropped:
+            if unreachable and _UNREACHABLE in line:
+                yield line.partition(_UNREACHABLE)[2]
+        elif line.startswith("Traceback "):
+            held = line
+        elif held is not None and "/dagster/_grpc/client.py" in line:
+            dropped, unreachable, held = True, True, None
+        else:
+            if held is not None:
+                yield held
+            held = None
+            yield line
 
 
 class _NotStarted(HeatersError):

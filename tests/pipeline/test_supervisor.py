@@ -229,3 +229,30 @@ def test_run_events_of_dagster_become_a_line_or_two() -> None:
         "Traceback (most recent call last):",
         "ValueError: a defect",
     ]
+
+
+def test_a_code_server_or_a_database_that_is_away_is_told_in_a_few_lines() -> None:
+    heading = "2026-11-21 10:17:17 +0000 - dagster.daemon.SensorDaemon - ERROR - Sensor tick caught an error"
+    stack = [
+        "Traceback (most recent call last):",
+        '  File "/lib/dagster/_grpc/client.py", line 210, in _query',
+        "    return self._get_response(method)",
+        "grpc._channel._InactiveRpcError: <_InactiveRpcError of RPC that terminated with:",
+        "The above exception was the direct cause of the following exception:",
+        "Traceback (most recent call last):",
+        '  File "/lib/dagster/_daemon/sensor.py", line 309, in __exit__',
+        "dagster._core.errors.DagsterUserCodeUnreachableError: Unable to reach the code server. Sensor will resume.",
+    ]
+    no_database = 'WARNING:root:Retrying failed database connection: connection to "/tmp/.s.PGSQL.5432" failed: Connection refused'
+    lines = [
+        heading,
+        *stack,
+        "ERROR:dagster.daemon.SensorDaemon:Sensor tick caught an error",
+        *stack,
+        *[no_database, "\tIs the server running locally and accepting connections on that socket?"] * 3,
+        heading,
+        "Traceback (most recent call last):",
+        '  File "/app/sensors.py", line 3, in look',
+        "ValueError: a defect",
+    ]
+    assert list(readable(lines)) == [heading, "Unable to reach the code server. Sensor will resume.", no_database, heading, *lines[-3:]]
