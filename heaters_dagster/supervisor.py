@@ -411,7 +411,12 @@ def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
     from resources.embedded_postgres import status, stop
 
     ran_before = settings.database_url is not None or status(settings.postgres_folder).running
-    database = open_database(settings)
+    try:
+        database = open_database(settings)
+    except BaseException:  # Ctrl-C among them
+        if not ran_before:
+            stop(settings.postgres_folder)
+        raise
     try:
         yield database
     finally:

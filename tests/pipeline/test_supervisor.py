@@ -18,6 +18,7 @@ import pytest
 from heaters_dagster.domain.errors import BusyError, SettingsError
 from heaters_dagster.settings import Settings
 from heaters_dagster.supervisor import Part, Supervisor, check_port, readable, run_everything
+from resources import embedded_postgres
 from resources.work_folder import WorkFolder
 
 #: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
@@ -205,6 +206,22 @@ def test_it_does_not_run_twice_in_one_home(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with WorkFolder(settings.work_folder).attempt("up"), pytest.raises(BusyError, match="runs already in"):
         run_everything(settings)
+
+
+def test_an_interrupt_at_the_start_stops_the_postgres_that_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(settings: Settings) -> None:
+        embedded_postgres.ensure_running(settings.postgres_folder, durable=False)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resources.database.open_database", interrupted)
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        settings = Settings(home=tmp_path / "home", dagster_port=one.getsockname()[1], review_port=other.getsockname()[1])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_everything(settings)
+        assert not embedded_postgres.status(settings.postgres_folder).running
+    finally:
+        embedded_postgres.remove(settings.postgres_folder)
 
 
 def test_run_events_of_dagster_become_a_line_or_two() -> None:
