@@ -62,7 +62,7 @@ const query = new URLSearchParams(location.search);
 if (query.has("theme")) document.documentElement.dataset.theme = query.get("theme");
 const config = {
   queue_url: "/api/queue", decisions_url: "/api/decisions", sync_url: "/api/sync", video_url: "/api/video", token: "t",
-  reviewer: { id: 1, name: "Grace Hopper" }, webcodecs_enabled: !query.has("plain"),
+  reviewer: { id: 1, name: "Grace Hopper" }, webcodecs_enabled: !query.has("plain"), open_clip_id: Number(query.get("clip")) || null,
 };
 window.review = new Review({ root: document.getElementById("app"), config });
 window.player = review.player;

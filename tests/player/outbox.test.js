@@ -180,3 +180,29 @@ test("what is damaged in the storage is left alone and stops nothing", () => {
   storage.setItem("heaters.outbox/2/tab/000000001", JSON.stringify(approve(1)));
   assert.deepEqual(outbox(() => ({}), { storage }).box.decisions, []);
 });
+
+test("after the page is left its decisions go on their way; a no stays stored for the next page", async () => {
+  const storage = new MemoryStorage();
+  let free;
+  const held = new Promise((done) => (free = done));
+  const left = outbox(async (decision) => {
+    await held;
+    if (decision.clip_id === 6) throw new Refusal("changed", "stale");
+    return { clips: [] };
+  }, { storage });
+  left.box.start();
+  for (const id of [5, 6, 7]) left.box.add(approve(id));
+  const over = left.box.leave();
+  free();
+  await over;
+  assert.deepEqual(left.seen.sent.map((one) => one.clip_id), [5, 6]);
+  assert.deepEqual([left.seen.confirmed, left.seen.refused], [[], []], "nobody is there to be told");
+  const next = outbox((decision) => {
+    if (decision.clip_id === 6) throw new Refusal("changed", "stale");
+    return { clips: [] };
+  }, { storage });
+  next.box.start();
+  await drained(next.box);
+  assert.deepEqual(next.seen.sent.map((one) => one.clip_id), [6, 7]);
+  assert.equal(next.seen.refused.length, 1);
+});

@@ -242,3 +242,25 @@ test("another queue begins anew", () => {
   const state = reduced(loaded(), { type: "queue_loaded", fresh: true, answer: { queue: [3], clips: CLIPS, videos: [video] } });
   assert.deepEqual([state.current, state.queue], [3, [3]]);
 });
+
+test("while an undo of an earlier page's decision is on its way nothing else is decided: the page cannot know yet which clip comes", () => {
+  const [waiting, undo] = decide(loaded(), "undo");
+  assert.match(decisionFor(waiting, "approve", "k").problem, /on its way/);
+  assert.equal(decisionFor(waiting, "undo", "k").problem, undefined);
+  const back = confirmed(waiting, undo, { clips: [clip(1, 0, 40, { version: 3 })] });
+  assert.equal(decisionFor(back, "approve", "k").problem, undefined);
+  const refused = reduced(waiting, { type: "refused", decision: undo, dropped: [], answer: {} });
+  assert.equal(decisionFor(refused, "approve", "k").problem, undefined);
+});
+
+test("an undo whose outcome shows at once holds nothing up", () => {
+  let [state] = decide(loaded(), "approve");
+  [state] = decide(state, "undo");
+  assert.equal(current(state).id, 1);
+  assert.equal(decisionFor(state, "skip", "k").problem, undefined);
+});
+
+test("a clip whose video is not known yet is not on the stage and cannot be decided on", () => {
+  const state = loaded({ videos: [] });
+  assert.match(decisionFor(state, "approve", "k").problem, /no clip on the stage/);
+});

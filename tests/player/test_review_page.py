@@ -133,6 +133,40 @@ def test_what_a_closed_tab_left_is_delivered_by_the_next(open_page: Open, server
     assert applied(server) == [("skip", (1,))]
 
 
+def test_decisions_go_on_their_way_when_the_page_is_left(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    server.faults.held.add("decisions")
+    for key in "asx":
+        page.keyboard.press(key)
+    assert page.evaluate("review.pending.length") == 3
+    page.evaluate("review.close()")
+    server.faults.held.clear()
+    page.wait_for_function("!Object.keys(localStorage).some((name) => name.startsWith('heaters.outbox/'))")
+    assert applied(server) == [("approve", (1,)), ("skip", (2,)), ("archive", (3,))]
+
+
+def test_a_page_that_is_left_hands_what_it_has_not_delivered_to_the_next(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    server.faults.held.add("decisions")
+    for key in "asx":
+        page.keyboard.press(key)
+    page.evaluate("review.close()")
+    page.evaluate(
+        """async () => {
+          window.review = new review.constructor({ root: document.getElementById("app"), config: review.config });
+          window.player = review.player;
+          await review.start();
+        }"""
+    )
+    on_stage(page, 4)
+    assert page.evaluate("review.pending.length") == 3
+    server.faults.held.clear()
+    all_saved(page)
+    assert applied(server) == [("approve", (1,)), ("skip", (2,)), ("archive", (3,))]
+
+
 def test_without_web_locks_a_reload_and_a_second_tab_lose_and_double_nothing(open_page: Open, server: Player) -> None:
     page = open_page("review", before="Object.defineProperty(navigator, 'locks', { value: undefined });")
     on_stage(page, 1)
@@ -315,6 +349,35 @@ def test_undo_goes_back_to_any_depth_and_across_a_reload(open_page: Open, server
     page.locator(".decision.redo").click()
     all_saved(page)
     assert states(server)[1] == APPROVED
+
+
+def test_nothing_is_decided_before_the_clip_of_an_earlier_pages_undo_is_there(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("s")
+    all_saved(page)
+    page.reload()
+    page.wait_for_function("window.ready")
+    on_stage(page, 2)
+    server.faults.held.add("decisions")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("a")
+    expect(page.locator(".toast")).to_contain_text("on its way to the stage")
+    server.faults.held.clear()
+    on_stage(page, 1)
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    all_saved(page)
+    assert states(server)[1] == APPROVED
+    assert states(server)[2] == PENDING
+
+
+def test_an_undo_that_finds_nothing_does_not_say_that_something_was_taken_back(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".toast")).to_contain_text("Not undone: nothing to undo")
+    expect(page.locator(".last")).to_have_text("Not undone")
 
 
 def test_filmstrip_and_cut_view_fill_once_the_proxy_is_back(open_page: Open, server: Player) -> None:
@@ -627,3 +690,18 @@ def test_another_queue_and_a_fresh_token_are_taken_over_without_a_reload(open_pa
     on_stage(page, 2)
     page.evaluate("review.update({ ...review.config, open_clip_id: 4 })")
     on_stage(page, 4)
+
+
+def test_a_clip_opened_by_its_link_comes_though_the_first_answer_fails(open_page: Open, server: Player) -> None:
+    server.faults.status["queue"] = [503]
+    page = open_page("review", query="?clip=4")
+    on_stage(page, 4)
+
+
+def test_a_queue_that_cannot_be_loaded_leaves_no_clip_of_the_one_before_on_the_stage(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    server.faults.status["queue"] = [503]
+    page.evaluate("review.update({ ...review.config, queue_url: '/api/queue?text=x', open_clip_id: 3 })")
+    expect(page.locator(".done")).to_contain_text("The queue cannot be loaded")
+    on_stage(page, 3)

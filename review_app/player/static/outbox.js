@@ -47,6 +47,8 @@ export class Outbox {
   #next;
   #page = randomId(4); // part of every request key: without it a page that could not store its numbers would use them again after a reload
   #sending = false;
+  #running = null; // promise of the end of the sending
+  #left = false;
   #stopped = true;
   #failures = 0;
   #timer = null;
@@ -134,6 +136,16 @@ export class Outbox {
     this.#run();
   }
 
+  /**
+   * The page is gone but not the document: send on what waits. A no stays stored, for the next page to hear and say. Promise that settles
+   * when nothing more is sent; stop() ends it sooner.
+   */
+  async leave() {
+    this.#left = true;
+    Object.assign(this, { onConfirmed: () => {}, onState: () => {} });
+    await this.#running;
+  }
+
   stop() {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -146,8 +158,11 @@ export class Outbox {
     this.#run();
   }
 
-  async #run() {
-    if (this.#sending || this.#stopped) return;
+  #run() {
+    if (!this.#sending && !this.#stopped) this.#running = this.#sendAll();
+  }
+
+  async #sendAll() {
     this.#sending = true;
     try {
       while (this.#entries.length && !this.#stopped) await this.#sendFirst();
@@ -162,7 +177,8 @@ export class Outbox {
     try {
       answer = await this.send(entry.decision);
     } catch (error) {
-      if (error instanceof Refusal) this.#refused(entry, error);
+      if (error instanceof Refusal && this.#left) this.stop();
+      else if (error instanceof Refusal) this.#refused(entry, error);
       else await this.#pause(error);
       return;
     }

@@ -8,7 +8,7 @@ import { ReviewApi } from "./review_api.js";
 import { ReviewView } from "./review_view.js";
 import { addChoice, canRedo, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, upcoming, visible } from "./review_state.js";
 import { MediaLibrary } from "./video_media.js";
-import { clipName, count, decisionWords } from "./words.js";
+import { clipName, count, decisionWords, sentence } from "./words.js";
 
 const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
 const REFILL_BELOW = 4;
@@ -18,10 +18,12 @@ const SYNC_HIDDEN_MS = 20_000;
 const IDLE_MS = 5 * 60_000; // without any input for so long, the clips go back to the queue
 const HABITS = "heaters.player";
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
+const leaving = new Set(); // pages that are gone and still send what the reviewer decided there
 
 export class Review {
   #state = EMPTY;
   #stop = new AbortController();
+  #lane = new AbortController(); // lets go of the outbox's lane
   #outbox = null;
   #opened = null; // {video, start, end} on the stage
   #marked = null; // side of the cut that the reviewer marked; null: the nearest
@@ -33,6 +35,7 @@ export class Review {
   #placed = null; // frame to open the next clip at
   #fetching = null; // id of the video that is being asked for
   #inputAt = Date.now();
+  #asked = { open: null, fresh: false }; // what the next queue is to bring: the clip to begin with, and whether it begins anew
   #linked = null; // id of the clip that the page's address names
   #filters = 0; // counts changes of the queue's address
 
@@ -117,7 +120,8 @@ export class Review {
       if (this.#outbox && !this.#outbox.kept && this.#outbox.decisions.length) event.preventDefault();
     });
     this.#render();
-    const lane = await claimedLane({ reviewer, release: signal });
+    for (const page of leaving) page.#letGo(); // what it has not delivered is this page's now
+    const lane = await claimedLane({ reviewer, release: this.#lane.signal });
     if (signal.aborted) return;
     this.#outbox = new Outbox({
       storage: this.storage,
@@ -136,7 +140,8 @@ export class Review {
     this.#outbox.start();
     this.#syncSoon();
     this.#loading = false;
-    await this.#load({ open: this.config.open_clip_id ?? null });
+    this.#asked = { open: this.config.open_clip_id ?? null, fresh: false };
+    await this.#load();
   }
 
   /** A new configuration: a fresh token is taken over quietly, another queue begins anew. */
@@ -151,7 +156,8 @@ export class Review {
       this.#settleCut();
       this.#filters++;
       this.#loading = false;
-      this.#load({ open: config.open_clip_id ?? null, fresh: true });
+      this.#asked = { open: config.open_clip_id ?? null, fresh: true };
+      this.#load();
     }
     this.#render();
   }
@@ -159,12 +165,22 @@ export class Review {
   close() {
     this.#settleCut();
     this.#stop.abort();
-    this.#outbox?.stop();
+    this.api.onSignedOut = () => {};
+    if (this.#outbox?.kept) leaving.add(this);
+    if (this.#outbox) this.#outbox.leave().finally(() => this.#letGo());
+    else this.#letGo();
     clearTimeout(this.#syncing);
     clearTimeout(this.#nudging);
     this.player.close();
     this.view.close();
     this.library.close();
+  }
+
+  /** Send nothing more: the next page takes over what is stored. */
+  #letGo() {
+    leaving.delete(this);
+    this.#outbox?.stop();
+    this.#lane.abort();
   }
 
   // ---- what the reviewer does
@@ -361,16 +377,18 @@ export class Review {
     const id = decision.clip_id;
     this.#dispatch({ type: "refused", decision, dropped, answer: refusal.body });
     const there = visible(this.#state).clips.has(id) && id !== this.#state.current;
-    this.view.setLast("Taken back", "taken-back");
-    this.view.toast(`Taken back: ${refusal.message}${/[.!?]$/.test(refusal.message) ? "" : "."}${more}`, {
+    const what = { undo: "Not undone", redo: "Not done again" }[decision.action] ?? "Taken back";
+    this.view.setLast(what, "taken-back");
+    this.view.toast(`${what}: ${sentence(refusal.message)}${more}`, {
       kind: "taken-back",
       action: there ? { text: "Show the clip", run: () => this.#open(id) } : null,
     });
   }
 
-  async #load({ open = null, fresh = false } = {}) {
+  async #load() {
     if (this.#loading) return;
     this.#loading = true;
+    const { open, fresh } = this.#asked;
     const filters = this.#filters;
     try {
       const answer = await this.api.queue({ limit: AHEAD + this.pending.length, open });
@@ -378,6 +396,7 @@ export class Review {
       const known = new Set(this.#state.queue.map(String));
       const news = answer.queue.some((id) => !known.has(String(id)));
       this.#loadFailed = null;
+      this.#asked = { open: null, fresh: false };
       this.#dispatch({
         type: "queue_loaded",
         answer: { ...answer, exhausted: !news },
@@ -390,6 +409,8 @@ export class Review {
     } catch (error) {
       if (filters !== this.#filters) return;
       this.#loadFailed = error.message;
+      // Clips of the queue before must not pass for those that the address now asks for.
+      if (fresh) this.#dispatch({ type: "left", ids: [this.#state.current, ...this.#state.queue] });
     } finally {
       if (filters === this.#filters) this.#loading = false;
     }
@@ -444,7 +465,7 @@ export class Review {
   async #adoptLanes() {
     const reviewer = String(this.config.reviewer.id);
     for (const lane of this.#outbox.otherLanes()) {
-      if (!(await takenOver({ reviewer, lane, release: this.#stop.signal }))) continue;
+      if (!(await takenOver({ reviewer, lane, release: this.#lane.signal }))) continue;
       const decisions = this.#outbox.adopt(lane);
       if (decisions.length) this.#dispatch({ type: "restored", decisions });
     }
@@ -513,7 +534,7 @@ export class Review {
   }
 
   #emptyWords() {
-    if (this.#loadFailed) return { title: "The queue cannot be loaded", text: `${this.#loadFailed} Trying again by itself.` };
+    if (this.#loadFailed) return { title: "The queue cannot be loaded", text: `${sentence(this.#loadFailed)} Trying again by itself.` };
     if (this.#loading || !this.#outbox) return { title: "Loading clips …", text: "" };
     return { title: "Nothing left to review here", text: "New clips appear by themselves. Ctrl+Z takes back your last decision." };
   }

@@ -177,6 +177,8 @@ export function progressShown(state) {
   return { ...state.progress, done: Math.max(0, state.progress.done - difference), left: Math.max(0, state.progress.left + difference) };
 }
 
+const isReturn = ({ action }) => action === "undo" || action === "redo";
+
 /** Request keys of this page's decisions that stand, and of those undone that can be redone, newest last; null means "ask the server". */
 export function undoStacks(state) {
   let standing = [];
@@ -198,7 +200,7 @@ export function undoStacks(state) {
 
 /** Whether a redo may find something: only a decision of this page says that what was undone before it, by an earlier page too, is gone. */
 export function canRedo(state) {
-  return undoStacks(state).undone.length > 0 || state.log.every(({ action }) => action === "undo" || action === "redo");
+  return undoStacks(state).undone.length > 0 || state.log.every(isReturn);
 }
 
 /** Frames a cut can move to, [lowest, highest] inclusive; null when it cannot. `left` and `right` are the clips that meet at it. */
@@ -222,7 +224,7 @@ export function addChoice(clip, frame) {
 export function decisionFor(state, action, key, at = {}) {
   const { clips, records } = visible(state);
   const versionsOf = (list) => Object.fromEntries(list.map((one) => [one.id, one.version ?? null]));
-  if (action === "undo" || action === "redo") {
+  if (isReturn({ action })) {
     const stacks = undoStacks(state);
     const target = (action === "undo" ? stacks.standing : stacks.undone).at(-1) ?? null;
     const record = target && records.get(target);
@@ -230,8 +232,10 @@ export function decisionFor(state, action, key, at = {}) {
     const versions = Object.fromEntries(touched.map((clip) => [clip.id, clips.has(clip.id) ? (clip.version ?? null) : null]));
     return { request_key: key, action, target, versions };
   }
+  if (state.pending.some((one) => isReturn(one) && !records.has(one.request_key)))
+    return { problem: "What you took back is on its way to the stage: decide when it is there." };
   const clip = clips.get(at.clip_id ?? state.current);
-  if (!clip) return { problem: "There is no clip to decide on." };
+  if (!clip || !state.videos[clip.source_video_id]) return { problem: "There is no clip on the stage to decide on." };
   const base = { request_key: key, action, clip_id: clip.id, source_video_id: clip.source_video_id };
   switch (action) {
     case "approve":
@@ -323,7 +327,7 @@ export function reduced(state, event) {
         : after.records;
       const shown = settled({ ...after, records }, state);
       // An undo of what an earlier page did shows only now: go to the clip that it brought back.
-      if (!record && ["undo", "redo"].includes(decision.action) && answer.clips?.length && event.follow) return follow(shown, answer);
+      if (!record && isReturn(decision) && answer.clips?.length && event.follow) return follow(shown, answer);
       return shown;
     }
     case "refused": {

@@ -63,3 +63,8 @@ export function decisionWords(decision, clip) {
 export function count(number, one, many = `${one}s`) {
   return `${number} ${number === 1 ? one : many}`;
 }
+
+/** A message of the server with its full stop. */
+export function sentence(message) {
+  return /[.!?]$/.test(message) ? message : `${message}.`;
+}
