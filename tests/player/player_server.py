@@ -153,7 +153,7 @@ class Player:
         try:
             for n, version in body["versions"].items():
                 clip = desk.clips[int(n)]
-                if action not in {"undo", "redo"} and (not clip.is_live or clip.version != version):
+                if action not in {"undo", "redo"} and (not clip.is_live or version not in {None, clip.version}):
                     raise StaleClipError(f"clip {n} was changed by Ada since you saw it")
             match action:
                 case "approve" | "skip" | "archive":

@@ -264,3 +264,30 @@ test("a clip whose video is not known yet is not on the stage and cannot be deci
   const state = loaded({ videos: [] });
   assert.match(decisionFor(state, "approve", "k").problem, /no clip on the stage/);
 });
+
+test("what was decided on the halves of a cut stands when the server's clips arrive before its answer", () => {
+  const [cut, adding] = decide(loaded(), "add_cut_point", { frame: 15 });
+  const [first] = decide(cut, "approve");
+  const [both, skipping] = decide(first, "skip");
+  const halves = [clip(11, 0, 15), clip(12, 15, 40)];
+  const early = reduced(both, { type: "queue_loaded", answer: answer({ queue: [11, 12, 2, 3], clips: [...halves, ...CLIPS.slice(1)] }) });
+  assert.equal(current(early).id, 2, "the halves are decided");
+  assert.deepEqual([11, 12].map((id) => visible(early).clips.get(id).state), ["review_approved", "review_skipped"]);
+  assert.deepEqual(upcoming(early).map((one) => one.id), [3, 4]);
+  const moving = decisionFor(early, "move_cut_point", "m", { frame: 40, new_frame: 41 });
+  assert.deepEqual(moving.versions, { 2: 1, 12: null }, "not the version before it was skipped");
+  const told = confirmed(early, adding, { clips: halves, retired: [1] });
+  assert.deepEqual(told.pending.map((one) => one.clip_id), [11, 12]);
+  assert.equal(visible(told).clips.get(12).state, "review_skipped");
+  const done = confirmed(told, { ...skipping, clip_id: 12 }, { clips: [clip(12, 15, 40, { state: "review_skipped", version: 2 })] });
+  assert.equal(current(done).id, 2);
+});
+
+test("a cut that is gone already when its removal is answered leaves one clip to decide on", () => {
+  const [state, removing] = decide(loaded(), "remove_cut_point", { frame: 40 });
+  const [decided] = decide(state, "archive");
+  const early = reduced(decided, { type: "clips_changed", answer: { clips: [clip(11, 0, 80)], retired: [1, 2] } });
+  assert.equal(visible(early).clips.get(11).state, "review_archived");
+  assert.equal(current(early).id, 3);
+  assert.deepEqual(confirmed(early, removing, { clips: [clip(11, 0, 80)] }).pending[0].clip_id, 11);
+});

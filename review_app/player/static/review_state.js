@@ -34,8 +34,15 @@ export function visible(state) {
   let found = laid.get(state);
   if (!found) {
     found = { clips: new Map(Object.values(state.clips).map((clip) => [clip.id, clip])), records: new Map(Object.entries(state.records)) };
+    const ids = {}; // provisional -> real
     for (const decision of state.preview ? [...state.pending, state.preview] : state.pending) {
-      const record = effect(found.clips, decision, found.records);
+      const made = clipsMade(found.clips, decision);
+      if (made.length && made.every(Boolean)) {
+        // The server has made these and its answer is still to come; what was decided on them meanwhile names them by their provisional ids.
+        made.forEach((clip, place) => (ids[provisionalId(decision.request_key, place)] = clip.id));
+        continue;
+      }
+      const record = effect(found.clips, { ...decision, clip_id: ids[decision.clip_id] ?? decision.clip_id }, found.records);
       if (!record) continue;
       for (const clip of record.before) found.clips.delete(clip.id);
       for (const clip of record.after) found.clips.set(clip.id, clip);
@@ -129,6 +136,11 @@ function effect(clips, decision, records) {
     default:
       return null;
   }
+}
+
+/** Clips that lie just where a cut's decision makes some; undefined where there is none. */
+function clipsMade(clips, { source_video_id: videoId, makes = [] }) {
+  return makes.map(([start, end]) => find(clips, (one) => one.source_video_id === videoId && one.start_frame === start && one.end_frame === end));
 }
 
 function clipAt(clips, videoId, frame) {
