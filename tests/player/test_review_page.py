@@ -613,6 +613,18 @@ def test_the_pages_own_buttons_and_sliders_keep_their_keys(open_page: Open, serv
     assert page.evaluate("[review.state.log.length, player.frame, player.playing]") == [0, 0, False]
 
 
+def test_no_key_decides_while_a_popover_of_the_page_is_open(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<button id=pop aria-haspopup=dialog aria-expanded=true>Filters</button>')")
+    page.locator("#pop").focus()
+    page.keyboard.press("a")
+    assert page.evaluate("review.state.log.length") == 0
+    page.locator("#pop").evaluate("(button) => button.setAttribute('aria-expanded', 'false')")
+    page.keyboard.press("a")
+    on_stage(page, 2)
+
+
 def test_a_title_with_markup_stays_text_and_a_link_cannot_run(open_page: Open, server: Player) -> None:
     server.title = "<script>window.hacked = true</script><img src=x onerror='window.hacked = true'>"
     page = open_page("review")

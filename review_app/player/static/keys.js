@@ -51,8 +51,11 @@ function isTyping(event) {
 
 const KEYED = new Set(["slider", "spinbutton", "listbox", "combobox", "menu", "menubar", "dialog", "alertdialog", "radiogroup", "tablist"]);
 
-/** Whether the event goes into something outside the player that has keys of its own. */
+const POPUP_OPEN = "[aria-haspopup][aria-expanded=true]";
+
+/** Whether the event goes into something outside the player that has keys of its own, or a menu or popover of the page is open over it. */
 function isInKeyed(event, own) {
+  if (own?.ownerDocument?.querySelector(POPUP_OPEN)) return true;
   const path = event.composedPath?.() ?? [event.target];
   if (own && path.includes(own)) return false;
   return path.some((one) => KEYED.has(one.getAttribute?.("role")) || one.localName === "dialog" || (one.localName === "input" && one.type === "range"));
