@@ -15,8 +15,8 @@ _mount = st.components.v2.component(
     "heaters_ledger",
     js=(_FOLDER / "ledger.js").read_text(),
     css=(_FOLDER / "ledger.css").read_text(),
-    html="<table><thead><tr><th>When</th><th>Who</th><th>What</th><th>Source video</th><th>Clips</th><th>Before</th><th>After</th>"
-    "<th></th></tr></thead><tbody></tbody></table>",
+    html="<table><thead><tr><th>When</th><th>Who</th><th>What</th><th>Source video</th><th>Clips</th>"
+    "<th>Frames before</th><th>Frames after</th><th></th></tr></thead><tbody></tbody></table>",
 )
 
 
