@@ -31,7 +31,9 @@ from resources.object_store.interface import ObjectStore
 from resources.review_desk_store import ReviewDeskStore
 from resources.review_queue_store import ReviewQueueStore
 from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
+from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from review_app import views
 from review_app.links import Links, Session
 
 MAX_QUEUE = 50
@@ -65,17 +67,14 @@ class ReviewDesk:
         self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
 
     def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
-        """The next clips, leased to the reviewer, with their neighbours and videos; `open_clip_id` first when it is given."""
+        """The next clips, leased to the reviewer, with their neighbours and videos; `open_clip_id` first when it is given.
+
+        A clip that was cut anew since is opened where it began.
+        """
         limit = min(max(limit, 1), MAX_QUEUE)
-        opened: list[Clip] = []
-        note = None
-        if open_clip_id is not None:
-            held = self.queue_store.open(open_clip_id, reviewer=session.reviewer)
-            opened = [held.clip] if held.clip.is_live else []
-            if held.leased_by not in {None, session.reviewer}:
-                note = f"{held.leased_by} is on clip {open_clip_id}"
-        taken = [item.clip for item in self.queue_store.take(chosen, reviewer=session.reviewer, count=limit)]
-        ids = list(dict.fromkeys(clip.id for clip in [*opened, *taken]))[:limit]
+        opened, note = (None, None) if open_clip_id is None else self._opened(session, open_clip_id)
+        taken = [item.clip.id for item in self.queue_store.take(chosen, reviewer=session.reviewer, count=limit)]
+        ids = list(dict.fromkeys([*([opened] if opened is not None else []), *taken]))[:limit]
         around = self._around.around(ids)
         return Answer(
             200,
@@ -85,9 +84,24 @@ class ReviewDesk:
                 "videos": [self._video_json(video) for video in self._videos_of(around)],
                 "progress": self._progress(chosen, session),
                 "lease_seconds": self.settings.lease_seconds,
+                **({"opened": opened} if opened is not None else {}),
                 **({"note": note} if note else {}),
             },
         )
+
+    def _opened(self, session: Session, clip_id: int) -> tuple[int | None, str | None]:
+        """(id of the clip to begin with, what to say about it): that of what lies in its place when the clip itself is gone."""
+        try:
+            held = self.queue_store.open(clip_id, reviewer=session.reviewer)
+        except NotFoundError:
+            return None, f"There is no clip with the id {clip_id}. Here is what waits for review."
+        if not held.clip.is_live:
+            start = held.clip.start_frame
+            there = next(clip.id for clip in self.clips.load_live(held.clip.source_video_id) if clip.start_frame <= start < clip.end_frame)
+            return self._opened(session, there)[0], f"The clip with the id {clip_id} was cut anew since. Here is what lies where it began."
+        if held.leased_by not in {None, session.reviewer}:
+            return clip_id, f"{held.leased_by} is on this clip too."
+        return clip_id, None
 
     def video(self, source_video_id: int) -> Answer:
         """A source video with fresh signed links."""
@@ -121,17 +135,17 @@ class ReviewDesk:
                 # What it brings back is on the page before the page's next sync could hold it.
                 self.queue_store.renew([clip.id for clip in result.live_clips][:MAX_QUEUE], reviewer=session.reviewer)
         except StaleClipsError as error:
-            return self._refused(409, "stale", error, [*named, *(clip.id for clip in error.clips)])
+            return self._refused(409, "stale", self._stale_words(error), [*named, *(clip.id for clip in error.clips)])
         except StaleClipError as error:
-            return self._refused(409, "stale", error, named)
+            return self._refused(409, "stale", str(error), named)
         except (CutError, NothingToUndoError, IllegalTransitionError, BadRequestError) as error:
-            return self._refused(422, "illegal", error, named)
+            return self._refused(422, "illegal", str(error), named)
         except NotFoundError as error:
-            return self._refused(404, "not_found", error, [])
+            return self._refused(404, "not_found", str(error), [])
         except SettingsError:
             raise  # the database or the store cannot be reached as it is set: nothing is wrong with the decision
         except PermanentError as error:
-            return self._refused(422, "illegal", error, named)
+            return self._refused(422, "illegal", str(error), named)
         return Answer(
             200,
             {
@@ -173,12 +187,19 @@ class ReviewDesk:
             case _:
                 raise BadRequestError(f"{str(action)[:40]!r} is no review action")
 
-    def _refused(self, status: int, code: str, error: HeatersError, clip_ids: Collection[int]) -> Answer:
+    def _stale_words(self, error: StaleClipsError) -> str:
+        """What became of the clips, by the numbers that the page shows."""
+        changed_by = next((clip.last_modified_by_user_id for clip in error.clips if clip.last_modified_by_user_id is not None), None)
+        if changed_by is None:
+            return str(error)
+        return views.stale_words(error.clips, ReviewerStore(self.database).load(changed_by).name)
+
+    def _refused(self, status: int, code: str, error: str, clip_ids: Collection[int]) -> Answer:
         known = self.clips.load_many(sorted(set(clip_ids))) if clip_ids else []
         return Answer(
             status,
             {
-                "error": str(error),
+                "error": error,
                 "code": code,
                 "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in known])],
                 "retired": [clip.id for clip in known if not clip.is_live],

@@ -143,7 +143,15 @@ def action_words(action: str) -> str:
 def clip_note(clip: Clip) -> str:
     """Length and confidence, for a card."""
     length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
-    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%}"
+    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
+
+
+def stale_words(fresh: Sequence[Clip], reviewer: str) -> str:
+    """What a colleague made of the clips that a decision was for. fresh: what lies in their place now."""
+    there = ", ".join(
+        f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}" for clip in fresh
+    )
+    return f"{reviewer} has changed this meanwhile. In its place there is now {there}."
 
 
 def counted(counts: Mapping[ClipState, int]) -> str:

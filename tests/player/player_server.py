@@ -206,7 +206,8 @@ class Player:
             "videos": [] if self.faults.without_videos else [self.video_json()],
             "progress": self.progress(),
             "lease_seconds": 60,
-            **({"note": f"{self.leased_to_others[open_id]} is on clip {open_id}"} if open_id in self.leased_to_others else {}),
+            **({"opened": open_id} if first else {}),
+            **({"note": f"{self.leased_to_others[open_id]} is on this clip too."} if open_id in self.leased_to_others else {}),
         }
 
     def segment(self, start: int, end: int, *, sound_only: bool = False) -> Path:

@@ -505,7 +505,7 @@ def test_a_clip_opened_by_its_link_stays_though_a_colleague_has_it(open_page: Op
     server.leased_to_others[3] = server.leased_to_others[4] = "Ada"
     page.evaluate("review.update({ ...review.config, open_clip_id: 3 })")
     on_stage(page, 3)
-    expect(page.locator(".toast")).to_contain_text("Ada is on clip 3")
+    expect(page.locator(".toast")).to_contain_text("Ada is on this clip too.")
     assert 3 in held(page)
     assert 3 in held(page)
     on_stage(page, 3)
@@ -616,7 +616,9 @@ def test_the_pages_own_buttons_and_sliders_keep_their_keys(open_page: Open, serv
 def test_no_key_decides_while_a_popover_of_the_page_is_open(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<button id=pop aria-haspopup=dialog aria-expanded=true>Filters</button>')")
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<button id=pop aria-haspopup=dialog aria-expanded=true>Filters</button>')"
+    )
     page.locator("#pop").focus()
     page.keyboard.press("a")
     assert page.evaluate("review.state.log.length") == 0

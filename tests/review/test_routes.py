@@ -195,6 +195,25 @@ def test_the_queue_leases_clips_and_gives_their_neighbours(client: TestClient, d
     assert client.get(shown["media_url"]).status_code == 200
 
 
+def test_a_link_to_a_clip_that_was_cut_anew_opens_what_lies_where_it_began(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo
+) -> None:
+    clip = clips_of(desk, video)[1]
+    answer = client.get("/api/queue", params={"limit": 2, "open": clip.id}, headers=signed_in(desk)).json()
+    assert (answer["opened"], answer["queue"][0], "note" in answer) == (clip.id, clip.id, False)
+    made = desk.reviews.add_cut_point(video.id, clip.start_frame + 2, reviewer="Bob", request_key="cut")
+    answer = client.get("/api/queue", params={"limit": 2, "open": clip.id}, headers=signed_in(desk)).json()
+    assert answer["opened"] == answer["queue"][0] == made.live_clips[0].id
+    assert answer["note"] == f"The clip with the id {clip.id} was cut anew since. Here is what lies where it began."
+
+
+def test_a_link_to_a_clip_that_never_was_brings_the_queue_and_says_so(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    answer = client.get("/api/queue", params={"limit": 3, "open": 987_654}, headers=signed_in(desk)).json()
+    assert "opened" not in answer
+    assert answer["queue"] == [clip.id for clip in clips_of(desk, video)]
+    assert answer["note"].startswith("There is no clip with the id 987654")
+
+
 def test_an_approval_is_committed_and_answered_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     clip = clips_of(desk, video)[1]
     answer = client.post("/api/decisions", json=decision(clip, "approve", "k1"), headers=signed_in(desk)).json()
@@ -260,7 +279,7 @@ def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, des
     client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
     answer = client.post("/api/decisions", json=decision(clip, "approve", "k2"), headers=signed_in(desk, "Ada"))
     assert (answer.status_code, answer.json()["code"]) == (409, "stale")
-    assert "Bob" in answer.json()["error"]
+    assert answer.json()["error"] == "Bob has changed this meanwhile. In its place there is now clip 1 with frames 0–19, skipped."
     fresh = next(one for one in answer.json()["clips"] if one["id"] == clip.id)
     assert (fresh["state"], fresh["version"]) == ("review_skipped", clip.cut_point_version + 1)
 

@@ -397,15 +397,16 @@ export class Review {
       const news = answer.queue.some((id) => !known.has(String(id)));
       this.#loadFailed = null;
       this.#asked = { open: null, fresh: false };
+      const opened = answer.opened ?? null;
       this.#dispatch({
         type: "queue_loaded",
         answer: { ...answer, exhausted: !news },
         fresh,
-        front: open === null ? [] : [open],
+        front: opened === null ? [] : [opened],
       });
       if (answer.note) this.view.toast(answer.note, { kind: "warning" });
-      if (open !== null || fresh) this.#linked = open;
-      if (open !== null && visible(this.#state).clips.has(open)) this.#dispatch({ type: "opened", id: open });
+      if (open !== null || fresh) this.#linked = opened;
+      if (opened !== null && visible(this.#state).clips.has(opened)) this.#dispatch({ type: "opened", id: opened });
     } catch (error) {
       if (filters !== this.#filters) return;
       this.#loadFailed = error.message;
