@@ -46,6 +46,7 @@ APPROVED, SKIPPED, ARCHIVED, PENDING = (
     ClipState.REVIEW_ARCHIVED,
     ClipState.PENDING_REVIEW,
 )
+LEAVING_IS_ASKED = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 PAGES = ["/", "/clips", "/videos", "/history", "/search"]
 
 
@@ -616,6 +617,25 @@ def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, 
     card.get_by_role("button", name="Retry").click()
     soon(lambda: videos.load(submitted.id).state is SourceVideoState.NEW)
     app.do_all_that_is_due(failures=True)  # leave nothing that is due
+
+
+def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(visit: Callable[..., Page], tmp_path: Path) -> None:
+    files = [tmp_path / "first.mp4", tmp_path / "second.mp4"]
+    for file in files:
+        file.write_bytes(b"x" * 1000)
+    held: list[Route] = []
+    page = visit("/videos")
+    page.route("**/api/uploads", lambda route: held.append(route) if not held else route.fulfill(status=201, json={"id": 4711}))
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").set_input_files([str(file) for file in files])
+    first, second = page.locator("li").nth(0), page.locator("li").nth(1)
+    expect(second).to_contain_text("waits")
+    assert page.evaluate(LEAVING_IS_ASKED)
+    first.get_by_role("button", name="Cancel").click()
+    expect(first).to_contain_text("cancelled")
+    expect(second).to_contain_text("submitted as source video 4711")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    assert not page.evaluate(LEAVING_IS_ASKED)
 
 
 def test_addresses_are_refused_in_words_and_stay_to_be_mended(app: App, visit: Callable[..., Page]) -> None:
