@@ -60,6 +60,17 @@ def seeks(page: Page, frames: list[int]) -> list[list[Any]]:
     )
 
 
+@pytest.mark.parametrize("player", BEFORE)
+def test_a_picture_that_is_long_in_coming_is_said_to_be_on_its_way(open_page: Open, server: Player, player: str) -> None:
+    page = open_page("player", before=BEFORE[player])
+    server.faults.held |= {"media", "segment"}
+    page.evaluate("void player.open(clip, 0, 120, { frame: 7 })")
+    page.wait_for_selector(".stage.stalled")
+    server.faults.held.clear()
+    page.wait_for_function("player.shown === 7 && barcode() === 7")
+    assert page.locator(".stage.stalled").count() == 0
+
+
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("kind", "count"), [("webcodecs", 80), ("video", 40)])
 def test_random_seeks_show_exactly_the_frame_that_was_asked_for(open_page: Open, server: Player, rate: str, kind: str, count: int) -> None:

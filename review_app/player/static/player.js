@@ -11,6 +11,7 @@ import { Playback } from "./playback.js";
 export const RATES = [0.5, 1, 1.5, 2, 4];
 const PRELOAD_AFTER_MS = 350;
 const RETRY_MS = 3000;
+const LATE_MS = 400; // a picture that takes longer is said to be on its way
 
 /**
  * Events, by `on(name, handler)`:
@@ -27,6 +28,7 @@ export class Player {
   #clip = null; // {media, start, end}
   #retry = null;
   #preload = null;
+  #late = null;
   #wishes = 0;
   #closed = false;
   kind = null;
@@ -87,6 +89,7 @@ export class Player {
       // Until the clip's own picture is there, the old one is veiled: it must not pass for the clip.
       this.shown = null;
       this.stage.classList.add("loading");
+      this.#awaits();
     }
     return this.#try(wish, async () => {
       const obstacle = await media.obstacle();
@@ -141,6 +144,7 @@ export class Player {
   async #showNow(wish, frame) {
     const clip = this.#clip;
     let done;
+    this.#awaits();
     try {
       done = await this.#engine.show(frame);
     } catch (error) {
@@ -155,10 +159,22 @@ export class Player {
   }
 
   #onShown(frame) {
+    if (frame === this.frame) this.#onTime();
     this.shown = frame;
     this.stage.classList.remove("playing", "loading");
     this.#tell("problem", null);
     this.#tell("frame", { frame, playing: false });
+  }
+
+  #awaits() {
+    clearTimeout(this.#late);
+    this.#late = setTimeout(() => this.stage.classList.add("stalled"), LATE_MS);
+  }
+
+  /** The picture wanted is there, or something else is said or done about it. */
+  #onTime() {
+    clearTimeout(this.#late);
+    this.stage.classList.remove("stalled");
   }
 
   /** Run a wish; a failure is shown in words and, while the wish stands, tried again until it succeeds. */
@@ -168,6 +184,7 @@ export class Player {
       return await work();
     } catch (error) {
       if (wish !== this.#wishes || this.#closed || error.name === "AbortError") return false;
+      this.#onTime();
       this.#tell("problem", { message: error.message || String(error), code: error instanceof BytesError ? error.code : null });
       const foreign = error instanceof FrameBytesError || error instanceof FrameIndexError || error.code === "mismatch";
       if (foreign) this.#clip?.media.reset();
@@ -258,7 +275,7 @@ export class Player {
 
   #setPlaying(playing) {
     this.playing = playing;
-    if (!playing) this.stage.classList.remove("stalled");
+    this.#onTime();
     this.#tellState();
   }
 
@@ -288,6 +305,7 @@ export class Player {
     this.#wishes++;
     clearTimeout(this.#retry);
     clearTimeout(this.#preload);
+    clearTimeout(this.#late);
     this.#playback.close();
     this.#exact.close();
   }
