@@ -287,6 +287,27 @@ def test_a_cut_is_dragged_with_the_mouse(open_page: Open, server: Player) -> Non
     assert len(server.decisions) == 1
 
 
+def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_cut(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    box = page.locator(".cut[data-side=end]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.wait_for_function("player.clip.end < 40")
+    moved = page.evaluate("player.clip.end")
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    page.mouse.move(x - 200, y, steps=4)
+    page.mouse.up()
+    page.wait_for_function("review.state.preview === null")
+    all_saved(page)
+    assert edges(server) == [0, moved, 80, 120, 160, 200]
+    assert states(server)[1] == APPROVED
+
+
 def test_removing_a_cut_joins_the_clips_and_undo_parts_them_again(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

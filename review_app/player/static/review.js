@@ -251,6 +251,7 @@ export class Review {
       this.view.toast(decision.problem, { kind: "warning" });
       return;
     }
+    this.view.timeline.letGo();
     const before = scene(this.#state)?.clip;
     this.#wishPlay = ADVANCING.has(action) && this.player.playing;
     // The cut stays in sight: the left half is next, and its last frame is the one beside the new cut.
@@ -268,6 +269,7 @@ export class Review {
 
   #open(id) {
     this.#settleCut();
+    this.view.timeline.letGo();
     this.#marked = null;
     this.#placed = null;
     this.#wishPlay = false;

@@ -17,6 +17,7 @@ export class Timeline {
   #view = { start: 0, end: 1 };
   #edges = []; // frames at which the clip in view begins and ends
   #frozen = false; // while a cut is dragged the scale stands still
+  #hand = null; // ends the drag of the cut in hand
   #marked = "start";
   #frame = 0;
   #film = 0; // ticket of the newest filmstrip
@@ -318,7 +319,7 @@ export class Timeline {
     this.#frozen = true;
     const box = this.strip.getBoundingClientRect();
     let from = event.clientX;
-    this.#follow(
+    this.#hand = this.#follow(
       event,
       (moved) => {
         // A click that trembles is no move.
@@ -333,6 +334,14 @@ export class Timeline {
     );
   }
 
+  /** Let go of the cut in hand: it has been decided on, and the mouse must not take the next clip's. */
+  letGo() {
+    this.#hand?.abort();
+    this.#hand = null;
+    this.#frozen = false;
+  }
+
+  /** Follow the pointer until its button is released. Returns what ends it sooner. */
   #follow(event, moved, ended) {
     const target = event.currentTarget;
     const stop = new AbortController();
@@ -347,6 +356,7 @@ export class Timeline {
         },
         { signal: stop.signal },
       );
+    return stop;
   }
 
   close() {
