@@ -102,7 +102,7 @@ class ClipWriter:
         streams = ffmpeg.source_streams(MediaProbe.from_json(dict(self._video.probe)))
         duration = (index.pts_of(end) - index.pts_of(start)) * time_base
         profile = master_export(
-            streams if span.has_audio else replace(streams, audio=None),
+            streams if streams.audio is None else replace(streams, audio=span.sound),
             first_frame_seconds=span.first_frame,
             previous_frame_seconds=span.previous_frame,
             frame_count=clip.frame_count,

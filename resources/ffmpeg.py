@@ -87,8 +87,9 @@ def ffmpeg_path() -> str:
 
 
 def source_streams(probe: MediaProbe) -> SourceStreams:
-    """What the profiles must know of an original: its chosen picture and its first sound that is usable."""
-    audio = next((stream for stream in probe.audio if stream.channels > 0 and stream.sample_rate > 0), None)
+    """What the profiles must know of an original: its chosen picture and, of its sounds that are usable, the default or else the first."""
+    usable = [stream for stream in probe.audio if stream.channels > 0 and stream.sample_rate > 0]
+    audio = next((stream for stream in usable if stream.is_default), next(iter(usable), None))
     return SourceStreams(
         video=probe.video.index,
         pixel_format=probe.video.pixel_format,

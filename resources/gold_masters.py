@@ -204,12 +204,13 @@ class MasterSpan:
     """Where the frames of a clip are in a file that holds its part of a master. Times in seconds from that file's start, as ffmpeg counts.
 
     previous_frame: of the frame before the first, or any time before the first that no frame of the clip is at; None: nothing is before.
+    sound: number of the sound that is used among those of the file; None without any.
     """
 
     path: Path
     first_frame: Fraction
     previous_frame: Fraction | None
-    has_audio: bool
+    sound: int | None
 
 
 def master_span(
@@ -236,12 +237,21 @@ def master_span(
                     _copy_part(container, origin + first - _MARGIN_SECONDS, origin + last + _MARGIN_SECONDS, path)
         with av.open(str(path)) as container:
             start = Fraction(container.start_time or 0, av.time_base)
-            has_audio = bool(container.streams.audio)
+            used = _used_sound(container)
+            sound = None if used is None else container.streams.audio.index(used)
     except av.FFmpegError as error:
         raise InvalidMediaError(f"{called} cannot be read: {error.strerror}; make it again") from error
     at = origin + first - start
     before = None if at <= 0 else Fraction(0) if previous is None else origin + previous - start
-    return MasterSpan(path, at, before, has_audio)
+    return MasterSpan(path, at, before, sound)
+
+
+def _used_sound(container: Any) -> Any:
+    """The default sound stream or else the first, as for the proxy; None without any."""
+    from av.stream import Disposition
+
+    sounds = container.streams.audio
+    return next((stream for stream in sounds if stream.disposition & Disposition.default), next(iter(sounds), None))
 
 
 def _has_frame_at(container: Any, stream: Any, time: Fraction) -> bool:
@@ -257,10 +267,11 @@ def _has_frame_at(container: Any, stream: Any, time: Fraction) -> bool:
 
 
 def _copy_part(container: Any, start: Fraction, end: Fraction, path: Path) -> None:
-    """Copy picture and first sound between two times, at their times, to a Matroska file."""
+    """Copy picture and the sound that is used between two times, at their times, to a Matroska file."""
     import av
 
-    streams = [container.streams.video[0], *container.streams.audio[:1]]
+    sound = _used_sound(container)
+    streams = [container.streams.video[0], *([sound] if sound is not None else [])]
     _seek(container, streams[0], start)
     with av.open(str(path), "w", format="matroska") as output:
         copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}

@@ -78,7 +78,10 @@ class VideoStream:
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """index: of the stream in the file. sample_rate in Hz. language: ISO 639-2, None when the file does not say."""
+    """index: of the stream in the file. sample_rate in Hz. language: ISO 639-2, None when the file does not say.
+
+    is_default: what players play unless they are told otherwise; several may be.
+    """
 
     index: int
     codec: str
@@ -86,6 +89,7 @@ class AudioStream:
     sample_rate: int
     language: str | None
     start_seconds: float
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,8 @@ def _said(of_frame: Any, of_codec: Any) -> int:
 
 
 def _audio_stream(stream: Any) -> AudioStream:
+    from av.stream import Disposition
+
     codec = stream.codec_context
     language = stream.language
     return AudioStream(
@@ -316,6 +322,7 @@ def _audio_stream(stream: Any) -> AudioStream:
         sample_rate=codec.sample_rate,
         language=None if language in (None, "", "und") else language,
         start_seconds=_start_seconds(stream),
+        is_default=bool(stream.disposition & Disposition.default),
     )
 
 

@@ -214,6 +214,13 @@ def with_sound_gap(source: Path, path: Path, start: float, end: float) -> Path:
     return path
 
 
+def with_default_sound_second(source: Path, path: Path) -> Path:
+    """A Matroska copy with silence as its first sound, and its own sound second and as the default."""
+    silence = ["-f", "lavfi", "-i", "anullsrc=r=48000:cl=mono", "-map", "0:v", "-map", "1:a", "-map", "0:a", "-shortest"]
+    which = ["-disposition:a:0", "0", "-disposition:a:1", "default"]
+    return ffmpeg(["-i", str(source), *silence, "-c:v", "copy", "-c:a", "aac", *which], path)
+
+
 def with_clean_aperture(source: Path, path: Path, width: int, height: int) -> Path:
     """A copy of an MP4 whose container asks players to show only the middle `width` x `height` pixels (a `clap` box)."""
     data = bytearray(ffmpeg(["-i", str(source), "-c", "copy"], path).read_bytes())  # its index comes last: no offset in it changes

@@ -304,10 +304,10 @@ def master_export(
 ) -> Profile:
     """A clip re-encoded from the gold master, which holds the original's pixels: `frame_count` frames, the first one at time 0.
 
-    source: the streams of the *original*, so that the picture is treated as the proxy's was; its indices are not used, a master has its
-    picture first and its sounds after it. first_frame_seconds, previous_frame_seconds: times in the master, which Matroska rounds to the
-    millisecond; None for the clip that begins with frame 0. ffmpeg throws away what is before the middle between the two, so the rounding
-    does no harm; the number of frames, not a time, ends the clip. duration_seconds: until the sound ends.
+    source: the streams of the *original*, so that the picture is treated as the proxy's was, but `audio` is the number of the sound among
+    the master's. A master has its picture first. first_frame_seconds, previous_frame_seconds: times in the master, which Matroska rounds
+    to the millisecond; None for the clip that begins with frame 0. ffmpeg throws away what is before the middle between the two, so the
+    rounding does no harm; the number of frames, not a time, ends the clip. duration_seconds: until the sound ends.
     """
     before = first_frame_seconds if previous_frame_seconds is None else (first_frame_seconds + previous_frame_seconds) / 2
     lead = first_frame_seconds - before
@@ -341,7 +341,7 @@ def master_export(
                     "movflags": "+faststart",
                     "f": "mp4",
                 },
-                audio=() if source.audio is None else ("a:0",),
+                audio=() if source.audio is None else (f"a:{source.audio}",),
             ),
         ),
     )

@@ -210,7 +210,7 @@ def test_the_part_of_a_clip_is_found_by_time_and_a_missing_frame_is_told(tmp_pat
     _, master = archived(make_video(tmp_path / "s.mp4", frames=24))
     one = Fraction(1, 24)
     span = master_span(master, first=6 * one, previous=5 * one, last=11 * one, folder=tmp_path, called="the master")
-    assert (span.path, span.has_audio) == (master, True)
+    assert (span.path, span.sound) == (master, 0)
     assert float(span.first_frame) == pytest.approx(6 / 24, abs=0.05)
     with pytest.raises(InvalidMediaError, match=r"the master has no frame 1\.042 s after its first"):
         master_span(master, first=6 * one, previous=5 * one, last=25 * one, folder=tmp_path, called="the master")

@@ -33,13 +33,23 @@ from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import dagster_resources
 from resources.database import Database, lock_key
 from resources.frame_index_reader import FrameIndexes
+from resources.media_probe import probe
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.s3 import S3ObjectStore
 from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
-from tests.media_files import barcode_video, barcodes, decoded, file_frame_hashes, make_video, rotated, with_sound_gap
+from tests.media_files import (
+    barcode_video,
+    barcodes,
+    decoded,
+    file_frame_hashes,
+    make_video,
+    rotated,
+    with_default_sound_second,
+    with_sound_gap,
+)
 from tests.proxy_files import SOURCES, stored_video
 
 
@@ -295,6 +305,17 @@ def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> N
         with av.open(str(desk.file(clip))) as container:
             packets = [packet.duration for packet in container.demux(audio=0) if packet.size]
         assert set(packets[1:-1]) == {1024}
+
+
+@pytest.mark.parametrize("profile", ["stream_copy", "gold_master"])
+def test_of_several_sounds_the_default_one_is_heard(profile: str, desk: Desk) -> None:
+    original = with_default_sound_second(make_video(desk.folder / "one.mkv", frames=48), desk.folder / "two.mkv")
+    assert [stream.is_default for stream in probe(original).audio] == [False, True]
+    video = desk.video(original, 12)
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    with_profile(desk, video, profile)
+    desk.export(desk.videos.load(video.id))
+    assert all(float(np.abs(heard(desk.file(clip))).mean()) > 0.02 for clip in desk.clips.load_live(video.id))
 
 
 def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(desk: Desk) -> None:
