@@ -1,1 +1,7 @@
 """I/O adapters as plain classes; only dagster_resources.py imports Dagster."""
+
+import os
+
+# Before torch loads OpenMP, whose threads otherwise spin while they wait for each other: beside ffmpeg, which uses every processor too, the
+# same batch of frames then takes several times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
