@@ -143,7 +143,7 @@ def action_words(action: str) -> str:
 def clip_note(clip: Clip) -> str:
     """Length and confidence, for a card."""
     length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
-    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
+    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%}"
 
 
 def stale_words(fresh: Sequence[Clip], reviewer: str) -> str:

@@ -21,14 +21,15 @@ _mount = st.components.v2.component(
 class Card:
     """A clip in the grid.
 
-    version: goes with a decision on it. note, state_words: small print. still_url, preview_url: signed addresses; the preview plays while
-    the pointer rests on the card. open_url, like_url: pages of this app. held_by: the colleague who has it on the stage. group: cards in a
-    row with the same one stand under it as their heading.
+    version: goes with a decision on it. title, number: of its source video, and its own among that one's clips. note, state_words: small
+    print. still_url, preview_url: signed addresses; the preview plays while the pointer rests on the card. open_url, like_url: pages of
+    this app. held_by: the colleague who has it on the stage. group: cards in a row with the same one stand under it as their heading.
     """
 
     id: int
     version: int
     title: str
+    number: str
     note: str
     state: str
     state_words: str

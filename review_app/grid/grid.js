@@ -155,11 +155,13 @@ class Grid {
   #makeFigure(card) {
     const still = element("img", { loading: "lazy", decoding: "async", alt: "", src: card.still_url });
     const picture = element("a", { className: "picture", href: card.open_url }, still);
-    picture.setAttribute("aria-label", `Open ${card.title}`);
+    const name = `${card.title} ${card.number}`;
+    picture.setAttribute("aria-label", `Open ${name}`);
     picture.addEventListener("click", follow);
     this.#previewOn(picture, card.preview_url);
     const state = element("span", { className: "state", textContent: card.state_words });
-    const title = element("span", { className: "title", textContent: card.title, title: card.title });
+    // A long title is cut short, the number never: it tells the clips apart.
+    const title = element("span", { className: "title", title: name }, element("span", { className: "name", textContent: card.title }), element("span", { className: "number", textContent: ` ${card.number}` }));
     const note = element("span", { className: "note", textContent: card.note });
     const caption = element("figcaption", {}, title, note, state);
     if (card.held_by) caption.append(element("span", { className: "held", textContent: `${card.held_by} is on it` }));
@@ -195,7 +197,7 @@ class Grid {
 
   #box(card) {
     const box = element("input", { type: "checkbox" });
-    box.setAttribute("aria-label", `Select ${card.title}`);
+    box.setAttribute("aria-label", `Select ${card.title} ${card.number}`);
     box.addEventListener("click", (event) => {
       const range = event.shiftKey && this.cards.has(this.last) ? this.#between(this.last, card.id) : [card.id];
       for (const id of range) this.selected[box.checked ? "add" : "delete"](id);

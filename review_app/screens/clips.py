@@ -72,7 +72,8 @@ def card(
     return Card(
         id=clip.id,
         version=clip.cut_point_version,
-        title=f"{title} {clip.sequence:03d}",
+        title=title,
+        number=f"{clip.sequence:03d}",
         note=views.clip_note(clip) if note is None else note,
         state=clip.state.value,
         state_words=views.clip_words(clip.state),

@@ -403,6 +403,15 @@ def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Call
             assert foot["y"] + foot["height"] <= 720, "the player is in one screen"
 
 
+def test_a_long_title_does_not_hide_the_number_of_a_clip(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80, title="A title that is much longer than a card of the grid is wide, however large the window")
+    page = visit(f"/clips?video={video.id}")
+    number = page.locator("figure .number").nth(1)
+    expect(number).to_have_text("002")
+    assert number.evaluate("(one) => one.getBoundingClientRect().right <= one.closest('.title').getBoundingClientRect().right + 1")
+    assert page.locator("figure .name").first.evaluate("(one) => one.scrollWidth > one.clientWidth"), "the title is cut short"
+
+
 def test_a_browser_fetches_the_players_files_once(app: App, visit: Callable[..., Page]) -> None:
     video = app.video(12)
     page = visit(f"/?video={video.id}")
