@@ -130,7 +130,7 @@ def _cost() -> list[Row]:
             began = time.perf_counter()
             stream.feed(frames[64:])
             seconds.append(time.perf_counter() - began)
-        rows.append(Row(f"TransNetV2 alone, {name}", (_COST_FRAMES - 64) / min(seconds), "frames/s", note="half of the processors"))
+        rows.append(Row(f"TransNetV2 alone, {name}", (_COST_FRAMES - 64) / min(seconds), "frames/s", note="all processors"))
     return rows
 
 

@@ -1,12 +1,10 @@
-"""The network TransNetV2 as a detector: on the GPU when there is one, else on half of the processors, in bfloat16 where they have it."""
+"""The network TransNetV2 as a detector: on the GPU when there is one, else on the processors, in bfloat16 where they have it."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -65,8 +63,7 @@ class TransNetV2Scores:
         network = self._push()
         while self._waiting:
             self._push()
-        with _threads(_processors()):
-            self._scores.append(network.finish(batch_frames=self._batch_frames))
+        self._scores.append(network.finish(batch_frames=self._batch_frames))
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
 
     def _push(self) -> StreamingTransNetV2:
@@ -81,9 +78,7 @@ class TransNetV2Scores:
                 self._batch_frames = _GPU_BATCH_FRAMES
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
-            # Half of the processors: ffmpeg encodes on the others, and with more threads than processors OpenMP's barriers spin.
-            with _threads(max(1, _processors() // 2)):
-                self._scores.append(network.push(np.stack(batch)))
+            self._scores.append(network.push(np.stack(batch)))
             # Freed tensors leave gaps in the heap of a thread, more with every batch and in every thread that pushes.
             release_freed_memory()
         return network
@@ -158,19 +153,3 @@ def _load(*, float32: bool) -> Weights:
     # By the processor's word, not by a timed try: the same machine must give the same scores, busy or not.
     fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
