@@ -176,7 +176,8 @@ class ReviewTransaction:
         current = {clip_id: review_clip(row) for clip_id, row in self._rows.items()}
         left_by_entry = [change.after for change in changes]
         left_by_undo = [change.before or cuts.retired(change.after) for change in changes]
-        stale = review.changed_since(left_by_entry if action == ReviewAction.UNDO else left_by_undo, current)
+        left, wanted = (left_by_entry, left_by_undo) if action == ReviewAction.UNDO else (left_by_undo, left_by_entry)
+        stale = review.changed_since(left, current, wanted=wanted)
         if stale:
             raise StaleClipsError(f"cannot {action} action {entry.id}: {self._what_became_of(stale[0])}", self._fresh(stale))
         self._source_video_id, self._target = entry.source_video_id, entry

@@ -100,14 +100,28 @@ def undone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> 
 
 
 def redone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> Change:
-    """Do an undone action again, with the same clips. Raises StaleClipError when a clip is not as the undo left it."""
+    """Do an undone action again, with the same clips.
+
+    Raises StaleClipError when a clip is not as the undo left it, or what it would be grouped with is approved no more.
+    """
     return _returned(ReviewAction.REDO, [(change.before or retired(change.after), change.after) for change in changes], current)
 
 
-def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewClip]) -> list[int]:
-    """Ids of the clips that are missing from `current` or are not decided as `expected`; pipeline progress is no difference."""
-    return [
+def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewClip], *, wanted: Iterable[ReviewClip] = ()) -> list[int]:
+    """Ids of the clips that are missing from `current` or are not decided as `expected`; pipeline progress is no difference.
+
+    wanted: what clips are to become; also in the list is what one of them would be grouped with, though it is no approved clip just before
+    it (any more).
+    """
+    changed = [
         clip_id for clip in expected if (clip_id := _saved_id(clip)) not in current or _decision_of(clip) != _decision_of(current[clip_id])
+    ]
+    targets = list(wanted)
+    after = {**current, **{_saved_id(clip): clip for clip in targets}}
+    return changed + [
+        clip.grouped_with_clip_id
+        for clip in targets
+        if clip.grouped_with_clip_id is not None and not _may_lead(after.get(clip.grouped_with_clip_id), clip)
     ]
 
 
@@ -201,7 +215,7 @@ def _put_aside(action: ReviewAction, state: ClipState, clips: Iterable[ReviewCli
 
 
 def _returned(action: ReviewAction, steps: list[tuple[ReviewClip, ReviewClip]], current: Mapping[int, ReviewClip]) -> Change:
-    stale = changed_since([expected for expected, _ in steps], current)
+    stale = changed_since([expected for expected, _ in steps], current, wanted=[target for _, target in steps])
     if stale:
         raise StaleClipError(f"{_clips(stale)} changed since; {action} would overwrite that")
     changes = []
@@ -219,6 +233,11 @@ def _still_exported(before: ReviewClip, after: ReviewClip) -> bool:
 
 def _export_of(clip: ReviewClip) -> tuple[object, ...]:
     return clip.is_live, clip.start_frame, clip.end_frame, clip.export_profile
+
+
+def _may_lead(previous: ReviewClip | None, clip: ReviewClip) -> bool:
+    """Whether `clip` can be grouped with `previous`."""
+    return previous is not None and previous.is_live and previous.is_approved and previous.end_frame == clip.start_frame
 
 
 def _decision_of(clip: ReviewClip) -> tuple[object, ...]:

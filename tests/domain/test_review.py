@@ -219,6 +219,19 @@ def test_approval_cannot_be_undone_under_a_group_that_rests_on_it() -> None:
         d.undo("ann")
 
 
+def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile() -> None:
+    d = desk(0, 10, 20)
+    d.approve("ann", 1)
+    d.group("ben", 2)
+    d.undo("ben")
+    d.undo("ann")
+    with pytest.raises(StaleClipError, match="clip 1 changed since"):
+        d.redo("ben")
+    d.redo("ann")
+    d.redo("ben")
+    assert [clip.grouped_with_clip_id for clip in d.live] == [None, 1]
+
+
 def test_undo_and_redo_can_be_kept_to_one_source_video() -> None:
     def entry(
         n: int, video: int, action: ReviewAction = ReviewAction.APPROVE, target: int | None = None, undone: bool = False

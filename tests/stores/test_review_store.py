@@ -495,6 +495,22 @@ def test_undo_and_redo_of_a_cut_bring_the_same_clips_back(database: Database, st
     ]
 
 
+def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two = some_clips(60)
+    store.approve(one.id, reviewer="ann")
+    store.group(two.id, reviewer="ben")
+    store.undo("ben")
+    store.undo("ann")
+    with pytest.raises(StaleClipsError, match=f"clip {one.id} has changed, last by ann: it is pending_review"):
+        store.redo("ben")
+    assert [clip.grouped_with_clip_id for clip in live(database, one.source_video_id)] == [None, None]
+    store.redo("ann")
+    store.redo("ben")
+    assert [clip.grouped_with_clip_id for clip in live(database, one.source_video_id)] == [None, one.id]
+
+
 def test_undo_reaches_back_over_videos_and_sessions(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
     (one,), (two,) = some_clips(), some_clips()
     store.approve(one.id, reviewer="ann")
