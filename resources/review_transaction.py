@@ -146,14 +146,14 @@ class ReviewTransaction:
         return entry
 
     def reopen(self, entry: LedgerEntry, action: ReviewAction) -> tuple[list[ClipChange], dict[int, ReviewClip]]:
-        """Hold the clips that `entry` rests on, and return what it did and those clips as they are.
+        """Hold the clips that `entry` rests on and those grouped with them, and return what it did and those clips as they are.
 
         Raises NothingToUndoError when it is undone or redone already, StaleClipsError when a later action is in the way.
         """
         if entry.undone == (action == ReviewAction.UNDO):
             raise NothingToUndoError(f"action {entry.id} {'is undone already' if entry.undone else 'stands; it is not undone'}")
         self._lock_videos_of(entry.clip_ids)
-        self._hold(entry.clip_ids)
+        self._hold(entry.clip_ids, FOLLOWERS)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
         later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, _STANDING, touching)
         rows = {row.id: row for row in self._connection.execute(later)}

@@ -11,6 +11,9 @@ from review_app.uploads import NAME_HEADER
 _JS = """
 const unfinished = new Set(); // rows of files that wait or are being sent
 addEventListener("beforeunload", (event) => unfinished.size && event.preventDefault());
+// A file dropped beside the box would take the place of the page.
+const holdsFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => holdsFiles(event) && event.preventDefault());
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".box"), input = box.querySelector("input"), list = parentElement.querySelector("ul");

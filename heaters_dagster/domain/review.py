@@ -102,7 +102,7 @@ def undone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> 
 def redone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> Change:
     """Do an undone action again, with the same clips.
 
-    Raises StaleClipError when a clip is not as the undo left it, or what it would be grouped with is approved no more.
+    Raises StaleClipError when a clip is not as the undo left it, or a group would be broken by what has changed beside it.
     """
     return _returned(ReviewAction.REDO, [(change.before or retired(change.after), change.after) for change in changes], current)
 
@@ -110,19 +110,20 @@ def redone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> 
 def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewClip], *, wanted: Iterable[ReviewClip] = ()) -> list[int]:
     """Ids of the clips that are missing from `current` or are not decided as `expected`; pipeline progress is no difference.
 
-    wanted: what clips are to become; also in the list is what one of them would be grouped with, though it is no approved clip just before
-    it (any more).
+    wanted: what clips are to become. Also in the list are those outside it that would break a group then: grouped with one of `wanted`, or
+    one of `wanted` grouped with them.
     """
     changed = [
         clip_id for clip in expected if (clip_id := _saved_id(clip)) not in current or _decision_of(clip) != _decision_of(current[clip_id])
     ]
-    targets = list(wanted)
-    after = {**current, **{_saved_id(clip): clip for clip in targets}}
-    return changed + [
-        clip.grouped_with_clip_id
-        for clip in targets
-        if clip.grouped_with_clip_id is not None and not _may_lead(after.get(clip.grouped_with_clip_id), clip)
-    ]
+    targets = {_saved_id(clip): clip for clip in wanted}
+    after = {**current, **targets}
+    for clip_id, clip in after.items():
+        previous = clip.grouped_with_clip_id
+        if previous is None or targets.keys().isdisjoint((clip_id, previous)) or _can_lead(after.get(previous), clip):
+            continue
+        changed.append(previous if clip_id in targets else clip_id)
+    return changed
 
 
 def next_to_undo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> LedgerEntry:
@@ -235,7 +236,7 @@ def _export_of(clip: ReviewClip) -> tuple[object, ...]:
     return clip.is_live, clip.start_frame, clip.end_frame, clip.export_profile
 
 
-def _may_lead(previous: ReviewClip | None, clip: ReviewClip) -> bool:
+def _can_lead(previous: ReviewClip | None, clip: ReviewClip) -> bool:
     """Whether `clip` can be grouped with `previous`."""
     return previous is not None and previous.is_live and previous.is_approved and previous.end_frame == clip.start_frame
 

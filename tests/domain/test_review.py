@@ -232,6 +232,18 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile() -
     assert [clip.grouped_with_clip_id for clip in d.live] == [None, 1]
 
 
+def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back() -> None:
+    d = desk(0, 10, 20, 30)
+    d.group("ann", 3)
+    d.add("ben", 25)
+    d.remove("ann", 10)
+    d.undo("ann")
+    d.undo("ben")
+    assert d.clips[3].grouped_with_clip_id == 2
+    with pytest.raises(StaleClipError, match="clip 3 changed since"):
+        d.redo("ann")
+
+
 def test_undo_and_redo_can_be_kept_to_one_source_video() -> None:
     def entry(
         n: int, video: int, action: ReviewAction = ReviewAction.APPROVE, target: int | None = None, undone: bool = False

@@ -610,6 +610,20 @@ def test_every_frame_that_was_seen_is_in_the_exported_file_bit_for_bit(app: App,
     assert (export.manifest["first_frame_hash"], export.manifest["last_frame_hash"]) == (seen[0], seen[-1])
 
 
+def test_a_file_dropped_beside_the_box_does_not_take_the_place_of_the_page(app: App, visit: Callable[..., Page]) -> None:
+    page = visit("/videos")
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").wait_for(state="attached")
+    left_to_the_browser = page.evaluate(
+        """() => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File(["x"], "film.mp4"));
+          return document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    assert left_to_the_browser is False
+
+
 def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
     videos = SourceVideoStore(app.database)
     no_video = tmp_path / "letter <i>.mp4"

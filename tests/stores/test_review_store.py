@@ -511,6 +511,21 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile(
     assert [clip.grouped_with_clip_id for clip in live(database, one.source_video_id)] == [None, one.id]
 
 
+def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two, three = some_clips(30, 60)
+    video = one.source_video_id
+    store.group(three.id, reviewer="ann")
+    store.add_cut_point(video, 70, reviewer="ben")
+    store.remove_cut_point(video, 30, reviewer="ann")
+    store.undo("ann")
+    store.undo("ben")
+    with pytest.raises(StaleClipsError, match=f"clip {three.id} has changed, last by ben"):
+        store.redo("ann")
+    assert [(clip.id, clip.grouped_with_clip_id) for clip in live(database, video)] == [(one.id, None), (two.id, None), (three.id, two.id)]
+
+
 def test_undo_reaches_back_over_videos_and_sessions(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
     (one,), (two,) = some_clips(), some_clips()
     store.approve(one.id, reviewer="ann")
