@@ -611,6 +611,7 @@ def test_every_frame_that_was_seen_is_in_the_exported_file_bit_for_bit(app: App,
 
 
 def test_a_file_dropped_beside_the_box_does_not_take_the_place_of_the_page(app: App, visit: Callable[..., Page]) -> None:
+    app.video()
     page = visit("/videos")
     page.get_by_text("Submit videos").click()
     page.locator("input[type=file]").wait_for(state="attached")
@@ -642,7 +643,8 @@ def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, 
     app.do_all_that_is_due(failures=True)  # leave nothing that is due
 
 
-def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(visit: Callable[..., Page], tmp_path: Path) -> None:
+def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
+    app.video()  # without any the box is open from the beginning
     files = [tmp_path / "first.mp4", tmp_path / "second.mp4"]
     for file in files:
         file.write_bytes(b"x" * 1000)
