@@ -133,7 +133,8 @@ def test_what_a_closed_tab_left_is_delivered_by_the_next(open_page: Open, server
     assert applied(server) == [("skip", (1,))]
 
 
-def test_decisions_go_on_their_way_when_the_page_is_left(open_page: Open, server: Player) -> None:
+def page_left_with_three_decisions(open_page: Open, server: Player) -> Page:
+    """A document whose review page is gone before the server, which is held, has answered one of its three decisions."""
     page = open_page("review")
     on_stage(page, 1)
     server.faults.held.add("decisions")
@@ -141,18 +142,18 @@ def test_decisions_go_on_their_way_when_the_page_is_left(open_page: Open, server
         page.keyboard.press(key)
     assert page.evaluate("review.pending.length") == 3
     page.evaluate("review.close()")
+    return page
+
+
+def test_decisions_go_on_their_way_when_the_page_is_left(open_page: Open, server: Player) -> None:
+    page = page_left_with_three_decisions(open_page, server)
     server.faults.held.clear()
     page.wait_for_function("!Object.keys(localStorage).some((name) => name.startsWith('heaters.outbox/'))")
     assert applied(server) == [("approve", (1,)), ("skip", (2,)), ("archive", (3,))]
 
 
 def test_a_page_that_is_left_hands_what_it_has_not_delivered_to_the_next(open_page: Open, server: Player) -> None:
-    page = open_page("review")
-    on_stage(page, 1)
-    server.faults.held.add("decisions")
-    for key in "asx":
-        page.keyboard.press(key)
-    page.evaluate("review.close()")
+    page = page_left_with_three_decisions(open_page, server)
     page.evaluate(
         """async () => {
           window.review = new review.constructor({ root: document.getElementById("app"), config: review.config });
