@@ -17,6 +17,7 @@ from heaters_dagster.domain.archiving import (
     master_hashes_profile,
     original_hashes_profile,
     sound_trial_profile,
+    without_range,
 )
 from heaters_dagster.domain.errors import FfmpegError, InvalidMediaError
 from heaters_dagster.domain.profiles import SourceStreams
@@ -100,8 +101,8 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
 def _other_pictures(finished: ffmpeg.Finished, probe: MediaProbe) -> str:
     """What the pictures of an original change to, for people; empty when all are like the first."""
     video = probe.video
-    first = (video.width, video.height, video.pixel_format.replace("yuvj", "yuv"))
-    kinds = ((width, height, pixel_format.replace("yuvj", "yuv")) for width, height, pixel_format in finished.pictures)
+    first = (video.width, video.height, without_range(video.pixel_format))
+    kinds = ((width, height, without_range(pixel_format)) for width, height, pixel_format in finished.pictures)
     return ", ".join(f"{width}x{height} {pixel_format}" for width, height, pixel_format in kinds if (width, height, pixel_format) != first)
 
 

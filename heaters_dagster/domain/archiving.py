@@ -79,6 +79,11 @@ def sound_trial_profile(sound: ArchivedSound) -> Profile:
     return Profile(name="gold_master", video="v:0", outputs=(Output(options=options, video=False, audio=(str(sound.stream),)),))
 
 
+def without_range(pixel_format: str) -> str:
+    """The name of a pixel format's layout: yuvj420p holds yuv420p in full range."""
+    return pixel_format.replace("yuvj", "yuv")
+
+
 def compared_pixel_format(pixel_format: str) -> str:
     """The pixel format in which the frames of an original and its master are hashed: the original's own wherever it can be had again.
 
@@ -88,7 +93,7 @@ def compared_pixel_format(pixel_format: str) -> str:
         return "bgra"
     if pixel_format.startswith(_COMPARED_AS_RGB):
         return "rgb24"
-    return pixel_format.replace("yuvj", "yuv")
+    return without_range(pixel_format)
 
 
 def _frame_hashes(pixel_format: str) -> Output:
@@ -97,7 +102,7 @@ def _frame_hashes(pixel_format: str) -> Output:
     noautoscale: otherwise ffmpeg brings pictures of another size to that of the first, in the master and in its proof.
     """
     compared = compared_pixel_format(pixel_format)
-    converted = compared != pixel_format.replace("yuvj", "yuv")
+    converted = compared != without_range(pixel_format)
     filters = (Filter("format", {"pix_fmts": compared}),) if converted else ()
     return Output(options={**EXACT_TIMES, "noautoscale": None, "f": "framehash", "hash": "sha256"}, filters=filters)
 
