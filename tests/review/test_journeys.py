@@ -704,6 +704,18 @@ def test_a_filter_that_makes_no_sense_is_said_to_be_so(visit: Callable[..., Page
     expect(page.get_by_label("States")).to_be_visible()
 
 
+def test_the_server_watches_no_files(app: App, visit: Callable[..., Page]) -> None:
+    """To watch them Streamlit looks up the paths of all modules after each run of a page, while every request waits."""
+    visit("/clips").get_by_role("link", name="Review").click()
+    assert app.server.process is not None
+    opened = []
+    for file in Path(f"/proc/{app.server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.append(os.readlink(file))
+    assert opened
+    assert not [name for name in opened if "inotify" in name]
+
+
 def test_a_name_that_is_not_ours_is_not_answered(app: App) -> None:
     with socket.create_connection(("127.0.0.1", app.server.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
