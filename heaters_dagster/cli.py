@@ -370,7 +370,8 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find clips by words, or by likeness to a clip."""
-    if (words is None) == (like is None):
+    words = (words or "").strip()
+    if bool(words) == (like is not None):
         raise typer.BadParameter("give either WORDS or --like CLIP")
     from resources.clip_search import ClipSearch
 
@@ -380,8 +381,8 @@ def search(
         finder = ClipSearch(database, settings)
         found = (
             finder.by_words(words, limit=limit, source_video_id=video)
-            if words is not None
-            else finder.like(int(like or 0), limit=limit, source_video_id=video)
+            if like is None
+            else finder.like(like, limit=limit, source_video_id=video)
         )
     if found.note:
         terminal.warn(found.note)

@@ -106,6 +106,11 @@ def test_wrong_usage_ends_with_2(heaters: Heaters, line: str) -> None:
     assert heaters(line)[0] == 2
 
 
+@pytest.mark.parametrize("words", ["", " "])
+def test_a_search_for_nothing_ends_with_2(heaters: Heaters, words: str) -> None:
+    assert heaters("search", words)[0] == 2
+
+
 def test_every_command_explains_itself(heaters: Heaters) -> None:
     code, printed = heaters("--help")
     assert code == 0

@@ -309,6 +309,37 @@ def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_c
     assert states(server)[1] == APPROVED
 
 
+def test_escape_puts_a_cut_on_the_move_back(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    box = page.locator(".cut[data-side=end]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.wait_for_function("player.clip.end < 40")
+    page.keyboard.press("Escape")
+    page.wait_for_function("player.clip.end === 40 && barcode() === 39")
+    page.mouse.move(x - 200, y, steps=4)
+    page.mouse.up()
+    assert page.evaluate("player.clip.end") == 40, "the mouse has let go of it"
+    nudged = page.evaluate("""() => {
+      const seen = [];
+      for (const key of [".", ".", "Escape", "Escape"]) {  // at once: a nudged cut is decided after a pause
+        const kept = dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+        seen.push([player.clip.end, kept]);
+      }
+      return seen;
+    }""")
+    assert nudged == [[41, False], [42, False], [40, False], [40, True]], "Escape stays the browser's where no cut is on the move"
+    page.keyboard.press("s")
+    on_stage(page, 2)
+    all_saved(page)
+    assert [decision["action"] for decision in server.decisions] == ["skip"]
+    assert edges(server)[1] == 40
+
+
 def test_removing_a_cut_joins_the_clips_and_undo_parts_them_again(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

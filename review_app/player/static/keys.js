@@ -34,6 +34,7 @@ export const KEYS = [
   { action: "nudge", amount: -10, keys: ["shift+comma"], shown: "Shift+,", label: "Marked cut ten frames back", group: "Cut", repeats: true },
   { action: "nudge", amount: 10, keys: ["shift+period"], shown: "Shift+.", label: "Marked cut ten frames on", group: "Cut", repeats: true },
   { action: "other_cut", keys: ["o"], shown: "O", label: "Mark the clip's other cut", group: "Cut" },
+  { action: "put_back", keys: ["escape"], shown: "Esc", label: "A cut on the move goes back to where it was", group: "Cut" },
   { action: "help", keys: ["?"], shown: "?", label: "This help", group: "Help" },
 ];
 

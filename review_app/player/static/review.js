@@ -200,6 +200,7 @@ export class Review {
     const open = this.view.help.open;
     const row = keyMeaning(event, this.view.element);
     if (!row || (open && row.action !== "help") || !this.view.element.isConnected) return;
+    if (row.action === "put_back" && !this.#state.preview) return; // Escape is the browser's
     event.preventDefault();
     this.act(row.action, row.amount);
   }
@@ -232,6 +233,8 @@ export class Review {
         return this.#mark(this.#side() === "start" ? "end" : "start");
       case "nudge":
         return this.#nudge(amount);
+      case "put_back":
+        return this.#putBack();
       case "add_cut_point":
         this.#settleCut();
         return this.#decide(action, { frame: player.frame });
@@ -350,6 +353,18 @@ export class Review {
       const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
       this.#dispatch({ type: "previewed", decision: { ...decision, request_key: "preview" } });
     }
+    this.player.show(beside);
+  }
+
+  /** Leave the cut that is on the move, by mouse or by keys, where it was. */
+  #putBack() {
+    const moved = this.#state.preview;
+    if (!moved) return;
+    clearTimeout(this.#nudging);
+    this.view.timeline.letGo();
+    const beside = this.#marked === "start" ? moved.frame : moved.frame - 1;
+    this.#placed = beside;
+    this.#dispatch({ type: "previewed", decision: null });
     this.player.show(beside);
   }
 
