@@ -134,23 +134,27 @@ def _told(error: Exception) -> str | None:
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
+def _database(settings: Settings, video: int | None = None) -> Iterator[Database]:
+    """The open database. Raises NotFoundError when `video` is given and there is no such source video."""
     from resources.database import open_database
+    from resources.source_video_store import SourceVideoStore
 
     database = open_database(settings)
     try:
+        if video is not None:
+            SourceVideoStore(database).load(video)
         yield database
     finally:
         database.dispose()
 
 
 @contextmanager
-def _reviews(settings: Settings) -> Iterator[ReviewStore]:
+def _reviews(settings: Settings, video: int | None = None) -> Iterator[ReviewStore]:
     from resources.frame_index_reader import FrameIndexes
     from resources.object_store.open import open_object_store
     from resources.review_store import ReviewStore
 
-    with _database(settings) as database:
+    with _database(settings, video) as database:
         yield ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
 
 
@@ -376,8 +380,7 @@ def search(
     from resources.clip_search import ClipSearch
 
     settings = load_settings()
-    _must_exist(settings, video)
-    with _database(settings) as database:
+    with _database(settings, video) as database:
         finder = ClipSearch(database, settings)
         found = (
             finder.by_words(words, limit=limit, source_video_id=video)
@@ -516,21 +519,10 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
         _show_result(getattr(reviews, action)(clip_ids, reviewer=_reviewer(reviewer)), as_json)
 
 
-def _must_exist(settings: Settings, video: int | None) -> None:
-    """Raise NotFoundError when there is no such source video."""
-    from resources.source_video_store import SourceVideoStore
-
-    if video is not None:
-        with _database(settings) as database:
-            SourceVideoStore(database).load(video)
-
-
 def _pending(settings: Settings, video: int) -> list[int]:
     from resources.clip_store import ClipStore
-    from resources.source_video_store import SourceVideoStore
 
-    with _database(settings) as database:
-        SourceVideoStore(database).load(video)
+    with _database(settings, video) as database:
         return [clip.id for clip in ClipStore(database).load_live(video) if clip.state == ClipState.PENDING_REVIEW]
 
 
@@ -580,9 +572,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Who decided what, when; newest first."""
-    settings = load_settings()
-    _must_exist(settings, video)
-    with _reviews(settings) as reviews:
+    with _reviews(load_settings(), video) as reviews:
         rows = [asdict(entry) for entry in reviews.history(source_video_id=video, limit=limit)]
     if as_json:
         terminal.show_json(rows)

@@ -32,10 +32,15 @@ test("undo and redo, with Ctrl and with Cmd", () => {
 });
 
 test("Streamlit's keys and the browser's are left alone", () => {
-  for (const key of ["r", "c", "R", "C", "F5", "Tab"]) assert.equal(meaning(key), null);
+  for (const key of ["r", "c", "R", "C", "F5", "Tab", "Escape"]) assert.equal(meaning(key), null);
   for (const key of ["a", "s", "x", "l", "k"]) assert.equal(meaning(key, { ctrlKey: true }), null);
   assert.equal(meaning("a", { altKey: true }), null);
   assert.equal(meaning("A", { shiftKey: true }), null);
+});
+
+test("Escape is ours only while a cut is on the move", () => {
+  assert.equal(keyMeaning(press("Escape"), null, { moving: true }).action, "put_back");
+  assert.equal(keyMeaning(press("Escape"), null, { moving: false }), null);
 });
 
 test("nothing happens while typing, also inside a shadow root", () => {

@@ -288,9 +288,8 @@ def test_a_cut_is_dragged_with_the_mouse(open_page: Open, server: Player) -> Non
     assert len(server.decisions) == 1
 
 
-def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_cut(open_page: Open, server: Player) -> None:
-    page = open_page("review")
-    on_stage(page, 1)
+def end_cut_in_hand(page: Page) -> tuple[float, float]:
+    """Drag the end of clip 1 some frames back, with the button still down. Where the pointer took it, in pixels of the page."""
     box = page.locator(".cut[data-side=end]").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -298,6 +297,13 @@ def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_c
     page.mouse.down()
     page.mouse.move(x - 60, y, steps=4)
     page.wait_for_function("player.clip.end < 40")
+    return x, y
+
+
+def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_cut(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    x, y = end_cut_in_hand(page)
     moved = page.evaluate("player.clip.end")
     page.keyboard.press("a")
     on_stage(page, 2)
@@ -312,13 +318,7 @@ def test_a_decision_while_a_cut_is_dragged_lets_go_of_it_and_of_the_next_clips_c
 def test_escape_puts_a_cut_on_the_move_back(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    box = page.locator(".cut[data-side=end]").bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 60, y, steps=4)
-    page.wait_for_function("player.clip.end < 40")
+    x, y = end_cut_in_hand(page)
     page.keyboard.press("Escape")
     page.wait_for_function("player.clip.end === 40 && barcode() === 39")
     page.mouse.move(x - 200, y, steps=4)

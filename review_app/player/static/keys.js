@@ -3,7 +3,7 @@
 // `r` and `c` are Streamlit's own and stay free. Shift makes ten of one, everywhere. Letters are taken by what they type, so that they are
 // where the keyboard's print says; only shifted punctuation is taken by its place, because what it types differs between layouts.
 
-/** {action, amount?, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down} */
+/** {action, amount?, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down, moving: only while a cut is on the move} */
 export const KEYS = [
   { action: "approve", keys: ["a"], shown: "A", label: "Approve", group: "Decide" },
   { action: "skip", keys: ["s"], shown: "S", label: "Skip", group: "Decide" },
@@ -18,7 +18,7 @@ export const KEYS = [
   { action: "nudge", amount: -10, keys: ["shift+comma"], shown: "Shift+,", label: "Marked cut ten frames back", group: "Cut", repeats: true },
   { action: "nudge", amount: 10, keys: ["shift+period"], shown: "Shift+.", label: "Marked cut ten frames on", group: "Cut", repeats: true },
   { action: "other_cut", keys: ["o"], shown: "O", label: "Mark the clip's other cut", group: "Cut" },
-  { action: "put_back", keys: ["escape"], shown: "Esc", label: "A cut on the move goes back to where it was", group: "Cut" },
+  { action: "put_back", keys: ["escape"], shown: "Esc", label: "A cut on the move goes back to where it was", group: "Cut", moving: true },
   { action: "play", keys: ["space"], shown: "Space", label: "Play or pause", group: "Look" },
   { action: "step", amount: -1, keys: ["arrowleft"], shown: "←", label: "One frame back", group: "Look", repeats: true },
   { action: "step", amount: 1, keys: ["arrowright"], shown: "→", label: "One frame on", group: "Look", repeats: true },
@@ -76,8 +76,9 @@ function isPressable(event) {
 /**
  * The row of KEYS that a keydown event means, or null. Decisions do not repeat while a key is held: one press, one decision.
  * own: the player's element. What has keys of its own around it (a slider, an open menu or popover of the page) keeps them all.
+ * moving: whether a cut is on the move.
  */
-export function keyMeaning(event, own = null) {
+export function keyMeaning(event, own = null, { moving = false } = {}) {
   if (event.isComposing || isTyping(event) || isInKeyed(event, own)) return null;
   // AltGr, which types the brackets on many layouts, looks like Ctrl+Alt on Windows.
   const typed = Boolean(event.getModifierState?.("AltGraph"));
@@ -85,7 +86,7 @@ export function keyMeaning(event, own = null) {
   const control = !typed && (event.ctrlKey || event.metaKey);
   const spelled = spellings(event, control);
   const row = KEYS.find(({ keys }) => keys.some((key) => spelled.includes(key)));
-  if (!row || (event.repeat && !row.repeats)) return null;
+  if (!row || (event.repeat && !row.repeats) || (row.moving && !moving)) return null;
   return spelled.includes("space") && isPressable(event) ? null : row;
 }
 

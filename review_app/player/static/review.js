@@ -198,9 +198,8 @@ export class Review {
 
   #onKey(event) {
     const open = this.view.help.open;
-    const row = keyMeaning(event, this.view.element);
+    const row = keyMeaning(event, this.view.element, { moving: Boolean(this.#state.preview) });
     if (!row || (open && row.action !== "help") || !this.view.element.isConnected) return;
-    if (row.action === "put_back" && !this.#state.preview) return; // Escape is the browser's
     event.preventDefault();
     this.act(row.action, row.amount);
   }
