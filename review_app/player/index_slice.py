@@ -18,6 +18,7 @@ def slice_json(index: FrameIndex, start_frame: int, end_frame: int) -> dict[str,
     header = index.header
     return {
         "first_frame": start_frame,
+        "end_frame": end_frame,
         "frame_count": header.frame_count,
         "time_base": [header.time_base.numerator, header.time_base.denominator],
         "end_pts": index.pts_of(end_frame),

@@ -69,6 +69,20 @@ test("a media time rounded to microseconds names its frame, rounded down or up",
   assert.equal(index.frameOfMediaTime(-1, 24, 200), 24);
 });
 
+test("no request is for more pages than one answer holds", async () => {
+  const { index, asked } = indexOf(35 * PAGE_FRAMES);
+  await index.ensure(0, 35 * PAGE_FRAMES);
+  assert.deepEqual(
+    asked.map(([start, end]) => [start / PAGE_FRAMES, end / PAGE_FRAMES]),
+    [
+      [0, 16],
+      [16, 32],
+      [32, 35],
+    ],
+  );
+  assert.ok(index.has(35 * PAGE_FRAMES - 1));
+});
+
 test("missing pages come in one request and are asked for once", async () => {
   const { index, asked } = indexOf(3 * PAGE_FRAMES + 5);
   await Promise.all([index.ensure(10, 20), index.ensure(0, 2 * PAGE_FRAMES)]);

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from sqlalchemy.engine import make_url
@@ -16,7 +18,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from heaters_dagster.domain.errors import DatabaseUnavailableError
-from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.frame_index import FrameIndex, encoded
+from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
@@ -106,6 +109,25 @@ def test_the_index_slice_says_when_its_last_frame_ends(client: TestClient, desk:
     assert answer["byte_offset"] == index.byte_offset[20:40].tolist()
     assert answer["end_pts"] == index.pts[40]
     assert client.get(desk.media_url("index", video.id, start=40, end=60)).json()["end_pts"] == index.header.end_pts
+
+
+def test_an_index_of_any_length_comes_in_answers_of_bounded_length(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo, object_store: ObjectStore
+) -> None:
+    """More than 200,000 frames in one clip were refused for ever."""
+    count = 200_100
+    header = replace(desk.indexes.header(video.id), frame_count=count, end_pts=3 * count)
+    frames = np.arange(count, dtype=np.int64)
+    long_id = video.id + 1
+    object_store.put_bytes(frame_index_key(long_id), encoded(FrameIndex(header, 0, 3 * frames, 100 * frames, np.full(count, 99))))
+    pts: list[int] = []
+    while len(pts) < count:
+        answer = client.get(desk.media_url("index", long_id, start=len(pts), end=count)).json()
+        assert (answer["first_frame"], answer["end_frame"], answer["frame_count"]) == (len(pts), len(pts) + len(answer["pts"]), count)
+        assert len(answer["pts"]) <= 20_000
+        assert answer["end_pts"] == 3 * answer["end_frame"]
+        pts += answer["pts"]
+    assert pts == (3 * frames).tolist()
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 61), (10, 10), (-1, 4), ("a", 4), (0, 10**9)])

@@ -3,6 +3,8 @@
 // A time is always pts x time base. `frame / rate` is wrong on a variable frame rate and, rounded, on a constant one.
 
 export const PAGE_FRAMES = 1024;
+/** In one request; the server answers with 20,000 rows at most. */
+export const PAGES_AT_ONCE = 16;
 
 /** The index cannot be used: cut off, of another video, or not in order. The message is for people. */
 export class FrameIndexError extends Error {
@@ -86,7 +88,7 @@ export class FrameIndex {
     return this.#header;
   }
 
-  /** Resolves when all frames [start, end) are held; neighbouring missing pages come in one request. Throws FrameIndexError. */
+  /** Resolves when all frames [start, end) are held; neighbouring missing pages come in one request, 16 at most. Throws FrameIndexError. */
   async ensure(start, end) {
     const first = Math.floor(Math.max(0, start) / PAGE_FRAMES);
     const last = Math.floor((Math.min(end, this.frameCount) - 1) / PAGE_FRAMES);
@@ -94,7 +96,7 @@ export class FrameIndex {
     const runs = [];
     for (let page = first; page <= last; page++) {
       if (this.#pages.has(page) || this.#loading.has(page)) run = null;
-      else if (run) run.end = page + 1;
+      else if (run && run.end - run.start < PAGES_AT_ONCE) run.end = page + 1;
       else runs.push((run = { start: page, end: page + 1 }));
     }
     for (const missing of runs) {
