@@ -1,0 +1,111 @@
+"""Clips: list them, find them, export them, take their cut list to an editing program."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heaters_dagster import terminal
+from heaters_dagster.commands.shared import CLIP_COLUMNS, CLIP_FIELDS, AsJson, VideoId, clip_row, opened_database, show_clips
+from heaters_dagster.domain.manifest import EXPORT_PROFILES
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.settings import load_settings
+from heaters_dagster.terminal import Column
+
+app = typer.Typer()
+
+
+@app.command()
+def clips(video: VideoId, as_json: AsJson = False) -> None:
+    """List the clips of a source video in order."""
+    from resources.clip_store import ClipStore
+    from resources.source_video_store import SourceVideoStore
+
+    with opened_database(load_settings()) as database:
+        source = SourceVideoStore(database).load(video)
+        rows = [clip_row(clip) for clip in ClipStore(database).load_live(video)]
+    if as_json:
+        terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
+    else:
+        terminal.show_table(f"{source.title} ({source.state})", CLIP_COLUMNS, rows)
+
+
+@app.command()
+def search(
+    words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What the clip shows.")] = None,
+    like: Annotated[int | None, typer.Option("--like", max=MAX_ID, metavar="CLIP", help="Clips like this one.")] = None,
+    video: Annotated[int | None, typer.Option("--video", max=MAX_ID, help="Only in this source video.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Find clips by words, or by likeness to a clip."""
+    words = (words or "").strip()
+    if bool(words) == (like is not None):
+        raise typer.BadParameter("give either WORDS or --like CLIP")
+    from resources.clip_search import ClipSearch
+
+    settings = load_settings()
+    with opened_database(settings, video) as database:
+        finder = ClipSearch(database, settings)
+        found = (
+            finder.by_words(words, limit=limit, source_video_id=video)
+            if like is None
+            else finder.like(like, limit=limit, source_video_id=video)
+        )
+    if found.note:
+        terminal.warn(found.note)
+    if as_json:
+        terminal.show_json([asdict(hit) | {"model": found.model} for hit in found.hits])
+        return
+    columns = [
+        Column("score", "score", True),
+        Column("clip", "clip_id", True),
+        Column("video", "title", wraps=True),
+        Column("from", "from", True),
+    ]
+    rows = [asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds)} for hit in found.hits]
+    terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
+
+
+@app.command()
+def cutlist(
+    video: VideoId,
+    form: Annotated[str, typer.Option("--format", help="csv, edl, fcpxml or otio.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")] = None,
+) -> None:
+    """Write the cut list of a source video for an editing program."""
+    from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS
+    from resources.cut_list_writer import stored_cut_list
+
+    if form not in CUT_LIST_FORMATS:
+        raise typer.BadParameter(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
+    settings = load_settings()
+    with opened_database(settings) as database:
+        text = stored_cut_list(video, form, database=database, settings=settings)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text)
+        terminal.say(f"Wrote {output}")
+
+
+@app.command()
+def export(
+    clip_ids: Annotated[list[int], typer.Argument(max=MAX_ID, metavar="CLIP...", help="Approved clips.")],
+    profile: Annotated[
+        str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
+    ] = "stream_copy",
+    as_json: AsJson = False,
+) -> None:
+    """Ask for approved clips to be exported again with another profile. Then: heaters process."""
+    if profile not in EXPORT_PROFILES:
+        raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
+    from resources.clip_store import ClipStore
+
+    with opened_database(load_settings()) as database:
+        rows = [clip_row(ClipStore(database).request_export(clip_id, profile)) for clip_id in clip_ids]
+    show_clips(rows, as_json)

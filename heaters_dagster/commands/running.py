@@ -1,0 +1,117 @@
+"""Run Heaters here: everything at once, what is due, the demo; and look at the installation."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heaters_dagster import terminal
+from heaters_dagster.commands.shared import AsJson
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command()
+def up(
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the review app in a browser.")] = False,
+) -> None:
+    """Run everything: Postgres, Dagster with its sensors and schedules, and the review app. Ctrl-C ends all of it."""
+    from heaters_dagster.supervisor import run_everything
+
+    raise typer.Exit(run_everything(load_settings(), open_browser=open_browser))
+
+
+@app.command()
+def down() -> None:
+    """Stop the embedded Postgres. Data is kept."""
+    from heaters_dagster.supervisor import is_running
+    from resources.embedded_postgres import stop
+
+    settings = load_settings()
+    if settings.database_url:
+        terminal.say("HEATERS_DATABASE_URL is set: that server is not ours to stop.")
+    elif is_running(settings):
+        terminal.complain("heaters up runs and would start Postgres again: end that with Ctrl-C, and Postgres stops with it")
+        raise typer.Exit(1)
+    elif stop(settings.postgres_folder):
+        terminal.say("The embedded Postgres has stopped. Its data is kept.")
+    else:
+        terminal.say("The embedded Postgres was not running.")
+
+
+@app.command()
+def process(
+    videos: Annotated[
+        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Only these source videos; else all that is due.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
+    from heaters_dagster.processing import RunDone, process_due
+
+    def tell(run: RunDone) -> None:
+        if not as_json:
+            terminal.say(run.sentence)
+
+    try:
+        with terminal.bars() as report:
+            outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
+    except KeyboardInterrupt:
+        terminal.warn("interrupted; what was in hand is due again: heaters process, or heaters up")
+        raise
+    if as_json:
+        terminal.show_json([asdict(done) for done in outcome.runs])
+    else:
+        terminal.say(outcome.sentence)
+    for failure in outcome.failures:
+        terminal.complain(failure)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine and this installation: programs, database, store, model, settings, data that disagrees."""
+    from heaters_dagster.doctor import checked
+
+    findings = checked(load_settings())
+    if as_json:
+        terminal.show_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]ok[/green]  " if finding.ok else "[red]FAIL[/red]" if finding.needed else "[yellow]note[/yellow]"
+            terminal.out.print(f"{mark} {finding.what}: ", end="")
+            terminal.say(finding.told)
+    if any(finding.needed and not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    video: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A video of your own; else the sample.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """The main job on one video, start to end: proxy, cuts, approval, gold master, exports, keyframes, embeddings, search.
+
+    At a terminal it then offers to start everything, so that the rest can be reviewed.
+    """
+    from heaters_dagster.demo import run_demo
+
+    code = run_demo(load_settings(), video)
+    if code == 0 and sys.stdin.isatty() and terminal.out.is_terminal and typer.confirm("Start it now?", default=True):
+        up(open_browser=False)
+    raise typer.Exit(code)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    terminal.say(package_version("heaters"))

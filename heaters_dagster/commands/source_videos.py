@@ -1,0 +1,167 @@
+"""Source videos: submit them, see how they stand, retry what failed, cut them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heaters_dagster import terminal
+from heaters_dagster.commands.shared import CLIP_COLUMNS, CLIP_FIELDS, AsJson, VideoId, clip_row, opened_database
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.settings import DETECTORS, load_settings
+from heaters_dagster.terminal import Column
+
+if TYPE_CHECKING:
+    from resources.source_video_store import SourceVideo
+
+app = typer.Typer()
+
+
+@app.command()
+def submit(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, web addresses or s3:// addresses.")],
+    as_json: AsJson = False,
+) -> None:
+    """Submit source videos. They are processed by `heaters process`, or by the sensors while `heaters up` runs."""
+    from heaters_dagster.instance import prepare_dagster_home
+    from heaters_dagster.processing import register_partitions
+    from resources.address_guard import AddressGuard
+    from resources.source_video_store import SourceVideoStore
+    from resources.submission import submit as submit_sources
+
+    settings = load_settings()
+    guard = AddressGuard(allow_private=settings.allow_private_addresses)
+    prepare_dagster_home(settings)  # a HEATERS_HOME that cannot be used is found before there are rows
+    with opened_database(settings) as database:
+        submissions = submit_sources(sources, SourceVideoStore(database), guard=guard)
+    ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
+    register_partitions(settings, ids)
+    if as_json:
+        terminal.show_json(ids)
+    for item in submissions:
+        if item.refused:
+            terminal.complain(item.told)
+        elif not as_json:
+            terminal.say(item.told)
+    if any(item.refused for item in submissions):
+        raise typer.Exit(1)
+    if not as_json:
+        terminal.say("Next: heaters process, or heaters up")
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """List the source videos: state, clips by state, errors."""
+    from resources.clip_store import ClipStore
+    from resources.source_video_store import SourceVideoStore
+
+    with opened_database(load_settings()) as database:
+        videos = SourceVideoStore(database).load_all()
+        counts = ClipStore(database).counts_by_state()
+    rows = [_video_row(video, counts.get(video.id, {})) for video in videos]
+    if as_json:
+        terminal.show_json(rows)
+        return
+    if not rows:
+        terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
+        return
+    columns = [
+        Column("id", "id", True),
+        Column("title", "title", wraps=True),
+        Column("state", "state"),
+        Column("frames", "frame_count", True),
+    ]
+    columns += [
+        Column("length", "length", True),
+        Column("clips", "clip_summary", wraps=True),
+        Column("gold master", "master", wraps=True),
+        Column("error", "error", wraps=True),
+    ]
+    terminal.show_table("", columns, rows)
+    for video in videos:
+        for warning in video.warnings:
+            terminal.warn(f"{video.id}: {warning}")
+
+
+@app.command()
+def recut(
+    video: VideoId,
+    detector: Annotated[
+        str | None, typer.Option(help=f"{', '.join(DETECTORS)}; else the one that made the present cuts, whatever the settings say.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Score above which a boundary is cut; else the detector's default.")] = None,
+    min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also when review has begun: the decisions on the old clips are retired.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a source video again from its stored scores: milliseconds, no decode (but for scores of another --detector, the first time)."""
+    if detector is not None and detector not in DETECTORS:
+        raise typer.BadParameter(f"--detector {detector}: write one of {', '.join(DETECTORS)}")
+    from assets.virtual_clips import recut as recut_video
+    from resources.object_store.open import open_object_store
+
+    settings = load_settings()
+    with opened_database(settings) as database, terminal.bars() as report:
+        made = recut_video(
+            video,
+            database=database,
+            objects=open_object_store(settings),
+            settings=settings,
+            detector=detector,
+            threshold=threshold,
+            min_clip_frames=min_clip_frames,
+            force=force,
+            report=report,
+        )
+        rows = [clip_row(clip) for clip in made]
+    if as_json:
+        terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
+    else:
+        terminal.show_table("", CLIP_COLUMNS, rows)
+
+
+@app.command()
+def retry(
+    videos: Annotated[
+        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
+    ] = None,
+    clip_ids: Annotated[
+        list[int] | None, typer.Option("--clip", max=MAX_ID, metavar="CLIP", help="This clip; may be given several times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put failed source videos, clips and gold masters back before the stage that failed. Then: heaters process."""
+    from heaters_dagster.processing import retry_failed
+
+    with opened_database(load_settings()) as database:
+        retried = retry_failed(database, videos=videos or (), clips=clip_ids or ())
+    if as_json:
+        terminal.show_json(retried)
+    elif retried:
+        for sentence in retried:
+            terminal.say(sentence)
+        terminal.say("Next: heaters process, or heaters up")
+    else:
+        terminal.say("Nothing has failed.")
+
+
+def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str, Any]:
+    return {
+        "id": video.id,
+        "source": video.source,
+        "title": video.title,
+        "state": str(video.state),
+        "frame_count": video.frame_count,
+        "duration_seconds": video.duration_seconds,
+        "length": terminal.clock_time(video.duration_seconds),
+        "error": video.error,
+        "warnings": list(video.warnings),
+        "clips": {str(state): count for state, count in counts.items()},
+        "clip_summary": ", ".join(f"{count} {state}" for state, count in sorted(counts.items())),
+        "gold_master_filepath": video.gold_master_filepath,
+        "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
+        "duplicate_of_id": video.duplicate_of_id,
+    }
