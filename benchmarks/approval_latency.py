@@ -14,7 +14,8 @@ from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.instance import open_instance, prepare_dagster_home
 from heaters_dagster.processing import process_due
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
-from heaters_dagster.supervisor import Supervisor, heaters_parts
+from heaters_dagster.supervisor import Supervisor
+from heaters_dagster.up import heaters_parts
 from resources import embedded_postgres
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database, open_database

@@ -6,9 +6,6 @@ request names the stranger's host. Names that are no IP address, not localhost a
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -16,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from heaters_dagster.doors import is_own_name, machine_names
 from heaters_dagster.settings import Settings
 from review_app.player.component import KEPT_PATH
 
@@ -25,7 +23,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._names = {"localhost", socket.gethostname().lower(), *(name.lower() for name in settings.review_names)}
+        self._names = machine_names(settings.review_names)
         self._media_origins = " ".join(media_origins(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,24 +70,6 @@ class Door:
                 "frame-ancestors 'self'",
             ]
         )
-
-
-def is_own_name(host: str, names: Iterable[str]) -> bool:
-    """Whether a Host header names this server: an IP address, or one of `names` (lower case), with or without a port."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        return False
-    if not name or not set(host) <= _HOST_CHARACTERS:
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name.rstrip(".") in names
-    return True
-
-
-_HOST_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 
 
 def media_origins(settings: Settings) -> list[str]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -30,6 +29,7 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
+from heaters_dagster.doors import is_from_another_site
 from review_app.desk import Answer, ReviewDesk
 from review_app.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
 from review_app.player.index_slice import slice_json
@@ -118,11 +118,7 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
 
 
 def _refuse_other_sites(request: Request) -> None:
-    """A post must come from our own page: browsers say so in Sec-Fetch-Site, older ones in Origin."""
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    own = request.headers.get("host", "")
-    if (site is not None and site != "same-origin") or (origin is not None and urlsplit(origin).netloc != own):
+    if is_from_another_site(request.headers):
         raise _ForeignSiteError("decisions are taken from the review app's own page only")
 
 

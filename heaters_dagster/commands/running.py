@@ -23,7 +23,7 @@ def up(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the review app in a browser.")] = False,
 ) -> None:
     """Run everything: Postgres, Dagster with its sensors and schedules, and the review app. Ctrl-C ends all of it."""
-    from heaters_dagster.supervisor import run_everything
+    from heaters_dagster.up import run_everything
 
     raise typer.Exit(run_everything(load_settings(), open_browser=open_browser))
 
@@ -31,7 +31,7 @@ def up(
 @app.command()
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
-    from heaters_dagster.supervisor import is_running
+    from heaters_dagster.up import is_running
     from resources.embedded_postgres import stop
 
     settings = load_settings()

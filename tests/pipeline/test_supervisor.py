@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import BusyError, SettingsError
+from heaters_dagster.part_lines import readable
 from heaters_dagster.settings import Settings
-from heaters_dagster.supervisor import Part, Supervisor, check_port, readable, run_everything
+from heaters_dagster.supervisor import Part, Supervisor
+from heaters_dagster.up import check_port, run_everything
 from resources import embedded_postgres
 from resources.work_folder import WorkFolder
 

@@ -13,8 +13,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
+from heaters_dagster.doors import is_own_name
 from heaters_dagster.settings import Settings
-from review_app.door import Door, is_own_name, media_origins
+from review_app.door import Door, media_origins
 from review_app.player.component import KEPT_PATH
 
 NAMES = {"localhost", "review.example.org"}

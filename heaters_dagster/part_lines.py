@@ -1,0 +1,90 @@
+"""The lines that the parts of `heaters up` write, as a person wants them in one terminal."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+Say = Callable[[str, str], None]
+"""Prints a line: name of the part, text."""
+
+OURS = "heaters"
+_COLOURS = ("cyan", "magenta", "blue", "green", "yellow")
+_COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
+_DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\S* - ")
+_RUN_EVENT = re.compile(
+    _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
+)
+_COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
+_NO_DATABASE = "Retrying failed database connection"
+_UNREACHABLE = "DagsterUserCodeUnreachableError: "
+
+
+def terminal_lines() -> Say:
+    """Lines on standard output, each with the coloured name of its part; whole lines only, though many threads write."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, lock = Console(highlight=False, soft_wrap=True), threading.Lock()
+
+    def say(name: str, text: str) -> None:
+        style = "bold" if name == OURS else _COLOURS[sum(name.encode()) % len(_COLOURS)]
+        with lock:
+            console.print(Text.assemble((f"{name:>8} ", style), text))
+
+    return say
+
+
+def readable(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a part as a person wants them.
+
+    Of Dagster's events of a run only those that warn are kept, as `job: what happened` and the reason below it, without the stack trace:
+    the run's page in the UI has it all. That a code server or the database is away for a moment is told without stack traces, too. Other
+    lines, tracebacks of a program that breaks among them, stay as they are.
+    """
+    within_event = reason_follows = False
+    for line in _without_outages(_COLOUR_CODES.sub("", coloured) for coloured in lines):
+        event = _RUN_EVENT.match(line)
+        if event is not None:
+            within_event, reason_follows = True, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
+            if reason_follows:
+                yield f"{event['job']}: {event['message']}"
+        elif _DAGSTER_LINE.match(line):
+            within_event = False
+            yield line
+        elif not line or (within_event and not reason_follows):
+            continue
+        else:
+            reason_follows = False
+            yield line.removeprefix("dagster._core.definitions.events.Failure: ")
+
+
+def _without_outages(lines: Iterable[str]) -> Iterator[str]:
+    """Without the daemon's second copy of each of its errors, and without the stacks of its calls to a code server that is away.
+
+    A code server that was killed made nine hundred lines; the reasons are kept, and each of them says that the daemon goes on by itself.
+    """
+    dropped = unreachable = False
+    held, told = None, ""
+    for line in lines:
+        if _DAGSTER_LINE.match(line):
+            dropped = unreachable = False
+            yield line
+        elif _COPY.match(line):
+            dropped, unreachable = True, False
+            if _NO_DATABASE in line and line != told:
+                told = line
+                yield line
+        elif dropped:
+            if unreachable and _UNREACHABLE in line:
+                yield line.partition(_UNREACHABLE)[2]
+        elif line.startswith("Traceback "):
+            held = line
+        elif held is not None and "/dagster/_grpc/client.py" in line:
+            dropped, unreachable, held = True, True, None
+        else:
+            if held is not None:
+                yield held
+            held = None
+            yield line
