@@ -120,9 +120,11 @@ VIDEO = SourceVideo(
     gold_master_bytes=None,
     gold_master_error=None,
     gold_master_attempts=0,
+    gold_master_failed_at=None,
     next_clip_sequence=1,
     created_at=_NOW,
     updated_at=_NOW,
+    state_changed_at=_NOW,
 )
 
 
@@ -172,4 +174,5 @@ def _clip(number: int, start: int, end: int) -> Clip:
         lease_expires_at=None,
         created_at=_NOW,
         updated_at=_NOW,
+        state_changed_at=_NOW,
     )

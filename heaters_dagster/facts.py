@@ -52,7 +52,8 @@ class Outlook:
     def situation_of(self, run: RunWanted) -> VideoFacts:
         """The facts behind a wanted run without what changes by itself as time goes by."""
         video = self.facts[run.partition_key]
-        return replace(video, seconds_since_change=0.0, clips=tuple(replace(group, seconds_since_change=0.0) for group in video.clips))
+        clips = tuple(replace(group, seconds_since_change=0.0) for group in video.clips)
+        return replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, clips=clips)
 
     def in_flight_of(self, job: Job) -> int:
         """How many runs of the job are queued or running."""
@@ -113,7 +114,7 @@ def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, vide
 
     The sensor `run_failures` may be doing the same at this moment; whoever is second finds nothing to do.
     """
-    since = datetime.now(UTC) - timedelta(seconds=video.seconds_since_change)
+    since = datetime.now(UTC) - timedelta(seconds=_seconds_at_work(run, video))
     endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
     ended = instance.get_run_records(
         dg.RunsFilter(statuses=endings, tags={PARTITION_NAME_TAG: run.partition_key}, updated_after=since), limit=10
@@ -123,6 +124,12 @@ def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, vide
         return False
     settle_failed_run(newest, instance, database)
     return True
+
+
+def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
+    """For how long the rows that `run` takes up again have been in their working state."""
+    working = {_CLIP_STAGES[asset][0] for asset in run.assets if asset in _CLIP_STAGES}
+    return max((group.seconds_since_change for group in video.clips if group.state in working), default=video.seconds_since_change)
 
 
 def _settle_video(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:

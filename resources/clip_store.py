@@ -63,6 +63,7 @@ class Clip:
     [start_frame, end_frame): frames of the source video. sequence: per source video, never reused. cut_points: the four numbers as JSON.
     is_live: False once a cut point operation has replaced it. clip_filepath: object key of the export, None while the clip is virtual.
     confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the stage in hand.
+    state_changed_at: since when it is in this state; a lease or a look at it changes `updated_at` only.
     """
 
     id: int
@@ -90,6 +91,7 @@ class Clip:
     lease_expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    state_changed_at: datetime
 
     @property
     def frame_count(self) -> int:
@@ -227,7 +229,7 @@ class ClipStore:
         if source_video_id is not None:
             query = query.where(clips.c.source_video_id == source_video_id)
         with self._database.read() as connection:
-            return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.updated_at, clips.c.id))]
+            return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.state_changed_at, clips.c.id))]
 
     # Cutting
 

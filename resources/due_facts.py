@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text
 
 from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -50,7 +51,8 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
                 source_videos.c.id,
                 source_videos.c.state,
                 source_videos.c.attempts,
-                func.extract("epoch", func.now() - source_videos.c.updated_at).label("seconds_since_change"),
+                _seconds_since(source_videos.c.state_changed_at).label("seconds_since_change"),
+                func.coalesce(_seconds_since(source_videos.c.gold_master_failed_at), 0).label("seconds_since_gold_master_failure"),
                 source_videos.c.duplicate_of_id.is_not(None).label("is_duplicate"),
                 source_videos.c.original_filepath.is_not(None).label("has_original"),
                 source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
@@ -71,6 +73,7 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
             state=SourceVideoState(row.state),
             attempts=row.attempts,
             seconds_since_change=float(row.seconds_since_change),
+            seconds_since_gold_master_failure=float(row.seconds_since_gold_master_failure),
             is_duplicate=row.is_duplicate,
             has_original=row.has_original,
             has_gold_master=row.has_gold_master,
@@ -83,6 +86,10 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
     ]
 
 
+def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.extract("epoch", func.now() - moment)
+
+
 def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
     rows = connection.execute(
         select(
@@ -90,7 +97,7 @@ def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
             clips.c.state,
             clips.c.attempts,
             func.count().label("number"),
-            func.max(func.extract("epoch", func.now() - clips.c.updated_at)).label("seconds_since_change"),
+            func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
         )
         .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES))
         .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)

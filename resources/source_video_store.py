@@ -18,7 +18,10 @@ from resources.tables import source_videos
 
 #: States that end a stage well: the failed tries are then history.
 _DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
-_KEPT = {"id", "state", "created_at", "updated_at", "next_clip_sequence", "warnings", "duplicate_of_id"}
+_KEPT = {
+    *("id", "state", "created_at", "updated_at", "state_changed_at", "gold_master_failed_at"),
+    *("next_clip_sequence", "warnings", "duplicate_of_id"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class SourceVideo:
     source: as submitted. error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
-    bytes; this one goes no further.
+    bytes; this one goes no further. state_changed_at: since when it is in this state.
     """
 
     id: int
@@ -54,9 +57,11 @@ class SourceVideo:
     gold_master_bytes: int | None
     gold_master_error: str | None
     gold_master_attempts: int
+    gold_master_failed_at: datetime | None
     next_clip_sequence: int
     created_at: datetime
     updated_at: datetime
+    state_changed_at: datetime
 
 
 class SourceVideoStore:

@@ -57,6 +57,12 @@ def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
+def _state_changed_at() -> Column[object]:
+    """A trigger writes it; it cannot be written from here."""
+    told = "since when it is in this state; one more failed try begins it anew"
+    return Column("state_changed_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment=told)
+
+
 reviewers = Table(
     "reviewers",
     metadata,
@@ -105,9 +111,11 @@ source_videos = Table(
     Column("gold_master_bytes", BigInteger, comment="size of the file that was proven lossless"),
     Column("gold_master_error", Text, comment="why the last try at the gold master failed"),
     Column("gold_master_attempts", Integer, nullable=False, server_default="0", comment="failed tries at the gold master"),
+    Column("gold_master_failed_at", DateTime(timezone=True), comment="when the last try at the gold master failed"),
     Column("next_clip_sequence", Integer, nullable=False, server_default="1"),
     _now("created_at"),
     _now("updated_at"),
+    _state_changed_at(),
     CheckConstraint(_one_of("state", [s.value for s in SourceVideoState]), name="state"),
     CheckConstraint("frame_count is null or frame_count > 0", name="frame_count"),
     CheckConstraint("state <> 'scenes_detected' or frame_count is not null", name="frame_count_known"),
@@ -171,6 +179,7 @@ clips = Table(
     Column("lease_expires_at", DateTime(timezone=True)),
     _now("created_at"),
     _now("updated_at"),
+    _state_changed_at(),
     UniqueConstraint("source_video_id", "sequence"),
     CheckConstraint(_one_of("state", [s.value for s in ClipState]), name="state"),
     CheckConstraint("start_frame >= 0 and end_frame > start_frame", name="frame_range"),

@@ -55,7 +55,7 @@ PRIORITY_OF_JOB: Mapping[Job, int] = {Job.EXPORT: 30, Job.ENRICH: 10, Job.INGEST
 class ClipGroup:
     """Live clips of one source video that share state and number of failed tries.
 
-    seconds_since_change: of the clip that waits longest.
+    seconds_since_change: since the clip that waits longest came into that state, or failed once more.
     """
 
     state: ClipState
@@ -69,8 +69,10 @@ class VideoFacts:
     """What is known of one source video when the decision is made.
 
     attempts: failed tries of the stage in hand; MAX_ATTEMPTS or more means that it waits for a person.
-    seconds_since_change: since the row changed. busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
-    has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it.
+    seconds_since_change: since it came into its state, or failed once more.
+    busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
+    has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it, the last of them
+    seconds_since_gold_master_failure ago.
     obsolete_artifacts: files of clips that nobody needs any more.
     """
 
@@ -82,6 +84,7 @@ class VideoFacts:
     has_original: bool = False
     has_gold_master: bool = False
     gold_master_attempts: int = 0
+    seconds_since_gold_master_failure: float = 0.0
     clips: tuple[ClipGroup, ...] = ()
     obsolete_artifacts: int = 0
     busy: frozenset[str] = frozenset()
@@ -191,7 +194,7 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
     if video.has_gold_master or not video.has_original or video.is_duplicate:
         return None
-    if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_change):
+    if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_gold_master_failure):
         return None
     waited_long = video.seconds_since_change >= GOLD_MASTER_PATIENCE_SECONDS
     if reviewable_soon and not waited_long:

@@ -161,9 +161,9 @@ def test_a_failed_gold_master_waits_for_a_person() -> None:
 
 
 def test_a_gold_master_that_failed_for_a_reason_that_may_pass_is_tried_again_a_minute_later() -> None:
-    assert not jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_change=RETRY_AFTER_SECONDS - 1))
+    assert not jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_gold_master_failure=RETRY_AFTER_SECONDS - 1))
     assert waiting_to_be_tried([done(1, has_gold_master=False, gold_master_attempts=3)]) == 1
-    assert jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_change=RETRY_AFTER_SECONDS)) == [
+    assert jobs(done(1, has_gold_master=False, gold_master_attempts=3, seconds_since_gold_master_failure=RETRY_AFTER_SECONDS)) == [
         (Job.ARCHIVE_MASTER, "1")
     ]
 

@@ -314,11 +314,15 @@ def test_every_sensor_runs_by_itself_and_looks_every_five_seconds(desk: Desk) ->
 
 
 def grow_older(database: Database, source_video_id: int) -> None:
-    """As if the row had not changed for an hour."""
+    """As if the row had been in its state, and its gold master failed, for an hour."""
     with database.begin() as connection:
         connection.execute(text("alter table source_videos disable trigger user"))
         connection.execute(
-            text("update source_videos set updated_at = updated_at - interval '1 hour' where id = :id"), {"id": source_video_id}
+            text(
+                "update source_videos set state_changed_at = state_changed_at - interval '1 hour', "
+                "gold_master_failed_at = gold_master_failed_at - interval '1 hour' where id = :id"
+            ),
+            {"id": source_video_id},
         )
         connection.execute(text("alter table source_videos enable trigger user"))
 

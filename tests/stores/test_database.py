@@ -33,6 +33,7 @@ from resources.database import (
     migrate,
     open_database,
 )
+from tests.conftest import SomeClips
 
 
 @pytest.fixture
@@ -300,6 +301,20 @@ class TestMigrations:
         assert {kind for kind, _ in everything(database)} <= {"table alembic_version"}
         migrate(database)
         assert everything(database) == before
+
+    def test_rows_of_before_keep_their_age(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips(50)
+        run_alembic(database, lambda config: command.downgrade(config, "0004"))
+        with database.begin() as connection:
+            connection.execute(text("set local session_replication_role = replica"))
+            for table in ("clips", "source_videos"):
+                connection.execute(text(f"update {table} set updated_at = updated_at - interval '1 hour'"))
+            connection.execute(text("update source_videos set gold_master_attempts = 2"))
+        migrate(database)
+        with database.read() as connection:
+            for column in ("clips.state_changed_at", "source_videos.state_changed_at", "source_videos.gold_master_failed_at"):
+                query = text(f"select bool_and(now() - {column} between '1 hour' and '2 hours') from clips, source_videos")
+                assert connection.scalar(query), column
 
     def test_several_threads_that_start_at_once_migrate_once(self, empty: Database) -> None:
         failures: list[Exception] = []

@@ -480,6 +480,40 @@ def test_the_time_of_a_change_is_kept(database: Database, some_clips: SomeClips,
         assert after > before
 
 
+class TestStateAge:
+    """`state_changed_at`: how long a row has been in its state, kept by a trigger."""
+
+    def test_only_another_state_or_one_more_failed_try_begins_it_anew(self, database: Database, some_clips: SomeClips) -> None:
+        (clip,) = some_clips(state=ClipState.REVIEW_APPROVED)
+        for table in ("clips", "source_videos"):
+            since = self.since(database, table)
+            for change in ("created_at = created_at", "error = 'x'", "state = state", "attempts = 0", "state_changed_at = now()"):
+                run(database, f"update {table} set {change}")
+                assert self.since(database, table) == since, change
+            run(database, f"update {table} set attempts = attempts + 1")
+            assert self.since(database, table) > since
+        since = self.since(database, "clips")
+        ClipStore(database).advance(clip.id, ClipState.EXPORTING, ClipState.REVIEW_APPROVED)
+        assert self.since(database, "clips") > since
+        since = self.since(database, "source_videos")
+        run(database, "update source_videos set state = 'detecting_scenes'")
+        assert self.since(database, "source_videos") > since
+
+    def test_the_last_failure_of_a_gold_master_has_its_own_time(self, database: Database, some_clips: SomeClips) -> None:
+        some_clips()
+        since = self.since(database, "source_videos")
+        assert self.since(database, "source_videos", "gold_master_failed_at") is None
+        run(database, "update source_videos set gold_master_attempts = 1")
+        failed = self.since(database, "source_videos", "gold_master_failed_at")
+        run(database, "update source_videos set gold_master_attempts = 0, gold_master_error = null")
+        assert self.since(database, "source_videos", "gold_master_failed_at") == failed > since
+        assert self.since(database, "source_videos") == since
+
+    def since(self, database: Database, table: str, column: str = "state_changed_at") -> Any:
+        with database.read() as connection:
+            return connection.scalar(text(f"select {column} from {table}"))
+
+
 def test_a_vector_search_uses_its_index(database: Database, some_clips: SomeClips) -> None:
     some_clips(*range(1, 100))
     run(
