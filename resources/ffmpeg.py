@@ -23,7 +23,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, InvalidMediaError, ProcessKilledError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
-from heaters_dagster.domain.profiles import TINY_SIDE, Filter, Output, Profile, SourceStreams
+from heaters_dagster.domain.ffv1 import slice_count
+from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
     return SourceStreams(
         video=probe.video.index,
         pixel_format=probe.video.pixel_format,
-        tiny=min(probe.video.width, probe.video.height) < TINY_SIDE,
+        master_slices=slice_count(
+            probe.video.width, probe.video.height, pixel_format=probe.video.pixel_format, bit_depth=probe.video.bit_depth
+        ),
         interlaced=probe.video.interlaced,
         color_primaries=probe.video.color_primaries,
         color_transfer=probe.video.color_transfer,

@@ -21,7 +21,8 @@ EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base:v": "demux"}
 #: hold the place where a telephone filmed, stay in the original and the gold master.
 _PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "write_tmcd": 0}
 
-TINY_SIDE = 8
+#: Level 6.2, ITU-T H.264, table A-1. x264 encodes larger pictures too, and decoders in software show them.
+_LARGEST_LEVEL_MACROBLOCKS = 139_264
 _HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 _RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
 
@@ -67,13 +68,13 @@ class Profile:
 class SourceStreams:
     """What a profile must know of an original. Colour words are ffprobe's, None when the file does not say.
 
-    video: index of the picture stream; audio: index of the sound stream that is used, None for none. tiny: a side has fewer than
-    `TINY_SIDE` pixels.
+    video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: what
+    `ffv1.slice_count` says of its pictures.
     """
 
     video: int
     pixel_format: str
-    tiny: bool = False
+    master_slices: int | None = 4
     interlaced: bool = False
     color_primaries: str | None = None
     color_transfer: str | None = None
@@ -143,6 +144,8 @@ def treatment_notes(source: SourceStreams, width: int, height: int) -> list[str]
         notes.append(
             f"pictures of {width}x{height} pixels: the proxy shows {shown[0]}x{shown[1]} of them, as its format has even sizes only"
         )
+    if -(-width // 16) * -(-height // 16) > _LARGEST_LEVEL_MACROBLOCKS:
+        notes.append(f"pictures of {width}x{height} pixels: larger than any level of H.264 allows, so some players may not show the proxy")
     if source.is_hdr:
         notes.append("high dynamic range: the proxy is tone-mapped to standard range; the gold master is not")
     if source.audio is not None and source.audio_channels > 2:
@@ -233,9 +236,10 @@ def gold_master(source: SourceStreams) -> Profile:
     """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
 
     -context 1 pays only with a longer -g; -slicecrc is free. Full range is said twice, because ffmpeg otherwise compresses it to limited.
-    FFV1 cannot cut tiny pictures into slices.
+    Pictures that cannot be cut into slices are stored in the format's version 1, which has neither slices nor their checksums.
     """
     full = source.color_range == "pc" and not source.is_rgb
+    sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}
     return Profile(
         name="gold_master",
         video=str(source.video),
@@ -245,12 +249,10 @@ def gold_master(source: SourceStreams) -> Profile:
             Output(
                 options={
                     "c:v": "ffv1",
-                    "level": 3,
+                    **sliced,
                     "coder": 1,
                     "context": 0,
                     "g": 1,
-                    "slices": 1 if source.tiny else 4,
-                    "slicecrc": 1,
                     **({"color_range": "pc"} if full else {}),
                     "c:a": "copy",
                     **EXACT_TIMES,

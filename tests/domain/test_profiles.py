@@ -136,6 +136,12 @@ def test_the_shown_size_is_upright_and_even(stored: tuple[int, int], rotation: i
     assert displayed_size(*stored, rotation) == shown
 
 
+def test_pictures_beyond_the_levels_of_h264_are_told():
+    assert treatment_notes(PLAIN, 8192, 4352) == []
+    (note,) = treatment_notes(PLAIN, 8192, 4368)
+    assert note.startswith("pictures of 8192x4368 pixels: larger than any level of H.264")
+
+
 def test_nothing_is_said_of_a_source_that_is_taken_as_it_is():
     assert treatment_notes(PLAIN, 160, 120) == []
 

@@ -86,11 +86,17 @@ def test_a_picture_that_ffv1_cannot_hold_is_refused_and_not_quietly_changed(tmp_
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv410p", "rgb24"])
-@pytest.mark.parametrize("size", ["2x2", "3x5", "2x64", "64x2", "7x7", "8x8"])
+@pytest.mark.parametrize("size", ["2x2", "3x5", "2x64", "64x2", "640x3", "7x7", "8x8"])
 def test_the_smallest_pictures_are_archived_too(size: str, pixel_format: str, tmp_path: Path) -> None:
     picture = ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate=10:duration=0.3", "-c:v", "rawvideo", "-pix_fmt", pixel_format]
     made, _ = archived(ffmpeg(picture, tmp_path / "s.nut"))
     assert made.frame_count == 3
+
+
+def test_pictures_too_big_for_four_slices_are_archived(tmp_path: Path) -> None:
+    picture = ["-f", "lavfi", "-i", "color=teal:size=5312x3984", "-frames:v", "1", "-c:v", "mjpeg", "-q:v", "5", "-pix_fmt", "yuvj420p"]
+    made, _ = archived(ffmpeg(picture, tmp_path / "s.mov"))
+    assert made.frame_count == 1
 
 
 def test_pictures_that_change_size_on_the_way_are_refused_and_not_quietly_scaled(tmp_path: Path) -> None:
