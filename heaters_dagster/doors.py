@@ -31,7 +31,7 @@ def is_own_name(host: str, names: Iterable[str]) -> bool:
 
 
 def is_from_another_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser posts this for a page that is not ours: it says so in Sec-Fetch-Site, an older one in Origin. Scripts send neither."""
+    """Whether a browser posts this for another site's page: it says so in Sec-Fetch-Site, older ones in Origin; a script in neither."""
     site = headers.get("sec-fetch-site")
     return (site is not None and site != "same-origin") or has_another_origin(headers)
 

@@ -77,6 +77,11 @@ def _path(text: str) -> Path:
         raise ValueError(f"{error}; write the folder's whole path") from None
 
 
+def _model(text: str) -> str:
+    """A folder by its whole path, because parts of `heaters up` work in another folder; else a model's name as it is."""
+    return str(Path(text).resolve()) if Path(text).is_dir() else text
+
+
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -141,7 +146,7 @@ class Settings:
     keyframe_percentages: tuple[float, ...] = _setting(
         "HEATERS_KEYFRAME_PERCENTAGES", _percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
     )
-    embedding_model: str = _setting("HEATERS_EMBEDDING_MODEL", str, "clip-ViT-B-32", "sentence-transformers model name or folder")
+    embedding_model: str = _setting("HEATERS_EMBEDDING_MODEL", _model, "clip-ViT-B-32", "sentence-transformers model name or folder")
     embedding_fallback: bool = _setting(
         "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model cannot be had"
     )
@@ -239,8 +244,14 @@ class Settings:
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
-    """The environment of a process that this one starts and that must see the same settings."""
-    return {**os.environ, **settings.to_environment(), **more}
+    """The environment of a process that this one starts and that must see the same settings.
+
+    Its Python, and that of its own children, never looks for modules in the folder it happens to be started in: a `uvicorn.py` that lies
+    there would run instead of the real one. `python -m` puts that folder first, and so does an empty part of PYTHONPATH.
+    """
+    variables = {**os.environ, **settings.to_environment(), "PYTHONSAFEPATH": "1", **more}
+    whole = [part for part in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(part)]
+    return variables | ({"PYTHONPATH": os.pathsep.join(whole)} if whole else {})
 
 
 def setting_names() -> dict[str, str]:

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.restarts import RestartRule
 from heaters_dagster.part_lines import OURS, Say, readable
 from heaters_dagster.process_groups import Guard, end_groups
 
@@ -46,7 +48,9 @@ class _Running:
 class Supervisor:
     """Starts parts in order, shows their lines, starts again what ends by itself, and ends everything at once.
 
-    start_seconds: after that long a part that is not ready is given up, and with it everything. max_restarts: per part.
+    folder: where the parts work; None: here. start_seconds: after that long a part that is not ready is ended. One that never was ready
+    then ends everything; one that was counts as ended by itself. restart_rule: when such a part is started again, while the others go on,
+    and when everything is given up.
     """
 
     def __init__(
@@ -55,16 +59,21 @@ class Supervisor:
         *,
         environment: dict[str, str],
         say: Say,
+        folder: Path | None = None,
         start_seconds: float = 180.0,
         patience_seconds: float = 2.0,
-        max_restarts: int = 3,
+        restart_rule: RestartRule = RestartRule(),
     ) -> None:
         self._parts = list(parts)
         self._environment = environment
+        self._folder = folder
         self._say = say
         self._start_seconds = start_seconds
         self._patience_seconds = patience_seconds
-        self._restarts = dict.fromkeys((part.name for part in parts), max_restarts)
+        self._restart_rule = restart_rule
+        self._ended_at: dict[str, list[float]] = {part.name: [] for part in parts}
+        self._start_at: dict[str, float] = {}
+        self._were_ready: set[str] = set()
         self._running: dict[str, _Running] = {}
         self._stop = threading.Event()
         self._hurry = False
@@ -111,13 +120,16 @@ class Supervisor:
 
     def _start_those_that_can(self, guard: Guard) -> None:
         for part in self._parts:
-            if part.name not in self._running and all(name in self._running and self._running[name].ready for name in part.after):
+            paused = time.monotonic() < self._start_at.get(part.name, 0.0)
+            needed_are_ready = all(name in self._running and self._running[name].ready for name in part.after)
+            if part.name not in self._running and needed_are_ready and not paused:
                 self._start(part, guard)
 
     def _start(self, part: Part, guard: Guard) -> None:
         process = subprocess.Popen(
             part.command,
             env=self._environment,
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,21 +143,35 @@ class Supervisor:
         for running in list(self._running.values()):
             part, code = running.part, running.process.poll()
             if code is not None:
-                end_groups([running.process.pid], patience_seconds=self._patience_seconds)
-                guard.forget(running.process.pid)
-                self._restart(part, code, guard)
+                self._take_back(running, guard)
+                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                self._plan_restart(part.name, how)
             elif not running.ready:
                 running.ready = part.ready()
-                if not running.ready and time.monotonic() - running.started > self._start_seconds:
-                    raise _NotStarted(f"{part.name} was not ready after {self._start_seconds:.0f} s; its last lines are above")
+                if running.ready:
+                    self._were_ready.add(part.name)
+                elif time.monotonic() - running.started > self._start_seconds:
+                    how = f"was not ready after {self._start_seconds:.0f} s"
+                    if part.name not in self._were_ready:
+                        raise _NotStarted(f"{part.name} {how}; its last lines are above")
+                    self._take_back(running, guard)
+                    self._plan_restart(part.name, how)
 
-    def _restart(self, part: Part, code: int, guard: Guard) -> None:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        if not self._restarts[part.name]:
-            raise _NotStarted(f"{part.name} {how} again and again; everything is ended. Its last lines are above")
-        self._restarts[part.name] -= 1
-        self._say(OURS, f"{part.name} {how}; starting it again")
-        self._start(part, guard)
+    def _take_back(self, running: _Running, guard: Guard) -> None:
+        """End what a part left behind, and the part itself when it runs."""
+        end_groups([running.process.pid], patience_seconds=self._patience_seconds)
+        running.process.wait()
+        guard.forget(running.process.pid)
+        del self._running[running.part.name]
+
+    def _plan_restart(self, name: str, how: str) -> None:
+        now, ended_at = time.monotonic(), self._ended_at[name]
+        ended_at.append(now)
+        pause = self._restart_rule.pause(ended_at, now)
+        if pause is None:
+            raise _NotStarted(f"{name} {how} again and again; everything is ended. Its last lines are above")
+        self._start_at[name] = now + pause
+        self._say(OURS, f"{name} {how}; starting it again" + (f" in {pause:.0f} s" if pause else ""))
 
     def _end(self, guard: Guard) -> None:
         groups = [running.process.pid for running in self._running.values()]

@@ -57,7 +57,8 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         with open_instance(settings) as instance:
             end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
-            supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say)
+            # Not in the folder that we were started in: Dagster and Streamlit read files of theirs from the folder they work in.
+            supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say, folder=settings.home)
             with _signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
@@ -90,7 +91,19 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
     return [
         Part(
             "code",
-            (python, "-m", "dagster", "api", "grpc", "-m", "heaters_dagster.definitions", "-s", str(code_socket), *quiet),
+            (
+                python,
+                "-m",
+                "dagster",
+                "api",
+                "grpc",
+                "-m",
+                "heaters_dagster.definitions",
+                "-s",
+                str(code_socket),
+                "--empty-working-directory",
+                *quiet,
+            ),
             ready=lambda: _accepts(code_socket),
         ),
         Part(

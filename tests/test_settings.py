@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.settings import PROJECT_ROOT, Settings, setting_names
+from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment, setting_names
 
 
 @pytest.mark.parametrize("name", sorted(setting_names()))
@@ -84,6 +87,27 @@ def test_a_user_without_a_name_is_the_reviewer(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 61_234)
     assert Settings.from_environment({}).reviewer == "reviewer"
+
+
+def test_children_never_look_for_modules_in_the_folder_they_are_started_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "random.py").write_text("print('the wrong one')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", str(tmp_path / "elsewhere"), "also/here"]))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "wanted.py").touch()
+    grandchild = "import random, subprocess, sys, wanted; subprocess.run([sys.executable, '-c', 'import random, wanted'], check=True)"
+    for command in (["-c", grandchild], ["-m", "random"]):
+        environment = child_environment(Settings(home=tmp_path))
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        assert "the wrong one" not in done.stdout
+    monkeypatch.setenv("PYTHONPATH", ":")
+    assert "PYTHONPATH" not in child_environment(Settings(home=tmp_path))
+
+
+def test_a_model_folder_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Settings.from_environment({"HEATERS_EMBEDDING_MODEL": "my-model"}).embedding_model == str(tmp_path / "my-model")
+    assert Settings.from_environment({"HEATERS_EMBEDDING_MODEL": "org/model"}).embedding_model == "org/model"
 
 
 def test_the_secret_is_not_printed() -> None:

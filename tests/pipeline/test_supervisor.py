@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import BusyError, SettingsError
+from heaters_dagster.domain.restarts import RestartRule
 from heaters_dagster.part_lines import readable
 from heaters_dagster.settings import Settings
 from heaters_dagster.supervisor import Part, Supervisor
@@ -135,11 +136,39 @@ def test_a_part_that_cannot_be_kept_running_ends_everything(program: Path) -> No
     said: list[tuple[str, str]] = []
     broken = Part("broken", (sys.executable, "-c", "print('no module named x'); raise SystemExit(3)"), ready=lambda: False)
     parts = [part(program, "one"), broken]
-    supervisor = Supervisor(parts, environment=dict(os.environ), say=lambda name, text: said.append((name, text)), max_restarts=1)
+    supervisor = Supervisor(
+        parts,
+        environment=dict(os.environ),
+        say=lambda name, text: said.append((name, text)),
+        restart_rule=RestartRule(max_restarts=2, pause_seconds=1),
+    )
     assert supervisor.run(when_ready=lambda: pytest.fail("nothing is ready")) == 1
-    assert ("heaters", "broken ended with exit code 3; starting it again") in said
+    told = [text for name, text in said if name == "heaters"]
+    assert told[:2] == ["broken ended with exit code 3; starting it again", "broken ended with exit code 3; starting it again in 1 s"]
     assert said[-1] == ("heaters", "broken ended with exit code 3 again and again; everything is ended. Its last lines are above")
     assert not any(is_running(pid) for pid in pids(program.parent))
+
+
+def test_the_others_go_on_while_a_part_waits_for_its_restart_and_far_apart_ends_never_add_up(program: Path, tmp_path: Path) -> None:
+    folder = program.parent
+    said: list[tuple[str, str]] = []
+    starts = tmp_path / "starts"
+    starts.touch()
+    mortal = f"open({str(starts)!r}, 'a').write('x'); import time; time.sleep(0.3); raise SystemExit(3)"
+    parts = [part(program, "one"), Part("mortal", (sys.executable, "-c", mortal), ready=lambda: True)]
+    # Two ends within a fifth of a second would be given up; it lives longer than that each time.
+    rule = RestartRule(max_restarts=1, window_seconds=0.2)
+    supervisor = Supervisor(parts, environment=dict(os.environ), say=lambda name, text: said.append((name, text)), restart_rule=rule)
+    first: list[int] = []
+
+    def stop_after_many() -> None:
+        first.append(int((folder / "one.pid").read_text()))
+        threading.Thread(target=lambda: (eventually(lambda: len(starts.read_text()) > 5), supervisor.stop()), daemon=True).start()
+
+    assert supervisor.run(when_ready=stop_after_many) == 0
+    assert len(starts.read_text()) > 5
+    assert said.count(("heaters", "mortal ended with exit code 3; starting it again")) >= 5
+    assert first == [int((folder / "one.pid").read_text())]
 
 
 def test_a_part_that_never_becomes_ready_ends_everything(tmp_path: Path) -> None:

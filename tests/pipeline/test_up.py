@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.settings import Settings, child_environment
+from heaters_dagster.settings import Settings
 from resources import embedded_postgres
 from resources.clip_store import ClipStore
 from resources.database import open_database
@@ -68,11 +68,37 @@ def processes_of(settings: Settings) -> list[str]:
     return found
 
 
+def hostile_folder(folder: Path) -> Path:
+    """A folder with Python files under the names of modules that Heaters, Dagster, Streamlit and Python import, and with other files that
+    Dagster and Streamlit read from the folder they work in. Each one leaves its name in `folder/ran` when it is used."""
+    folder.mkdir()
+    trap = f"open({str(folder / 'ran')!r}, 'a').write(__name__ + '\\n')\n"
+    for name in (*OURS_AND_OTHERS, *STANDARD_LIBRARY):
+        (folder / f"{name}.py").write_text(trap)
+    (folder / ".env").write_text("HEATERS_DETECTOR=no-such-detector\nPYTHONPATH=.\n")
+    (folder / "dagster.yaml").write_text("storage: {sqlite: {base_dir: here}}\n")
+    (folder / "workspace.yaml").write_text("load_from: [{python_file: uvicorn.py}]\n")
+    (folder / "pyproject.toml").write_text('[tool.dagster]\nmodule_name = "uvicorn"\n')
+    (folder / ".streamlit").mkdir()
+    (folder / ".streamlit" / "config.toml").write_text("[server]\nbaseUrlPath = 'elsewhere'\n")
+    return folder
+
+
+OURS_AND_OTHERS = (
+    "assets", "heaters_dagster", "resources", "review_app", "sql", "alembic", "av", "boto3", "click", "cv2", "dagster", "dagster_graphql",
+    "dagster_postgres", "dagster_webserver", "ffmpeg", "grpc", "imageio_ffmpeg", "numpy", "psycopg", "psycopg2", "pydantic", "rich",
+    "sentence_transformers", "sqlalchemy", "starlette", "streamlit", "torch", "uvicorn", "yaml", "yt_dlp",
+)  # fmt: skip
+STANDARD_LIBRARY = ("sitecustomize", "usercustomize", "asyncio", "json", "logging", "multiprocessing", "queue", "random", "sqlite3", "ssl")
+
+
 def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Settings, tmp_path: Path) -> None:
-    log = tmp_path / "up.log"
+    log, folder = tmp_path / "up.log", hostile_folder(tmp_path / "hostile")
     with log.open("wb") as output:
-        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "up"]
-        up = subprocess.Popen(command, env=child_environment(settings), stdout=output, stderr=subprocess.STDOUT, cwd=tmp_path)
+        # As a person starts it, in a folder where anything may lie; PYTHONPATH as shells often leave it, with an empty part.
+        command = [Path(sys.executable).with_name("heaters"), "up"]
+        environment = {**os.environ, **settings.to_environment(), "PYTHONPATH": ""}
+        up = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
     try:
         assert eventually(lambda: "Everything runs" in log.read_text() or up.poll() is not None, 300), log.read_text()
         assert up.poll() is None, log.read_text()
@@ -95,6 +121,7 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         up.send_signal(signal.SIGTERM)
         code = up.wait(60)
     assert code == 0, log.read_text()
+    assert not (folder / "ran").exists(), (folder / "ran").read_text()
     assert processes_of(settings) == []
     assert not embedded_postgres.status(settings.postgres_folder).running, log.read_text()
     assert log.read_text().rstrip().endswith("everything has ended")
