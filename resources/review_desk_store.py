@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
 from resources.clip_store import Clip, clip_of_row
 from resources.database import Database
 from resources.tables import clips, review_actions, reviewers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTaken:
+    """What a row of the ledger did.
+
+    versions: of the clips that it changed, as it left them. undone: for an undo or redo, what was undone or redone: its action, and the
+    clips before and after it.
+    """
+
+    versions: Mapping[int, int]
+    undone: tuple[str, Mapping[str, Mapping[str, Any] | None], Mapping[str, Mapping[str, Any]]] | None
 
 
 class ReviewDeskStore:
@@ -55,6 +69,26 @@ class ReviewDeskStore:
         )
         with self._database.read() as connection:
             return {row.id: row.name for row in connection.execute(query)}
+
+    def clip_at(self, source_video_id: int, frame: int) -> Clip | None:
+        """The live clip that holds a frame; None when there is none."""
+        held = (clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.start_frame <= frame)
+        query = select(clips).where(*held).order_by(clips.c.start_frame.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return clip_of_row(row) if row is not None and frame < row.end_frame else None
+
+    def action_taken(self, action_id: int) -> ActionTaken:
+        target = review_actions.alias("target")
+        query = (
+            select(review_actions.c.after.label("left"), target.c.action, target.c.before, target.c.after)
+            .outerjoin_from(review_actions, target, target.c.id == review_actions.c.target_action_id)
+            .where(review_actions.c.id == action_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one()
+        versions = {int(clip_id): int(clip["version"]) for clip_id, clip in row.left.items()}
+        return ActionTaken(versions=versions, undone=None if row.action is None else (row.action, row.before, row.after))
 
     def action_of_request(self, request_key: str) -> int | None:
         """Id of the review action that a request key was applied as; None when it never was."""

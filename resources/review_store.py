@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, any_, func, or_, select
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.cuts import Change, ReviewAction
-from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review_queue import MAX_ID
 from resources.database import Database
 from resources.review_transaction import (
@@ -118,11 +118,17 @@ class ReviewStore:
     def group(
         self, clip_id: int, *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
     ) -> ReviewResult:
-        """Group a clip with the live clip before it; both become approved."""
+        """Group a clip with the live clip before it; both become approved.
+
+        Raises VerdictStandsError, with the name, when somebody has skipped or archived one of the two.
+        """
 
         def decide(desk: ReviewTransaction) -> Change:
             desk.lock_clips([clip_id], expected_version, beside=PREVIOUS)
-            return review.group(desk.clips(), clip_id)
+            try:
+                return review.group(desk.clips(), clip_id)
+            except VerdictStandsError as error:
+                raise VerdictStandsError(error.clip_id, error.verdict, by=desk.last_changed_by(error.clip_id)) from None
 
         return self._act(reviewer, request_key, decide)
 

@@ -264,9 +264,15 @@ class ReviewTransaction:
                 read = f" (version {row.cut_point_version} now, {expected} when you read it)" if row.cut_point_version != expected else ""
                 raise StaleClipsError(self._what_became_of(clip_id) + read, self._fresh([clip_id]))
 
+    def last_changed_by(self, clip_id: int) -> str | None:
+        """Name of whoever changed a clip that is held last; None for nobody in review."""
+        query = select(reviewers.c.name).where(reviewers.c.id == self._rows[clip_id].last_modified_by_user_id)
+        name: str | None = self._connection.scalar(query)
+        return name
+
     def _what_became_of(self, clip_id: int) -> str:
         row = self._rows[clip_id]
-        name = self._connection.scalar(select(reviewers.c.name).where(reviewers.c.id == row.last_modified_by_user_id))
+        name = self.last_changed_by(clip_id)
         who = f"by {name}" if name else "by nobody in review"
         if row.is_live:
             return f"clip {clip_id} has changed, last {who}: it is {row.state} with the frames {row.start_frame}..{row.end_frame - 1} now"

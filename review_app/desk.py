@@ -19,9 +19,11 @@ from heaters_dagster.domain.errors import (
     PermanentError,
     SettingsError,
     StaleClipError,
+    VerdictStandsError,
 )
 from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources.clip_media import ClipMedia
 from resources.clip_store import Clip, ClipStore
@@ -65,6 +67,7 @@ class ReviewDesk:
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
         self._around = ReviewDeskStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
+        self._names: dict[int, str] = {}
 
     def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
         """The next clips, leased to the reviewer, with their neighbours and videos; `open_clip_id` first when it is given.
@@ -103,9 +106,15 @@ class ReviewDesk:
             return clip_id, f"{held.leased_by} is on this clip too."
         return clip_id, None
 
-    def video(self, source_video_id: int) -> Answer:
-        """A source video with fresh signed links."""
-        return Answer(200, self._video_json(self.videos.load(source_video_id)))
+    def video(self, source_video_id: int, frame: int | None = None) -> Answer:
+        """A source video with fresh signed links; with `frame` also the clip that holds it, and its neighbours."""
+        body = self._video_json(self.videos.load(source_video_id))
+        if frame is None:
+            return Answer(200, body)
+        clip = self._around.clip_at(source_video_id, frame)
+        if clip is None:
+            raise NotFoundError(f"no clip of {body['title']} holds frame {frame}: it has the frames 0 to {(body['frame_count'] or 0) - 1}")
+        return Answer(200, {**body, "clip_id": clip.id, "clips": [self._clip_json(one) for one in self._around.around([clip.id])]})
 
     def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
         """Lease `hold` where nobody else does, and say which of the clips {id: version} others have changed."""
@@ -138,6 +147,8 @@ class ReviewDesk:
             return self._refused(409, "stale", self._stale_words(error), [*named, *(clip.id for clip in error.clips)])
         except StaleClipError as error:
             return self._refused(409, "stale", str(error), named)
+        except VerdictStandsError as error:
+            return self._refused(422, "illegal", self._verdict_words(error), [*named, error.clip_id])
         except (CutError, NothingToUndoError, IllegalTransitionError, BadRequestError) as error:
             return self._refused(422, "illegal", str(error), named)
         except NotFoundError as error:
@@ -146,6 +157,13 @@ class ReviewDesk:
             raise  # the database or the store cannot be reached as it is set: nothing is wrong with the decision
         except PermanentError as error:
             return self._refused(422, "illegal", str(error), named)
+        versions = {clip.id: clip.cut_point_version for clip in result.clips}
+        done = {}
+        if result.replayed or body.get("action") in {"undo", "redo"}:
+            taken = self._around.action_taken(result.action_id)
+            # A clip may have been changed again before the answer is asked for once more: whoever sent the decision has not seen that.
+            versions = dict(taken.versions)
+            done = {} if taken.undone is None else {"done": self._done_json(*taken.undone)}
         return Answer(
             200,
             {
@@ -156,7 +174,9 @@ class ReviewDesk:
                 "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in result.clips])],
                 "changed": [clip.id for clip in result.live_clips],
                 "retired": [clip.id for clip in result.clips if not clip.is_live],
+                "versions": versions,
                 "progress": self._progress(chosen, session),
+                **done,
             },
         )
 
@@ -167,7 +187,9 @@ class ReviewDesk:
         match action:
             case "approve" | "skip" | "archive":
                 decide: Callable[..., ReviewResult] = getattr(reviews, action)
-                return decide(_numbers(body, "clip_ids") if "clip_ids" in body else _number(body, "clip_id"), **given)
+                clip_ids = _numbers(body, "clip_ids") if "clip_ids" in body else [_number(body, "clip_id")]
+                given["expected_version"] = {**versions, **self._unseen_but_free(session, request_key, set(clip_ids) - set(versions))}
+                return decide(clip_ids, **given)
             case "group":
                 return reviews.group(_number(body, "clip_id"), **given)
             case "add_cut_point":
@@ -187,12 +209,48 @@ class ReviewDesk:
             case _:
                 raise BadRequestError(f"{str(action)[:40]!r} is no review action")
 
+    def _unseen_but_free(self, session: Session, request_key: str, clip_ids: Collection[int]) -> dict[int, int]:
+        """Versions of clips that the sender names without having seen one: only where no verdict of a colleague stands on them."""
+        if not clip_ids or self._around.action_of_request(request_key) is not None:
+            return {}
+        found = self.clips.load_many(sorted(clip_ids))
+        theirs = [
+            clip
+            for clip in found
+            if clip.state is not ClipState.PENDING_REVIEW and clip.last_modified_by_user_id not in {None, session.reviewer_id}
+        ]
+        if theirs:
+            raise StaleClipsError(f"clip {theirs[0].id} was decided by somebody else", theirs)
+        return {clip.id: clip.cut_point_version for clip in found}
+
     def _stale_words(self, error: StaleClipsError) -> str:
         """What became of the clips, by the numbers that the page shows."""
         changed_by = next((clip.last_modified_by_user_id for clip in error.clips if clip.last_modified_by_user_id is not None), None)
         if changed_by is None:
             return str(error)
-        return views.stale_words(error.clips, ReviewerStore(self.database).load(changed_by).name)
+        return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._name(changed_by))
+
+    def _verdict_words(self, error: VerdictStandsError) -> str:
+        clip = self.clips.load(error.clip_id)
+        return views.verdict_words(clip, self.videos.load(clip.source_video_id).title, error.verdict, error.by)
+
+    def _name(self, reviewer_id: int) -> str:
+        """A name once given stays."""
+        if reviewer_id not in self._names:
+            self._names[reviewer_id] = ReviewerStore(self.database).load(reviewer_id).name
+        return self._names[reviewer_id]
+
+    def _done_json(
+        self, action: str, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """What an undo took back or a redo did again, for the page to say it: the action, and its clips before and after."""
+        shown = ("id", "source_video_id", "sequence", "start_frame", "end_frame", "state")
+        sides = [
+            [{name: clip[name] for name in shown} for clip in side.values() if clip is not None and clip.get("is_live", True)]
+            for side in (before, after)
+        ]
+        title = self.videos.load(next(iter(after.values()))["source_video_id"]).title if after else ""
+        return {"action": action, "before": sides[0], "after": sides[1], "title": title}
 
     def _refused(self, status: int, code: str, error: str, clip_ids: Collection[int]) -> Answer:
         known = self.clips.load_many(sorted(set(clip_ids))) if clip_ids else []
@@ -215,6 +273,7 @@ class ReviewDesk:
 
     def _clip_json(self, clip: Clip) -> dict[str, Any]:
         boundaries = self._boundaries(clip.source_video_id)
+        changed_by = clip.last_modified_by_user_id
         return {
             "id": clip.id,
             "source_video_id": clip.source_video_id,
@@ -225,6 +284,7 @@ class ReviewDesk:
             "end_seconds": clip.end_time_seconds,
             "state": str(clip.state),
             "version": clip.cut_point_version,
+            "changed_by": None if changed_by is None else {"id": changed_by, "name": self._name(changed_by)},
             "grouped_with_clip_id": clip.grouped_with_clip_id,
             "start_confidence": boundaries.get(clip.start_frame),
             "end_confidence": boundaries.get(clip.end_frame),

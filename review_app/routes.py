@@ -229,7 +229,8 @@ async def _queue(desk: ReviewDesk, request: Request) -> Response:
 
 async def _video(desk: ReviewDesk, request: Request) -> Response:
     _session(desk, request)
-    return _said(await run_in_threadpool(desk.video, _whole(request, "id")))
+    frame = _whole(request, "frame") if "frame" in request.query_params else None
+    return _said(await run_in_threadpool(desk.video, _whole(request, "id"), frame))
 
 
 async def _decisions(desk: ReviewDesk, request: Request) -> Response:

@@ -146,12 +146,21 @@ def clip_note(clip: Clip) -> str:
     return length if clip.confidence is None else f"{length} · {clip.confidence:.0%}"
 
 
-def stale_words(fresh: Sequence[Clip], reviewer: str) -> str:
-    """What a colleague made of the clips that a decision was for. fresh: what lies in their place now."""
+def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
+    """What a colleague made of the clips that a decision was for. fresh: what lies in their place now, in the source video `title`."""
     there = ", ".join(
         f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}" for clip in fresh
     )
-    return f"{reviewer} has changed this meanwhile. In its place there is now {there}."
+    return f"{reviewer} has changed {title} here meanwhile. In its place there is now {there}."
+
+
+def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) -> str:
+    """Why a clip cannot be grouped: `verdict` ("skipped", "archived") stands on this one."""
+    who = f" by {reviewer}" if reviewer else ""
+    return (
+        f"clip {clip.sequence} of {title} was {verdict}{who}, and a group would approve it. "
+        f"Approve clip {clip.sequence} first if the two belong together."
+    )
 
 
 def counted(counts: Mapping[ClipState, int]) -> str:

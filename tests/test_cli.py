@@ -207,6 +207,11 @@ def test_decisions_on_single_clips(heaters: Heaters, some_clips: SomeClips, acti
 
 def test_group_joins_a_clip_with_the_one_before(heaters: Heaters, some_clips: SomeClips) -> None:
     one, two = some_clips(50)
+    heaters.json(f"review archive {one.id} --as Grace")
+    code, _ = heaters(f"review group {two.id} --as Ada")
+    assert code == 1
+    assert f"clip {one.id} was archived by Grace; a group would approve it" in heaters.error
+    heaters.json("review undo --as Grace")
     heaters.json(f"review group {two.id}")
     rows = heaters.json(f"clips {one.source_video_id}")
     assert [(row["state"], row["grouped_with_clip_id"]) for row in rows] == [("review_approved", None), ("review_approved", one.id)]

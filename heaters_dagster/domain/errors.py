@@ -51,6 +51,23 @@ class StaleClipError(PermanentError):
     """Somebody changed the clip since it was read; the fresh clip is needed before deciding again."""
 
 
+class VerdictStandsError(PermanentError):
+    """A decision would change the verdict on a clip that nobody named.
+
+    clip_id: that clip. verdict: "skipped" or "archived". by: who changed the clip last, None where that is not known.
+    """
+
+    def __init__(self, clip_id: int, verdict: str, by: str | None = None) -> None:
+        who = f" by {by}" if by else ""
+        super().__init__(
+            f"clip {clip_id} was {verdict}{who}; a group would approve it. "
+            f"Approve clip {clip_id} first if the two belong together: a group changes nobody's verdict unseen"
+        )
+        self.clip_id = clip_id
+        self.verdict = verdict
+        self.by = by
+
+
 class NothingToUndoError(PermanentError):
     """The reviewer has no action that can be undone (or redone)."""
 

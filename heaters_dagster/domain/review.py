@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, retired, unlinked_followers
-from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError
+from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 
 MAX_REVIEWER_NAME = 80
+_SET_ASIDE = {ClipState.REVIEW_SKIPPED: "skipped", ClipState.REVIEW_ARCHIVED: "archived"}
 #: Unicode's marks that turn the direction of the text round them: one name could be made to look like another.
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -73,7 +74,8 @@ def archive(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -
 def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
     """Group a clip with the live clip before it: both become approved, the later one points at the earlier.
 
-    clips: at least those two. Raises CutError when there is no clip before it.
+    clips: at least those two. Raises CutError when there is no clip before it, and VerdictStandsError when one of the two was skipped or
+    archived: whoever groups means that the two belong together, and has perhaps never seen that verdict.
     """
     around = [clip for clip in clips if clip.is_live]
     clip = next((clip for clip in around if clip.id == clip_id), None)
@@ -84,6 +86,10 @@ def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
         raise CutError(f"clip {clip_id} is the first of its source video; there is no clip before it to group it with")
     if clip.grouped_with_clip_id == previous.id:
         return Change(ReviewAction.GROUP, ())
+    for one in (previous, clip):
+        verdict = _SET_ASIDE.get(one.state)
+        if verdict is not None:
+            raise VerdictStandsError(_saved_id(one), verdict)
     state = clip.state if clip.is_approved else checked_clip_transition(clip.state, ClipState.REVIEW_APPROVED)
     linked = ClipChange(clip, replace(clip, state=state, grouped_with_clip_id=previous.id, version=clip.version + 1))
     first = () if previous.is_approved else (_decided(previous, ClipState.REVIEW_APPROVED),)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from fractions import Fraction
 from typing import Any
 
-from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.cut_lists import timeline_rate
+from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader
 
 
 def slice_json(index: FrameIndex, start_frame: int, end_frame: int) -> dict[str, Any]:
@@ -20,14 +22,25 @@ def slice_json(index: FrameIndex, start_frame: int, end_frame: int) -> dict[str,
         "first_frame": start_frame,
         "end_frame": end_frame,
         "frame_count": header.frame_count,
-        "time_base": [header.time_base.numerator, header.time_base.denominator],
+        "frame_rate": _fraction(_frame_rate(header)),
+        "time_base": _fraction(header.time_base),
         "end_pts": index.pts_of(end_frame),
         "width": header.width,
         "height": header.height,
-        "sample_aspect_ratio": [header.sample_aspect_ratio.numerator, header.sample_aspect_ratio.denominator],
+        "sample_aspect_ratio": _fraction(header.sample_aspect_ratio),
         "has_audio": header.has_audio,
         "avcc": base64.b64encode(header.avcc).decode(),
         "pts": frames.pts.tolist(),
         "byte_offset": frames.byte_offset.tolist(),
         "byte_size": frames.byte_size.tolist(),
     }
+
+
+def _frame_rate(header: FrameIndexHeader) -> Fraction:
+    """What timecodes count in, as in the cut lists."""
+    duration = header.end_pts * header.time_base
+    return timeline_rate(Fraction(header.frame_count) / duration) if duration else Fraction(25)
+
+
+def _fraction(value: Fraction) -> list[int]:
+    return [value.numerator, value.denominator]

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from heaters_dagster.domain import review
 from heaters_dagster.domain.cuts import ReviewAction, ReviewClip, mece_problems
-from heaters_dagster.domain.errors import BadRequestError, CutError, HeatersError, NothingToUndoError, StaleClipError
+from heaters_dagster.domain.errors import BadRequestError, CutError, HeatersError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from tests.review_desk import Desk, clips_of, group_problems, picture
@@ -63,6 +63,14 @@ def test_grouping_leaves_exported_files_alone() -> None:
     change = review.group(clips, 2)
     assert [(c.after.id, c.after.state) for c in change.clips] == [(2, ClipState.EMBEDDED)]
     assert change.clip_ids == (1, 2)
+
+
+@pytest.mark.parametrize("verdict", [ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED])
+@pytest.mark.parametrize("decided", [1, 2])
+def test_a_group_does_not_approve_what_somebody_has_put_aside(verdict: ClipState, decided: int) -> None:
+    clips = [replace(clip, state=verdict) if clip.id == decided else clip for clip in clips_of(0, 10, 20, 30)]
+    with pytest.raises(VerdictStandsError, match=f"clip {decided} was {verdict.value.removeprefix('review_')}"):
+        review.group(clips, 2)
 
 
 def test_the_first_clip_has_nothing_to_be_grouped_with() -> None:

@@ -301,9 +301,73 @@ def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, des
     client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
     answer = client.post("/api/decisions", json=decision(clip, "approve", "k2"), headers=signed_in(desk, "Ada"))
     assert (answer.status_code, answer.json()["code"]) == (409, "stale")
-    assert answer.json()["error"] == "Bob has changed this meanwhile. In its place there is now clip 1 with frames 0–19, skipped."
+    assert (
+        answer.json()["error"]
+        == f"Bob has changed {video.title} here meanwhile. In its place there is now clip 1 with frames 0–19, skipped."
+    )
     fresh = next(one for one in answer.json()["clips"] if one["id"] == clip.id)
     assert (fresh["state"], fresh["version"]) == ("review_skipped", clip.cut_point_version + 1)
+
+
+def test_a_decision_sent_again_does_not_teach_what_a_colleague_has_made_of_the_clip_since(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo
+) -> None:
+    clip, headers = clips_of(desk, video)[0], signed_in(desk)
+    body = decision(clip, "approve", "k1")
+    first = client.post("/api/decisions", json=body, headers=headers).json()
+    desk.reviews.archive(clip.id, reviewer="Bob")
+    again = client.post("/api/decisions", json=body, headers=headers).json()
+    assert again["versions"] == first["versions"] == {str(clip.id): clip.cut_point_version + 1}
+    (shown,) = [one for one in again["clips"] if one["id"] == clip.id]
+    assert (shown["version"], shown["changed_by"]["name"]) == (clip.cut_point_version + 2, "Bob")
+
+
+def test_a_verdict_without_the_version_that_was_seen_changes_nobody_elses(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    first, second, third = clips_of(desk, video)
+    desk.reviews.archive(first.id, reviewer="Bob")
+    desk.reviews.skip(second.id, reviewer="Ada")
+    answers = [
+        client.post("/api/decisions", json={**decision(clip, "approve", f"k{clip.id}"), "versions": {}}, headers=signed_in(desk))
+        for clip in (first, second, third)
+    ]
+    assert [answer.status_code for answer in answers] == [409, 200, 200]
+    assert "Bob has changed" in answers[0].json()["error"]
+    states = [clip.state for clip in clips_of(desk, video)]
+    assert states == [ClipState.REVIEW_ARCHIVED, ClipState.REVIEW_APPROVED, ClipState.REVIEW_APPROVED]
+
+
+def test_a_group_with_a_clip_that_a_colleague_put_aside_is_refused_with_the_name(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo
+) -> None:
+    first, second, _ = clips_of(desk, video)
+    desk.reviews.skip(first.id, reviewer="Bob")
+    seen = {str(clip.id): clip.cut_point_version for clip in clips_of(desk, video)[:2]}
+    answer = client.post("/api/decisions", json={**decision(second, "group", "k1"), "versions": seen}, headers=signed_in(desk))
+    assert (answer.status_code, answer.json()["code"]) == (422, "illegal")
+    assert answer.json()["error"] == (
+        f"clip 1 of {video.title} was skipped by Bob, and a group would approve it. Approve clip 1 first if the two belong together."
+    )
+    assert [clip.state for clip in clips_of(desk, video)] == [ClipState.REVIEW_SKIPPED, ClipState.PENDING_REVIEW, ClipState.PENDING_REVIEW]
+
+
+def test_an_undo_says_what_it_took_back_also_when_it_is_sent_again(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clip, headers = clips_of(desk, video)[1], signed_in(desk)
+    client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=headers)
+    for _ in range(2):
+        done = client.post("/api/decisions", json={"request_key": "k2", "action": "undo"}, headers=headers).json()["done"]
+        assert (done["action"], done["title"]) == ("skip", video.title)
+        assert [(one["sequence"], one["state"]) for one in done["before"] + done["after"]] == [(2, "pending_review"), (2, "review_skipped")]
+
+
+def test_a_frame_of_a_video_leads_to_the_clip_that_holds_it(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    clips = clips_of(desk, video)
+    for frame, clip in ((0, clips[0]), (19, clips[0]), (20, clips[1]), (59, clips[2])):
+        answer = client.get("/api/video", params={"id": video.id, "frame": frame}, headers=signed_in(desk)).json()
+        assert answer["clip_id"] == clip.id
+        assert clip.id in {one["id"] for one in answer["clips"]}
+    beyond = client.get("/api/video", params={"id": video.id, "frame": 60}, headers=signed_in(desk))
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "not_found")
+    assert "frames 0 to 59" in beyond.json()["error"]
 
 
 @pytest.mark.parametrize(

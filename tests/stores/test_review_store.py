@@ -21,6 +21,7 @@ from heaters_dagster.domain.errors import (
     ObjectNotFoundError,
     PermanentError,
     StaleClipError,
+    VerdictStandsError,
 )
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from resources.clip_store import Clip, ClipStore, NewClip, review_clip
@@ -140,6 +141,10 @@ def test_grouping_links_a_clip_to_the_one_before_it(database: Database, store: R
     assert [c.grouped_with_clip_id for c in live(database, one.source_video_id)] == [None, None, None]
     with pytest.raises(CutError, match=f"clip {one.id} is the first"):
         store.group(one.id, reviewer="ann")
+    for clip in (two, three):  # as the one that is grouped, and as the one before it
+        with pytest.raises(VerdictStandsError, match=f"clip {two.id} was skipped by ben; a group would approve it"):
+            store.group(clip.id, reviewer="ann")
+    assert [c.state for c in live(database, one.source_video_id)][1] == ClipState.REVIEW_SKIPPED
 
 
 def test_approving_with_another_profile_asks_for_another_export(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
@@ -746,7 +751,7 @@ def act_at_random(store: ReviewStore, database: Database, video_id: int, who: st
     name = dice.choice(list(actions))
     try:
         actions[name]()
-    except (StaleClipError, CutError, NothingToUndoError):
+    except (StaleClipError, CutError, NothingToUndoError, VerdictStandsError):
         return "refused"
     return name
 
