@@ -17,29 +17,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, or_, select, tuple_, union_all
-from sqlalchemy import text as sql
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import insert
 
-from heaters_dagster.domain.cuts import ReviewAction, ReviewClip
 from heaters_dagster.domain.due import MAX_ATTEMPTS, attempts_after_failure
-from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
-from heaters_dagster.domain.review import snapshot
+from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.states import (
     APPROVED_STATES,
     CLIP_RETRY,
     ClipState,
-    SourceVideoState,
     checked_clip_transition,
-    checked_source_video_transition,
 )
+from resources import clip_cutting
+from resources.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.database import Database, lock_key
-from resources.reviewer_store import reviewer_id
-from resources.source_video_store import containing, lock_source_video
-from resources.tables import clip_artifacts, clips, embeddings, review_actions, source_videos
+from resources.row_locks import lock_clips
+from resources.source_video_store import containing
+from resources.tables import clip_artifacts, clips, source_videos
+
+__all__ = ["Clip", "ClipArtifact", "ClipStore", "MadeObject", "NewClip"]
 
 #: Kind of artifact -> the asset that makes it (its stage lock is held meanwhile) and the state of a clip that it works on.
 _MADE_BY: Mapping[str, tuple[str, ClipState]] = {
@@ -54,79 +52,6 @@ _CLAIMABLE: Mapping[ClipState, frozenset[ClipState]] = {
     ClipState.EMBEDDING: frozenset({ClipState.KEYFRAMED, ClipState.EMBEDDING, ClipState.EMBEDDING_FAILED}),
 }
 _DONE = frozenset({ClipState.EXPORTED, ClipState.KEYFRAMED, ClipState.EMBEDDED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """One row of `clips`.
-
-    [start_frame, end_frame): frames of the source video. sequence: per source video, never reused. cut_points: the four numbers as JSON.
-    is_live: False once a cut point operation has replaced it. clip_filepath: object key of the export, None while the clip is virtual.
-    confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the stage in hand.
-    state_changed_at: since when it is in this state; a lease or a look at it changes `updated_at` only.
-    """
-
-    id: int
-    source_video_id: int
-    sequence: int
-    start_frame: int
-    end_frame: int
-    start_time_seconds: float
-    end_time_seconds: float
-    cut_points: Mapping[str, Any]
-    source_video_order: int
-    state: ClipState
-    error: str | None
-    attempts: int
-    is_live: bool
-    is_virtual: bool
-    clip_filepath: str | None
-    confidence: float | None
-    grouped_with_clip_id: int | None
-    cut_point_version: int
-    export_profile: str
-    created_by_user_id: int | None
-    last_modified_by_user_id: int | None
-    leased_by_user_id: int | None
-    lease_expires_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    state_changed_at: datetime
-
-    @property
-    def frame_count(self) -> int:
-        return self.end_frame - self.start_frame
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Where the clip stands in `ClipStore.find`: pass that of the last clip of a page to get the next one."""
-        return (self.source_video_id, self.start_frame, self.id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewClip:
-    """A clip that a detector cut. confidence: see Clip."""
-
-    start_frame: int
-    end_frame: int
-    start_time_seconds: float
-    end_time_seconds: float
-    confidence: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipArtifact:
-    """One row of `clip_artifacts`. kind: export or keyframe. state: writing, live, obsolete, deleted. manifest: see domain/manifest.py."""
-
-    id: int
-    clip_id: int
-    kind: str
-    key: str
-    state: str
-    byte_size: int | None
-    manifest: Mapping[str, Any]
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +85,7 @@ class ClipStore:
     def load_live(self, source_video_id: int) -> list[Clip]:
         """The clips that cover a source video, in order; none before its scenes are detected."""
         with self._database.read() as connection:
-            return _live(connection, source_video_id)
+            return live_clips(connection, source_video_id)
 
     def find(
         self,
@@ -233,43 +158,23 @@ class ClipStore:
 
     # Cutting
 
-    def replace_cuts(self, source_video_id: int, new: Sequence[NewClip], frame_count: int, *, forced_by: str | None = None) -> list[Clip]:
-        """Make `new` the clips of a source video and the video `scenes_detected`, in one transaction.
-
-        The video is `detecting_scenes`, or has its scenes already and is cut again from stored scores.
-        new: in order, covering [0, frame_count). Clips that were there are retired, their files become obsolete. When they have the same
-        frames already they stay as they are, with their decisions, so that a repeated run changes nothing.
-        forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then has it as an action of theirs.
-        Raises CutError when the clips do not cover the frames, PermanentError when review has begun and nobody forces it,
-        IllegalTransitionError.
-        """
-        _check_cover(new, frame_count)
+    def replace_cuts(
+        self,
+        source_video_id: int,
+        new: Sequence[NewClip],
+        frame_count: int,
+        *,
+        scene_settings: Mapping[str, Any] | None = None,
+        forced_by: str | None = None,
+    ) -> list[Clip]:
+        """Make `new` the clips of a source video and the video `scenes_detected`, in one transaction; see `clip_cutting.replaced`."""
         with self._database.begin() as connection:
-            video = lock_source_video(connection, source_video_id)
-            done = SourceVideoState.SCENES_DETECTED
-            if video.state != done:
-                checked_source_video_transition(video.state, done)
-            columns: dict[str, Any] = {"state": done.value, "error": None, "attempts": 0, "frame_count": frame_count}
-            old = _live(connection, source_video_id, lock=True)
-            if [(clip.start_frame, clip.end_frame) for clip in old] == [(clip.start_frame, clip.end_frame) for clip in new]:
-                _refresh(connection, old, new)
-            else:
-                begun = _review_has_begun(connection, source_video_id)
-                if begun and forced_by is None:
-                    raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
-                reviewer = reviewer_id(connection, forced_by) if begun and forced_by is not None else None
-                retired = _retire(connection, old, reviewer)
-                _insert(connection, source_video_id, new, first_sequence=video.next_clip_sequence)
-                if reviewer is not None:
-                    _record_recut(connection, reviewer, source_video_id, old, [*retired, *_live(connection, source_video_id)])
-                columns["next_clip_sequence"] = video.next_clip_sequence + len(new)
-            connection.execute(source_videos.update().where(source_videos.c.id == source_video_id).values(**columns))
-            return _live(connection, source_video_id)
+            return clip_cutting.replaced(connection, source_video_id, new, frame_count, scene_settings=scene_settings, forced_by=forced_by)
 
     def review_has_begun(self, source_video_id: int) -> bool:
         """Whether anybody has decided anything about this source video; new cuts would undo it."""
         with self._database.read() as connection:
-            return _review_has_begun(connection, source_video_id)
+            return clip_cutting.review_has_begun(connection, source_video_id)
 
     # Stages
 
@@ -374,7 +279,7 @@ class ClipStore:
         if kind is not None:
             query = query.where(clip_artifacts.c.kind == kind)
         with self._database.read() as connection:
-            return [_artifact(row) for row in connection.execute(query.order_by(clip_artifacts.c.key))]
+            return [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.key))]
 
     def live_artifact_keys(self, clip_id: int, kind: str) -> list[str]:
         return [artifact.key for artifact in self.artifacts(clip_id, kind=kind)]
@@ -393,7 +298,7 @@ class ClipStore:
         if source_video_id is not None:
             query = query.where(clips.c.source_video_id == source_video_id)
         with self._database.read() as connection:
-            return [_artifact(row) for row in connection.execute(query.order_by(clip_artifacts.c.clip_id, clip_artifacts.c.id))]
+            return [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.clip_id, clip_artifacts.c.id))]
 
     def give_up_keyframes(self, clip_id: int, version: int) -> None:
         """Make the keyframes of a clip obsolete because some of their objects are gone: `retry` then has all of them made again.
@@ -415,7 +320,7 @@ class ClipStore:
             clip = _locked(connection, clip_id)
             query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(["obsolete", "writing"]))
             deleted: list[ClipArtifact] = []
-            for artifact in [_artifact(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]:
+            for artifact in [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]:
                 if artifact.state == "obsolete" or _is_abandoned(connection, clip, artifact):
                     delete(artifact.key)
                     deleted.append(artifact)
@@ -467,21 +372,6 @@ class ClipStore:
             return True
 
 
-#: What a clip without a file has in its columns. Write it in the same statement as the state, which says whether there must be a file.
-VIRTUAL: Mapping[str, Any] = {"is_virtual": True, "clip_filepath": None}
-
-
-def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
-    """Make the live files of clips obsolete and delete their embeddings.
-
-    The rows of the clips must be locked; the caller makes them VIRTUAL.
-    Rows in `writing` stay: the stage that wrote them sees the new version and makes them obsolete, or it has died and `clean_up` does.
-    """
-    live = clip_artifacts.c.clip_id.in_(clip_ids) & (clip_artifacts.c.state == "live")
-    connection.execute(clip_artifacts.update().where(live).values(state="obsolete"))
-    connection.execute(embeddings.delete().where(embeddings.c.clip_id.in_(clip_ids)))
-
-
 def _live_values(made: MadeObject) -> dict[str, Any]:
     return {"state": "live", "byte_size": made.byte_size, "manifest": dict(made.manifest)}
 
@@ -498,116 +388,11 @@ def _is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact) ->
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(lock_key(stage, clip.source_video_id)))))
 
 
-def _review_has_begun(connection: Connection, source_video_id: int) -> bool:
-    # An action on several source videos stands under the first of them; on the others it is told by their clips.
-    acted = exists().where(review_actions.c.source_video_id == source_video_id)
-    changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
-    return bool(connection.scalar(select(or_(acted, changed))))
-
-
-def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:
-    reached = 0
-    for clip in new:
-        if clip.start_frame != reached or clip.end_frame <= clip.start_frame:
-            raise CutError(f"the cut list has a clip of frames {clip.start_frame}..{clip.end_frame - 1} where one must begin at {reached}")
-        reached = clip.end_frame
-    if reached != frame_count or not new:
-        raise CutError(f"the cut list covers {reached} frames of {frame_count}; the last clip must end at {frame_count}")
-
-
-def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]) -> None:
-    """Write times and confidences that a new detection found where they differ; no decision rests on them."""
-    for clip, found in zip(old, new, strict=True):
-        columns = {
-            "start_time_seconds": found.start_time_seconds,
-            "end_time_seconds": found.end_time_seconds,
-            "confidence": found.confidence,
-        }
-        if any(getattr(clip, name) != value for name, value in columns.items()):
-            _written(connection, clip.id, columns)
-
-
-def _retire(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
-    """reviewer: id of who forced it; None when no review had begun."""
-    ids = [clip.id for clip in old]
-    forget_files(connection, ids)
-    rows = connection.execute(
-        clips.update()
-        .where(clips.c.id.in_(ids))
-        .values(
-            **VIRTUAL,
-            is_live=False,
-            state=ClipState.REVIEW_ARCHIVED.value,
-            error=None,
-            grouped_with_clip_id=None,
-            leased_by_user_id=None,
-            lease_expires_at=None,
-            cut_point_version=clips.c.cut_point_version + 1,
-            last_modified_by_user_id=clips.c.last_modified_by_user_id if reviewer is None else reviewer,
-        )
-        .returning(clips)
-    )
-    return [clip_of_row(row) for row in rows]
-
-
-def _record_recut(connection: Connection, reviewer: int, source_video_id: int, old: Sequence[Clip], after: Sequence[Clip]) -> None:
-    before = {clip.id: _snapshot(clip) for clip in old}
-    connection.execute(
-        review_actions.insert().values(
-            reviewer_id=reviewer,
-            source_video_id=source_video_id,
-            action=ReviewAction.RECUT.value,
-            clip_ids=sorted(clip.id for clip in after),
-            before={str(clip.id): before.get(clip.id) for clip in after},
-            after={str(clip.id): _snapshot(clip) for clip in after},
-            created_at=func.clock_timestamp(),
-        )
-    )
-
-
-def _snapshot(clip: Clip) -> dict[str, Any]:
-    times = {"start_time_seconds": clip.start_time_seconds, "end_time_seconds": clip.end_time_seconds}
-    return {**snapshot(review_clip(clip)), **times}
-
-
-def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip], *, first_sequence: int) -> None:
-    """One statement however many clips there are."""
-    statement = sql(
-        """
-        insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, confidence)
-        select :source_video_id, :first_sequence + ordinality - 1, start_frame, end_frame, start_time, end_time, confidence
-        from unnest(
-            cast(:start_frames as integer[]), cast(:end_frames as integer[]),
-            cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:confidences as float8[])
-        ) with ordinality as made (start_frame, end_frame, start_time, end_time, confidence, ordinality)
-        order by ordinality
-        """
-    )
-    connection.execute(
-        statement,
-        {
-            "source_video_id": source_video_id,
-            "first_sequence": first_sequence,
-            "start_frames": [clip.start_frame for clip in new],
-            "end_frames": [clip.end_frame for clip in new],
-            "start_times": [clip.start_time_seconds for clip in new],
-            "end_times": [clip.end_time_seconds for clip in new],
-            "confidences": [clip.confidence for clip in new],
-        },
-    )
-
-
-def _live(connection: Connection, source_video_id: int, *, lock: bool = False) -> list[Clip]:
-    query = select(clips).where(clips.c.source_video_id == source_video_id, clips.c.is_live).order_by(clips.c.start_frame)
-    return [clip_of_row(row) for row in connection.execute(query.with_for_update(key_share=True) if lock else query)]
-
-
 def _locked(connection: Connection, clip_id: int) -> Clip:
-    # NO KEY UPDATE: rows that refer to this one can still be written by others.
-    row = connection.execute(select(clips).where(clips.c.id == clip_id).with_for_update(key_share=True)).first()
-    if row is None:
+    found = lock_clips(connection, [clip_id])
+    if not found:
         raise NotFoundError(f"there is no clip {clip_id}; heaters clips VIDEO lists those that are")
-    return clip_of_row(row)
+    return clip_of_row(found[0])
 
 
 def _written(connection: Connection, clip_id: int, columns: Mapping[str, Any]) -> Clip:
@@ -616,29 +401,3 @@ def _written(connection: Connection, clip_id: int, columns: Mapping[str, Any]) -
 
 def _described(clip: Clip) -> str:
     return clip.state.value if clip.is_live else "replaced by other cuts"
-
-
-def clip_of_row(row: Row[Any]) -> Clip:
-    """A row of `clips`, whichever query it came from."""
-    return Clip(**{**row._mapping, "state": ClipState(row.state)})
-
-
-def review_clip(row: Clip) -> ReviewClip:
-    """What review knows of a clip."""
-    return ReviewClip(
-        id=row.id,
-        source_video_id=row.source_video_id,
-        sequence=row.sequence,
-        start_frame=row.start_frame,
-        end_frame=row.end_frame,
-        state=row.state,
-        is_live=row.is_live,
-        version=row.cut_point_version,
-        grouped_with_clip_id=row.grouped_with_clip_id,
-        confidence=row.confidence,
-        export_profile=row.export_profile,
-    )
-
-
-def _artifact(row: Row[Any]) -> ClipArtifact:
-    return ClipArtifact(**row._mapping)

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 from resources.database import Database
+from resources.row_locks import lock_clips
 from resources.tables import clips, embeddings, source_videos
 
 
@@ -51,9 +52,7 @@ class EmbeddingStore:
         vector: (d,), norm 1. Saving again replaces. False, and nothing is saved, when a reviewer changed the clip since it had `version`.
         """
         with self._database.begin() as connection:
-            row = connection.execute(
-                select(clips.c.state, clips.c.cut_point_version).where(clips.c.id == clip_id).with_for_update()
-            ).first()
+            row = next(iter(lock_clips(connection, [clip_id])), None)
             if row is None or row.cut_point_version != version or row.state != ClipState.EMBEDDING:
                 return False
             statement = insert(embeddings).values(

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, InvalidMediaError, ProcessKilledError
-from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.ffv1 import slice_count
+from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 

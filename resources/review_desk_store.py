@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from resources.clip_store import Clip, clip_of_row
+from resources.clip_rows import Clip, clip_of_row
 from resources.database import Database
 from resources.tables import clips, review_actions, reviewers
 

@@ -1,8 +1,7 @@
 """The review queue in Postgres: the next clips, leased so that no two reviewers get the same one.
 
 A lease is a name and a time on the clip's row. It only steers who is shown what: a decision is refused by version, never by lease. Nothing
-has to end a lease: one that has run out counts as none. Lease statements lock clips by id or skip those that are locked, so that they and
-the review actions never wait for each other in a circle.
+has to end a lease: one that has run out counts as none. Lease statements follow the order of `row_locks`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from heaters_dagster.domain.review_queue import (
 from heaters_dagster.domain.states import ClipState
 from resources.clip_store import Clip
 from resources.database import Database
-from resources.reviewer_store import reviewer_id
+from resources.row_locks import known_reviewer, locking
 from resources.source_video_store import containing
 from resources.tables import clips, review_actions, reviewers, source_videos
 
@@ -67,7 +66,7 @@ class ReviewQueueStore:
         after: only clips behind this position. Fewer than `count`, or none, when there are no more.
         """
         with self._database.begin() as connection:
-            me = reviewer_id(connection, reviewer)
+            me = known_reviewer(connection, reviewer)
             query = _ordered(select(clips.c.id).where(_matching(chosen), _is_free(me)), chosen.order, after).limit(count)
             picked = query.with_for_update(skip_locked=True, key_share=True).cte("picked")
             leased = self._leased(connection, me, clips.c.id.in_(select(picked.c.id)))
@@ -78,7 +77,7 @@ class ReviewQueueStore:
         if not 1 <= clip_id <= MAX_ID:
             raise _no_clip(clip_id)
         with self._database.begin() as connection:
-            me = reviewer_id(connection, reviewer)
+            me = known_reviewer(connection, reviewer)
             self._leased(connection, me, and_(clips.c.id == clip_id, clips.c.is_live, _is_free(me)))
             shown = _shown(connection, [clip_id], QueueOrder.SOURCE_VIDEO)
         if not shown:
@@ -92,10 +91,10 @@ class ReviewQueueStore:
         an undo and a look at a neighbour lead to clips that no queue has given.
         """
         with self._database.begin() as connection:
-            me = reviewer_id(connection, reviewer)
+            me = known_reviewer(connection, reviewer)
             waiting = and_(clips.c.state == ClipState.PENDING_REVIEW.value, _is_free(me))
             held = select(clips.c.id).where(clips.c.id.in_(clip_ids), clips.c.is_live, or_(clips.c.leased_by_user_id == me, waiting))
-            locked = held.order_by(clips.c.id).with_for_update(key_share=True).cte("locked")
+            locked = locking(held).cte("locked")
             return sorted(self._leased(connection, me, clips.c.id.in_(select(locked.c.id))))
 
     def page(self, chosen: QueueFilter, *, after: QueuePosition | None = None, limit: int = 50) -> list[QueueClip]:

@@ -28,7 +28,7 @@ from resources.review_transaction import (
     check_frame,
     numbered,
 )
-from resources.reviewer_store import lock_reviewer, reviewer_id
+from resources.row_locks import known_reviewer, lock_reviewer
 from resources.tables import clips, review_actions, reviewers, source_videos
 
 #: When each frame is first shown, in seconds: `FrameIndexes.times`.
@@ -75,7 +75,7 @@ class ReviewStore:
     def reviewer_id(self, name: str) -> int:
         """Id of the reviewer of that name, made if new."""
         with self._database.begin() as connection:
-            return reviewer_id(connection, name)
+            return known_reviewer(connection, name)
 
     def approve(
         self,
@@ -272,7 +272,7 @@ class ReviewStore:
         if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
             raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
         with self._database.begin() as connection:
-            desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer))
+            desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
             seen = desk.seen(request_key) if request_key is not None else None
             return seen or desk.record(decide(desk), request_key)
 

@@ -1,7 +1,7 @@
 """One review action's transaction: what it locks and reads, and how what the pure core says is written.
 
-Locks are taken in one order, so that no two actions can wait for each other: the reviewer's row (their actions come one after another, and
-so does what "undo" means), then the source videos by id, then the clips by id. Only clips that are touched are read, never all of a video.
+Locks are taken in the order of `row_locks`: the reviewer first (their actions come one after another, and so does what "undo" means), then
+the source videos, then the clips. Only clips that are touched are read, never all of a video.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, TextClause, and_, func, literal_column, select, text, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, Select, and_, func, literal_column, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
@@ -20,8 +19,9 @@ from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, Review
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
-from heaters_dagster.domain.states import ClipState
-from resources.clip_store import Clip, forget_files, review_clip
+from resources.clip_files import forget_files
+from resources.clip_rows import Clip, clip_of_row, review_clip
+from resources.row_locks import lock_clips, lock_source_videos_of
 from resources.source_video_store import lock_source_video
 from resources.tables import clips, cut_point_operations, review_actions, reviewers
 
@@ -91,7 +91,7 @@ class ReviewTransaction:
             raise BadRequestError("no clip was named to decide on")
         if isinstance(expected, int) and len(clip_ids) > 1:
             raise BadRequestError("several clips need their expected versions by id, not one number")
-        self._lock_videos_of(clip_ids)
+        lock_source_videos_of(self._connection, clip_ids)
         self._hold(clip_ids, beside)
         versions = {clip_ids[0]: expected} if isinstance(expected, int) else dict(expected or {})
         self._check_fresh(clip_ids, versions)
@@ -152,7 +152,7 @@ class ReviewTransaction:
         """
         if entry.undone == (action == ReviewAction.UNDO):
             raise NothingToUndoError(f"action {entry.id} {'is undone already' if entry.undone else 'stands; it is not undone'}")
-        self._lock_videos_of(entry.clip_ids)
+        lock_source_videos_of(self._connection, entry.clip_ids)
         self._hold(entry.clip_ids, FOLLOWERS)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
         later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, _STANDING, touching)
@@ -192,7 +192,7 @@ class ReviewTransaction:
         if row.reviewer_id != self._reviewer_id:
             raise BadRequestError("the request key was used for another reviewer's action; make a new one for every decision")
         rows = self._connection.execute(select(clips).where(clips.c.id.in_(row.clip_ids)))
-        return _result(row.id, ReviewAction(row.action), map(_clip, rows), replayed=True)
+        return _result(row.id, ReviewAction(row.action), map(clip_of_row, rows), replayed=True)
 
     def record(self, change: Change, request_key: str | None) -> ReviewResult:
         """Write what `change` says, and the ledger."""
@@ -240,13 +240,9 @@ class ReviewTransaction:
             )
         )
 
-    def _lock_videos_of(self, clip_ids: Sequence[int]) -> None:
-        self._connection.execute(_LOCK_VIDEOS_OF, {"ids": list(clip_ids)})
-
     def _hold(self, clip_ids: Sequence[int], beside: str = "", **arguments: object) -> None:
         """Lock clips by id. Their source videos are locked, so what is beside what does not change meanwhile."""
-        found = self._connection.execute(_hold_query(beside), {"ids": list(clip_ids), **arguments})
-        self._rows |= {row.id: _clip(row) for row in found}
+        self._rows |= {row.id: clip_of_row(row) for row in lock_clips(self._connection, clip_ids, beside, **arguments)}
         for clip in self._rows.values():
             self._times[clip.source_video_id, clip.start_frame] = clip.start_time_seconds
             self._times[clip.source_video_id, clip.end_frame] = clip.end_time_seconds
@@ -281,7 +277,7 @@ class ReviewTransaction:
 
     def _fresh(self, clip_ids: Sequence[int]) -> list[Clip]:
         """The live clips that hold frames of these clips now."""
-        return [_clip(row) for row in self._connection.execute(_IN_PLACE_OF, {"ids": list(clip_ids)})]
+        return [clip_of_row(row) for row in self._connection.execute(_IN_PLACE_OF, {"ids": list(clip_ids)})]
 
     def _know_times(self, data: Mapping[str, Any] | None) -> None:
         if data:
@@ -331,7 +327,7 @@ class ReviewTransaction:
                 "releases": [not after.is_live or (action in _DECISIONS and after.id in self._asked) for _, after in kept],
             },
         )
-        self._rows |= {row.id: _clip(row) for row in rows}
+        self._rows |= {row.id: clip_of_row(row) for row in rows}
 
     def _own_lease(self, touched: Iterable[ReviewClip]) -> datetime | None:
         """When the reviewer's lease on what they cut runs out: they go on with its parts. None without a lease."""
@@ -359,7 +355,7 @@ class ReviewTransaction:
                 "profiles": [clip.export_profile for clip in made],
             },
         )
-        saved = [_clip(row) for row in rows]
+        saved = [clip_of_row(row) for row in rows]
         self._rows |= {row.id: row for row in saved}
         return [review_clip(row) for row in sorted(saved, key=lambda row: row.sequence)]
 
@@ -381,21 +377,6 @@ _LEDGER: Select[Any] = select(
 #: Neither undone, nor itself an undo or a redo.
 _STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
 _LEDGER_WITH_NAMES: Select[Any] = _LEDGER.add_columns(reviewers.c.name).join_from(review_actions, reviewers)
-
-_LOCK_VIDEOS_OF = text(
-    """
-    select id from source_videos
-    where id = any(array(select source_video_id from clips where id = any(cast(:ids as bigint[]))))
-    order by id for no key update
-    """
-)
-
-
-@lru_cache
-def _hold_query(beside: str) -> TextClause:
-    more = f"|| array({beside})" if beside else ""
-    return text(f"select * from clips where id = any(cast(:ids as bigint[]) {more}) order by id for no key update")
-
 
 #: Ids of the live clips that are grouped with one of :ids; such a clip begins where the other ends.
 FOLLOWERS = """
@@ -494,10 +475,6 @@ def _ledger_entry(row: Row[Any]) -> LedgerEntry:
         undone=row.undone,
         recut=row.recut,
     )
-
-
-def _clip(row: Row[Any]) -> Clip:
-    return Clip(**{**row._mapping, "state": ClipState(row.state)})
 
 
 def _result(action_id: int, action: ReviewAction, rows: Iterable[Clip], *, replayed: bool) -> ReviewResult:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.review import checked_reviewer_name
 from resources.database import Database
+from resources.row_locks import lock_reviewer
 from resources.tables import reviewers
 
 
@@ -36,7 +37,7 @@ class ReviewerStore:
         Raises BadRequestError for a name that cannot be one, and for the name of somebody who signs in: nobody may decide as them.
         """
         with self._database.begin() as connection:
-            reviewer = _get_or_create(connection, name)
+            reviewer = _reviewer(lock_reviewer(connection, name))
         if reviewer.oidc_subject is not None:
             raise BadRequestError(f"the name {reviewer.name!r} belongs to somebody who signs in; choose another")
         return reviewer
@@ -76,32 +77,6 @@ class ReviewerStore:
         """By name."""
         with self._database.read() as connection:
             return [_reviewer(row) for row in connection.execute(select(reviewers).order_by(reviewers.c.name))]
-
-
-def lock_reviewer(connection: Connection, name: str) -> int:
-    """Id of the reviewer of that name, made if new; their other actions wait until this transaction ends."""
-    return _get_or_create(connection, name).id
-
-
-def reviewer_id(connection: Connection, name: str) -> int:
-    """Id of the reviewer of that name, made if new. The name is taken on trust: whoever calls knows who asks."""
-    tidy = checked_reviewer_name(name)
-    query = select(reviewers.c.id).where(reviewers.c.name == tidy)
-    found = connection.scalar(query)
-    if found is None:
-        connection.execute(insert(reviewers).values(name=tidy).on_conflict_do_nothing())
-        found = connection.execute(query).scalar_one()
-    return int(found)
-
-
-def _get_or_create(connection: Connection, name: str) -> Reviewer:
-    tidy = checked_reviewer_name(name)
-    seen = reviewers.update().where(reviewers.c.name == tidy).values(last_seen_at=func.clock_timestamp()).returning(reviewers)
-    row = connection.execute(seen).first()
-    if row is None:
-        connection.execute(insert(reviewers).values(name=tidy).on_conflict_do_nothing())
-        row = connection.execute(seen).one()
-    return _reviewer(row)
 
 
 def _reviewer(row: Row[Any]) -> Reviewer:

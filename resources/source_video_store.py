@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
 from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition
+from resources import row_locks
 from resources.database import Database
 from resources.tables import source_videos
 
@@ -230,9 +231,7 @@ def lock_source_video(connection: Connection, source_video_id: int) -> SourceVid
 
 
 def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
-    # NO KEY UPDATE: rows that refer to this one, such as new clips, can still be written by others.
-    query = select(source_videos).where(source_videos.c.id == source_video_id).with_for_update(key_share=True)
-    row = connection.execute(query).first()
+    row = row_locks.lock_source_video(connection, source_video_id)
     if row is None:
         raise _not_found(source_video_id)
     return _video(row)

@@ -15,7 +15,8 @@ from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
 from heaters_dagster.domain.states import APPROVED_STATES, CLIP_RETRY, CLIP_TRANSITIONS, ClipState, SourceVideoState
-from resources.clip_store import VIRTUAL, Clip, ClipStore, NewClip, forget_files
+from resources.clip_files import VIRTUAL, forget_files
+from resources.clip_store import Clip, ClipStore, NewClip
 from resources.database import Database
 from resources.source_video_store import SourceVideoStore
 from resources.tables import clips as clip_table

@@ -17,7 +17,6 @@ from resources.review_queue_store import ReviewQueueStore
 from resources.source_video_store import SourceVideoStore
 from tests.pipeline_rows import cut_video, reviews, video_in
 
-
 Written = Callable[[Database, Clip], None]
 
 

@@ -24,7 +24,8 @@ from heaters_dagster.domain.errors import (
     VerdictStandsError,
 )
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from resources.clip_store import Clip, ClipStore, NewClip, review_clip
+from resources.clip_rows import review_clip
+from resources.clip_store import Clip, ClipStore, NewClip
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.review_store import ReviewResult, ReviewStore, StaleClipsError

@@ -1,0 +1,152 @@
+"""Every transaction locks rows in the one order of `row_locks`: whatever runs at once, nobody waits in a circle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import pairwise
+from threading import Barrier
+
+import numpy as np
+from sqlalchemy import text
+
+from heaters_dagster.domain.errors import BusyError, HeatersError
+from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.states import ClipState
+from resources.clip_store import ClipStore, NewClip
+from resources.database import Database
+from resources.embedding_store import EmbeddingStore
+from resources.review_queue_store import ReviewQueueStore
+from resources.source_video_store import SourceVideoStore
+from tests.conftest import SomeClips
+from tests.pipeline_rows import FRAME_RATE, reviews
+
+ROUNDS = 25
+
+
+def cut_list(*edges: int) -> list[NewClip]:
+    return [
+        NewClip(start_frame=start, end_frame=end, start_time_seconds=start / FRAME_RATE, end_time_seconds=end / FRAME_RATE)
+        for start, end in pairwise(edges)
+    ]
+
+
+def waiting(database: Database, count: int) -> None:
+    """Wait until so many transactions wait for a lock."""
+    deadline = time.monotonic() + 20
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    while time.monotonic() < deadline:
+        with database.read() as connection:
+            if connection.scalar(text(query)) == count:
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"there were never {count} transactions that wait")
+
+
+def test_new_cuts_and_the_renewal_of_leases_lock_clips_in_one_order(database: Database, some_clips: SomeClips) -> None:
+    """The clips of a cut that was added in review have later ids than the clips behind them."""
+    first, behind = some_clips(50)
+    store, queue = ClipStore(database), ReviewQueueStore(database)
+    made = reviews(database).add_cut_point(first.source_video_id, 20, reviewer="ann").live_clips
+    assert [clip.id for clip in store.load_live(first.source_video_id)] == [*(clip.id for clip in made), behind.id]
+    left, right = made
+    with ThreadPoolExecutor(2) as threads:
+        with database.begin() as connection:
+            connection.execute(text("select from clips where id = :id for no key update"), {"id": right.id})
+            # In order of frames they lock left and wait for right, and the lease locks behind and waits for left.
+            new = threads.submit(store.replace_cuts, first.source_video_id, cut_list(0, 40, 100), 100, forced_by="ben")
+            waiting(database, 1)
+            held = threads.submit(queue.renew, [left.id, right.id, behind.id], reviewer="ann")
+            waiting(database, 2)
+        assert [(clip.start_frame, clip.end_frame) for clip in new.result()] == [(0, 40), (40, 100)]
+        assert held.result() == []
+
+
+def test_a_new_name_is_entered_before_a_video_is_locked(database: Database, some_clips: SomeClips) -> None:
+    clip, _ = some_clips(50)
+    reviews(database).approve(clip.id, reviewer="ann")
+    with ThreadPoolExecutor(2) as threads:
+        with database.begin() as connection:
+            connection.execute(text("insert into reviewers (name) values ('new')"))
+            new = threads.submit(ClipStore(database).replace_cuts, clip.source_video_id, cut_list(0, 40, 100), 100, forced_by="new")
+            waiting(database, 1)
+            connection.execute(text("set local lock_timeout = '5s'"))
+            connection.execute(text("select from source_videos where id = :id for no key update"), {"id": clip.source_video_id})
+        assert len(new.result()) == 2
+
+
+def test_whatever_runs_at_once_there_is_no_deadlock(database: Database, some_clips: SomeClips) -> None:
+    """Every kind of transaction against every other one, on the same clips, by names that are new in each round."""
+    video, other = some_clips(20, 40, 60, 80)[0].source_video_id, some_clips(30, 60)[0].source_video_id
+    store, queue, desk = ClipStore(database), ReviewQueueStore(database, lease_seconds=0.05), reviews(database)
+    videos, vectors = SourceVideoStore(database), EmbeddingStore(database)
+
+    def clips(backwards: bool = False) -> list[int]:
+        found = [clip.id for one in (video, other) for clip in store.load_live(one)]
+        return found[::-1] if backwards else found
+
+    def recut(number: int) -> object:
+        edges = ((0, 50, 100), (0, 20, 40, 60, 80, 100))[number % 2]
+        return store.replace_cuts(video, cut_list(*edges), 100, forced_by=f"r{number}")
+
+    def stages(number: int) -> object:
+        for clip in store.load_live(video if number % 2 else other):
+            claimed = store.claim_export(clip.id, f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4")
+            if claimed is not None and number % 3:
+                key = f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4"
+                store.finish_export(clip.id, claimed.cut_point_version, key, 1, {})
+            store.fail(clip.id, ClipState.EXPORT_FAILED, "full", transient=True)
+            store.claim_embedding(clip.id)
+            vectors.finish_embedding(clip.id, version=1, model="m", strategy="s", vector=np.ones(8, np.float32))
+            store.clean_up(clip.id, lambda key: None)
+        return videos.add_warning(video, f"odd {number}")
+
+    def cut_and_join(number: int) -> object:
+        desk.add_cut_point(video, 10, reviewer=f"r{number}")
+        return desk.remove_cut_point(video, 10, reviewer=f"r{number}")
+
+    kinds: Sequence[Callable[[int], object]] = (
+        recut,
+        stages,
+        cut_and_join,
+        lambda number: queue.renew(clips(backwards=number % 2 == 0), reviewer=f"r{number}"),
+        lambda number: queue.take(QueueFilter(), reviewer=f"r{number}", count=5),
+        lambda number: desk.approve(clips(), reviewer=f"r{number}"),
+        lambda number: desk.skip(clips(backwards=True), reviewer=f"r{number}"),
+        lambda number: desk.group(clips()[1], reviewer=f"r{number}"),
+        lambda number: desk.undo(f"r{number}"),
+    )
+    together = Barrier(len(kinds))
+    done = [0] * len(kinds)
+
+    def again_and_again(which: int) -> None:
+        for number in range(ROUNDS):
+            together.wait(timeout=60)
+            try:
+                # What is stale or nothing to undo by now is refused in words; a deadlock would be a BusyError.
+                with suppress(_Refused):
+                    _unless_busy(lambda number=number: kinds[which](number))  # type: ignore[misc]
+                    done[which] += 1
+            except BaseException:
+                together.abort()
+                raise
+
+    with ThreadPoolExecutor(len(kinds)) as threads:
+        for future in [threads.submit(again_and_again, which) for which in range(len(kinds))]:
+            future.result()
+    assert min(done) > 0, "each kind of transaction went through at least once"
+
+
+class _Refused(Exception):
+    pass
+
+
+def _unless_busy(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except BusyError:
+        raise
+    except HeatersError as error:
+        raise _Refused from error
