@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import DagsterError, DagsterExecutionInterruptedError
 
 from heaters_dagster.domain.errors import BusyError, HeatersError, TransientError
+from heaters_dagster.domain.secrets import safe_to_show, without_access
 
 #: For every stage: `stage_failures` says which failures may use it.
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
@@ -34,7 +35,7 @@ def is_transient(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What the row and the operator are told: our own messages as they stand, others with their kind in front."""
-    return str(error) if isinstance(error, HeatersError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, HeatersError) else without_access(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
@@ -53,11 +54,11 @@ def stage_failures(record: Callable[[str, bool], object]) -> Iterator[None]:
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
         raise StageInterruptedError("interrupted; the work is due again") from error
     except BusyError as error:
-        raise dg.Failure(description=reason(error), allow_retries=True) from error
+        raise dg.Failure(description=reason(error), allow_retries=True) from safe_to_show(error)
     except Exception as error:
         description, transient = reason(error), is_transient(error)
         try:
             record(description, transient)
         except HeatersError as second:
             description = f"{description} (and this could not be recorded: {second})"
-        raise dg.Failure(description=description, allow_retries=transient) from error
+        raise dg.Failure(description=description, allow_retries=transient) from safe_to_show(error)

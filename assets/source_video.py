@@ -10,6 +10,7 @@ from heaters_dagster.domain.errors import DuplicateSourceError
 from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
@@ -152,7 +153,7 @@ def source_video(
     yield dg.MaterializeResult(
         metadata={
             "title": video.title,
-            "source": video.source,
+            "source": without_access(video.source),
             "original": video.original_filepath or "",
             "bytes": dg.MetadataValue.int(video.original_bytes or 0),
             "sha256": video.content_sha256 or "",

@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.instance import InstanceRef
 
 from heaters_dagster.settings import PROJECT_ROOT, Settings
+from resources.dagster_storage import opened_with
 
 
 def packaged(name: str) -> Path:
@@ -39,6 +40,8 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     Starts the embedded Postgres when needed. Raises DatabaseUnavailableError.
     """
     home = prepare_dagster_home(settings)
-    storage = {"module": "resources.dagster_storage", "class": "HeatersStorage", "config": {"environment": settings.to_environment()}}
+    storage = {"module": "resources.dagster_storage", "class": "HeatersStorage", "config": {}}
     no_logs = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager", "config": {}}
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"storage": {"custom": storage}, "compute_logs": no_logs}))
+    ref = InstanceRef.from_dir(str(home), overrides={"storage": {"custom": storage}, "compute_logs": no_logs})
+    with opened_with(settings):
+        return dg.DagsterInstance.from_ref(ref)

@@ -29,7 +29,7 @@ from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
-from resources.dagster_resources import DatabaseResource, progress_shown_by
+from resources.dagster_resources import progress_shown_by, shared_database
 from resources.database import Database
 from resources.leftovers import sweep_leftovers
 from resources.source_video_store import SourceVideoStore
@@ -104,7 +104,7 @@ def process_due(
     """
     sweep_leftovers(settings)
     work = WorkFolder(settings.work_folder)
-    database = DatabaseResource(environment=settings.to_environment()).get()
+    database = shared_database(settings)
     videos = SourceVideoStore(database)
     for source_video_id in only or ():
         videos.load(source_video_id)

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.domain.secrets import HIDDEN, without_access
+
+_SHORTEST_HIDDEN = 8
 
 T = TypeVar("T")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +81,16 @@ def _path(text: str) -> Path:
         raise ValueError(f"{error}; write the folder's whole path") from None
 
 
+def _address(text: str) -> str:
+    """A web address that may be shown: it goes into pages and logs."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write an address like http://host:9000")
+    if "@" in parts.netloc:
+        raise ValueError("write it without user and password: it is shown to people")
+    return text
+
+
 def _model(text: str) -> str:
     """A folder by its whole path, because parts of `heaters up` work in another folder; else a model's name as it is."""
     return str(Path(text).resolve()) if Path(text).is_dir() else text
@@ -95,13 +109,12 @@ DETECTORS = ("transnetv2", "adaptive", "content", "histogram", "threshold", "fus
 KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
-def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str) -> Any:
-    """A field read from the environment variable `name`; `what` is its one-line help. What may hold a secret is not printed."""
-    metadata = {"name": name, "parse": parse, "what": what}
-    shown = name not in {"HEATERS_SECRET_KEY", "HEATERS_DATABASE_URL"}
+def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
+    """A field read from the environment variable `name`; `what` is its one-line help. secret: its value may be used and never shown."""
+    metadata = {"name": name, "parse": parse, "what": what, "secret": secret}
     if callable(default):
-        return field(default_factory=default, repr=shown, metadata=metadata)
-    return field(default=default, repr=shown, metadata=metadata)
+        return field(default_factory=default, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +128,12 @@ class Settings:
         "HEATERS_HOME", _path, default_home, "folder where the embedded Postgres, the local objects and Dagster keep their data"
     )
     database_url: str | None = _setting(
-        "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME"
+        "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME", secret=True
     )
     bucket: str | None = _setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
     dev_bucket: str | None = _setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
     prod_bucket: str | None = _setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
-    s3_endpoint_url: str | None = _setting("HEATERS_S3_ENDPOINT_URL", str, None, "address of an S3-compatible server; not set: AWS")
+    s3_endpoint_url: str | None = _setting("HEATERS_S3_ENDPOINT_URL", _address, None, "address of an S3-compatible server; not set: AWS")
     gold_master_storage_class: str = _setting(
         "GOLD_MASTER_STORAGE_CLASS", _one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
@@ -164,9 +177,11 @@ class Settings:
         "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, parted by commas; localhost and IP addresses always work"
     )
     dagster_url: str | None = _setting(
-        "HEATERS_DAGSTER_URL", str, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
+        "HEATERS_DAGSTER_URL", _address, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
     )
-    secret_key: str | None = _setting("HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME")
+    secret_key: str | None = _setting(
+        "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
+    )
     link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
     lease_seconds: int = _setting(
         "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays with a reviewer who went silent"
@@ -184,7 +199,8 @@ class Settings:
             try:
                 values[spec.name] = spec.metadata["parse"](text)
             except ValueError as error:
-                raise SettingsError(f"{spec.metadata['name']}={text!r} cannot be used: {error}") from None
+                given = "" if spec.metadata["secret"] else f"={without_access(text)!r}"
+                raise SettingsError(f"{spec.metadata['name']}{given} cannot be used: {error}") from None
         return cls(**values)
 
     def to_environment(self) -> dict[str, str]:
@@ -196,10 +212,24 @@ class Settings:
         """The variables whose value is not the default, for people; of what may hold a secret only that it is set."""
         default = Settings()
         return {
-            spec.metadata["name"]: _written(getattr(self, spec.name)) if spec.repr else "(set)"
+            spec.metadata["name"]: "(set)" if spec.metadata["secret"] else _written(getattr(self, spec.name))
             for spec in fields(self)
             if getattr(self, spec.name) != getattr(default, spec.name)
         }
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody may read, the longest first: those of the secret settings, and the passwords within them."""
+        values = [getattr(self, spec.name) for spec in fields(self) if spec.metadata["secret"]]
+        given = [value for value in values if value]
+        inner = [secret for value in given for secret in _passwords(value)]
+        return tuple(sorted({*given, *inner}, key=lambda value: (-len(value), value)))
+
+    def without_secrets(self, text: str) -> str:
+        """`text` as it may be shown: without the values of secret settings, and without what gives access in any address."""
+        for value in self.secrets():
+            if len(value) >= _SHORTEST_HIDDEN:
+                text = text.replace(value, HIDDEN)
+        return without_access(text)
 
     @property
     def production(self) -> bool:
@@ -252,6 +282,26 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     variables = {**os.environ, **settings.to_environment(), "PYTHONSAFEPATH": "1", **more}
     whole = [part for part in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(part)]
     return variables | ({"PYTHONPATH": os.pathsep.join(whole)} if whole else {})
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """The environment of a program that needs no secret, because it works on what strangers made: ours and those of AWS are not in it."""
+    hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _passwords(address: str) -> list[str]:
+    """The passwords in the address of a database, as written and decoded."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        within = [parts.password, *(value for name, value in parse_qsl(parts.query) if "password" in name)] if parts.scheme else []
+        return [form for word in within if word for form in {word, unquote(word)}]
+    return []
+
+
+def secret_setting_names() -> tuple[str, ...]:
+    """The settings whose values may be used and never shown: the one list, for doctor, messages and tests."""
+    return tuple(spec.metadata["name"] for spec in fields(Settings) if spec.metadata["secret"])
 
 
 def setting_names() -> dict[str, str]:

@@ -46,7 +46,11 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         )
     check_port(_DAGSTER_HOST, settings.dagster_port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
-    say = terminal_lines()
+    shown = terminal_lines()
+
+    def say(name: str, text: str) -> None:
+        shown(name, settings.without_secrets(text))
+
     say(OURS, "starting; Ctrl-C ends everything")
     with _postgres(settings, say) as database, _socket_folder(settings) as folder:
         from heaters_dagster.instance import open_instance, prepare_dagster_home

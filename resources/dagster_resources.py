@@ -1,7 +1,7 @@
 """The stores, the work folder and progress as Dagster resources. An asset names what it needs; its core function never sees Dagster.
 
-Every resource is made from the settings of the process. Tests, and programs that hold settings of their own, pass them with
-`dagster_resources(settings)`: they travel as resource configuration, so that a run worker in another process sees the same ones.
+Resources have no configuration, because Dagster keeps that in its database and shows it to whoever reaches its UI. Each process that
+uses one reads its own environment. Tests, and programs that hold settings of their own, pass them with `dagster_resources(settings)`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import dagster as dg
-from pydantic import Field
 
 from heaters_dagster.domain.progress import Progress, Report
 from heaters_dagster.settings import Settings, load_settings
@@ -44,10 +43,8 @@ class Workspace:
 
 
 class _FromSettings(dg.ConfigurableResource[None]):
-    environment: dict[str, str] = Field(default_factory=dict, description="Settings that differ from the environment; normally empty.")
-
     def settings(self) -> Settings:
-        return Settings.from_environment(self.environment) if self.environment else load_settings()
+        return load_settings()
 
 
 class DatabaseResource(_FromSettings):
@@ -55,7 +52,7 @@ class DatabaseResource(_FromSettings):
 
     def get(self) -> Database:
         """The process's one Database for these settings; starts the embedded Postgres and migrates when needed."""
-        return _database(self.settings())
+        return shared_database(self.settings())
 
 
 class ObjectStoreResource(_FromSettings):
@@ -113,17 +110,26 @@ def logged(log: Log, *, clock: Callable[[], float] = time.monotonic) -> Report:
 
 def dagster_resources(settings: Settings | None = None) -> Mapping[str, dg.ConfigurableResource[None]]:
     """Resource key -> resource, for `Definitions` and for tests; settings None: those of the process, read when first used."""
-    environment = {} if settings is None else settings.to_environment()
     return {
-        "database": DatabaseResource(environment=environment),
-        "object_store": ObjectStoreResource(environment=environment),
-        "workspace": WorkspaceResource(environment=environment),
+        "database": _made(DatabaseResource, settings),
+        "object_store": _made(ObjectStoreResource, settings),
+        "workspace": _made(WorkspaceResource, settings),
         "progress": ProgressResource(),
     }
 
 
+def _made(kind: type[_FromSettings], settings: Settings | None) -> _FromSettings:
+    """A resource that knows these settings by its class: any value that it held would be configuration."""
+    if settings is None:
+        return kind()
+    members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "settings": lambda self: settings}
+    known: type[_FromSettings] = type(kind.__name__, (kind,), members)
+    return known()
+
+
 @lru_cache(maxsize=8)
-def _database(settings: Settings) -> Database:
+def shared_database(settings: Settings) -> Database:
+    """The one Database of this process for these settings."""
     from resources.database import open_database
 
     return open_database(settings)

@@ -7,11 +7,11 @@ names these classes and no address, a plain `dagster dev` keeps its runs between
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from dagster import Field
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
@@ -28,10 +28,7 @@ from resources.database import dagster_database_url
 
 
 class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
-    """dagster-postgres on the database of the settings; starts the embedded Postgres when that is the one.
-
-    Config: `environment`, settings that differ from the process's environment (tests); normally nothing.
-    """
+    """dagster-postgres on the database of the settings; starts the embedded Postgres when that is the one. It has no configuration."""
 
     def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -44,11 +41,11 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> Any:
-        return {"environment": Field(dict, is_required=False)}
+        return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersStorage:
-        return cls(_settings(config_value), inst_data)
+        return cls(_settings(), inst_data)
 
     @property
     def event_log_storage(self) -> EventLogStorage[Any]:
@@ -72,11 +69,11 @@ class HeatersLogs(LocalComputeLogManager):
 
     @classmethod
     def config_type(cls) -> Any:
-        return {"environment": Field(dict, is_required=False)}
+        return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        settings = _settings(config_value)
+        settings = _settings()
         logs = cls(base_dir=str(settings.dagster_home / "logs"), inst_data=inst_data)
         if settings.object_bucket is None:
             return logs
@@ -94,6 +91,21 @@ class HeatersLogs(LocalComputeLogManager):
         touch_file(self.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
 
 
-def _settings(config_value: Mapping[str, Any]) -> Settings:
-    environment = config_value.get("environment")
-    return Settings.from_environment(environment) if environment else load_settings()
+_given: ContextVar[Settings | None] = ContextVar("given", default=None)
+
+
+@contextmanager
+def opened_with(settings: Settings) -> Iterator[None]:
+    """Within this block Dagster's storage and logs are opened with these settings instead of those of the environment.
+
+    As configuration they would travel with the instance: Dagster shows that in its UI, and puts it on command lines.
+    """
+    token = _given.set(settings)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def _settings() -> Settings:
+    return _given.get() or load_settings()

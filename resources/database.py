@@ -66,7 +66,7 @@ class Database:
         return cls(address.render_as_string(hide_password=False), engine, lock_engine)
 
     def __repr__(self) -> str:
-        return f"Database({self.engine.url!s})"
+        return f"Database({_shown(self.engine.url)})"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -255,6 +255,8 @@ def _with_driver(url: str, driver: str) -> URL:
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
         raise SettingsError("HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name")
+    if "@" in (parsed.host or ""):  # what follows the first @ would be taken for the host, and stand in every message
+        raise SettingsError("HEATERS_DATABASE_URL has more than one @: write the @ of a password as %40")
     return parsed.set(drivername=driver)
 
 
@@ -280,8 +282,14 @@ def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
     return do_connect
 
 
-def _raise_readable(error: DBAPIError, url: URL) -> NoReturn:
+def _shown(url: URL) -> str:
+    """The address for people: without passwords, wherever they stand in it."""
+    return str(url.difference_update_query([name for name in url.query if "password" in name]))
+
+
+def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
     """Raise the HeatersError that `error` is an instance of, or `error` itself when it is a mistake in the program."""
+    url = _shown(address)
     original = error.orig
     if not isinstance(original, psycopg.Error):
         raise error

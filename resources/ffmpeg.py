@@ -26,6 +26,7 @@ from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
+from heaters_dagster.settings import environment_without_secrets
 
 if TYPE_CHECKING:
     from resources.media_probe import MediaProbe
@@ -165,6 +166,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env=environment_without_secrets(),
             pass_fds=[pipe.write_end for pipe in (progress, *pipes) if pipe],
             process_group=0,
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
 from resources.downloader import local_sha256
@@ -110,7 +111,7 @@ def _taken_in(source: str, known: _Known, videos: SourceVideoStore) -> Submissio
         video = videos.add(source, title_from_name(source))
         known.add(video)
         return Submission(source, video, f"Submitted as source video {video.id}: {video.title}")
-    called = "" if same.source == source else f" ({same.source})"
+    called = "" if same.source == source else f" ({without_access(same.source)})"
     if same.state is SourceVideoState.DOWNLOAD_FAILED:
         return Submission(
             source, videos.retry(same.id), f"{source} is source video {same.id}{called}, which failed before: it is tried again"

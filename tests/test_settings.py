@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment, setting_names
+from heaters_dagster.settings import (
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    environment_without_secrets,
+    secret_setting_names,
+    setting_names,
+)
 
 
 @pytest.mark.parametrize("name", sorted(setting_names()))
@@ -112,6 +119,30 @@ def test_a_model_folder_is_named_whole(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_secret_is_not_printed() -> None:
     assert "hush" not in repr(Settings.from_environment({"HEATERS_SECRET_KEY": "hush"}))
+
+
+def test_the_addresses_that_are_shown_hold_no_password() -> None:
+    for name in ("HEATERS_S3_ENDPOINT_URL", "HEATERS_DAGSTER_URL"):
+        with pytest.raises(SettingsError, match="without user and password") as refused:
+            Settings.from_environment({name: "https://ada:hush@host:9000"})
+        assert "hush" not in str(refused.value)
+        with pytest.raises(SettingsError, match="write an address like"):
+            Settings.from_environment({name: "host:9000"})
+
+
+def test_no_text_that_is_shown_holds_a_secret() -> None:
+    settings = Settings.from_environment(
+        {"HEATERS_SECRET_KEY": "key-of-links", "HEATERS_DATABASE_URL": "postgresql://ada:p%40ss-of-ada@b/c?sslpassword=key-file-pass"}
+    )
+    text = "key-of-links p@ss-of-ada p%40ss-of-ada key-file-pass postgresql://ada:p%40ss-of-ada@b/c?sslpassword=key-file-pass ada"
+    assert settings.without_secrets(text) == "*** *** *** *** *** ada"
+
+
+def test_a_program_that_works_on_files_of_strangers_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*secret_setting_names(), "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hush")
+    assert "hush" not in environment_without_secrets().values()
+    assert environment_without_secrets()["PATH"] == os.environ["PATH"]
 
 
 def test_what_differs_from_its_default_is_told_but_no_secret() -> None:

@@ -10,6 +10,7 @@ import typer
 from heaters_dagster import terminal
 from heaters_dagster.commands.shared import CLIP_COLUMNS, CLIP_FIELDS, AsJson, VideoId, clip_row, opened_database
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import DETECTORS, load_settings
 from heaters_dagster.terminal import Column
@@ -151,7 +152,7 @@ def retry(
 def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str, Any]:
     return {
         "id": video.id,
-        "source": video.source,
+        "source": without_access(video.source),
         "title": video.title,
         "state": str(video.state),
         "frame_count": video.frame_count,

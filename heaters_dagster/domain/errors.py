@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from heaters_dagster.domain.secrets import without_access
+
 
 class HeatersError(Exception):
-    """Anything Heaters says on purpose. Never caught to be ignored, never shown as a traceback."""
+    """Anything Heaters says on purpose. Never caught to be ignored, never shown as a traceback.
+
+    Messages go into rows, logs and pages: what gives access (a password in an address, a key in its query) is never in one.
+    """
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(without_access(one) if isinstance(one, str) else one for one in told))
 
 
 class PermanentError(HeatersError):

@@ -60,7 +60,9 @@ def test_pictures_get_four_slices_or_the_next_number_that_is_allowed(size: tuple
     assert slice_count(*size, pixel_format=pixel_format, bit_depth=depth(pixel_format)) == slices
 
 
-@pytest.mark.parametrize("pixel_format", [*PIXEL_FORMATS.split(), "nv12", "nv16", "p010le", "p210le", "p410le", "uyvy422", "v30xle", "ayuv64le"])
+@pytest.mark.parametrize(
+    "pixel_format", [*PIXEL_FORMATS.split(), "nv12", "nv16", "p010le", "p210le", "p410le", "uyvy422", "v30xle", "ayuv64le"]
+)
 def test_planes_and_their_sizes_are_read_from_the_name(pixel_format: str):
     described = av.VideoFormat(pixel_format, 64, 64)
     assert plane_count(pixel_format) == len(described.components)

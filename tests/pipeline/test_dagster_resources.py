@@ -7,7 +7,7 @@ import dagster as dg
 
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.settings import Settings
-from resources.dagster_resources import DatabaseResource, ProgressResource, WorkspaceResource, dagster_resources, logged, progress_shown_by
+from resources.dagster_resources import ProgressResource, WorkspaceResource, dagster_resources, logged, progress_shown_by, shared_database
 
 
 def test_resources_carry_the_settings_into_the_run(tmp_path: Path) -> None:
@@ -24,10 +24,18 @@ def test_resources_carry_the_settings_into_the_run(tmp_path: Path) -> None:
 
 
 def test_one_database_serves_all_who_have_the_same_settings(settings: Settings) -> None:
-    first, same = (DatabaseResource(environment=settings.to_environment()) for _ in range(2))
-    other = DatabaseResource(environment=replace(settings, detector="adaptive").to_environment())
-    assert first.get() is same.get()
-    assert first.get() is not other.get()
+    first, same = (shared_database(one) for one in (settings, replace(settings)))
+    assert first is same
+    assert first is not shared_database(replace(settings, detector="adaptive"))
+
+
+def test_no_resource_has_configuration(settings: Settings) -> None:
+    for resource in dagster_resources(settings).values():
+        assert isinstance(resource, dg.ConfigurableResource)
+        schema = resource.get_resource_definition().config_schema
+        assert not schema.default_provided or schema.default_value == {}
+        assert schema.config_type is not None
+        assert not getattr(schema.config_type, "fields", None)
 
 
 class Lines:

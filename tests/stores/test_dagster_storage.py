@@ -12,7 +12,7 @@ from dagster._core.storage.compute_log_manager import ComputeLogManager
 from moto.server import ThreadedMotoServer
 
 from heaters_dagster.settings import Settings
-from resources.dagster_storage import HeatersLogs
+from resources.dagster_storage import HeatersLogs, opened_with
 
 LOG_KEY = ["run-1", "compute_logs", "proxy"]
 
@@ -29,7 +29,8 @@ def s3_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def logs_of(settings: Settings) -> ComputeLogManager:
-    return HeatersLogs.from_config_value(None, {"environment": settings.to_environment()})
+    with opened_with(settings):
+        return HeatersLogs.from_config_value(None, {})
 
 
 def printed(logs: ComputeLogManager) -> bytes | None:

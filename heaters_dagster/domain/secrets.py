@@ -1,0 +1,56 @@
+"""What gives access, taken out of what people read: messages, logs, the records that Dagster keeps.
+
+An address may hold a user with a password, or a signed link's key in its query. Who may read that a download failed need not be able to
+fetch it.
+"""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+
+#: No quote and no backslash is part of a value: the text may be JSON, also JSON within JSON.
+_WEB_USER = re.compile(r"\b((?:https?|ftps?|wss?)://)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
+_OTHER_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'\\<>:@]*:)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
+#: A name and its value in the query or after the #; the value without punctuation at its end, which belongs to the sentence.
+_PAIR = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]{1,64})=([^\s&;#\"'\\<>]*[^\s&;#\"'\\<>:,.!)\]])")
+_KEYLIKE = re.compile(
+    r"tok(en)?|sig(n(ature|ed)?)?|hmac|key|secret|pass(w(or)?d|phrase)?|pwd|auth|cred|session|jwt|bearer|access|ticket|hash|code|policy",
+    re.IGNORECASE,
+)
+_LONGEST_PLAIN_VALUE = 19
+
+
+def without_access(text: str) -> str:
+    """`text` with users and passwords of its addresses, and the values in their queries that look like keys, as ***.
+
+    A value looks like a key when its name says so, or when it has 20 characters or more: links are signed under many names.
+    """
+    if "://" not in text and "=" not in text:
+        return text
+    text = _WEB_USER.sub(rf"\1{HIDDEN}@", text)
+    text = _OTHER_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+    return _PAIR.sub(_pair, text)
+
+
+def _pair(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    return f"{name}={HIDDEN}" if _KEYLIKE.search(name) or len(value) > _LONGEST_PLAIN_VALUE else found.group()
+
+
+def safe_to_show(error: BaseException) -> BaseException | None:
+    """`error` when nothing in it and in what led to it gives access; messages that do are rewritten. None when one cannot be rewritten.
+
+    Dagster keeps the whole chain of a step's error, with the messages of every library in between.
+    """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if without_access(str(one)) != str(one):
+            one.args = tuple(without_access(part) if isinstance(part, str) else part for part in one.args)
+        if without_access(str(one)) != str(one):
+            return None
+        one = one.__cause__ or one.__context__
+    return error

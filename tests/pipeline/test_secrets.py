@@ -1,0 +1,133 @@
+"""A secret leaves the settings only to be used: each has a marked value here, and nothing that is kept or shown holds a mark."""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.instance import open_instance
+from heaters_dagster.jobs import ASSET_JOBS, MAINTENANCE_JOBS
+from heaters_dagster.processing import process_due
+from heaters_dagster.settings import Settings, secret_setting_names
+from resources.clip_store import ClipStore
+from resources.database import Database, dagster_database_url
+from resources.source_video_store import SourceVideoStore
+from tests.media_files import make_video
+from tests.pipeline_rows import reviews
+from tests.web_server import WebServer
+
+MARK = "M4rked0"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A marked value for every secret setting."""
+    url = make_url(settings.database_url or "").set(password=f"{MARK}password")
+    marked = {"database_url": url.render_as_string(hide_password=False)}
+    for spec in fields(Settings):
+        if spec.metadata["secret"]:
+            marked.setdefault(spec.name, f"{MARK}{spec.name}-of-links")
+    found = replace(
+        settings, **marked, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True, keyframe_strategy="midpoint",
+        allow_private_addresses=True,
+    )  # type: ignore[arg-type]  # fmt: skip
+    environment = found.to_environment()
+    assert all(MARK in environment[name] for name in secret_setting_names())
+    return found
+
+
+def rows_with(mark: str, url: str) -> set[str]:
+    """`table.column` of everything in the database that holds the mark, packed or not."""
+    found = set()
+    with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as connection:
+        columns = connection.execute(
+            "select table_schema, table_name, column_name from information_schema.columns"
+            " where table_schema not in ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert {"snapshots", "event_logs", "runs"} <= {table for _, table, _ in columns}
+        for schema, table, column in columns:
+            for (value,) in connection.execute(f'select "{column}" from "{schema}"."{table}"'.encode()):
+                text = unpacked(value) if isinstance(value, bytes) else str(value)
+                if mark in text:
+                    found.add(f"{table}.{column}")
+    return found
+
+
+def unpacked(value: bytes) -> str:
+    with suppress(zlib.error):
+        value = zlib.decompress(value)
+    return value.decode(errors="replace")
+
+
+def files_with(mark: str, folder: Path) -> list[str]:
+    return [str(path) for path in folder.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
+
+
+@contextmanager
+def command_lines() -> Iterator[set[str]]:
+    """The command lines of all processes that run within this block, as `ps` shows them to every account of the machine."""
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            for entry in Path("/proc").iterdir():
+                with suppress(OSError):
+                    if entry.name.isdigit():
+                        seen.add((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            time.sleep(0.02)
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watch.join()
+
+
+@pytest.mark.slow
+def test_no_record_no_log_and_no_process_list_holds_a_secret(
+    settings: Settings, database: Database, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    video = videos.add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "broken.mp4").write_bytes((tmp_path / "film.mp4").read_bytes()[:2000])
+    with WebServer(tmp_path / "served").running() as web:
+        for name in ("broken.mp4", "missing.mp4"):
+            videos.add(f"{web.url}/{name}?token={MARK}token".replace("://", f"://ada:{MARK}password@"), name)
+        videos.add(f"http://ada:{MARK}password@127.0.0.1:9/film.mp4?sig={MARK}sig", "nobody answers")
+        with command_lines() as seen:
+            assert len(process_due(settings).failures) == 3
+            first, second = clips.load_live(video.id)
+            reviews(database).approve([first.id], reviewer="ada")
+            assert process_due(settings, only=[video.id]).failures == []
+            reviews(database).archive([first.id, second.id], reviewer="ada")
+            assert process_due(settings, only=[video.id]).failures == []
+            definitions = heaters_definitions(settings)
+            with open_instance(settings) as instance:
+                for job in MAINTENANCE_JOBS:
+                    assert definitions.resolve_job_def(job.name).execute_in_process(instance=instance).success
+                ran = {record.dagster_run.job_name for record in instance.get_run_records()}
+                assert ran == {*ASSET_JOBS, *(job.name for job in MAINTENANCE_JOBS)}
+                assert any("ffmpeg" in line for line in seen)
+                assert MARK not in repr(instance.get_ref())
+                assert MARK not in instance.info_str()
+    assert clips.load(first.id).state is ClipState.REVIEW_ARCHIVED
+    assert not [line for line in seen if MARK in line]
+    assert rows_with(MARK, settings.database_url or "") == {"source_videos.source"}  # where it is used
+    assert rows_with(MARK, dagster_database_url(settings)) <= {"source_videos.source"}
+    assert files_with(MARK, settings.home) == []
+    assert MARK not in "".join(capfd.readouterr())
