@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-_HOST_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
+_HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]{1,253})|\[(?P<address>[0-9A-Fa-f:.]{2,45})\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_MAX_PORT = 65_535
 
 
 def machine_names(more: Iterable[str] = ()) -> frozenset[str]:
@@ -15,13 +17,26 @@ def machine_names(more: Iterable[str] = ()) -> frozenset[str]:
     return frozenset({"localhost", socket.gethostname().lower(), *(name.lower() for name in more)})
 
 
+def name_of_host(host: str) -> str | None:
+    """The name or address in a Host header, lower case, without port and brackets; None when the header is none that a client could mean.
+
+    Strict, because `urlsplit` is not: it takes `[::1]evil` for ::1 and a port of 99999 until somebody asks for the port.
+    """
+    found = _HOST.fullmatch(host)
+    if found is None or not 0 < int(found["port"] or 80) <= _MAX_PORT:
+        return None
+    if found["name"]:
+        return found["name"].lower()
+    try:
+        return str(ipaddress.IPv6Address(found["address"]))
+    except ValueError:
+        return None
+
+
 def is_own_name(host: str, names: Iterable[str]) -> bool:
     """Whether a Host header names this server: an IP address, or one of `names` (lower case), with or without a port."""
-    try:
-        name = urlsplit(f"//{host}").hostname
-    except ValueError:
-        return False
-    if not name or not set(host) <= _HOST_CHARACTERS:
+    name = name_of_host(host)
+    if name is None:
         return False
     try:
         ipaddress.ip_address(name)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from heaters_dagster.domain.errors import (
+    BadRequestError,
     BusyError,
     CutError,
     DatabaseUnavailableError,
@@ -38,6 +39,8 @@ _CONNECT_ARGUMENTS = {
     "connect_timeout": 10, "application_name": "heaters", "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
 }  # fmt: skip
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
+#: A number beyond its column, bytes that are no text, half a character in JSON. NUL in a text has no code: psycopg refuses it by itself.
+_NOT_STORABLE = {"22003", "22021", "22P05"}
 _WRONG_ADDRESS = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
     r"|could not translate host|Name or service not known"
@@ -72,8 +75,9 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """One transaction: committed at the end, rolled back on any error.
 
-        Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError; and for the promises that
-        the database itself keeps, CutError (clips overlap or leave a gap) and IllegalTransitionError.
+        Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError, BadRequestError for a value
+        that no column takes; and for the promises that the database itself keeps, CutError (clips overlap or leave a gap) and
+        IllegalTransitionError.
         """
         with self._readable_errors(), self.engine.begin() as connection:
             yield connection
@@ -145,6 +149,8 @@ class Database:
             yield
         except DBAPIError as error:
             _raise_readable(error, self.engine.url)
+        except UnicodeEncodeError:
+            raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: write it without") from None
         except PoolTimeoutError:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
@@ -304,6 +310,8 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
         readable = IllegalTransitionError(said)
     elif code in {"40001", "40P01", "55P03"}:
         readable = BusyError(f"another process is changing the same rows; try again ({said})")
+    elif code in _NOT_STORABLE or (code is None and isinstance(original, psycopg.DataError)):
+        readable = BadRequestError(f"a value cannot be stored: {said}")
     elif code == "53100":
         readable = DiskFullError(f"the disk of the database is full: {said}")
     elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):

@@ -35,11 +35,10 @@ from resources.review_queue_store import ReviewQueueStore
 from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
-from review_app import views
+from review_app import incoming, views
 from review_app.links import Links, Session
 
 MAX_QUEUE = 50
-MAX_SELECTED = 500
 _BOUNDARIES_SECONDS = 30.0
 
 
@@ -137,7 +136,7 @@ class ReviewDesk:
         """Apply one decision. The same `request_key` again gives the same outcome and changes nothing."""
         named: list[int] = []
         try:
-            versions = _versions(body.get("versions"))
+            versions = incoming.versions(body, "versions")
             named = sorted(versions)
             result = self._applied(session, body, versions)
             if body.get("action") in {"undo", "redo"}:
@@ -149,7 +148,9 @@ class ReviewDesk:
             return self._refused(409, "stale", str(error), named)
         except VerdictStandsError as error:
             return self._refused(422, "illegal", self._verdict_words(error), [*named, error.clip_id])
-        except (CutError, NothingToUndoError, IllegalTransitionError, BadRequestError) as error:
+        except BadRequestError as error:
+            return self._refused(400, "illegal", str(error), named)
+        except (CutError, NothingToUndoError, IllegalTransitionError) as error:
             return self._refused(422, "illegal", str(error), named)
         except NotFoundError as error:
             return self._refused(404, "not_found", str(error), [])
@@ -182,27 +183,27 @@ class ReviewDesk:
 
     def _applied(self, session: Session, body: Mapping[str, Any], versions: Mapping[int, int]) -> ReviewResult:
         reviews, action = self.reviews, body.get("action")
-        request_key = _text(body, "request_key")
+        request_key = incoming.words(body, "request_key")
         given: dict[str, Any] = {"reviewer": session.reviewer, "request_key": request_key, "expected_version": versions or None}
         match action:
             case "approve" | "skip" | "archive":
                 decide: Callable[..., ReviewResult] = getattr(reviews, action)
-                clip_ids = _numbers(body, "clip_ids") if "clip_ids" in body else [_number(body, "clip_id")]
+                clip_ids = incoming.numbers(body, "clip_ids") if "clip_ids" in body else [incoming.number(body, "clip_id")]
                 given["expected_version"] = {**versions, **self._unseen_but_free(session, request_key, set(clip_ids) - set(versions))}
                 return decide(clip_ids, **given)
             case "group":
-                return reviews.group(_number(body, "clip_id"), **given)
+                return reviews.group(incoming.number(body, "clip_id"), **given)
             case "add_cut_point":
-                return reviews.add_cut_point(_number(body, "source_video_id"), _number(body, "frame"), **given)
+                return reviews.add_cut_point(incoming.number(body, "source_video_id"), incoming.number(body, "frame"), **given)
             case "remove_cut_point":
-                return reviews.remove_cut_point(_number(body, "source_video_id"), _number(body, "frame"), **given)
+                return reviews.remove_cut_point(incoming.number(body, "source_video_id"), incoming.number(body, "frame"), **given)
             case "move_cut_point":
-                video, frame, new_frame = (_number(body, name) for name in ("source_video_id", "frame", "new_frame"))
+                video, frame, new_frame = (incoming.number(body, name) for name in ("source_video_id", "frame", "new_frame"))
                 return reviews.move_cut_point(video, frame, new_frame, **given)
             case "undo" | "redo":
-                target = body.get("target")
-                action_id = self._around.action_of_request(target) if isinstance(target, str) else None
-                if isinstance(target, str) and action_id is None:
+                target = None if body.get("target") is None else incoming.words(body, "target")
+                action_id = None if target is None else self._around.action_of_request(target)
+                if target is not None and action_id is None:
                     raise NothingToUndoError(f"the decision to {action} never reached the server")
                 again: Callable[..., ReviewResult] = getattr(reviews, action)
                 return again(session.reviewer, action_id=action_id, request_key=request_key)
@@ -340,36 +341,3 @@ class ReviewDesk:
         except HeatersError:
             return {}
         return {boundary.frame: boundary.confidence for boundary in document.boundaries}
-
-
-def _number(body: Mapping[str, Any], name: str) -> int:
-    value = body.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
-        raise BadRequestError(f"{name} must be a whole number")
-    return value
-
-
-def _numbers(body: Mapping[str, Any], name: str) -> list[int]:
-    values = body[name]
-    if not isinstance(values, list) or not 1 <= len(values) <= MAX_SELECTED:
-        raise BadRequestError(f"{name} must be a list of 1 to {MAX_SELECTED} clip ids")
-    return [_number({name: value}, name) for value in values]
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise BadRequestError(f"{name} must be text")
-    return value
-
-
-def _versions(value: object) -> dict[int, int]:
-    """{clip id: version that was seen}; clips whose version is not known are left to the server's own state."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadRequestError("versions must be an object of clip id and version")
-    try:
-        return {_number({"id": int(clip_id)}, "id"): int(version) for clip_id, version in value.items() if version is not None}
-    except (TypeError, ValueError, OverflowError):
-        raise BadRequestError("versions must be an object of clip id and version") from None

@@ -13,13 +13,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from heaters_dagster.doors import is_own_name, machine_names
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.doors import is_own_name, machine_names, name_of_host
 from heaters_dagster.settings import Settings
+from review_app.incoming import checked_address
 from review_app.player.component import KEPT_PATH
 
 
 class Door:
-    """ASGI middleware: refuses names that are not ours with 421, and adds security headers to every answer."""
+    """ASGI middleware: refuses with 400 what is no address, with 421 names that are not ours, and adds security headers to every answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -30,7 +32,15 @@ class Door:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        host = Headers(scope=scope).get("host", "")
+        hosts = Headers(scope=scope).getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
+        try:
+            if name_of_host(host) is None:
+                raise BadRequestError("the Host header is not one name or address with a port up to 65535")
+            checked_address(scope)
+        except BadRequestError as error:
+            await PlainTextResponse(f"This request cannot be meant: {error}.\n", status_code=400)(scope, receive, send)
+            return
         if not is_own_name(host, self._names):
             words = f"This server does not go by the name {host[:200]!r}. If it should, add the name to HEATERS_REVIEW_NAMES.\n"
             await PlainTextResponse(words, status_code=421)(scope, receive, send)

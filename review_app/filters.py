@@ -9,6 +9,7 @@ from dataclasses import replace
 import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.plain_text import checked_text
 from heaters_dagster.domain.review_queue import MAX_TEXT, QueueFilter, QueueOrder, filter_of_query, query_of_filter
 from heaters_dagster.domain.states import ClipState
 from review_app import views
@@ -20,6 +21,13 @@ _ORDERS = {
     QueueOrder.CREATED: "oldest first",
 }
 EVERY_STATE = tuple(ClipState)
+
+
+def check_address() -> None:
+    """Raise BadRequestError when a parameter of the page's address is no text; pages and stores need not look again."""
+    for name in st.query_params:
+        for value in [name, *st.query_params.get_all(name)]:
+            checked_text(value, f"{name[:40]} in the address")
 
 
 def filter_of_address(default_states: Sequence[ClipState]) -> QueueFilter:

@@ -7,7 +7,7 @@ import streamlit as st
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
 from review_app import shell
-from review_app.filters import EVERY_STATE, filter_of_address
+from review_app.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
 from review_app.identity import current_session
 from review_app.launch import open_desk
 from review_app.screens import clips, history, review, search, source_videos
@@ -31,12 +31,15 @@ def run() -> None:
     }
     chosen = st.navigation(list(pages.values()), position="hidden")
     try:
+        check_address()
         desk = open_desk()
         session = current_session(desk)
         name = next(name for name, page in pages.items() if page.url_path == chosen.url_path)
         tools = shell.bar(desk, session, pages, _carried(name))
         visits.append(shell.Visit(desk, session, tools))
         chosen.run()
+    except BadRequestError as error:
+        say_bad_address(error)
     except HeatersError as error:
         shell.say_unavailable(error)
 

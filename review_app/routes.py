@@ -1,14 +1,14 @@
 """The review app's own routes beside the Streamlit page: media, frame index, decisions, queue, upload.
 
-What a browser names is checked here: a signature for media, a session token for everything that reads or writes decisions, numbers for ids.
-No path from the browser reaches the file system. Work that waits for Postgres or a disk runs in threads, never on the event loop.
+What a browser names is checked here: a signature for media, a session token for everything that reads or writes decisions; its values
+are parsed in `incoming`. No path from the browser reaches the file system. Work that waits for Postgres or a disk runs in threads, never on
+the event loop.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,17 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
 from heaters_dagster.doors import is_from_another_site
+from review_app import incoming
 from review_app.desk import Answer, ReviewDesk
 from review_app.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
 from review_app.player.index_slice import slice_json
 from review_app.uploads import save_upload
 
 TOKEN_HEADER = "X-Heaters-Token"
-MAX_BODY_BYTES = 64 * 1024
 #: Of one answer. Reading and writing that many rows takes about 50 ms of a thread; a longer range comes in several answers.
 MAX_INDEX_FRAMES = 20_000
 #: A segment is a copy in the cache folder, made while the browser waits.
 MAX_SEGMENT_BYTES = 512 * 1024**2
-MAX_ID = 2**63 - 1
 
 _RETRY_SECONDS = "2"
 _SAFE = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Referrer-Policy": "same-origin"}
@@ -55,11 +54,11 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
     """The routes. open_desk: gives the process's desk, made when first asked for."""
     served = functools.partial(_Served, open_desk)
     return [
-        served("/api/proxy/{row_id:int}", _proxy),
-        served("/api/index/{row_id:int}", _index),
-        served("/api/segment/{row_id:int}", _segment),
-        served("/api/still/{row_id:int}", _still),
-        served("/api/export/{row_id:int}", _export),
+        served("/api/proxy/{row_id}", _proxy),
+        served("/api/index/{row_id}", _index),
+        served("/api/segment/{row_id}", _segment),
+        served("/api/still/{row_id}", _still),
+        served("/api/export/{row_id}", _export),
         served("/api/queue", _queue),
         served("/api/video", _video),
         served("/api/decisions", _decisions, methods=("POST",)),
@@ -71,7 +70,10 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
 
 
 class _Served(Route):
-    """A route whose errors are JSON in words: 401 and 403 for tokens, 404, 422, and 503 with a time to try again when something is down."""
+    """A route whose errors are JSON in words.
+
+    400 for what makes no sense, 401 and 403 for tokens, 404, 422, and 503 with a time to try again when something is down.
+    """
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class _Served(Route):
             try:
                 if request.method not in {"GET", "HEAD"}:
                     _refuse_other_sites(request)
+                request.state.query = incoming.checked_address(request.scope)
                 return await answer(await run_in_threadpool(open_desk), request)
             except _NoSessionError as error:
                 return _error(401, "signed_out", str(error))
@@ -94,7 +97,9 @@ class _Served(Route):
                 return _error(403, "forbidden", str(error))
             except (NotFoundError, ObjectNotFoundError) as error:
                 return _error(404, "not_found", str(error))
-            except (CutError, BadRequestError) as error:
+            except BadRequestError as error:
+                return _error(400, "illegal", str(error))
+            except CutError as error:
                 return _error(422, "illegal", str(error))
             except HeatersError as error:
                 # Wrong settings are the server's fault, and somebody may correct them: the page keeps what it wants to send.
@@ -131,18 +136,21 @@ def _session(desk: ReviewDesk, request: Request) -> Session:
 
 
 def _signed(desk: ReviewDesk, request: Request, kind: MediaKind) -> int:
-    row_id = int(request.path_params["row_id"])
-    desk.links.check_media(request.query_params.get("token", ""), kind, row_id)
+    row_id = incoming.row_id_of_path(request.path_params["row_id"])
+    if row_id is None:
+        raise NotFoundError("there is nothing at this address: it ends with the number of no row")
+    desk.links.check_media(_query(request).get("token", [""])[-1], kind, row_id)
     return row_id
 
 
+def _query(request: Request) -> dict[str, list[str]]:
+    """The query of the address, checked before the route was called."""
+    query: dict[str, list[str]] = request.state.query
+    return query
+
+
 def _whole(request: Request, name: str, default: int | None = None) -> int:
-    text = request.query_params.get(name)
-    if text is None and default is not None:
-        return default
-    if text is None or not re.fullmatch(r"\d{1,12}", text, re.ASCII):
-        raise BadRequestError(f"{name} must be a whole number, not {str(text)[:40]!r}")
-    return int(text)
+    return incoming.whole(_query(request), name, default)
 
 
 async def _proxy(desk: ReviewDesk, request: Request) -> Response:
@@ -183,9 +191,9 @@ async def _index(desk: ReviewDesk, request: Request) -> Response:
 async def _segment(desk: ReviewDesk, request: Request) -> Response:
     source_video_id = _signed(desk, request, "segment")
     start, end = _whole(request, "start"), _whole(request, "end")
-    only = request.query_params.get("only")
+    only = _query(request).get("only", [None])[-1]
     if only not in {None, "audio"}:
-        raise BadRequestError(f"only can be audio, not {only[:40]!r}")
+        raise BadRequestError(f"only can be audio, not {str(only)[:40]!r}")
 
     def make() -> Path:
         byte_size = desk.segment_bytes(source_video_id, start, end)
@@ -242,12 +250,8 @@ async def _decisions(desk: ReviewDesk, request: Request) -> Response:
 async def _sync(desk: ReviewDesk, request: Request) -> Response:
     session = _session(desk, request)
     body = await _json(request)
-    hold, known = body.get("hold", []), body.get("known", {})
-    try:
-        ids = [_id(clip_id) for clip_id in hold][:1000]
-        versions = {_id(clip_id): int(version) for clip_id, version in known.items() if version is not None}
-    except (TypeError, ValueError, AttributeError, OverflowError):
-        raise BadRequestError("hold must be a list of clip ids, known an object of clip id and version") from None
+    ids = incoming.numbers(body, "hold", least=0, most=incoming.MAX_HELD) if "hold" in body else []
+    versions = incoming.versions(body, "known")
     answer = functools.partial(desk.sync, session, hold=ids, known=versions, chosen=filter_of_query(_query(request)))
     return _said(await run_in_threadpool(answer))
 
@@ -279,31 +283,14 @@ async def _health(desk: ReviewDesk, request: Request) -> Response:
     return JSONResponse({"ok": True}, headers=_FRESH)
 
 
-def _id(value: object) -> int:
-    number = int(str(value))
-    if not 0 <= number <= MAX_ID:
-        raise ValueError(value)
-    return number
-
-
-def _query(request: Request) -> dict[str, list[str]]:
-    return {name: request.query_params.getlist(name) for name in request.query_params}
-
-
 async def _json(request: Request) -> dict[str, Any]:
     """The body as a JSON object of at most 64 KiB. Raises BadRequestError."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MAX_BODY_BYTES:
+        if len(data) > incoming.MAX_BODY_BYTES:
             raise BadRequestError("the message is too long")
-    try:
-        body = json.loads(bytes(data))
-    except ValueError:
-        raise BadRequestError("the message is not JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequestError("the message must be a JSON object")
-    return body
+    return incoming.json_object(bytes(data))
 
 
 def _said(answer: Answer) -> JSONResponse:

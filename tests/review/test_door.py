@@ -30,7 +30,24 @@ def test_own_names_and_addresses_are_let_in(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "evil.example", "localhost.evil.example", "evil.example#localhost", "evil.example/@localhost", "user@localhost", "[::1", "a b"],
+    [
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "evil.example#localhost",
+        "evil.example/@localhost",
+        "user@localhost",
+        "[::1",
+        "a b",
+        "[::1]evil",
+        "[::1]evil:80",
+        "localhost:99999",
+        "localhost:0",
+        "localhost:x",
+        "[localhost]",
+        "127.0.0.1:80:80",
+        "localhost\x00",
+    ],
 )
 def test_other_names_are_not(host: str) -> None:
     assert not is_own_name(host, NAMES)
@@ -64,6 +81,22 @@ def test_a_browser_keeps_the_players_files_and_nothing_else(tmp_path: Path) -> N
     assert asked.get(f"{KEPT_PATH}review.js", headers=host).headers["Cache-Control"] == "public, max-age=31536000, immutable"
     for other in ("/", f"{KEPT_PATH}not_there.js"):
         assert "Cache-Control" not in asked.get(other, headers=host).headers
+
+
+@pytest.mark.parametrize("host", ["[::1]evil", "localhost:99999", "", "a b"])
+def test_a_host_that_is_none_is_refused_in_words(tmp_path: Path, host: str) -> None:
+    answer = client(tmp_path).get("/", headers={"Host": host})
+    assert (answer.status_code, answer.text) == (
+        400,
+        "This request cannot be meant: the Host header is not one name or address with a port up to 65535.\n",
+    )
+
+
+@pytest.mark.parametrize("path", ["/%00", "/stream/%ED%A0%80", "/?text=%00", "/?text=%ED%A0%80", "/?%FF=1", "/?" + "a&" * 300])
+def test_an_address_that_is_no_text_is_refused_in_words(tmp_path: Path, path: str) -> None:
+    answer = client(tmp_path).get(path, headers={"Host": "localhost"})
+    assert answer.status_code == 400
+    assert "address" in answer.text
 
 
 def test_the_websocket_has_the_same_door(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.reviewer_store import ReviewerStore
@@ -135,3 +135,13 @@ def test_exports_are_paged_through(desk: ReviewDesk, some_clips: SomeClips, monk
     assert "More" not in labels(app)
     button(app, "Back")
     assert "3 to 4 of 5" in told(app)
+
+
+@pytest.mark.parametrize("name", ["text", "state", "words", "anything"])
+def test_an_address_that_holds_no_text_is_refused_in_words_before_any_page_reads_it(name: str) -> None:
+    app = AppTest.from_file(str(PROJECT_ROOT / "review_app" / "main.py"), default_timeout=60)
+    app.query_params[name] = "a\x00b"
+    app.run()
+    assert not app.exception
+    assert [one.value for one in app.error] == [f"{name} in the address holds a NUL character, which no text can have\\: write it without"]
+    assert labels(app) == ["Show everything"]
