@@ -12,7 +12,8 @@ HIDDEN = "***"
 
 #: No quote and no backslash is part of a value: the text may be JSON, also JSON within JSON.
 _WEB_USER = re.compile(r"\b((?:https?|ftps?|wss?)://)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
-_OTHER_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'\\<>:@]*:)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
+#: The word "password" itself is none: messages show how an address is written.
+_OTHER_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'\\<>:@]*:)(?!password@)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
 #: A name and its value in the query or after the #; the value without punctuation at its end, which belongs to the sentence.
 _PAIR = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]{1,64})=([^\s&;#\"'\\<>]*[^\s&;#\"'\\<>:,.!)\]])")
 _KEYLIKE = re.compile(
@@ -34,9 +35,20 @@ def without_access(text: str) -> str:
     return _PAIR.sub(_pair, text)
 
 
+def access_in(text: str) -> list[str]:
+    """What `without_access` would take out of `text`."""
+    users = [found.group()[len(found[1]) : -1] for pattern in (_WEB_USER, _OTHER_PASSWORD) for found in pattern.finditer(text)]
+    values = [found[2] for found in _PAIR.finditer(text) if _gives_access(*found.groups())]
+    return [part for part in (*users, *values) if part and part != HIDDEN]
+
+
+def _gives_access(name: str, value: str) -> bool:
+    return _KEYLIKE.search(name) is not None or len(value) > _LONGEST_PLAIN_VALUE
+
+
 def _pair(found: re.Match[str]) -> str:
     name, value = found.groups()
-    return f"{name}={HIDDEN}" if _KEYLIKE.search(name) or len(value) > _LONGEST_PLAIN_VALUE else found.group()
+    return f"{name}={HIDDEN}" if _gives_access(name, value) else found.group()
 
 
 def safe_to_show(error: BaseException) -> BaseException | None:

@@ -23,6 +23,7 @@ from heaters_dagster.domain.secrets import safe_to_show, without_access
         ("exceeded with url: /film.mp4?hdnts=exp=1~acl=0123456789 (Caused by", "exceeded with url: /film.mp4?hdnts=*** (Caused by"),
         ("https://host/cb#access_token=abc", "https://host/cb#access_token=***"),
         ("https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=42", "https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=42"),
+        ("like postgresql://user:password@host:5432/name", "like postgresql://user:password@host:5432/name"),
         ("s3://bucket/key with spaces@home", "s3://bucket/key with spaces@home"),
         ("frame=12 of 48; write to ada@example.org", "frame=12 of 48; write to ada@example.org"),
         ("/films/a?key=1.mp4", "/films/a?key=***"),
