@@ -81,7 +81,7 @@ def _stills(clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], 
             f"the exported file of clip {clip.id} is gone: there is no object {clip.clip_filepath}; heaters export {clip.id} makes it again"
         )
     source = open_proxy(objects, clip.clip_filepath)
-    ratio = sample_aspect_ratio(source)
+    ratio = sample_aspect_ratio(source, called=clip.clip_filepath)
     frames = file_frames(source, [choice.frame_offset for choice in choices], called=clip.clip_filepath)
     made = []
     for (offset, frame), choice, key in zip(frames, choices, keys, strict=True):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import CutError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
-from resources.proxy_bytes import ProxyBytes, RangeFile
+from resources.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 if TYPE_CHECKING:
     import av
@@ -140,7 +140,7 @@ def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str
         return
     wanted = list(numbers)
     try:
-        with av.open(str(source) if isinstance(source, Path) else source) as container:
+        with av.open(media_input(source)) as container:
             frames = _alone(source, container, wanted, called) or enumerate(container.decode(video=0))
             for number, frame in frames:
                 if number == wanted[0]:
@@ -152,12 +152,15 @@ def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str
     raise InvalidMediaError(f"{called} has no frame {wanted[0]}: it ended before")
 
 
-def sample_aspect_ratio(source: Path | RangeFile) -> Fraction:
-    """Pixel width over pixel height of the first video stream; 1 when the file does not say."""
+def sample_aspect_ratio(source: Path | RangeFile, *, called: str) -> Fraction:
+    """Pixel width over pixel height of the first video stream; 1 when the file does not say. Raises InvalidMediaError."""
     import av
 
-    with av.open(str(source) if isinstance(source, Path) else source) as container:
-        return container.streams.video[0].sample_aspect_ratio or Fraction(1)
+    try:
+        with av.open(media_input(source)) as container:
+            return container.streams.video[0].sample_aspect_ratio or Fraction(1)
+    except (av.FFmpegError, IndexError) as error:
+        raise InvalidMediaError(f"{called} cannot be read: {error}") from error
 
 
 def _alone(source: Path | RangeFile, container: Any, wanted: Sequence[int], called: str) -> Iterator[tuple[int, av.VideoFrame]] | None:

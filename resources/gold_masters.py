@@ -24,7 +24,7 @@ from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
 from resources import ffmpeg
 from resources.media_probe import AudioStream, MediaProbe
-from resources.proxy_bytes import RangeFile
+from resources.proxy_bytes import RangeFile, media_input
 from resources.remuxer import writing_errors
 
 _DIGEST_BYTES = 32
@@ -226,7 +226,7 @@ def master_span(
     import av
 
     try:
-        with av.open(str(master) if isinstance(master, Path) else master) as container:
+        with av.open(media_input(master)) as container:
             stream = container.streams.video[0]
             origin = next(packet.pts * packet.time_base for packet in container.demux(stream) if packet.size)
             for time in (first, last):

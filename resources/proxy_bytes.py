@@ -20,18 +20,16 @@ LARGEST_WINDOW_BYTES = 8 * 1024 * 1024
 _WINDOWS_KEPT = 2
 
 
-class RangeFile(io.RawIOBase):
-    """A read-only, seekable file over range requests, with read-ahead.
+class RangeFile:
+    """A remote file read by range requests, with read-ahead. Several readers may share one: what one has read, the others have too.
 
     read_range: gives the bytes `[start, end)`. A request that carries on where the last one ended is twice as large, up to
     LARGEST_WINDOW_BYTES; a jump starts small again. Two windows are kept, so memory stays under 2 x LARGEST_WINDOW_BYTES.
     """
 
     def __init__(self, read_range: Callable[[int, int], bytes], byte_size: int) -> None:
-        super().__init__()
         self._read_range = read_range
         self._byte_size = byte_size
-        self._position = 0
         self._windows: list[tuple[int, bytes]] = []
         self._window_bytes = FIRST_WINDOW_BYTES
         self._expected = (0, 0)
@@ -55,26 +53,9 @@ class RangeFile(io.RawIOBase):
             start += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._byte_size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read_at(self._position, len(view))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+    def opened(self) -> io.RawIOBase:
+        """A file of its own at position 0. Media libraries read where a file stands, so a file must never be handed to two of them."""
+        return _Opened(self)
 
     def _window_at(self, position: int) -> tuple[int, bytes]:
         for window in self._windows:
@@ -96,8 +77,43 @@ class RangeFile(io.RawIOBase):
         return window
 
 
+class _Opened(io.RawIOBase):
+    """A read-only, seekable file over a RangeFile."""
+
+    def __init__(self, source: RangeFile) -> None:
+        super().__init__()
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._source.byte_size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._source.read_at(self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def media_input(source: Path | RangeFile) -> str | io.RawIOBase:
+    """What `av.open` takes to read `source` from its beginning."""
+    return str(source) if isinstance(source, Path) else source.opened()
+
+
 def open_proxy(objects: ObjectStore, key: str) -> Path | RangeFile:
-    """The path of a proxy that lies on this machine, or a file that reads ranges of a remote one. Raises ObjectNotFoundError."""
+    """The path of an object that lies on this machine, or ranges of a remote one. Raises ObjectNotFoundError."""
     path = objects.local_path(key)
     if path is not None:
         return path
@@ -108,7 +124,7 @@ def open_proxy(objects: ObjectStore, key: str) -> Path | RangeFile:
 
 
 class ProxyBytes:
-    """Random access to the bytes of an opened proxy. Close it, or use it as a context manager; a RangeFile stays its owner's to close."""
+    """Random access to the bytes of an opened proxy. Close it, or use it as a context manager."""
 
     def __init__(self, source: Path | RangeFile) -> None:
         self.source = source

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex
-from resources.proxy_bytes import ProxyBytes, RangeFile
+from resources.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
 _AAC_PACKET_SAMPLES = 1024
@@ -76,7 +76,7 @@ class ProxyReader:
 
         self.bytes = ProxyBytes(source)
         try:
-            self._container = av.open(str(source) if isinstance(source, Path) else source)
+            self._container = av.open(media_input(source))
         except av.FFmpegError as error:
             self.bytes.close()
             raise InvalidMediaError(f"{self.bytes.name} cannot be read as video: {error.strerror}; make the proxy again") from error

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +32,9 @@ from resources import embedded_postgres
 from resources.clip_store import Clip, ClipStore, NewClip
 from resources.database import Database, migrate
 from resources.object_store.interface import ObjectStore
+from resources.object_store.open import open_object_store
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from tests.buckets import BucketServer, bucket_server
 from tests.chromium import started_chromium
 
 SESSION_FOLDER = "HEATERS_TEST_SESSION_FOLDER"
@@ -181,18 +184,33 @@ select md5(string_agg(what, ' ' order by what)) from (
 """
 
 
+@pytest.fixture(scope="session")
+def buckets() -> Iterator[BucketServer]:
+    """One S3 server for all tests of this process."""
+    with bucket_server() as server:
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path, database: Database) -> Settings:
-    """Settings of a fresh home, with the test's own database; nothing of the environment."""
-    return Settings(home=tmp_path, database_url=database.url)
+def store_kind() -> str:
+    """Where objects lie: "folder", or "bucket" too where a test file asks for both."""
+    return "folder"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: Database, store_kind: str, request: pytest.FixtureRequest) -> Settings:
+    """Settings of a fresh home, with the test's own database and object store; nothing of the environment."""
+    settings = Settings(home=tmp_path, database_url=database.url)
+    if store_kind == "folder":
+        return settings
+    server: BucketServer = request.getfixturevalue("buckets")
+    return replace(settings, bucket=server.new_bucket(), s3_endpoint_url=server.url)
 
 
 @pytest.fixture
 def object_store(settings: Settings) -> ObjectStore:
-    """An empty local object store."""
-    from resources.object_store.local import LocalObjectStore
-
-    return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+    """The empty object store of `settings`."""
+    return open_object_store(settings)
 
 
 class ASourceVideo(Protocol):

@@ -7,6 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import boto3
+
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -16,6 +18,7 @@ from resources.ffmpeg import source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.object_store.interface import ObjectStore
+from resources.object_store.s3 import S3ObjectStore
 from resources.proxy_writer import write_proxy
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
@@ -78,6 +81,24 @@ def stored_video(
         if approved:
             clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
     return videos.load(video.id)
+
+
+def local_copy(objects: ObjectStore, key: str, folder: Path) -> Path:
+    """Where the object can be read: in place, else fetched anew into `folder`."""
+    path = objects.local_path(key)
+    if path is None:
+        path = folder / f"fetched-{key.replace('/', '-')}"
+        objects.get_file(key, path)
+    return path
+
+
+def written_at(objects: ObjectStore, key: str) -> object:
+    """Changes whenever the object is written anew, with the same bytes too."""
+    path = objects.local_path(key)
+    if path is not None:
+        return path.stat().st_mtime_ns
+    assert isinstance(objects, S3ObjectStore)
+    return boto3.client("s3", endpoint_url=objects.endpoint_url).head_object(Bucket=objects.bucket, Key=key)["VersionId"]
 
 
 def index_of(path: Path) -> FrameIndex:

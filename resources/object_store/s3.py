@@ -46,6 +46,7 @@ class S3ObjectStore:
 
     def __init__(self, bucket: str, *, endpoint_url: str | None = None, cdn_domain: str | None = None, max_attempts: int = 5) -> None:
         self.bucket = bucket
+        self.endpoint_url = endpoint_url
         self._cdn_domain = cdn_domain
         self._client = _client(bucket, endpoint_url, max_attempts)
         self._transfer = _transfer()

@@ -28,7 +28,7 @@ def test_any_sequence_of_seeks_and_reads_gives_what_a_file_gives(tmp_path: Path)
     data = random.Random(3).randbytes(3_000_000)
     (tmp_path / "file").write_bytes(data)
     rng = random.Random(4)
-    with RangeFile(Ranges(data), len(data)) as ranged, open(tmp_path / "file", "rb") as file:
+    with RangeFile(Ranges(data), len(data)).opened() as ranged, open(tmp_path / "file", "rb") as file:
         for _ in range(300):
             places = {os.SEEK_SET: rng.randrange(3_100_000), os.SEEK_CUR: rng.randrange(5_000), os.SEEK_END: -rng.randrange(3_000_000)}
             whence, offset = rng.choice(list(places.items()))
@@ -40,7 +40,7 @@ def test_any_sequence_of_seeks_and_reads_gives_what_a_file_gives(tmp_path: Path)
 def test_reading_on_asks_for_more_each_time_and_never_for_too_much() -> None:
     data = bytes(60_000_000)
     ranges = Ranges(data)
-    file = RangeFile(ranges, len(data))
+    file = RangeFile(ranges, len(data)).opened()
     while file.read(32_768):
         pass
     sizes = [end - start for start, end in ranges.requests]
@@ -86,6 +86,6 @@ def test_a_remote_object_opens_as_a_file_and_a_missing_one_is_told() -> None:
     store: Any = Remote()
     opened = open_proxy(store, "here")
     assert isinstance(opened, RangeFile)
-    assert opened.read() == b"hello"
+    assert opened.opened().read() == b"hello"
     with pytest.raises(ObjectNotFoundError, match="no object elsewhere"):
         open_proxy(store, "elsewhere")

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from heaters_dagster.checks import CHECKS, judged
 from heaters_dagster.definitions import ASSETS
 from heaters_dagster.domain.errors import StoreUnavailableError
+from heaters_dagster.domain.keys import gold_master_key, proxy_key
 from heaters_dagster.processing import process_due
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
@@ -42,18 +43,19 @@ def test_what_is_broken_is_named(settings: Settings, database: Database, object_
     process_due(settings)
     assert all(passed for passed, _ in check(settings, str(video.id)).values())
 
-    with (settings.objects_folder / "gold_masters/video_1_master.mkv").open("ab") as master:
-        master.write(b"\0")
-    exports = sorted((settings.objects_folder / "final_clips").iterdir())
-    exports[1].write_bytes(exports[0].read_bytes())  # the newest is the one that is looked at
+    master, proxy = gold_master_key(video.id), proxy_key(video.id)
+    object_store.restore(master)  # where it lies in cold storage
+    object_store.put_bytes(master, object_store.get_bytes(master) + b"\0")
+    first, newest = (info.key for info in object_store.list("final_clips/"))
+    object_store.put_bytes(newest, object_store.get_bytes(first))  # the newest is the one that is looked at
     with database.begin() as connection:  # the database keeps this out, unless a superuser tells it not to look
         connection.execute(text("set local session_replication_role = replica"))
         connection.execute(text("update source_videos set frame_count = 50"))
     found = check(settings, str(video.id))
-    assert found["master_equals_original"] == (
-        False,
-        "gold_masters/video_1_master.mkv is not the file that was proven lossless: its SHA-256 differs",
-    )
+    passed, problems = found["master_equals_original"]
+    assert not passed
+    told = "its SHA-256 differs" if object_store.local_path(master) else "it has "  # of a remote file only the size is looked at
+    assert problems.startswith(f"{master} is not the file that was proven lossless: {told}")
     passed, problems = found["files_equal_the_proxy"]
     assert not passed
     assert "final_clips/video_1_clip_002.mp4" in problems
@@ -62,8 +64,7 @@ def test_what_is_broken_is_named(settings: Settings, database: Database, object_
     assert found["entries_decode_alone"][0]
     assert found["same_frames_at_the_same_times"][0]
 
-    proxy = settings.objects_folder / "review_proxies/video_1_proxy.mp4"
-    proxy.write_bytes(b"\0" * proxy.stat().st_size)
+    object_store.put_bytes(proxy, b"\0" * len(object_store.get_bytes(proxy)))
     passed, problems = check(settings, str(video.id))["entries_decode_alone"]
     assert not passed
     assert problems

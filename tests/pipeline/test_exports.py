@@ -6,17 +6,15 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import boto3
 import dagster as dg
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from assets.exports import ENCODED_EXPORT, ExportRun, export_due, export_problems, exports
@@ -40,6 +38,7 @@ from resources.object_store.s3 import S3ObjectStore
 from resources.review_store import ReviewStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
+from tests.buckets import BucketServer
 from tests.media_files import (
     barcode_video,
     barcodes,
@@ -50,7 +49,7 @@ from tests.media_files import (
     with_default_sound_second,
     with_sound_gap,
 )
-from tests.proxy_files import SOURCES, stored_video
+from tests.proxy_files import SOURCES, local_copy, stored_video, written_at
 
 
 class Desk:
@@ -72,9 +71,7 @@ class Desk:
         return ExportManifest.from_json(artifact.manifest)
 
     def file(self, clip: Clip) -> Path:
-        path = self.objects.local_path(final_clip_key(clip.source_video_id, clip.sequence))
-        assert path is not None
-        return path
+        return local_copy(self.objects, final_clip_key(clip.source_video_id, clip.sequence), self.folder)
 
     def keys(self) -> set[str]:
         return {info.key for info in self.objects.list("final_clips/")}
@@ -89,8 +86,7 @@ def desk(database: Database, object_store: ObjectStore, tmp_path: Path) -> Desk:
 def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind: str, desk: Desk) -> None:
     video = desk.video(SOURCES[kind](desk.folder), 7, 8, 31)
     done = desk.export(video)
-    proxy = desk.objects.local_path(proxy_key(video.id))
-    assert proxy is not None
+    proxy = local_copy(desk.objects, proxy_key(video.id), desk.folder)
     hashes = list(file_frame_hashes(proxy))
     clips = desk.clips.load_live(video.id)
     assert not done.failed
@@ -116,9 +112,9 @@ def test_only_approved_clips_are_exported_and_only_once(desk: Desk) -> None:
     assert [one.clip_id for one in desk.export(video, report=readings.append).exported] == [second.id]
     assert [clip.state for clip in desk.clips.load_live(video.id)] == ["pending_review", "exported", "review_skipped"]
     assert readings[-1].fraction == 1
-    modified = desk.file(second).stat().st_mtime_ns
+    before = written_at(desk.objects, final_clip_key(video.id, second.sequence))
     assert desk.export(video) == ExportRun()
-    assert desk.file(second).stat().st_mtime_ns == modified
+    assert written_at(desk.objects, final_clip_key(video.id, second.sequence)) == before
     assert desk.keys() == {final_clip_key(video.id, second.sequence)}
     assert desk.clips.load(first.id).state == ClipState.PENDING_REVIEW
 
@@ -150,6 +146,7 @@ def interfering(object_store: LocalObjectStore) -> Interfering:
     return Interfering(object_store.folder)
 
 
+@pytest.mark.folder
 def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: Interfering) -> None:
     video = desk.video(SOURCES["constant"](desk.folder), 20, 40)
     first, second, third = desk.clips.load_live(video.id)
@@ -169,6 +166,7 @@ def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: I
     assert [one.clip_id for one in desk.export(video).exported] == [second.id]
 
 
+@pytest.mark.folder
 def test_a_clip_that_was_archived_while_it_was_exported_leaves_no_file(desk: Desk, interfering: Interfering) -> None:
     video = desk.video(SOURCES["constant"](desk.folder))
     (clip,) = desk.clips.load_live(video.id)
@@ -240,6 +238,7 @@ export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), w
 """
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
     video = desk.video(SOURCES["constant"](desk.folder), 20)
@@ -279,7 +278,7 @@ def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(ki
 @pytest.mark.parametrize("kind", ["constant", "variable", "odd", "ten_bit", "delayed", "b_frames", "silent"])
 def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
     video = desk.video(SOURCES[kind](desk.folder), 13, 14)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     with_profile(desk, video, "gold_master")
     done = desk.export(desk.videos.load(video.id))
     assert not done.failed
@@ -293,7 +292,7 @@ def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(ki
 
 def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> None:
     video = desk.video(SOURCES["delayed"](desk.folder), 13)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     desk.export(video)
     exact = [heard(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
     with_profile(desk, video, "gold_master")
@@ -312,7 +311,7 @@ def test_of_several_sounds_the_default_one_is_heard(profile: str, desk: Desk) ->
     original = with_default_sound_second(make_video(desk.folder / "one.mkv", frames=48), desk.folder / "two.mkv")
     assert [stream.is_default for stream in probe(original).audio] == [False, True]
     video = desk.video(original, 12)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     with_profile(desk, video, profile)
     desk.export(desk.videos.load(video.id))
     assert all(float(np.abs(heard(desk.file(clip))).mean()) > 0.02 for clip in desk.clips.load_live(video.id))
@@ -321,7 +320,7 @@ def test_of_several_sounds_the_default_one_is_heard(profile: str, desk: Desk) ->
 def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(desk: Desk) -> None:
     whole = make_video(desk.folder / "whole.mkv", frames=72)
     video = desk.video(with_sound_gap(whole, desk.folder / "gap.mkv", 1.0, 2.0), 12)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     with_profile(desk, video, "gold_master")
     desk.export(desk.videos.load(video.id))
     _, second = desk.clips.load_live(video.id)  # it begins at 0.5 s
@@ -346,7 +345,7 @@ def encoding(desk: Desk) -> bool:
 @pytest.mark.parametrize("profile", ["delivery", "gold_master"])
 def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(profile: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     video = desk.video(SOURCES["constant"](desk.folder))
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     with_profile(desk, video, profile)
     run, alone = clip_writer.ffmpeg.run, []
 
@@ -375,16 +374,8 @@ def test_an_export_from_a_master_that_is_not_made_yet_says_so(desk: Desk) -> Non
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3ObjectStore]:
-    """A bucket of a server on this machine."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    for name, value in {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    host, port = server.get_host_and_port()
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="clips")
-    yield S3ObjectStore("clips", endpoint_url=f"http://{host}:{port}")
-    server.stop()
+def s3(buckets: BucketServer) -> S3ObjectStore:
+    return S3ObjectStore(buckets.new_bucket(), endpoint_url=buckets.url)
 
 
 def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_once_it_is_back(
@@ -432,6 +423,7 @@ class Remote(LocalObjectStore):
         raise AssertionError(f"{key} was fetched as a whole")
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("profile", ["stream_copy", "delivery", "gold_master"])
 def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, desk: Desk, object_store: LocalObjectStore) -> None:
     source = barcode_video(desk.folder / "long.mp4", frames=500, size=(320, 240), rate=Fraction(25))
@@ -439,7 +431,7 @@ def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, des
     clip = desk.clips.load_live(video.id)[1]
     desk.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
     if profile == "gold_master":
-        make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+        make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     desk.clips.request_export(clip.id, profile)
     remote = Remote(object_store.folder)
     done = desk.export(video, objects=remote)
@@ -460,7 +452,7 @@ def test_an_export_from_the_gold_master_looks_as_the_proxy_does(kind: str, desk:
     video = desk.video(sources[kind](desk.folder), 8)
     desk.export(video)
     exact = [pictures(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     with_profile(desk, video, "gold_master")
     assert not desk.export(video).failed
     for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):

@@ -24,7 +24,7 @@ from resources.object_store.local import LocalObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
 from tests.media_files import ffmpeg, make_video
-from tests.proxy_files import stored_video
+from tests.proxy_files import local_copy, stored_video
 
 
 @pytest.fixture
@@ -46,9 +46,8 @@ def test_the_master_is_published_with_key_and_hash_on_the_row_and_the_state_unto
 ) -> None:
     made = make(video, database, object_store, tmp_path)
     key = gold_master_key(video.id)
-    path, original = object_store.local_path(key), object_store.local_path(original_key(video.id, ".mp4"))
-    assert path is not None
-    assert original is not None
+    object_store.restore(key)  # where it lies in cold storage
+    path, original = (local_copy(object_store, one, tmp_path) for one in (key, original_key(video.id, ".mp4")))
     assert (made.gold_master_filepath, made.gold_master_error, made.state) == (key, None, video.state)
     assert made.gold_master_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert master_problems(original, probe(original), path) == []
@@ -56,6 +55,7 @@ def test_the_master_is_published_with_key_and_hash_on_the_row_and_the_state_unto
     assert not list((tmp_path / "work").iterdir())
 
 
+@pytest.mark.folder
 def test_a_master_that_is_there_is_not_made_again(
     video: SourceVideo, database: Database, object_store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -70,6 +70,7 @@ def test_a_master_that_is_there_is_not_made_again(
     assert object_store.info(gold_master_key(video.id)) is not None
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("left", [b"", b"half a master"])
 def test_a_master_of_another_size_is_found_out_also_where_it_cannot_be_read_and_is_made_again(
     left: bytes, video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path
@@ -84,6 +85,7 @@ def test_a_master_of_another_size_is_found_out_also_where_it_cannot_be_read_and_
     assert gold_master_problems(video.id, database=database, objects=remote) == []
 
 
+@pytest.mark.folder
 def test_the_storage_class_is_passed_on(video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path) -> None:
     seen: dict[str, str] = {}
 
@@ -96,6 +98,7 @@ def test_the_storage_class_is_passed_on(video: SourceVideo, database: Database, 
     assert seen == {gold_master_key(video.id): "GLACIER"}
 
 
+@pytest.mark.folder
 def test_a_remote_original_is_fetched_first(video: SourceVideo, database: Database, object_store: LocalObjectStore, tmp_path: Path) -> None:
     assert make(video, database, Remote(object_store.folder), tmp_path).gold_master_sha256
 

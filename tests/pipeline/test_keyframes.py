@@ -28,7 +28,7 @@ from resources.object_store.local import LocalObjectStore
 from resources.source_video_store import SourceVideo
 from resources.work_folder import WorkFolder
 from tests.media_files import file_frame_hashes, read_barcode
-from tests.proxy_files import SOURCES, stored_video
+from tests.proxy_files import SOURCES, local_copy, stored_video
 
 
 class Desk:
@@ -78,8 +78,7 @@ def test_stills_show_the_frames_that_were_chosen(kind: str, profile: str, desk: 
 
 def test_the_hash_of_a_still_is_that_of_the_proxy_frame(desk: Desk) -> None:
     video = desk.video("variable", 20)
-    proxy = desk.objects.local_path(proxy_key(video.id))
-    assert proxy is not None
+    proxy = local_copy(desk.objects, proxy_key(video.id), desk.folder)
     hashes = list(file_frame_hashes(proxy))
     done = desk.run(video, "multi", (10.0, 90.0))
     assert [(one.tag, one.frame_hash) for one in done.made] == [
@@ -145,6 +144,7 @@ class Interfering(LocalObjectStore):
         return super().put_bytes(key, data, storage_class=storage_class)
 
 
+@pytest.mark.folder
 def test_a_clip_that_was_archived_meanwhile_leaves_no_stills(desk: Desk, object_store: LocalObjectStore) -> None:
     video = desk.video("constant")
     (clip,) = desk.clips.load_live(video.id)

@@ -152,7 +152,7 @@ def deadly(*arguments, **options):
 setattr(owner, method, deadly)
 process_due(Settings.from_environment())
 """
-STORE = "resources.object_store.local:LocalObjectStore"
+STORE = "STORE"  # the class of the object store in use
 VIDEOS = "resources.source_video_store:SourceVideoStore"
 CLIPS = "resources.clip_store:ClipStore"
 UP_TO_REVIEW = [
@@ -184,7 +184,8 @@ def test_killed_in_each_stage_it_carries_on(
     """kill -9 where it hurts most; in the end all is as if nothing had happened."""
 
     def die(when: str, number: int, target: str) -> None:
-        command = [sys.executable, "-c", DIES, when, str(number), target]
+        store = type(object_store)
+        command = [sys.executable, "-c", DIES, when, str(number), target.replace(STORE, f"{store.__module__}:{store.__name__}")]
         done = subprocess.run(
             command, env=child_environment(settings), cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
         )

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -32,7 +33,7 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, child_environment
 from resources.dagster_resources import dagster_resources
 from resources.database import Database
 from resources.frame_index_reader import FrameIndexes
@@ -52,6 +53,7 @@ from tests.media_files import (
     with_bit_errors,
     wrecked,
 )
+from tests.proxy_files import local_copy
 
 _S = SourceVideoState
 DETECTOR = "content"
@@ -112,8 +114,7 @@ def test_a_downloaded_video_becomes_proxy_index_and_scores(
         proxy_key(video_id), frame_index_key(video_id), scenes_key(video_id),
     )  # fmt: skip
     assert video.duration_seconds == pytest.approx(variable_times(48)[-1] + 1 / 24, abs=0.05)
-    path = object_store.local_path(proxy_key(video_id))
-    assert path is not None
+    path = local_copy(object_store, proxy_key(video_id), work.root.parent)
     assert barcodes(path) == list(range(48))
     index = FrameIndexes(object_store).load(video_id)
     assert np.allclose(index.pts * float(index.header.time_base), variable_times(48), atol=1e-4)
@@ -132,6 +133,7 @@ def test_the_scores_find_the_cuts_by_displayed_frame_whatever_the_frame_rate(
     assert [boundary.frame for boundary in found] == CUTS
 
 
+@pytest.mark.folder
 def test_a_video_that_is_done_is_not_made_again(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
     video_id = downloaded(clip, videos, object_store)
     assert make(video_id).wall_seconds is not None
@@ -288,23 +290,21 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=16", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
     video_id = downloaded(source, videos, object_store)
     program = f"""
-        import sys
-        from pathlib import Path
         from assets.proxy import make_proxy
         from heaters_dagster.settings import Settings
         from resources.database import Database
-        from resources.object_store.local import LocalObjectStore
+        from resources.object_store.open import open_object_store
         from resources.source_video_store import SourceVideoStore
         from resources.work_folder import WorkFolder
-        settings = Settings(home=Path(sys.argv[1]))
-        objects = LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+        settings = Settings.from_environment()
+        objects = open_object_store(settings)
         say = lambda progress: print("running", flush=True)
-        videos = SourceVideoStore(Database.connect(sys.argv[2]))
+        videos = SourceVideoStore(Database.connect(settings.database_url))
         make_proxy({video_id}, videos=videos, objects=objects, work=WorkFolder(settings.work_folder), detector="content", report=say)
     """
     assert settings.database_url is not None
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), str(settings.home), settings.database_url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(program)], env=child_environment(settings), stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
@@ -408,10 +408,8 @@ def test_the_check_sees_an_index_that_points_elsewhere(clip: Path, videos: Sourc
     video_id = downloaded(clip, videos, object_store)
     make(video_id)
     assert undecodable_index_entries(video_id, objects=object_store) == (24, {})
-    path = object_store.local_path(proxy_key(video_id))
-    assert path is not None
     index = FrameIndexes(object_store).load(video_id)
-    data = bytearray(path.read_bytes())
+    data = bytearray(object_store.get_bytes(proxy_key(video_id)))
     data[int(index.byte_offset[-1]) :] = b"\0" * (len(data) - int(index.byte_offset[-1]))
     object_store.put_bytes(proxy_key(video_id), bytes(data))
     _, bad = undecodable_index_entries(video_id, objects=object_store)
@@ -429,7 +427,7 @@ def materialize(video_id: int, settings: Settings) -> dg.ExecuteInProcessResult:
 
 
 def content_settings(settings: Settings) -> Settings:
-    return Settings(home=settings.home, database_url=settings.database_url, detector=DETECTOR)
+    return replace(settings, detector=DETECTOR)
 
 
 def test_the_assets_show_an_operator_what_was_made(

@@ -23,13 +23,13 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.ingest import title_from_name
 from heaters_dagster.domain.states import SourceVideoState
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, child_environment
 from resources.address_guard import AddressGuard
 from resources.dagster_resources import dagster_resources
 from resources.database import Database
 from resources.downloader import Downloader
 from resources.media_probe import MediaProbe, probe
-from resources.object_store import LocalObjectStore
+from resources.object_store import LocalObjectStore, ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
 from tests.media_files import make_video, rotated
@@ -49,10 +49,10 @@ def clip(made, tmp_path) -> Path:
 class Desk:
     """All that the stage works with, in one folder."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, objects: ObjectStore) -> None:
         self.videos = SourceVideoStore(database)
         self.work = WorkFolder(settings.work_folder)
-        self.objects = LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+        self.objects = objects
         self.downloader = Downloader(guard=AddressGuard(allow_private=True), timeout_seconds=5, retries=0)
 
     def submitted(self, source: object) -> SourceVideo:
@@ -67,12 +67,13 @@ class Desk:
         return [found.key for found in self.objects.list()]
 
     def leftovers(self) -> list[Path]:
-        return [path for folder in (self.work.root, self.objects.folder / ".incoming") for path in folder.rglob("*")]
+        places = [self.work.root, *([self.objects.folder / ".incoming"] if isinstance(self.objects, LocalObjectStore) else [])]
+        return [path for folder in places for path in folder.rglob("*")]
 
 
 @pytest.fixture
-def desk(database, settings) -> Desk:
-    return Desk(database, settings)
+def desk(database, settings, object_store) -> Desk:
+    return Desk(database, settings, object_store)
 
 
 def test_a_submitted_file_is_stored_probed_and_hashed(desk, clip):
@@ -178,6 +179,7 @@ class StoreThatIsSlow(LocalObjectStore):
         super().put_file(*arguments, **options)
 
 
+@pytest.mark.folder
 def test_of_two_that_are_fetched_at_once_one_is_kept(desk, clip):
     first, second = desk.submitted(clip), desk.submitted(clip)
     with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
@@ -231,6 +233,7 @@ def test_a_name_that_would_command_a_terminal_is_told_in_one_plain_line(desk, tm
         desk.fetch(desk.submitted(path))
 
 
+@pytest.mark.folder
 def test_when_the_store_fails_the_same_file_may_come_by_another_way(desk, clip):
     video = desk.submitted(clip)
     with pytest.raises(StoreUnavailableError):
@@ -245,17 +248,17 @@ def test_when_the_store_fails_the_same_file_may_come_by_another_way(desk, clip):
 
 _FETCH = """
 import sys, time
-from pathlib import Path
 from assets.source_video import fetch_source_video
 from heaters_dagster.settings import Settings
 from resources.address_guard import AddressGuard
 from resources.database import Database
 from resources.downloader import Downloader
-from resources.object_store import LocalObjectStore
+from resources.object_store.open import open_object_store
 from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
-url, home, video_id, point = sys.argv[1:]
-settings, database = Settings(home=Path(home)), Database.connect(url)
+video_id, point = sys.argv[1:]
+settings = Settings.from_environment()
+database = Database.connect(settings.database_url)
 def report(progress):
     if progress.stage == point:
         print("here", flush=True)
@@ -263,14 +266,14 @@ def report(progress):
 with database.stage_lock("source_video", int(video_id)):
     fetch_source_video(
         int(video_id), videos=SourceVideoStore(database), work=WorkFolder(settings.work_folder), report=report,
-        objects=LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder), downloader=Downloader(guard=AddressGuard()),
+        objects=open_object_store(settings), downloader=Downloader(guard=AddressGuard()),
     )
 """
 
 
 def kill_in(point: str, video: SourceVideo, desk: Desk, database: Database, settings: Settings) -> None:
-    arguments = [sys.executable, "-c", _FETCH, database.url, str(settings.home), str(video.id), point]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    arguments = [sys.executable, "-c", _FETCH, str(video.id), point]
+    process = subprocess.Popen(arguments, env=child_environment(settings), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"

@@ -207,6 +207,7 @@ make_virtual_clips(video, database=Database.connect(url), objects=Dying(Path(obj
 """
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("when", ["file written", "before the clips", "after the clips"])
 def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
     video = desk.preprocessed({29: 0.9, 59: 0.5})
