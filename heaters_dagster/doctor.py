@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _LOW_DISK_BYTES = 5 * 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. needed: Heaters cannot do its main job without it. told: the state in words, with the remedy."""
+    """One thing looked at. needed: it must be mended, for the main job or for safety. told: the state in words, with the remedy."""
 
     what: str
     ok: bool
@@ -32,8 +33,11 @@ class Finding:
     told: str
 
 
-def checked(settings: Settings) -> list[Finding]:
-    """Look at everything; one thing that is broken does not keep the others from being looked at."""
+def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
+    """Look at everything; one thing that is broken does not keep the others from being looked at.
+
+    repair: take out the secrets that older versions left in records, and renew the signing key then.
+    """
     findings = [
         _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
         _finding("ffmpeg", True, _ffmpeg),
@@ -43,6 +47,8 @@ def checked(settings: Settings) -> list[Finding]:
         _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
     ]
+    if all(finding.ok for finding in findings if finding.what == "database"):
+        findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
         findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
     return findings
@@ -52,7 +58,7 @@ def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, needed, look())
     except (HeatersError, OSError, ImportError, subprocess.SubprocessError) as error:
-        return Finding(what, False, needed, str(error))
+        return Finding(what, False, needed, without_access(str(error)))
 
 
 def _ffmpeg() -> str:
@@ -106,6 +112,19 @@ def _embedding_model(settings: Settings) -> str:
     from resources.embedder import clip_embedder
 
     return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+
+
+def _secrets(settings: Settings, *, repair: bool) -> str:
+    from resources.dagster_records import advice, clean_secrets, find_secrets
+    from resources.signing_key import renew_signing_key
+
+    with _opened(settings) as database:
+        found = clean_secrets(settings, database) if repair else find_secrets(settings, database)
+    if not found:
+        return "none"
+    if repair:
+        return advice(found, settings, lambda: renew_signing_key(settings))
+    raise OSError(f"an older version left secrets in {found}: type heaters doctor --repair, which takes them out and says what to change")
 
 
 def _stored_data(settings: Settings) -> str:

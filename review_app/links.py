@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
+from resources.signing_key import kept_signing_key
 
 MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export"]
 
@@ -110,20 +108,4 @@ def _session(loaded: object) -> Session:
 
 def open_links(settings: Settings) -> Links:
     """The links of these settings. Without HEATERS_SECRET_KEY the secret is made once and kept under HEATERS_HOME, for its owner only."""
-    return Links(settings.secret_key or _kept_secret(settings.home / "secret_key"), ttl_seconds=settings.link_ttl_seconds)
-
-
-def _kept_secret(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    if not path.exists():
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(made, path)  # fails when another process was first: then its secret counts
-        except FileExistsError:
-            pass
-        finally:
-            made.unlink()
-    return path.read_text().strip()
+    return Links(settings.secret_key or kept_signing_key(settings), ttl_seconds=settings.link_ttl_seconds)

@@ -77,11 +77,16 @@ def process(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check this machine and this installation: programs, database, store, model, settings, data that disagrees."""
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take out the secrets that older versions left in the database; renew the signing key.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine and this installation: programs, database, store, model, settings, secrets in records, data that disagrees."""
     from heaters_dagster.doctor import checked
 
-    findings = checked(load_settings())
+    findings = checked(load_settings(), repair=repair)
     if as_json:
         terminal.show_json([asdict(finding) for finding in findings])
     else:
