@@ -11,6 +11,7 @@ from heaters_dagster.domain.cuts import ReviewClip, mece_problems
 from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.keys import PREFIXES
 from heaters_dagster.domain.states import SourceVideoState
+from resources.clip_counts import count_problems
 from resources.clip_store import ClipArtifact
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
@@ -32,7 +33,9 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
     # A row may have been written since the list was made: what is said to be lost is looked for once more.
     lost = lost_keys(_stored(objects), needed_objects(database)) if lost else []
     orphans = [f"{key} is stored, but no row speaks of it" for key in orphan_objects(database, objects, stored=stored)]
-    return [*coverage_problems(database), *lost, *orphans]
+    with database.read() as connection:
+        wrong_counts = list(count_problems(connection))
+    return [*coverage_problems(database), *wrong_counts, *lost, *orphans]
 
 
 def coverage_problems(database: Database, source_video_id: int | None = None) -> list[str]:

@@ -31,6 +31,7 @@ from heaters_dagster.domain.states import (
     checked_clip_transition,
 )
 from resources import clip_cutting
+from resources.clip_counts import counts_of_videos
 from resources.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.database import Database, lock_key
 from resources.row_locks import lock_clips
@@ -126,14 +127,8 @@ class ClipStore:
 
     def counts_by_state(self, source_video_id: int | None = None) -> dict[int, dict[ClipState, int]]:
         """Source video id -> how many of its live clips are in which state."""
-        query = select(clips.c.source_video_id, clips.c.state, func.count()).where(clips.c.is_live)
-        if source_video_id is not None:
-            query = query.where(clips.c.source_video_id == source_video_id)
-        counts: dict[int, dict[ClipState, int]] = {}
         with self._database.read() as connection:
-            for video_id, state, count in connection.execute(query.group_by(clips.c.source_video_id, clips.c.state)):
-                counts.setdefault(video_id, {})[ClipState(state)] = count
-        return counts
+            return counts_of_videos(connection, None if source_video_id is None else [source_video_id])
 
     def due_for_export(self, source_video_id: int | None = None) -> list[Clip]:
         """Approved clips without a file: fresh, left by a process that died, or failed with tries left. Oldest decision first."""

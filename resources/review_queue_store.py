@@ -6,12 +6,25 @@ has to end a lease: one that has run out counts as none. Lease statements follow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NotFoundError
@@ -24,13 +37,12 @@ from heaters_dagster.domain.review_queue import (
     decisions_per_hour,
 )
 from heaters_dagster.domain.states import ClipState
+from resources.clip_counts import Scope, among, counts_by_state, scope_of, within_scope
 from resources.clip_store import Clip
 from resources.database import Database
 from resources.row_locks import known_reviewer, locking
-from resources.source_video_store import containing
 from resources.tables import clips, review_actions, reviewers, source_videos
 
-_RATE_PAGE = 500
 _DECISIONS = [str(action) for action in (ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE, ReviewAction.GROUP)]
 
 
@@ -67,10 +79,23 @@ class ReviewQueueStore:
         """
         with self._database.begin() as connection:
             me = known_reviewer(connection, reviewer)
-            query = _ordered(select(clips.c.id).where(_matching(chosen), _is_free(me)), chosen.order, after).limit(count)
-            picked = query.with_for_update(skip_locked=True, key_share=True).cte("picked")
-            leased = self._leased(connection, me, clips.c.id.in_(select(picked.c.id)))
+            within = scope_of(connection, chosen)
+            leased = [] if within.is_empty else self._taken(connection, me, chosen, within, count, after)
             return _shown(connection, leased, chosen.order)
+
+    def _taken(
+        self, connection: Connection, me: int, chosen: QueueFilter, within: Scope, count: int, after: QueuePosition | None
+    ) -> list[int]:
+        """Ids of the clips leased. State by state as far as needed, because rows cannot be locked through a union."""
+        taken: list[int] = []
+        for state in dict.fromkeys(chosen.states):
+            query = _ordered(select(clips.c.id).where(_matching(within, [state]), _is_free(me)), chosen.order, after)
+            picked = query.limit(count).with_for_update(skip_locked=True, key_share=True).cte("picked")
+            taken += connection.scalars(select(picked.c.id))
+        if len(set(chosen.states)) > 1:
+            first = select(clips.c.id).where(clips.c.id.in_(taken)).limit(count)
+            taken = list(connection.scalars(_ordered(first, chosen.order)))
+        return self._leased(connection, me, clips.c.id.in_(taken)) if taken else []
 
     def open(self, clip_id: int, *, reviewer: str) -> QueueClip:
         """A certain clip, leased to the reviewer unless somebody else holds it: `leased_by` tells. Raises NotFoundError."""
@@ -100,15 +125,13 @@ class ReviewQueueStore:
     def page(self, chosen: QueueFilter, *, after: QueuePosition | None = None, limit: int = 50) -> list[QueueClip]:
         """Clips that match, in order, whoever holds them; nothing is leased. after: `position` of the last clip of the page before."""
         with self._database.read() as connection:
-            ids = list(connection.scalars(_ordered(select(clips.c.id).where(_matching(chosen)), chosen.order, after).limit(limit)))
+            ids = list(connection.scalars(_page_of_ids(chosen, scope_of(connection, chosen), after, limit)))
             return _shown(connection, ids, chosen.order)
 
     def progress(self, chosen: QueueFilter, *, reviewer: str | None = None) -> QueueProgress:
         """How far review of the clips of `chosen` is, whatever states it shows. reviewer: whose decisions `per_hour` counts; None: all."""
-        scope = _scope(chosen)
         with self._database.read() as connection:
-            counts = select(clips.c.state, func.count()).where(scope).group_by(clips.c.state)
-            by_state = {ClipState(state): count for state, count in connection.execute(counts)}
+            by_state = counts_by_state(connection, scope_of(connection, chosen))
             now = connection.execute(select(func.clock_timestamp())).scalar_one()
             decided = _decided_since(connection, now - timedelta(hours=1), chosen.source_video_ids, reviewer)
         left = by_state.get(ClipState.PENDING_REVIEW, 0)
@@ -124,40 +147,36 @@ def _is_free(me: int) -> ColumnElement[bool]:
     return or_(clips.c.lease_expires_at.is_(None), clips.c.lease_expires_at <= func.now(), clips.c.leased_by_user_id == me)
 
 
-def _matching(chosen: QueueFilter) -> ColumnElement[bool]:
-    if set(chosen.states) == set(ClipState):
-        return _scope(chosen)
-    # The states are written into the statement: with a parameter Postgres could not use the index of pending clips.
-    states: BindParameter[Any] = bindparam("states", [str(state) for state in chosen.states], expanding=True, literal_execute=True)
-    return and_(_scope(chosen), clips.c.state.in_(states))
+def _matching(within: Scope, states: Collection[ClipState]) -> ColumnElement[bool]:
+    if set(states) == set(ClipState):
+        return within_scope(within)
+    # The states are written into the statement: the plan for a rare state is another one than that for a common one.
+    written: BindParameter[Any] = bindparam("states", [str(state) for state in states], unique=True, expanding=True, literal_execute=True)
+    return and_(within_scope(within), clips.c.state.in_(written))
 
 
-def _scope(chosen: QueueFilter) -> ColumnElement[bool]:
-    """Live clips that match, in whatever state."""
-    parts: list[ColumnElement[bool]] = [clips.c.is_live]
-    if chosen.source_video_ids:
-        parts.append(clips.c.source_video_id.in_(chosen.source_video_ids))
-    if chosen.min_confidence is not None:
-        parts.append(clips.c.confidence >= chosen.min_confidence)
-    if chosen.max_confidence is not None:
-        parts.append(clips.c.confidence <= chosen.max_confidence)
-    if chosen.words:
-        texts = (source_videos.c.title, source_videos.c.source)
-        named = and_(*(or_(*(column.ilike(containing(word)) for column in texts)) for word in chosen.words))
-        found: ColumnElement[bool] = clips.c.source_video_id.in_(select(source_videos.c.id).where(named))
-        if chosen.text.isascii() and chosen.text.isdigit() and int(chosen.text) <= MAX_ID:
-            found = or_(found, clips.c.id == int(chosen.text))
-        parts.append(found)
-    return and_(*parts)
+def _page_of_ids(chosen: QueueFilter, within: Scope, after: QueuePosition | None, limit: int) -> Select[Any]:
+    """Ids of the next clips that match, whoever holds them. Each state is read in its own index, in order, and no further than needed."""
+    if chosen.order == QueueOrder.SOURCE_VIDEO and set(chosen.states) == set(ClipState):
+        return _ordered(select(clips.c.id).where(within_scope(within)), chosen.order, after).limit(limit)
+    parts = [
+        _ordered(select(clips).where(_matching(within, [state])), chosen.order, after).limit(limit)
+        for state in dict.fromkeys(chosen.states)
+    ]
+    found = union_all(*(part.subquery().select() for part in parts)).subquery() if len(parts) > 1 else parts[0].subquery()
+    return select(found.c.id).order_by(*_columns(found.c)[chosen.order]).limit(limit)
+
+
+def _columns(clip: ReadOnlyColumnCollection[str, Any]) -> Mapping[QueueOrder, Sequence[ColumnElement[Any]]]:
+    return {
+        QueueOrder.CREATED: (clip.id,),
+        QueueOrder.SOURCE_VIDEO: (clip.source_video_id, clip.start_frame, clip.id),
+        QueueOrder.CONFIDENCE: (clip.confidence.asc().nulls_last(), clip.id),
+    }
 
 
 def _ordered(query: Select[Any], order: QueueOrder, after: QueuePosition | None = None) -> Select[Any]:
-    columns: Mapping[QueueOrder, Sequence[ColumnElement[Any]]] = {
-        QueueOrder.CREATED: (clips.c.id,),
-        QueueOrder.SOURCE_VIDEO: (clips.c.source_video_id, clips.c.start_frame, clips.c.id),
-        QueueOrder.CONFIDENCE: (clips.c.confidence.asc().nulls_last(), clips.c.id),
-    }
-    return (query if after is None else query.where(_behind(after, order))).order_by(*columns[order])
+    return (query if after is None else query.where(_behind(after, order))).order_by(*_columns(clips.c)[order])
 
 
 def _behind(after: QueuePosition, order: QueueOrder) -> ColumnElement[bool]:
@@ -199,21 +218,17 @@ def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> lis
 def _decided_since(
     connection: Connection, since: datetime, source_video_ids: Sequence[int], reviewer: str | None
 ) -> list[tuple[datetime, int]]:
-    """(when, how many clips) of the standing decisions since a moment, read backwards from the end of the ledger as far as needed."""
+    """(when, how many clips) of the standing decisions since a moment; as one, at the first of them."""
     action = review_actions.c
-    query = select(action.id, action.created_at, action.action, action.undone, func.cardinality(action.clip_ids).label("clips"))
+    query = select(func.min(action.created_at).label("first"), func.sum(func.cardinality(action.clip_ids)).label("clips")).where(
+        action.created_at >= since, action.action.in_(_DECISIONS), ~action.undone
+    )
     if source_video_ids:
-        query = query.where(action.source_video_id.in_(source_video_ids))
+        query = query.where(among(action.source_video_id, source_video_ids))
     if reviewer is not None:
         query = query.where(action.reviewer_id == select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery())
-    found: list[tuple[datetime, int]] = []
-    before = MAX_ID
-    while True:
-        rows = connection.execute(query.where(action.id < before).order_by(action.id.desc()).limit(_RATE_PAGE)).all()
-        found += [(row.created_at, row.clips) for row in rows if row.created_at >= since and row.action in _DECISIONS and not row.undone]
-        if len(rows) < _RATE_PAGE or rows[-1].created_at < since:
-            return found
-        before = rows[-1].id
+    row = connection.execute(query).one()
+    return [] if row.first is None else [(row.first, int(row.clips))]
 
 
 def _no_clip(clip_id: int) -> NotFoundError:

@@ -7,8 +7,9 @@
 
 A transaction may leave a step out, never go back to an earlier one, and locks all rows of a step in one statement. Two more rules make
 this hold: a statement that skips locked rows waits for nobody, so it may lock in any order (`ReviewQueueStore.take`); and advisory locks of
-stages are only tried, never waited for (`Database.stage_lock`). The check at commit that clips cover a video locks the video, so whoever
-changes frames of clips, or whether they are live, holds it already.
+stages are only tried, never waited for (`Database.stage_lock`). Counting clips adds rows and locks none; whoever folds them into the
+counts only tries for the lock of doing so (`sql/versions/0006_clip_counts.py`). The check at commit that clips cover a video locks the
+video, so whoever changes frames of clips, or whether they are live, holds it already.
 
 The locks are NO KEY UPDATE: rows that refer to a locked one, such as new clips of a video, can still be written by others.
 """

@@ -32,7 +32,8 @@ class SourceVideo:
     source: as submitted. error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
-    bytes; this one goes no further. state_changed_at: since when it is in this state.
+    bytes; this one goes no further. state_changed_at: since when it is in this state. source_bytes, source_modified_ns,
+    source_fingerprint, source_sha256: of the submitted file, see resources/file_identity.py.
     """
 
     id: int
@@ -60,6 +61,10 @@ class SourceVideo:
     gold_master_attempts: int
     gold_master_failed_at: datetime | None
     next_clip_sequence: int
+    source_bytes: int | None
+    source_modified_ns: int | None
+    source_fingerprint: str | None
+    source_sha256: str | None
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -113,6 +114,14 @@ source_videos = Table(
     Column("gold_master_attempts", Integer, nullable=False, server_default="0", comment="failed tries at the gold master"),
     Column("gold_master_failed_at", DateTime(timezone=True), comment="when the last try at the gold master failed"),
     Column("next_clip_sequence", Integer, nullable=False, server_default="1"),
+    Column("source_bytes", BigInteger, comment="size of the submitted file when its fingerprint was taken"),
+    Column("source_modified_ns", BigInteger, comment="when the submitted file was last modified then, in nanoseconds since 1970"),
+    Column(
+        "source_fingerprint",
+        Text,
+        comment="hex, of the size and of samples of the submitted file's bytes; two files that differ in it differ",
+    ),
+    Column("source_sha256", Text, comment="hex, of all bytes of the submitted file; taken when another file has its fingerprint"),
     _now("created_at"),
     _now("updated_at"),
     _state_changed_at(),
@@ -135,6 +144,14 @@ source_videos = Table(
         postgresql_where=text("content_sha256 is not null and duplicate_of_id is null"),
     ),
     Index("source_videos_state_idx", "state"),
+    Index("source_videos_source_idx", "source", postgresql_using="hash"),
+    Index(
+        "source_videos_without_gold_master_idx",
+        "id",
+        postgresql_where=text("gold_master_filepath is null and duplicate_of_id is null"),
+    ),
+    Index("source_videos_source_fingerprint_idx", "source_fingerprint", postgresql_where=text("source_fingerprint is not null")),
+    Index("source_videos_original_bytes_idx", "original_bytes", postgresql_where=text("original_bytes is not null")),
 )
 
 clips = Table(
@@ -199,7 +216,14 @@ clips = Table(
     CheckConstraint("export_profile in ('stream_copy', 'delivery', 'gold_master')", name="export_profile"),
     Index("clips_live_order_idx", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_state_idx", "state", "source_video_id", "start_frame", postgresql_where=text("is_live")),
-    Index("clips_review_confidence_idx", "confidence", "id", postgresql_where=text("is_live and state = 'pending_review'")),
+    Index("clips_live_confidence_idx", "state", "confidence", "id", postgresql_where=text("is_live")),
+    Index("clips_live_created_idx", "state", "id", postgresql_where=text("is_live")),
+    Index(
+        "clips_to_retry_idx",
+        "state",
+        "source_video_id",
+        postgresql_where=text("is_live and state in ('export_failed', 'keyframe_failed', 'embedding_failed') and attempts < 6"),
+    ),
 )
 
 review_actions = Table(
@@ -223,8 +247,47 @@ review_actions = Table(
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
     Index("review_actions_reviewer_idx", "reviewer_id", "id"),
     Index("review_actions_source_video_idx", "source_video_id", "id"),
+    Index("review_actions_created_idx", "created_at"),
+    Index("review_actions_reviewer_created_idx", "reviewer_id", "created_at"),
+    Index("review_actions_action_idx", "action", "id"),
     Index("review_actions_recut_idx", "id", postgresql_where=text("action = 'recut'")),
     Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+)
+
+clip_counts_by_video = Table(
+    "clip_counts_by_video",
+    metadata,
+    Column("source_video_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, primary_key=True),
+    Column("clips", BigInteger, nullable=False),
+    Index("clip_counts_by_video_state_idx", "state", "source_video_id"),
+    comment="live clips of each source video by state; add clip_count_changes",
+)
+
+clip_counts_by_confidence = Table(
+    "clip_counts_by_confidence",
+    metadata,
+    Column(
+        "confidence_percent",
+        SmallInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="floor of 100 times the confidence; -1: no confidence",
+    ),
+    Column("state", Text, primary_key=True),
+    Column("clips", BigInteger, nullable=False),
+    comment="live clips of all source videos by state and confidence; add clip_count_changes",
+)
+
+clip_count_changes = Table(
+    "clip_count_changes",
+    metadata,
+    _id(),
+    Column("source_video_id", BigInteger, nullable=False),
+    Column("confidence_percent", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("clips", BigInteger, nullable=False, comment="how many more, or fewer"),
+    comment="what has changed since it was last folded into the counts",
 )
 
 clip_coverage_checks = Table(
@@ -308,6 +371,9 @@ for _size in (512, 768, 1024):
 
 __all__ = [
     "clip_artifacts",
+    "clip_count_changes",
+    "clip_counts_by_confidence",
+    "clip_counts_by_video",
     "clip_coverage_checks",
     "clips",
     "cut_point_operations",

@@ -346,5 +346,6 @@ def fill(database: Database, *, videos: int, clips_each: int) -> None:
         )
         for table in ("source_videos", "clips"):
             connection.execute(text(f"alter table {table} enable trigger user"))
+        connection.execute(text("select heaters_recount_clips()"))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))

@@ -1,0 +1,195 @@
+"""How many live clips are in which state, from counts that the database keeps in the transaction of every change.
+
+The counts lie in `clip_counts_by_video` and `clip_counts_by_confidence`; what changed since they were last folded lies in
+`clip_count_changes`. Both are read in one statement, so that a fold in between counts nothing twice. Only a filter by confidence together
+with videos or words has no count of its own: then the clips of those videos are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, any_, func, literal, or_, select, text, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from heaters_dagster.domain.review_queue import MAX_ID, QueueFilter
+from heaters_dagster.domain.states import ClipState
+from resources.database import Database
+from resources.source_video_store import containing
+from resources.tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video, clips, source_videos
+
+_changes = clip_count_changes.c
+_by_video = clip_counts_by_video.c
+_by_confidence = clip_counts_by_confidence.c
+_NO_CONFIDENCE = -1
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which live clips a filter is about, whatever their state.
+
+    source_video_ids: only clips of these; None means all. clip_id: this clip too, because the text is its id; it is of one of
+    `clip_among`, unless that is empty. Of these, only clips within the two confidences.
+    """
+
+    source_video_ids: tuple[int, ...] | None
+    clip_id: int | None
+    clip_among: tuple[int, ...]
+    min_confidence: float | None
+    max_confidence: float | None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.source_video_ids == () and self.clip_id is None
+
+
+def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
+    """The filter with its words looked up: a statement that names source videos is planned by how many they are."""
+    ids: tuple[int, ...] | None = chosen.source_video_ids or None
+    clip_id = None
+    if chosen.words:
+        texts = (source_videos.c.title, source_videos.c.source)
+        named = select(source_videos.c.id).where(*(or_(*(one.ilike(containing(word)) for one in texts)) for word in chosen.words))
+        if chosen.source_video_ids:
+            named = named.where(source_videos.c.id.in_(chosen.source_video_ids))
+        ids = tuple(connection.scalars(named))
+        if chosen.text.isascii() and chosen.text.isdigit() and int(chosen.text) <= MAX_ID:
+            clip_id = int(chosen.text)
+    return Scope(ids, clip_id, chosen.source_video_ids if clip_id is not None else (), chosen.min_confidence, chosen.max_confidence)
+
+
+def counts_by_state(connection: Connection, within: Scope) -> dict[ClipState, int]:
+    """How many live clips are in which state."""
+    if within.is_empty:
+        return {}
+    bounded = within.min_confidence is not None or within.max_confidence is not None
+    if within.source_video_ids is None:
+        return _summed(connection, *(_of_confidence(within) if bounded else _of_all()))
+    if bounded:
+        return _summed(connection, select(clips.c.state, func.count().label("clips")).where(within_scope(within)).group_by(clips.c.state))
+    return _summed(connection, *_of_videos(within.source_video_ids, within))
+
+
+def counts_of_videos(connection: Connection, source_video_ids: Collection[int] | None = None) -> dict[int, dict[ClipState, int]]:
+    """Source video id -> how many of its live clips are in which state. source_video_ids: only these; all when None."""
+    parts = [
+        select(table.c.source_video_id, table.c.state, table.c.clips).where(
+            *([] if source_video_ids is None else [among(table.c.source_video_id, source_video_ids)])
+        )
+        for table in (clip_counts_by_video, clip_count_changes)
+    ]
+    both = union_all(*parts).subquery()
+    query = select(both.c.source_video_id, both.c.state, func.sum(both.c.clips)).group_by(both.c.source_video_id, both.c.state)
+    found: dict[int, dict[ClipState, int]] = {}
+    for video_id, state, count in connection.execute(query):
+        if count:
+            found.setdefault(video_id, {})[ClipState(state)] = int(count)
+    return found
+
+
+def recount(database: Database) -> None:
+    """Count all clips anew, for rows that were written without the triggers. Nobody changes a clip meanwhile."""
+    with database.begin() as connection:
+        connection.execute(select(func.heaters_recount_clips()))
+
+
+def within_scope(within: Scope) -> ColumnElement[bool]:
+    """Live clips that the scope is about."""
+    parts: list[ColumnElement[bool]] = [clips.c.is_live]
+    if within.source_video_ids is not None:
+        found = among(clips.c.source_video_id, within.source_video_ids)
+        parts.append(found if within.clip_id is None else or_(found, _is_the_clip(within)))
+    if within.min_confidence is not None:
+        parts.append(clips.c.confidence >= within.min_confidence)
+    if within.max_confidence is not None:
+        parts.append(clips.c.confidence <= within.max_confidence)
+    return and_(*parts)
+
+
+def among(column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
+    """Whether a column is one of the ids, which travel as one array however many they are."""
+    return column == any_(literal(list(ids), ARRAY(BigInteger)))
+
+
+def _is_the_clip(within: Scope) -> ColumnElement[bool]:
+    return and_(clips.c.id == within.clip_id, *([among(clips.c.source_video_id, within.clip_among)] if within.clip_among else []))
+
+
+def _of_all() -> list[Select[Any]]:
+    return [select(_by_confidence.state, _by_confidence.clips), select(_changes.state, _changes.clips)]
+
+
+def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[Any]]:
+    parts = [
+        select(_by_video.state, _by_video.clips).where(among(_by_video.source_video_id, source_video_ids)),
+        select(_changes.state, _changes.clips).where(among(_changes.source_video_id, source_video_ids)),
+    ]
+    if within.clip_id is not None:
+        # The clip whose id the text is, when its source video is not among those that have the text in their names.
+        alone = (clips.c.is_live, _is_the_clip(within), ~among(clips.c.source_video_id, source_video_ids))
+        parts.append(select(clips.c.state, func.count().label("clips")).where(*alone).group_by(clips.c.state))
+    return parts
+
+
+def _of_confidence(within: Scope) -> list[Select[Any]]:
+    """Whole percents from the counts; of those in which a bound lies the clips are counted in their index."""
+    bounds = [bound for bound in (within.min_confidence, within.max_confidence) if bound is not None]
+    edges = sorted({floor(bound * 100) for bound in bounds})
+    low = _NO_CONFIDENCE if within.min_confidence is None else floor(within.min_confidence * 100)
+    high = 100 if within.max_confidence is None else floor(within.max_confidence * 100)
+
+    def whole(column: ColumnElement[int]) -> ColumnElement[bool]:
+        return and_(column != _NO_CONFIDENCE, column >= low, column <= high, column.notin_(edges))
+
+    def partly(edge: int) -> ColumnElement[bool]:
+        # The first two comparisons bound the scan of the index; which percent a clip is counted under is for the third to say.
+        near = (clips.c.confidence >= edge / 100 - _ROUNDING, clips.c.confidence <= (edge + 1) / 100 + _ROUNDING)
+        parts = [*near, func.heaters_confidence_percent(clips.c.confidence) == edge]
+        parts += [] if within.min_confidence is None else [clips.c.confidence >= within.min_confidence]
+        parts += [] if within.max_confidence is None else [clips.c.confidence <= within.max_confidence]
+        return and_(clips.c.is_live, clips.c.state.in_([state.value for state in ClipState]), *parts)
+
+    return [
+        select(_by_confidence.state, _by_confidence.clips).where(whole(_by_confidence.confidence_percent)),
+        select(_changes.state, _changes.clips).where(whole(_changes.confidence_percent)),
+        *(select(clips.c.state, func.count().label("clips")).where(partly(edge)).group_by(clips.c.state) for edge in edges),
+    ]
+
+
+def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]:
+    both = union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
+    query = select(both.c.state, func.sum(both.c.clips)).group_by(both.c.state)
+    return {ClipState(state): int(count) for state, count in connection.execute(query) if count}
+
+
+def count_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
+    """Where the kept counts are not what there is: a sentence each. source_video_id: only of this one."""
+    rows = connection.execution_options(yield_per=1000).execute(
+        text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE), {"video_id": source_video_id}
+    )
+    for row in rows:
+        yield f"source video {row.source_video_id}: {row.kept} clips are counted as {row.state}, there are {row.there}"
+    if source_video_id is None:
+        for row in connection.execute(text(_WRONG_BY_CONFIDENCE)):
+            sure = "without confidence" if row.confidence_percent == _NO_CONFIDENCE else f"of {row.confidence_percent} % confidence"
+            yield f"{row.kept} clips {sure} are counted as {row.state}, there are {row.there}"
+
+
+_WRONG = """
+select {key}, state, sum(kept)::bigint as kept, sum(there)::bigint as there from (
+    select {key}, state, clips as kept, 0 as there from {table}
+    union all select {key}, state, clips, 0 from clip_count_changes
+    union all select {found} as {key}, state, 0, count(*) from clips where is_live group by 1, 2
+) both_ways {where} group by 1, 2 having sum(kept) <> sum(there) order by 1, 2
+"""
+_WRONG_BY_VIDEO = _WRONG.format(key="source_video_id", table="clip_counts_by_video", found="source_video_id", where="")
+_WRONG_OF_ONE = _WRONG.format(
+    key="source_video_id", table="clip_counts_by_video", found="source_video_id", where="where source_video_id = :video_id"
+)
+_WRONG_BY_CONFIDENCE = _WRONG.format(
+    key="confidence_percent", table="clip_counts_by_confidence", found="heaters_confidence_percent(confidence)", where=""
+)
