@@ -111,7 +111,7 @@ def make_proxy(
         objects.put_bytes(frame_index_key(video_id), encoded(made.index))
         proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
         objects.put_file(proxy_key(video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
-    video = videos.load(video_id) if cut else _recorded(video, made.index, videos)
+    video = videos.update(video_id, error=None) if cut else _recorded(video, made.index, videos)
     return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began)
 
 

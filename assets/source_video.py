@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.errors import DuplicateSourceError
-from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind
+from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind, title_from_name
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.secrets import without_access
@@ -92,6 +92,12 @@ def _delete_others(video_id: int, key: str | None, objects: ObjectStore) -> None
             objects.delete(other)
 
 
+def _title(video: SourceVideo, fetched: Fetched) -> str:
+    """Of a web address, the title that the page gives, unless a person has given it one meanwhile."""
+    is_named_by_address = source_kind(video.source) is SourceKind.WEB_ADDRESS and video.title == title_from_name(video.source)
+    return fetched.title if is_named_by_address else video.title
+
+
 def _downloaded(
     video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore, objects: ObjectStore
 ) -> SourceVideo:
@@ -100,7 +106,7 @@ def _downloaded(
     done = videos.finish_download(
         video.id,
         fetched.sha256,
-        title=fetched.title if source_kind(video.source) is SourceKind.WEB_ADDRESS else video.title,
+        title=_title(videos.load(video.id), fetched),
         original_filepath=key,
         original_bytes=fetched.byte_size,
         probe=found.to_json(),

@@ -191,8 +191,7 @@ def virtual_clips(
     videos = SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
-        if videos.load(source_video_id).state != _S.SCENES_DETECTED:  # cuts that are there stay good when cutting again fails
-            videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
+        videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
 
     with stage_failures(lambda message, transient: None), store.stage_lock("virtual_clips", source_video_id), stage_failures(record):
         made = make_virtual_clips(

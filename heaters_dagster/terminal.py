@@ -86,9 +86,11 @@ def clock_time(seconds: float | None) -> str:
     """`1:02:03.456`, hours only when there are some; nothing for None."""
     if seconds is None:
         return ""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:06.3f}" if hours else f"{minutes}:{rest:06.3f}"
+    # Rounded first: of 59.9996 s, the seconds alone would become 60.000.
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -21,21 +22,23 @@ from resources.remuxer import ProxyReader, remux, remux_sound
 MAX_STILL_WIDTH = 1920
 _CACHE_BYTES = 2 * 1024**3
 _SWEEP_EVERY = 50
+_IN_USE_SECONDS = 60.0
 
 
 class ClipMedia:
     """Makes segments and stills of any frame range. Safe to share between threads; several processes may share the folder.
 
-    folder: holds what was made, the least recently used goes first beyond 2 GiB. A proxy's frames never change under one key and frame
+    folder: holds what was made; beyond `cache_bytes` what was used longest ago goes. A proxy's frames never change under one key and frame
     count, so what was made stays right; a proxy made anew has another key part by its size.
     """
 
-    def __init__(self, objects: ObjectStore, indexes: FrameIndexes, folder: Path) -> None:
+    def __init__(self, objects: ObjectStore, indexes: FrameIndexes, folder: Path, *, cache_bytes: int = _CACHE_BYTES) -> None:
         self._objects = objects
         self._indexes = indexes
         self._folder = folder
+        self._cache_bytes = cache_bytes
         self._made = 0
-        self._making: dict[Path, threading.Lock] = {}
+        self._making: dict[Path, _InTheMaking] = {}
         self._lock = threading.Lock()
 
     def segment(self, source_video_id: int, start_frame: int, end_frame: int, *, sound_only: bool = False) -> Path:
@@ -78,7 +81,8 @@ class ClipMedia:
                 picture.save(data, "JPEG", quality=82)
                 with self._published(path) as part:
                     part.write_bytes(data.getvalue())
-        return path.read_bytes()
+                return data.getvalue()
+            return path.read_bytes()
 
     def _proxy_mark(self, source_video_id: int) -> str:
         info = self._objects.info(proxy_key(source_video_id))
@@ -93,15 +97,16 @@ class ClipMedia:
     def _once(self, path: Path) -> Iterator[bool]:
         """One thread makes a file, the others wait for it. Yields whether it is missing."""
         with self._lock:
-            making = self._making.setdefault(path, threading.Lock())
-        with making:
-            try:
-                os.utime(path)
-                yield False
-            except FileNotFoundError:
-                yield True
-        with self._lock:
-            self._making.pop(path, None)
+            making = self._making.setdefault(path, _InTheMaking())
+            making.wanted_by += 1
+        try:
+            with making.lock:
+                yield not _touched(path)
+        finally:
+            with self._lock:
+                making.wanted_by -= 1
+                if not making.wanted_by:
+                    del self._making[path]
 
     @contextmanager
     def _published(self, path: Path) -> Iterator[Path]:
@@ -113,15 +118,45 @@ class ClipMedia:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-        self._made += 1
-        if self._made % _SWEEP_EVERY == 0:
+        with self._lock:
+            self._made += 1
+            sweeps = self._made % _SWEEP_EVERY == 0
+        if sweeps:
             self._sweep()
 
     def _sweep(self) -> None:
-        files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(self._folder) if entry.is_file())
-        over = sum(size for _, size, _ in files) - _CACHE_BYTES
-        for _, size, path in files:
-            if over <= 0:
+        """Delete what was used longest ago, beyond the limit; what was used a moment ago may be on its way to a browser."""
+        files = sorted(_files(self._folder))
+        over = sum(size for _, size, _ in files) - self._cache_bytes
+        for used_at, size, path in files:
+            if over <= 0 or used_at > time.time() - _IN_USE_SECONDS:
                 return
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             over -= size
+
+
+class _InTheMaking:
+    """A file that threads wait for: one of them makes it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted_by = 0
+
+
+def _touched(path: Path) -> bool:
+    """Mark a file as used; False when it is not there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """(time of last use, size in bytes, path). Other threads and processes make, rename and delete files meanwhile."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                if entry.is_file():
+                    found = entry.stat()
+                    yield found.st_mtime, found.st_size, Path(entry.path)

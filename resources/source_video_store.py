@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
-from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition
+from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition, is_past
 from resources import row_locks
 from resources.database import Database
 from resources.tables import source_videos
@@ -184,10 +184,13 @@ class SourceVideoStore:
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
         """Put the row into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.
 
-        Raises IllegalTransitionError when the stage is not the one in hand.
+        A row that is past the stage, whose files were to be made again, keeps its state and tries: it gets the reason.
+        Raises IllegalTransitionError when the row has not come as far as the stage.
         """
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
+            if is_past(video.state, failed_state):
+                return _written(connection, source_video_id, {"error": message})
             if video.state != failed_state:
                 checked_source_video_transition(video.state, failed_state)
             attempts = attempts_after_failure(video.attempts, transient=transient)

@@ -542,3 +542,11 @@ def test_the_program_as_installed_answers_quickly_and_without_dagster() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT, env={**os.environ, "COLUMNS": "120"}
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, ""), (0, "0:00.000"), (59.9994, "0:59.999"), (59.9996, "1:00.000"), (3599.9999, "1:00:00.000"), (3723.4565, "1:02:03.456")],
+)
+def test_a_time_never_shows_sixty_seconds(seconds: float | None, shown: str) -> None:
+    assert cli.terminal.clock_time(seconds) == shown

@@ -42,6 +42,14 @@ class ClipState(StrEnum):
     EMBEDDING_FAILED = "embedding_failed"
 
 
+#: The stages of a source video in order, each by the states in which it has not succeeded yet, its failed state last.
+_STAGES = (
+    (SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED),
+    (SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSING, SourceVideoState.PREPROCESS_FAILED),
+    (SourceVideoState.PREPROCESSED, SourceVideoState.DETECTING_SCENES, SourceVideoState.DETECT_SCENES_FAILED),
+    (SourceVideoState.SCENES_DETECTED,),
+)
+
 S = TypeVar("S", bound=StrEnum)
 _S, _C = SourceVideoState, ClipState
 
@@ -93,6 +101,12 @@ CLIP_RETRY: Mapping[ClipState, ClipState] = {
     _C.KEYFRAME_FAILED: _C.EXPORTED,
     _C.EMBEDDING_FAILED: _C.KEYFRAMED,
 }
+
+
+def is_past(state: SourceVideoState, failed_state: SourceVideoState) -> bool:
+    """Whether a source video in `state` has been through the stage that fails as `failed_state`; such a stage is only made good again."""
+    number = {member: stage for stage, members in enumerate(_STAGES) for member in members}
+    return number[state] > number[failed_state]
 
 
 def checked_source_video_transition(old: SourceVideoState, new: SourceVideoState) -> SourceVideoState:

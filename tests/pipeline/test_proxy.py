@@ -459,3 +459,23 @@ def test_a_failure_is_on_the_row_and_can_be_retried(
     videos.retry(video_id)
     assert materialize(video_id, content_settings(settings)).success
     assert videos.load(video_id).state == _S.PREPROCESSED
+
+
+def test_a_cut_video_whose_proxy_cannot_be_made_again_says_why_until_it_can(
+    clip: Path, tmp_path: Path, settings: Settings, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
+):
+    video_id = downloaded(clip, videos, object_store)
+    make(video_id)
+    before = cut(video_id, videos)
+    object_store.delete(proxy_key(video_id))
+    original = object_store.get_bytes(original_key(video_id, ".mp4"))
+    object_store.put_file(original_key(video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
+    result = materialize(video_id, content_settings(settings))
+    assert not result.success
+    failed = videos.load(video_id)
+    assert (failed.state, failed.attempts) == (before.state, before.attempts)
+    assert failed.error is not None
+    assert "a new one has 40 frames, but its clips were cut in 48" in failed.error
+    object_store.put_bytes(original_key(video_id, ".mp4"), original)
+    assert materialize(video_id, content_settings(settings)).success
+    assert videos.load(video_id).error is None

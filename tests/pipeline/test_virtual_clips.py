@@ -357,5 +357,8 @@ def test_cuts_that_are_there_stay_good_when_cutting_again_fails(desk: Desk) -> N
     with pytest.raises(ObjectNotFoundError):
         desk.cut(video)
     assert not materialize(video, desk.settings).success
-    assert desk.videos.load(video.id).state == _S.SCENES_DETECTED
+    told = desk.videos.load(video.id)
+    assert told.state == _S.SCENES_DETECTED
+    assert told.error is not None
+    assert "proxy" in told.error
     assert ranges(desk.clips.load_live(video.id)) == [(0, 30), (30, 100)]

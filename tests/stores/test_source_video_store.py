@@ -116,11 +116,20 @@ class TestFailures:
         done = videos.set_state(video.id, S.DOWNLOADED)
         assert (done.error, done.attempts) == (None, 0)
 
-    def test_a_failure_of_another_stage_does_not_overwrite_the_state(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
-        video = a_source_video(state=S.PREPROCESSED)
+    def test_a_failure_of_a_stage_to_come_changes_nothing(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
+        video = a_source_video(state=S.DOWNLOADED)
         with pytest.raises(IllegalTransitionError):
-            videos.record_failure(video.id, S.DOWNLOAD_FAILED, "late", transient=True)
+            videos.record_failure(video.id, S.DETECT_SCENES_FAILED, "early", transient=True)
         assert videos.load(video.id) == video
+
+    @pytest.mark.parametrize("state", [S.PREPROCESSED, S.DETECTING_SCENES, S.SCENES_DETECTED])
+    def test_a_stage_that_is_past_leaves_its_reason_and_neither_state_nor_tries(
+        self, videos: SourceVideoStore, a_source_video: ASourceVideo, state: S
+    ) -> None:
+        video = a_source_video(state=state)
+        told = videos.record_failure(video.id, S.DOWNLOAD_FAILED, "late", transient=True)
+        assert (told.state, told.attempts, told.error) == (state, video.attempts, "late")
+        assert told.state_changed_at == video.state_changed_at
 
     @pytest.mark.parametrize(("failed", "before"), SOURCE_VIDEO_RETRY.items())
     def test_retry_goes_back_before_the_stage_with_all_tries(
