@@ -27,6 +27,7 @@ from resources.database import Database
 from resources.detectors.registry import open_score_streams
 from resources.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
 from resources.side_streams import ScorePass
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
@@ -86,7 +87,8 @@ def recut(
     """Cut a `scenes_detected` source video again from its stored scores, in milliseconds; its new clips in order.
 
     detector: None for the one that made the present cuts. threshold, min_clip_frames: None for those of the settings, else the default.
-    force: also when review has begun; the decisions on the old clips are then retired with them, in the name of the settings' reviewer.
+    force: also when review has begun; the decisions on the old clips are then retired with them, in the name of the settings' reviewer
+    as `ReviewerStore.at_command_line` gives it.
     Raises PermanentError when review has begun, IllegalTransitionError before the first cut, SettingsError, BusyError.
     """
     with database.stage_lock("virtual_clips", source_video_id):
@@ -95,7 +97,7 @@ def recut(
             raise IllegalTransitionError(f"source video {source_video_id} is {video.state}: it has no cuts yet; heaters process makes them")
         if not force and ClipStore(database).review_has_begun(source_video_id):
             raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
-        forced_by = settings.reviewer if force else None
+        forced_by = ReviewerStore(database).at_command_line(settings.reviewer).name if force else None
         chosen = detector or str((video.scene_settings or {}).get("detector", settings.detector))
         own = settings.detector_threshold if chosen == settings.detector else None
         wanted = scenes.cut_settings(

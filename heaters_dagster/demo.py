@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.panel import Panel
 
 from heaters_dagster import terminal
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.processing import Outcome, process_due, register_partitions
@@ -81,13 +82,17 @@ def _process(settings: Settings, ids: list[int]) -> list[str]:
 
 
 def _approve(source_video_id: int, database: Database, settings: Settings) -> None:
-    pending = [clip.id for clip in ClipStore(database).load_live(source_video_id) if clip.state == ClipState.PENDING_REVIEW]
+    live = ClipStore(database).load_live(source_video_id)
+    pending = {clip.id: clip.cut_point_version for clip in live if clip.state == ClipState.PENDING_REVIEW}
     if not pending:
         terminal.say("   nothing waits for review (the demo has run before)")
         return
     reviews = ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
-    result = reviews.approve(pending, reviewer=_REVIEWER)
-    terminal.say(f"   {len(result.clips)} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
+    decided = reviews.decide_unchanged(ReviewAction.APPROVE, pending, reviewer=reviews.reviewers.at_command_line(_REVIEWER).name)
+    for told in decided.left_alone.values():
+        terminal.warn(f"   left alone: {told}")
+    count = len(pending) - len(decided.left_alone)
+    terminal.say(f"   {count} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
 
 
 def _say_which_model(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from resources.database import Database
 from resources.review_transaction import (
     CLIP_IDS,
@@ -28,6 +29,7 @@ from resources.review_transaction import (
     check_frame,
     numbered,
 )
+from resources.reviewer_store import ReviewerStore
 from resources.row_locks import known_reviewer, lock_reviewer
 from resources.tables import clips, review_actions, reviewers, source_videos
 
@@ -36,7 +38,9 @@ FrameTimes = Callable[[int, Sequence[int]], list[float]]
 
 MAX_REQUEST_KEY = 200
 
-__all__ = ["ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError"]
+_PUTS_ASIDE = {ReviewAction.SKIP: review.skip, ReviewAction.ARCHIVE: review.archive}
+
+__all__ = ["DecidedUnchanged", "ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,26 @@ class HistoryEntry:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedUnchanged:
+    """What a decision on many clips came to.
+
+    result: None when all of them had changed. left_alone: clip id -> a sentence that says what became of a clip that had.
+    """
+
+    result: ReviewResult | None
+    left_alone: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is decided on a clip. word: "approved", "skipped", "archived"; None while nothing is. by: who changed the clip last."""
+
+    version: int
+    word: str | None
+    by: str | None
+
+
 class ReviewStore:
     """frame_times: see FrameTimes; called before a transaction begins, and only by `add_cut_point` and `move_cut_point`.
 
@@ -71,6 +95,7 @@ class ReviewStore:
     def __init__(self, database: Database, frame_times: FrameTimes) -> None:
         self._database = database
         self._frame_times = frame_times
+        self.reviewers = ReviewerStore(database)
 
     def reviewer_id(self, name: str) -> int:
         """Id of the reviewer of that name, made if new."""
@@ -114,6 +139,41 @@ class ReviewStore:
             return review.archive(chosen, beside=desk.clips())
 
         return self._act(reviewer, request_key, decide)
+
+    def decide_unchanged(
+        self, action: ReviewAction, seen: Mapping[int, int], *, reviewer: str, request_key: str | None = None
+    ) -> DecidedUnchanged:
+        """Approve, skip or archive those of many clips that are as they were seen, as one action, and leave the others alone.
+
+        seen: clip id -> version. A colleague's decision that came in between stands; `left_alone` tells of it.
+        """
+        clip_ids = _ids(list(seen))
+
+        def decide(desk: ReviewTransaction) -> Change | None:
+            chosen, others = desk.lock_unchanged({clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS)
+            left_alone.update(others)
+            if not chosen:
+                return None
+            return review.approve(chosen) if action == ReviewAction.APPROVE else _PUTS_ASIDE[action](chosen, beside=desk.clips())
+
+        left_alone: dict[int, str] = {}
+        return DecidedUnchanged(self._act_if(reviewer, request_key, decide), left_alone)
+
+    def verdicts(self, clip_ids: Sequence[int]) -> dict[int, Verdict]:
+        """Clip id -> what is decided on it, as it can be read now. Raises NotFoundError."""
+        ids = _ids(clip_ids)
+        query = select(clips.c.id, clips.c.state, clips.c.cut_point_version, reviewers.c.name.label("_by")).outerjoin(
+            reviewers, reviewers.c.id == clips.c.last_modified_by_user_id
+        )
+        found: dict[int, Verdict] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.where(clips.c.id.in_(ids))):
+                decision = ClipState.REVIEW_APPROVED if row.state in APPROVED_STATES else ClipState(row.state)
+                word = None if decision is ClipState.PENDING_REVIEW else decision.removeprefix("review_")
+                found[row.id] = Verdict(row.cut_point_version, word, row.by_name)
+        if missing := [clip_id for clip_id in ids if clip_id not in found]:
+            raise NotFoundError(f"there is no {numbered('clip', missing)}; heaters clips VIDEO lists those that are")
+        return found
 
     def group(
         self, clip_id: int, *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
@@ -269,12 +329,20 @@ class ReviewStore:
         check_frame(source_video_id, frame, row.frame_count)
 
     def _act(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change]) -> ReviewResult:
+        result = self._act_if(reviewer, request_key, decide)
+        assert result is not None
+        return result
+
+    def _act_if(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change | None]) -> ReviewResult | None:
         if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
             raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
         with self._database.begin() as connection:
             desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
             seen = desk.seen(request_key) if request_key is not None else None
-            return seen or desk.record(decide(desk), request_key)
+            if seen is not None:
+                return seen
+            change = decide(desk)
+            return None if change is None else desk.record(change, request_key)
 
 
 def _history_query() -> Select[Any]:

@@ -99,6 +99,18 @@ class ReviewTransaction:
         self._source_video_id = self._rows[clip_ids[0]].source_video_id
         return [review_clip(self._rows[clip_id]) for clip_id in clip_ids]
 
+    def lock_unchanged(self, seen: Mapping[int, int], *, beside: str = "") -> tuple[list[ReviewClip], dict[int, str]]:
+        """Hold those of the clips {id: version} that are as they were seen; (they, by id what became of each of the others)."""
+        clip_ids = list(seen)
+        lock_source_videos_of(self._connection, clip_ids)
+        self._hold(clip_ids, beside)
+        same = [clip_id for clip_id in clip_ids if self._rows[clip_id].is_live and self._rows[clip_id].cut_point_version == seen[clip_id]]
+        self._asked = same
+        if same:
+            self._source_video_id = self._rows[same[0]].source_video_id
+        others = {clip_id: self._what_became_of(clip_id) for clip_id in clip_ids if clip_id not in set(same)}
+        return [review_clip(self._rows[clip_id]) for clip_id in same], others
+
     def lock_around(self, source_video_id: int, frame: int, expected: ExpectedVersion) -> list[ReviewClip]:
         """Hold the source video and the live clips around `frame`: the one it is in, the one before, the one after."""
         video = lock_source_video(self._connection, source_video_id)

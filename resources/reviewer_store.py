@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
-from heaters_dagster.domain.review import checked_reviewer_name
+from heaters_dagster.domain.review import checked_reviewer_name, is_name_at_command_line, name_at_command_line
 from resources.database import Database
 from resources.row_locks import lock_reviewer
 from resources.tables import reviewers
@@ -32,21 +32,36 @@ class ReviewerStore:
         self._database = database
 
     def named(self, name: str) -> Reviewer:
-        """The reviewer of that name, made if new. For the command line and for a review app without sign-in.
+        """The reviewer of that name, made if new. For a review app without sign-in, where a name is taken on trust.
 
-        Raises BadRequestError for a name that cannot be one, and for the name of somebody who signs in: nobody may decide as them.
+        Raises BadRequestError for a name that cannot be one, for the name of somebody who signs in, and for one of the command line's:
+        nobody may decide as them.
         """
+        if is_name_at_command_line(name):
+            raise BadRequestError(f"the name {name!r} is one of those that decide on the command line; choose another")
         with self._database.begin() as connection:
             reviewer = _reviewer(lock_reviewer(connection, name))
         if reviewer.oidc_subject is not None:
             raise BadRequestError(f"the name {reviewer.name!r} belongs to somebody who signs in; choose another")
         return reviewer
 
+    def at_command_line(self, name: str) -> Reviewer:
+        """Who decides on the command line when `name` is given there, made if new.
+
+        Nobody proves who they are on the command line. As long as nobody signs in anywhere, a name is a name, in the browser as here. Once
+        somebody does, names in the ledger are people who have proved it, and what is decided here stands under `NAME (command line)`.
+        """
+        with self._database.begin() as connection:
+            somebody_signs_in = connection.scalar(select(exists().where(reviewers.c.oidc_subject.is_not(None))))
+            return _reviewer(lock_reviewer(connection, name_at_command_line(name) if somebody_signs_in else name))
+
     def signed_in(self, *, oidc_subject: str, name: str) -> Reviewer:
         """The reviewer with that OIDC subject, made if new.
 
         A new one whose name is taken gets a number after it: `Ann (2)`. A name once given stays, because the ledger is read by it.
         """
+        if is_name_at_command_line(name):
+            name = f"{name}, signed in"
         with self._database.begin() as connection:
             for number in range(1, 1000):
                 row = connection.execute(

@@ -20,6 +20,7 @@ from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
+from heaters_dagster.commands import review as review_commands
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -30,11 +31,13 @@ from resources.clip_store import ClipStore
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideoStore
 from resources.visual_descriptor import VisualDescriptor
 from resources.work_folder import WorkFolder
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
+from tests.pipeline_rows import reviews
 from tests.proxy_files import stored_video
 
 
@@ -222,6 +225,46 @@ def test_only_the_author_takes_a_decision_back(heaters: Heaters, some_clips: Som
     heaters.json(f"review approve {clip.id} --as bob")
     assert heaters("review undo --as ada")[0] == 1
     assert heaters("review undo --as bob")[0] == 0
+
+
+def test_a_skip_that_lands_while_all_clips_are_approved_stands(
+    heaters: Heaters, some_clips: SomeClips, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = some_clips(30, 60)
+    looked = review_commands._waiting
+
+    def and_then_a_colleague_skips(settings: Settings, video: int) -> dict[int, int]:
+        waiting = looked(settings, video)
+        reviews(database).skip(second.id, reviewer="grace")
+        return waiting
+
+    monkeypatch.setattr(review_commands, "_waiting", and_then_a_colleague_skips)
+    result = heaters.json(f"review approve --video {first.source_video_id} --all")
+    assert [clip["id"] for clip in result["clips"]] == [first.id, third.id]
+    states = [str(clip.state) for clip in ClipStore(database).load_live(first.source_video_id)]
+    assert states == ["review_approved", "review_skipped", "review_approved"]
+    assert f"Left alone: clip {second.id} has changed, last by grace: it is review_skipped" in heaters.error
+
+
+def test_a_verdict_that_a_named_decision_changes_is_told(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    heaters.json(f"review skip {clip.id} --as grace")
+    heaters.json(f"review approve {clip.id} --as ada")
+    assert f"Clip {clip.id} was skipped by grace until now." in heaters.error
+    heaters.json(f"review approve {clip.id} --as ada")
+    assert heaters.error == ""
+
+
+def test_the_command_line_never_decides_in_the_name_of_somebody_who_signs_in(heaters: Heaters, video: int, database: Database) -> None:
+    clip = ClipStore(database).load_live(video)[0]
+    grace = ReviewerStore(database).signed_in(oidc_subject="https://id.example|g-17", name="Grace")
+    for line in (f"review skip {clip.id} --as Grace", f"cuts add {video} 30 --as Grace", "review undo --as Grace"):
+        assert heaters(line)[0] == 0
+        assert "decisions of the command line stand under the name 'Grace (command line)'" in heaters.error
+    heaters.json(f"review skip {clip.id}")
+    names = {entry["reviewer"] for entry in heaters.json("review history")}
+    assert names == {"Grace (command line)", "ada (command line)"}
+    assert ReviewerStore(database).signed_in(oidc_subject="https://id.example|g-17", name="Grace").id == grace.id
 
 
 def test_history_tells_who_did_what(heaters: Heaters, some_clips: SomeClips) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from heaters_dagster import terminal
 from heaters_dagster.commands.shared import All, As, AsJson, ClipIds, Video, opened_database, opened_reviews, reviewer_name, show_result
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
@@ -23,20 +24,44 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
     if video is not None and not every:
         raise typer.BadParameter("--video needs --all: every clip of it that waits for review")
     settings = load_settings()
-    if video is not None:
-        clip_ids = _pending(settings, video)
-        if not clip_ids:
-            terminal.show_json([]) if as_json else terminal.say(f"No clip of source video {video} waits for review.")
-            return
+    if video is None:
+        _decide_named(settings, action, clip_ids or [], reviewer, as_json)
+        return
+    waiting = _waiting(settings, video)
+    if not waiting:
+        terminal.show_json([]) if as_json else terminal.say(f"No clip of source video {video} waits for review.")
+        return
     with opened_reviews(settings) as reviews:
-        show_result(getattr(reviews, action)(clip_ids, reviewer=reviewer_name(reviewer)), as_json)
+        decided = reviews.decide_unchanged(ReviewAction(action), waiting, reviewer=reviewer_name(reviews, reviewer))
+    for told in decided.left_alone.values():
+        terminal.warn(f"Left alone: {told}")
+    if decided.result is not None:
+        show_result(decided.result, as_json)
+    else:
+        terminal.show_json([]) if as_json else terminal.say("Nothing was decided: every clip has changed since it was looked at.")
 
 
-def _pending(settings: Settings, video: int) -> list[int]:
+def _decide_named(settings: Settings, action: str, clip_ids: list[int], reviewer: str | None, as_json: bool) -> None:
+    """Decide on clips that were named; a colleague's decision that this changes is told, one that comes in at this moment stands."""
+    with opened_reviews(settings) as reviews:
+        me, seen = reviewer_name(reviews, reviewer), reviews.verdicts(clip_ids)
+        result = getattr(reviews, action)(
+            clip_ids, reviewer=me, expected_version={clip_id: verdict.version for clip_id, verdict in seen.items()}
+        )
+    for clip in result.clips:
+        verdict = seen.get(clip.id)
+        if verdict is not None and verdict.word and verdict.by not in (None, me) and clip.cut_point_version != verdict.version:
+            terminal.warn(f"Clip {clip.id} was {verdict.word} by {verdict.by} until now.")
+    show_result(result, as_json)
+
+
+def _waiting(settings: Settings, video: int) -> dict[int, int]:
+    """Clip id -> version of the clips that wait for review."""
     from resources.clip_store import ClipStore
 
     with opened_database(settings, video) as database:
-        return [clip.id for clip in ClipStore(database).load_live(video) if clip.state == ClipState.PENDING_REVIEW]
+        live = ClipStore(database).load_live(video)
+    return {clip.id: clip.cut_point_version for clip in live if clip.state == ClipState.PENDING_REVIEW}
 
 
 @app.command()
@@ -61,21 +86,21 @@ def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, r
 def group(clip_id: Annotated[int, typer.Argument(max=MAX_ID, metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.group(clip_id, reviewer=reviewer_name(reviewer)), as_json)
+        show_result(reviews.group(clip_id, reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
 @app.command()
 def undo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Take back your latest decision; again for the one before it, to any depth."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.undo(reviewer=reviewer_name(reviewer)), as_json)
+        show_result(reviews.undo(reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
 @app.command()
 def redo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Do again what you last took back."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.redo(reviewer=reviewer_name(reviewer)), as_json)
+        show_result(reviews.redo(reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
 @app.command()

@@ -82,8 +82,13 @@ def opened_reviews(settings: Settings, video: int | None = None) -> Iterator[Rev
         yield ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
 
 
-def reviewer_name(name: str | None) -> str:
-    return name or load_settings().reviewer
+def reviewer_name(reviews: ReviewStore, name: str | None) -> str:
+    """The name that a decision of this command stands under; see `ReviewerStore.at_command_line`."""
+    given = name or load_settings().reviewer
+    reviewer = reviews.reviewers.at_command_line(given)
+    if reviewer.name != " ".join(given.split()):
+        terminal.warn(f"Reviewers sign in here: decisions of the command line stand under the name {reviewer.name!r}.")
+    return reviewer.name
 
 
 def show_result(result: ReviewResult, as_json: bool) -> None:

@@ -18,6 +18,9 @@ from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUn
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 
 MAX_REVIEWER_NAME = 80
+
+#: Ends the name under which the command line decides where people sign in: the ledger never says of somebody what they did not do.
+COMMAND_LINE = "(command line)"
 _SET_ASIDE = {ClipState.REVIEW_SKIPPED: "skipped", ClipState.REVIEW_ARCHIVED: "archived"}
 #: Unicode's marks that turn the direction of the text round them: one name could be made to look like another.
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -202,6 +205,16 @@ def checked_reviewer_name(name: str) -> str:
             f"a reviewer's name has 1 to {MAX_REVIEWER_NAME} printable characters; this is {name[: MAX_REVIEWER_NAME + 1]!r}"
         )
     return tidy
+
+
+def name_at_command_line(name: str) -> str:
+    """`Grace` -> `Grace (command line)`; a name that ends so already stays."""
+    tidy = checked_reviewer_name(name)
+    return tidy if is_name_at_command_line(tidy) else checked_reviewer_name(f"{tidy} {COMMAND_LINE}")
+
+
+def is_name_at_command_line(name: str) -> bool:
+    return " ".join(name.split()).casefold().endswith(COMMAND_LINE)
 
 
 def _checked_live(clip: ReviewClip) -> ReviewClip:

@@ -945,3 +945,23 @@ def lead_to_exported(database: Database, clip_id: int) -> None:
     claimed = exports.claim_export(clip_id, f"final_clips/{clip_id}.mp4")
     if claimed is not None:
         assert exports.finish_export(clip_id, claimed.cut_point_version, f"final_clips/{clip_id}.mp4", 1, {})
+
+
+def test_of_many_clips_those_that_changed_since_they_were_seen_are_left_alone(store: ReviewStore, some_clips: SomeClips) -> None:
+    first, second, third, fourth = some_clips(20, 40, 60)
+    seen = {clip.id: clip.cut_point_version for clip in (first, second, third, fourth)}
+    store.skip(second.id, reviewer="ben")
+    store.add_cut_point(first.source_video_id, 70, reviewer="cleo")
+    done = store.decide_unchanged(ReviewAction.APPROVE, seen, reviewer="ann", request_key="once")
+    assert done.result is not None
+    assert [clip.id for clip in done.result.clips] == [first.id, third.id]
+    assert set(done.left_alone) == {second.id, fourth.id}
+    assert "last by ben: it is review_skipped" in done.left_alone[second.id]
+    assert "changed by cleo" in done.left_alone[fourth.id]
+    again = store.decide_unchanged(ReviewAction.APPROVE, seen, reviewer="ann", request_key="once")
+    assert again.result is not None
+    assert again.result.replayed
+    assert len(store.history(reviewer="ann")) == 1
+    nothing = store.decide_unchanged(ReviewAction.ARCHIVE, {second.id: 1}, reviewer="ann")
+    assert nothing.result is None
+    assert len(store.history(reviewer="ann")) == 1, "what decides nothing leaves no entry"

@@ -41,6 +41,26 @@ def test_nobody_signs_in_as_a_name_that_was_chosen_on_trust_or_the_other_way_rou
         store.named("Ben (2)")
 
 
+def test_the_command_line_has_reviewers_of_its_own_once_somebody_signs_in(database: Database) -> None:
+    store = ReviewerStore(database)
+    assert store.at_command_line("Ann").id == store.named("Ann").id, "nobody proves a name anywhere"
+    grace = store.signed_in(oidc_subject="s", name="Grace")
+    for given in ("Grace", " Grace ", "Grace (command line)"):
+        acting = store.at_command_line(given)
+        assert (acting.name, acting.oidc_subject) == ("Grace (command line)", None)
+        assert acting.id != grace.id
+    assert store.at_command_line("Ann").name == "Ann (command line)"
+
+
+@pytest.mark.parametrize("claimed", ["Grace (command line)", "Grace  (Command Line) "])
+def test_nobody_in_a_browser_takes_a_name_of_the_command_line(database: Database, claimed: str) -> None:
+    store = ReviewerStore(database)
+    assert store.signed_in(oidc_subject="s", name=claimed).name.endswith(", signed in")
+    assert store.at_command_line("Grace").oidc_subject is None
+    with pytest.raises(BadRequestError, match="one of those that decide on the command line"):
+        store.named(claimed)
+
+
 def test_a_reviewer_needs_a_name(database: Database) -> None:
     store = ReviewerStore(database)
     with pytest.raises(BadRequestError, match="1 to 80"):
