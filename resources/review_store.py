@@ -162,9 +162,8 @@ class ReviewStore:
     def verdicts(self, clip_ids: Sequence[int]) -> dict[int, Verdict]:
         """Clip id -> what is decided on it, as it can be read now. Raises NotFoundError."""
         ids = _ids(clip_ids)
-        query = select(clips.c.id, clips.c.state, clips.c.cut_point_version, reviewers.c.name.label("_by")).outerjoin(
-            reviewers, reviewers.c.id == clips.c.last_modified_by_user_id
-        )
+        columns = (clips.c.id, clips.c.state, clips.c.cut_point_version, reviewers.c.name.label("by_name"))
+        query = select(*columns).outerjoin(reviewers, reviewers.c.id == clips.c.last_modified_by_user_id)
         found: dict[int, Verdict] = {}
         with self._database.read() as connection:
             for row in connection.execute(query.where(clips.c.id.in_(ids))):
