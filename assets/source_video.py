@@ -45,7 +45,7 @@ def fetch_source_video(
     videos.set_state(video_id, SourceVideoState.DOWNLOADING)
     _refuse_known_file(video, videos, objects)
     with work.attempt(f"source_video-{video_id}") as folder:
-        fetched = downloader.fetch(video.source, folder, report=report)
+        fetched = downloader.fetch(video.source, folder, confined_to=video.confined_to, report=report)
         found = probe(fetched.path, name=_called(video, fetched))
         _refuse_known_bytes(video_id, fetched.sha256, videos, objects)
         key = original_key(video_id, original_suffix(fetched.name, found.container))
@@ -68,7 +68,7 @@ def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: Ob
     path = Path(video.source)
     earlier = [one for one in videos.load_all(text=video.source) if one.source == video.source and one.id != video.id]
     if path.is_file() and path.stat().st_size in {one.original_bytes for one in earlier}:
-        _refuse_known_bytes(video.id, local_sha256(path), videos, objects)
+        _refuse_known_bytes(video.id, local_sha256(path, confined_to=video.confined_to), videos, objects)
 
 
 def _refuse_known_bytes(video_id: int, sha256: str, videos: SourceVideoStore, objects: ObjectStore) -> None:

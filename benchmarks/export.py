@@ -99,6 +99,7 @@ ENCODED_AGAIN = Profile(
 VIDEO = SourceVideo(
     id=1,
     source=str(SAMPLE),
+    confined_to=None,
     title="Tears of Steel",
     state=SourceVideoState.SCENES_DETECTED,
     error=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -96,6 +97,19 @@ def _model(text: str) -> str:
     return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
+def _submit_places(text: str) -> tuple[str, ...]:
+    """Folders by their whole path, and `s3://bucket` or `s3://bucket/prefix`; or one of the words any and none."""
+    places = _names(text)
+    if set(places) & {"any", "none"}:
+        if len(places) > 1:
+            raise ValueError("write any or none by itself, without folders")
+        return places
+    for place in places:
+        if not place.startswith(("/", "~", "s3://")) or place == "s3://":
+            raise ValueError(f"{place!r} is neither a folder's whole path nor like s3://bucket/prefix")
+    return tuple(place if place.startswith("s3://") else str(_path(place)) for place in places)
+
+
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -176,6 +190,13 @@ class Settings:
     review_names: tuple[str, ...] = _setting(
         "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, parted by commas; localhost and IP addresses always work"
     )
+    submit_folders: tuple[str, ...] = _setting(
+        "HEATERS_SUBMIT_FOLDERS",
+        _submit_places,
+        (),
+        "folders of the server and s3:// places from which the browser may submit, separated by commas; or any, or none. Not set: any "
+        "while the review app is for this machine only, else none",
+    )
     dagster_url: str | None = _setting(
         "HEATERS_DAGSTER_URL", _address, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
     )
@@ -249,6 +270,21 @@ class Settings:
         """Where a browser on this machine reaches the review app."""
         host = "127.0.0.1" if self.review_host in {"", "0.0.0.0", "::"} else self.review_host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.review_port}"
+
+    @property
+    def is_for_this_machine_only(self) -> bool:
+        """Whether the review app listens on this machine only and has no name by which a proxy could let others in."""
+        try:
+            is_local = ipaddress.ip_address(self.review_host).is_loopback
+        except ValueError:
+            is_local = self.review_host == "localhost"
+        return is_local and not self.review_names
+
+    @property
+    def browser_sources(self) -> tuple[str, ...] | None:
+        """The folders and s3:// places from which the browser may submit; None: from wherever the command line may."""
+        places = self.submit_folders or ("any" if self.is_for_this_machine_only else "none",)
+        return None if "any" in places else tuple(place for place in places if place != "none")
 
     @property
     def objects_folder(self) -> Path:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
-from heaters_dagster.domain.errors import DownloadError, InvalidMediaError, ObjectNotFoundError, SourceNotFoundError
+from heaters_dagster.domain.errors import DownloadError, HeatersError, InvalidMediaError, ObjectNotFoundError, SourceNotFoundError
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.settings import Settings
 from resources.address_guard import AddressGuard
+from resources.confined_file import open_confined
 from resources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha256
 from resources.work_folder import check_room, disk_full_named
 
@@ -48,8 +49,8 @@ class Downloader:
             s3_endpoint_url=settings.s3_endpoint_url,
         )
 
-    def fetch(self, source: str, folder: Path, *, report: Report = silent) -> Fetched:
-        """Bring `source` into `folder`, which is empty and ours. `report` gets bytes.
+    def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
+        """Bring `source` into `folder`, which is empty and ours. `report` gets bytes. confined_to: where a local file must lie.
 
         Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and what may pass: DownloadError, DiskFullError,
         StoreUnavailableError. Whether it is a video is not asked yet.
@@ -57,7 +58,7 @@ class Downloader:
         meter = ByteMeter(report)
         match source_kind(source):
             case SourceKind.LOCAL_PATH:
-                return _copied(Path(source), folder, meter)
+                return _copied(Path(source), folder, meter, confined_to)
             case SourceKind.S3_ADDRESS:
                 return self._fetched_object(source, folder, meter)
             case SourceKind.WEB_ADDRESS:
@@ -79,18 +80,18 @@ class Downloader:
         return Fetched(path, path.stat().st_size, file_sha256(path), Path(key).name, title_from_name(key))
 
 
-def local_sha256(path: Path) -> str:
+def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
     """Hex SHA-256 of a submitted file, without copying it. Raises as `Downloader.fetch` does."""
-    with _unchanged(path) as (file, _):
+    with _unchanged(path, confined_to) as (file, _):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copied(source: Path, folder: Path, meter: ByteMeter) -> Fetched:
+def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | None) -> Fetched:
     """Copied and hashed in one read."""
     path = folder / "original"
     digest = hashlib.sha256()
     done = 0
-    with _unchanged(source) as (file, byte_size):
+    with _unchanged(source, confined_to) as (file, byte_size):
         check_room(folder, byte_size)
         with disk_full_named(path, bytes_needed=byte_size), path.open("xb") as copy:
             while chunk := _read(file, source, byte_size - done):
@@ -102,13 +103,12 @@ def _copied(source: Path, folder: Path, meter: ByteMeter) -> Fetched:
 
 
 @contextmanager
-def _unchanged(path: Path) -> Iterator[tuple[BufferedReader, int]]:
+def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[BufferedReader, int]]:
     """(open file, its size). When the body is done the file must still be the one it was: a file that is being written is tried later."""
     try:
-        # A named pipe would otherwise block here until somebody writes into it.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InvalidMediaError(f"{path} is {'a folder' if path.is_dir() else 'no ordinary file'}; submit files")
-        file = path.open("rb")
+        file = _opened(path, confined_to)
+    except HeatersError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         raise SourceNotFoundError(f"{path} is not there") from None
     except PermissionError:
@@ -119,13 +119,25 @@ def _unchanged(path: Path) -> Iterator[tuple[BufferedReader, int]]:
         before = os.fstat(file.fileno())
         yield file, before.st_size
         try:
-            after = path.stat()
-        except OSError:
+            with _opened(path, confined_to) as again:
+                after = os.fstat(again.fileno())
+        except (OSError, HeatersError):
             raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
         if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
             raise DownloadError(
                 f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
             )
+
+
+def _opened(path: Path, confined_to: str | None) -> BufferedReader:
+    # Opened so that a named pipe does not block here until somebody writes into it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise InvalidMediaError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}; submit files")
+    return os.fdopen(descriptor, "rb")
 
 
 def _read(file: BufferedReader, path: Path, left_bytes: int) -> bytes:

@@ -29,7 +29,8 @@ _KEPT = {
 class SourceVideo:
     """One row of `source_videos`.
 
-    source: as submitted. error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
+    source: as submitted. confined_to: the folder that its file must lie in, None when it may lie anywhere.
+    error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: since when it is in this state. source_bytes, source_modified_ns,
@@ -38,6 +39,7 @@ class SourceVideo:
 
     id: int
     source: str
+    confined_to: str | None
     title: str
     state: SourceVideoState
     error: str | None
@@ -74,10 +76,11 @@ class SourceVideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, source: str, title: str) -> SourceVideo:
-        """Submit: a new row in state `new`."""
+    def add(self, source: str, title: str, *, confined_to: str | None = None) -> SourceVideo:
+        """Submit: a new row in state `new`. confined_to: the folder that its file must lie in whenever it is read; None: anywhere."""
+        new = source_videos.insert().values(source=source, title=title, confined_to=confined_to)
         with self._database.begin() as connection:
-            return _video(connection.execute(source_videos.insert().values(source=source, title=title).returning(source_videos)).one())
+            return _video(connection.execute(new.returning(source_videos)).one())
 
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError."""

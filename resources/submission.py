@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
 from resources.downloader import local_sha256
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.submit_places import SubmitPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +35,22 @@ class Submission:
         return self.video is None
 
 
-def submit(sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard) -> list[Submission]:
+def submit(
+    sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard, places: SubmitPlaces | None = None
+) -> list[Submission]:
     """Take each source in, in the order given; a folder stands for the video files in it and below it, by name.
 
     sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. One that is refused does not
     keep the others out. The same address, and the same bytes of a file under whatever name, are one source video: its row is given again,
     and if fetching it had failed it is tried again. Bytes behind addresses are compared when they are fetched.
+    places: where files and objects must lie, None for anywhere.
     """
     known = _Known(videos)
     done: list[Submission] = []
     for source in dict.fromkeys(source.strip() for source in sources):
         try:
-            accepted = [one for one in _accepted(source, guard) if one not in {item.source for item in done}]
+            taken = {item.source for item in done}
+            accepted = [one for one in _accepted(source, guard, places) if one.source not in taken]
         except HeatersError as error:
             done.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
@@ -59,6 +65,14 @@ def _printable(source: str) -> str:
     return os.fsencode(source).decode("utf-8", "backslashreplace")
 
 
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """source: as it is stored. confined_to: the folder that its file must lie in whenever it is read."""
+
+    source: str
+    confined_to: str | None = None
+
+
 class _Known:
     """The rows there are, by what a new source can have in common with one."""
 
@@ -68,7 +82,7 @@ class _Known:
     def add(self, video: SourceVideo) -> None:
         self._rows.append(video)
 
-    def same_as(self, source: str) -> SourceVideo | None:
+    def same_as(self, source: str, confined_to: str | None) -> SourceVideo | None:
         """The row of the same address or the same bytes, the oldest one; None when there is none."""
         if source_kind(source) is not SourceKind.LOCAL_PATH:
             return next((video for video in self._rows if video.source == source), None)
@@ -80,12 +94,12 @@ class _Known:
                 if video.original_bytes is None:
                     same = video.source == source or (byte_size > 0 and _local_size(video) == byte_size)
                     if same and video.source != source:
-                        sha256 = sha256 or local_sha256(path)
-                        same = local_sha256(Path(video.source)) == sha256
+                        sha256 = sha256 or local_sha256(path, confined_to=confined_to)
+                        same = local_sha256(Path(video.source), confined_to=video.confined_to) == sha256
                 else:
                     same = video.original_bytes == byte_size
                     if same:
-                        sha256 = sha256 or local_sha256(path)
+                        sha256 = sha256 or local_sha256(path, confined_to=confined_to)
                         same = video.content_sha256 == sha256
                 if same:
                     return video
@@ -103,12 +117,13 @@ def _local_size(video: SourceVideo) -> int | None:
         return None
 
 
-def _taken_in(source: str, known: _Known, videos: SourceVideoStore) -> Submission:
+def _taken_in(one: _Accepted, known: _Known, videos: SourceVideoStore) -> Submission:
+    source = one.source
     if _printable(source) != source:
         return Submission(_printable(source), None, f"{_printable(source)}: its name is not UTF-8 and cannot be stored; rename it")
-    same = known.same_as(source)
+    same = known.same_as(source, one.confined_to)
     if same is None:
-        video = videos.add(source, title_from_name(source))
+        video = videos.add(source, title_from_name(source), confined_to=one.confined_to)
         known.add(video)
         return Submission(source, video, f"Submitted as source video {video.id}: {video.title}")
     called = "" if same.source == source else f" ({without_access(same.source)})"
@@ -119,26 +134,42 @@ def _taken_in(source: str, known: _Known, videos: SourceVideoStore) -> Submissio
     return Submission(source, same, f"{source} is the same as source video {same.id}{called}, which is {same.state}: nothing new to do")
 
 
-def _accepted(source: str, guard: AddressGuard) -> Iterator[str]:
+def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> Iterator[_Accepted]:
     if looks_like_address(source):
-        if source_kind(source) is SourceKind.WEB_ADDRESS:
+        kind = source_kind(source)
+        if kind is SourceKind.WEB_ADDRESS:
             guard.check_host(web_host(source) or "")
-        yield source
+        elif places is not None:
+            places.check_object(source)
+        yield _Accepted(source)
         return
     if not source:
         raise BadRequestError("an empty name is no source: give files, folders or addresses")
+    if places is not None:
+        yield from _confined(source, places)
+        return
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        yield from _videos_below(path)
+        yield from (_Accepted(str(found)) for found in _videos_below(path))
     elif path.is_file():
-        yield str(path)
+        yield _Accepted(str(path))
     elif path.exists():
         raise InvalidMediaError(f"{path} is no ordinary file; submit video files, folders or addresses")
     else:
         raise SourceNotFoundError(f"{path} is not there")
 
 
-def _videos_below(folder: Path) -> list[str]:
+def _confined(source: str, places: SubmitPlaces) -> Iterator[_Accepted]:
+    """The file, or those below the folder, that lie in the allowed places; links that lead out of them are passed over."""
+    named = places.checked_path(source)
+    for path in _videos_below(named.path) if named.path.is_dir() else [named.path]:
+        with suppress(OSError):  # gone since the folder was read
+            found = places.inside(path)
+            if found is not None and found.path.is_file():
+                yield _Accepted(str(found.path), str(found.folder))
+
+
+def _videos_below(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -147,4 +178,4 @@ def _videos_below(folder: Path) -> list[str]:
         raise InvalidMediaError(
             f"{folder} holds no video files (.mp4, .mov, .mkv, ...); a file with another name can be submitted by itself"
         )
-    return [str(path) for path in found if path.is_file()]
+    return [path for path in found if path.is_file()]

@@ -79,6 +79,7 @@ source_videos = Table(
     metadata,
     _id(),
     Column("source", Text, nullable=False, comment="as submitted: path, web address, s3:// address"),
+    Column("confined_to", Text, comment="folder that the file must lie in, without links on the way; null: anywhere"),
     Column("title", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="new"),
     Column("error", Text, comment="why the last stage failed, in words for a person"),

@@ -10,6 +10,7 @@ from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from resources.address_guard import AddressGuard
 from resources.submission import submit
+from resources.submit_places import SubmitPlaces
 from review_app import views
 from review_app.desk import ReviewDesk
 from review_app.links import Session
@@ -54,7 +55,8 @@ def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
         return Outcome(False, "Write at least one web address, s3:// address or path.")
 
     try:
-        done = submit(sources, desk.videos, guard=AddressGuard(allow_private=desk.settings.allow_private_addresses))
+        guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
+        done = submit(sources, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
     except HeatersError as error:
         return Outcome(False, str(error))
     return Outcome(not any(item.refused for item in done), "\n\n".join(item.told for item in done))

@@ -156,3 +156,31 @@ def test_what_differs_from_its_default_is_told_but_no_secret() -> None:
 def test_settings_survive_the_way_through_an_environment(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, keyframe_percentages=(10.0, 90.0), webcodecs_enabled=False, detector_threshold=0.4)
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize(
+    ("environment", "places"),
+    [
+        ({}, None),
+        ({"HEATERS_REVIEW_HOST": "localhost"}, None),
+        ({"HEATERS_REVIEW_HOST": "::1"}, None),
+        ({"HEATERS_REVIEW_HOST": "0.0.0.0"}, ()),
+        ({"HEATERS_REVIEW_HOST": "box"}, ()),
+        ({"HEATERS_REVIEW_NAMES": "review.example.org"}, ()),
+        ({"HEATERS_SUBMIT_FOLDERS": "none"}, ()),
+        ({"HEATERS_SUBMIT_FOLDERS": "any", "HEATERS_REVIEW_HOST": "0.0.0.0"}, None),
+        ({"HEATERS_SUBMIT_FOLDERS": "/videos, s3://footage/in/", "HEATERS_REVIEW_HOST": "0.0.0.0"}, ("/videos", "s3://footage/in/")),
+    ],
+)
+def test_the_browser_submits_from_anywhere_only_while_the_app_is_for_this_machine(
+    environment: dict[str, str], places: tuple[str, ...] | None
+) -> None:
+    settings = Settings.from_environment(environment)
+    assert settings.browser_sources == places
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+@pytest.mark.parametrize("text", ["any,/videos", "videos", "http://a/b", "s3://"])
+def test_a_place_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="HEATERS_SUBMIT_FOLDERS"):
+        Settings.from_environment({"HEATERS_SUBMIT_FOLDERS": text})

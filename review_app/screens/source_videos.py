@@ -49,9 +49,11 @@ def _submit_form(desk: ReviewDesk) -> None:
         if outcome.ok:
             st.session_state["sources"] = ""
 
+    places = desk.settings.browser_sources
+    on_server = "" if places == () else ", s3:// addresses, or files and folders on the server"
     st.text_area(
-        "Web addresses, s3:// addresses, or files and folders on the server; one a line",
-        placeholder="https://example.org/talk\n/videos/holiday",
+        f"Web addresses{on_server}; one a line",
+        placeholder="https://example.org/talk\n" + ("/videos/holiday" if places != () else "https://example.org/interview"),
         height=98,
         key="sources",
     )

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
+from resources.downloader import Downloader, local_sha256
 from resources.source_video_store import SourceVideoStore
 from resources.submission import submit
+from resources.submit_places import SubmitPlaces
 
 
 @pytest.fixture
@@ -112,6 +115,82 @@ def test_what_failed_before_is_tried_again(videos, footage):
     (again,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
     assert (again.video.id, again.video.state, again.video.error) == (first.video.id, SourceVideoState.NEW, None)
     assert "tried again" in again.told
+
+
+def told_in(videos: SourceVideoStore, folder: Path, *named: str, objects: tuple[str, ...] = ()) -> list[str]:
+    places = SubmitPlaces((folder,), objects)
+    return [item.told for item in submit(named, videos, guard=AddressGuard(), places=places)]
+
+
+def test_the_browser_learns_nothing_of_files_outside_its_folders(videos, footage, tmp_path):
+    """What is not there and what is not allowed is refused with the same words, whatever leads to it."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "keys.mp4").write_bytes(b"not yours")
+    (footage / "out.mp4").symlink_to(tmp_path / "secret" / "keys.mp4")
+    (footage / "out").symlink_to(tmp_path / "secret")
+    named = [
+        str(tmp_path / "secret" / "keys.mp4"),
+        str(tmp_path / "secret" / "gone.mp4"),
+        str(tmp_path / "secret"),
+        str(footage / ".." / "secret" / "keys.mp4"),
+        str(footage / "out.mp4"),
+        str(footage / "out" / "keys.mp4"),
+        str(footage / "out" / "gone.mp4"),
+        str(footage / "gone.mp4"),
+        f"{footage}x",
+        "/dev/null",
+        "/" + "x" * 5000,
+        "a\x00b",
+        "keys.mp4",
+    ]
+    told = told_in(videos, footage, *named)
+    assert {words.removeprefix(name) for words, name in zip(told, named, strict=True)} == {
+        " cannot be submitted from the browser: no such file lies in a folder that HEATERS_SUBMIT_FOLDERS names. "
+        "Upload the file on this page, or submit it on the server with heaters submit"
+    }
+    assert sources(videos) == []
+
+
+def test_from_an_allowed_folder_the_browser_submits_what_lies_in_it_by_its_own_path(videos, footage, tmp_path):
+    (tmp_path / "other.mp4").write_bytes(b"outside")
+    (footage / "link.mp4").symlink_to(footage / "b.mp4")
+    (footage / "out.mp4").symlink_to(tmp_path / "other.mp4")
+    told_in(videos, footage, str(footage / "link.mp4"), str(footage))
+    assert sources(videos) == [str(footage / name) for name in ("b.mp4", "a_1.MOV", "day 2/c.mkv", "day 2/deeper/d.webm")]
+    assert {video.confined_to for video in videos.load_all()} == {str(footage)}
+
+
+def test_the_browser_reaches_only_the_places_of_buckets_that_are_named(videos, footage):
+    allowed = ("s3://footage/incoming/",)
+    named = ["s3://footage/incoming/a.mp4", "s3://footage/incomingx/a.mp4", "s3://other/a.mp4", "s3://footage/incoming/../x.mp4"]
+    told = told_in(videos, footage, *named, objects=allowed)
+    assert told[0].startswith("Submitted as")
+    assert all("cannot be submitted from the browser" in words for words in told[1:])
+    assert sources(videos) == ["s3://footage/incoming/a.mp4"]
+    assert told_in(videos, footage, "file:///etc/passwd", objects=allowed) == told_in(videos, footage, "file:///etc/passwd")
+
+
+@pytest.mark.parametrize("swapped", ["the file", "its folder", "a folder above"])
+def test_a_file_that_is_swapped_for_a_link_after_it_was_submitted_is_not_read(videos, footage, tmp_path, swapped):
+    secret = tmp_path / "secret" / "deeper"
+    secret.mkdir(parents=True)
+    (secret / "d.webm").write_bytes(b"not yours")
+    file = footage / "day 2" / "deeper" / "d.webm"
+    told_in(videos, footage, str(file))
+    (video,) = videos.load_all()
+    place, target = {
+        "the file": (file, secret / "d.webm"),
+        "its folder": (file.parent, secret),
+        "a folder above": (file.parent.parent, secret.parent),
+    }[swapped]
+    place.rename(tmp_path / "moved away")
+    place.symlink_to(target)
+    (tmp_path / "work").mkdir()
+    with pytest.raises(ForbiddenSourceError, match="is reached by a link now"):
+        Downloader(guard=AddressGuard()).fetch(video.source, tmp_path / "work", confined_to=video.confined_to)
+    assert list((tmp_path / "work").iterdir()) == []
+    with pytest.raises(ForbiddenSourceError):
+        local_sha256(file, confined_to=video.confined_to)
 
 
 def lead_to_downloaded(videos: SourceVideoStore, video_id: int, path: Path) -> None:
