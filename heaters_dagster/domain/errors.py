@@ -43,6 +43,10 @@ class SettingsError(PermanentError, ValueError):
     """An environment variable holds a value that cannot be used."""
 
 
+class StoreRefusedError(SettingsError):
+    """The object store does not let us in: no such bucket, credentials that it does not accept, a right that is missing."""
+
+
 class IllegalTransitionError(PermanentError, ValueError):
     """A state cannot follow another; the message lists those that can."""
 
@@ -122,6 +126,10 @@ class DatabaseUnavailableError(TransientError, ConnectionError):
 
 class StoreUnavailableError(TransientError, ConnectionError):
     """The object store does not answer."""
+
+
+class PlaceError(TransientError):
+    """Where objects are kept cannot be used now. No row is at fault and none counts a try: all is due again when the place is good."""
 
 
 class DownloadError(TransientError):

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 
+#: What `ObjectStore.check` writes and reads.
+CHECKED = b"Heaters was here."
+#: With less than this on the disk of a folder, nothing is begun.
+LEAST_FREE_BYTES = 256 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """key; size in bytes; S3's name of the storage class; whether a read must wait for a restore from cold storage."""
@@ -56,6 +62,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Complete objects in the order of their keys. `prefix` is a beginning of a key, not necessarily a folder."""
+        ...
+
+    def check(self) -> None:
+        """Write a small object under a key of its own, read it and delete it. Raises a HeatersError that says what is wrong and what to do."""
         ...
 
     def sweep(self) -> tuple[str, ...]:

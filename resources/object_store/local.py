@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
+from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
-from resources.object_store.interface import ObjectInfo
+from resources.object_store.interface import CHECKED, LEAST_FREE_BYTES, ObjectInfo
 from resources.work_folder import WorkFolder, check_room, disk_full_named
 
 _INCOMING = ".incoming"  # no key segment begins with a dot
@@ -33,6 +33,21 @@ class LocalObjectStore:
         self.folder = folder
         self._work_folder = work_folder
         self._incoming = WorkFolder(folder / _INCOMING)
+
+    def check(self) -> None:
+        try:
+            with self._incoming.attempt("check") as folder:
+                (folder / "check").write_bytes(CHECKED)
+                found = (folder / "check").read_bytes()
+        except OSError as error:
+            if isinstance(error, HeatersError):
+                raise
+            raise StoreRefusedError(
+                f"{self.folder} cannot be written to ({error.strerror or error}): give this user the right, or set HEATERS_HOME to another folder"
+            ) from error
+        if found != CHECKED:
+            raise StoreUnavailableError(f"{self.folder}: what was written is not what is read back")
+        check_room(self.folder, LEAST_FREE_BYTES)
 
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None

@@ -14,14 +14,16 @@ from typing import Any
 
 from heaters_dagster.domain.errors import (
     ColdStorageError,
+    HeatersError,
     ObjectNotFoundError,
     PermanentError,
     SettingsError,
     SourceNotFoundError,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from heaters_dagster.domain.keys import PREFIXES, checked_key
-from resources.object_store.interface import ObjectInfo
+from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.work_folder import check_room, disk_full_named
 
 _PART_BYTES = 16 << 20
@@ -31,6 +33,7 @@ _UNAVAILABLE = frozenset(
     {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException",
      "TooManyRequestsException", "OperationAborted"}
 )  # fmt: skip
+_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"})
 _SIGN_IN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _CONTENT_TYPES = {".mkv": "video/x-matroska", ".mp4": "video/mp4", ".json": "application/json"}
 
@@ -50,6 +53,18 @@ class S3ObjectStore:
         self._cdn_domain = cdn_domain
         self._client = _client(bucket, endpoint_url, max_attempts)
         self._transfer = _transfer()
+
+    def check(self) -> None:
+        key = f"heaters/check-{secrets.token_hex(6)}"
+        with self._errors(""):
+            try:
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=CHECKED)
+                found = _body(self._client.get_object(Bucket=self.bucket, Key=key))
+                self._client.delete_object(Bucket=self.bucket, Key=key)
+            except self._client.exceptions.NoSuchKey as error:
+                raise StoreUnavailableError(f"s3://{self.bucket}: what was just written cannot be read") from error
+        if found != CHECKED:
+            raise StoreUnavailableError(f"s3://{self.bucket}: what was written is not what is read back")
 
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
@@ -297,17 +312,19 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
                 f" `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`, wait some hours, and try again"
             ) from error
         if code == "NoSuchBucket":
-            raise SettingsError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
+            raise StoreRefusedError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
+        if code in _DENIED:
+            raise StoreRefusedError(f"{name}: the server denies the access: give these credentials the right to read, write and delete there") from error
         if code in _SIGN_IN:
-            raise SettingsError(f"{name}: the server does not accept the credentials ({code}): renew them") from error
+            raise StoreRefusedError(f"{name}: the server does not accept the credentials ({code}): renew them") from error
         if code in _UNAVAILABLE or status >= 500:
             raise StoreUnavailableError(f"{name}: the store does not answer properly just now: {message}") from error
         raise PermanentError(f"{name}: the store refuses: {message} ({code})") from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound, boto.CredentialRetrievalError) as error:
-        raise SettingsError(f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+        raise StoreRefusedError(f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
         raise StoreUnavailableError(f"{name}: the store cannot be reached: {error}") from error
     except (boto.BotoCoreError, ValueError) as error:
         if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():
-            raise SettingsError(f"s3://{bucket} cannot be used: {error}") from error
+            raise StoreRefusedError(f"s3://{bucket} cannot be used: {error}") from error
         raise
