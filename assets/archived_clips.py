@@ -46,7 +46,7 @@ def clean_up_archived_clips(source_video_id: int, *, database: Database, delete:
 def archived_clips(
     context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
 ) -> dg.MaterializeResult[None]:
-    with stage_failures(lambda message, transient: None):
+    with stage_failures(lambda message, transient: None, objects=object_store.get):
         done = clean_up_archived_clips(int(context.partition_key), database=database.get(), delete=object_store.get().delete)
     return dg.MaterializeResult(
         metadata={

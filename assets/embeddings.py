@@ -20,6 +20,7 @@ from resources.dagster_resources import DatabaseResource, ObjectStoreResource, P
 from resources.embedder import Embedder, open_embedder
 from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
+from resources.object_store.probe import raise_fault_of_the_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def embed_due(
             if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
                 embedded.append(clip.id)
         except Exception as error:  # a defect that one clip hits must not keep the others from being done
+            raise_fault_of_the_place(error, objects)
             _record(clips, clip, error)
             failed[clip.id] = reason(error)
             passing.append(is_transient(error))
@@ -128,7 +130,7 @@ def embeddings(
     settings, store = workspace.get().settings, database.get()
     source_video_id = int(context.partition_key)
     # Every failed clip has its reason on its own row.
-    with stage_failures(lambda message, transient: None), store.stage_lock("embeddings", source_video_id):
+    with stage_failures(lambda message, transient: None, objects=object_store.get), store.stage_lock("embeddings", source_video_id):
         done = embed_due(
             source_video_id,
             clips=ClipStore(store),

@@ -23,6 +23,7 @@ from resources.frame_hashes import file_sha256, frame_hash
 from resources.frame_index_reader import FrameIndexes
 from resources.frame_reader import FrameReader
 from resources.object_store.interface import ObjectStore
+from resources.object_store.probe import raise_fault_of_the_place
 from resources.proxy_bytes import open_proxy
 from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
@@ -104,6 +105,7 @@ def export_due(
                     manifest = export_clip(clip.id, clips=clips, writer=writer, objects=objects, work=work, report=report)
                     (exported.append(manifest) if manifest else changed.append(clip.id))
                 except Exception as error:  # a defect that one clip hits must not keep the others from being exported
+                    raise_fault_of_the_place(error, objects)
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.EXPORT_FAILED, reason(error), transient=is_transient(error), expected_version=version)
                     failed[clip.id] = reason(error)
@@ -160,7 +162,7 @@ def exports(
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
     source_video_id = int(context.partition_key)
-    with stage_failures(lambda message, transient: None):  # every failed clip has its reason on its own row
+    with stage_failures(lambda message, transient: None, objects=object_store.get):  # every failed clip has its reason on its own row
         done = export_due(
             source_video_id,
             database=database.get(),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import dagster as dg
-from dagster import DagsterError, DagsterExecutionInterruptedError
+from dagster import DagsterError, DagsterExecutionInterruptedError, DagsterInvariantViolationError
 
-from heaters_dagster.domain.errors import BusyError, HeatersError, TransientError
+from heaters_dagster.domain.errors import BusyError, HeatersError, PlaceError, TransientError
 from heaters_dagster.domain.secrets import safe_to_show, without_access
+from resources.object_store.interface import ObjectStore
+from resources.object_store.probe import raise_fault_of_the_place
+
+#: On a run that was ended for a reason that is no fault of its work: the rows that it left are due again, and none counts a try.
+ENDED_TAG = "heaters/ended"
 
 #: For every stage: `stage_failures` says which failures may use it.
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
@@ -39,12 +44,13 @@ def reason(error: BaseException) -> str:
 
 
 @contextmanager
-def stage_failures(record: Callable[[str, bool], object]) -> Iterator[None]:
+def stage_failures(record: Callable[[str, bool], object], *, objects: Callable[[], ObjectStore]) -> Iterator[None]:
     """Run one try of a stage; on an error call `record(message, transient)`, then raise `dagster.Failure`, retryable only when transient.
 
     `record` writes the failed state to the row. It is not called for BusyError, because the stage then belongs to another
     process whose outcome it would overwrite, nor for an interrupt: the row stays in its working state and is due again.
-    When the database is what failed, the row cannot be told either: the same holds.
+    When the database is what failed, the row cannot be told either: the same holds. It is not called either when `objects` cannot be
+    used: that is no fault of the row.
     An error that is not ours is a defect: recorded, not tried again.
     """
     try:
@@ -56,9 +62,21 @@ def stage_failures(record: Callable[[str, bool], object]) -> Iterator[None]:
     except BusyError as error:
         raise dg.Failure(description=reason(error), allow_retries=True) from safe_to_show(error)
     except Exception as error:
+        try:
+            raise_fault_of_the_place(error, objects())
+        except PlaceError as place:
+            _mark_run(reason(place))
+            raise dg.Failure(description=reason(place), allow_retries=False) from safe_to_show(error)
         description, transient = reason(error), is_transient(error)
         try:
             record(description, transient)
         except HeatersError as second:
             description = f"{description} (and this could not be recorded: {second})"
         raise dg.Failure(description=description, allow_retries=transient) from safe_to_show(error)
+
+
+def _mark_run(why: str) -> None:
+    """Note on the run in hand, if there is one, that its end is no fault of its work."""
+    with suppress(DagsterInvariantViolationError):
+        context = dg.OpExecutionContext.get()
+        context.instance.add_run_tags(context.run_id, {ENDED_TAG: why[:200]})

@@ -78,7 +78,7 @@ def gold_master(
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
-    with stage_failures(record):
+    with stage_failures(record, objects=object_store.get):
         video = make_gold_master(
             source_video_id,
             database=store,

@@ -23,6 +23,7 @@ from resources.database import Database
 from resources.frame_hashes import frame_hash
 from resources.frame_reader import file_frames, rgb, sample_aspect_ratio
 from resources.object_store.interface import ObjectStore
+from resources.object_store.probe import raise_fault_of_the_place
 from resources.proxy_bytes import open_proxy
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def keyframe_due(
                     stills = keyframe_clip(clip.id, clips=clips, objects=objects, strategy=strategy, percentages=percentages)
                     (made.extend(stills) if stills else changed.append(clip.id))
                 except Exception as error:  # a defect that one clip hits must not keep the others from being done
+                    raise_fault_of_the_place(error, objects)
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.KEYFRAME_FAILED, reason(error), transient=is_transient(error), expected_version=version)
                     failed[clip.id] = reason(error)
@@ -169,7 +171,7 @@ def keyframes(
 ) -> dg.MaterializeResult[None]:
     settings, objects = workspace.get().settings, object_store.get()
     source_video_id = int(context.partition_key)
-    with stage_failures(lambda message, transient: None):  # every failed clip has its reason on its own row
+    with stage_failures(lambda message, transient: None, objects=object_store.get):  # every failed clip has its reason on its own row
         done = keyframe_due(
             source_video_id,
             database=database.get(),

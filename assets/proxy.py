@@ -276,7 +276,11 @@ def proxy_and_keyframe_offsets(
     def record(message: str, transient: bool) -> None:
         videos.record_failure(video_id, _S.PREPROCESS_FAILED, message, transient=transient)
 
-    with stage_failures(lambda message, transient: None), store.stage_lock("proxy", video_id), stage_failures(record):
+    with (
+        stage_failures(lambda message, transient: None, objects=object_store.get),
+        store.stage_lock("proxy", video_id),
+        stage_failures(record, objects=object_store.get),
+    ):
         made = make_proxy(
             video_id,
             videos=videos,

@@ -139,9 +139,9 @@ def source_video(
         videos.record_failure(video_id, SourceVideoState.DOWNLOAD_FAILED, message, transient=transient)
 
     with (
-        stage_failures(lambda message, transient: None),
+        stage_failures(lambda message, transient: None, objects=object_store.get),
         store.stage_lock("source_video", video_id),
-        stage_failures(record),
+        stage_failures(record, objects=object_store.get),
     ):
         try:
             video = fetch_source_video(

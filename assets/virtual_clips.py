@@ -195,7 +195,11 @@ def virtual_clips(
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
 
-    with stage_failures(lambda message, transient: None), store.stage_lock("virtual_clips", source_video_id), stage_failures(record):
+    with (
+        stage_failures(lambda message, transient: None, objects=object_store.get),
+        store.stage_lock("virtual_clips", source_video_id),
+        stage_failures(record, objects=object_store.get),
+    ):
         made = make_virtual_clips(
             source_video_id,
             database=store,

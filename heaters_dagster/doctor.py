@@ -81,14 +81,7 @@ def _database(settings: Settings) -> str:
 def _object_store(settings: Settings) -> str:
     from resources.object_store.open import open_object_store
 
-    objects = open_object_store(settings)
-    key = "metadata/doctor.txt"
-    objects.put_bytes(key, b"ok")
-    try:
-        if objects.get_range(key, 0, 2) != b"ok":
-            raise OSError("what was written is not what was read")
-    finally:
-        objects.delete(key)
+    open_object_store(settings).check()
     return f"bucket {settings.object_bucket}" if settings.object_bucket else f"folder {settings.objects_folder}"
 
 

@@ -19,6 +19,7 @@ from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.database import Database
 from resources.due_facts import load_video_facts
+from resources.object_store.probe import place_problem
 from resources.source_video_store import SourceVideoStore
 
 _S, _C = SourceVideoState, ClipState
@@ -41,13 +42,14 @@ class Outlook:
     """What one look has found.
 
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
-    partition_keys: those that Dagster knows. facts: by partition key.
+    partition_keys: those that Dagster knows. facts: by partition key. problem: why none of the wanted can be begun: nothing can be stored.
     """
 
     wanted: tuple[RunWanted, ...]
     in_flight: Set[tuple[str, str]]
     partition_keys: Set[str]
     facts: Mapping[str, VideoFacts]
+    problem: str | None = None
 
     def situation_of(self, run: RunWanted) -> VideoFacts:
         """The facts behind a wanted run without what changes by itself as time goes by."""
@@ -83,7 +85,7 @@ def look(
         facts = _facts(database, only)
         wanted = wanted_runs(facts.values(), in_flight)
     keys = instance.get_dynamic_partitions(str(source_video_partitions.name))
-    return Outlook(tuple(wanted), in_flight, frozenset(keys), facts)
+    return Outlook(tuple(wanted), in_flight, frozenset(keys), facts, place_problem(settings) if wanted else None)
 
 
 def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:

@@ -19,6 +19,7 @@ import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from assets.failures import ENDED_TAG
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
 from heaters_dagster.domain.progress import Report, silent
@@ -26,7 +27,7 @@ from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from heaters_dagster.facts import look
 from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, process_tag, run_tags
+from heaters_dagster.runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import progress_shown_by, shared_database
@@ -67,24 +68,30 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `process_due` did, in order. later: source videos and clips that failed for a reason that may pass and are tried again later."""
+    """What `process_due` did, in order. later: source videos and clips that failed for a reason that may pass and are tried again later.
+
+    problem: why work that is due was not begun: nothing can be stored. held_up: how many runs that are.
+    """
 
     runs: tuple[RunDone, ...]
     later: int = 0
+    problem: str | None = None
+    held_up: int = 0
 
     @property
     def failures(self) -> list[str]:
         """What failed and did not succeed later on."""
         last = {(run.job, run.source_video_id): run for run in self.runs}
-        return [f"source video {run.source_video_id}, {run.job}: {run.error}" for run in last.values() if run.error is not None]
+        return [
+            f"source video {run.source_video_id}, {run.job}: {run.error}" for run in last.values() if run.error not in (None, self.problem)
+        ]
 
     @property
     def sentence(self) -> str:
-        said = (
-            f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. Nothing more is due."
-            if self.runs
-            else "Nothing is due."
-        )
+        done = f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. " if self.runs else ""
+        if self.problem is not None:
+            return f"{done}{self.held_up} runs are due and were not begun, because nothing can be stored: {self.problem}"
+        said = f"{done}Nothing more is due." if done else "Nothing is due."
         again = f" {self.later} failed a moment ago: try again in a minute, or heaters retry." if self.later else ""
         return said + again
 
@@ -116,6 +123,8 @@ def process_due(
         engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
         while True:
             outlook = look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
+            if outlook.problem is not None:
+                return Outcome(tuple(runs), problem=outlook.problem, held_up=len(outlook.wanted))
             due = [(run, outlook.situation_of(run)) for run in outlook.wanted]
             wanted = next((one for one in due if without_effect[one] < _RUNS_WITHOUT_EFFECT), None)
             if wanted is not None:

@@ -20,6 +20,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
+from assets.failures import ENDED_TAG
 from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted
 from heaters_dagster.settings import Settings
 from resources.work_folder import WorkFolder
@@ -31,9 +32,6 @@ PRIORITY_TAG = "dagster/priority"
 
 #: `host:folder`, the held work folder of the `heaters process` that executes the run.
 PROCESS_TAG = "heaters/process"
-
-#: On a run that was ended because the machine or the program was, not because of what it did.
-ENDED_TAG = "heaters/ended"
 
 #: A run of which nothing has been heard for so long, for which nobody holds a lock, and whose process is not on this machine, is dead.
 SILENCE = timedelta(seconds=60)

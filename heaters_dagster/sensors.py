@@ -38,6 +38,8 @@ def _sensor(name: str, job: Job, *, description: str, nothing: str) -> dg.Sensor
 def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.SkipReason:
     """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
     due = [run for run in outlook.wanted if run.job is job]
+    if due and outlook.problem:
+        return dg.SkipReason(f"{len(due)} runs are due, but nothing can be stored: {outlook.problem}")
     room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
     if not due:
         return dg.SkipReason(f"{nothing}; in flight: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)

@@ -59,7 +59,9 @@ class ObjectStoreResource(_FromSettings):
     """Files under object keys: a local folder, or S3 when a bucket is set."""
 
     def get(self) -> ObjectStore:
-        return _object_store(self.settings())
+        from resources.object_store.open import shared_object_store
+
+        return shared_object_store(self.settings())
 
 
 class WorkspaceResource(_FromSettings):
@@ -133,10 +135,3 @@ def shared_database(settings: Settings) -> Database:
     from resources.database import open_database
 
     return open_database(settings)
-
-
-@lru_cache(maxsize=8)
-def _object_store(settings: Settings) -> ObjectStore:
-    from resources.object_store.open import open_object_store
-
-    return open_object_store(settings)

@@ -35,6 +35,7 @@ from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideoStore
 from resources.visual_descriptor import VisualDescriptor
 from resources.work_folder import WorkFolder
+from tests.buckets import BucketServer
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
 from tests.pipeline_rows import reviews
@@ -593,3 +594,17 @@ def test_the_program_as_installed_answers_quickly_and_without_dagster() -> None:
 )
 def test_a_time_never_shows_sixty_seconds(seconds: float | None, shown: str) -> None:
     assert cli.terminal.clock_time(seconds) == shown
+
+
+def test_status_says_once_that_nothing_can_be_stored(
+    heaters: Heaters, database: Database, buckets: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3_BUCKET_NAME", "none-such")
+    monkeypatch.setenv("HEATERS_S3_ENDPOINT_URL", buckets.url)
+    for number in range(3):
+        SourceVideoStore(database).add(f"/films/{number}.mp4", "film")
+    code, _ = heaters("status")
+    assert code == 0
+    assert " ".join(heaters.error.split()).count("nothing can be stored: there is no bucket none-such") == 1
+    assert heaters("process")[0] == 1
+    assert "3 runs are due and were not begun" in " ".join(heaters.error.split())

@@ -68,11 +68,13 @@ def process(
         raise
     if as_json:
         terminal.show_json([asdict(done) for done in outcome.runs])
-    else:
+    elif outcome.problem is None:
         terminal.say(outcome.sentence)
+    if outcome.problem is not None:
+        terminal.complain(outcome.sentence)
     for failure in outcome.failures:
         terminal.complain(failure)
-    if outcome.failures:
+    if outcome.failures or outcome.problem:
         raise typer.Exit(1)
 
 

@@ -57,6 +57,7 @@ def submit(
 def status(as_json: AsJson = False) -> None:
     """List the source videos: state, clips by state, errors."""
     from resources.clip_store import ClipStore
+    from resources.object_store.probe import place_problem
     from resources.source_video_store import SourceVideoStore
 
     with opened_database(load_settings()) as database:
@@ -82,6 +83,8 @@ def status(as_json: AsJson = False) -> None:
         Column("error", "error", wraps=True),
     ]
     terminal.show_table("", columns, rows)
+    if problem := place_problem(load_settings()):
+        terminal.complain(f"Nothing is worked on, because nothing can be stored: {problem}")
     for video in videos:
         for warning in video.warnings:
             terminal.warn(f"{video.id}: {warning}")

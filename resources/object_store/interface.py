@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-
 #: What `ObjectStore.check` writes and reads.
 CHECKED = b"Heaters was here."
 #: With less than this on the disk of a folder, nothing is begun.
@@ -65,7 +64,7 @@ class ObjectStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Write a small object under a key of its own, read it and delete it. Raises a HeatersError that says what is wrong and what to do."""
+        """Write a small object under a key of its own, read it and delete it. Raises HeatersError with what is wrong and what to do."""
         ...
 
     def sweep(self) -> tuple[str, ...]:

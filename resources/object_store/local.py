@@ -43,7 +43,8 @@ class LocalObjectStore:
             if isinstance(error, HeatersError):
                 raise
             raise StoreRefusedError(
-                f"{self.folder} cannot be written to ({error.strerror or error}): give this user the right, or set HEATERS_HOME to another folder"
+                f"{self.folder} cannot be written to ({error.strerror or error}): "
+                "give this user the right, or set HEATERS_HOME to another folder"
             ) from error
         if found != CHECKED:
             raise StoreUnavailableError(f"{self.folder}: what was written is not what is read back")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
@@ -15,3 +17,9 @@ def open_object_store(settings: Settings) -> ObjectStore:
     from resources.object_store.s3 import S3ObjectStore
 
     return S3ObjectStore(bucket, endpoint_url=settings.s3_endpoint_url, cdn_domain=settings.cdn_domain)
+
+
+@lru_cache(maxsize=8)
+def shared_object_store(settings: Settings) -> ObjectStore:
+    """The one object store of this process for these settings."""
+    return open_object_store(settings)

@@ -14,10 +14,8 @@ from typing import Any
 
 from heaters_dagster.domain.errors import (
     ColdStorageError,
-    HeatersError,
     ObjectNotFoundError,
     PermanentError,
-    SettingsError,
     SourceNotFoundError,
     StoreRefusedError,
     StoreUnavailableError,
@@ -52,17 +50,16 @@ class S3ObjectStore:
         self.endpoint_url = endpoint_url
         self._cdn_domain = cdn_domain
         self._client = _client(bucket, endpoint_url, max_attempts)
+        self._impatient_client: Any = None
         self._transfer = _transfer()
 
     def check(self) -> None:
         key = f"heaters/check-{secrets.token_hex(6)}"
+        self._impatient_client = self._impatient_client or _client(self.bucket, self.endpoint_url, 2, timeout_seconds=4)
         with self._errors(""):
-            try:
-                self._client.put_object(Bucket=self.bucket, Key=key, Body=CHECKED)
-                found = _body(self._client.get_object(Bucket=self.bucket, Key=key))
-                self._client.delete_object(Bucket=self.bucket, Key=key)
-            except self._client.exceptions.NoSuchKey as error:
-                raise StoreUnavailableError(f"s3://{self.bucket}: what was just written cannot be read") from error
+            self._impatient_client.put_object(Bucket=self.bucket, Key=key, Body=CHECKED)
+            found = _body(self._impatient_client.get_object(Bucket=self.bucket, Key=key))
+            self._impatient_client.delete_object(Bucket=self.bucket, Key=key)
         if found != CHECKED:
             raise StoreUnavailableError(f"s3://{self.bucket}: what was written is not what is read back")
 
@@ -218,14 +215,14 @@ def fetch_object(
     _download(_client(bucket, endpoint_url, max_attempts), bucket, key, path, progress)
 
 
-def _client(bucket: str, endpoint_url: str | None, max_attempts: int) -> Any:
+def _client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeout_seconds: float = 60) -> Any:
     import boto3
     from botocore.config import Config
 
     config = Config(
         retries={"total_max_attempts": max_attempts, "mode": "standard"},
-        connect_timeout=10,
-        read_timeout=60,
+        connect_timeout=min(10, timeout_seconds),
+        read_timeout=timeout_seconds,
         signature_version="s3v4",
         s3={"addressing_style": "path" if endpoint_url else "auto"},
     )
@@ -314,14 +311,18 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
         if code == "NoSuchBucket":
             raise StoreRefusedError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
         if code in _DENIED:
-            raise StoreRefusedError(f"{name}: the server denies the access: give these credentials the right to read, write and delete there") from error
+            raise StoreRefusedError(
+                f"{name}: the server denies the access: give these credentials the right to read, write and delete there"
+            ) from error
         if code in _SIGN_IN:
             raise StoreRefusedError(f"{name}: the server does not accept the credentials ({code}): renew them") from error
         if code in _UNAVAILABLE or status >= 500:
             raise StoreUnavailableError(f"{name}: the store does not answer properly just now: {message}") from error
         raise PermanentError(f"{name}: the store refuses: {message} ({code})") from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound, boto.CredentialRetrievalError) as error:
-        raise StoreRefusedError(f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from error
+        raise StoreRefusedError(
+            f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
         raise StoreUnavailableError(f"{name}: the store cannot be reached: {error}") from error
     except (boto.BotoCoreError, ValueError) as error:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from resources.clip_store import Clip
+from resources.object_store.probe import last_known_problem
 from resources.source_video_store import SourceVideo
 from review_app import actions, shell, views
 from review_app.desk import ReviewDesk
@@ -74,6 +75,8 @@ def _videos(desk: ReviewDesk, words: str, only: int | None) -> None:
     if not videos:
         st.info("Nothing here is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above.")
         return
+    if problem := last_known_problem(desk.objects):
+        st.error(views.plain(f"Nothing is worked on, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
     st.caption(views.plain(views.video_counts(videos)))
     newest_first = videos[::-1]
     shown = st.session_state.get("videos-shown", _PAGE)
