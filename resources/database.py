@@ -304,7 +304,7 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
     readable: HeatersError
     if constraint == "clips_no_overlap":
         readable = CutError(f"two clips of a source video would overlap; {original.diag.message_detail or said}")
-    elif constraint == "clips_cover_source_video":
+    elif constraint in {"clips_cover_source_video", "clips_times_follow_frames"}:
         readable = CutError(said)
     elif constraint.endswith("_legal_transition"):
         readable = IllegalTransitionError(said)

@@ -72,6 +72,7 @@ reviewers = Table(
     Column("oidc_subject", Text, unique=True),
     _now("created_at"),
     _now("last_seen_at"),
+    CheckConstraint("oidc_subject is null or not lower(name) like '%(command line)'", name="command_line"),
 )
 
 source_videos = Table(
@@ -134,6 +135,7 @@ source_videos = Table(
     CheckConstraint("jsonb_typeof(warnings) = 'array'", name="warnings"),
     CheckConstraint("content_sha256 ~ '^[0-9a-f]{64}$'", name="content_sha256"),
     CheckConstraint("next_clip_sequence >= 1", name="next_clip_sequence"),
+    CheckConstraint("duration_seconds >= 0 and duration_seconds < 'infinity'", name="duration_seconds"),
     CheckConstraint(
         "duplicate_of_id is null or (duplicate_of_id <> id and state in ('new', 'downloading', 'downloaded', 'download_failed'))",
         name="duplicate",
@@ -201,7 +203,10 @@ clips = Table(
     UniqueConstraint("source_video_id", "sequence"),
     CheckConstraint(_one_of("state", [s.value for s in ClipState]), name="state"),
     CheckConstraint("start_frame >= 0 and end_frame > start_frame", name="frame_range"),
-    CheckConstraint("end_time_seconds >= start_time_seconds", name="time_range"),
+    CheckConstraint(
+        "start_time_seconds > '-infinity' and start_time_seconds < end_time_seconds and end_time_seconds < 'infinity'", name="time_range"
+    ),
+    CheckConstraint("grouped_with_clip_id <> id", name="grouped"),
     CheckConstraint("confidence between 0 and 1", name="confidence"),
     CheckConstraint("is_live or state = 'review_archived'", name="retired"),
     CheckConstraint("sequence >= 1", name="sequence"),
@@ -251,6 +256,7 @@ review_actions = Table(
     Index("review_actions_created_idx", "created_at"),
     Index("review_actions_reviewer_created_idx", "reviewer_id", "created_at"),
     Index("review_actions_action_idx", "action", "id"),
+    Index("review_actions_target_idx", "target_action_id", "id", postgresql_where=text("target_action_id is not null")),
     Index("review_actions_recut_idx", "id", postgresql_where=text("action = 'recut'")),
     Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
 )

@@ -24,6 +24,7 @@ from heaters_dagster.domain.states import (
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from tests.conftest import ASourceVideo, SomeClips
+from tests.pipeline_rows import reviews
 
 
 def run(database: Database, *statements: str, **values: Any) -> None:
@@ -331,12 +332,26 @@ class TestSequences:
         ("update clips set start_frame = -1", "clips_frame_range_check"),
         ("update clips set end_frame = start_frame", "clips_frame_range_check"),
         ("update clips set end_time_seconds = -1", "clips_time_range_check"),
+        ("update clips set end_time_seconds = start_time_seconds", "clips_time_range_check"),
+        ("update clips set end_time_seconds = 'nan'", "clips_time_range_check"),
+        ("update clips set start_time_seconds = 'nan'", "clips_time_range_check"),
+        ("update clips set start_time_seconds = 'nan', end_time_seconds = 'nan'", "clips_time_range_check"),
+        ("update clips set end_time_seconds = 'infinity'", "clips_time_range_check"),
+        ("update source_videos set duration_seconds = 'nan'", "source_videos_duration_seconds_check"),
+        ("update source_videos set duration_seconds = -1", "source_videos_duration_seconds_check"),
+        ("update clips set grouped_with_clip_id = id", "clips_grouped_check"),
+        ("update clips set cut_point_version = 2; update clips set cut_point_version = 1", "clips_version_only_rises"),
+        ("insert into reviewers (name, oidc_subject) values ('Ann (Command line)', 's')", "reviewers_command_line_check"),
         ("update clips set is_virtual = false", "clips_filepath_required_when_physical_check"),
         ("update clips set is_live = false", "clips_retired_check"),
         ("update clips set confidence = 1.01", "clips_confidence_check"),
         ("update clips set confidence = 'nan'", "clips_confidence_check"),
         ("update clips set attempts = -1", "clips_attempts_check"),
-        ("update clips set cut_point_version = 0", "clips_cut_point_version_check"),
+        (
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, cut_point_version) "
+            "select id, 9, 0, 1, 0, 1, 0 from source_videos",
+            "clips_cut_point_version_check",
+        ),
         ("update clips set export_profile = 'gif'", "clips_export_profile_check"),
         ("update clips set lease_expires_at = now()", "clips_lease_check"),
         ("update clips set leased_by_user_id = 1, lease_expires_at = now()", "clips_leased_by_user_id_fkey"),
@@ -434,6 +449,90 @@ def test_the_cut_point_ledger_refuses(database: Database, some_clips: SomeClips,
         filled(insert, whole),
     )
     assert broken_constraint(database, filled(insert, {**whole, **columns})) == constraint
+
+
+class TestLedger:
+    """What was written to the ledger stays as it was written, whoever connects."""
+
+    @pytest.fixture
+    def written(self, database: Database, some_clips: SomeClips) -> int:
+        """A cut, undone, and a decision; the video's id."""
+        clip = some_clips(30)[0]
+        desk = reviews(database)
+        desk.add_cut_point(clip.source_video_id, 10, reviewer="Ann")
+        desk.undo("Ann")
+        desk.approve(clip.id, reviewer="Ann")
+        return clip.source_video_id
+
+    @pytest.mark.parametrize("table", ["review_actions", "cut_point_operations", "reviewers"])
+    @pytest.mark.parametrize("change", ["delete from {}", "truncate {} cascade", "update {} set created_at = created_at + interval '1 s'"])
+    def test_nothing_is_deleted_or_rewritten(self, database: Database, written: int, table: str, change: str) -> None:
+        with database.read() as connection:
+            before = connection.execute(text(f"select * from {table} order by id")).all()
+        # A cascade empties what refers to the table first.
+        assert broken_constraint(database, change.format(table)).endswith("_append_only")
+        with database.read() as connection:
+            assert connection.execute(text(f"select * from {table} order by id")).all() == before
+
+    def test_of_a_ledger_row_no_column_changes_but_the_mark(self, database: Database, written: int) -> None:
+        with database.read() as connection:
+            columns = connection.execute(
+                text(
+                    "select attname, format_type(atttypid, null) from pg_attribute "
+                    "where attrelid = 'review_actions'::regclass and attnum > 0 and not attisdropped"
+                )
+            ).all()
+        others = {
+            "bigint": "{0} * 0 + 7", "text": "'skip'", "bigint[]": "'{{9}}'", "jsonb": "'[1]'", "timestamp with time zone": "now()"
+        }  # fmt: skip
+        assert len(columns) > 10
+        for name, kind in columns:
+            if name not in {"undone", "id", "target_action_id"}:
+                change = f"update review_actions set {name} = {others[kind].format(name)} where action = 'approve'"
+                assert broken_constraint(database, change) == "review_actions_append_only", name
+
+    def test_the_mark_says_what_the_undos_and_redos_in_the_ledger_say(self, database: Database, written: int) -> None:
+        marks = "update review_actions set undone = {} where action = '{}'"
+        assert broken_constraint(database, marks.format("true", "approve")) == "review_actions_undone"
+        assert broken_constraint(database, marks.format("false", "add_cut_point")) == "review_actions_undone"
+        desk = reviews(database)
+        desk.undo("Ann")
+        desk.redo("Ann")
+        assert broken_constraint(database, marks.format("true", "approve")) == "review_actions_undone"
+        assert [entry.undone for entry in desk.history() if entry.target_action_id is None] == [False, True]
+
+    def test_a_reviewer_stays_who_they_are(self, database: Database, written: int) -> None:
+        for change in ("name = 'Bob'", "oidc_subject = 's'"):
+            assert broken_constraint(database, f"update reviewers set {change}") == "reviewers_append_only"
+        run(database, "update reviewers set last_seen_at = now()")
+
+
+def test_a_file_that_was_deleted_is_live_again_only_when_it_is_written_again(database: Database, some_clips: SomeClips) -> None:
+    some_clips(state=ClipState.EXPORTED)
+    for gone in ("obsolete", "deleted"):
+        run(database, f"update clip_artifacts set state = '{gone}'")
+        for wrong in {"live", "obsolete"} - {gone}:
+            if (gone, wrong) != ("obsolete", "obsolete"):
+                assert broken_constraint(database, f"update clip_artifacts set state = '{wrong}'") == "clip_artifacts_legal_transition"
+    run(database, "update clip_artifacts set state = 'writing'", "update clip_artifacts set state = 'live'")
+
+
+def test_times_follow_the_frames(database: Database, some_clips: SomeClips) -> None:
+    first, second = some_clips(50)
+    swapped = "update clips set start_time_seconds = case id when :first then 2 else 0 end, end_time_seconds = 5"
+    with pytest.raises(CutError, match="begins at frame 50 begins at 0 s, not after the clip before it"):
+        run(database, swapped, first=first.id)
+    run(database, "update clips set start_time_seconds = 2.5, end_time_seconds = 5 where id = :second", second=second.id)
+
+
+def test_a_pending_check_cannot_be_taken_away(database: Database, some_clips: SomeClips) -> None:
+    some_clips(50)
+    gap = "update clips set end_frame = 49 where start_frame = 0"
+    for attempt in ("delete from clip_coverage_checks", "update clip_coverage_checks set source_video_id = 0"):
+        assert broken_constraint(database, gap, attempt) == "clip_coverage_checks_stay"
+    with pytest.raises(Exception, match="pending trigger events"):
+        run(database, gap, "truncate clip_coverage_checks")
+    run(database, "update clips set confidence = 0.5")
 
 
 def filled(insert: str, columns: dict[str, str]) -> str:
