@@ -87,6 +87,46 @@ test("AltGr types brackets on many layouts", () => {
   assert.equal(meaning("?", { shiftKey: true }), "help");
 });
 
+test("where no Latin letters are typed the keys go by their place", () => {
+  const boards = {
+    Russian: { KeyA: "ф", KeyS: "ы", KeyX: "ч", KeyG: "п", KeyK: "л", KeyN: "т", KeyP: "з", BracketLeft: "х", BracketRight: "ъ", Comma: "б", Period: "ю" },
+    Greek: { KeyA: "α", KeyS: "σ", KeyX: "χ", KeyG: "γ", KeyK: "κ", KeyN: "ν", KeyP: "π" },
+    Arabic: { KeyA: "ش", KeyS: "س", KeyX: "ء", KeyG: "ل", KeyK: "ن", KeyN: "ى", KeyP: "ح", BracketLeft: "ج", BracketRight: "د", Comma: "و", Period: "ز" },
+    Hebrew: { KeyA: "ש", KeyS: "ד", KeyX: "ס", KeyG: "ע", KeyK: "ל", KeyN: "מ", KeyP: "פ", Comma: "ת", Period: "ץ" },
+    Thai: { KeyA: "ฟ", KeyS: "ห", KeyX: "ป", KeyG: "เ", KeyK: "า", KeyN: "ื", KeyP: "ย" },
+  };
+  const wanted = {
+    KeyA: "approve", KeyS: "skip", KeyX: "archive", KeyG: "group", KeyK: "add_cut_point", KeyN: "next_clip", KeyP: "previous_clip",
+    BracketLeft: "previous_cut", BracketRight: "next_cut", Comma: "nudge -1", Period: "nudge 1",
+  };
+  for (const [name, board] of Object.entries(boards))
+    for (const [code, key] of Object.entries(board)) assert.equal(meaning(key, { code }), wanted[code], `${name} ${code}`);
+  assert.equal(meaning("Ф", { code: "KeyA" }), "approve", "with caps lock on");
+  assert.equal(meaning("Ф", { code: "KeyA", shiftKey: true }), null);
+  assert.equal(meaning("Ю", { code: "Period", shiftKey: true }), "nudge 10");
+  assert.equal(meaning("لا", { code: "KeyB" }), null, "a key of two letters, in a place that means nothing");
+  assert.equal(meaning("٢", { code: "Digit2" }), "rate 1", "Arabic-Indic digits");
+  assert.equal(meaning("۵", { code: "Digit5" }), "rate 4", "Persian digits");
+  assert.equal(meaning("؟", { code: "Slash", shiftKey: true }), "help");
+  assert.equal(meaning("я", { code: "KeyZ", ctrlKey: true }), "undo");
+  assert.equal(meaning("Я", { code: "KeyZ", ctrlKey: true, shiftKey: true }), "redo");
+  assert.equal(meaning("ζ", { code: "KeyZ", metaKey: true }), "undo");
+  assert.equal(meaning("ф", { code: "KeyA", ctrlKey: true }), null);
+  assert.equal(meaning("ф", { code: "KeyA", repeat: true }), null);
+  assert.equal(meaning("ф", { code: "KeyA", target: { localName: "textarea" } }), null);
+  for (const [key, code] of [["к", "KeyR"], ["с", "KeyC"]]) assert.equal(meaning(key, { code }), null, "Streamlit's");
+});
+
+test("Latin keyboards go by the letter, wherever it lies", () => {
+  assert.equal(meaning("q", { code: "KeyA" }), null, "AZERTY");
+  assert.equal(meaning("a", { code: "KeyQ" }), "approve", "AZERTY");
+  assert.equal(meaning("o", { code: "KeyS" }), "other_cut", "Dvorak");
+  assert.equal(meaning("s", { code: "Semicolon" }), "skip", "Dvorak");
+  assert.equal(meaning("z", { code: "KeyY", ctrlKey: true }), "undo", "QWERTZ");
+  for (const [key, code] of [["é", "Digit2"], ["ç", "Digit9"], ["ü", "BracketLeft"], ["ø", "Quote"], ["ß", "Minus"], ["ğ", "BracketLeft"], ["ł", "KeyL"], ["ı", "KeyI"]])
+    assert.equal(meaning(key, { code }), null, key);
+});
+
 test("no key has two meanings, and every row can be shown", () => {
   const keys = KEYS.flatMap((row) => row.keys);
   assert.equal(new Set(keys).size, keys.length);

@@ -97,10 +97,10 @@ test("a closed tab's decisions are taken over before ours", async () => {
 
 test("ids and versions that an answer brings reach the decisions behind it", async () => {
   const answers = {
-    add_cut_point: { clips: [clip(21, 0, 10), clip(22, 10, 40)] },
-    approve: { clips: [clip(21, 0, 10, 2)] },
-    skip: { clips: [clip(22, 10, 40, 2)] },
-    undo: { clips: [clip(21, 0, 10, 3)] },
+    add_cut_point: { clips: [clip(21, 0, 10), clip(22, 10, 40)], versions: { 21: 1, 22: 1 } },
+    approve: { clips: [clip(21, 0, 10, 9)], versions: { 21: 2 } }, // a replay: a colleague has changed the clip since, unseen
+    skip: { clips: [clip(22, 10, 40, 2)], versions: { 22: 2 } },
+    undo: { clips: [clip(21, 0, 10, 3)], versions: { 21: 3 } },
   };
   const { box, seen } = outbox((decision) => answers[decision.action]);
   const key = box.nextKey;

@@ -83,6 +83,7 @@ class Player:
         self.index: FrameIndex = index_of(proxy)
         count = self.index.header.frame_count
         self.desk = Desk.of(clips_of(*(edges or (*range(0, count, 40), count))))
+        self.index_ranges: list[tuple[int, int]] = []  # asked for, in order
         self.title = title
         self.faults = Faults()
         self.requests: Counter[str] = Counter()
@@ -107,6 +108,7 @@ class Player:
             "end_seconds": index.time_seconds(clip.end_frame),
             "state": str(clip.state),
             "version": clip.version,
+            "changed_by": self.changed_by(clip),
             "grouped_with_clip_id": clip.grouped_with_clip_id,
             "start_confidence": None if clip.start_frame == 0 else (0.97, 0.62, 0.35)[clip.start_frame // 40 % 3],
             "end_confidence": None if clip.end_frame == index.header.frame_count else (0.97, 0.62, 0.35)[clip.end_frame // 40 % 3],
@@ -124,6 +126,11 @@ class Player:
             "segment_url": f"/api/segment?generation={generation}",
             "still_url": f"/api/still?generation={generation}",
         }
+
+    def changed_by(self, clip: ReviewClip) -> dict[str, Any] | None:
+        """By the ledger; the page's own reviewer has the id 1."""
+        name = next((self.desk.authors[one.id] for one in reversed(self.desk.ledger) if clip.id in one.clip_ids), None)
+        return None if name is None else {"id": 1 if name == "tester" else 7, "name": name}
 
     def around(self, changed: list[ReviewClip]) -> list[dict[str, Any]]:
         """`changed` as far as they live, and the clips beside them."""
@@ -188,8 +195,18 @@ class Player:
             "clips": self.around(changed),
             "changed": [clip.id for clip in changed if clip.is_live],
             "retired": self._retired(changed),
+            "versions": {str(clip.id): clip.version for clip in changed},
             "progress": self.progress(),
+            **self._done(entry.target_action_id),
         }
+
+    def _done(self, target: int | None) -> dict[str, Any]:
+        if target is None:
+            return {}
+        changes = self.desk.changes[target]
+        before = [self.clip_json(change.before) for change in changes if change.before is not None and change.before.is_live]
+        after = [self.clip_json(change.after) for change in changes if change.after.is_live]
+        return {"done": {"action": str(self.desk.entry(target).action), "before": before, "after": after, "title": self.title}}
 
     @staticmethod
     def _retired(clips: list[ReviewClip]) -> list[int | None]:
@@ -256,6 +273,7 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
 
     async def index(request: Request) -> Response:
         start, end = _range(request)
+        player.index_ranges.append((start, end))
         return JSONResponse(slice_json(player.index, start, end))
 
     async def segment(request: Request) -> Response:
@@ -270,7 +288,11 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
         return Response(data, media_type="image/jpeg")
 
     async def video(request: Request) -> Response:
-        return JSONResponse(player.video_json())
+        if "frame" not in request.query_params:
+            return JSONResponse(player.video_json())
+        frame = int(request.query_params["frame"])
+        clip = next(clip for clip in player.desk.live if clip.start_frame <= frame < clip.end_frame)
+        return JSONResponse({**player.video_json(), "clip_id": clip.id, "clips": player.around([clip])})
 
     async def queue(request: Request) -> Response:
         opened = request.query_params.get("open")

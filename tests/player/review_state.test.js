@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addChoice, canRedo, decisionFor, EMPTY, moveRange, progressShown, reduced, scene, undoStacks, upcoming, visible } from "../../review_app/player/static/review_state.js";
+import { addChoice, canRedo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/choices.js";
+import { EMPTY, passedOver, progressShown, reduced, scene, upcoming, visible } from "../../review_app/player/static/review_state.js";
+import { newsWords, recordWords } from "../../review_app/player/static/words.js";
 
 const video = { id: 1, title: "Harbour", frame_count: 160 };
 const clip = (id, start, end, more = {}) => ({
@@ -290,4 +292,71 @@ test("a cut that is gone already when its removal is answered leaves one clip to
   assert.equal(visible(early).clips.get(11).state, "review_archived");
   assert.equal(current(early).id, 3);
   assert.deepEqual(confirmed(early, removing, { clips: [clip(11, 0, 80)] }).pending[0].clip_id, 11);
+});
+
+const ADA = { id: 7, name: "Ada" };
+const mine = () => reduced({ ...EMPTY, me: 1 }, { type: "queue_loaded", answer: answer() });
+const theirs = (state, ...clips) => reduced(state, { type: "clips_changed", answer: { clips, retired: [] } });
+const said = (state, action, at) => newsFor(state, decisionFor(state, action, "k", at)).map((one) => newsWords(one, state.videos));
+
+test("what a colleague does to the clip on the stage is news for a decision on it, until it is said", () => {
+  const state = theirs(mine(), clip(1, 0, 40, { state: "review_archived", version: 2, changed_by: ADA }));
+  assert.deepEqual(said(state, "approve"), ["Ada has archived clip 1 of Harbour"]);
+  assert.deepEqual(said(reduced(state, { type: "told" }), "approve"), []);
+  const later = theirs(state, clip(1, 0, 40, { state: "review_skipped", version: 3, changed_by: ADA }));
+  assert.deepEqual(said(later, "approve"), ["Ada has skipped clip 1 of Harbour"], "as it is now, against what was seen");
+  const elsewhere = reduced(state, { type: "opened", id: 2 });
+  assert.deepEqual(said(reduced(elsewhere, { type: "opened", id: 1 }), "approve"), [], "opened again it is seen as it is");
+});
+
+test("one's own decisions and clips out of sight are no news", () => {
+  const own = theirs(mine(), clip(1, 0, 40, { state: "review_skipped", version: 2, changed_by: { id: 1, name: "Me" } }));
+  assert.deepEqual(own.news, {});
+  assert.deepEqual(theirs(mine(), clip(3, 80, 120, { state: "review_skipped", version: 2, changed_by: ADA })).news, {});
+});
+
+test("a cut that a colleague has moved or added under the reviewer's eyes is news too, beside the clip as well", () => {
+  const moved = theirs(mine(), clip(1, 0, 50, { version: 2, changed_by: ADA }), clip(2, 50, 80, { version: 2, changed_by: ADA }));
+  assert.deepEqual(said(moved, "skip"), ["Ada has moved a cut of clip 1 of Harbour: it has 50 frames now"]);
+  assert.equal(said(moved, "remove_cut_point", { frame: 50 }).length, 2);
+  const beside = theirs(mine(), clip(2, 40, 80, { state: "review_approved", version: 2, changed_by: ADA }));
+  assert.deepEqual([said(beside, "approve"), said(beside, "remove_cut_point", { frame: 40 })], [[], ["Ada has approved clip 2 of Harbour"]]);
+  const cut = reduced(mine(), {
+    type: "clips_changed",
+    answer: { clips: [clip(5, 0, 20, { changed_by: ADA }), clip(6, 20, 40, { changed_by: ADA })], retired: [1] },
+  });
+  assert.deepEqual(said(cut, "approve"), ["Ada has changed the cuts here: this is clip 5 of Harbour now"]);
+});
+
+test("a group with a clip that was put aside is refused in words", () => {
+  const skipped = theirs(reduced(mine(), { type: "opened", id: 2 }), clip(1, 0, 40, { state: "review_skipped", version: 2, changed_by: ADA }));
+  const told = reduced(skipped, { type: "told" });
+  assert.equal(
+    decisionFor(told, "group", "k").problem,
+    "Not grouped: clip 1 of Harbour was skipped (last change: Ada), and a group would approve it. Approve clip 1 first if the two belong together.",
+  );
+  const [own] = decide(mine(), "archive");
+  assert.match(decisionFor(own, "group", "k").problem, /clip 1 of Harbour was archived by you/);
+});
+
+test("a clip that is passed over keeps its place and comes round again", () => {
+  const state = reduced(reduced(mine(), { type: "passed", id: 2 }), { type: "passed", id: 3 });
+  assert.deepEqual(upcoming(state).map((one) => one.id), [4, 1, 2]);
+  assert.equal(passedOver(state), 2);
+  const [after] = decide(decide(state, "approve")[0], "skip");
+  assert.equal(current(after).id, 1);
+});
+
+test("an undo says what it took back, whatever it was", () => {
+  const words = (action, before, after) => recordWords("undo", { action, before, after }, { 1: video });
+  const [one, two] = CLIPS;
+  const as = (state, ...clips) => clips.map((each) => ({ ...each, state }));
+  assert.equal(words("skip", [two], as("review_skipped", two)), "undid: skipped clip 2 of Harbour");
+  assert.equal(words("archive", [one, two], [...as("review_archived", one), two]), "undid: archived clip 1 of Harbour", "clip 2 only left its group");
+  assert.equal(words("approve", CLIPS, as("review_approved", ...CLIPS)), "undid: approved 4 clips");
+  assert.equal(words("group", [one, two], as("review_approved", one, two)), "undid: grouped clip 2 of Harbour with the one before");
+  assert.equal(words("add_cut_point", [one], [clip(5, 0, 15), clip(6, 15, 40)]), "undid: cut clip 1 of Harbour at frame 15");
+  assert.equal(words("remove_cut_point", [one, two], [clip(7, 0, 80)]), "undid: removed the cut of clip 1 of Harbour at frame 40");
+  assert.equal(words("move_cut_point", [one, two], [clip(1, 0, 43), clip(2, 43, 80)]), "undid: moved a cut of clip 1 of Harbour from frame 40 to 43");
+  assert.equal(recordWords("redo", null, {}), "did again the last decision");
 });

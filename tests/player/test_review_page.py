@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from heaters_dagster.domain.states import ClipState
 from tests.player.player_server import Player
+from tests.player.review_steps import APPROVED, ARCHIVED, PENDING, SKIPPED, Open, all_saved, applied, edges, on_stage, states
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
-
-Open = Callable[..., Page]
-APPROVED, SKIPPED, ARCHIVED, PENDING = (
-    ClipState.REVIEW_APPROVED,
-    ClipState.REVIEW_SKIPPED,
-    ClipState.REVIEW_ARCHIVED,
-    ClipState.PENDING_REVIEW,
-)
-
-
-def on_stage(page: Page, clip_id: int | str) -> None:
-    """Wait until clip `clip_id` is current and its frame is on the canvas."""
-    page.wait_for_function(
-        """(id) => String(review.state.current) === String(id) && player.clip && player.shown !== null
-             && player.shown >= player.clip.start && player.shown < player.clip.end && barcode() === player.shown""",
-        arg=clip_id,
-    )
-
-
-def all_saved(page: Page) -> None:
-    page.wait_for_function("review.pending.length === 0")
-    expect(page.locator(".saved")).to_have_text("All decisions saved")
-
-
-def applied(server: Player) -> list[tuple[str, Any]]:
-    """(action, clip id) of what the desk's ledger holds, oldest first."""
-    return [(str(entry.action), entry.clip_ids) for entry in server.desk.ledger]
-
-
-def states(server: Player) -> dict[int | None, ClipState]:
-    return {clip.id: clip.state for clip in server.desk.live}
-
-
-def edges(server: Player) -> list[int]:
-    return [clip.start_frame for clip in server.desk.live]
 
 
 def test_a_queue_is_reviewed_by_keyboard_alone(open_page: Open, server: Player) -> None:
@@ -79,7 +41,7 @@ def test_the_next_clip_is_shown_without_waiting_for_the_server(open_page: Open, 
     server.faults.held.clear()
     all_saved(page)
     assert applied(server) == [("approve", (1,))]
-    expect(page.locator(".last")).to_have_text("Approved clip 1")
+    expect(page.locator(".last")).to_have_text("Approved clip 1 of Barcode")
 
 
 def test_a_burst_a_reload_and_lost_answers_decide_each_clip_once_and_in_order(open_page: Open, server: Player) -> None:
@@ -91,7 +53,8 @@ def test_a_burst_a_reload_and_lost_answers_decide_each_clip_once_and_in_order(op
     page.wait_for_function("review.pending.length === 0")
     server.faults.lost_answers = 2
     server.faults.held.add("decisions")
-    for key in ("s", "a", "x"):
+    for clip_id, key in enumerate("sax", start=2):
+        on_stage(page, clip_id)
         page.keyboard.press(key)
     assert len(page.evaluate("review.pending")) == 3
     page.reload()
@@ -138,7 +101,8 @@ def page_left_with_three_decisions(open_page: Open, server: Player) -> Page:
     page = open_page("review")
     on_stage(page, 1)
     server.faults.held.add("decisions")
-    for key in "asx":
+    for clip_id, key in enumerate("asx", start=1):
+        on_stage(page, clip_id)
         page.keyboard.press(key)
     assert page.evaluate("review.pending.length") == 3
     page.evaluate("review.close()")
@@ -496,8 +460,8 @@ def test_a_decision_on_a_clip_that_a_colleague_changed_is_taken_back_in_words(op
     server.desk.add("Ada", 20)
     page.keyboard.press("a")
     on_stage(page, 2)
-    expect(page.locator(".toast")).to_contain_text("Taken back: clip 1 was changed by Ada since you saw it.")
-    expect(page.locator(".last")).to_have_text("Taken back")
+    expect(page.locator(".toast")).to_contain_text("Taken back: approved clip 1 of Barcode. Clip 1 was changed by Ada since you saw it.")
+    expect(page.locator(".last")).to_have_text("Taken back: approved clip 1 of Barcode")
     assert states(server)[2] == PENDING
     page.keyboard.press("[")
     page.wait_for_function("player.clip.start === 20 && player.clip.end === 40")
@@ -512,8 +476,11 @@ def test_later_decisions_on_a_refused_one_are_taken_back_with_it(open_page: Open
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("k")
+    page.wait_for_function("player.clip.end === 38 && player.shown === 37")
     page.keyboard.press("a")
+    page.wait_for_function("player.clip.start === 38 && player.shown === 38")
     page.keyboard.press("a")
+    on_stage(page, 2)
     page.keyboard.press("s")
     server.faults.held.clear()
     all_saved(page)
@@ -738,9 +705,9 @@ def test_everything_works_without_webcodecs(open_page: Open, server: Player) -> 
     page.keyboard.press("ArrowRight")
     page.wait_for_function("player.shown === 1 && barcode() === 1")
     page.keyboard.press("k")
-    page.wait_for_function("player.clip.end === 1 && barcode() === 0")
+    page.wait_for_function("player.clip.end === 1 && player.shown === 0 && barcode() === 0")
     page.keyboard.press("a")
-    page.wait_for_function("player.clip.start === 1 && barcode() === 1")
+    page.wait_for_function("player.clip.start === 1 && player.shown === 1 && barcode() === 1")
     page.keyboard.press("a")
     on_stage(page, 2)
     all_saved(page)

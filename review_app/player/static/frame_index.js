@@ -18,7 +18,7 @@ export class FrameIndexError extends Error {
  * The answer of the index route as typed columns.
  *
  * Integers beyond 2^53 cannot be told apart by a browser, so they are refused instead of rounded (pts in nanoseconds reach that after 104 days).
- * Returns {firstFrame, endFrame, endPts, timeBase: [n, d], frameCount, width, height, aspect, avcc: Uint8Array, hasAudio, pts, byteOffset,
+ * Returns {firstFrame, endFrame, endPts, timeBase: [n, d], frameRate: [n, d], frameCount, width, height, aspect, avcc: Uint8Array, hasAudio, pts, byteOffset,
  * byteSize}; endPts is the pts at which the slice's last frame stops showing. Throws FrameIndexError.
  */
 export function parsedSlice(json) {
@@ -50,6 +50,7 @@ export function parsedSlice(json) {
     endPts,
     timeBase: [n, d],
     frameCount,
+    frameRate: json.frame_rate?.[0] > 0 && json.frame_rate[1] > 0 ? json.frame_rate : [25, 1],
     width: json.width,
     height: json.height,
     aspect: (json.width * (across > 0 && down > 0 ? across / down : 1)) / json.height,
@@ -174,6 +175,31 @@ export class FrameIndex {
   /** The middle of a frame's showing, on a timeline that begins with frame `from`: the one place where a seek cannot hit a neighbour. */
   middleSeconds(frame, from) {
     return (this.seconds(frame, from) + this.seconds(frame + 1, from)) / 2;
+  }
+
+  /** Promise of the last frame that begins before `seconds`, null when none does or the video has ended by then. It loads the pages that it needs. */
+  async frameBefore(seconds) {
+    let low = 0; // page that begins before
+    let high = Math.ceil(this.frameCount / PAGE_FRAMES); // page that does not, or the end
+    const begins = async (frame) => {
+      await this.ensure(frame, frame + 1);
+      return this.seconds(frame);
+    };
+    if ((await begins(0)) >= seconds) return null;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if ((await begins(middle * PAGE_FRAMES)) < seconds) low = middle;
+      else high = middle;
+    }
+    await this.ensure(low * PAGE_FRAMES, low * PAGE_FRAMES + 1);
+    let first = low * PAGE_FRAMES;
+    let last = Math.min(first + PAGE_FRAMES, this.frameCount) - 1;
+    while (first < last) {
+      const middle = (first + last + 1) >> 1;
+      if (this.seconds(middle) < seconds) first = middle;
+      else last = middle - 1;
+    }
+    return first === this.frameCount - 1 && this.seconds(this.frameCount) < seconds ? null : first;
   }
 
   /**

@@ -1,7 +1,8 @@
 // Which key does what. One table: the buttons, the help overlay and the handler all read it.
 //
 // `r` and `c` are Streamlit's own and stay free. Shift makes ten of one, everywhere. Letters are taken by what they type, so that they are
-// where the keyboard's print says; only shifted punctuation is taken by its place, because what it types differs between layouts.
+// where the keyboard's print says (AZERTY, Dvorak). Two exceptions go by the key's place on a US keyboard: shifted punctuation, because what it
+// types differs between layouts, and everything on a keyboard that types no Latin letters (Cyrillic, Greek, Arabic, Hebrew).
 
 /** {action, amount?, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down, moving: only while a cut is on the move} */
 export const KEYS = [
@@ -19,15 +20,19 @@ export const KEYS = [
   { action: "nudge", amount: 10, keys: ["shift+period"], shown: "Shift+.", label: "Marked cut ten frames on", group: "Cut", repeats: true },
   { action: "other_cut", keys: ["o"], shown: "O", label: "Mark the clip's other cut", group: "Cut" },
   { action: "put_back", keys: ["escape"], shown: "Esc", label: "A cut on the move goes back to where it was", group: "Cut", moving: true },
+  { action: "next_clip", keys: ["n"], shown: "N", label: "Next clip, without deciding", group: "Go" },
+  { action: "previous_clip", keys: ["p"], shown: "P", label: "The clip before, without deciding", group: "Go" },
+  { action: "go_to", keys: ["t"], shown: "T", label: "Go to a frame, time or timecode", group: "Go" },
+  { action: "previous_cut", keys: ["[", "pageup"], shown: "[", label: "Previous cut", group: "Go", repeats: true },
+  { action: "next_cut", keys: ["]", "pagedown"], shown: "]", label: "Next cut", group: "Go", repeats: true },
+  { action: "start", keys: ["home"], shown: "Home", label: "First frame", group: "Go" },
+  { action: "end", keys: ["end"], shown: "End", label: "Last frame", group: "Go" },
   { action: "play", keys: ["space"], shown: "Space", label: "Play or pause", group: "Look" },
   { action: "step", amount: -1, keys: ["arrowleft"], shown: "←", label: "One frame back", group: "Look", repeats: true },
   { action: "step", amount: 1, keys: ["arrowright"], shown: "→", label: "One frame on", group: "Look", repeats: true },
   { action: "step", amount: -10, keys: ["shift+arrowleft"], shown: "Shift+←", label: "Ten frames back", group: "Look", repeats: true },
   { action: "step", amount: 10, keys: ["shift+arrowright"], shown: "Shift+→", label: "Ten frames on", group: "Look", repeats: true },
-  { action: "start", keys: ["home"], shown: "Home", label: "First frame", group: "Look" },
-  { action: "end", keys: ["end"], shown: "End", label: "Last frame", group: "Look" },
-  { action: "previous_cut", keys: ["[", "pageup"], shown: "[", label: "Previous cut", group: "Look", repeats: true },
-  { action: "next_cut", keys: ["]", "pagedown"], shown: "]", label: "Next cut", group: "Look", repeats: true },
+  { action: "full_screen", keys: ["f"], shown: "F", label: "Full screen on or off", group: "Look" },
   { action: "loop", keys: ["l"], shown: "L", label: "Loop on or off", group: "Look" },
   { action: "mute", keys: ["m"], shown: "M", label: "Sound on or off", group: "Look" },
   { action: "rate", amount: 0.5, keys: ["1"], shown: "1", label: "Half speed", group: "Look" },
@@ -35,7 +40,7 @@ export const KEYS = [
   { action: "rate", amount: 1.5, keys: ["3"], shown: "3", label: "Speed 1.5", group: "Look" },
   { action: "rate", amount: 2, keys: ["4"], shown: "4", label: "Double speed", group: "Look" },
   { action: "rate", amount: 4, keys: ["5"], shown: "5", label: "Speed 4", group: "Look" },
-  { action: "help", keys: ["?"], shown: "?", label: "This help", group: "Help" },
+  { action: "help", keys: ["?", "؟"], shown: "?", label: "This help", group: "Help" },
 ];
 
 const TYPING = new Set(["input", "textarea", "select"]);
@@ -90,8 +95,18 @@ export function keyMeaning(event, own = null, { moving = false } = {}) {
   return spelled.includes("space") && isPressable(event) ? null : row;
 }
 
+/** A letter, accent or digit of a script other than Latin: what the key would type on a US keyboard is meant. */
+const FOREIGN = /^(?!.*\p{Script=Latin})(?=.*[^\x00-\x7f])[\p{L}\p{M}\p{Nd}\u200c\u200d]+$/u;
+const PLACES = { BracketLeft: "[", BracketRight: "]", Comma: ",", Period: "." };
+
+/** What the key in this place types on a US keyboard: "KeyA" -> "a"; undefined for a place that has no meaning here. */
+function typedInPlace(code) {
+  return PLACES[code] ?? /^(?:Key|Digit)(.)$/.exec(code ?? "")?.[1].toLowerCase();
+}
+
 function spellings(event, control) {
-  const key = event.key === " " ? "space" : String(event.key).toLowerCase();
+  const typed = event.key === " " ? "space" : String(event.key).toLowerCase();
+  const key = FOREIGN.test(typed) ? (typedInPlace(event.code) ?? typed) : typed;
   if (control) return [`ctrl+${event.shiftKey ? "shift+" : ""}${key}`];
   if (event.shiftKey && key.length > 1) return [`shift+${key}`];
   // A shifted sign is itself ("?" is a shifted key on most layouts); the shifted comma and period also go by their place.

@@ -1,43 +1,38 @@
 // The review page without its host: keys and buttons in, decisions out, the next clip on the stage at once.
 
+import { addChoice, canRedo, decisionFor, newsFor } from "./choices.js";
+import { CutHand } from "./cut_hand.js";
+import { Feed } from "./feed.js";
 import { keyMeaning } from "./keys.js";
-import { claimedLane, takenOver } from "./lane.js";
+import { claimedLane } from "./lane.js";
+import { Notices } from "./notices.js";
 import { MemoryStorage, Outbox, touchedIds } from "./outbox.js";
 import { Player, RATES } from "./player.js";
 import { ReviewApi } from "./review_api.js";
 import { ReviewView } from "./review_view.js";
-import { addChoice, canRedo, clipsMeetingAt, decisionFor, EMPTY, lesson, moveRange, progressShown, reduced, scene, upcoming, visible } from "./review_state.js";
+import { EMPTY, isReturn, lesson, progressShown, reduced, scene, upcoming, visible, WAITING } from "./review_state.js";
+import { placeOf } from "./timecode.js";
+import { nextStop, NO_TRAIL, renamedTrail, visited } from "./trail.js";
 import { MediaLibrary } from "./video_media.js";
-import { clipName, count, decisionWords, sentence } from "./words.js";
+import { sentence } from "./words.js";
 
-const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
-const REFILL_BELOW = 4;
-const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
-const SYNC_MS = 4000;
-const SYNC_HIDDEN_MS = 20_000;
-const IDLE_MS = 5 * 60_000; // without any input for so long, the clips go back to the queue
 const HABITS = "heaters.player";
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
 const leaving = new Set(); // pages that are gone and still send what the reviewer decided there
 
 export class Review {
-  #state = EMPTY;
   #stop = new AbortController();
   #lane = new AbortController(); // lets go of the outbox's lane
-  #outbox = null;
   #opened = null; // {video, start, end} on the stage
-  #marked = null; // side of the cut that the reviewer marked; null: the nearest
-  #nudging = null; // timer
-  #syncing = null;
-  #loading = false;
-  #loadFailed = null;
   #wishPlay = false;
-  #placed = null; // frame to open the next clip at
-  #fetching = null; // id of the video that is being asked for
-  #inputAt = Date.now();
-  #asked = { open: null, fresh: false }; // what the next queue is to bring: the clip to begin with, and whether it begins anew
-  #linked = null; // id of the clip that the page's address names
-  #filters = 0; // counts changes of the queue's address
+  #trail = NO_TRAIL;
+  #seen = null; // id of the clip on the stage once a frame of it has been drawn
+  #habits = "";
+  #shownSide = null;
+  state;
+  outbox = null;
+  /** Frame to open the next clip at. */
+  placed = null;
 
   /**
    * root: element or shadow root. config: see README.md, "Configuration".
@@ -46,17 +41,22 @@ export class Review {
   constructor({ root, config, onSignedOut = () => {}, storage = defaultStorage() }) {
     this.config = config;
     this.storage = storage;
+    this.state = { ...EMPTY, me: config.reviewer.id };
     this.api = new ReviewApi({ config, onSignedOut });
-    this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.#video(id) });
+    this.feed = new Feed(this, { signal: this.#stop.signal, lane: this.#lane.signal });
+    this.notices = new Notices(this);
+    this.cut = new CutHand(this);
+    this.library = new MediaLibrary({ enabled: config.webcodecs_enabled !== false, refresh: (id) => this.feed.video(id) });
     this.view = new ReviewView({
       root,
       act: (action, amount) => this.act(action, amount),
+      onGo: (text) => this.goTo(text),
       timeline: {
         onScrub: (frame) => this.#scrub(frame),
-        onOpen: (clip) => this.#open(clip.id),
-        onMark: (side) => this.#mark(side),
-        onPreview: (side, frame) => this.#previewTo(side, frame),
-        onMoved: () => this.#settleCut(),
+        onOpen: (clip) => this.open(clip.id),
+        onMark: (side) => this.cut.mark(side),
+        onPreview: (side, frame) => this.cut.preview(side, frame),
+        onMoved: () => this.cut.settle(),
         onAdd: () => this.act("add_cut_point"),
         onRemove: () => this.act("remove_cut_point"),
         onNudge: (frames) => this.act("nudge", frames),
@@ -81,8 +81,8 @@ export class Review {
   #onPlayerState({ playing, rate, loop, muted }) {
     this.view.setPlaying({ playing, rate, loop, muted });
     const habits = JSON.stringify({ rate, loop, muted });
-    if (habits === this.habits) return;
-    this.habits = habits;
+    if (habits === this.#habits) return;
+    this.#habits = habits;
     try {
       this.storage.setItem(HABITS, habits);
     } catch {
@@ -98,12 +98,8 @@ export class Review {
     this.player.setMuted(muted === true);
   }
 
-  get state() {
-    return this.#state;
-  }
-
   get pending() {
-    return this.#outbox?.decisions ?? [];
+    return this.outbox?.decisions ?? [];
   }
 
   /** Take up where the tab was: undelivered decisions first, then the queue. */
@@ -112,18 +108,21 @@ export class Review {
     const reviewer = String(this.config.reviewer.id);
     const listen = (target, event, handler) => target.addEventListener(event, handler, { signal });
     listen(window, "keydown", (event) => this.#onKey(event));
-    for (const input of ["keydown", "pointerdown", "pointermove", "wheel"]) listen(window, input, () => this.#onInput());
-    listen(window, "online", () => this.#outbox?.poke());
-    listen(window, "pagehide", () => this.#settleCut());
-    listen(document, "visibilitychange", () => this.#onVisibility());
-    listen(window, "beforeunload", (event) => {
-      if (this.#outbox && !this.#outbox.kept && this.#outbox.decisions.length) event.preventDefault();
+    for (const input of ["keydown", "pointerdown", "pointermove", "wheel"]) listen(window, input, () => this.feed.onInput());
+    listen(window, "online", () => this.outbox?.poke());
+    listen(window, "pagehide", () => this.cut.settle());
+    listen(document, "visibilitychange", () => {
+      if (document.visibilityState === "hidden") this.cut.settle();
+      this.feed.onVisibility();
     });
-    this.#render();
+    listen(window, "beforeunload", (event) => {
+      if (this.outbox && !this.outbox.kept && this.outbox.decisions.length) event.preventDefault();
+    });
+    this.render();
     for (const page of leaving) page.#letGo(); // what it has not delivered is this page's now
     const lane = await claimedLane({ reviewer, release: this.#lane.signal });
     if (signal.aborted) return;
-    this.#outbox = new Outbox({
+    this.outbox = new Outbox({
       storage: this.storage,
       reviewer,
       lane,
@@ -133,15 +132,13 @@ export class Review {
       onRefused: (decision, refusal, dropped) => this.#refused(decision, refusal, dropped),
       onState: (state) => this.view.setSaved(state),
     });
-    this.#outbox.kept = !(this.storage instanceof MemoryStorage);
-    this.#loading = true; // an empty queue asks for more, and that request would not name the clip to begin with
-    this.#dispatch({ type: "restored", decisions: this.#outbox.decisions });
-    await this.#adoptLanes();
-    this.#outbox.start();
-    this.#syncSoon();
-    this.#loading = false;
-    this.#asked = { open: this.config.open_clip_id ?? null, fresh: false };
-    await this.#load();
+    this.outbox.kept = !(this.storage instanceof MemoryStorage);
+    this.feed.loading = true; // an empty queue asks for more, and that request would not name the clip to begin with
+    this.dispatch({ type: "restored", decisions: this.outbox.decisions });
+    await this.feed.adoptLanes();
+    this.outbox.start();
+    this.feed.syncSoon();
+    await this.feed.begin({ fresh: false });
   }
 
   /** A new configuration: a fresh token is taken over quietly, another queue begins anew. */
@@ -151,26 +148,23 @@ export class Review {
     this.config = this.api.config = config;
     this.library.enabled = config.webcodecs_enabled !== false;
     this.#fit();
-    if (token) this.#outbox?.poke();
-    if (another && this.#outbox) {
-      this.#settleCut();
-      this.#filters++;
-      this.#loading = false;
-      this.#asked = { open: config.open_clip_id ?? null, fresh: true };
-      this.#load();
+    if (token) this.outbox?.poke();
+    if (another && this.outbox) {
+      this.cut.settle();
+      this.feed.begin({ fresh: true });
     }
-    this.#render();
+    this.render();
   }
 
   close() {
-    this.#settleCut();
+    this.cut.settle();
     this.#stop.abort();
     this.api.onSignedOut = () => {};
-    if (this.#outbox?.kept) leaving.add(this);
-    if (this.#outbox) this.#outbox.leave().finally(() => this.#letGo());
+    if (this.outbox?.kept) leaving.add(this);
+    if (this.outbox) this.outbox.leave().finally(() => this.#letGo());
     else this.#letGo();
-    clearTimeout(this.#syncing);
-    clearTimeout(this.#nudging);
+    this.feed.close();
+    this.cut.close();
     this.player.close();
     this.view.close();
     this.library.close();
@@ -179,26 +173,15 @@ export class Review {
   /** Send nothing more: the next page takes over what is stored. */
   #letGo() {
     leaving.delete(this);
-    this.#outbox?.stop();
+    this.outbox?.stop();
     this.#lane.abort();
   }
 
   // ---- what the reviewer does
 
-  get #isIdle() {
-    return Date.now() - this.#inputAt > IDLE_MS;
-  }
-
-  /** Back at the page: take the clips again, or hear who has them. */
-  #onInput() {
-    const back = this.#isIdle;
-    this.#inputAt = Date.now();
-    if (back && this.#outbox) this.#sync();
-  }
-
   #onKey(event) {
     const open = this.view.help.open;
-    const row = keyMeaning(event, this.view.element, { moving: Boolean(this.#state.preview) });
+    const row = keyMeaning(event, this.view.element, { moving: Boolean(this.state.preview) });
     if (!row || (open && row.action !== "help") || !this.view.element.isConnected) return;
     event.preventDefault();
     this.act(row.action, row.amount);
@@ -207,7 +190,7 @@ export class Review {
   /** An action in the words of KEYS. */
   act(action, amount) {
     const { player } = this;
-    const clip = scene(this.#state)?.clip;
+    const clip = scene(this.state)?.clip;
     switch (action) {
       case "help":
         return this.view.toggleHelp();
@@ -222,6 +205,13 @@ export class Review {
       case "previous_cut":
       case "next_cut":
         return this.#toCut(action === "next_cut");
+      case "previous_clip":
+      case "next_clip":
+        return this.#toClip(action === "next_clip");
+      case "go_to":
+        return clip && this.view.goTo.toggle();
+      case "full_screen":
+        return this.view.toggleFullScreen();
       case "loop":
         return player.setLoop(!player.loop);
       case "mute":
@@ -229,301 +219,201 @@ export class Review {
       case "rate":
         return player.setRate(amount);
       case "other_cut":
-        return this.#mark(this.#side() === "start" ? "end" : "start");
+        return this.cut.markOther();
       case "nudge":
-        return this.#nudge(amount);
+        return this.cut.nudge(amount);
       case "put_back":
-        return this.#putBack();
+        return this.cut.putBack();
       case "add_cut_point":
-        this.#settleCut();
-        return this.#decide(action, { frame: player.frame });
+        this.cut.settle();
+        return this.decide(action, { frame: player.frame });
       case "remove_cut_point":
-        this.#settleCut();
-        return this.#decide(action, { frame: this.#cutFrame(this.#side()) ?? -1 });
+        this.cut.settle();
+        return this.decide(action, { frame: this.cut.frameOf(this.cut.side) ?? -1 });
       default:
-        this.#settleCut();
-        return this.#decide(action);
+        this.cut.settle();
+        return this.decide(action);
     }
   }
 
-  #decide(action, at) {
-    if (!this.#outbox) return;
-    const decision = decisionFor(this.#state, action, this.#outbox.nextKey, at);
+  /** Make a decision, if the reviewer has seen what it is about. at: as for decisionFor. */
+  decide(action, at) {
+    if (!this.outbox) return;
+    const before = scene(this.state)?.clip ?? null;
+    if (action !== "move_cut_point" && !isReturn({ action }) && this.lacksPicture()) return;
+    const decision = decisionFor(this.state, action, this.outbox.nextKey, at);
+    const news = decision.problem ? [] : newsFor(this.state, decision);
+    if (news.length && !isReturn(decision)) {
+      this.#passUnseen(news, before);
+      return;
+    }
     if (decision.problem) {
-      this.view.toast(decision.problem, { kind: "warning" });
+      this.notices.problem(decision.problem);
+      this.render();
       return;
     }
     this.view.timeline.letGo();
-    const before = scene(this.#state)?.clip;
     this.#wishPlay = ADVANCING.has(action) && this.player.playing;
     // The cut stays in sight: the left half is next, and its last frame is the one beside the new cut.
-    this.#placed = action === "add_cut_point" ? at.frame - 1 : this.player.frame;
-    this.#marked = action === "add_cut_point" ? "end" : null;
-    const kept = this.#outbox.add(decision);
-    this.view.setLast(`${decisionWords(kept, before ? clipName(before) : "clip")} …`, "waiting");
-    this.#dispatch({ type: "decided", decision: kept });
+    this.placed = action === "add_cut_point" ? at.frame - 1 : this.player.frame;
+    this.cut.marked = action === "add_cut_point" ? "end" : null;
+    const kept = this.outbox.add(decision);
+    this.notices.made(kept, before);
+    this.dispatch({ type: "decided", decision: kept });
+  }
+
+  /** Whether no frame of the clip has been drawn since it came to the stage; then it says so. */
+  lacksPicture() {
+    const clip = scene(this.state)?.clip;
+    if (!clip) return false;
+    const { shown, clip: on } = this.player;
+    const there = shown !== null && on?.media.video.id === clip.source_video_id && shown >= clip.start_frame && shown < clip.end_frame;
+    if (there || this.#seen === clip.id) return false;
+    this.notices.noPicture(clip);
+    return true;
+  }
+
+  /**
+   * A colleague has changed what the key is about, and the reviewer may not have seen it yet. A clip on which they have decided is left for
+   * the next one; anything else is looked at again. Either way this key decides nothing.
+   */
+  #passUnseen(news, before) {
+    const decided = news.some(({ clip, was }) => clip.id === before.id && was && clip.state !== WAITING);
+    const next = decided ? (upcoming(this.state)[0]?.id ?? null) : null;
+    this.notices.unseen(news, next === null ? null : before.id);
+    this.dispatch({ type: "told" });
+    if (next !== null) this.open(next);
   }
 
   #scrub(frame) {
-    const clip = scene(this.#state)?.clip;
+    const clip = scene(this.state)?.clip;
     if (clip) this.player.show(Math.min(Math.max(frame, clip.start_frame), clip.end_frame - 1));
   }
 
-  #open(id) {
-    this.#settleCut();
+  /** Bring a clip to the stage, without deciding anything. frame: to begin with, the clip's first by default. */
+  open(id, frame = null) {
+    this.cut.settle();
     this.view.timeline.letGo();
-    this.#marked = null;
-    this.#placed = null;
+    this.cut.marked = null;
+    this.placed = frame;
     this.#wishPlay = false;
-    this.#dispatch({ type: "opened", id });
-    this.#sync();
+    this.dispatch({ type: "opened", id });
+    this.feed.sync();
   }
 
   /** To the clip's edge in that direction; from the edge on to the neighbour. */
   #toCut(forward) {
-    const found = scene(this.#state);
+    const found = scene(this.state);
     if (!found) return;
     const { clip, previous, next } = found;
     const edge = forward ? clip.end_frame - 1 : clip.start_frame;
     const neighbour = forward ? next : previous;
     if (this.player.frame !== edge) this.player.show(edge);
-    else if (neighbour) this.#open(neighbour.id);
+    else if (neighbour) this.open(neighbour.id);
   }
 
-  // ---- the marked cut
-
-  /** The side of the marked cut: the reviewer's choice, else the nearest to the playhead; null when the clip has no cut. */
-  #side() {
-    const found = scene(this.#state);
-    if (!found) return null;
-    const { clip, previous, next } = found;
-    const sides = [previous && "start", next && "end"].filter(Boolean);
-    if (sides.length < 2) return sides[0] ?? null;
-    if (this.#marked) return this.#marked;
-    return this.player.frame - clip.start_frame < clip.end_frame - 1 - this.player.frame ? "start" : "end";
+  #toClip(forward) {
+    const id = nextStop(this.state, this.#trail, scene(this.state), forward);
+    if (id !== null) this.pass(id);
+    else this.view.toast(forward ? "No other clip waits here." : "There is no clip before this one.");
   }
 
-  #mark(side) {
-    if (this.#marked === side && this.#side() === side) return;
-    this.#settleCut();
-    this.#marked = side;
-    this.#render();
+  /** Go to another clip and leave the one on the stage as it is, at its place in the queue. */
+  pass(id) {
+    this.cut.settle();
+    this.cut.marked = null;
+    this.placed = null;
+    this.#wishPlay = false;
+    if (visible(this.state).clips.get(id)?.state !== WAITING) this.feed.linked = id;
+    this.dispatch({ type: "passed", id });
+    this.feed.sync();
   }
 
-  #cutFrame(side) {
-    const found = scene(this.#state);
-    if (!found || !side) return null;
-    const exists = side === "start" ? found.previous : found.next;
-    return exists ? found.clip[side === "start" ? "start_frame" : "end_frame"] : null;
-  }
-
-  #nudge(frames) {
-    const side = this.#side();
-    const frame = this.#cutFrame(side);
-    if (frame === null) {
-      this.view.toast("There is no cut beside this clip that could move.", { kind: "warning" });
-      return;
+  /** Go to a place in the source video. Promise of null, or of what is wrong in words. */
+  async goTo(text) {
+    const found = scene(this.state);
+    if (!found?.video) return "There is no clip on the stage.";
+    const { clip, video } = found;
+    const { index } = this.library.of(video);
+    try {
+      await index.ensure(0, 1);
+      const place = placeOf(text, { rate: index.header.frameRate, here: this.player.frame });
+      if (place.problem) return place.problem;
+      const frame = place.frame ?? (await index.frameBefore(place.before));
+      if (frame === null || frame < 0 || frame >= video.frame_count)
+        return `${text.trim()} is not in this video: it has the frames 0 to ${video.frame_count - 1}.`;
+      if (this.state.current !== clip.id) return null; // the reviewer has gone on meanwhile
+      if (frame >= clip.start_frame && frame < clip.end_frame) {
+        this.player.show(frame);
+        return null;
+      }
+      const id = await this.feed.clipAt(video.id, frame);
+      this.feed.linked = id;
+      this.open(id, frame);
+      return null;
+    } catch (error) {
+      return sentence(error.message);
     }
-    this.#previewTo(side, frame + frames);
-    clearTimeout(this.#nudging);
-    this.#nudging = setTimeout(() => this.#settleCut(), NUDGE_PAUSE_MS);
-  }
-
-  /** Show the cut of `side` at `frame` without deciding it yet. */
-  #previewTo(side, frame) {
-    if (this.#marked !== side) this.#settleCut(); // a cut in hand is the marked one
-    clearTimeout(this.#nudging);
-    const settled = this.#state.preview ? { ...this.#state, preview: null } : this.#state;
-    const found = scene(settled);
-    const moving = this.#state.preview;
-    const from = moving ? moving.frame : this.#cutFrame(side);
-    if (!found || from === null || from === undefined) return;
-    const range = moveRange(...clipsMeetingAt(visible(settled).clips, found.clip.source_video_id, from));
-    if (!range) {
-      this.view.toast("This cut cannot move: the clips beside it have a single frame each.", { kind: "warning" });
-      return;
-    }
-    const to = Math.min(Math.max(frame, range[0]), range[1]);
-    this.#marked = side;
-    const beside = side === "start" ? to : to - 1;
-    this.#placed = beside;
-    if (to === from) this.#dispatch({ type: "previewed", decision: null });
-    else {
-      const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
-      this.#dispatch({ type: "previewed", decision: { ...decision, request_key: "preview" } });
-    }
-    this.player.show(beside);
-  }
-
-  /** Leave the cut that is on the move, by mouse or by keys, where it was. */
-  #putBack() {
-    const moved = this.#state.preview;
-    if (!moved) return;
-    clearTimeout(this.#nudging);
-    this.view.timeline.letGo();
-    const beside = this.#marked === "start" ? moved.frame : moved.frame - 1;
-    this.#placed = beside;
-    this.#dispatch({ type: "previewed", decision: null });
-    this.player.show(beside);
-  }
-
-  /** Make the decision that the moved cut stands for. */
-  #settleCut() {
-    clearTimeout(this.#nudging);
-    const moved = this.#state.preview;
-    if (!moved) return;
-    const side = this.#marked;
-    this.#state = { ...this.#state, preview: null };
-    this.#decide("move_cut_point", { frame: moved.frame, new_frame: moved.new_frame });
-    this.#marked = side;
-    this.#render();
   }
 
   // ---- what the server says
 
   #confirmed(decision, answer) {
-    const clip = (answer.clips ?? []).find((one) => one.id === decision.clip_id);
-    this.view.setLast(decisionWords(decision, clip ? clipName(clip) : "the clip"), "saved");
-    const idle = !this.pending.length && !this.#state.preview;
-    this.#dispatch({ type: "confirmed", decision, answer, follow: idle });
+    this.notices.confirmed(decision, answer);
+    const idle = !this.pending.length && !this.state.preview;
+    this.#trail = renamedTrail(this.#trail, lesson(decision, answer).ids);
+    this.dispatch({ type: "confirmed", decision, answer, follow: idle });
   }
 
   #refused(decision, refusal, dropped) {
-    const more = dropped.length ? ` ${count(dropped.length, "decision")} that rested on it ${dropped.length === 1 ? "was" : "were"} taken back too.` : "";
-    const id = decision.clip_id;
-    this.#dispatch({ type: "refused", decision, dropped, answer: refusal.body });
-    const there = visible(this.#state).clips.has(id) && id !== this.#state.current;
-    const what = { undo: "Not undone", redo: "Not done again" }[decision.action] ?? "Taken back";
-    this.view.setLast(what, "taken-back");
-    this.view.toast(`${what}: ${sentence(refusal.message)}${more}`, {
-      kind: "taken-back",
-      action: there ? { text: "Show the clip", run: () => this.#open(id) } : null,
-    });
-  }
-
-  async #load() {
-    if (this.#loading) return;
-    this.#loading = true;
-    const { open, fresh } = this.#asked;
-    const filters = this.#filters;
-    try {
-      const answer = await this.api.queue({ limit: AHEAD + this.pending.length, open });
-      if (filters !== this.#filters || this.#stop.signal.aborted) return;
-      const known = new Set(this.#state.queue.map(String));
-      const news = answer.queue.some((id) => !known.has(String(id)));
-      this.#loadFailed = null;
-      this.#asked = { open: null, fresh: false };
-      const opened = answer.opened ?? null;
-      this.#dispatch({
-        type: "queue_loaded",
-        answer: { ...answer, exhausted: !news },
-        fresh,
-        front: opened === null ? [] : [opened],
-      });
-      if (answer.note) this.view.toast(answer.note, { kind: "warning" });
-      if (open !== null || fresh) this.#linked = opened;
-      if (opened !== null && visible(this.#state).clips.has(opened)) this.#dispatch({ type: "opened", id: opened });
-    } catch (error) {
-      if (filters !== this.#filters) return;
-      this.#loadFailed = error.message;
-      // Clips of the queue before must not pass for those that the address now asks for.
-      if (fresh) this.#dispatch({ type: "left", ids: [this.#state.current, ...this.#state.queue] });
-    } finally {
-      if (filters === this.#filters) this.#loading = false;
-    }
-    this.#render();
-  }
-
-  #syncSoon() {
-    clearTimeout(this.#syncing);
-    if (this.#stop.signal.aborted) return;
-    this.#syncing = setTimeout(() => this.#sync(), document.visibilityState === "hidden" ? SYNC_HIDDEN_MS : SYNC_MS);
-  }
-
-  /** Renew the leases (not those of a forgotten tab), hear what colleagues have changed, ask for more clips when none are left. */
-  async #sync() {
-    clearTimeout(this.#syncing);
-    const busy = new Set(this.pending.flatMap((decision) => [...touchedIds(decision)]));
-    const real = (id) => typeof id === "number" && !busy.has(String(id));
-    const wanted = this.#isIdle ? [] : [this.#state.current, ...upcoming(this.#state).slice(0, AHEAD - 1).map((clip) => clip.id)];
-    const hold = wanted.filter((id) => typeof id === "number");
-    const known = Object.fromEntries(this.#nearby().filter((clip) => real(clip.id)).map((clip) => [clip.id, clip.version]));
-    try {
-      const answer = await this.api.sync({ hold, known });
-      if (this.#stop.signal.aborted) return;
-      if (answer.clips?.length || answer.retired?.length || answer.progress) this.#dispatch({ type: "clips_changed", answer });
-      const lost = (answer.lost ?? []).filter(({ clip_id: id }) => !busy.has(String(id)));
-      if (lost.length) this.#lost(lost);
-      if (this.#loadFailed || (this.#isShort && !this.#isIdle)) await this.#load();
-    } catch {
-      // The outbox says whether there is a connection; here the next round tries again.
-    }
-    await this.#adoptLanes();
-    this.#syncSoon();
-  }
-
-  /** Clips on the page and soon on it, as the server last sent them. */
-  #nearby() {
-    const found = scene(this.#state);
-    const ids = [found?.clip, found?.previous, found?.next, ...upcoming(this.#state)].filter(Boolean).map((clip) => clip.id);
-    return [...new Set(ids)].map((id) => this.#state.clips[id]).filter(Boolean);
-  }
-
-  /** A clip that the reviewer came for by its link stays on the stage: who else is on it was said when it was opened. */
-  #lost(all) {
-    const lost = all.filter(({ clip_id: id }) => id !== this.#linked);
-    if (!lost.length) return;
-    const current = lost.find(({ clip_id: id }) => id === this.#state.current);
-    this.#dispatch({ type: "left", ids: lost.map(({ clip_id: id }) => id) });
-    if (current) this.view.toast(`${current.reviewer} is on that clip now. Here is the next one.`, { kind: "warning" });
-  }
-
-  /** Deliver what other tabs of this reviewer, closed since, have left. */
-  async #adoptLanes() {
-    const reviewer = String(this.config.reviewer.id);
-    for (const lane of this.#outbox.otherLanes()) {
-      if (!(await takenOver({ reviewer, lane, release: this.#lane.signal }))) continue;
-      const decisions = this.#outbox.adopt(lane);
-      if (decisions.length) this.#dispatch({ type: "restored", decisions });
-    }
-  }
-
-  #onVisibility() {
-    this.#inputAt = Date.now();
-    if (document.visibilityState === "hidden") this.#settleCut();
-    else if (this.#outbox) this.#sync();
+    const words = this.notices.refusedWords(decision);
+    this.dispatch({ type: "refused", decision, dropped, answer: refusal.body });
+    this.notices.refused(decision, refusal, dropped, words);
   }
 
   // ---- what is shown
 
-  get #isShort() {
-    return upcoming(this.#state).length < REFILL_BELOW;
-  }
-
-  #dispatch(event) {
-    const shown = scene(this.#state);
-    this.#state = reduced(this.#state, event);
+  dispatch(event) {
+    const shown = scene(this.state);
+    const { news } = this.state;
+    this.state = reduced(this.state, event);
+    this.#trail = visited(this.#trail, this.state.current);
+    if (this.#seen !== this.state.current) this.#seen = null;
+    this.#tellNews(news, event);
     // The server had no more, but what a colleague has given back since is asked for before the page says that nothing is left.
-    const asks = !this.#state.exhausted || (shown && !scene(this.#state));
-    if (this.#isShort && asks && this.#outbox && !this.#isIdle && event.type !== "queue_loaded") this.#load();
-    this.#render();
+    const asks = !this.state.exhausted || (shown && !scene(this.state));
+    if (this.feed.isShort && asks && this.outbox && !this.feed.isIdle && event.type !== "queue_loaded") this.feed.load();
+    this.render();
   }
 
-  #render() {
-    const state = this.#state;
+  /** Say at once what a colleague has done to the clip on the stage; a refusal has said it already. */
+  #tellNews(old, event) {
+    const { current, news } = this.state;
+    if (event.type === "refused" || !news[current] || news[current] === old[current]) return;
+    const clip = visible(this.state).clips.get(current);
+    if (clip) this.notices.news({ clip, ...news[current] });
+  }
+
+  /** The cut on the move is about to be decided: what is shown stays as it is. */
+  forgetPreview() {
+    this.state = { ...this.state, preview: null };
+  }
+
+  render() {
+    const { state } = this;
     const found = scene(state);
     const shown = found?.video ? found : null;
-    if (found && !shown) this.#fetchVideo(found.clip.source_video_id);
+    if (found && !shown) this.feed.fetchVideo(found.clip.source_video_id);
     const media = shown && this.library.of(shown.video);
     this.view.update({
       scene: shown,
       media,
-      marked: shown && this.#side(),
+      marked: shown && this.cut.side,
       choice: shown ? addChoice(shown.clip, this.player.frame) : { add: false },
       moving: Boolean(state.preview),
       progress: progressShown(state),
-      canUndo: Boolean(this.#outbox),
-      canRedo: Boolean(this.#outbox) && canRedo(state),
+      canUndo: Boolean(this.outbox),
+      canRedo: Boolean(this.outbox) && canRedo(state),
       pendingIds: new Set(state.pending.flatMap((decision) => [...touchedIds(decision)])),
       reviewer: this.config.reviewer.name,
       empty: this.#emptyWords(),
@@ -531,28 +421,10 @@ export class Review {
     this.#stageUp(shown);
   }
 
-  /** A clip of a video that no queue has brought: an undo of long ago leads there. */
-  async #fetchVideo(id) {
-    if (this.#fetching === id) return;
-    this.#fetching = id;
-    try {
-      await this.#video(id);
-    } catch (error) {
-      this.#loadFailed = error.message; // the next sync asks again
-    }
-    this.#fetching = null;
-  }
-
-  /** Promise of a video with fresh links, which the page uses from then on. */
-  async #video(id) {
-    const video = await this.api.video(id);
-    if (!this.#stop.signal.aborted) this.#dispatch({ type: "clips_changed", answer: { videos: [video] } });
-    return video;
-  }
-
   #emptyWords() {
-    if (this.#loadFailed) return { title: "The queue cannot be loaded", text: `${sentence(this.#loadFailed)} Trying again by itself.` };
-    if (this.#loading || !this.#outbox) return { title: "Loading clips …", text: "" };
+    const { failed, loading } = this.feed;
+    if (failed) return { title: "The queue cannot be loaded", text: `${sentence(failed)} Trying again by itself.` };
+    if (loading || !this.outbox) return { title: "Loading clips …", text: "" };
     return { title: "Nothing left to review here", text: "New clips appear by themselves. Ctrl+Z takes back your last decision." };
   }
 
@@ -570,28 +442,30 @@ export class Review {
     }
     this.#opened = now;
     const inside = (frame) => frame !== null && frame >= now.start && frame < now.end;
-    const frame = old?.video === now.video && inside(this.#placed) ? this.#placed : now.start;
-    if (!this.#state.preview && old?.id !== now.id && this.#marked && !inside(this.#placed)) this.#marked = null;
+    const frame = old?.video === now.video && inside(this.placed) ? this.placed : now.start;
+    if (!this.state.preview && old?.id !== now.id && this.cut.marked && !inside(this.placed)) this.cut.marked = null;
     const play = this.#wishPlay;
     this.#wishPlay = false;
-    this.#placed = null;
+    this.placed = null;
     this.player.open(video, now.start, now.end, { frame, play }).then(() => {
-      for (const next of upcoming(this.#state).slice(0, 2)) {
-        const nextVideo = this.#state.videos[next.source_video_id];
+      for (const next of upcoming(this.state).slice(0, 2)) {
+        const nextVideo = this.state.videos[next.source_video_id];
         if (nextVideo) this.player.warm(nextVideo, next.start_frame, next.end_frame);
       }
     });
   }
 
   #onFrame(frame) {
-    const found = scene(this.#state);
+    const found = scene(this.state);
     if (!found?.video) return;
-    const side = this.#side();
-    this.view.setFrame({ frame, clip: found.clip, media: this.library.of(found.video) });
+    const { clip } = found;
+    if (frame >= clip.start_frame && frame < clip.end_frame) this.#seen = clip.id;
+    const { side } = this.cut;
+    this.view.setFrame({ frame, clip, media: this.library.of(found.video) });
     // While playing only the playhead moves; marks and buttons follow when it stands.
-    if (!this.player.playing || side !== this.shownSide) {
-      this.shownSide = side;
-      this.#render();
+    if (!this.player.playing || side !== this.#shownSide) {
+      this.#shownSide = side;
+      this.render();
     }
   }
 }

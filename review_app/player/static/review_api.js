@@ -36,9 +36,9 @@ export class ReviewApi {
     return this.#ask(this.config.sync_url, { hold, known });
   }
 
-  /** A video with fresh signed links. */
-  video(id) {
-    return this.#ask(withQuery(this.config.video_url, { id }));
+  /** A video with fresh signed links. place: {frame} brings the clip that holds it too. */
+  video(id, place = {}) {
+    return this.#ask(withQuery(this.config.video_url, { id, ...place }));
   }
 
   async #ask(url, body) {

@@ -5,7 +5,7 @@
 
 import { provisionalId } from "./outbox.js";
 
-const WAITING = "pending_review";
+export const WAITING = "pending_review";
 const ASIDE = new Set([WAITING, "review_skipped", "review_archived"]);
 const DECIDED = { approve: "review_approved", skip: "review_skipped", archive: "review_archived", group: "review_approved" };
 
@@ -25,6 +25,8 @@ export const EMPTY = Object.freeze({
   log: [], // {key, action, target} of this page's decisions that stand or wait, oldest first
   progress: null,
   exhausted: false, // the server has no more clips for this queue
+  me: null, // id of the reviewer
+  news: {}, // clip id -> {by, was}: changed by a colleague, `was` before, while the reviewer had it on the page; until it is said
 });
 
 const laid = new WeakMap(); // state -> what `visible` returns
@@ -147,7 +149,7 @@ function clipAt(clips, videoId, frame) {
   return find(clips, (clip) => clip.source_video_id === videoId && clip.start_frame <= frame && frame < clip.end_frame);
 }
 
-function clipEndingAt(clips, videoId, frame) {
+export function clipEndingAt(clips, videoId, frame) {
   return find(clips, (clip) => clip.source_video_id === videoId && clip.end_frame === frame);
 }
 
@@ -174,11 +176,31 @@ export function scene(state) {
   };
 }
 
-/** Clips that come after the current one and still wait for a decision, in order. */
+/** Clips that come after the current one and still wait for a decision, in order; those that were passed over come last. */
 export function upcoming(state) {
   const { clips } = visible(state);
-  const queue = state.queue.filter((id) => id !== state.current && clips.get(id)?.state === WAITING);
-  return queue.map((id) => clips.get(id));
+  return after(state, state.current)
+    .filter((id) => clips.get(id)?.state === WAITING)
+    .map((id) => clips.get(id));
+}
+
+/** The queue with `id` just before the current clip: what comes after it stays the same. */
+function besideCurrent(state, id) {
+  const place = Math.max(state.queue.indexOf(state.current), 0);
+  return [...state.queue.slice(0, place), id, ...state.queue.slice(place)];
+}
+
+/** The queue from the place behind `id` on, then from the top. */
+function after(state, id) {
+  const place = state.queue.indexOf(id);
+  return [...state.queue.slice(place + 1), ...state.queue.slice(0, Math.max(place, 0))];
+}
+
+/** How many waiting clips the reviewer has passed over: they stand before the current one. */
+export function passedOver(state) {
+  const { clips } = visible(state);
+  const place = state.queue.indexOf(state.current);
+  return state.queue.slice(0, Math.max(place, 0)).filter((id) => clips.get(id)?.state === WAITING).length;
 }
 
 /** {done, left, per_hour} with the decisions under way counted. */
@@ -189,108 +211,17 @@ export function progressShown(state) {
   return { ...state.progress, done: Math.max(0, state.progress.done - difference), left: Math.max(0, state.progress.left + difference) };
 }
 
-const isReturn = ({ action }) => action === "undo" || action === "redo";
-
-/** Request keys of this page's decisions that stand, and of those undone that can be redone, newest last; null means "ask the server". */
-export function undoStacks(state) {
-  let standing = [];
-  let undone = [];
-  for (const { key, action, target } of state.log) {
-    if (action === "undo") {
-      if (target) standing = standing.filter((one) => one !== target);
-      undone.push(target ?? null);
-    } else if (action === "redo") {
-      undone.pop();
-      if (target) standing.push(target);
-    } else {
-      standing.push(key);
-      undone = [];
-    }
-  }
-  return { standing, undone };
-}
-
-/** Whether a redo may find something: only a decision of this page says that what was undone before it, by an earlier page too, is gone. */
-export function canRedo(state) {
-  return undoStacks(state).undone.length > 0 || state.log.every(isReturn);
-}
-
-/** Frames a cut can move to, [lowest, highest] inclusive; null when it cannot. `left` and `right` are the clips that meet at it. */
-export function moveRange(left, right) {
-  if (!left || !right) return null;
-  const range = [left.start_frame + 1, right.end_frame - 1];
-  return range[0] < range[1] ? range : null;
-}
-
-/** What can be done with the cut line at `frame` of the current clip: {add, why} with the reason in words when a cut cannot be added. */
-export function addChoice(clip, frame) {
-  if (clip.end_frame - clip.start_frame < 2) return { add: false, why: "This clip has a single frame; it cannot be cut." };
-  if (frame <= clip.start_frame) return { add: false, why: "The clip begins here already: move on by at least one frame to cut." };
-  return { add: frame < clip.end_frame, why: null };
-}
+/** Whether a decision is an undo or a redo. */
+export const isReturn = ({ action }) => action === "undo" || action === "redo";
 
 /**
- * The decision that `action` means here, or {problem} in words.
- * key: request key it will have. at: {clip_id} (default: the current clip) and, for cuts, {frame, new_frame}.
+ * What an answer teaches the decisions behind it: ids of the clips this one made, and versions after it. The server's `versions` are those the
+ * decision itself left, also when a colleague has changed the clips since: the reviewer has not seen that.
  */
-export function decisionFor(state, action, key, at = {}) {
-  const { clips, records } = visible(state);
-  const versionsOf = (list) => Object.fromEntries(list.map((one) => [one.id, one.version ?? null]));
-  if (isReturn({ action })) {
-    const stacks = undoStacks(state);
-    const target = (action === "undo" ? stacks.standing : stacks.undone).at(-1) ?? null;
-    const record = target && records.get(target);
-    const touched = record ? [...new Map([...record.before, ...record.after].map((clip) => [clip.id, clips.get(clip.id) ?? clip])).values()] : [];
-    const versions = Object.fromEntries(touched.map((clip) => [clip.id, clips.has(clip.id) ? (clip.version ?? null) : null]));
-    return { request_key: key, action, target, versions };
-  }
-  if (state.pending.some((one) => isReturn(one) && !records.has(one.request_key)))
-    return { problem: "What you took back is on its way to the stage: decide when it is there." };
-  const clip = clips.get(at.clip_id ?? state.current);
-  if (!clip || !state.videos[clip.source_video_id]) return { problem: "There is no clip on the stage to decide on." };
-  const base = { request_key: key, action, clip_id: clip.id, source_video_id: clip.source_video_id };
-  switch (action) {
-    case "approve":
-    case "skip":
-    case "archive":
-      return { ...base, versions: versionsOf([clip]) };
-    case "group": {
-      const previous = clipEndingAt(clips, clip.source_video_id, clip.start_frame);
-      if (!previous) return { problem: "This is the first clip of its video: there is none before it to group with." };
-      return { ...base, versions: versionsOf([previous, clip]) };
-    }
-    case "add_cut_point": {
-      const { add, why } = addChoice(clip, at.frame);
-      if (!add) return { problem: why ?? `Frame ${at.frame} is not in this clip.` };
-      const makes = [
-        [clip.start_frame, at.frame],
-        [at.frame, clip.end_frame],
-      ];
-      return { ...base, frame: at.frame, versions: versionsOf([clip]), makes };
-    }
-    case "remove_cut_point": {
-      const [left, right] = clipsMeetingAt(clips, clip.source_video_id, at.frame);
-      if (!left || !right) return { problem: "The video begins or ends here: this is no cut that could be removed." };
-      return { ...base, frame: at.frame, versions: versionsOf([left, right]), makes: [[left.start_frame, right.end_frame]] };
-    }
-    case "move_cut_point": {
-      const [left, right] = clipsMeetingAt(clips, clip.source_video_id, at.frame);
-      const range = moveRange(left, right);
-      if (!range) return { problem: "This cut cannot move: the clips beside it have a single frame each." };
-      if (at.new_frame < range[0] || at.new_frame > range[1])
-        return { problem: `The cut at frame ${at.frame} can move to frames ${range[0]}..${range[1]}, not ${at.new_frame}.` };
-      return { ...base, frame: at.frame, new_frame: at.new_frame, versions: versionsOf([left, right]) };
-    }
-    default:
-      return { problem: `Nobody knows how to ${action}.` };
-  }
-}
-
-/** What an answer teaches the decisions behind it: ids of the clips this one made, and versions after it. */
 export function lesson(decision, answer) {
   const ids = {};
-  const versions = {};
-  for (const clip of answer.clips ?? []) versions[clip.id] = clip.version;
+  const seen = Object.entries(decision.versions ?? {}).filter(([, version]) => version !== null);
+  const versions = { ...Object.fromEntries(seen), ...answer.versions };
   (decision.makes ?? []).forEach(([start, end], place) => {
     const made = (answer.clips ?? []).find(
       (clip) => clip.source_video_id === decision.source_video_id && clip.start_frame === start && clip.end_frame === end,
@@ -302,15 +233,42 @@ export function lesson(decision, answer) {
 
 /** The state after an event. Never changes its arguments. */
 export function reduced(state, event) {
+  if (event.type === "told") return { ...state, news: {} };
+  return withNews(state, step(state, event));
+}
+
+/**
+ * `next` with what colleagues have changed under the reviewer's eyes: the clip on the stage and those beside it. A clip that comes to the
+ * stage later is looked at as it is then. What lies in the place of the clip on the stage, when somebody has cut it anew, is news too.
+ */
+function withNews(state, next) {
+  const seen = scene(state);
+  if (!seen || next.clips === state.clips) return next.current === state.current ? next : { ...next, news: {} };
+  const theirs = (clip) => clip?.changed_by && next.me !== null && clip.changed_by.id !== next.me;
+  const news = next.current === state.current ? { ...state.news } : {};
+  for (const clip of next.current === state.current ? [seen.clip, seen.previous, seen.next] : []) {
+    const [old, fresh] = [state.clips[clip?.id], next.clips[clip?.id]];
+    if (old && fresh && fresh.version > old.version && theirs(fresh)) news[fresh.id] = { by: fresh.changed_by.name, was: news[fresh.id]?.was ?? old };
+  }
+  const heir = next.current === state.current ? null : next.clips[next.current];
+  const replaced = heir && state.clips[state.current] && !next.clips[state.current] && !state.clips[heir.id];
+  if (replaced && theirs(heir)) news[heir.id] = { by: heir.changed_by.name, was: null };
+  return { ...next, news };
+}
+
+function step(state, event) {
   switch (event.type) {
     case "queue_loaded": {
       const merged = withServer(state, event.answer);
       const rest = event.fresh ? [] : merged.queue;
       const kept = event.fresh ? null : merged.current;
-      const queue = unique([...(kept ? [kept] : []), ...(event.front ?? []), ...rest, ...event.answer.queue]);
+      // The current clip keeps its place: those before it were passed over.
+      const queue = unique([...(event.front ?? []), ...(kept && !rest.includes(kept) ? [kept] : []), ...rest, ...event.answer.queue]);
       const exhausted = event.answer.queue.length === 0 || Boolean(event.answer.exhausted);
       return settled({ ...merged, queue, current: kept, exhausted }, state);
     }
+    case "passed":
+      return settled({ ...state, current: event.id, queue: state.queue.includes(event.id) ? state.queue : besideCurrent(state, event.id) }, state);
     case "opened":
       return settled({ ...state, current: event.id, queue: unique([event.id, ...state.queue]) }, state);
     case "restored": {
@@ -436,9 +394,7 @@ function advanced(state, decision) {
 /** The next clip that waits, from the place of `decided` in the queue on, then from the top. */
 function onward(state, decided) {
   const { clips } = visible(state);
-  const place = state.queue.indexOf(decided);
-  const order = [...state.queue.slice(place + 1), ...state.queue.slice(0, Math.max(place, 0))];
-  const current = order.find((id) => clips.get(id)?.state === WAITING) ?? null;
+  const current = after(state, decided).find((id) => clips.get(id)?.state === WAITING) ?? null;
   return { ...state, current, queue: state.queue.filter((id) => clips.get(id)?.state === WAITING) };
 }
 

@@ -2,24 +2,31 @@
 
 import { BoundaryView } from "./boundary_view.js";
 import { el, icon, setText, singleClick } from "./dom.js";
+import { GO_TO_TITLE, GoToField } from "./go_to.js";
 import { KEYS, keyShown } from "./keys.js";
 import { RATES } from "./player.js";
+import { hasDropFrame, timecodeAt } from "./timecode.js";
 import { Timeline } from "./timeline.js";
-import { clipName, clock, count, stateWords } from "./words.js";
+import { capital, clipName, clock, count, stateWords } from "./words.js";
 
 const TOAST_MS = 9000;
 
 export class ReviewView {
   #toasts = new Map(); // text -> element
 
-  /** root: where to build. act(action, amount): what a button or the timeline wants, in the words of KEYS. Other handlers as Timeline's. */
-  constructor({ root, act, timeline }) {
+  /**
+   * root: where to build. act(action, amount): what a button or the timeline wants, in the words of KEYS. onGo(text): as GoToField's. Other
+   * handlers as Timeline's.
+   */
+  constructor({ root, act, onGo, timeline }) {
     this.act = act;
     this.buttons = new Map(); // action -> button
     this.stage = el("div", { class: "stage" });
     this.problem = el("div", { class: "problem", role: "alert", hidden: true });
     this.engine = el("span", { class: "engine" });
-    this.stageBox = el("div", { class: "stage-box" }, this.stage, this.problem);
+    this.stageName = el("div", { class: "stage-name", "aria-hidden": "true" });
+    this.goTo = new GoToField({ onGo });
+    this.stageBox = el("div", { class: "stage-box" }, this.stage, this.stageName, this.problem, this.goTo.element);
     this.timeline = new Timeline(timeline);
     this.boundary = new BoundaryView({
       onNudge: (frames) => act("nudge", frames),
@@ -34,6 +41,7 @@ export class ReviewView {
     this.progressBar = el("progress", { max: "1", value: "0", label: "Clips decided" });
     this.clock = el("output", { class: "clock", label: "Place in the clip" });
     this.frame = el("span", { class: "frame" });
+    this.sourceTime = el("button", { class: "source-time", type: "button", title: GO_TO_TITLE, on: { click: () => act("go_to") } });
     this.saved = el("span", { class: "saved", role: "status" });
     this.last = el("span", { class: "last", "aria-live": "polite" });
     this.reviewer = el("span", { class: "reviewer" });
@@ -44,6 +52,7 @@ export class ReviewView {
     this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
     this.element.addEventListener("click", (event) => this.#clicked(event), { capture: true }); // before a dialog remembers the focus
     this.element.addEventListener("keydown", (event) => this.#held(event));
+    this.element.addEventListener("fullscreenchange", () => this.#onFullScreen());
     root.append(this.element);
   }
 
@@ -63,15 +72,26 @@ export class ReviewView {
     this.playButton.classList.add("play");
     this.loopButton = small("loop", "Loop", "loop");
     this.muteButton = small("sound", "Sound", "mute");
+    this.fullButton = small("full", "Full screen", "full_screen");
     this.rates = RATES.map((rate) =>
       el("button", { class: "rate", type: "button", text: `${rate}×`, title: `Speed ${rate} (${keyShown("rate", rate)})`, label: `Speed ${rate}`, on: { click: () => this.act("rate", rate) } }),
     );
     const bar = el(
       "div",
       { class: "bar", role: "toolbar", label: "Player" },
-      el("div", { class: "row" }, small("start", "First frame", "start"), small("back", "One frame back", "step", -1), this.playButton, small("on", "One frame on", "step", 1), small("end", "Last frame", "end")),
-      el("div", { class: "row where" }, this.clock, this.frame),
-      el("div", { class: "row" }, el("div", { class: "rates", role: "group", label: "Speed" }, ...this.rates), this.loopButton, this.muteButton),
+      el(
+        "div",
+        { class: "row" },
+        small("before", "The clip before, without deciding", "previous_clip"),
+        small("start", "First frame", "start"),
+        small("back", "One frame back", "step", -1),
+        this.playButton,
+        small("on", "One frame on", "step", 1),
+        small("end", "Last frame", "end"),
+        small("after", "Next clip, without deciding", "next_clip"),
+      ),
+      el("div", { class: "where" }, el("div", { class: "row" }, this.clock, this.frame), this.sourceTime),
+      el("div", { class: "row" }, el("div", { class: "rates", role: "group", label: "Speed" }, ...this.rates), this.loopButton, this.muteButton, this.fullButton),
     );
     return el("section", { class: "picture-side", label: "Clip" }, this.stageBox, bar);
   }
@@ -145,6 +165,22 @@ export class ReviewView {
     else this.help.showModal();
   }
 
+  /** The picture over the whole screen, with its controls and all that is said; the keys are the same. */
+  async toggleFullScreen() {
+    try {
+      if (this.element.matches(":fullscreen")) await document.exitFullscreen();
+      else await this.element.requestFullscreen();
+    } catch {
+      this.toast("This browser does not show the page in full screen.", { kind: "warning" });
+    }
+  }
+
+  #onFullScreen() {
+    const full = this.element.matches(":fullscreen");
+    this.element.classList.toggle("full", full);
+    this.fullButton.setAttribute("aria-pressed", String(full));
+  }
+
   /** scene: review_state.scene, or null when there is no clip. */
   update({ scene, media, marked, choice, moving, progress, canUndo, canRedo, pendingIds, reviewer, empty }) {
     this.desk.hidden = !scene;
@@ -167,6 +203,7 @@ export class ReviewView {
     this.title.title = video?.title ?? "";
     setText(this.state, pendingIds.has(String(clip.id)) ? `${stateWords(clip.state)} …` : stateWords(clip.state));
     this.state.dataset.state = clip.state;
+    setText(this.stageName, capital(video?.title ? `${clipName(clip)} of ${video.title}` : clipName(clip)));
     const length = clip.end_frame - clip.start_frame;
     const grouped = clip.grouped_with_clip_id ? " · grouped with the one before" : "";
     setText(this.facts, `${clipName(clip)} · ${count(length, "frame")} · ${clip.start_frame}–${clip.end_frame - 1} of ${video?.frame_count ?? "?"}${grouped}`);
@@ -209,8 +246,20 @@ export class ReviewView {
     setText(this.clock, known ? clock(index.seconds(frame, clip.start_frame)) : "");
     setText(this.frame, `frame ${frame - clip.start_frame} of ${clip.end_frame - clip.start_frame}`);
     this.frame.title = `Frame ${frame} of the video`;
-    this.stage.querySelector("canvas").setAttribute("aria-label", `Frame ${frame - clip.start_frame} of the clip`);
+    this.#sourceTime(index, frame);
+    this.stage.querySelector("canvas").setAttribute("aria-label", `Frame ${frame - clip.start_frame} of ${clipName(clip)}`);
     this.timeline.setFrame(frame);
+  }
+
+  /** Where the frame lies in the source video, counted as in the cut lists. */
+  #sourceTime(index, frame) {
+    if (!index.has(frame)) return setText(this.sourceTime, "Source …");
+    const { frameRate } = index.header;
+    const seconds = index.seconds(frame);
+    setText(this.sourceTime, `Source ${timecodeAt(seconds, frameRate)}`);
+    const drop = hasDropFrame(frameRate) ? `, drop-frame ${timecodeAt(seconds, frameRate, { dropFrame: true })}` : "";
+    this.sourceTime.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${drop}`;
+    return undefined;
   }
 
   setPlaying({ playing, rate, loop, muted }) {

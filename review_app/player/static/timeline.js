@@ -2,7 +2,7 @@
 
 import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
-import { moveRange } from "./review_state.js";
+import { moveRange } from "./choices.js";
 import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
 import { clipName, clock, confidenceWords, stateWords } from "./words.js";
 import { Waveform } from "./waveform.js";

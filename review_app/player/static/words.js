@@ -42,21 +42,70 @@ export function confidenceWords(confidence) {
   return { level: confidence >= 0.5 ? "likely" : "doubtful", text: percent };
 }
 
-const DONE = {
-  approve: (clip) => `Approved ${clip}`,
-  skip: (clip) => `Skipped ${clip}`,
-  archive: (clip) => `Archived ${clip}`,
-  group: (clip) => `Grouped ${clip} with the one before`,
-  add_cut_point: (clip, { frame }) => `Cut ${clip} at frame ${frame}`,
-  remove_cut_point: (clip, { frame }) => `Removed the cut at frame ${frame}`,
-  move_cut_point: (clip, { frame, new_frame: to }) => `Moved the cut from frame ${frame} to ${to}`,
-  undo: () => "Undid the last decision",
-  redo: () => "Did it again",
-};
+/** "clip 12 of Harbour". videos: {id: video}, as in the state. */
+export function clipOf(clip, videos) {
+  const title = videos[clip.source_video_id]?.title;
+  return title ? `${clipName(clip)} of ${title}` : clipName(clip);
+}
 
-/** What a decision did, in the past tense. clip: `clipName` of the clip it was made on. */
+const DONE = {
+  approve: (clip) => `approved ${clip}`,
+  skip: (clip) => `skipped ${clip}`,
+  archive: (clip) => `archived ${clip}`,
+  group: (clip) => `grouped ${clip} with the one before`,
+  add_cut_point: (clip, { frame }) => `cut ${clip} at frame ${frame}`,
+  remove_cut_point: (clip, { frame }) => `removed the cut of ${clip} at frame ${frame}`,
+  move_cut_point: (clip, { frame, new_frame: to }) => `moved a cut of ${clip} from frame ${frame} to ${to}`,
+};
+const RETURNS = { undo: "undid", redo: "did again" };
+const DECIDED = { skip: "review_skipped", archive: "review_archived" };
+
+/** What a first-hand decision did: "skipped clip 14 of Harbour". clip: `clipOf` of the clip it was made on. */
 export function decisionWords(decision, clip) {
   return DONE[decision.action]?.(clip, decision) ?? decision.action;
+}
+
+/**
+ * The same, from the clips before and after it: {action, before, after}. It also says what an undo took back: "undid: skipped clip 14 of
+ * Harbour". record: null when that is not known.
+ */
+export function recordWords(action, record, videos) {
+  if (action in RETURNS) return record ? `${RETURNS[action]}: ${recordWords(record.action, record, videos)}` : `${RETURNS[action]} the last decision`;
+  const [before, after] = [record.before, record.after].map((clips) => [...clips].sort((a, b) => a.start_frame - b.start_frame));
+  const of = (clip) => clipOf(clip, videos);
+  switch (action) {
+    case "add_cut_point":
+      return DONE[action](of(before[0]), { frame: after.at(-1).start_frame });
+    case "remove_cut_point":
+      return DONE[action](of(before[0]), { frame: before.at(-1).start_frame });
+    case "move_cut_point":
+      return DONE[action](of(before[0]), { frame: before.at(-1).start_frame, new_frame: after.at(-1).start_frame });
+    case "group":
+      return DONE[action](of(after.at(-1)));
+    default: {
+      // Skipping a clip also frees those grouped with it.
+      const decided = after.filter((clip) => !(action in DECIDED) || clip.state === DECIDED[action]);
+      return DONE[action](decided.length === 1 ? of(decided[0]) : count(decided.length, "clip"));
+    }
+  }
+}
+
+const VERBS = { pending_review: "reopened", review_skipped: "skipped", review_archived: "archived" };
+
+/** What a colleague has done to a clip meanwhile: {clip, by, was}; `was` is the clip before, null when it was cut anew. */
+export function newsWords({ clip, by, was }, videos) {
+  const name = clipOf(clip, videos);
+  if (!was) return `${by} has changed the cuts here: this is ${name} now`;
+  if (was.state !== clip.state && was.state === "pending_review") return `${by} has ${VERBS[clip.state] ?? "approved"} ${name}`;
+  if (was.state !== clip.state) return `${by} has changed ${name} from ${stateWords(was.state)} to ${stateWords(clip.state)}`;
+  if (was.start_frame !== clip.start_frame || was.end_frame !== clip.end_frame)
+    return `${by} has moved a cut of ${name}: it has ${count(clip.end_frame - clip.start_frame, "frame")} now`;
+  return `${by} has changed ${name}`;
+}
+
+/** "undid: ..." -> "Undid: ..." */
+export function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 /** "1 clip", "2 clips". */

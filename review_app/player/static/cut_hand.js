@@ -1,0 +1,119 @@
+// The cut that the keys act on, and the one on the move: shown where it would be, and decided when the hand rests.
+
+import { decisionFor, moveRange } from "./choices.js";
+import { clipsMeetingAt, scene, visible } from "./review_state.js";
+
+const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
+
+export class CutHand {
+  #page;
+  #timer = null;
+  /** Side of the cut that the reviewer marked; null: the nearest. */
+  marked = null;
+
+  /** page: the Review. */
+  constructor(page) {
+    this.#page = page;
+  }
+
+  /** The side of the marked cut: the reviewer's choice, else the nearest to the playhead; null when the clip has no cut. */
+  get side() {
+    const found = scene(this.#page.state);
+    if (!found) return null;
+    const { clip, previous, next } = found;
+    const sides = [previous && "start", next && "end"].filter(Boolean);
+    if (sides.length < 2) return sides[0] ?? null;
+    if (this.marked) return this.marked;
+    const { frame } = this.#page.player;
+    return frame - clip.start_frame < clip.end_frame - 1 - frame ? "start" : "end";
+  }
+
+  mark(side) {
+    if (this.marked === side && this.side === side) return;
+    this.settle();
+    this.marked = side;
+    this.#page.render();
+  }
+
+  markOther() {
+    this.mark(this.side === "start" ? "end" : "start");
+  }
+
+  /** Frame of the cut on that side of the clip, null where there is none. */
+  frameOf(side) {
+    const found = scene(this.#page.state);
+    if (!found || !side) return null;
+    const exists = side === "start" ? found.previous : found.next;
+    return exists ? found.clip[side === "start" ? "start_frame" : "end_frame"] : null;
+  }
+
+  nudge(frames) {
+    const { side } = this;
+    const frame = this.frameOf(side);
+    if (frame === null) {
+      this.#page.view.toast("There is no cut beside this clip that could move.", { kind: "warning" });
+      return;
+    }
+    this.preview(side, frame + frames);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.settle(), NUDGE_PAUSE_MS);
+  }
+
+  /** Show the cut of `side` at `frame` without deciding it yet. */
+  preview(side, frame) {
+    const page = this.#page;
+    if (this.marked !== side) this.settle(); // a cut in hand is the marked one
+    clearTimeout(this.#timer);
+    const moving = page.state.preview;
+    const settled = moving ? { ...page.state, preview: null } : page.state;
+    if (!moving && page.lacksPicture()) return;
+    const found = scene(settled);
+    const from = moving ? moving.frame : this.frameOf(side);
+    if (!found || from === null || from === undefined) return;
+    const range = moveRange(...clipsMeetingAt(visible(settled).clips, found.clip.source_video_id, from));
+    if (!range) {
+      page.view.toast("This cut cannot move: the clips beside it have a single frame each.", { kind: "warning" });
+      return;
+    }
+    const to = Math.min(Math.max(frame, range[0]), range[1]);
+    this.marked = side;
+    const beside = side === "start" ? to : to - 1;
+    page.placed = beside;
+    if (to === from) page.dispatch({ type: "previewed", decision: null });
+    else {
+      const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
+      page.dispatch({ type: "previewed", decision: { ...decision, request_key: "preview" } });
+    }
+    page.player.show(beside);
+  }
+
+  /** Leave the cut that is on the move, by mouse or by keys, where it was. */
+  putBack() {
+    const page = this.#page;
+    const moved = page.state.preview;
+    if (!moved) return;
+    clearTimeout(this.#timer);
+    page.view.timeline.letGo();
+    const beside = this.marked === "start" ? moved.frame : moved.frame - 1;
+    page.placed = beside;
+    page.dispatch({ type: "previewed", decision: null });
+    page.player.show(beside);
+  }
+
+  /** Make the decision that the moved cut stands for. */
+  settle() {
+    clearTimeout(this.#timer);
+    const page = this.#page;
+    const moved = page.state.preview;
+    if (!moved) return;
+    const side = this.marked;
+    page.forgetPreview();
+    page.decide("move_cut_point", { frame: moved.frame, new_frame: moved.new_frame });
+    this.marked = side;
+    page.render();
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,92 @@
+"""Looking around without deciding: the next and the previous clip, a frame or timecode, full screen; in clips of any length."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.player.player_server import Player
+from tests.player.review_steps import Open, all_saved, applied, on_stage
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
+
+
+def test_one_key_goes_to_the_next_clip_and_one_back_and_what_was_passed_comes_round_again(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("p")
+    expect(page.locator(".toast")).to_contain_text("There is no clip before this one.")
+    for key, clip_id in (("n", 2), ("n", 3), ("p", 2), ("p", 1), ("n", 2), ("n", 3), ("n", 4)):
+        page.keyboard.press(key)
+        on_stage(page, clip_id)
+    page.get_by_label("The clip before, without deciding").click()
+    on_stage(page, 3)
+    for key, clip_id in (("a", 4), ("a", 5), ("a", 6), ("a", 1), ("s", 2)):
+        page.keyboard.press(key)
+        on_stage(page, clip_id)
+    page.keyboard.press("n")
+    expect(page.locator(".toast").last).to_contain_text("No other clip waits here.")
+    page.keyboard.press("p")
+    on_stage(page, 1)
+    all_saved(page)
+    assert [ids for _, ids in applied(server)] == [(3,), (4,), (5,), (6,), (1,)]
+
+
+@pytest.mark.parametrize("rate", ["constant", "variable"])
+def test_a_frame_a_time_or_a_timecode_leads_to_its_frame(open_page: Open, server: Player, rate: str) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    field = page.get_by_label("Frame, time or timecode in the source video")
+
+    def goes(text: str, frame: int) -> None:
+        page.keyboard.press("t")
+        field.fill(text)
+        page.keyboard.press("Enter")
+        expect(field).to_be_hidden()
+        page.wait_for_function("(frame) => player.shown === frame && barcode() === frame", arg=frame)
+
+    goes("17", 17)
+    goes("+5", 22)
+    goes("-2", 20)
+    goes("130", 130)
+    on_stage(page, 4)
+    for frame in (0, 75, 200, 239):
+        page.keyboard.press("t")
+        field.fill(str(frame))
+        page.keyboard.press("Enter")
+        page.wait_for_function("(frame) => player.shown === frame", arg=frame)
+        thousandths = page.evaluate("Math.round(player.clip.media.index.seconds(player.frame) * 1000)")
+        shown = page.locator(".source-time").text_content() or ""
+        goes("120", 120)
+        goes(f"00:00:{thousandths // 1000:02d}.{thousandths % 1000:03d}", frame)
+        if rate == "constant":
+            goes("120", 120)
+            goes(shown.removeprefix("Source "), frame)
+    page.locator(".source-time").click()
+    for text, words in (("noon", "no frame and no time"), ("240", "it has the frames 0 to 239"), ("01:00:00.000", "the frames 0 to 239")):
+        field.fill(text)
+        page.keyboard.press("Enter")
+        expect(page.locator(".go-to-problem")).to_contain_text(words)
+    page.keyboard.type("axs")
+    page.keyboard.press("Escape")
+    expect(field).to_be_hidden()
+    assert page.evaluate("review.state.log.length") == 0
+    page.keyboard.press("s")
+    page.wait_for_function("review.state.log.length === 1")
+
+
+def test_full_screen_keeps_the_keys_and_what_is_said(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement?.matches('.review.full')")
+    expect(page.locator(".side")).to_be_hidden()
+    expect(page.locator(".stage-name")).to_have_text("Clip 1 of Barcode")
+    page.keyboard.press("s")
+    on_stage(page, 2)
+    expect(page.locator(".last")).to_contain_text("Skipped clip 1 of Barcode")
+    page.keyboard.press("g")
+    expect(page.locator(".toast")).to_be_visible()
+    page.get_by_label("Full screen").click()
+    page.wait_for_function("!document.fullscreenElement")
+    expect(page.locator(".side")).to_be_visible()
