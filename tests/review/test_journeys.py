@@ -46,6 +46,13 @@ APPROVED, SKIPPED, ARCHIVED, PENDING = (
     ClipState.REVIEW_ARCHIVED,
     ClipState.PENDING_REVIEW,
 )
+#: The stage shows a picture of the clip that it names: its frame is one of the clip's.
+PICTURE_IS_THERE = """() => {
+  const root = [...document.querySelectorAll("*")].find((one) => one.shadowRoot?.querySelector(".review"))?.shadowRoot;
+  const [start, end] = root?.querySelector(".facts").textContent.match(/\\d+(?=–)|(?<=–)\\d+/g)?.map(Number) ?? [];
+  const frame = Number(root?.querySelector(".stage canvas").dataset.frame);
+  return !root.querySelector(".stage.loading") && frame >= start && frame <= end;
+}"""
 LEAVING_IS_ASKED = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 PAGES = ["/", "/clips", "/videos", "/history", "/search"]
 
@@ -276,6 +283,7 @@ def test_a_reload_in_the_middle_of_a_burst_applies_each_decision_once_and_in_ord
     page.reload()
     shows(page, 80)
     page.keyboard.press("s")
+    shows(page, 100)
     page.keyboard.press("a")
     all_saved(page)
     decided = [
@@ -327,8 +335,9 @@ def test_two_browsers_on_one_queue_never_get_the_same_clip_and_see_what_the_othe
     shows(ada, 0)
     expect(bob.locator(".stage canvas")).to_have_attribute("data-frame", re.compile("[0-9]+"))
     for _ in range(4):
-        ada.keyboard.press("a")
-        bob.keyboard.press("s")
+        for page, key in ((ada, "a"), (bob, "s")):
+            page.wait_for_function(PICTURE_IS_THERE)
+            page.keyboard.press(key)
     all_saved(ada)
     all_saved(bob)
     decided = app.applied(video)
