@@ -129,7 +129,7 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
         Panel(
             f"[bold]heaters up[/bold]  starts everything:\n"
             f"  review app   {settings.review_url}\n"
-            f"  Dagster UI   http://127.0.0.1:{settings.dagster_port}\n"
+            f"  Dagster UI   {settings.dagster_local_url}\n"
             f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like CLIP, heaters doctor",
             title="Next",
             title_align="left",

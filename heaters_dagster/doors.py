@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]{1,253})|\[(?P<address>[0-9A-Fa-f:.]{2,45})\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
@@ -43,6 +43,18 @@ def is_own_name(host: str, names: Iterable[str]) -> bool:
     except ValueError:
         return name.rstrip(".") in names
     return True
+
+
+def refusal_of_host(hosts: Sequence[str], names: Iterable[str], *, setting: str) -> tuple[int, str] | None:
+    """Status and words for a request whose Host headers are not exactly one that names this server; None when they are.
+
+    setting: where a name that is missing among `names` can be told.
+    """
+    if len(hosts) != 1 or name_of_host(hosts[0]) is None:
+        return 400, "This request cannot be meant: the Host header is not one name or address with a port up to 65535.\n"
+    if not is_own_name(hosts[0], names):
+        return 421, f"This server does not go by the name {hosts[0][:200]!r}. If it should, add the name to {setting}.\n"
+    return None
 
 
 def is_from_another_site(headers: Mapping[str, str]) -> bool:

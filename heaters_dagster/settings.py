@@ -92,6 +92,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("write 16 or more letters, digits and signs without a blank")
+    return text
+
+
 def _model(text: str) -> str:
     """A folder by its whole path, because parts of `heaters up` work in another folder; else a model's name as it is."""
     return str(Path(text).resolve()) if Path(text).is_dir() else text
@@ -197,6 +203,15 @@ class Settings:
         "folders of the server and s3:// places from which the browser may submit, separated by commas; or any, or none. Not set: any "
         "while the review app is for this machine only, else none",
     )
+    dagster_host: str = _setting(
+        "HEATERS_DAGSTER_HOST", str, "127.0.0.1", "address the Dagster UI listens on; beyond this machine only with HEATERS_DAGSTER_TOKEN"
+    )
+    dagster_names: tuple[str, ...] = _setting(
+        "HEATERS_DAGSTER_NAMES", _names, (), "host names of the Dagster UI, separated by commas; localhost and IP addresses always work"
+    )
+    dagster_token: str | None = _setting(
+        "HEATERS_DAGSTER_TOKEN", _token, None, "secret to sign in to the Dagster UI with; not set: nobody has to sign in", secret=True
+    )
     dagster_url: str | None = _setting(
         "HEATERS_DAGSTER_URL", _address, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
     )
@@ -268,17 +283,17 @@ class Settings:
     @property
     def review_url(self) -> str:
         """Where a browser on this machine reaches the review app."""
-        host = "127.0.0.1" if self.review_host in {"", "0.0.0.0", "::"} else self.review_host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.review_port}"
+        return _local_url(self.review_host, self.review_port)
+
+    @property
+    def dagster_local_url(self) -> str:
+        """Where a program on this machine reaches the Dagster UI."""
+        return _local_url(self.dagster_host, self.dagster_port)
 
     @property
     def is_for_this_machine_only(self) -> bool:
         """Whether the review app listens on this machine only and has no name by which a proxy could let others in."""
-        try:
-            is_local = ipaddress.ip_address(self.review_host).is_loopback
-        except ValueError:
-            is_local = self.review_host == "localhost"
-        return is_local and not self.review_names
+        return is_loopback(self.review_host) and not self.review_names
 
     @property
     def browser_sources(self) -> tuple[str, ...] | None:
@@ -324,6 +339,19 @@ def environment_without_secrets() -> dict[str, str]:
     """The environment of a program that needs no secret, because it works on what strangers made: ours and those of AWS are not in it."""
     hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether who listens on this address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _local_url(host: str, port: int) -> str:
+    host = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _passwords(address: str) -> list[str]:

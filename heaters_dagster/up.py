@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from heaters_dagster.domain.errors import BusyError, HeatersError, SettingsError
+from heaters_dagster.operator_door import check_reach
 from heaters_dagster.part_lines import OURS, Say, terminal_lines
 from heaters_dagster.settings import Settings, child_environment
 from heaters_dagster.supervisor import Part, Supervisor
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from resources.database import Database
 
-_DAGSTER_HOST = "127.0.0.1"
 _HELD_FOLDER = "up"
 _LONGEST_SOCKET_FOLDER = 90
 
@@ -44,8 +44,9 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         raise SettingsError(
             f"HEATERS_DAGSTER_PORT and HEATERS_REVIEW_PORT are both {settings.review_port}: set one of them to another port"
         )
-    check_port(_DAGSTER_HOST, settings.dagster_port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
-    check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW_PORT", what="the review app")
+    check_reach(settings)
+    check_port(settings.dagster_host, settings.dagster_port, setting="HEATERS_DAGSTER", what="the Dagster UI")
+    check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW", what="the review app")
     shown = terminal_lines()
 
     def say(name: str, text: str) -> None:
@@ -90,7 +91,6 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
     code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
     workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {code_socket}\n      location_name: heaters\n")
     python, target, quiet = sys.executable, ("-w", str(workspace)), ("--log-level", "warning")
-    dagster_url = f"http://{_DAGSTER_HOST}:{settings.dagster_port}"
     started = time.time()
     return [
         Part(
@@ -118,21 +118,10 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
         ),
         Part(
             "dagster",
-            (
-                python,
-                "-m",
-                "dagster_webserver",
-                *target,
-                "-h",
-                _DAGSTER_HOST,
-                "-p",
-                str(settings.dagster_port),
-                "--dagster-log-level",
-                "warning",
-            ),
-            ready=lambda: _answers(f"{dagster_url}/server_info"),
+            (python, "-m", "heaters_dagster.dagster_ui", str(workspace)),
+            ready=lambda: _answers(f"{settings.dagster_local_url}/server_info", token=settings.dagster_token),
             after=("code",),
-            address=dagster_url,
+            address=settings.dagster_local_url,
         ),
         Part(
             "daemon",
@@ -144,24 +133,24 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
 
 
 def check_port(host: str, port: int, *, setting: str, what: str) -> None:
-    """Raise SettingsError, naming what to set, when nothing can listen there."""
+    """Raise SettingsError, naming what to set, when nothing can listen there. setting: the settings' name without _HOST and _PORT."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
     except OSError as error:
         place, reason = f"port {port} of {host}, for {what},", (error.strerror or str(error)).partition(" (")[0]
         if error.errno == errno.EADDRINUSE:
-            told = f"{place} is in use by another program: end that program, or set {setting} to another port"
+            told = f"{place} is in use by another program: end that program, or set {setting}_PORT to another port"
         elif error.errno == errno.EACCES:
-            told = f"{place} is for administrators only: set {setting} to a port above 1023"
+            told = f"{place} is for administrators only: set {setting}_PORT to a port above 1023"
         else:
-            told = f"{place} cannot be listened on ({reason}): set HEATERS_REVIEW_HOST to an address of this machine"
+            told = f"{place} cannot be listened on ({reason}): set {setting}_HOST to an address of this machine"
     raise SettingsError(told)
 
 
 def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
     say(OURS, f"Review app   {settings.review_url}")
-    say(OURS, f"Dagster UI   http://{_DAGSTER_HOST}:{settings.dagster_port}")
+    say(OURS, f"Dagster UI   {settings.dagster_local_url}")
     say(OURS, "Everything runs. In another terminal: heaters submit PATH-OR-ADDRESS")
     if open_browser:
         import webbrowser
@@ -247,9 +236,10 @@ def _accepts(path: Path) -> bool:
         return connection.connect_ex(str(path)) == 0
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, *, token: str | None = None) -> bool:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=2) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.HTTPError, http.client.HTTPException):
         return False

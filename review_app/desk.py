@@ -324,7 +324,7 @@ class ReviewDesk:
 
     @property
     def dagster_url(self) -> str:
-        return (self.settings.dagster_url or f"http://127.0.0.1:{self.settings.dagster_port}").rstrip("/")
+        return (self.settings.dagster_url or self.settings.dagster_local_url).rstrip("/")
 
     def _boundaries(self, source_video_id: int) -> Mapping[int, float]:
         """As in the scenes file, read again after half a minute: a video may be cut anew."""

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.doors import is_own_name, machine_names, name_of_host
+from heaters_dagster.doors import machine_names, refusal_of_host
 from heaters_dagster.settings import Settings
 from review_app.incoming import checked_address
 from review_app.player.component import KEPT_PATH
@@ -33,17 +33,15 @@ class Door:
             await self._app(scope, receive, send)
             return
         hosts = Headers(scope=scope).getlist("host")
-        host = hosts[0] if len(hosts) == 1 else ""
+        refusal = refusal_of_host(hosts, self._names, setting="HEATERS_REVIEW_NAMES")
+        if refusal is not None:
+            await PlainTextResponse(refusal[1], status_code=refusal[0])(scope, receive, send)
+            return
+        host = hosts[0]
         try:
-            if name_of_host(host) is None:
-                raise BadRequestError("the Host header is not one name or address with a port up to 65535")
             checked_address(scope)
         except BadRequestError as error:
             await PlainTextResponse(f"This request cannot be meant: {error}.\n", status_code=400)(scope, receive, send)
-            return
-        if not is_own_name(host, self._names):
-            words = f"This server does not go by the name {host[:200]!r}. If it should, add the name to HEATERS_REVIEW_NAMES.\n"
-            await PlainTextResponse(words, status_code=421)(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:

@@ -71,7 +71,12 @@ def unpacked(value: bytes) -> str:
 
 
 def files_with(mark: str, folder: Path) -> list[str]:
-    return [str(path) for path in folder.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and mark.encode() in path.read_bytes():
+                found.append(str(path))
+    return found
 
 
 @contextmanager

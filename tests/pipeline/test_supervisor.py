@@ -207,13 +207,13 @@ def test_a_port_in_use_names_the_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"port {port} of 127.0.0.1, for the Dagster UI, is in use.*HEATERS_DAGSTER_PORT"):
-            check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
-    check_port("127.0.0.1", port, setting="HEATERS_DAGSTER_PORT", what="the Dagster UI")
+            check_port("127.0.0.1", port, setting="HEATERS_DAGSTER", what="the Dagster UI")
+    check_port("127.0.0.1", port, setting="HEATERS_DAGSTER", what="the Dagster UI")
 
 
 def test_an_address_that_is_not_of_this_machine_names_the_setting() -> None:
     with pytest.raises(SettingsError, match=r"port 8501 of 203.0.113.7, for the review app, .*HEATERS_REVIEW_HOST"):
-        check_port("203.0.113.7", 8501, setting="HEATERS_REVIEW_PORT", what="the review app")
+        check_port("203.0.113.7", 8501, setting="HEATERS_REVIEW", what="the review app")
 
 
 def test_the_review_app_may_listen_on_an_address_of_ipv6() -> None:
@@ -224,8 +224,8 @@ def test_the_review_app_may_listen_on_an_address_of_ipv6() -> None:
     with taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match="in use by another program"):
-            check_port("::1", port, setting="HEATERS_REVIEW_PORT", what="the review app")
-    check_port("::1", port, setting="HEATERS_REVIEW_PORT", what="the review app")
+            check_port("::1", port, setting="HEATERS_REVIEW", what="the review app")
+    check_port("::1", port, setting="HEATERS_REVIEW", what="the review app")
 
 
 def test_one_port_for_two_programs_names_both_settings(tmp_path: Path) -> None:

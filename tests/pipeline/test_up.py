@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +18,10 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
 from resources.clip_store import ClipStore
-from resources.database import open_database
+from resources.database import dagster_database_url, open_database
 from resources.source_video_store import SourceVideoStore
 from tests.media_files import make_video
+from tests.pipeline.test_secrets import MARK, files_with, rows_with
 from tests.pipeline_rows import reviews
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,6 +41,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         embedding_fallback=True,
         dagster_port=free_port(),
         review_port=free_port(),
+        secret_key=f"{MARK}-signs-links",
+        dagster_token=f"{MARK}-of-16-or-more",
     )
     yield settings
     embedded_postgres.remove(settings.postgres_folder)
@@ -51,6 +55,14 @@ def eventually(what: Callable[[], bool], seconds: float) -> bool:
             return True
         time.sleep(0.3)
     return False
+
+
+def status_of(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as page:
+            return int(page.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def processes_of(settings: Settings) -> list[str]:
@@ -104,8 +116,10 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         assert up.poll() is None, log.read_text()
         for port in (settings.dagster_port, settings.review_port):
             assert f"http://127.0.0.1:{port}" in log.read_text()
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=30) as page:
-                assert page.status == 200
+            signed_in = {"Authorization": f"Bearer {settings.dagster_token}"}
+            assert status_of(f"http://127.0.0.1:{port}", signed_in) == 200
+            assert status_of(f"http://127.0.0.1:{port}", {**signed_in, "Host": "evil.example"}) == 421
+        assert status_of(f"http://127.0.0.1:{settings.dagster_port}/server_info", {}) == 401
 
         database = open_database(replace(settings))
         videos, clips = SourceVideoStore(database), ClipStore(database)
@@ -117,6 +131,13 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         assert eventually(file.is_file, 120), clips.load(first.id)
         assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, 200), clips.load(first.id)
         database.dispose()
+        commands = processes_of(settings)
+        assert any("dagster_ui" in command for command in commands)
+        assert not [command for command in commands if MARK in command]
+        assert rows_with(MARK, dagster_database_url(settings)) == set()
+        # The processes themselves have the settings in their environment; what they write has not.
+        assert files_with(MARK, settings.home) == []
+        assert MARK not in log.read_text()
     finally:
         up.send_signal(signal.SIGTERM)
         code = up.wait(60)

@@ -1,0 +1,177 @@
+"""What every request to the Dagster UI passes first: whoever reaches that UI can start, end and delete runs.
+
+A web page of a stranger that an operator has open can send requests to 127.0.0.1, and Dagster's own server answers any Host and any Origin
+and changes things by GET. Here a request must come under a name of this machine and, if it may change something, from the UI's own page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import html
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from itsdangerous import BadSignature, TimestampSigner
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.doors import has_another_origin, is_from_another_site, machine_names, refusal_of_host
+from heaters_dagster.settings import Settings, is_loopback
+
+SIGN_IN_PATH = "/heaters/sign-in"
+COOKIE = "heaters_operator"
+SIGNED_IN_SECONDS = 12 * 3600
+_WRONG_TOKEN_SECONDS = 1.0
+_MAX_FORM_BYTES = 4096
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+#: Beside Dagster's own policy, and for pages of its server that have none.
+_NO_FRAMES = "frame-ancestors 'none'"
+_SIGN_IN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
+
+
+def check_reach(settings: Settings) -> None:
+    """Raise SettingsError when other machines could reach the Dagster UI and nobody would have to sign in."""
+    if settings.dagster_token is None and not is_loopback(settings.dagster_host):
+        raise SettingsError(
+            f"HEATERS_DAGSTER_HOST={settings.dagster_host} lets other machines reach the Dagster UI, where anybody can start, end and"
+            f" delete runs: set HEATERS_DAGSTER_TOKEN to a secret of 16 characters or more, or leave HEATERS_DAGSTER_HOST out"
+        )
+
+
+class OperatorDoor:
+    """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once with it; a program sends it as Bearer."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        told = urlsplit(settings.dagster_url or "").hostname
+        self._names = machine_names([*settings.dagster_names, *([told] if told else [])])
+        self._token = settings.dagster_token
+        self._signer = TimestampSigner(self._token, salt=COOKIE) if self._token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                headers = MutableHeaders(scope=message)
+                headers.append("Content-Security-Policy", _NO_FRAMES)
+                headers["X-Frame-Options"] = "DENY"
+                headers["Cross-Origin-Resource-Policy"] = "same-origin"
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refusal = self._refused(scope, headers)
+        if refusal is None and self._token is not None:
+            if _is_sign_in(scope):
+                refusal = await self._signed_in(scope, receive)
+            elif not self._is_signed_in(headers):
+                refusal = _ask_to_sign_in(scope, headers)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refused(self, scope: Scope, headers: Headers) -> Response | None:
+        """Why nobody may ask this in this way, signed in or not."""
+        refusal = refusal_of_host(headers.getlist("host"), self._names, setting="HEATERS_DAGSTER_NAMES")
+        if refusal is not None:
+            return PlainTextResponse(refusal[1], status_code=refusal[0])
+        if scope["type"] == "websocket":
+            return _from_another_site() if has_another_origin(headers) else None
+        method, is_graphql = scope["method"], scope["path"].rstrip("/") == "/graphql"
+        if method not in _SAFE_METHODS:
+            if is_from_another_site(headers):
+                return _from_another_site()
+            if is_graphql and not headers.get("content-type", "").startswith(("application/json", "application/graphql")):
+                return PlainTextResponse("Send the query as JSON in the body.\n", status_code=415)
+            return None
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not _is_link(headers):
+            return _from_another_site()
+        if is_graphql and not _wants_page(headers):
+            return PlainTextResponse("Send the query by POST: nothing may change by GET.\n", status_code=405, headers={"Allow": "POST"})
+        return None
+
+    def _is_signed_in(self, headers: Headers) -> bool:
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._is_token(given.strip()):
+            return True
+        for cookie in headers.get("cookie", "").split(";"):
+            name, _, value = cookie.strip().partition("=")
+            if name == COOKIE and self._signer is not None:
+                try:
+                    self._signer.unsign(value, max_age=SIGNED_IN_SECONDS)
+                except BadSignature:  # SignatureExpired is one
+                    continue
+                return True
+        return False
+
+    def _is_token(self, given: str) -> bool:
+        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+
+    async def _signed_in(self, scope: Scope, receive: Receive) -> Response:
+        """The answer to the sign-in form."""
+        body = b""
+        async for piece in Request(scope, receive).stream():
+            body += piece
+            if len(body) > _MAX_FORM_BYTES:
+                return PlainTextResponse("This form is too long.\n", status_code=413)
+        form = parse_qs(body.decode("ascii", errors="replace"))
+        onward = form.get("next", ["/"])[0]
+        onward = onward if _OWN_PATH.fullmatch(onward) else "/"
+        if not self._is_token(form.get("token", [""])[0]):
+            await asyncio.sleep(_WRONG_TOKEN_SECONDS)
+            return _sign_in_page(onward, wrong=True)
+        assert self._signer is not None
+        answer = RedirectResponse(onward, status_code=303)
+        answer.set_cookie(
+            COOKIE, self._signer.sign("operator").decode(), httponly=True, samesite="strict", secure=scope["scheme"] == "https", path="/"
+        )
+        return answer
+
+
+def _is_link(headers: Headers) -> bool:
+    """Whether a person followed a link: the page comes to stand alone, and in nobody's frame."""
+    return bool(headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document")
+
+
+def _wants_page(headers: Headers) -> bool:
+    return "text/html" in headers.get("accept", "")
+
+
+def _is_sign_in(scope: Scope) -> bool:
+    return scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", SIGN_IN_PATH)
+
+
+def _from_another_site() -> Response:
+    return PlainTextResponse("The Dagster UI is asked from its own page only.\n", status_code=403)
+
+
+def _ask_to_sign_in(scope: Scope, headers: Headers) -> Response:
+    if scope["type"] == "http" and scope["method"] in _SAFE_METHODS and _wants_page(headers):
+        query = scope["query_string"].decode("ascii", errors="replace")
+        asked = scope["path"] + (f"?{query}" if query else "")
+        return _sign_in_page(asked if _OWN_PATH.fullmatch(asked) and scope["path"] != SIGN_IN_PATH else "/")
+    words = "Sign in at the Dagster UI, or send the token as: Authorization: Bearer TOKEN\n"
+    return PlainTextResponse(words, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _sign_in_page(onward: str, *, wrong: bool = False) -> Response:
+    told = "<p role=alert>That is not the token.</p>" if wrong else ""
+    return HTMLResponse(
+        f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Heaters: sign in</title>
+<style>body{{font:16px system-ui;max-width:24rem;margin:20vh auto;padding:0 1rem}} input,button{{font:inherit;padding:.5rem;width:100%;
+box-sizing:border-box;margin:.5rem 0}}</style></head>
+<body><h1>Dagster UI of Heaters</h1>{told}
+<form method="post" action="{SIGN_IN_PATH}"><input type="hidden" name="next" value="{html.escape(onward)}">
+<label>Token (HEATERS_DAGSTER_TOKEN)<input type="password" name="token" autocomplete="current-password" autofocus required></label>
+<button>Sign in</button></form></body></html>""",
+        status_code=401,
+        headers={"Content-Security-Policy": _SIGN_IN_POLICY, "Cache-Control": "no-store"},
+    )
