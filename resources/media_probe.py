@@ -174,14 +174,14 @@ def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:
-        raise InvalidMediaError(_unreadable(called, head)) from error
+        raise InvalidMediaError(unreadable(called, head)) from error
     except av.error.FFmpegError as error:
         raise _from_ffmpeg(called, error) from error
     with container:
         yield container
 
 
-def _unreadable(called: str, head: bytes) -> str:
+def unreadable(called: str, head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return (
             f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing or damaged;"

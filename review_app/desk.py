@@ -37,6 +37,7 @@ from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from review_app import incoming, views
 from review_app.links import Links, Session
+from review_app.upload_room import UploadRoom
 
 MAX_QUEUE = 50
 _BOUNDARIES_SECONDS = 30.0
@@ -64,6 +65,7 @@ class ReviewDesk:
         self.clips = ClipStore(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
+        self.upload_room = UploadRoom(settings.uploads_folder)
         self._around = ReviewDeskStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
         self._names: dict[int, str] = {}

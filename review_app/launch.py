@@ -19,6 +19,7 @@ from resources.object_store.open import open_object_store
 from review_app.desk import ReviewDesk
 from review_app.door import Door
 from review_app.links import open_links
+from review_app.pace import Pace
 from review_app.routes import review_routes
 
 
@@ -34,5 +35,5 @@ def open_desk() -> ReviewDesk:
 app = st.App(
     str(Path(__file__).parent / "main.py"),
     routes=review_routes(open_desk),
-    middleware=[Middleware(Door, settings=load_settings())],
+    middleware=[Middleware(Door, settings=load_settings()), Middleware(Pace)],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,16 @@ from starlette.routing import Route
 from heaters_dagster.domain.errors import (
     BadRequestError,
     CutError,
-    HeatersError,
     NotFoundError,
-    ObjectNotFoundError,
-    PermanentError,
-    SettingsError,
 )
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
-from heaters_dagster.doors import is_from_another_site
 from review_app import incoming
 from review_app.desk import Answer, ReviewDesk
 from review_app.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
+from review_app.pace import UPLOADS_PATH
 from review_app.player.index_slice import slice_json
+from review_app.served import FRESH, PRIVATE, NoSessionError, Served
 from review_app.uploads import save_upload
 
 TOKEN_HEADER = "X-Heaters-Token"
@@ -42,17 +39,10 @@ MAX_INDEX_FRAMES = 20_000
 #: A segment is a copy in the cache folder, made while the browser waits.
 MAX_SEGMENT_BYTES = 512 * 1024**2
 
-_RETRY_SECONDS = "2"
-_SAFE = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Referrer-Policy": "same-origin"}
-_PRIVATE = {**_SAFE, "Cache-Control": "private, max-age=3600"}
-_FRESH = {**_SAFE, "Cache-Control": "no-store"}
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
     """The routes. open_desk: gives the process's desk, made when first asked for."""
-    served = functools.partial(_Served, open_desk)
+    served = functools.partial(Served, open_desk)
     return [
         served("/api/proxy/{row_id}", _proxy),
         served("/api/index/{row_id}", _index),
@@ -63,68 +53,10 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/video", _video),
         served("/api/decisions", _decisions, methods=("POST",)),
         served("/api/sync", _sync, methods=("POST",)),
-        served("/api/uploads", _upload, methods=("POST",)),
+        served(UPLOADS_PATH, _upload, methods=("POST",), takes_files=True),
         served("/api/session", _remember, methods=("POST", "DELETE")),
         served("/api/health", _health),
     ]
-
-
-class _Served(Route):
-    """A route whose errors are JSON in words.
-
-    400 for what makes no sense, 401 and 403 for tokens, 404, 422, and 503 with a time to try again when something is down.
-    """
-
-    def __init__(
-        self,
-        open_desk: Callable[[], ReviewDesk],
-        path: str,
-        answer: Callable[[ReviewDesk, Request], Awaitable[Response]],
-        *,
-        methods: tuple[str, ...] = ("GET",),
-    ) -> None:
-        async def endpoint(request: Request) -> Response:
-            try:
-                if request.method not in {"GET", "HEAD"}:
-                    _refuse_other_sites(request)
-                request.state.query = incoming.checked_address(request.scope)
-                return await answer(await run_in_threadpool(open_desk), request)
-            except _NoSessionError as error:
-                return _error(401, "signed_out", str(error))
-            except LinkError as error:
-                return _error(403, "link_expired" if error.expired else "forbidden", str(error))
-            except _ForeignSiteError as error:
-                return _error(403, "forbidden", str(error))
-            except (NotFoundError, ObjectNotFoundError) as error:
-                return _error(404, "not_found", str(error))
-            except BadRequestError as error:
-                return _error(400, "illegal", str(error))
-            except CutError as error:
-                return _error(422, "illegal", str(error))
-            except HeatersError as error:
-                # Wrong settings are the server's fault, and somebody may correct them: the page keeps what it wants to send.
-                if isinstance(error, PermanentError) and not isinstance(error, SettingsError):
-                    return _error(409, "failed", str(error))
-                return _error(503, "unavailable", str(error), {"Retry-After": _RETRY_SECONDS})
-
-        super().__init__(path, endpoint, methods=list(methods))
-
-
-class _NoSessionError(PermanentError):
-    pass
-
-
-class _ForeignSiteError(PermanentError):
-    pass
-
-
-def _error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": message, "code": code}, status_code=status, headers={**_FRESH, **(headers or {})})
-
-
-def _refuse_other_sites(request: Request) -> None:
-    if is_from_another_site(request.headers):
-        raise _ForeignSiteError("decisions are taken from the review app's own page only")
 
 
 def _session(desk: ReviewDesk, request: Request) -> Session:
@@ -132,7 +64,7 @@ def _session(desk: ReviewDesk, request: Request) -> Session:
     try:
         return desk.links.session(token)
     except LinkError as error:
-        raise _NoSessionError(f"{error}: load the page again") from None
+        raise NoSessionError(f"{error}: load the page again") from None
 
 
 def _signed(desk: ReviewDesk, request: Request, kind: MediaKind) -> int:
@@ -164,11 +96,11 @@ def _object(desk: ReviewDesk, key: str, filename: str | None) -> Response:
         raise NotFoundError(f"{key} is not there; Retry on the source video makes it again")
     path = desk.objects.local_path(key)
     if path is not None:
-        return FileResponse(path, media_type="video/mp4", filename=filename, headers=_PRIVATE)
+        return FileResponse(path, media_type="video/mp4", filename=filename, headers=PRIVATE)
     address = desk.objects.url(key, expires_seconds=desk.settings.link_ttl_seconds)
     if address is None:
         raise NotFoundError(f"{key} cannot be served")
-    return RedirectResponse(address, headers=_FRESH)
+    return RedirectResponse(address, headers=FRESH)
 
 
 async def _index(desk: ReviewDesk, request: Request) -> Response:
@@ -185,7 +117,7 @@ async def _index(desk: ReviewDesk, request: Request) -> Response:
         # To bytes in the thread too: the event loop has everybody's decisions to carry meanwhile.
         return json.dumps(slice_json(rows, start, last), separators=(",", ":")).encode()
 
-    return Response(await run_in_threadpool(read), media_type="application/json", headers=_PRIVATE)
+    return Response(await run_in_threadpool(read), media_type="application/json", headers=PRIVATE)
 
 
 async def _segment(desk: ReviewDesk, request: Request) -> Response:
@@ -204,14 +136,14 @@ async def _segment(desk: ReviewDesk, request: Request) -> Response:
             )
         return desk.media.segment(source_video_id, start, end, sound_only=only == "audio")
 
-    return FileResponse(await run_in_threadpool(make), media_type="audio/mp4" if only else "video/mp4", headers=_PRIVATE)
+    return FileResponse(await run_in_threadpool(make), media_type="audio/mp4" if only else "video/mp4", headers=PRIVATE)
 
 
 async def _still(desk: ReviewDesk, request: Request) -> Response:
     source_video_id = _signed(desk, request, "still")
     frame, width = _whole(request, "frame"), _whole(request, "width", 320)
     data = await run_in_threadpool(functools.partial(desk.media.still, source_video_id, frame, width=width))
-    return Response(data, media_type="image/jpeg", headers=_PRIVATE)
+    return Response(data, media_type="image/jpeg", headers=PRIVATE)
 
 
 async def _export(desk: ReviewDesk, request: Request) -> Response:
@@ -259,12 +191,12 @@ async def _sync(desk: ReviewDesk, request: Request) -> Response:
 async def _upload(desk: ReviewDesk, request: Request) -> Response:
     _session(desk, request)
     video = await save_upload(request, desk)
-    return JSONResponse({"id": video.id, "title": video.title}, status_code=201, headers=_FRESH)
+    return JSONResponse({"id": video.id, "title": video.title}, status_code=201, headers=FRESH)
 
 
 async def _remember(desk: ReviewDesk, request: Request) -> Response:
     """Remember the chosen name in a cookie that no script can read, or forget it."""
-    answer = Response(status_code=204, headers=_FRESH)
+    answer = Response(status_code=204, headers=FRESH)
     if request.method == "DELETE":
         answer.delete_cookie(COOKIE)
         return answer
@@ -280,7 +212,7 @@ async def _health(desk: ReviewDesk, request: Request) -> Response:
             connection.exec_driver_sql("select 1")
 
     await run_in_threadpool(look)
-    return JSONResponse({"ok": True}, headers=_FRESH)
+    return JSONResponse({"ok": True}, headers=FRESH)
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -294,4 +226,4 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 def _said(answer: Answer) -> JSONResponse:
-    return JSONResponse(dict(answer.body), status_code=answer.status, headers=_FRESH)
+    return JSONResponse(dict(answer.body), status_code=answer.status, headers=FRESH)

@@ -634,10 +634,24 @@ def test_a_file_dropped_beside_the_box_does_not_take_the_place_of_the_page(app: 
     assert left_to_the_browser is False
 
 
-def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
+def test_an_uploaded_file_that_is_no_video_is_refused_while_it_is_still_being_sent(
+    app: App, visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    no_video = tmp_path / "disk <i>.mp4"
+    with no_video.open("wb") as file:
+        file.truncate(300_000_000)
+    before = len(SourceVideoStore(app.database).load_all())
+    page = visit("/videos")
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").set_input_files(str(no_video))
+    expect(page.locator("li.failed")).to_contain_text("disk <i>.mp4 is not a video: it begins with 4096 zero bytes")
+    assert len(SourceVideoStore(app.database).load_all()) == before
+
+
+def test_an_uploaded_video_that_cannot_be_read_says_so_and_is_tried_again(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
     videos = SourceVideoStore(app.database)
-    no_video = tmp_path / "letter <i>.mp4"
-    no_video.write_text("Dear all, this is no video. " * 1000)
+    no_video = tmp_path / "letter <i>.y4m"
+    no_video.write_bytes(b"YUV4MPEG2 W160 H120 F25:1 C420jpeg\nFRAME\nand no more")
     page = visit("/videos")
     page.get_by_text("Submit videos").click()
     page.locator("input[type=file]").set_input_files(str(no_video))
@@ -646,7 +660,8 @@ def test_an_uploaded_file_that_is_no_video_says_so_and_is_tried_again(app: App, 
     card = page.locator(f".st-key-video-{submitted.id}")
     expect(card).to_contain_text("letter <i>")
     app.do_all_that_is_due(failures=True)
-    expect(card).to_contain_text("is not a video")
+    expect(card).to_contain_text("letter <i>")
+    soon(lambda: videos.load(submitted.id).state is SourceVideoState.DOWNLOAD_FAILED)
     card.get_by_role("button", name="Retry").click()
     soon(lambda: videos.load(submitted.id).state is SourceVideoState.NEW)
     app.do_all_that_is_due(failures=True)  # leave nothing that is due

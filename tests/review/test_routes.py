@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -17,23 +19,26 @@ from sqlalchemy.engine import make_url
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from heaters_dagster.domain.errors import DatabaseUnavailableError
+from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, DiskFullError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
+from resources.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
 from review_app.routes import TOKEN_HEADER, review_routes
-from tests.media_files import barcode_video, make_video, noisy_minute
+from review_app.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
+from tests.media_files import barcode_video, ffmpeg, make_video, noisy_minute
 from tests.proxy_files import stored_video
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
+A_FILM = b"YUV4MPEG2 W16 H16 F1:1 C420jpeg\nFRAME\n" + bytes(16 * 16 * 3 // 2)
 
 
 @pytest.fixture
@@ -445,11 +450,11 @@ def test_a_database_that_cannot_be_reached_is_said_and_comes_back(
 
 def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestClient, desk: ReviewDesk, settings: Settings) -> None:
     headers = {**signed_in(desk), "X-Heaters-File-Name": "..%2F..%2Fetc%2Fmy%20%3Cb%3Eholiday.MP4"}
-    answer = client.post("/api/uploads", content=b"not really a video", headers=headers)
+    answer = client.post("/api/uploads", content=A_FILM, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (201, "my <b>holiday")
     source = Path(desk.videos.load(answer.json()["id"]).source)
     assert source.parent == settings.home / "uploads"
-    assert source.read_bytes() == b"not really a video"
+    assert source.read_bytes() == A_FILM
     assert source.suffix == ".mp4"
     assert [path.name for path in source.parent.iterdir()] == [source.name]
 
@@ -461,14 +466,14 @@ def test_an_upload_that_cannot_be_submitted_leaves_no_file(
         raise DatabaseUnavailableError("Postgres does not answer")
 
     monkeypatch.setattr(desk.videos, "add", fail)
-    answer = client.post("/api/uploads", content=b"film", headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
+    answer = client.post("/api/uploads", content=A_FILM, headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
     assert answer.status_code == 503
     assert [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")] == []
 
 
 def test_an_upload_goes_once_its_original_is_in_the_store(client: TestClient, desk: ReviewDesk, settings: Settings) -> None:
     def send(name: str) -> tuple[int, Path]:
-        answer = client.post("/api/uploads", content=b"film", headers={**signed_in(desk), "X-Heaters-File-Name": name})
+        answer = client.post("/api/uploads", content=A_FILM, headers={**signed_in(desk), "X-Heaters-File-Name": name})
         return answer.json()["id"], Path(desk.videos.load(answer.json()["id"]).source)
 
     (stored, first), (failed, second) = send("a.mp4"), send("b.mp4")
@@ -481,6 +486,48 @@ def test_an_upload_goes_once_its_original_is_in_the_store(client: TestClient, de
     _, third = send("c.mp4")
     assert set(settings.uploads_folder.iterdir()) == {second, fresh, third}
     assert not first.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"Dear all, this is no video. " * 100, bytes(3_000_000), os.urandom(3_000_000), b"\x89PNG\r\n\x1a\n" + bytes(100)]
+)
+def test_what_is_no_video_is_refused_and_leaves_nothing(client: TestClient, desk: ReviewDesk, settings: Settings, content: bytes) -> None:
+    answer = client.post("/api/uploads", content=content, headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
+    assert answer.status_code == 415
+    assert answer.json()["error"].startswith("a.mp4 is not a video: ")
+    assert [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")] == []
+    assert desk.videos.load_all() == []
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts", "flv", "mov"])
+def test_a_video_larger_than_its_head_is_let_in_whatever_its_container(
+    client: TestClient, desk: ReviewDesk, tmp_path: Path, suffix: str
+) -> None:
+    """The index of an MP4 lies at its end, where nobody has looked yet."""
+    noise = ["-f", "lavfi", "-i", "testsrc2=size=640x480:rate=25:duration=0.4,noise=alls=80:allf=t"]
+    path = ffmpeg([*noise, "-c:v", "flv1" if suffix == "flv" else "mpeg4", "-q:v", "1"], tmp_path / f"a.{suffix}")
+    assert path.stat().st_size > HEAD_BYTES
+    answer = client.post("/api/uploads", content=path.read_bytes(), headers={**signed_in(desk), "X-Heaters-File-Name": path.name})
+    assert answer.status_code == 201, answer.text
+
+
+def test_uploads_together_never_need_more_than_is_free(settings: Settings) -> None:
+    room = UploadRoom(settings.uploads_folder)
+    free = shutil.disk_usage(settings.home).free - RESERVE_BYTES
+    most = free * 6 // 10
+    with room.admitted(most) as first:
+        with pytest.raises(DiskFullError, match="for uploads under way"), room.admitted(most):
+            pass
+        first.received(most)  # it is on the disk now, which here nobody wrote
+        with room.admitted(most):
+            pass
+    with room.admitted(most), ExitStack() as others:
+        for _ in range(MAX_UPLOADS - 1):
+            others.enter_context(room.admitted(1))
+        with pytest.raises(BusyError, match="uploads are under way"), room.admitted(1):
+            pass
+    with room.admitted(most):
+        pass
 
 
 @pytest.mark.parametrize(("name", "content"), [("", b"x"), ("..%2F", b"x"), ("a.mp4", b"")])

@@ -1,0 +1,151 @@
+"""Slow and endless senders on real sockets, and connections that are kept: nobody is held up, and nobody meets a reset."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from heaters_dagster.settings import Settings
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.reviewer_store import ReviewerStore
+from review_app.__main__ import KEEP_ALIVE_SECONDS
+from review_app.desk import ReviewDesk
+from review_app.links import Session, open_links
+from review_app.pace import Pace, PatientProtocol
+from review_app.routes import TOKEN_HEADER, review_routes
+from review_app.upload_room import MAX_UPLOADS
+
+WINDOW_SECONDS = 0.6
+
+
+class _Impatient(PatientProtocol):
+    header_seconds = 0.6
+    silent_seconds = 0.6
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
+    return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
+
+
+@pytest.fixture
+def port(desk: ReviewDesk) -> Iterator[int]:
+    """The routes on a real port, with small limits."""
+    app = Starlette(routes=review_routes(lambda: desk), middleware=[Middleware(Pace, window_seconds=WINDOW_SECONDS)])
+    config = uvicorn.Config(app, port=0, http=_Impatient, timeout_keep_alive=KEEP_ALIVE_SECONDS, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield int(listener.getsockname()[1])
+    server.should_exit = True
+    thread.join()
+
+
+def headers(desk: ReviewDesk, **more: object) -> bytes:
+    ada = ReviewerStore(desk.database).named("Ada")
+    lines = {"Host": "localhost", TOKEN_HEADER: desk.links.session_token(Session(ada.id, ada.name)), **more}
+    return "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items()).encode() + b"\r\n"
+
+
+def answer_on(connection: socket.socket) -> tuple[int, dict[str, str], dict[str, object]]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, dict(response.getheaders()), json.loads(response.read())
+
+
+def left_over(settings: Settings) -> list[object]:
+    return [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /api/health HT", b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nX-Half: "])
+def test_a_connection_that_does_not_come_to_the_end_of_its_header_lines_is_ended(port: int, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(sent)
+        assert connection.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for _ in range(2):  # the limit ends with the header lines: a connection may be silent between requests
+            connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer_on(connection)[0] == 200
+            time.sleep(2 * _Impatient.header_seconds)
+
+
+def test_header_lines_that_come_one_by_one_do_not_win_time(port: int) -> None:
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=0.1) as connection, suppress(ConnectionError):
+        connection.sendall(b"GET /api/health HTTP/1.1\r\n")
+        while time.monotonic() - began < 20:
+            connection.sendall(b"X-Line: x\r\n")
+            with suppress(TimeoutError):
+                assert connection.recv(10) == b""
+                break
+    assert time.monotonic() - began < 20
+
+
+def test_a_message_that_comes_too_slowly_is_refused_in_words(port: int, desk: ReviewDesk) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"POST /api/decisions HTTP/1.1\r\n" + headers(desk, Content_Length=50) + b'{"half')
+        status, _, body = answer_on(connection)
+    assert (status, body["code"]) == (408, "too_slow")
+
+
+def test_an_upload_that_stops_gives_its_room_back_and_leaves_nothing(port: int, desk: ReviewDesk, settings: Settings) -> None:
+    connections = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(MAX_UPLOADS)]
+    head = headers(desk, Content_Length=10**7, X_Heaters_File_Name="a.mp4")
+    for connection in connections:
+        connection.sendall(b"POST /api/uploads HTTP/1.1\r\n" + head + b"YUV4MPEG2 ")
+    told = [answer_on(connection)[2]["error"] for connection in connections]
+    assert {str(words).split(";")[0] for words in told} == {"a.mp4: the browser went away, or was too slow, after 10 bytes"}
+    with desk.upload_room.admitted(1):
+        pass
+    assert left_over(settings) == []
+    for connection in connections:
+        connection.close()
+
+
+def test_what_is_no_video_is_answered_while_its_sender_is_still_sending(port: int, desk: ReviewDesk, settings: Settings) -> None:
+    """300 MB came before anybody looked; and an answer that is followed by a reset must not be lost."""
+    head = headers(desk, Content_Length=300_000_000, X_Heaters_File_Name="a.mp4")
+    sent, chunk = 0, bytes(64 * 1024)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"POST /api/uploads HTTP/1.1\r\n" + head)
+        try:
+            while sent < 300_000_000:
+                connection.sendall(chunk)
+                sent += len(chunk)
+        except ConnectionError:
+            pass
+        status, sent_headers, body = answer_on(connection)
+    assert (status, sent_headers["connection"]) == (415, "close")
+    assert str(body["error"]).startswith("a.mp4 is not a video")
+    assert sent < 60_000_000
+    assert left_over(settings) == []
+
+
+def test_an_upload_without_a_declared_size_is_taken(port: int, desk: ReviewDesk) -> None:
+    film = b"YUV4MPEG2 W16 H16 F1:1 C420jpeg\nFRAME\n" + bytes(16 * 16 * 3 // 2)
+    head = headers(desk, Transfer_Encoding="chunked", X_Heaters_File_Name="a.y4m")
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"POST /api/uploads HTTP/1.1\r\n" + head + f"{len(film):x}\r\n".encode() + film + b"\r\n0\r\n\r\n")
+        assert answer_on(connection)[0] == 201
+
+
+def test_a_connection_is_kept_for_longer_than_browsers_keep_it(port: int, desk: ReviewDesk) -> None:
+    """uvicorn's 5 s end it just as the page's next sync is on its way: that met a reset."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for pause in (5.2, 0.0):
+            connection.sendall(b"POST /api/sync HTTP/1.1\r\n" + headers(desk, Content_Length=2) + b"{}")
+            assert answer_on(connection)[0] == 200
+            time.sleep(pause)
+    assert KEEP_ALIVE_SECONDS > 300
