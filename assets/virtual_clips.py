@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from itertools import pairwise
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain import profiles, scenes
-from heaters_dagster.domain.errors import IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.errors import HeatersError, IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.scenes import CutSettings, Scenes
@@ -66,6 +67,9 @@ def make_virtual_clips(
     video = videos.load(source_video_id)
     if video.state == _S.SCENES_DETECTED:
         if clips.review_has_begun(source_video_id):
+            stored = _stored(source_video_id, video.frame_count or 0, objects)
+            if stored is not None and stored.settings is None:  # a run that replaced the cuts was cut off before it told of them
+                _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects)
             return CutVideo(video, tuple(clips.load_live(source_video_id)), None)
     else:
         video = videos.set_state(source_video_id, _S.DETECTING_SCENES)
@@ -135,21 +139,75 @@ def _cut(
         )
         for cut, (start, end) in zip(cuts, pairwise(times), strict=True)
     ]
-    # File and row first, the state last: whoever is cut off in between is due again, and writes the same once more.
-    objects.put_bytes(scenes_key(video.id), scenes.encoded(stored.detector, stored.scores, settings=wanted, boundaries=found))
-    videos = SourceVideoStore(database)
-    videos.update(video.id, scene_settings=asdict(wanted), scenes_filepath=scenes_key(video.id))
-    clips = ClipStore(database).replace_cuts(video.id, new, frame_count, forced_by=forced_by)
-    return CutVideo(videos.load(video.id), tuple(clips), replace(stored, settings=wanted, boundaries=found), decoded_again)
+    made = replace(stored, settings=wanted, boundaries=found)
+    clips = _replaced(video.id, made, new, frame_count, database=database, objects=objects, rewrites=decoded_again, forced_by=forced_by)
+    return CutVideo(SourceVideoStore(database).load(video.id), tuple(clips), made, decoded_again)
+
+
+def _replaced(
+    source_video_id: int,
+    made: Scenes,
+    new: Sequence[NewClip],
+    frame_count: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    rewrites: bool,
+    forced_by: str | None,
+) -> list[Clip]:
+    """Replace the cuts with the settings that made them in one transaction, so that the scenes file never tells of cuts that are not there.
+
+    An object and a row cannot change at once. So the file is silent about cuts while they are replaced: first it loses what it says of the
+    old ones, then the rows change, then it says what made the new ones. Whoever is cut off in between leaves a file with scores alone,
+    which is right, and the next run tells the rest; what the rows say is read meanwhile (`scenes.told_boundaries`).
+    rewrites: the scores are not the stored ones.
+    """
+    before = _told(source_video_id, objects)
+    tells_of_others = before is not None and before.settings is not None and _cuts_told(before) != _cuts_told(made)
+    if rewrites or tells_of_others:
+        _tell(source_video_id, replace(made, settings=None, boundaries=()), objects)
+    try:
+        clips = ClipStore(database).replace_cuts(
+            source_video_id, new, frame_count, scene_settings=asdict(made.settings) if made.settings else None, forced_by=forced_by
+        )
+    except HeatersError:
+        _tell(source_video_id, _of_the_row(source_video_id, made, database), objects)  # the old cuts are still there
+        raise
+    _tell(source_video_id, made, objects)
+    return clips
+
+
+def _cuts_told(document: Scenes) -> tuple[object, ...]:
+    return document.settings, document.boundaries
+
+
+def _of_the_row(source_video_id: int, made: Scenes, database: Database) -> Scenes:
+    """The scores with what the row says made the cuts that are there."""
+    said = SourceVideoStore(database).load(source_video_id).scene_settings
+    settings = CutSettings(**said) if said else None
+    return replace(made, settings=settings, boundaries=scenes.told_boundaries(made, said))
+
+
+def _told(source_video_id: int, objects: ObjectStore) -> Scenes | None:
+    try:
+        return scenes.decoded(objects.get_bytes(scenes_key(source_video_id)))
+    except (ObjectNotFoundError, InvalidMediaError):
+        return None
+
+
+def _tell(source_video_id: int, document: Scenes, objects: ObjectStore) -> None:
+    """Write the scenes file, unless it says just that."""
+    data = scenes.encoded(document.detector, document.scores, settings=document.settings, boundaries=document.boundaries)
+    with suppress(ObjectNotFoundError):
+        if objects.get_bytes(scenes_key(source_video_id)) == data:
+            return
+    objects.put_bytes(scenes_key(source_video_id), data)
 
 
 def _stored(source_video_id: int, frame_count: int, objects: ObjectStore) -> Scenes | None:
     """The stored scores, if they are those of this proxy."""
-    try:
-        stored = scenes.decoded(objects.get_bytes(scenes_key(source_video_id)))
-    except (ObjectNotFoundError, InvalidMediaError):
-        return None
-    return stored if stored.frame_count == frame_count else None
+    stored = _told(source_video_id, objects)
+    return stored if stored is not None and stored.frame_count == frame_count else None
 
 
 def _scored_again(

@@ -342,4 +342,5 @@ class ReviewDesk:
             document = scenes.decoded(self.objects.get_bytes(scenes_key(source_video_id)))
         except HeatersError:
             return {}
-        return {boundary.frame: boundary.confidence for boundary in document.boundaries}
+        made_with = self.videos.load(source_video_id).scene_settings
+        return {boundary.frame: boundary.confidence for boundary in scenes.told_boundaries(document, made_with)}

@@ -130,6 +130,19 @@ def boundaries(scores: Mapping[str, NDArray[np.float32]], detector: str, thresho
     return _jumps(decisive_scores(scores, detector), threshold)
 
 
+def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None) -> tuple[Boundary, ...]:
+    """The boundaries that made the cuts of a source video whose row has these `scene_settings`; the file may not tell of them yet.
+
+    None without settings, or when the scores are not those of that detector.
+    """
+    if settings is None:
+        return ()
+    cut_with = CutSettings(**settings)
+    if document.settings == cut_with:
+        return document.boundaries
+    return boundaries(document.scores, cut_with.detector, cut_with.threshold) if document.has_scores_for(cut_with.detector) else ()
+
+
 def decisive_scores(scores: Mapping[str, NDArray[np.float32]], detector: str) -> NDArray[np.float32]:
     """(n,) float32: the curve that `detector` compares with its threshold. `threshold` cuts where it is below, all others above."""
     column = scores[columns_of(detector)[0]]

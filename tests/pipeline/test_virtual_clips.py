@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -177,19 +178,24 @@ def test_once_review_has_begun_a_repeated_run_leaves_everything_as_it_is(desk: D
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from assets.virtual_clips import make_virtual_clips
+from assets.virtual_clips import make_virtual_clips, recut
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.database import Database
 from resources.object_store.local import LocalObjectStore
 from resources.work_folder import WorkFolder
-url, home, objects, video, when = json.loads(sys.argv[1])
+url, home, objects, video, when, again = json.loads(sys.argv[1])
 settings = Settings(home=Path(home), database_url=url)
 
 class Dying(LocalObjectStore):
+    writes = 0
+
     def put_bytes(self, key, data, **options):
+        Dying.writes += 1
+        if when == f"before write {Dying.writes}":
+            os.kill(os.getpid(), signal.SIGKILL)
         info = super().put_bytes(key, data, **options)
-        if when == "file written":
+        if when == f"after write {Dying.writes}":
             os.kill(os.getpid(), signal.SIGKILL)
         return info
 
@@ -198,28 +204,95 @@ class DyingClips(ClipStore):
         if when == "before the clips":
             os.kill(os.getpid(), signal.SIGKILL)
         made = super().replace_cuts(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if when == "after the clips":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
 
 import assets.virtual_clips
 assets.virtual_clips.ClipStore = DyingClips
 work = WorkFolder(settings.work_folder)
-make_virtual_clips(video, database=Database.connect(url), objects=Dying(Path(objects)), work=work, settings=settings)
+desk = {"database": Database.connect(url), "objects": Dying(Path(objects)), "settings": settings}
+if again:
+    recut(video, threshold=0.6, force=True, **desk)
+else:
+    make_virtual_clips(video, work=work, **desk)
 """
 
 
 @pytest.mark.folder
-@pytest.mark.parametrize("when", ["file written", "before the clips", "after the clips"])
+@pytest.mark.parametrize("when", ["before the clips", "after the clips", "before write 1", "after write 1"])
 def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
     video = desk.preprocessed({29: 0.9, 59: 0.5})
-    arguments = json.dumps([desk.database.url, str(desk.settings.home), str(object_store.folder), video.id, when])
-    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9
-    assert desk.videos.load(video.id).state == (_S.SCENES_DETECTED if when == "after the clips" else _S.DETECTING_SCENES)
+    killed_at(when, desk, object_store, video, again=False)
+    assert desk.videos.load(video.id).state == (_S.DETECTING_SCENES if when == "before the clips" else _S.SCENES_DETECTED)
+    assert_the_file_tells_of_no_other_cuts(desk, video)
     made = desk.cut(video)
     assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
     assert made.video.next_clip_sequence == 4
     assert made.video.scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
     assert {info.key for info in desk.objects.list()} == {frame_index_key(video.id), scenes_key(video.id)}
+
+
+def killed_at(when: str, desk: Desk, object_store: LocalObjectStore, video: SourceVideo, *, again: bool) -> None:
+    arguments = json.dumps([desk.database.url, str(desk.settings.home), str(object_store.folder), video.id, when, again])
+    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+
+
+def assert_the_file_tells_of_no_other_cuts(desk: Desk, video: SourceVideo) -> None:
+    """Either it says nothing of cuts, or it says just what the rows say; and what the rows say can be read from the scores in any case."""
+    row, stored = desk.videos.load(video.id), desk.stored(video)
+    cuts = [clip.start_frame for clip in desk.clips.load_live(video.id)][1:]
+    if stored.settings is not None:
+        assert asdict(stored.settings) == row.scene_settings
+        assert [boundary.frame for boundary in stored.boundaries] == cuts
+    assert [boundary.frame for boundary in scenes.told_boundaries(stored, row.scene_settings)] == cuts
+
+
+@pytest.mark.folder
+@pytest.mark.parametrize(
+    ("when", "cuts"),
+    [
+        ("before write 1", [(0, 30), (30, 60), (60, 100)]),
+        ("after write 1", [(0, 30), (30, 60), (60, 100)]),
+        ("before the clips", [(0, 30), (30, 60), (60, 100)]),
+        ("after the clips", [(0, 30), (30, 100)]),
+        ("before write 2", [(0, 30), (30, 100)]),
+        ("after write 2", [(0, 30), (30, 100)]),
+    ],
+)
+def test_the_scenes_file_never_tells_of_cuts_that_are_not_there(
+    when: str, cuts: list[tuple[int, int]], desk: Desk, object_store: LocalObjectStore
+) -> None:
+    """A forced recut of a video in review, killed at every step: first the file falls silent, then rows change, then it tells."""
+    video = desk.preprocessed({29: 0.9, 59: 0.5})
+    desk.approve(desk.cut(video).clips[0])
+    killed_at(when, desk, object_store, video, again=True)
+    assert ranges(desk.clips.load_live(video.id)) == cuts
+    assert_the_file_tells_of_no_other_cuts(desk, video)
+    desk.cut(video)  # review has begun: the cuts stay, and what is missing in the file is told
+    assert ranges(desk.clips.load_live(video.id)) == cuts
+    assert desk.stored(video).settings is not None
+    assert_the_file_tells_of_no_other_cuts(desk, video)
+
+
+def test_a_recut_that_the_database_refuses_leaves_the_file_as_it_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Review begins between the look and the transaction."""
+    video = desk.preprocessed({29: 0.9, 59: 0.5})
+    first = desk.cut(video).clips[0]
+    file = desk.objects.get_bytes(scenes_key(video.id))
+    looked = ClipStore.review_has_begun
+
+    def and_then_it_begins(store: ClipStore, source_video_id: int) -> bool:
+        begun = looked(store, source_video_id)
+        desk.approve(first)
+        return begun
+
+    monkeypatch.setattr(ClipStore, "review_has_begun", and_then_it_begins)
+    with pytest.raises(PermanentError, match="has begun"):
+        desk.recut(video, threshold=0.6)
+    assert desk.objects.get_bytes(scenes_key(video.id)) == file
+    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
 
 
 def test_another_threshold_cuts_again_without_a_decode(desk: Desk) -> None:
