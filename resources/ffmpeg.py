@@ -103,6 +103,7 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
         color_transfer=probe.video.color_transfer,
         color_space=probe.video.color_space,
         color_range=probe.video.color_range,
+        hdr_metadata=probe.video.hdr_metadata,
         audio=None if audio is None else audio.index,
         audio_channels=0 if audio is None else audio.channels,
     )

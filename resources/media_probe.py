@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heaters_dagster.domain.colour import HDR_TRANSFERS, RESERVED
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError, TransientError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MIN_SIDE_PIXELS
 
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
-# FFmpeg's names (libavutil/pixdesc.c) of the code points of ITU-T H.273, sections 8.1 to 8.3; 2 is "unspecified" in all of them.
+# FFmpeg's names (libavutil/pixdesc.c) of the code points of ITU-T H.273, sections 8.1 to 8.3; 2 is "unspecified" in all of them. Files
+# that do not know say 0, too, where that has no meaning. 256 are of FFmpeg's own.
 _PRIMARIES = {
     1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020", 10: "smpte428", 11: "smpte431",
-    12: "smpte432", 22: "ebu3213",
+    12: "smpte432", 22: "ebu3213", 256: "vgamut",
 }  # fmt: skip
 _TRANSFERS = {
     1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316", 11: "iec61966-2-4",
     12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67",
+    256: "vlog",
 }  # fmt: skip
 _SPACES = {
     0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc", 10: "bt2020c",
-    11: "smpte2085", 12: "chroma-derived-nc", 13: "chroma-derived-c", 14: "ictcp",
+    11: "smpte2085", 12: "chroma-derived-nc", 13: "chroma-derived-c", 14: "ictcp", 15: "ipt-c2", 16: "ycgco-re", 17: "ycgco-ro",
 }  # fmt: skip
 _RANGES = {1: "tv", 2: "pc"}
 
@@ -50,7 +53,8 @@ class VideoStream:
 
     index: of the stream in the file, for `-map 0:index`. width, height: stored pixels, before rotation. average_frame_rate: frames a
     second, 0 when unknown. time_base: seconds per pts unit. rotation_degrees: clockwise turn for showing it: 0, 90, 180 or 270.
-    color_*: ffprobe's names and values, None when the file does not say. start_seconds: when the first frame is shown.
+    color_*: ffprobe's names and values, None when the file does not say, "reserved 3" when it says a number without a meaning.
+    start_seconds: when the first frame is shown. hdr_metadata: it describes the screen that an HDR picture was made on.
     """
 
     index: int
@@ -69,11 +73,12 @@ class VideoStream:
     color_space: str | None
     color_range: str | None
     start_seconds: float
+    hdr_metadata: bool = False
 
     @property
     def is_hdr(self) -> bool:
         """PQ or HLG: must be tone-mapped for 8-bit pictures."""
-        return self.color_transfer in {"smpte2084", "arib-std-b67"}
+        return self.color_transfer in HDR_TRANSFERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,17 +302,20 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         sample_aspect_ratio=Fraction(stream.sample_aspect_ratio or codec.sample_aspect_ratio or 1),
         rotation_degrees=round(-frame.rotation / 90) * 90 % 360,
         interlaced=bool(frame.interlaced_frame) or int(codec.field_order) in _INTERLACED_FIELD_ORDERS,
-        color_primaries=_PRIMARIES.get(_said(frame.color_primaries, codec.color_primaries)),
-        color_transfer=_TRANSFERS.get(_said(frame.color_trc, codec.color_trc)),
-        color_space=_SPACES.get(_said(frame.colorspace, codec.colorspace)),
+        color_primaries=_word(_PRIMARIES, frame.color_primaries, codec.color_primaries),
+        color_transfer=_word(_TRANSFERS, frame.color_trc, codec.color_trc),
+        color_space=_word(_SPACES, frame.colorspace, codec.colorspace),
         color_range="pc" if pixel_format.startswith("yuvj") else _RANGES.get(int(frame.color_range) or int(codec.color_range)),
         start_seconds=float(start),
+        hdr_metadata=any(kind in frame.side_data for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")),
     )
 
 
-def _said(of_frame: Any, of_codec: Any) -> int:
-    unspecified = 2
-    return int(of_frame) if int(of_frame) != unspecified else int(of_codec)
+def _word(words: Mapping[int, str], of_frame: Any, of_codec: Any) -> str | None:
+    """The frame's word, or else the stream's; None when neither says."""
+    unspecified = {2, 0} - words.keys()
+    number = next((said for said in (int(of_frame), int(of_codec)) if said not in unspecified), None)
+    return None if number is None else words.get(number, f"{RESERVED} {number}")
 
 
 def _audio_stream(stream: Any) -> AudioStream:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
 
+from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_colour
+
 Options: TypeAlias = Mapping[str, str | int | None]
 
 #: Keeps the number of frames and the time of each. Of the picture only: sound counts in samples, and in the container's unit, which in
@@ -23,8 +25,8 @@ _PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "wri
 
 #: Level 6.2, ITU-T H.264, table A-1. x264 encodes larger pictures too, and decoders in software show them.
 _LARGEST_LEVEL_MACROBLOCKS = 139_264
-_HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
-_RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
+_RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr", "xyz", "bayer")
+_GRAY_PREFIXES = ("gray", "mono", "ya8", "ya16", "yaf", "y400a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,22 @@ class SourceStreams:
     color_transfer: str | None = None
     color_space: str | None = None
     color_range: str | None = None
+    hdr_metadata: bool = False
     audio: int | None = None
     audio_channels: int = 0
 
     @property
-    def is_hdr(self) -> bool:
-        return self.color_transfer in _HDR_TRANSFERS
+    def colour(self) -> ShownColour:
+        stated = Colour(self.color_primaries, self.color_transfer, self.color_space, self.color_range)
+        return shown_colour(stated, rgb=self.is_rgb, gray=self.is_gray, hdr_metadata=self.hdr_metadata)
 
     @property
     def is_rgb(self) -> bool:
         return self.pixel_format.startswith(_RGB_PREFIXES)
+
+    @property
+    def is_gray(self) -> bool:
+        return self.pixel_format.startswith(_GRAY_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +132,16 @@ def picture_filters(source: SourceStreams) -> tuple[Filter, ...]:
     if source.interlaced:
         filters.append(Filter("bwdif", {"mode": "send_frame", "deint": "interlaced"}))
     filters.append(Filter("crop", {"w": "trunc(iw/2)*2", "h": "trunc(ih/2)*2", "x": 0, "y": 0}))
-    if source.is_hdr:
-        filters += _tone_mapping(source)
-    elif source.is_rgb:
-        filters.append(Filter("scale", {"out_color_matrix": "bt709", "out_range": "limited"}))
-    elif source.color_range == "pc":
-        filters.append(Filter("scale", {"out_range": "limited"}))
+    shown = source.colour
+    if shown.treatment is not Treatment.KEEP:
+        filters += [_described_as(Colour()), Filter("format", {"pix_fmts": _planar_formats(source)}), _described_as(shown.colour)]
+        filters += _TONE_MAPPING if shown.treatment is Treatment.TONE_MAP else (_TO_BT709,)
+    else:
+        filters += [_described_as(shown.colour)] if shown.warnings else []
+        if source.is_rgb:
+            filters.append(Filter("scale", {"out_color_matrix": "bt709", "out_range": "limited"}))
+        elif source.color_range == "pc":
+            filters.append(Filter("scale", {"out_range": "limited"}))
     filters.append(Filter("format", {"pix_fmts": "yuv420p"}))
     return tuple(filters)
 
@@ -146,29 +158,47 @@ def treatment_notes(source: SourceStreams, width: int, height: int) -> list[str]
         )
     if -(-width // 16) * -(-height // 16) > _LARGEST_LEVEL_MACROBLOCKS:
         notes.append(f"pictures of {width}x{height} pixels: larger than any level of H.264 allows, so some players may not show the proxy")
-    if source.is_hdr:
+    colour = source.colour
+    notes += colour.warnings
+    if colour.treatment is Treatment.TONE_MAP:
         notes.append("high dynamic range: the proxy is tone-mapped to standard range; the gold master is not")
+    if colour.treatment is Treatment.CONVERT:
+        notes.append(
+            "colours in a form that players do not show: the proxy has them converted to BT.709; the gold master has them as they are"
+        )
     if source.audio is not None and source.audio_channels > 2:
         notes.append(f"{source.audio_channels} sound channels: the proxy has two, mixed down from them; the gold master has all")
     return notes
 
 
-def _tone_mapping(source: SourceStreams) -> list[Filter]:
-    """PQ or HLG to BT.709. What the file does not say is filled in first: zscale refuses a picture of unknown colour space."""
-    tags = {
-        "color_trc": source.color_transfer,
-        "color_primaries": source.color_primaries or "bt2020",
-        "colorspace": source.color_space or "bt2020nc",
-        "range": source.color_range or "tv",
-    }
-    return [
-        Filter("setparams", tags),
-        Filter("zscale", {"transfer": "linear", "npl": 100}),
-        Filter("format", {"pix_fmts": "gbrpf32le"}),
-        Filter("zscale", {"primaries": "bt709"}),
-        Filter("tonemap", {"tonemap": "hable", "desat": 0}),
-        Filter("zscale", {"transfer": "bt709", "matrix": "bt709", "range": "limited"}),
-    ]
+def _described_as(colour: Colour) -> Filter:
+    """Says of the frames what their file should have said; what nobody knows is said to be unknown."""
+    words = {"color_trc": colour.transfer, "color_primaries": colour.primaries, "colorspace": colour.matrix}
+    known: dict[str, str | int | None] = {name: word or "unknown" for name, word in words.items()}
+    return Filter("setparams", known | {"range": colour.range or "auto"})
+
+
+def _planar_formats(source: SourceStreams) -> str:
+    """What zscale reads as it is. A picture is brought to one before its colours are described: with some descriptions it could not be."""
+    if source.is_gray:
+        return "yuv444p|yuv444p16le"
+    depths = ("", "10le", "12le", "16le")
+    if source.is_rgb:
+        return "|".join([*(f"gbrp{depth}" for depth in depths), "gbrpf32le"])
+    layouts = ("420", "422", "444")
+    return "|".join([*(f"yuv{layout}p{depth}" for depth in depths for layout in layouts), *(f"yuvj{layout}p" for layout in layouts)])
+
+
+_TO_BT709 = Filter("zscale", {"transfer": "bt709", "matrix": "bt709", "range": "limited"})
+
+#: PQ or HLG to BT.709.
+_TONE_MAPPING = (
+    Filter("zscale", {"transfer": "linear", "npl": 100}),
+    Filter("format", {"pix_fmts": "gbrpf32le"}),
+    Filter("zscale", {"primaries": "bt709"}),
+    Filter("tonemap", {"tonemap": "hable", "desat": 0}),
+    _TO_BT709,
+)
 
 
 #: How every proxy is encoded. Each frame is a keyframe, so each frame decodes alone and every cut is a stream copy. CRF 20 is lossy;

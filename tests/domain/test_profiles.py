@@ -80,7 +80,7 @@ def test_each_side_stream_is_one_raw_output_after_the_file():
         (SourceStreams(video=0, pixel_format="gbrp"), ["crop", "scale", "format"]),
         (
             SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="smpte2084"),
-            ["crop", "setparams", "zscale", "format", "zscale", "tonemap", "zscale", "format"],
+            ["crop", "setparams", "format", "setparams", "zscale", "format", "zscale", "tonemap", "zscale", "format"],
         ),
     ],
     ids=["plain", "interlaced", "full range", "rgb", "hdr"],
@@ -90,9 +90,9 @@ def test_the_picture_is_treated_only_as_far_as_it_needs(streams: SourceStreams, 
 
 
 def test_what_an_hdr_file_leaves_unsaid_is_filled_in_before_it_is_tone_mapped():
-    streams = SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="arib-std-b67", color_space="bt2020c")
-    tags = picture_filters(streams)[1].options
-    assert tags == {"color_trc": "arib-std-b67", "color_primaries": "bt2020", "colorspace": "bt2020c", "range": "tv"}
+    streams = SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="arib-std-b67", color_space="bt709")
+    tags = picture_filters(streams)[3].options
+    assert tags == {"color_trc": "arib-std-b67", "color_primaries": "bt2020", "colorspace": "bt709", "range": "tv"}
 
 
 def test_the_master_stores_pixels_as_they_are():
