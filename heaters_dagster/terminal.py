@@ -19,6 +19,7 @@ from rich.text import Text
 
 from heaters_dagster.domain.progress import Progress as Reading
 from heaters_dagster.domain.progress import Report
+from heaters_dagster.domain.secrets import without_access
 
 _PIPED_WIDTH = 160
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -74,7 +75,7 @@ def warn(text: str) -> None:
 
 def complain(text: str) -> None:
     """An error for a person: what is wrong and what to do, on standard error."""
-    err.print(f"[red]heaters:[/red] {_shown(text)}", soft_wrap=True)
+    err.print(f"[red]heaters:[/red] {_shown(without_access(text))}", soft_wrap=True)
 
 
 def coloured(state: str) -> str:

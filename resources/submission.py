@@ -126,12 +126,13 @@ def _taken_in(one: _Accepted, known: _Known, videos: SourceVideoStore) -> Submis
         video = videos.add(source, title_from_name(source), confined_to=one.confined_to)
         known.add(video)
         return Submission(source, video, f"Submitted as source video {video.id}: {video.title}")
+    shown = without_access(source)
     called = "" if same.source == source else f" ({without_access(same.source)})"
     if same.state is SourceVideoState.DOWNLOAD_FAILED:
         return Submission(
-            source, videos.retry(same.id), f"{source} is source video {same.id}{called}, which failed before: it is tried again"
+            source, videos.retry(same.id), f"{shown} is source video {same.id}{called}, which failed before: it is tried again"
         )
-    return Submission(source, same, f"{source} is the same as source video {same.id}{called}, which is {same.state}: nothing new to do")
+    return Submission(source, same, f"{shown} is the same as source video {same.id}{called}, which is {same.state}: nothing new to do")
 
 
 def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> Iterator[_Accepted]:

@@ -108,6 +108,14 @@ def test_another_file_under_the_same_path_is_another_source_video(videos, footag
     assert other.video.id != first.video.id
 
 
+def test_the_answer_to_an_address_that_is_known_shows_no_password(videos):
+    address = "https://ada:hush@93.184.216.34/film.mp4?token=hush"
+    submit([address], videos, guard=AddressGuard())
+    (again,) = submit([address], videos, guard=AddressGuard())
+    assert again.told.startswith("https://***@93.184.216.34/film.mp4?token=*** is the same as source video 1")
+    assert sources(videos) == [address]
+
+
 def test_what_failed_before_is_tried_again(videos, footage):
     (first,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
     videos.set_state(first.video.id, SourceVideoState.DOWNLOADING)
