@@ -16,6 +16,7 @@ from heaters_dagster.partitions import source_video_partitions
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.downloader import Downloader, local_sha256
 from resources.fetched import ByteMeter, Fetched
+from resources.file_identity import fingerprint
 from resources.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
@@ -66,7 +67,7 @@ def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: Ob
     if source_kind(video.source) is not SourceKind.LOCAL_PATH:
         return
     path = Path(video.source)
-    earlier = [one for one in videos.load_all(text=video.source) if one.source == video.source and one.id != video.id]
+    earlier = [one for one in videos.of_source(video.source) if one.id != video.id]
     if path.is_file() and path.stat().st_size in {one.original_bytes for one in earlier}:
         _refuse_known_bytes(video.id, local_sha256(path, confined_to=video.confined_to), videos, objects)
 
@@ -109,6 +110,8 @@ def _downloaded(
         title=_title(videos.load(video.id), fetched),
         original_filepath=key,
         original_bytes=fetched.byte_size,
+        source_bytes=fetched.byte_size,
+        source_fingerprint=fingerprint(fetched.path),
         probe=found.to_json(),
         duration_seconds=found.duration_seconds,
     )

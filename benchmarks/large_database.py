@@ -113,6 +113,7 @@ def fill(database: Database, *, videos: int = VIDEOS) -> None:
         connection.execute(text(_EMBEDDINGS), {"model": MODEL, "strategy": STRATEGY})
         for statement in later:
             connection.exec_driver_sql(statement)
+        connection.execute(text("select heaters_recount_clips()"))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
 

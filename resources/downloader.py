@@ -106,7 +106,7 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
 def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[BufferedReader, int]]:
     """(open file, its size). When the body is done the file must still be the one it was: a file that is being written is tried later."""
     try:
-        file = _opened(path, confined_to)
+        file = opened_source(path, confined_to)
     except HeatersError:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -119,7 +119,7 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
         before = os.fstat(file.fileno())
         yield file, before.st_size
         try:
-            with _opened(path, confined_to) as again:
+            with opened_source(path, confined_to) as again:
                 after = os.fstat(again.fileno())
         except (OSError, HeatersError):
             raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
@@ -129,7 +129,8 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
             )
 
 
-def _opened(path: Path, confined_to: str | None) -> BufferedReader:
+def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
+    """A submitted file, opened for reading; the folder that it is confined to is held. Raises OSError and HeatersError."""
     # Opened so that a named pipe does not block here until somebody writes into it.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))

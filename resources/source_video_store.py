@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
@@ -76,11 +76,17 @@ class SourceVideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, source: str, title: str, *, confined_to: str | None = None) -> SourceVideo:
+    def add(self, source: str, title: str, *, confined_to: str | None = None, **columns: Any) -> SourceVideo:
         """Submit: a new row in state `new`. confined_to: the folder that its file must lie in whenever it is read; None: anywhere."""
-        new = source_videos.insert().values(source=source, title=title, confined_to=confined_to)
+        _check_columns(columns)
         with self._database.begin() as connection:
-            return _video(connection.execute(new.returning(source_videos)).one())
+            row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
+            return _video(connection.execute(row.returning(source_videos)).one())
+
+    def find(self, query: Select[Any]) -> list[SourceVideo]:
+        """What a query of whole rows of `source_videos` finds."""
+        with self._database.read() as connection:
+            return [_video(row) for row in connection.execute(query)]
 
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError."""
@@ -109,6 +115,10 @@ class SourceVideoStore:
             query = query.where(or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern)))
         with self._database.read() as connection:
             return [_video(row) for row in connection.execute(query)]
+
+    def of_source(self, source: str) -> list[SourceVideo]:
+        """Those that were submitted under exactly this path or address, oldest first."""
+        return self.find(select(source_videos).where(source_videos.c.source == source).order_by(source_videos.c.id))
 
     def counts_by_state(self) -> dict[SourceVideoState, int]:
         query = select(source_videos.c.state, func.count()).group_by(source_videos.c.state)

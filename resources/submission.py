@@ -17,7 +17,7 @@ from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from resources.address_guard import AddressGuard
-from resources.downloader import local_sha256
+from resources.file_identity import KnownSources
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.submit_places import SubmitPlaces
 
@@ -45,17 +45,18 @@ def submit(
     and if fetching it had failed it is tried again. Bytes behind addresses are compared when they are fetched.
     places: where files and objects must lie, None for anywhere.
     """
-    known = _Known(videos)
+    known = KnownSources(videos)
     done: list[Submission] = []
+    seen: set[str] = set()
     for source in dict.fromkeys(source.strip() for source in sources):
         try:
-            taken = {item.source for item in done}
-            accepted = [one for one in _accepted(source, guard, places) if one.source not in taken]
+            accepted = [one for one in _accepted(source, guard, places) if one.source not in seen]
         except HeatersError as error:
             done.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
             done.append(Submission(_printable(source), None, f"{_printable(source)} cannot be read: {error.strerror}"))
         else:
+            seen.update(one.source for one in accepted)
             done += [_taken_in(one, known, videos) for one in accepted]
     return done
 
@@ -73,58 +74,14 @@ class _Accepted:
     confined_to: str | None = None
 
 
-class _Known:
-    """The rows there are, by what a new source can have in common with one."""
-
-    def __init__(self, videos: SourceVideoStore) -> None:
-        self._rows = [video for video in videos.load_all() if video.duplicate_of_id is None]
-
-    def add(self, video: SourceVideo) -> None:
-        self._rows.append(video)
-
-    def same_as(self, source: str, confined_to: str | None) -> SourceVideo | None:
-        """The row of the same address or the same bytes, the oldest one; None when there is none."""
-        if source_kind(source) is not SourceKind.LOCAL_PATH:
-            return next((video for video in self._rows if video.source == source), None)
-        path = Path(source)
-        try:
-            byte_size = path.stat().st_size
-            sha256: str | None = None
-            for video in self._rows:
-                if video.original_bytes is None:
-                    same = video.source == source or (byte_size > 0 and _local_size(video) == byte_size)
-                    if same and video.source != source:
-                        sha256 = sha256 or local_sha256(path, confined_to=confined_to)
-                        same = local_sha256(Path(video.source), confined_to=video.confined_to) == sha256
-                else:
-                    same = video.original_bytes == byte_size
-                    if same:
-                        sha256 = sha256 or local_sha256(path, confined_to=confined_to)
-                        same = video.content_sha256 == sha256
-                if same:
-                    return video
-        except (OSError, HeatersError):
-            return next((video for video in self._rows if video.source == source), None)  # cannot be read: fetching says why
-        return None
-
-
-def _local_size(video: SourceVideo) -> int | None:
-    if source_kind(video.source) is not SourceKind.LOCAL_PATH:
-        return None
-    try:
-        return Path(video.source).stat().st_size
-    except OSError:
-        return None
-
-
-def _taken_in(one: _Accepted, known: _Known, videos: SourceVideoStore) -> Submission:
+def _taken_in(one: _Accepted, known: KnownSources, videos: SourceVideoStore) -> Submission:
     source = one.source
     if _printable(source) != source:
         return Submission(_printable(source), None, f"{_printable(source)}: its name is not UTF-8 and cannot be stored; rename it")
-    same = known.same_as(source, one.confined_to)
+    same, identity = known.same_as(source, one.confined_to)
     if same is None:
-        video = videos.add(source, title_from_name(source), confined_to=one.confined_to)
-        known.add(video)
+        facts = identity.columns() if identity is not None else {}
+        video = videos.add(source, title_from_name(source), confined_to=one.confined_to, **facts)
         return Submission(source, video, f"Submitted as source video {video.id}: {video.title}")
     shown = without_access(source)
     called = "" if same.source == source else f" ({without_access(same.source)})"

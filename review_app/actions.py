@@ -15,6 +15,9 @@ from review_app import views
 from review_app.desk import ReviewDesk
 from review_app.links import Session
 
+#: Sentences that one answer has at most.
+_TOLD = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -59,7 +62,10 @@ def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
         done = submit(sources, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
     except HeatersError as error:
         return Outcome(False, str(error))
-    return Outcome(not any(item.refused for item in done), "\n\n".join(item.told for item in done))
+    # What was refused first: of a folder of a thousand files only some are named.
+    told = [item.told for item in sorted(done, key=lambda item: not item.refused)]
+    more = [f"And {len(told) - _TOLD} more."] if len(told) > _TOLD else []
+    return Outcome(not any(item.refused for item in done), "\n\n".join([*told[:_TOLD], *more]))
 
 
 def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:

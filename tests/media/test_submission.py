@@ -263,3 +263,67 @@ def test_a_path_that_cannot_be_looked_at_is_refused_and_the_others_are_taken(vid
     refused, taken = submit([too_long, str(footage / "b.mp4")], videos, guard=AddressGuard())
     assert refused.told == f"{too_long} cannot be read: File name too long"
     assert not taken.refused
+
+
+# Files of one size: told apart by a fingerprint of samples, read whole only where that agrees
+
+LARGE = 3 * 1024 * 1024
+
+
+def large_file(path: Path, *, hidden: bytes = b"", end: bytes = b"") -> Path:
+    """A file of LARGE bytes. hidden: bytes at a place that no sample reads; end: its last bytes."""
+    with path.open("wb") as file:
+        file.truncate(LARGE)
+        file.seek(70_000)
+        file.write(hidden)
+        file.seek(LARGE - len(end))
+        file.write(end)
+    return path
+
+
+def test_files_of_one_size_that_differ_in_a_sample_are_not_read_whole(videos, tmp_path):
+    done = submit([str(large_file(tmp_path / f"{n}.mp4", end=b"%d" % n)) for n in range(5)], videos, guard=AddressGuard())
+    assert len({item.video.id for item in done}) == 5
+    assert [video.source_sha256 for video in videos.load_all()] == [None] * 5
+
+
+def test_files_whose_samples_agree_are_the_same_only_when_all_their_bytes_are(videos, tmp_path):
+    names = {"one": b"1", "two": b"2", "one again": b"1", "three": b"3", "two again": b"2"}
+    done = submit(
+        [str(large_file(tmp_path / f"{name}.mp4", hidden=hidden)) for name, hidden in names.items()], videos, guard=AddressGuard()
+    )
+    one, two, one_again, three, two_again = (item.video.id for item in done)
+    assert (one_again, two_again) == (one, two)
+    assert len({one, two, three}) == 3
+    kept = {Path(video.source).stem: video.source_sha256 for video in videos.load_all()}
+    assert kept == {name: hashlib.sha256((tmp_path / f"{name}.mp4").read_bytes()).hexdigest() for name in ("one", "two", "three")}
+
+
+def test_a_file_that_is_fetched_by_now_is_found_by_its_bytes_and_one_like_it_is_not(videos, tmp_path):
+    path = large_file(tmp_path / "a.mp4", hidden=b"1")
+    (first,) = submit([str(path)], videos, guard=AddressGuard())
+    lead_to_downloaded(videos, first.video.id, path)
+    path.unlink()
+    same, other = submit(
+        [str(large_file(tmp_path / "b.mp4", hidden=b"1")), str(large_file(tmp_path / "c.mp4", hidden=b"2"))], videos, guard=AddressGuard()
+    )
+    assert same.video.id == first.video.id
+    assert other.video.id != first.video.id
+
+
+def test_a_file_that_changed_since_it_was_submitted_is_compared_as_it_is_now(videos, tmp_path):
+    changed = large_file(tmp_path / "a.mp4", hidden=b"1")
+    (first,) = submit([str(changed)], videos, guard=AddressGuard())
+    large_file(changed, hidden=b"2")
+    old, now = submit(
+        [str(large_file(tmp_path / "b.mp4", hidden=b"1")), str(large_file(tmp_path / "c.mp4", hidden=b"2"))], videos, guard=AddressGuard()
+    )
+    assert old.video.id != first.video.id
+    assert now.video.id == first.video.id
+
+
+def test_rows_of_an_older_heaters_have_no_fingerprint_and_are_compared_all_the_same(videos, tmp_path):
+    waiting, fetched = (videos.add(str(large_file(tmp_path / f"{name}.mp4", end=name.encode())), name) for name in ("waiting", "fetched"))
+    lead_to_downloaded(videos, fetched.id, tmp_path / "fetched.mp4")
+    copies = [str(large_file(tmp_path / f"{name} copy.mp4", end=name.encode())) for name in ("waiting", "fetched")]
+    assert [item.video.id for item in submit(copies, videos, guard=AddressGuard())] == [waiting.id, fetched.id]
