@@ -5,12 +5,13 @@ Nothing here trusts the sender: versions are compared under the lock, and a requ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, any_, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.cuts import Change, ReviewAction
@@ -287,30 +288,26 @@ class ReviewStore:
         clip_id: int | None = None,
         actions: Collection[ReviewAction] = (),
         since: datetime | None = None,
-        until: datetime | None = None,
         before_id: int | None = None,
         limit: int = 100,
     ) -> list[HistoryEntry]:
-        """The ledger, newest first. before_id: the id of the last entry of the page before. since, until: inclusive, exclusive."""
+        """The ledger, newest first. before_id: the id of the last entry of the page before. since: inclusive."""
         query = _history_query().order_by(review_actions.c.id.desc()).limit(limit)
         if reviewer is not None:
-            query = query.where(reviewers.c.name == reviewer)
-        if source_video_id is not None:
-            # Actions on several source videos stand under the first of them.
-            held = select(clips.c.id).where(clips.c.id == any_(review_actions.c.clip_ids), clips.c.source_video_id == source_video_id)
-            several = (func.cardinality(review_actions.c.clip_ids) > 1) & held.exists()
-            query = query.where(or_(review_actions.c.source_video_id == source_video_id, several))
-        if clip_id is not None:
-            query = query.where(CLIP_IDS.contains([clip_id]))
+            # By id, so that the ledger is read in the order of this reviewer's actions and not from its end until enough are found.
+            of_name = select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery()
+            query = query.where(review_actions.c.reviewer_id == of_name)
         if actions:
             query = query.where(review_actions.c.action.in_([str(action) for action in actions]))
         if since is not None:
             query = query.where(review_actions.c.created_at >= since)
-        if until is not None:
-            query = query.where(review_actions.c.created_at < until)
         if before_id is not None:
             query = query.where(review_actions.c.id < before_id)
         with self._database.read() as connection:
+            if source_video_id is not None:
+                query = query.where(_is_of_video(connection, source_video_id))
+            if clip_id is not None:
+                query = query.where(_is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
             return [_history_entry(row) for row in connection.execute(query)]
 
     def _seconds(self, source_video_id: int, frame: int) -> float:
@@ -342,6 +339,22 @@ class ReviewStore:
                 return seen
             change = decide(desk)
             return None if change is None else desk.record(change, request_key)
+
+
+def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:
+    """Actions of a source video: most stand under it; one on several stands under the first of them and is found by its clips."""
+    of_video = select(clips.c.id).where(clips.c.source_video_id == source_video_id)
+    elsewhere = select(review_actions.c.id).where(
+        CLIP_IDS.overlap(func.array(of_video.scalar_subquery())), review_actions.c.source_video_id != source_video_id
+    )
+    under_it = review_actions.c.source_video_id == source_video_id
+    found = connection.scalars(elsewhere).all()
+    return or_(under_it, _is_one_of(found)) if found else under_it
+
+
+def _is_one_of(action_ids: Iterable[int]) -> ColumnElement[bool]:
+    """The ids are looked up first: in one statement with the order Postgres would rather read the ledger from its end."""
+    return review_actions.c.id == any_(literal(list(action_ids), ARRAY(BigInteger)))
 
 
 def _history_query() -> Select[Any]:

@@ -81,12 +81,12 @@ class SourceVideoStore:
         _check_columns(columns)
         with self._database.begin() as connection:
             row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
-            return _video(connection.execute(row.returning(source_videos)).one())
+            return video_of_row(connection.execute(row.returning(source_videos)).one())
 
     def find(self, query: Select[Any]) -> list[SourceVideo]:
         """What a query of whole rows of `source_videos` finds."""
         with self._database.read() as connection:
-            return [_video(row) for row in connection.execute(query)]
+            return [video_of_row(row) for row in connection.execute(query)]
 
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError."""
@@ -94,7 +94,7 @@ class SourceVideoStore:
             row = connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).first()
         if row is None:
             raise _not_found(source_video_id)
-        return _video(row)
+        return video_of_row(row)
 
     def load_all(
         self,
@@ -114,7 +114,7 @@ class SourceVideoStore:
             pattern = containing(text)
             query = query.where(or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern)))
         with self._database.read() as connection:
-            return [_video(row) for row in connection.execute(query)]
+            return [video_of_row(row) for row in connection.execute(query)]
 
     def of_source(self, source: str) -> list[SourceVideo]:
         """Those that were submitted under exactly this path or address, oldest first."""
@@ -130,7 +130,7 @@ class SourceVideoStore:
         query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
         with self._database.read() as connection:
             row = connection.execute(query).first()
-        return None if row is None else _video(row)
+        return None if row is None else video_of_row(row)
 
     def set_state(
         self,
@@ -185,7 +185,7 @@ class SourceVideoStore:
                 if "source_videos_content_sha256_key" not in str(error.orig):
                     raise
             unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
-            first = _video(connection.execute(select(source_videos).where(*unique)).one())
+            first = video_of_row(connection.execute(select(source_videos).where(*unique)).one())
             return _mark_duplicate(connection, source_video_id, first.id)
 
     def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
@@ -255,18 +255,18 @@ def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
     row = row_locks.lock_source_video(connection, source_video_id)
     if row is None:
         raise _not_found(source_video_id)
-    return _video(row)
+    return video_of_row(row)
 
 
 def _written(connection: Connection, source_video_id: int, columns: Mapping[str, Any]) -> SourceVideo:
     if not columns:
-        return _video(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+        return video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
     query = source_videos.update().where(source_videos.c.id == source_video_id).values(**columns).returning(source_videos)
-    return _video(connection.execute(query).one())
+    return video_of_row(connection.execute(query).one())
 
 
 def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int) -> SourceVideo:
-    video = _video(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+    video = video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
     warning = f"holds the same bytes as source video {of_id}, which is used instead"
     columns = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
     return _written(connection, source_video_id, columns)
@@ -278,7 +278,8 @@ def _check_columns(columns: Mapping[str, Any]) -> None:
         raise TypeError(f"not columns that may be written like this: {', '.join(sorted(unknown))}")
 
 
-def _video(row: Row[Any]) -> SourceVideo:
+def video_of_row(row: Row[Any]) -> SourceVideo:
+    """A row of `source_videos`, whichever query it came from."""
     values = dict(row._mapping)
     return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
 

@@ -34,6 +34,7 @@ from resources.review_desk_store import ReviewDeskStore
 from resources.review_queue_store import ReviewQueueStore
 from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.reviewer_store import ReviewerStore
+from resources.source_video_lists import SourceVideoLists
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from review_app import incoming, views
 from review_app.links import Links, Session
@@ -62,6 +63,7 @@ class ReviewDesk:
         self.indexes = FrameIndexes(objects)
         self.media = ClipMedia(objects, self.indexes, settings.home / "review_cache")
         self.videos = SourceVideoStore(database)
+        self.lists = SourceVideoLists(database)
         self.clips = ClipStore(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)

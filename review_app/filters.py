@@ -21,6 +21,8 @@ _ORDERS = {
     QueueOrder.CREATED: "oldest first",
 }
 EVERY_STATE = tuple(ClipState)
+#: Source videos that the menu of the filter offers at once.
+_MENU = 100
 
 
 def check_address() -> None:
@@ -95,11 +97,11 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
     places: list[AbstractContextManager[object]] = [nullcontext()] * 5
     if in_a_row:
         places = list(st.columns([2.4, 2.4, 1.6, 1.8, 1.8]) if choose_states else st.columns([3, 2, 2, 2]))
-    titles = {video.id: video.title for video in desk.videos.load_all()}
     with places[0]:
+        titles = _titles_to_choose(desk, names["videos"])
         videos = st.multiselect(
             "Source videos",
-            sorted({*titles, *asked.source_video_ids}),
+            sorted({*titles, *st.session_state[names["videos"]]}),
             format_func=lambda video_id: f"{video_id}. {titles.get(video_id, '(is not there)')}",
             placeholder="all",
             key=names["videos"],
@@ -124,6 +126,20 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
         text=" ".join(text.split()),
         order=order,
     )
+
+
+def _titles_to_choose(desk: ReviewDesk, chosen_key: str) -> dict[int, str]:
+    """Id -> title of the source videos that the menu offers: all when there are few, else what is found by words, and those chosen."""
+    chosen: list[int] = st.session_state[chosen_key]
+    titles = desk.lists.titles(limit=_MENU + 1)
+    if len(titles) > _MENU:
+        words = st.text_input(
+            "Find source videos for the menu", placeholder="title, address or id", max_chars=MAX_TEXT, key=f"{chosen_key}-find"
+        )
+        titles = desk.lists.titles(text=words.strip(), limit=_MENU)
+        # A menu whose choices change is another menu to Streamlit: what was chosen has to be said to it anew.
+        st.session_state[chosen_key] = list(chosen)
+    return titles | desk.lists.titles_of(set(chosen) - set(titles))
 
 
 def filters_in_words(chosen: QueueFilter) -> str:

@@ -121,10 +121,10 @@ def reviewed_words(counts: Mapping[ClipState, int]) -> str:
     return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {count(total, 'clip')} reviewed"
 
 
-def video_counts(videos: Sequence[SourceVideo]) -> str:
-    """`12 source videos: 9 ready for review, 1 could not be fetched`."""
-    words = [f"{number} {_VIDEO_STATES[state][0]}" for state, number in Counter(video.state for video in videos).most_common()]
-    return f"{count(len(videos), 'source video')}: {', '.join(words)}"
+def video_counts(counts: Mapping[SourceVideoState, int]) -> str:
+    """`12 source videos: 9 ready for review, 1 fetching failed`."""
+    words = [f"{number} {_VIDEO_STATES[state][0]}" for state, number in counts.items()]
+    return f"{count(sum(counts.values()), 'source video')}: {', '.join(words)}"
 
 
 def has_failed(state: SourceVideoState | ClipState) -> bool:

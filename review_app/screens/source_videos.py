@@ -20,12 +20,13 @@ from review_app.upload import upload_box
 
 _REFRESH_SECONDS = 3
 _PAGE = 20
+_MOST_ON_A_PAGE = 100
 _EXPORTS_SHOWN = 500
 
 
 def show(visit: shell.Visit) -> None:
     desk, session = visit.desk, visit.session
-    with st.expander("Submit videos", icon=":material/add:", expanded=not desk.videos.load_all(limit=1)):
+    with st.expander("Submit videos", icon=":material/add:", expanded=not desk.lists.titles(limit=1)):
         by_address, by_file = st.columns(2, gap="large")
         with by_address:
             _submit_form(desk)
@@ -66,25 +67,41 @@ def _submit_form(desk: ReviewDesk) -> None:
 
 
 def _videos(desk: ReviewDesk, words: str, only: int | None) -> None:
+    """A page of them, newest first; only what is shown is read, because this runs every few seconds for everybody who looks."""
+    if st.session_state.get("videos-asked") != (words, only):
+        st.session_state.update({"videos-asked": (words, only), "videos-shown": _PAGE})
+        st.session_state.pop("videos-before", None)
+    before, shown = st.session_state.get("videos-before"), st.session_state["videos-shown"]
     try:
-        videos = [video for video in desk.videos.load_all(text=words or None) if only is None or video.id == only]
-        counts = desk.clips.counts_by_state()
+        counts = desk.lists.counts_by_state(text=words, only=only)
+        videos = desk.lists.newest(text=words, only=only, before_id=before, limit=shown + 1)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
-    if not videos:
+    if not counts:
         st.info("Nothing here is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above.")
         return
     if problem := last_known_problem(desk.objects):
         st.error(views.plain(f"Nothing is worked on, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
-    st.caption(views.plain(views.video_counts(videos)))
-    newest_first = videos[::-1]
-    shown = st.session_state.get("videos-shown", _PAGE)
-    for video in newest_first[:shown]:
-        _one(desk, video, counts.get(video.id, {}))
-    if shown < len(newest_first) and st.button(f"Show {min(_PAGE, len(newest_first) - shown)} more", icon=":material/expand_more:"):
-        st.session_state["videos-shown"] = shown + _PAGE
-        st.rerun(scope="fragment")
+    st.caption(views.plain(views.video_counts(counts)))
+    for item in videos[:shown]:
+        _one(desk, item.video, item.clips)
+    with st.container(horizontal=True):
+        _paging(videos[shown - 1].video.id if len(videos) > shown else None, shown)
+
+
+def _paging(last_id: int | None, shown: int) -> None:
+    """last_id: of the last one shown when there are more."""
+    if "videos-before" in st.session_state:
+        st.button("Newest", icon=":material/first_page:", on_click=st.session_state.pop, args=("videos-before", None))
+    if last_id is None:
+        return
+    if shown < _MOST_ON_A_PAGE:
+        more = {"videos-shown": shown + _PAGE}
+        st.button(f"Show {_PAGE} more", icon=":material/expand_more:", on_click=st.session_state.update, args=(more,))
+    else:
+        older = {"videos-before": last_id, "videos-shown": _PAGE}
+        st.button("Older", icon=":material/chevron_right:", icon_position="right", on_click=st.session_state.update, args=(older,))
 
 
 def _one(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int]) -> None:

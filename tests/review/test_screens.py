@@ -10,6 +10,7 @@ from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.reviewer_store import ReviewerStore
+from review_app import filters
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
 from review_app.screens import clips, source_videos
@@ -120,6 +121,49 @@ def test_a_double_click_on_undo_takes_back_one_decision(desk: ReviewDesk, some_c
     again.click().run()
     again.click().run()
     assert [clip.state for clip in desk.clips.load_live(one.source_video_id)] == [ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW]
+
+
+def test_source_videos_are_listed_page_by_page_the_newest_first(desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_videos, "_PAGE", 2)
+    monkeypatch.setattr(source_videos, "_MOST_ON_A_PAGE", 4)
+    for number in range(1, 8):
+        desk.videos.add(f"/films/{number}.mp4", f"Film {number}")
+    app = page("videos", desk)
+
+    def listed() -> list[str]:
+        return [one.value.split(" ")[-1].strip("*") for one in app.markdown if "Film" in one.value]
+
+    assert "7 source videos: 7 waiting" in told(app).replace("\\", "")
+    assert listed() == ["7", "6"]
+    button(app, "Show 2 more")
+    assert listed() == ["7", "6", "5", "4"]
+    button(app, "Older")
+    assert listed() == ["3", "2"]
+    button(app, "Show 2 more")
+    assert (listed(), labels(app).count("Older")) == (["3", "2", "1"], 0)
+    button(app, "Newest")
+    assert listed()[0] == "7"
+    app.text_input(key="videos-text").set_value("film 3").run()
+    assert (listed(), "1 source video: 1 waiting" in told(app).replace("\\", "")) == (["3"], True)
+
+
+def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "_MENU", 3)
+    one, *_ = made = [desk.videos.add(f"/films/{number}.mp4", f"{kind} {number}") for number in range(3) for kind in ("Harbour", "Market")]
+    app = page("clips", desk, video=str(one.id))
+
+    def menu() -> list[str]:
+        return list(app.multiselect(key="clips-videos").options)
+
+    assert menu() == [f"{video.id}. {video.title}" for video in (one, *made[3:])], "the newest, and the one that is chosen"
+    app.text_input(key="clips-videos-find").set_value("harbour").run()
+    harbours = [video for video in made if "Harbour" in video.title]
+    assert menu() == [f"{video.id}. {video.title}" for video in harbours]
+    app.multiselect(key="clips-videos").set_value([one.id, harbours[2].id]).run()
+    assert app.query_params["video"] == f"{one.id},{harbours[2].id}"
+    app.text_input(key="clips-videos-find").set_value(str(made[1].id)).run()
+    assert f"{made[1].id}. {made[1].title}" in menu()
+    assert app.multiselect(key="clips-videos").value == [one.id, harbours[2].id]
 
 
 def test_exports_are_paged_through(desk: ReviewDesk, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:

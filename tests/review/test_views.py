@@ -69,7 +69,7 @@ def test_counts_stand_in_the_order_of_the_states() -> None:
     assert views.reviewed_fraction(counts) == pytest.approx(8 / 11)
     assert views.reviewed_words(counts) == "8 of 11 clips reviewed"
     assert views.reviewed_fraction({}) == 0.0
-    assert views.video_counts([a_video(SourceVideoState.NEW), a_video(SourceVideoState.NEW)]) == "2 source videos: 2 waiting to be fetched"
+    assert views.video_counts({SourceVideoState.NEW: 2}) == "2 source videos: 2 waiting to be fetched"
 
 
 def test_history_says_what_was_and_what_is() -> None:
