@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets.failures import TRANSIENT_RETRIES
+from assets.stage import Stage
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from resources.clip_store import ClipStore
@@ -46,10 +47,11 @@ def clean_up_archived_clips(source_video_id: int, *, database: Database, delete:
 def archived_clips(
     context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
 ) -> dg.MaterializeResult[None]:
-    with stage_failures(lambda message, transient: None, objects=object_store.get):
-        done = clean_up_archived_clips(int(context.partition_key), database=database.get(), delete=object_store.get().delete)
-    return dg.MaterializeResult(
-        metadata={
+    stage = Stage(context, database, object_store)
+    with stage.failures():
+        done = clean_up_archived_clips(stage.video_id, database=database.get(), delete=object_store.get().delete)
+    return stage.made(
+        {
             "deleted files": dg.MetadataValue.int(len(done.deleted)),
             "archived clips": dg.MetadataValue.int(done.kept_rows),
             "keys": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in done.deleted) or "nothing had to go"),

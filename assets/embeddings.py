@@ -1,7 +1,7 @@
 """`embeddings`: keyframes of exported clips become vectors that can be searched."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -9,7 +9,9 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from assets.stage import Stage
 from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.progress import Progress, Report
@@ -119,6 +121,7 @@ def _picture(jpeg: bytes) -> NDArray[np.uint8]:
     description="One vector per clip in pgvector, pooled from its keyframes: search by words and by likeness.",
     kinds={"postgres", "pytorch"},
     retry_policy=TRANSIENT_RETRIES,
+    output_required=False,
 )
 def embeddings(
     context: dg.AssetExecutionContext,
@@ -126,28 +129,31 @@ def embeddings(
     object_store: ObjectStoreResource,
     workspace: WorkspaceResource,
     progress: ProgressResource,
-) -> dg.MaterializeResult[None]:
-    settings, store = workspace.get().settings, database.get()
-    source_video_id = int(context.partition_key)
+) -> Iterator[dg.MaterializeResult[None]]:
+    stage, settings, store = Stage(context, database, object_store), workspace.get().settings, database.get()
     # Every failed clip has its reason on its own row.
-    with stage_failures(lambda message, transient: None, objects=object_store.get), store.stage_lock("embeddings", source_video_id):
+    with stage.failures(), store.stage_lock("embeddings", stage.video_id):
         done = embed_due(
-            source_video_id,
+            stage.video_id,
             clips=ClipStore(store),
             vectors=EmbeddingStore(store),
             objects=object_store.get(),
-            open_model=lambda: open_embedder(settings, say=context.log),
+            open_model=lambda: open_embedder(settings, say=stage.log),
             strategy=settings.keyframe_strategy,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
             clock=time.monotonic,
         )
-    if done.failed:
-        reasons = "\n".join(sorted(set(done.failed.values())))
-        raise dg.Failure(
-            description=f"{len(done.failed)} of {len(done.failed) + len(done.embedded)} clips of source video {source_video_id}: {reasons}",
-            metadata={"failed clips": sorted(done.failed), "embedded": len(done.embedded)},
-            allow_retries=done.passing,
-        )
-    return dg.MaterializeResult(
-        metadata={"clips embedded": len(done.embedded), "model": done.model or "not needed", "strategy": settings.keyframe_strategy}
+        if done.failed:
+            raise stage.clips_failed(done.failed, done=len(done.embedded), passing=done.passing)
+        counts = stage.clip_counts()
+    if not readable.searchable(counts) and readable.waiting(counts):
+        stage.log.info(f"no clip is searchable: {readable.waiting_words(counts)}. The partition stays as it was")
+        return
+    yield stage.made(
+        {
+            **readable.totals(counts),
+            "clips embedded by this run": len(done.embedded),
+            "model": done.model or "not needed",
+            "strategy": settings.keyframe_strategy,
+        }
     )

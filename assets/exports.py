@@ -1,7 +1,7 @@
 """`exports`: one MP4 per approved clip, each as soon as it is approved, proven frame by frame before anybody sees it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,7 +9,9 @@ from math import fsum
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from assets.stage import Stage
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Progress, Report, silent
@@ -153,6 +155,7 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
     description="One MP4 per approved clip, by stream copy from the proxy: exactly its frames, proven by frame hashes in its manifest.",
     kinds={"ffmpeg", "postgres"},
     retry_policy=TRANSIENT_RETRIES,
+    output_required=False,
 )
 def exports(
     context: dg.AssetExecutionContext,
@@ -160,29 +163,30 @@ def exports(
     object_store: ObjectStoreResource,
     workspace: WorkspaceResource,
     progress: ProgressResource,
-) -> dg.MaterializeResult[None]:
-    source_video_id = int(context.partition_key)
-    with stage_failures(lambda message, transient: None, objects=object_store.get):  # every failed clip has its reason on its own row
+) -> Iterator[dg.MaterializeResult[None]]:
+    stage = Stage(context, database, object_store)
+    with stage.failures():  # every failed clip has its reason on its own row
         done = export_due(
-            source_video_id,
+            stage.video_id,
             database=database.get(),
             objects=object_store.get(),
             work=workspace.get().work,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
         )
-    if done.failed:
-        reasons = "\n".join(sorted(set(done.failed.values())))
-        raise dg.Failure(
-            description=f"{len(done.failed)} of {len(done.failed) + len(done.exported)} clips of source video {source_video_id}: {reasons}",
-            metadata={"failed clips": sorted(done.failed), "exported": len(done.exported)},
-            allow_retries=done.passing,
-        )
-    return dg.MaterializeResult(
-        metadata={
-            "clips exported": dg.MetadataValue.int(len(done.exported)),
+        if done.failed:
+            raise stage.clips_failed(done.failed, done=len(done.exported), passing=done.passing)
+        counts = stage.clip_counts()
+    if not readable.with_a_file(counts) and readable.waiting(counts):
+        stage.log.info(f"nothing is exported: {readable.waiting_words(counts)}. The partition stays as it was")
+        return
+    yield stage.made(
+        {
+            **readable.totals(counts),
+            "clips exported by this run": dg.MetadataValue.int(len(done.exported)),
             "frames": dg.MetadataValue.int(sum(manifest.frame_count for manifest in done.exported)),
-            "seconds": dg.MetadataValue.float(fsum(manifest.duration_seconds for manifest in done.exported)),
-            "bytes": dg.MetadataValue.int(sum(manifest.byte_size for manifest in done.exported)),
+            "seconds": dg.MetadataValue.float(round(fsum(manifest.duration_seconds for manifest in done.exported), 2)),
+            "size": readable.size(sum(manifest.byte_size for manifest in done.exported)),
+            "store": readable.store(workspace.get().settings),
             "files": dg.MetadataValue.md(_table(done.exported)),
         }
     )
@@ -190,8 +194,9 @@ def exports(
 
 def _table(exported: Sequence[ExportManifest]) -> str:
     rows = [
-        f"| `{one.key}` | {one.start_frame}..{one.end_frame - 1} | {one.duration_seconds:.3f} | {one.byte_size:,} | {one.profile} |"
+        f"| `{one.key}` | {one.start_frame}..{one.end_frame - 1} | {one.duration_seconds:.2f} | {readable.size(one.byte_size)}"
+        f" | {one.profile} |"
         for one in exported[:_SHOWN_FILES]
     ]
     more = [f"and {len(exported) - _SHOWN_FILES} more"] if len(exported) > _SHOWN_FILES else []
-    return "\n".join(["| file | frames | seconds | bytes | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])
+    return "\n".join(["| file | frames | seconds | size | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])

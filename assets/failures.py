@@ -10,15 +10,17 @@ import dagster as dg
 from dagster import DagsterError, DagsterExecutionInterruptedError, DagsterInvariantViolationError
 
 from heaters_dagster.domain.errors import BusyError, HeatersError, PlaceError, TransientError
+from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.domain.secrets import safe_to_show, without_access
+from heaters_dagster.run_tags import ENDED_TAG
 from resources.object_store.interface import ObjectStore
 from resources.object_store.probe import raise_fault_of_the_place
 
-#: On a run that was ended for a reason that is no fault of its work: the rows that it left are due again, and none counts a try.
-ENDED_TAG = "heaters/ended"
-
 #: For every stage: `stage_failures` says which failures may use it.
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
+
+#: What the row, the run's log and the run of a person's cancellation say.
+CANCELED = "canceled in Dagster by a person; heaters retry starts it again"
 
 _PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
@@ -40,17 +42,29 @@ def is_transient(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What the row and the operator are told: our own messages as they stand, others with their kind in front."""
-    return str(error) if isinstance(error, HeatersError) else without_access(f"{type(error).__name__}: {error}")
+    said = without_objects(str(error))
+    return said if isinstance(error, HeatersError) else without_access(f"{type(error).__name__}: {said}")
 
 
 @contextmanager
-def stage_failures(record: Callable[[str, bool], object], *, objects: Callable[[], ObjectStore]) -> Iterator[None]:
+def stage_failures(
+    record: Callable[[str, bool], object],
+    *,
+    objects: Callable[[], ObjectStore] | None = None,
+    tries_left: bool = True,
+    shown: Callable[[str], str] = lambda said: said,
+    was_canceled: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Run one try of a stage; on an error call `record(message, transient)`, then raise `dagster.Failure`, retryable only when transient.
 
+    tries_left: False at the last try. The Failure is then final, and its reason is what Dagster shows: a Failure that asks for one try more
+    than there are is shown as "Exceeded max_retries of 2". shown: what Dagster shows of a message. was_canceled: whether a person canceled
+    the run. objects: what the stage works on, None when it uses no store.
+
     `record` writes the failed state to the row. It is not called for BusyError, because the stage then belongs to another
-    process whose outcome it would overwrite, nor for an interrupt: the row stays in its working state and is due again.
-    When the database is what failed, the row cannot be told either: the same holds. It is not called either when `objects` cannot be
-    used: that is no fault of the row.
+    process whose outcome it would overwrite, nor for an interrupt: the row stays in its working state and is due again. Unless a person
+    canceled the run: then it waits for a person. When the database is what failed, the row cannot be told either: the same holds. It is
+    not called either when `objects` cannot be used: that is no fault of the row.
     An error that is not ours is a defect: recorded, not tried again.
     """
     try:
@@ -58,21 +72,22 @@ def stage_failures(record: Callable[[str, bool], object], *, objects: Callable[[
     except (dg.Failure, dg.RetryRequested, StageInterruptedError):
         raise
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
-        raise StageInterruptedError("interrupted; the work is due again") from error
+        if not was_canceled():
+            raise StageInterruptedError(shown("interrupted; the work is due again")) from error
+        _recorded(record, CANCELED, False)
+        raise StageInterruptedError(shown(CANCELED)) from error
     except BusyError as error:
-        raise dg.Failure(description=reason(error), allow_retries=True) from safe_to_show(error)
+        raise dg.Failure(description=shown(reason(error)), allow_retries=tries_left) from safe_to_show(error)
     except Exception as error:
         try:
-            raise_fault_of_the_place(error, objects())
+            if objects is not None:
+                raise_fault_of_the_place(error, objects())
         except PlaceError as place:
             _mark_run(reason(place))
             raise dg.Failure(description=reason(place), allow_retries=False) from safe_to_show(error)
-        description, transient = reason(error), is_transient(error)
-        try:
-            record(description, transient)
-        except HeatersError as second:
-            description = f"{description} (and this could not be recorded: {second})"
-        raise dg.Failure(description=description, allow_retries=transient) from safe_to_show(error)
+        transient = is_transient(error)
+        description = _recorded(record, reason(error), transient)
+        raise dg.Failure(description=shown(description), allow_retries=transient and tries_left) from safe_to_show(error)
 
 
 def _mark_run(why: str) -> None:
@@ -80,3 +95,12 @@ def _mark_run(why: str) -> None:
     with suppress(DagsterInvariantViolationError):
         context = dg.OpExecutionContext.get()
         context.instance.add_run_tags(context.run_id, {ENDED_TAG: why[:200]})
+
+
+def _recorded(record: Callable[[str, bool], object], message: str, transient: bool) -> str:
+    """The message, with why the row could not be told where it could not."""
+    try:
+        record(message, transient)
+    except HeatersError as second:
+        return f"{message} (and this could not be recorded: {second})"
+    return message

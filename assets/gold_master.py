@@ -1,8 +1,13 @@
 """`gold_master`: the lossless archive of an original, made beside the rest and never in the way of review."""
 
+import time
+from dataclasses import dataclass
+
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES
+from assets.stage import Stage
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
@@ -10,7 +15,7 @@ from heaters_dagster.partitions import source_video_partitions
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.database import Database
 from resources.frame_hashes import file_sha256
-from resources.gold_masters import write_gold_master
+from resources.gold_masters import GoldMasterFile, write_gold_master
 from resources.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
@@ -20,9 +25,18 @@ from resources.work_folder import WorkFolder
 GOLD_MASTER_POOL = "gold_master"
 
 
+@dataclass(frozen=True, slots=True)
+class MadeGoldMaster:
+    """proven: what was compared with the original, and wall_seconds what it took to make; both None for one that was there already."""
+
+    video: SourceVideo
+    proven: GoldMasterFile | None = None
+    wall_seconds: float | None = None
+
+
 def make_gold_master(
     source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, storage_class: str, report: Report = silent
-) -> SourceVideo:
+) -> MadeGoldMaster:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
     Its state is not touched: nothing waits for this. A master that is there whole already stays. storage_class: of the published object.
@@ -35,7 +49,8 @@ def make_gold_master(
         key = gold_master_key(source_video_id)
         stored = objects.info(key)
         if video.gold_master_filepath == key and stored is not None and video.gold_master_bytes in (None, stored.byte_size):
-            return video
+            return MadeGoldMaster(video)
+        began = time.monotonic()
         if video.original_filepath is None:
             raise PermanentError(f"source video {source_video_id} has no original yet: it is {video.state}; heaters process fetches it")
         with work.attempt(f"gold_master-{source_video_id}") as folder:
@@ -54,7 +69,8 @@ def make_gold_master(
         for warning in warnings:
             videos.add_warning(source_video_id, warning)
         done = {"gold_master_filepath": key, "gold_master_sha256": sha256, "gold_master_bytes": byte_size}
-        return videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
+        kept = videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
+        return MadeGoldMaster(kept, made, time.monotonic() - began)
 
 
 @dg.asset(
@@ -73,27 +89,39 @@ def gold_master(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    source_video_id, store, place = int(context.partition_key), database.get(), workspace.get()
+    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    source_video_id = stage.video_id
 
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
-    with stage_failures(record, objects=object_store.get):
-        video = make_gold_master(
+    with stage.failures(record):
+        made = make_gold_master(
             source_video_id,
             database=store,
             objects=object_store.get(),
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
         )
     info = object_store.get().info(gold_master_key(source_video_id))
-    return dg.MaterializeResult(
-        metadata={
-            "key": dg.MetadataValue.text(gold_master_key(source_video_id)),
-            "SHA-256": dg.MetadataValue.text(video.gold_master_sha256 or ""),
-            "bytes": dg.MetadataValue.int(info.byte_size if info else 0),
-            "times the original": dg.MetadataValue.float((info.byte_size if info else 0) / max(1, video.original_bytes or 1)),
-            "storage class": dg.MetadataValue.text(info.storage_class if info else ""),
+    byte_size, bucket = info.byte_size if info else 0, place.settings.object_bucket
+    return stage.made(
+        {
+            "key": gold_master_key(source_video_id),
+            "store": readable.store(place.settings),
+            "size": readable.size(byte_size),
+            "size, times the original": readable.times(byte_size, made.video.original_bytes),
+            **readable.speed(made.video.duration_seconds or 0.0, made.wall_seconds),
+            "proof": _proof(made.proven),
+            "SHA-256": made.video.gold_master_sha256 or "",
+            **({"storage class": info.storage_class} if info and bucket else {}),
         }
     )
+
+
+def _proof(proven: GoldMasterFile | None) -> str:
+    if proven is None:
+        return "compared with the original when it was made; the check holds the stored file to that"
+    sound = "it has no sound" if not proven.sound_count else f"{proven.sound_count} sound streams equal the original's, sample by sample"
+    return f"{proven.frame_count} frames equal the original's by SHA-256; {sound}"

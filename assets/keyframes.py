@@ -1,7 +1,7 @@
 """`keyframes`: stills of exported clips, for embedding and thumbnails."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from assets.stage import Stage
 from heaters_dagster.domain.errors import ObjectNotFoundError, StaleClipError
 from heaters_dagster.domain.keyframe_choice import KeyframeChoice, keyframe_choices
 from heaters_dagster.domain.keys import keyframe_key
@@ -161,6 +163,7 @@ def keyframe_due(
     description="Stills of every exported clip, chosen by strategy, in square pixels.",
     kinds={"ffmpeg", "postgres"},
     retry_policy=TRANSIENT_RETRIES,
+    output_required=False,
 )
 def keyframes(
     context: dg.AssetExecutionContext,
@@ -168,28 +171,27 @@ def keyframes(
     object_store: ObjectStoreResource,
     workspace: WorkspaceResource,
     progress: ProgressResource,
-) -> dg.MaterializeResult[None]:
-    settings, objects = workspace.get().settings, object_store.get()
-    source_video_id = int(context.partition_key)
-    with stage_failures(lambda message, transient: None, objects=object_store.get):  # every failed clip has its reason on its own row
+) -> Iterator[dg.MaterializeResult[None]]:
+    stage, settings, objects = Stage(context, database, object_store), workspace.get().settings, object_store.get()
+    with stage.failures():  # every failed clip has its reason on its own row
         done = keyframe_due(
-            source_video_id,
+            stage.video_id,
             database=database.get(),
             objects=objects,
             strategy=settings.keyframe_strategy,
             percentages=settings.keyframe_percentages,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
         )
-    if done.failed:
-        reasons = "\n".join(sorted(set(done.failed.values())))
-        raise dg.Failure(
-            description=f"{len(done.failed)} of {len(done.failed) + len(done.clip_ids)} clips of source video {source_video_id}: {reasons}",
-            metadata={"failed clips": sorted(done.failed), "keyframes": len(done.made)},
-            allow_retries=done.passing,
-        )
-    return dg.MaterializeResult(
-        metadata={
-            "clips": dg.MetadataValue.int(len(done.clip_ids)),
+        if done.failed:
+            raise stage.clips_failed(done.failed, done=len(done.clip_ids), passing=done.passing)
+        counts = stage.clip_counts()
+    if not readable.with_keyframes(counts) and readable.waiting(counts):
+        stage.log.info(f"no clip has keyframes: {readable.waiting_words(counts)}. The partition stays as it was")
+        return
+    yield stage.made(
+        {
+            **readable.totals(counts),
+            "clips with keyframes by this run": dg.MetadataValue.int(len(done.clip_ids)),
             "keyframes": dg.MetadataValue.int(len(done.made)),
             "strategy": dg.MetadataValue.text(settings.keyframe_strategy),
             "stills": dg.MetadataValue.md(_thumbnails([manifest.key for manifest in done.made[:_SHOWN_STILLS]], objects)),

@@ -11,7 +11,9 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES
+from assets.stage import Stage
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.errors import FfmpegError, HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
@@ -21,6 +23,7 @@ from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treat
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
 from resources import ffmpeg
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.detectors.registry import open_score_streams
@@ -270,17 +273,13 @@ def proxy_and_keyframe_offsets(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    video_id, store, place, objects = int(context.partition_key), database.get(), workspace.get(), object_store.get()
-    videos = SourceVideoStore(store)
+    stage, store, place, objects = Stage(context, database, object_store), database.get(), workspace.get(), object_store.get()
+    video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
         videos.record_failure(video_id, _S.PREPROCESS_FAILED, message, transient=transient)
 
-    with (
-        stage_failures(lambda message, transient: None, objects=object_store.get),
-        store.stage_lock("proxy", video_id),
-        stage_failures(record, objects=object_store.get),
-    ):
+    with stage.failures(), store.stage_lock("proxy", video_id), stage.failures(record):
         made = make_proxy(
             video_id,
             videos=videos,
@@ -288,33 +287,28 @@ def proxy_and_keyframe_offsets(
             work=place.work,
             detector=place.settings.detector,
             storage_class=place.settings.proxy_storage_class,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
         )
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
-    for key, metadata in (("proxy", _proxy_metadata(made, objects)), ("keyframe_offsets", _index_metadata(made.index))):
+    for key, metadata in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):
         if dg.AssetKey(key) in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+            yield stage.made(metadata, asset_key=key)
 
 
-def _proxy_metadata(made: MadeProxy, objects: ObjectStore) -> dict[str, dg.MetadataValue]:
+def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -> dict[str, dg.MetadataValue]:
     video, header = made.video, made.index.header
     seconds = video.duration_seconds or 0.0
-    metadata: dict[str, dg.MetadataValue] = {
+    return {
         "frames": dg.MetadataValue.int(header.frame_count),
         "duration in seconds": dg.MetadataValue.float(round(seconds, 3)),
         "picture": dg.MetadataValue.text(f"{header.width}x{header.height}, pixels {header.sample_aspect_ratio}"),
-        "bytes": dg.MetadataValue.int(made.proxy_bytes),
+        "store": readable.store(settings),
+        "size": dg.MetadataValue.text(readable.size(made.proxy_bytes)),
+        "size, times the original": readable.times(made.proxy_bytes, video.original_bytes),
+        **readable.speed(seconds, made.wall_seconds),
         "thumbnails": dg.MetadataValue.md(_thumbnails(made, objects)),
         "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
     }
-    if video.original_bytes:
-        metadata["bytes, times the original"] = dg.MetadataValue.float(round(made.proxy_bytes / video.original_bytes, 2))
-    if made.wall_seconds is None:
-        metadata["made"] = dg.MetadataValue.text("was there already")
-    else:
-        metadata["made in seconds"] = dg.MetadataValue.float(round(made.wall_seconds, 1))
-        metadata["speed, times real time"] = dg.MetadataValue.float(round(seconds / max(made.wall_seconds, 0.001), 2))
-    return metadata
 
 
 def _index_metadata(index: FrameIndex) -> dict[str, dg.MetadataValue]:
@@ -324,9 +318,9 @@ def _index_metadata(index: FrameIndex) -> dict[str, dg.MetadataValue]:
         "frames": dg.MetadataValue.int(len(index)),
         "time base": dg.MetadataValue.text(str(index.header.time_base)),
         "frame rate": dg.MetadataValue.text("variable" if uneven else "constant"),
-        "first frame shown at": dg.MetadataValue.float(index.time_seconds(0)),
-        "original's first frame shown at": dg.MetadataValue.float(index.header.source_start_seconds),
-        "largest frame in bytes": dg.MetadataValue.int(int(index.byte_size.max())),
+        "first frame shown at second": dg.MetadataValue.float(round(index.time_seconds(0), 3)),
+        "original's first frame shown at second": dg.MetadataValue.float(round(index.header.source_start_seconds, 3)),
+        "largest frame": dg.MetadataValue.text(readable.size(int(index.byte_size.max()))),
     }
 
 

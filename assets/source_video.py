@@ -5,7 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES
+from assets.stage import Stage
 from heaters_dagster.domain.errors import DuplicateSourceError
 from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind, title_from_name
 from heaters_dagster.domain.keys import original_key
@@ -135,16 +137,16 @@ def source_video(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    video_id, store, place = int(context.partition_key), database.get(), workspace.get()
-    videos = SourceVideoStore(store)
+    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
         videos.record_failure(video_id, SourceVideoState.DOWNLOAD_FAILED, message, transient=transient)
 
     with (
-        stage_failures(lambda message, transient: None, objects=object_store.get),
+        stage.failures(),
         store.stage_lock("source_video", video_id),
-        stage_failures(record, objects=object_store.get),
+        stage.failures(record),
     ):
         try:
             video = fetch_source_video(
@@ -153,18 +155,19 @@ def source_video(
                 objects=object_store.get(),
                 work=place.work,
                 downloader=Downloader.from_settings(place.settings),
-                report=progress.report_to(context.log),
+                report=progress.report_to(stage.log),
             )
         except DuplicateSourceError as error:  # settled, not failed: there is nothing to make of it, and the steps after it are skipped
             record(str(error), False)
-            context.log.info(str(error))
+            stage.log.info(error)
             return
-    yield dg.MaterializeResult(
-        metadata={
-            "title": video.title,
+    stage.rename(video.title)
+    yield stage.made(
+        {
             "source": without_access(video.source),
             "original": video.original_filepath or "",
-            "bytes": dg.MetadataValue.int(video.original_bytes or 0),
+            "store": readable.store(place.settings),
+            "size": readable.size(video.original_bytes or 0),
             "sha256": video.content_sha256 or "",
             "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
             "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),

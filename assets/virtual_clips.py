@@ -12,7 +12,9 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets import readable
+from assets.failures import TRANSIENT_RETRIES
+from assets.stage import Stage
 from heaters_dagster.domain import profiles, scenes
 from heaters_dagster.domain.errors import HeatersError, IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.keys import proxy_key, scenes_key
@@ -247,27 +249,22 @@ def virtual_clips(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    source_video_id, store, place = int(context.partition_key), database.get(), workspace.get()
-    videos = SourceVideoStore(store)
+    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    source_video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
 
-    with (
-        stage_failures(lambda message, transient: None, objects=object_store.get),
-        store.stage_lock("virtual_clips", source_video_id),
-        stage_failures(record, objects=object_store.get),
-    ):
+    with stage.failures(), store.stage_lock("virtual_clips", source_video_id), stage.failures(record):
         made = make_virtual_clips(
             source_video_id,
             database=store,
             objects=object_store.get(),
             work=place.work,
             settings=place.settings,
-            report=progress.report_to(context.log),
+            report=progress.report_to(stage.log),
         )
-    review = dg.MetadataValue.url(f"{place.settings.review_url}/?video={source_video_id}")
-    return dg.MaterializeResult(metadata={**_metadata(made), "review": review})
+    return stage.made({**_metadata(made), **readable.review_link(place.settings, source_video_id)})
 
 
 def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
@@ -286,7 +283,7 @@ def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
     return {
         **metadata,
         "detector": dg.MetadataValue.text(settings.detector),
-        "threshold": dg.MetadataValue.float(settings.threshold),
+        "threshold": dg.MetadataValue.float(round(settings.threshold, 3)),
         "shortest clip allowed, frames": dg.MetadataValue.int(settings.min_clip_frames),
         "boundaries found": dg.MetadataValue.int(len(made.scenes.boundaries)),
         "boundaries left out": dg.MetadataValue.int(len(made.scenes.boundaries) - len(made.clips) + 1),

@@ -10,6 +10,7 @@ from assets.keyframes import keyframes
 from assets.proxy import proxy_and_keyframe_offsets
 from assets.source_video import source_video
 from assets.virtual_clips import virtual_clips
+from assets.work_waiting import work_waiting
 from heaters_dagster.checks import CHECKS
 from heaters_dagster.jobs import ASSET_JOBS, MAINTENANCE_JOBS
 from heaters_dagster.schedules import SCHEDULES
@@ -41,7 +42,9 @@ _OWNERS = {
 def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
     """All that Dagster is told. settings: None for those of the process."""
     return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), ASSETS),
+        assets=dg.map_asset_specs(
+            lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), [*ASSETS, work_waiting]
+        ),
         asset_checks=CHECKS,
         jobs=[*ASSET_JOBS.values(), *MAINTENANCE_JOBS],
         sensors=SENSORS,

@@ -10,13 +10,23 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from assets.failures import CANCELED
 from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted, VideoFacts, wanted_runs
-from heaters_dagster.domain.errors import BusyError
-from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.errors import BusyError, NotFoundError
+from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY, ClipState, SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.runs import assets_in_flight, assets_of, death, end_dead_runs, partition_of, unfinished
+from heaters_dagster.runs import (
+    SETTLED_TAG,
+    assets_in_flight,
+    canceled_by_people,
+    death,
+    end_dead_runs,
+    partition_of,
+    unfinished,
+)
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
+from resources.dagster_storage import assets_of
 from resources.database import Database
 from resources.due_facts import load_video_facts
 from resources.object_store.probe import place_problem
@@ -76,6 +86,7 @@ def look(
     only: as if there were no other source videos.
     """
     end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
+    settle_cancellations(instance, database)
     records = [record for record in unfinished(instance) if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
     facts = _facts(database, only)
@@ -107,6 +118,26 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
     return written
 
 
+def settle_cancellations(instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """Write to the rows that a person canceled their run; returns what was written.
+
+    Also to rows that no step had begun on: a run that was canceled while it waited in the queue, or for its pool, would come again at the
+    next look. Rows that went on since, by `heaters retry` for one, are left alone.
+    """
+    written: list[str] = []
+    for record in canceled_by_people(instance):
+        run, key = record.dagster_run, partition_of(record.dagster_run)
+        canceled_at = record.update_timestamp.replace(tzinfo=UTC)
+        for asset in assets_of(run) if key is not None else ():
+            with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
+                written += _settle_video(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
+                written += _settle_clips(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
+                if asset == "gold_master":
+                    written += _settle_gold_master(int(key or 0), CANCELED, False, database)
+        instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows say that it was canceled"})
+    return written
+
+
 def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoFacts]:
     return {video.partition_key: video for video in load_video_facts(database) if only is None or video.id in only}
 
@@ -134,24 +165,34 @@ def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
     return max((group.seconds_since_change for group in video.clips if group.state in working), default=video.seconds_since_change)
 
 
-def _settle_video(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
+def _settle_video(
+    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
+) -> list[str]:
+    """not_begun_before: also a row that has waited for the stage since before then."""
     if asset not in _VIDEO_STAGES:
         return []
     working, failed = _VIDEO_STAGES[asset]
     videos = SourceVideoStore(database)
-    if videos.load(source_video_id).state is not working:
+    video = videos.load(source_video_id)
+    waits = not_begun_before is not None and video.state is SOURCE_VIDEO_RETRY[failed] and video.state_changed_at < not_begun_before
+    if video.state is not working and not waits:
         return []
     video = videos.record_failure(source_video_id, failed, message, transient=transient)
     return [f"source video {source_video_id} is {failed}, try {video.attempts}: {message}"]
 
 
-def _settle_clips(asset: str, source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
+def _settle_clips(
+    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
+) -> list[str]:
     if asset not in _CLIP_STAGES:
         return []
     working, failed = _CLIP_STAGES[asset]
     clips = ClipStore(database)
     told = []
-    for clip in clips.find(source_video_id=source_video_id, states=[working]):
+    states = [working] if not_begun_before is None else [working, CLIP_RETRY[failed]]
+    for clip in clips.find(source_video_id=source_video_id, states=states):
+        if not_begun_before is not None and clip.state is not working and clip.state_changed_at >= not_begun_before:
+            continue
         after = clips.fail(clip.id, failed, message, transient=transient)
         if after is not None:
             told.append(f"clip {clip.id} is {failed}, try {after.attempts}: {message}")

@@ -5,7 +5,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from heaters_dagster.domain.due import ASSETS_OF_JOB, PRIORITY_OF_JOB, Job
 from heaters_dagster.domain.errors import ModelUnavailableError
-from heaters_dagster.runs import JOB_TAG, PRIORITY_TAG
+from heaters_dagster.run_tags import JOB_TAG, PRIORITY_TAG
 from resources.audit import audit
 from resources.backfill import start_backfill
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource

@@ -19,7 +19,6 @@ import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from assets.failures import ENDED_TAG
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
 from heaters_dagster.domain.progress import Report, silent
@@ -27,6 +26,7 @@ from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
 from heaters_dagster.facts import look
 from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.run_tags import ENDED_TAG
 from heaters_dagster.runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore

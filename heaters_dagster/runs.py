@@ -20,23 +20,21 @@ from dagster._core.events import RunFailureReason
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
-from assets.failures import ENDED_TAG
-from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted
+from assets.failures import CANCELED
+from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.run_tags import ENDED_TAG, REASON_TAG, tags_of_work
 from heaters_dagster.settings import Settings
+from resources.dagster_storage import assets_of
 from resources.work_folder import WorkFolder
-
-JOB_TAG = "heaters/job"
-WORK_TAG = "heaters/work"
-REASON_TAG = "heaters/reason"
-PRIORITY_TAG = "dagster/priority"
 
 #: `host:folder`, the held work folder of the `heaters process` that executes the run.
 PROCESS_TAG = "heaters/process"
 
+#: On a run that a person canceled: its rows say so.
+SETTLED_TAG = "heaters/settled"
+
 #: A run of which nothing has been heard for so long, for which nobody holds a lock, and whose process is not on this machine, is dead.
 SILENCE = timedelta(seconds=60)
-
-_ALL_ASSETS = tuple(asset for assets in ASSETS_OF_JOB.values() for asset in assets)
 
 StageIsBusy = Callable[[str, int], bool]
 """(asset, source video id) -> whether some living process works on it; `Database.stage_is_busy` is one."""
@@ -44,20 +42,13 @@ StageIsBusy = Callable[[str, int], bool]
 
 def run_tags(run: RunWanted) -> dict[str, str]:
     """Tags by which the queue limits and orders runs, and people find them."""
-    return {JOB_TAG: run.job.value, WORK_TAG: run.work, REASON_TAG: run.reason, PRIORITY_TAG: str(run.priority)}
+    return {**tags_of_work(run.assets, run.partition_key), REASON_TAG: run.reason}
 
 
 def partition_of(run: dg.DagsterRun) -> str | None:
     """The partition key of a run; None for a run of no partition of ours."""
     key = run.tags.get(PARTITION_NAME_TAG)
     return key if key is not None and key.isdigit() else None
-
-
-def assets_of(run: dg.DagsterRun) -> tuple[str, ...]:
-    """What a run makes; of a run that a person launched with a selection of their own, too."""
-    if run.asset_selection:
-        return tuple(key.to_user_string() for key in run.asset_selection)
-    return ASSETS_OF_JOB[Job(run.job_name)] if run.job_name in set(Job) else _ALL_ASSETS
 
 
 def unfinished(instance: dg.DagsterInstance) -> list[RunRecord]:
@@ -104,11 +95,18 @@ def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
     until a person retries.
     """
     if run.status is dg.DagsterRunStatus.CANCELED and ENDED_TAG not in run.tags:
-        return "canceled in Dagster by a person; heaters retry starts it again", False
+        return CANCELED, False
     interrupted = run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
     if run.status is dg.DagsterRunStatus.FAILURE and not interrupted and ENDED_TAG not in run.tags:
         return "the process that worked on this ended without a word: it was killed, crashed, or ran out of memory", True
     return None
+
+
+def canceled_by_people(instance: dg.DagsterInstance, *, within: timedelta = timedelta(days=1)) -> list[RunRecord]:
+    """Runs that a person canceled and whose rows do not say so yet, as far as is known."""
+    since = datetime.now(UTC) - within
+    records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], updated_after=since), limit=200)
+    return [record for record in records if not {ENDED_TAG, SETTLED_TAG} & set(record.dagster_run.tags)]
 
 
 def process_tag(folder_name: str) -> str:

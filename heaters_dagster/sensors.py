@@ -5,11 +5,13 @@
 
 import dagster as dg
 
+from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import Job, RunWanted
 from heaters_dagster.facts import Outlook, look, settle_failed_run
 from heaters_dagster.jobs import ASSET_JOBS
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.runs import run_tags
+from resources.backlog import load_backlog
 from resources.dagster_resources import DatabaseResource, WorkspaceResource
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
@@ -105,4 +107,18 @@ def run_failures(context: dg.RunFailureSensorContext, database: DatabaseResource
     return dg.SkipReason("; ".join(settled) or "the row already says why")
 
 
-SENSORS = (new_source_videos, approvals_to_exports, exported_clips_to_search, archives_to_clean_up, gold_masters, run_failures)
+@dg.sensor(
+    name="what_waits",
+    description="Every minute, when figures have changed: how much waits, how much failed, the oldest and their titles -> work_waiting.",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def what_waits(context: dg.SensorEvaluationContext, database: DatabaseResource) -> dg.SensorResult | dg.SkipReason:
+    groups = load_backlog(database.get())
+    figures = " ".join(f"{group.what}/{group.words}={group.count}" for group in groups) or "nothing"
+    if figures == context.cursor:
+        return dg.SkipReason("nothing has changed since the last report")
+    return dg.SensorResult(asset_events=[dg.AssetObservation(asset_key="work_waiting", metadata=backlog_metadata(groups))], cursor=figures)
+
+
+SENSORS = (what_waits, new_source_videos, approvals_to_exports, exported_clips_to_search, archives_to_clean_up, gold_masters, run_failures)

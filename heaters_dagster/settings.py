@@ -215,6 +215,9 @@ class Settings:
     dagster_url: str | None = _setting(
         "HEATERS_DAGSTER_URL", _address, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
     )
+    shared_review_url: str | None = _setting(
+        "HEATERS_REVIEW_URL", _address, None, "address of the review app as others reach it, for links in Dagster; not set: no links there"
+    )
     secret_key: str | None = _setting(
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )

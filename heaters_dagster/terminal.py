@@ -52,17 +52,56 @@ def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
         table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold", no_wrap=not column.wraps)
     for row in rows:
         table.add_row(*(_cell(row.get(column.key)) for column in columns))
-    # A terminal too narrow for it breaks the lines: rich would leave out columns, the ids first.
-    if (needed := _least_width(table, columns)) > out.width:
-        table.width = needed
-    out.print(table, crop=False)
+    if _least_width(table) <= out.width:
+        out.print(table, crop=False)
+    else:
+        _show_records(title, columns, rows)
 
 
-def _least_width(table: Table, columns: Sequence[Column]) -> int:
-    """Cells across in which every column can be read."""
-    widths = [max(Text.from_markup(str(cell)).cell_len for cell in (own.header, *own.cells)) for own in table.columns]
-    least = [min(width, _NARROWEST) if column.wraps else width for width, column in zip(widths, columns, strict=True)]
+def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
+    """One row below the other, a line for each of its cells: for a terminal too narrow to have them side by side.
+
+    Lines are broken between words; a word that is longer than the line, such as an object key, runs on.
+    """
+    if title:
+        out.print(title, soft_wrap=True)
+    indent = max(len(column.heading) for column in columns) + 2
+    for row in rows:
+        for column in columns:
+            cell = Text.from_markup(_cell(row.get(column.key)))
+            if not cell.plain:
+                continue
+            for number, line in enumerate(_lines(cell, max(out.width - indent, _NARROWEST))):
+                heading = Text(column.heading if number == 0 else "", style="bold")
+                heading.pad_right(indent - len(heading))
+                out.print(heading + line, soft_wrap=True)
+        if row is not rows[-1]:
+            out.print()
+
+
+def _lines(text: Text, width: int) -> list[Text]:
+    """`text` broken between its words into lines of at most `width` cells, but for words that are longer."""
+    lines: list[Text] = []
+    for word in text.split(" "):
+        if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
+            lines[-1] = Text(" ").join([lines[-1], word])
+        else:
+            lines.append(word)
+    return lines
+
+
+def _least_width(table: Table) -> int:
+    """Cells across in which every column can be read and no word is broken."""
+    least = [max(_longest(str(cell), wraps=not own.no_wrap) for cell in (own.header, *own.cells)) for own in table.columns]
     return sum(least) + 2 * (len(least) - 1)
+
+
+def _longest(cell: str, *, wraps: bool) -> int:
+    """Cells across that it takes: of its longest word, and at least _NARROWEST of a text, where it may be broken between words."""
+    text = Text.from_markup(cell)
+    if not wraps:
+        return text.cell_len
+    return max(min(text.cell_len, _NARROWEST), max((word.cell_len for word in text.split(" ")), default=0))
 
 
 def say(text: str) -> None:

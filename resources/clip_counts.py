@@ -47,6 +47,10 @@ class Scope:
         return self.source_video_ids == () and self.clip_id is None
 
 
+#: All live clips.
+EVERYTHING = Scope(None, None, (), None, None)
+
+
 def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
     """The filter with its words looked up: a statement that names source videos is planned by how many they are."""
     ids: tuple[int, ...] | None = chosen.source_video_ids or None

@@ -1,4 +1,6 @@
-"""Where Dagster keeps its own runs, events and logs: in our Postgres and under our home folder, found through our settings.
+"""Where Dagster keeps its own runs, events and logs, and how runs come into its queue: found through our settings.
+
+All of it is in our Postgres and under our home folder.
 
 `dagster dev` without DAGSTER_HOME makes a temporary home, but reads the `dagster.yaml` of the folder it is started in. Because that file
 names these classes and no address, a plain `dagster dev` keeps its runs between sessions with nothing exported.
@@ -7,24 +9,37 @@ names these classes and no address, a plain `dagster dev` keeps its runs between
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from dagster import AssetKey, DagsterEventType, DagsterRun
 from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.event_log import EventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.runs import RunStorage
 from dagster._core.storage.schedules import ScheduleStorage
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
 from dagster_postgres import DagsterPostgresStorage
 
+from heaters_dagster.domain.due import ASSETS_OF_JOB, Job
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.run_tags import TITLE_TAG, tags_of_work
 from heaters_dagster.settings import Settings, load_settings
+from resources.dagster_resources import shared_database
 from resources.database import dagster_database_url
+from resources.source_video_store import SourceVideoStore
 
 
 class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
@@ -58,6 +73,72 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
     @property
     def schedule_storage(self) -> ScheduleStorage[Any]:
         return self._postgres.schedule_storage
+
+
+class HeatersRunCoordinator(QueuedRunCoordinator):
+    """The queue, which gives every run the tags that the limits of `dagster.yaml` look at, whoever asked for it.
+
+    Sensors could give them to their own runs only; a run that a person starts in the UI, and each run of a backfill, comes without.
+    """
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self._settings = settings
+        super().__init__(**options)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersRunCoordinator:
+        return cls(_settings(), inst_data=inst_data, **config_value)
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        run = context.dagster_run
+        if missing := missing_tags(run, self._title):
+            self._instance.add_run_tags(run.run_id, missing)
+        return super().submit_run(context)
+
+    def _title(self, source_video_id: int) -> str | None:
+        with suppress(HeatersError):
+            return without_access(SourceVideoStore(shared_database(self._settings)).load(source_video_id).title)
+        return None
+
+
+def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict[str, str]:
+    """The tags of its work that a run on one source video lacks; those it has stay."""
+    key = run.tags.get(PARTITION_NAME_TAG)
+    if key is None or not key.isdigit() or int(key) > MAX_ID:
+        return {}
+    tags = {name: value for name, value in tags_of_work(assets_of(run), key).items() if name not in run.tags}
+    title = None if TITLE_TAG in run.tags else title_of(int(key))
+    return tags if title is None else {**tags, TITLE_TAG: title}
+
+
+def assets_of(run: DagsterRun) -> tuple[str, ...]:
+    """What a run makes, also one that a person started with a selection of their own; nothing for one that only checks what is there."""
+    if run.asset_selection:
+        return tuple(key.to_user_string() for key in run.asset_selection)
+    if run.asset_check_selection:
+        return ()
+    return ASSETS_OF_JOB[Job(run.job_name)] if run.job_name in set(Job) else tuple(name for made in ASSETS_OF_JOB.values() for name in made)
+
+
+def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> None:
+    """Forget that a run that is about to fail had planned to make `assets`, and to run the checks of `checks`.
+
+    Dagster shows in red whatever a failed run had planned and did not make: one file that is no video painted four assets and three
+    checks. What was never begun did not fail.
+    """
+    assert isinstance(storage, SqlEventLogStorage)
+    planned = SqlEventLogStorageTable.c
+    with storage.run_connection(run_id) as connection:
+        for key in assets:
+            mine = (planned.run_id == run_id) & (planned.asset_key == key.to_string())
+            kind = planned.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+            connection.execute(SqlEventLogStorageTable.delete().where(mine & kind))
+    executions = AssetCheckExecutionsTable.c
+    with storage.index_connection() as connection:
+        for key in checks:
+            mine = (executions.run_id == run_id) & (executions.asset_key == key.to_string())
+            kind = executions.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
+            connection.execute(AssetCheckExecutionsTable.delete().where(mine & kind))
 
 
 class HeatersLogs(LocalComputeLogManager):

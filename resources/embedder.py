@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import EmbeddingError, HeatersError, ModelUnavailableError
+from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.settings import Settings
 from resources.visual_descriptor import VisualDescriptor
 
@@ -76,7 +77,13 @@ def clip_embedder(name: str) -> ClipEmbedder:
     return ClipEmbedder(name)
 
 
-def open_embedder(settings: Settings, *, say: logging.Logger | None = None) -> Embedder:
+class Warned(Protocol):
+    """The part of a logger that is used here."""
+
+    def warning(self, message: str, /) -> object: ...
+
+
+def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
     """The model the settings name. When it cannot be had and the settings allow it: the visual descriptor, which is said aloud."""
     try:
         return clip_embedder(settings.embedding_model)
@@ -84,7 +91,7 @@ def open_embedder(settings: Settings, *, say: logging.Logger | None = None) -> E
         if not settings.embedding_fallback:
             raise
         (say or logging.getLogger(__name__)).warning(
-            "%s Using the built-in visual descriptor instead: clips that look alike can be found, words cannot.", error
+            f"{error} Using the built-in visual descriptor instead: clips that look alike can be found, words cannot."
         )
         return VisualDescriptor()
 
@@ -150,4 +157,4 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (without_objects(str(error)).strip().splitlines() or [type(error).__name__])[0]

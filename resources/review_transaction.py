@@ -55,11 +55,12 @@ class StaleClipsError(StaleClipError):
 class ReviewResult:
     """What an action came to.
 
-    action_id: its row in the ledger. clips: those asked for and those changed, retired ones too, as they are afterwards, by source video
-    and start. replayed: the request key was seen before; nothing was done now, and `clips` are as they are now.
+    action_id: its row in the ledger; None when nothing was changed and nobody can ask for the answer again. clips: those asked for and
+    those changed, retired ones too, as they are afterwards, by source video and start. replayed: the request key was seen before; nothing
+    was done now, and `clips` are as they are now.
     """
 
-    action_id: int
+    action_id: int | None
     action: ReviewAction
     clips: tuple[Clip, ...]
     replayed: bool
@@ -207,10 +208,15 @@ class ReviewTransaction:
         return _result(row.id, ReviewAction(row.action), map(clip_of_row, rows), replayed=True)
 
     def record(self, change: Change, request_key: str | None) -> ReviewResult:
-        """Write what `change` says, and the ledger."""
+        """Write what `change` says, and the ledger.
+
+        A decision that changes nothing is in the ledger only under a request key, by which a browser may ask for its answer once more.
+        """
         if self._source_video_id is None:
             raise ValueError("an action needs clips to act on")
         done = self._written(change)
+        if not done and request_key is None and self._target is None:
+            return _result(None, change.action, (row for row in self._rows.values() if row.id in self._asked), replayed=False)
         ledger = Change(change.action, tuple(done))
         row = {
             "reviewer_id": self._reviewer_id,
@@ -489,7 +495,7 @@ def _ledger_entry(row: Row[Any]) -> LedgerEntry:
     )
 
 
-def _result(action_id: int, action: ReviewAction, rows: Iterable[Clip], *, replayed: bool) -> ReviewResult:
+def _result(action_id: int | None, action: ReviewAction, rows: Iterable[Clip], *, replayed: bool) -> ReviewResult:
     ordered = sorted(rows, key=lambda row: (row.source_video_id, row.start_frame, row.id))
     return ReviewResult(action_id=action_id, action=action, clips=tuple(ordered), replayed=replayed)
 

@@ -27,6 +27,7 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.ingest import clean_title, status_may_pass, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
+from heaters_dagster.domain.reasons import without_objects
 from resources import ffmpeg
 from resources.address_guard import AddressGuard
 from resources.fetched import ByteMeter, Fetched, file_sha256
@@ -40,6 +41,7 @@ BEST_FORMATS = "bv*[ext=mp4]+ba[ext=m4a]/b[ext=mp4]/bv*+ba/b"
 COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[ext=mp4]/best"
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_NO_ANSWER = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 _NO_VIDEO = "no video is found at {}"
 _LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
 _STATUS = re.compile(r"HTTP Error (\d{3})")
@@ -201,7 +203,7 @@ class WebDownload:
                 case HTTPError():
                     return _status_error(address, under.status)
                 case InvalidSchema():
-                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {under}")
+                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {without_objects(str(under))}")
                 case CertificateVerifyError():
                     return SourceNotFoundError(f"{address} is not fetched: the certificate of its server is not valid")
                 case socket.gaierror() if under.errno != socket.EAI_AGAIN:
@@ -210,7 +212,9 @@ class WebDownload:
                     return InvalidMediaError(_NO_VIDEO.format(address))
                 case OSError() if under.errno in {errno.ENOSPC, errno.EDQUOT}:
                     return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
-        said = _without_noise(message)
+                case OSError() if under.errno in _NO_ANSWER:
+                    return DownloadError(f"{address}: the address does not answer")
+        said = without_objects(_without_noise(message))
         if "No space left on device" in said:
             return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
         status = _STATUS.search(said)  # of a segment: its exception is left in another thread

@@ -165,6 +165,7 @@ class ReviewDesk:
         versions = {clip.id: clip.cut_point_version for clip in result.clips}
         done = {}
         if result.replayed or body.get("action") in {"undo", "redo"}:
+            assert result.action_id is not None  # a browser's decision has a request key, and so an entry of its own
             taken = self._around.action_taken(result.action_id)
             # A clip may have been changed again before the answer is asked for once more: whoever sent the decision has not seen that.
             versions = dict(taken.versions)

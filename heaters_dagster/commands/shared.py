@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,11 +19,32 @@ if TYPE_CHECKING:
     from resources.database import Database
     from resources.review_store import ReviewResult, ReviewStore
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-VideoId = Annotated[int, typer.Argument(max=MAX_ID, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
+
+def known_id(value: int | Sequence[int] | None) -> Any:
+    """An id, or several, that the database can hold; typer's own limits would print that of a bigint into every help."""
+    for one in [value] if isinstance(value, int) else value or ():
+        if not 1 <= one <= MAX_ID:
+            raise typer.BadParameter(
+                f"there is no id {one}: ids are whole numbers from 1 on, as heaters status and heaters clips show them"
+            )
+    return value
+
+
+def example(line: str) -> str:
+    """What a command's help ends with."""
+    return f"Example: heaters {line}"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; docs/json.md says what is in it.")]
+VideoId = Annotated[int, typer.Argument(callback=known_id, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
+VideoIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO...", help="Only these source videos; else all.")]
+OneVideo = Annotated[int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="Only this source video.")]
+ClipId = Annotated[int, typer.Argument(callback=known_id, metavar="CLIP", help="Clip id, as `heaters clips` shows it.")]
 Frame = Annotated[int, typer.Argument(metavar="FRAME", help="Frame number, 0-based: the first frame of the right-hand clip.")]
-ClipIds = Annotated[list[int] | None, typer.Argument(max=MAX_ID, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
-Video = Annotated[int | None, typer.Option("--video", max=MAX_ID, help="All clips of this source video; needs --all.")]
+ClipIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
+Video = Annotated[
+    int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="All clips of this source video; needs --all.")
+]
 All = Annotated[bool, typer.Option("--all", help="Every clip of --video that waits for review.")]
 As = Annotated[
     str | None, typer.Option("--as", metavar="NAME", help="Decide as this reviewer; else HEATERS_REVIEWER, else your user name.")
@@ -102,8 +123,25 @@ def show_result(result: ReviewResult, as_json: bool) -> None:
             }
         )
         return
-    terminal.say(f"{result.action}: done (action {result.action_id}; undo with: heaters review undo)")
+    if result.action_id is None:
+        terminal.say(f"Nothing to {result.action}: it is so already.")
+    else:
+        terminal.say(f"{result.action}: done (action {result.action_id}; {_way_back(result.action)})")
     terminal.show_table("", CLIP_COLUMNS[:7], rows)
+
+
+def _way_back(action: str) -> str:
+    return "do it again with: heaters review redo" if str(action) == "undo" else "undo with: heaters review undo"
+
+
+def say_next(settings: Settings) -> None:
+    """What to do for the work to go on: nothing while `heaters up` runs."""
+    from heaters_dagster.up import is_running
+
+    if is_running(settings):
+        terminal.say(f"Next: nothing to type, heaters up goes on with it; watch it at {settings.review_url}")
+    else:
+        terminal.say("Next: heaters process, or heaters up")
 
 
 def show_clips(rows: list[dict[str, Any]], as_json: bool) -> None:

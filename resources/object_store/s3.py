@@ -21,6 +21,7 @@ from heaters_dagster.domain.errors import (
     StoreUnavailableError,
 )
 from heaters_dagster.domain.keys import PREFIXES, checked_key
+from heaters_dagster.domain.reasons import without_objects
 from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.work_folder import check_room, disk_full_named
 
@@ -324,8 +325,8 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
             f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
-        raise StoreUnavailableError(f"{name}: the store cannot be reached: {error}") from error
+        raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}") from error
     except (boto.BotoCoreError, ValueError) as error:
         if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():
-            raise StoreRefusedError(f"s3://{bucket} cannot be used: {error}") from error
+            raise StoreRefusedError(f"s3://{bucket} cannot be used: {without_objects(str(error))}") from error
         raise

@@ -27,6 +27,8 @@ UPSTREAM = {
     "embeddings": {"keyframes"},
     "archived_clips": {"virtual_clips"},
 }
+#: Reported by a sensor, made by no run.
+REPORTS = {"work_waiting"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def name(key: dg.AssetKey) -> str:
 
 
 def test_there_are_exactly_these_assets(definitions: dg.Definitions) -> None:
-    assert {name(key) for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(UPSTREAM)
+    assert {name(key) for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(UPSTREAM) | REPORTS
 
 
 def test_the_graph_says_what_follows_what(definitions: dg.Definitions) -> None:
@@ -52,8 +54,9 @@ def test_the_graph_says_what_follows_what(definitions: dg.Definitions) -> None:
 
 def test_every_asset_is_partitioned_described_grouped_and_owned(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
-        assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition), spec.key
-        assert spec.partitions_def.name == "source_videos"
+        if name(spec.key) not in REPORTS:
+            assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition), spec.key
+            assert spec.partitions_def.name == "source_videos"
         assert spec.description, spec.key
         assert spec.group_name in {"ingest", "review", "archive", "delivery", "search"}, spec.key
         assert spec.owners, spec.key
@@ -89,7 +92,7 @@ def test_every_schedule_runs_by_itself(definitions: dg.Definitions) -> None:
 
 
 def test_encodes_wait_for_each_other(definitions: dg.Definitions) -> None:
-    pools = {name(key): definitions.resolve_assets_def(key).op.pool for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    pools = {asset: definitions.resolve_assets_def(dg.AssetKey(asset)).op.pool for asset in UPSTREAM}
     assert {asset: pool for asset, pool in pools.items() if pool} == {
         "proxy": "encode",
         "keyframe_offsets": "encode",

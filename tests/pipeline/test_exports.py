@@ -494,16 +494,18 @@ def test_the_asset_says_what_was_exported(desk: Desk, settings: Settings) -> Non
     result = materialized(video, settings)
     assert result.success
     (event,) = result.asset_materializations_for_node("exports")
-    assert (event.metadata["clips exported"].value, event.metadata["frames"].value) == (2, 60)
+    assert (event.metadata["clips exported by this run"].value, event.metadata["frames"].value) == (2, 60)
+    assert event.metadata["source video"].value == video.title
+    assert event.metadata["of these with a file"].value == event.metadata["clips of the video at this moment"].value == 2
+    assert str(event.metadata["size"].value).endswith(" KiB")
     assert final_clip_key(video.id, 2) in str(event.metadata["files"].value)
 
 
-def test_the_asset_succeeds_when_no_approved_clip_is_left_to_export(desk: Desk, settings: Settings) -> None:
+def test_a_partition_of_which_nothing_is_exported_is_not_made_while_clips_wait(desk: Desk, settings: Settings) -> None:
     video = desk.video(barcode_video(desk.folder / "holiday.mp4", frames=24), approved=False)
     result = materialized(video, settings)
     assert result.success
-    (event,) = result.asset_materializations_for_node("exports")
-    assert (event.metadata["clips exported"].value, event.metadata["seconds"].value) == (0, 0.0)
+    assert result.asset_materializations_for_node("exports") == []
 
 
 def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(desk: Desk, settings: Settings) -> None:
@@ -513,6 +515,6 @@ def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_t
     result = materialized(video, settings)
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert "1 of 2 clips" in str(failure.step_failure_data.user_failure_data.description)
+    assert f"{video.title}: 1 of 2 clips failed" in str(failure.step_failure_data.user_failure_data.description)
     assert "has no gold master yet" in str(failure.step_failure_data.user_failure_data.description)
     assert desk.clips.load(second.id).state == ClipState.EXPORTED

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets import readable
 from assets.gold_master import gold_master, make_gold_master
 from heaters_dagster.checks import gold_master_problems
 from heaters_dagster.domain.errors import BusyError, PermanentError
@@ -38,7 +39,8 @@ class Remote(LocalObjectStore):
 
 
 def make(video: SourceVideo, database: Database, objects: ObjectStore, folder: Path) -> SourceVideo:
-    return make_gold_master(video.id, database=database, objects=objects, work=WorkFolder(folder / "work"), storage_class="GLACIER")
+    work = WorkFolder(folder / "work")
+    return make_gold_master(video.id, database=database, objects=objects, work=work, storage_class="GLACIER").video
 
 
 def test_the_master_is_published_with_key_and_hash_on_the_row_and_the_state_untouched(
@@ -139,7 +141,13 @@ def test_the_asset_says_what_an_operator_wants_to_know(video: SourceVideo, setti
     (event,) = result.get_asset_materialization_events()
     metadata = event.materialization.metadata
     assert metadata["key"].value == gold_master_key(video.id)
-    assert metadata["bytes"].value > 0
+    assert metadata["source video"].value == video.title
+    assert str(metadata["size"].value).endswith(" KiB")
+    assert metadata["made in seconds"].value > 0
+    assert "speed, times real time" in metadata
+    assert metadata["proof"].value == "12 frames equal the original's by SHA-256; it has no sound"
+    assert metadata["store"].value == readable.store(settings).value
+    assert ("storage class" in metadata) == (settings.object_bucket is not None)
     assert gold_master.op.pool == "gold_master"
 
 

@@ -175,5 +175,5 @@ def test_the_asset_shows_stills_to_the_operator(desk: Desk, settings: Settings) 
             instance=instance,
         )
     (event,) = result.asset_materializations_for_node("keyframes")
-    assert (event.metadata["clips"].value, event.metadata["keyframes"].value) == (2, 6)
+    assert (event.metadata["clips with keyframes by this run"].value, event.metadata["keyframes"].value) == (2, 6)
     assert "data:image/jpeg;base64," in str(event.metadata["stills"].value)

@@ -20,7 +20,8 @@ from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.facts import settle_failed_run
-from heaters_dagster.runs import ENDED_TAG, PROCESS_TAG, end_dead_runs, process_lives, process_tag
+from heaters_dagster.run_tags import ENDED_TAG
+from heaters_dagster.runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
 from heaters_dagster.sensors import MAX_IN_FLIGHT
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
@@ -308,9 +309,10 @@ def test_every_sensor_runs_by_itself_and_looks_every_five_seconds(desk: Desk) ->
         "archives_to_clean_up",
         "gold_masters",
         "run_failures",
+        "what_waits",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
-    assert {sensor.minimum_interval_seconds for sensor in sensors} == {5}
+    assert {sensor.minimum_interval_seconds for sensor in sensors if sensor.name != "what_waits"} == {5}
 
 
 def grow_older(database: Database, source_video_id: int) -> None:
@@ -334,3 +336,23 @@ def make_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
         hour_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
         connection.execute(RunsTable.update().where(RunsTable.c.run_id == run.run_id).values(update_timestamp=hour_ago))
+
+
+def test_what_waits_is_reported_when_it_changes(desk: Desk, database: Database) -> None:
+    video_in(database, S.NEW)
+    repository = desk.definitions.get_repository_def()
+
+    def report(cursor: str | None) -> dg.SensorResult | dg.SkipReason:
+        context = dg.build_sensor_context(
+            instance=desk.instance, cursor=cursor, resources={"database": repository.get_top_level_resources()["database"]}
+        )
+        return repository.get_sensor_def("what_waits")(context)  # type: ignore[return-value]
+
+    told = report(None)
+    assert isinstance(told, dg.SensorResult)
+    (observation,) = told.asset_events
+    assert observation.metadata["source videos that wait"].value == 1
+    assert "| 1 source videos | to be fetched |" in str(observation.metadata["report"].value)
+    assert isinstance(report(told.cursor), dg.SkipReason)
+    cut_video(database)
+    assert isinstance(report(told.cursor), dg.SensorResult)

@@ -32,6 +32,7 @@ from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.tables import clips as clips_table
 from resources.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
+from tests.pipeline_rows import cut_video, reviews
 from tests.review_desk import Desk, clips_of, group_problems
 
 FRAMES = 40
@@ -964,3 +965,15 @@ def test_of_many_clips_those_that_changed_since_they_were_seen_are_left_alone(st
     nothing = store.decide_unchanged(ReviewAction.ARCHIVE, {second.id: 1}, reviewer="ann")
     assert nothing.result is None
     assert len(store.history(reviewer="ann")) == 1, "what decides nothing leaves no entry"
+
+
+def test_a_decision_that_changes_nothing_leaves_no_entry_unless_its_answer_can_be_asked_for(database: Database) -> None:
+    clip, *_ = cut_video(database)
+    store = reviews(database)
+    first = store.approve(clip.id, reviewer="ada")
+    again = store.approve(clip.id, reviewer="ada")
+    assert (again.action_id, [one.id for one in again.clips], again.replayed) == (None, [clip.id], False)
+    assert [entry.id for entry in store.history()] == [first.action_id]
+    keyed = store.approve(clip.id, reviewer="ada", request_key="press-1")
+    assert keyed.action_id is not None
+    assert store.approve(clip.id, reviewer="ada", request_key="press-1").action_id == keyed.action_id

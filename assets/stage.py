@@ -1,0 +1,148 @@
+"""One try of a stage on one source video, as Dagster shows it. A partition is called "3"; whoever looks at it wants the video's title.
+
+The border between an asset and its core function: here is what the assets have in common towards Dagster, and nothing of their work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.reasons import titled
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.run_tags import ENDED_TAG, TITLE_TAG
+from resources.clip_store import ClipStore
+from resources.dagster_resources import DatabaseResource, ObjectStoreResource
+from resources.dagster_storage import missing_tags, withdraw_plans
+from resources.source_video_store import SourceVideoStore
+
+Record = Callable[[str, bool], object]
+
+
+class TitledLog:
+    """The run's log, with the video's title in each line."""
+
+    def __init__(self, log: Any, title: str) -> None:
+        self._log = log
+        self._title = title
+
+    def info(self, message: object, /) -> None:
+        self._log.info(titled(self._title, str(message)))
+
+    def warning(self, message: object, /) -> None:
+        self._log.warning(titled(self._title, str(message)))
+
+
+class Stage:
+    """What a step does towards Dagster, on the source video of its partition."""
+
+    def __init__(self, context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource) -> None:
+        self._context = context
+        self._objects = object_store
+        self._database = database
+        self._told = self._tagged = False
+        self.video_id = int(context.partition_key)
+
+    @cached_property
+    def title(self) -> str:
+        """Of the row; `source video 3` while the database does not answer, and when there is no such row."""
+        try:
+            return without_access(SourceVideoStore(self._database.get()).load(self.video_id).title)
+        except HeatersError:
+            return f"source video {self.video_id}"
+
+    @cached_property
+    def log(self) -> TitledLog:
+        return TitledLog(self._context.log, self.title)
+
+    def rename(self, title: str) -> None:
+        """The source video is called this from now on: a web address has its title only when it was fetched."""
+        if title != self.title:
+            self.__dict__["title"] = without_access(title)
+            self._context.instance.add_run_tags(self._context.run_id, {TITLE_TAG: self.title})
+
+    @contextmanager
+    def failures(self, record: Record = lambda message, transient: None) -> Iterator[None]:
+        """As `stage_failures`: and the reason, with the title, stands in the log, on the run and on the partitions of the step's assets."""
+        last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
+        try:
+            with stage_failures(
+                record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+            ):
+                if not self._tagged:
+                    self._tag_run()
+                yield
+        except dg.Failure as failure:
+            self._tell(failure)
+            raise
+
+    def clips_failed(self, failed: Mapping[int, str], *, done: int, passing: bool) -> dg.Failure:
+        """The failure of a run in which some clips failed; each has its reason on its own row. passing: trying again may work."""
+        reasons = "\n".join(sorted(set(failed.values())))
+        last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
+        return dg.Failure(
+            description=f"{self.title}: {len(failed)} of {len(failed) + done} clips failed: {reasons}",
+            metadata={"failed clips": sorted(failed), "done": done},
+            allow_retries=passing and not last_try,
+        )
+
+    def clip_counts(self) -> Mapping[ClipState, int]:
+        """How many of the video's clips are in which state now."""
+        return ClipStore(self._database.get()).counts_by_state(self.video_id).get(self.video_id, {})
+
+    def made(self, metadata: Mapping[str, Any], *, asset_key: str | None = None) -> dg.MaterializeResult[None]:
+        """The result of the step for one asset: its metadata, the video's title first."""
+        return dg.MaterializeResult(asset_key=asset_key, metadata={"source video": self.title, **metadata})
+
+    def _titled(self, said: str) -> str:
+        return titled(self.title, said)
+
+    def _tag_run(self) -> None:
+        """The queue tags the runs that come through it; `heaters process` and `dagster asset materialize` run theirs at once."""
+        run, self._tagged = self._context.run, True
+        if TITLE_TAG not in run.tags:
+            self._context.instance.add_run_tags(run.run_id, missing_tags(run, lambda _: self.title))
+
+    def _was_canceled(self) -> bool:
+        run = self._context.instance.get_run_by_id(self._context.run_id)
+        ending = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
+        return run is not None and run.status in ending and ENDED_TAG not in run.tags
+
+    def _tell(self, failure: dg.Failure) -> None:
+        """Once, where the failure arose: those around it see it again as it passes."""
+        if self._told:
+            return
+        self._told = True
+        said = str(failure.description)
+        if failure.allow_retries:
+            self.log.warning(f"{said}; it is tried again")
+            return
+        context, mine = self._context, sorted(self._context.selected_asset_keys)
+        for key in mine:
+            with suppress(dg.DagsterError):  # an embellishment; the run's own failure says it too
+                metadata = {"source video": self.title, "failed": said, "state": "see Source videos in the review app, or heaters status"}
+                context.log_event(dg.AssetObservation(asset_key=key, partition=context.partition_key, metadata=metadata))
+        storage = context.instance.event_log_storage
+        if isinstance(storage, SqlEventLogStorage):
+            after = _downstream(context.job_def.asset_layer.asset_graph, mine)
+            withdraw_plans(storage, context.run_id, after, [*mine, *after])
+
+
+def _downstream(graph: Any, keys: Collection[dg.AssetKey]) -> list[dg.AssetKey]:
+    """All assets of the run that are made from these, directly or not."""
+    found: dict[dg.AssetKey, None] = {}
+    waiting: list[dg.AssetKey] = list(keys)
+    while waiting:
+        children: Iterable[dg.AssetKey] = graph.get(waiting.pop()).child_keys
+        new = [key for key in children if key not in found and key not in keys]
+        found.update(dict.fromkeys(new))
+        waiting += new
+    return list(found)

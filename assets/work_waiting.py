@@ -1,0 +1,47 @@
+"""`work_waiting`: no file of ours but a report, so that what waits stands in Dagster too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from assets import readable
+from resources.backlog import Group, failed_count
+
+#: Not made by a run; the sensor `what_waits` reports it. Each figure is a plot over time in Dagster.
+work_waiting = dg.AssetSpec(
+    "work_waiting",
+    group_name="review",
+    description="What waits and what failed at this moment: how many, how much, since when, of which source videos.",
+    kinds={"postgres"},
+)
+
+
+def backlog_metadata(groups: Sequence[Group]) -> Mapping[str, dg.MetadataValue]:
+    """The figures of a report, and all of it as a table."""
+    waiting = {what: sum(group.count for group in groups if group.what == what and not group.failed) for what in _KINDS}
+    oldest = min((group.oldest for group in groups if group.oldest is not None), default=None)
+    return {
+        **{f"{what} that wait": dg.MetadataValue.int(count) for what, count in waiting.items()},
+        "failed": dg.MetadataValue.int(failed_count(groups)),
+        "size of what waits": dg.MetadataValue.text(readable.size(sum(group.byte_size for group in groups if group.what == _KINDS[0]))),
+        **({"oldest": dg.MetadataValue.timestamp(oldest)} if oldest is not None else {}),
+        "report": dg.MetadataValue.md(_table(groups)),
+    }
+
+
+_KINDS = ("source videos", "clips", "gold masters")
+
+
+def _table(groups: Sequence[Group]) -> str:
+    rows = [
+        f"| {group.count} {group.what} | {group.words} | {readable.size(group.byte_size) if group.byte_size else ''}"
+        f" | {group.oldest.isoformat(' ', 'minutes') if group.oldest else ''} | {_cell(', '.join(group.titles))} |"
+        for group in groups
+    ]
+    return "\n".join(["| how many | what for | size | oldest | source videos |", "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,29 @@
+"""Reasons as people read them: without what a library prints of its own objects, and with the title of the source video."""
+
+from __future__ import annotations
+
+import re
+
+#: Where a printed object begins: `<urllib3.X object at 0x7f...>: `, `HTTPConnectionPool(host='a', port=1): `, `NewConnectionError('`.
+_OBJECT = re.compile(
+    r"""<[^<>]*\bobject\ at\ 0x[0-9a-fA-F]+>:?\s* | \b_?[A-Z]\w*\(host=[^()]*\):?\s* | \b_?[A-Z]\w*\(\\*['"]
+    | Max\ retries\ exceeded\ with\ url:\ \S*\s*""",
+    re.VERBOSE,
+)
+_END = re.compile(r"""\\*['"]\).*""", re.DOTALL)
+
+
+def without_objects(text: str) -> str:
+    """A library's message without its Python objects: what stands before them, and what the innermost of them says."""
+    places = list(_OBJECT.finditer(text))
+    if not places:
+        return text
+    before = text[: places[0].start()].rstrip(" (:'\",")
+    said = _END.sub("", text[places[-1].end() :].strip()).strip()
+    return ": ".join(part.removeprefix("('").rstrip("',.") for part in (before, said) if part)
+
+
+def titled(title: str, reason: str) -> str:
+    """`reason` with the video's title in front of it, unless it names it already."""
+    named = re.search(rf"(?<!\w){re.escape(title)}(?!\w)", reason, re.IGNORECASE)
+    return reason if named else f"{title}: {reason}"
