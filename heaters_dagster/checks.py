@@ -16,6 +16,7 @@ from assets.exports import export_problems
 from assets.proxy import compare_proxy_with_original, undecodable_index_entries
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.partitions import source_video_partitions
 from resources.audit import coverage_problems, newest_exports
 from resources.clip_store import ClipStore
@@ -42,6 +43,14 @@ def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetChec
     return decorate
 
 
+def named(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> dict[str, str]:
+    """The title of the source video, as the first line of a result's metadata."""
+    try:
+        return {"source video": without_access(SourceVideoStore(database.get()).load(int(context.partition_key)).title)}
+    except HeatersError:
+        return {"source video": context.partition_key}
+
+
 def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
     """Passed when there is no problem. What cannot be looked at for a reason that Heaters knows is a problem, too."""
     try:
@@ -61,26 +70,34 @@ def same_frames_at_the_same_times(
         )
         return [] if compared.same else [str(compared)]
 
-    return judged(problems)
+    return judged(problems, named(context, database))
 
 
 @_check("keyframe_offsets", "Frames decode alone from the bytes that the frame index gives for them.")
-def entries_decode_alone(context: dg.AssetCheckExecutionContext, object_store: ObjectStoreResource) -> dg.AssetCheckResult:
-    return judged(lambda: list(undecodable_index_entries(int(context.partition_key), objects=object_store.get())[1].values()))
+def entries_decode_alone(
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
+) -> dg.AssetCheckResult:
+    def problems() -> list[str]:
+        return list(undecodable_index_entries(int(context.partition_key), objects=object_store.get())[1].values())
+
+    return judged(problems, named(context, database))
 
 
 @_check("gold_master", "The stored gold master is the file whose frames and sounds were found equal to the original's.")
 def master_equals_original(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
 ) -> dg.AssetCheckResult:
-    return judged(lambda: gold_master_problems(int(context.partition_key), database=database.get(), objects=object_store.get()))
+    def problems() -> list[str]:
+        return gold_master_problems(int(context.partition_key), database=database.get(), objects=object_store.get())
+
+    return judged(problems, named(context, database))
 
 
 @_check("virtual_clips", "The clips cover the source video exactly once: no gap, no overlap, from frame 0 to the last.")
 def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> dg.AssetCheckResult:
     store, video_id = database.get(), int(context.partition_key)
     counts = ClipStore(store).counts_by_state(video_id).get(video_id, {})
-    return judged(lambda: coverage_problems(store, video_id), {"clips": sum(counts.values())})
+    return judged(lambda: coverage_problems(store, video_id), {**named(context, database), "clips": sum(counts.values())})
 
 
 @_check(
@@ -100,7 +117,7 @@ def files_equal_the_proxy(
             for manifest in manifests
             for problem in export_problems(manifest, objects=object_store.get(), work=workspace.get().work)
         ],
-        {"files": len(manifests)},
+        {**named(context, database), "files": len(manifests)},
     )
 
 

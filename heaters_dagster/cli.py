@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from io import StringIO
+from typing import Annotated
 
 import typer
 
@@ -22,9 +23,19 @@ app = typer.Typer(
     help="Turn long videos into reviewed, frame-exact, searchable clips.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def heaters(
+    version: Annotated[
+        bool, typer.Option("--version", callback=running.print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Turn long videos into reviewed, frame-exact, searchable clips."""
+
+
 for commands in (running.app, source_videos.app, clips.app):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")

@@ -58,6 +58,11 @@ def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
         _show_records(title, columns, rows)
 
 
+def show_record(columns: Sequence[Column], row: dict[str, Any]) -> None:
+    """One row, a line for each of its cells that is not empty."""
+    _show_records("", columns, [row])
+
+
 def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
     """One row below the other, a line for each of its cells: for a terminal too narrow to have them side by side.
 
@@ -72,9 +77,8 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
             if not cell.plain:
                 continue
             for number, line in enumerate(_lines(cell, max(out.width - indent, _NARROWEST))):
-                heading = Text(column.heading if number == 0 else "", style="bold")
-                heading.pad_right(indent - len(heading))
-                out.print(heading + line, soft_wrap=True)
+                heading = f"{column.heading if number == 0 else '':{indent}}"
+                out.print(Text.assemble((heading, "bold"), line), soft_wrap=True)
         if row is not rows[-1]:
             out.print()
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
 from resources.database import Database
 from resources.embedder import clip_embedder, stored_name
 from resources.embedding_store import EmbeddingStore, SearchHit
@@ -29,6 +30,7 @@ class ClipSearch:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._vectors = EmbeddingStore(database)
+        self._clips = ClipStore(database)
         self._settings = settings
 
     def by_words(self, words: str, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
@@ -50,7 +52,8 @@ class ClipSearch:
         return self._found(embedder.model, embedder.embed_text(words), limit, source_video_id, title_contains, None, note)
 
     def like(self, clip_id: int, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
-        """Clips nearest to a clip, itself left out. Raises NotFoundError when the clip has no vector."""
+        """Clips nearest to a clip, itself left out. Raises NotFoundError when there is no such clip, or it has no vector."""
+        clip = self._clips.load(clip_id)
         for model in self._preferred_models():
             try:
                 vector = self._vectors.vector(clip_id, model=model)
@@ -60,7 +63,8 @@ class ClipSearch:
                 "Compared by the built-in visual descriptor: looks alike, not means the same." if model == VisualDescriptor.model else None
             )
             return self._found(model, vector, limit, source_video_id, title_contains, clip_id, note)
-        raise NotFoundError(f"clip {clip_id} has no embedding; clips get one after approval and export: heaters process")
+        where = "it was cut anew and is not in the cut list any more" if not clip.is_live else f"it is {clip.state}"
+        raise NotFoundError(f"clip {clip_id} has no embedding: {where}; clips get one after approval and export")
 
     def _preferred_models(self) -> list[str]:
         """Models that have vectors: the settings' own first, the descriptor last."""

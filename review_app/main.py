@@ -10,7 +10,7 @@ from review_app import shell
 from review_app.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
 from review_app.identity import current_session
 from review_app.launch import open_desk
-from review_app.screens import clips, history, review, search, source_videos
+from review_app.screens import clips, history, partitions, review, search, source_videos
 
 _SCREENS = {
     "review": (review.show, "Review", ":material/rate_review:"),
@@ -18,6 +18,7 @@ _SCREENS = {
     "videos": (source_videos.show, "Source videos", ":material/movie:"),
     "history": (history.show, "History", ":material/history:"),
     "search": (search.show, "Search", ":material/search:"),
+    "partitions": (partitions.show, "Dagster partitions", ":material/account_tree:"),
 }
 
 

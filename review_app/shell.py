@@ -19,6 +19,8 @@ STATIC = Path(__file__).parent / "static"
 #: Height of the bar and of the space around the page, in pixels: what is not the player's on the review page.
 FRAME_PIXELS = 40 + 8 + 4
 _AGAIN_SECONDS = 3
+#: Pages that stand in the menu and not in the bar: reviewers do not need them.
+_FOR_OPERATORS = ("partitions",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
     st.session_state["pages"] = dict(pages)
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         for name, page in pages.items():
-            st.page_link(page, query_params=dict(carried.get(name, {})))
+            if name not in _FOR_OPERATORS:
+                st.page_link(page, query_params=dict(carried.get(name, {})))
         st.space("stretch")
         tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content", vertical_alignment="center")
         with st.popover(views.plain(session.reviewer), icon=":material/person:", type="tertiary", key="who"):
@@ -49,6 +52,8 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
                 st.button("Sign out", on_click=st.logout, icon=":material/logout:", width="stretch")
             else:
                 st.button("Somebody else", on_click=forget_name, icon=":material/switch_account:", width="stretch")
+            for name in _FOR_OPERATORS:
+                st.page_link(pages[name])
             st.link_button("Dagster UI", desk.dagster_url, icon=":material/account_tree:", width="stretch")
     return tools
 

@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+import jsonschema
 import numpy as np
 import pytest
+import typer
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
 from sqlalchemy.exc import OperationalError
@@ -23,6 +26,7 @@ from heaters_dagster import cli
 from heaters_dagster.commands import review as review_commands
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
+from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.processing import RunDone
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
@@ -40,6 +44,17 @@ from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import stored_video
+
+SCHEMA = json.loads((PROJECT_ROOT / "docs" / "json.schema.json").read_text())
+
+
+def as_documented(line: str, printed: str) -> Any:
+    """What a command printed with --json, when it is as docs/json.schema.json says."""
+    words = line.split()
+    name = " ".join(words[:2]) if words[0] in {"cuts", "review"} else words[0]
+    document = json.loads(printed)
+    jsonschema.validate(document, {**SCHEMA["commands"][name], "$defs": SCHEMA["$defs"]}, cls=jsonschema.Draft202012Validator)
+    return document
 
 
 class Heaters:
@@ -59,7 +74,7 @@ class Heaters:
     def json(self, line: str, *more: str) -> Any:
         code, printed = self(line, *more, "--json")
         assert code == 0, self.error
-        return json.loads(printed)
+        return as_documented(line, printed)
 
 
 @pytest.fixture
@@ -115,12 +130,41 @@ def test_a_search_for_nothing_ends_with_2(heaters: Heaters, words: str) -> None:
     assert heaters("search", words)[0] == 2
 
 
-def test_every_command_explains_itself(heaters: Heaters) -> None:
-    code, printed = heaters("--help")
+def commands() -> dict[str, click.Command]:
+    """Every command by its whole name: `cuts add`."""
+    found: dict[str, click.Command] = {}
+    waiting = [("", typer.main.get_command(cli.app))]
+    for prefix, one in waiting:
+        inner = getattr(one, "commands", None)
+        waiting += [(f"{prefix} {name}".strip(), command) for name, command in (inner or {}).items()]
+        if inner is None:
+            found[prefix] = one
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_explains_itself_with_an_example(heaters: Heaters, name: str) -> None:
+    code, printed = heaters(f"{name} --help")
     assert code == 0
-    for command in ("up", "down", "submit", "process", "status", "clips", "cuts", "review", "search", "retry", "doctor", "demo"):
-        assert command in printed
-        assert heaters(f"{command} --help")[0] == 0
+    assert f"Example: heaters {name}" in " ".join(printed.split())
+    assert str(MAX_ID) not in printed
+
+
+def test_every_json_of_a_command_is_documented() -> None:
+    with_json = {name for name, command in commands().items() if any("--json" in option.opts for option in command.params)}
+    assert with_json == set(SCHEMA["commands"])
+
+
+def test_the_version_is_told_in_both_ways(heaters: Heaters) -> None:
+    code, printed = heaters("--version")
+    assert (code, printed) == (0, f"heaters {heaters('version')[1]}")
+
+
+def test_a_shell_completes_commands(tmp_path: Path) -> None:
+    program = "import sys; sys.argv = ['heaters']; from heaters_dagster.cli import main; main()"
+    environment = {**os.environ, "_HEATERS_COMPLETE": "complete_bash", "COMP_WORDS": "heaters st", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["status"], done.stderr
 
 
 def test_clips_as_json_have_what_programs_need(heaters: Heaters, some_clips: SomeClips) -> None:
@@ -293,6 +337,66 @@ def test_a_caller_may_close_what_it_does_not_read(closed: str, line: str, code: 
     done = subprocess.run(shell, capture_output=True, text=True, env={**os.environ, "APP_ENV": "nowhere"}, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_of_60_columns_breaks_no_word(heaters: Heaters, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "the address does not answer; when it does again, heaters retry starts it once more"
+    video = SourceVideoStore(database).add("/films/a.mp4", "Interviews from the northern harbour in November")
+    SourceVideoStore(database).record_failure(video.id, SourceVideoState.DOWNLOAD_FAILED, told, transient=False)
+    monkeypatch.setattr(cli.terminal, "out", cli.terminal.Console(highlight=False, width=60))
+    for line in ("status", f"status {video.id}"):
+        lines = heaters(line)[1].splitlines()
+        assert max(map(len, lines)) <= 60
+        assert set(f"{video.title} {told} download_failed".split()) <= set(" ".join(lines).split())
+
+
+def test_one_source_video_is_told_whole(heaters: Heaters, video: int, database: Database) -> None:
+    SourceVideoStore(database).add_warning(video, "its sound begins late")
+    SourceVideoStore(database).add("/films/other.mp4", "other")
+    code, printed = heaters(f"status {video}")
+    assert code == 0
+    assert "3 pending_review" in printed
+    assert "other" not in printed
+    assert "its sound begins late" in heaters.error
+    assert [row["id"] for row in heaters.json(f"status {video}")] == [video]
+
+
+def test_what_comes_next_depends_on_whether_up_runs(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
+    film = barcode_video(tmp_path / "a.mp4", frames=5)
+    assert "Next: heaters process, or heaters up" in heaters(f"submit {film}")[1]
+    with WorkFolder(settings.work_folder).attempt("up"):
+        assert "heaters up goes on with it" in heaters(f"submit {film}")[1]
+
+
+def test_an_undo_says_how_to_do_it_again(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    assert "undo with: heaters review undo" in heaters(f"review approve {clip.id}")[1]
+    assert "do it again with: heaters review redo" in heaters("review undo")[1]
+    assert "undo with: heaters review undo" in heaters("review redo")[1]
+
+
+def test_approving_what_is_approved_is_no_decision(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    heaters.json(f"review approve {clip.id}")
+    assert heaters.json(f"review approve {clip.id}")["action_id"] is None
+    assert "Nothing to approve: it is so already." in heaters(f"review approve {clip.id}")[1]
+    assert len(heaters.json("review history")) == 1
+
+
+def test_a_clip_that_nothing_is_like_is_told_apart_from_one_that_is_not_there(heaters: Heaters, some_clips: SomeClips) -> None:
+    (clip,) = some_clips()
+    assert heaters("search --like 99")[0] == 1
+    assert "there is no clip 99" in heaters.error
+    assert heaters(f"search --like {clip.id}")[0] == 1
+    assert "has no embedding: it is pending_review" in heaters.error
+
+
+def test_retry_of_many_asks_first(heaters: Heaters, database: Database, some_clips: SomeClips) -> None:
+    clips = some_clips(*range(10, 100, 8), state=ClipState.EXPORT_FAILED)
+    assert heaters("retry")[0] == 2
+    assert f"{len(clips)} clips (export failed)" in heaters.error
+    assert {clip.state for clip in ClipStore(database).load_live(clips[0].source_video_id)} == {ClipState.EXPORT_FAILED}
+    assert len(heaters.json("retry --yes")) == len(clips)
 
 
 def test_retry_puts_what_failed_back(heaters: Heaters, a_source_video: ASourceVideo) -> None:
@@ -482,7 +586,7 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     load_settings.cache_clear()
     object_store.put_bytes("originals/video_9.mp4", b"of no source video")
     code, printed = heaters("doctor --json")
-    findings = {finding["what"]: finding for finding in json.loads(printed)}
+    findings = {finding["what"]: finding for finding in as_documented("doctor", printed)}
     assert code == 1
     assert {what for what, finding in findings.items() if not finding["ok"]} - {"disk"} == {"embedding model", "stored data"}
     assert "originals/video_9.mp4" in findings["stored data"]["told"]
@@ -548,7 +652,7 @@ def test_process_takes_a_submitted_file_to_review(heaters: Heaters, film: Path, 
 
     code, printed = heaters("process --json")
     assert code == 1
-    assert [(run["job"], run["source_video_id"]) for run in json.loads(printed)] == [("ingest", bad)]
+    assert [(run["job"], run["source_video_id"]) for run in as_documented("process", printed)] == [("ingest", bad)]
     assert "notes.mp4 is not a video" in heaters.error
     assert heaters("process") == (0, "Nothing is due.\n")
 

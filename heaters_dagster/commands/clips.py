@@ -10,16 +10,27 @@ from typing import Annotated
 import typer
 
 from heaters_dagster import terminal
-from heaters_dagster.commands.shared import CLIP_COLUMNS, CLIP_FIELDS, AsJson, VideoId, clip_row, opened_database, show_clips
+from heaters_dagster.commands.shared import (
+    CLIP_COLUMNS,
+    CLIP_FIELDS,
+    AsJson,
+    OneVideo,
+    VideoId,
+    clip_row,
+    example,
+    known_id,
+    opened_database,
+    say_next,
+    show_clips,
+)
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
-from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.settings import load_settings
 from heaters_dagster.terminal import Column
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(epilog=example("clips 3"))
 def clips(video: VideoId, as_json: AsJson = False) -> None:
     """List the clips of a source video in order."""
     from resources.clip_store import ClipStore
@@ -34,11 +45,11 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
         terminal.show_table(f"{source.title} ({source.state})", CLIP_COLUMNS, rows)
 
 
-@app.command()
+@app.command(epilog=example('search "a boat at night" --limit 5'))
 def search(
     words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What the clip shows.")] = None,
-    like: Annotated[int | None, typer.Option("--like", max=MAX_ID, metavar="CLIP", help="Clips like this one.")] = None,
-    video: Annotated[int | None, typer.Option("--video", max=MAX_ID, help="Only in this source video.")] = None,
+    like: Annotated[int | None, typer.Option("--like", callback=known_id, metavar="CLIP", help="Clips like this one.")] = None,
+    video: OneVideo = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +82,7 @@ def search(
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
 
 
-@app.command()
+@app.command(epilog=example("cutlist 3 --format edl -o harbour.edl"))
 def cutlist(
     video: VideoId,
     form: Annotated[str, typer.Option("--format", help="csv, edl, fcpxml or otio.")] = "csv",
@@ -93,19 +104,22 @@ def cutlist(
         terminal.say(f"Wrote {output}")
 
 
-@app.command()
+@app.command(epilog=example("export 12 13 --profile delivery"))
 def export(
-    clip_ids: Annotated[list[int], typer.Argument(max=MAX_ID, metavar="CLIP...", help="Approved clips.")],
+    clip_ids: Annotated[list[int], typer.Argument(callback=known_id, metavar="CLIP", help="Approved clips.")],
     profile: Annotated[
         str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
     ] = "stream_copy",
     as_json: AsJson = False,
 ) -> None:
-    """Ask for approved clips to be exported again with another profile. Then: heaters process."""
+    """Ask for approved clips to be exported again with another profile."""
     if profile not in EXPORT_PROFILES:
         raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
     from resources.clip_store import ClipStore
 
-    with opened_database(load_settings()) as database:
+    settings = load_settings()
+    with opened_database(settings) as database:
         rows = [clip_row(ClipStore(database).request_export(clip_id, profile)) for clip_id in clip_ids]
     show_clips(rows, as_json)
+    if not as_json:
+        say_next(settings)

@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from heaters_dagster import terminal
-from heaters_dagster.commands.shared import All, As, AsJson, ClipIds, Video, opened_database, opened_reviews, reviewer_name, show_result
+from heaters_dagster.commands.shared import (
+    All,
+    As,
+    AsJson,
+    ClipId,
+    ClipIds,
+    OneVideo,
+    Video,
+    example,
+    opened_database,
+    opened_reviews,
+    reviewer_name,
+    show_result,
+)
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
 from heaters_dagster.terminal import Column
@@ -64,49 +76,49 @@ def _waiting(settings: Settings, video: int) -> dict[int, int]:
     return {clip.id: clip.cut_point_version for clip in live if clip.state == ClipState.PENDING_REVIEW}
 
 
-@app.command()
+@app.command(epilog=example("review approve 12 13"))
 def approve(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Approve clips: they are exported."""
     _decide("approve", clip_ids, video, every, reviewer, as_json)
 
 
-@app.command()
+@app.command(epilog=example("review skip --video 3 --all"))
 def skip(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Skip clips: kept as they are, not exported."""
     _decide("skip", clip_ids, video, every, reviewer, as_json)
 
 
-@app.command()
+@app.command(epilog=example("review archive 12"))
 def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Archive clips: their files are deleted, their rows are kept."""
     _decide("archive", clip_ids, video, every, reviewer, as_json)
 
 
-@app.command()
-def group(clip_id: Annotated[int, typer.Argument(max=MAX_ID, metavar="CLIP")], reviewer: As = None, as_json: AsJson = False) -> None:
+@app.command(epilog=example("review group 13"))
+def group(clip_id: ClipId, reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with opened_reviews(load_settings()) as reviews:
         show_result(reviews.group(clip_id, reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
-@app.command()
+@app.command(epilog=example("review undo"))
 def undo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Take back your latest decision; again for the one before it, to any depth."""
     with opened_reviews(load_settings()) as reviews:
         show_result(reviews.undo(reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
-@app.command()
+@app.command(epilog=example("review redo --as Ada"))
 def redo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Do again what you last took back."""
     with opened_reviews(load_settings()) as reviews:
         show_result(reviews.redo(reviewer=reviewer_name(reviews, reviewer)), as_json)
 
 
-@app.command()
+@app.command(epilog=example("review history --video 3 --limit 10"))
 def history(
-    video: Annotated[int | None, typer.Option("--video", max=MAX_ID, help="Only this source video.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 30,
+    video: OneVideo = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Who decided what, when; newest first."""

@@ -11,14 +11,13 @@ from typing import Annotated
 import typer
 
 from heaters_dagster import terminal
-from heaters_dagster.commands.shared import AsJson
-from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.commands.shared import AsJson, VideoIds, example
 from heaters_dagster.settings import load_settings
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(epilog=example("up --open"))
 def up(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the review app in a browser.")] = False,
 ) -> None:
@@ -28,7 +27,7 @@ def up(
     raise typer.Exit(run_everything(load_settings(), open_browser=open_browser))
 
 
-@app.command()
+@app.command(epilog=example("down"))
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
     from heaters_dagster.up import is_running
@@ -46,11 +45,9 @@ def down() -> None:
         terminal.say("The embedded Postgres was not running.")
 
 
-@app.command()
+@app.command(epilog=example("process 3 4"))
 def process(
-    videos: Annotated[
-        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Only these source videos; else all that is due.")
-    ] = None,
+    videos: VideoIds = None,
     as_json: AsJson = False,
 ) -> None:
     """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
@@ -78,7 +75,7 @@ def process(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=example("doctor --json"))
 def doctor(
     repair: Annotated[
         bool, typer.Option("--repair", help="Take out the secrets that older versions left in the database; renew the signing key.")
@@ -100,7 +97,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=example("demo holiday.mp4"))
 def demo(
     video: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="A video of your own; else the sample.", exists=True, dir_okay=False)
@@ -118,7 +115,14 @@ def demo(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=example("version"))
 def version() -> None:
     """Print the version."""
     terminal.say(package_version("heaters"))
+
+
+def print_version(wanted: bool) -> None:
+    """For `heaters --version`."""
+    if wanted:
+        terminal.say(f"heaters {package_version('heaters')}")
+        raise typer.Exit

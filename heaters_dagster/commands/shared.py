@@ -37,11 +37,11 @@ def example(line: str) -> str:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; docs/json.md says what is in it.")]
 VideoId = Annotated[int, typer.Argument(callback=known_id, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
-VideoIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO...", help="Only these source videos; else all.")]
+VideoIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO", help="Only these source videos; else all.")]
 OneVideo = Annotated[int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="Only this source video.")]
 ClipId = Annotated[int, typer.Argument(callback=known_id, metavar="CLIP", help="Clip id, as `heaters clips` shows it.")]
 Frame = Annotated[int, typer.Argument(metavar="FRAME", help="Frame number, 0-based: the first frame of the right-hand clip.")]
-ClipIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="CLIP...", help="Clip ids, as `heaters clips` shows them.")]
+ClipIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="CLIP", help="Clip ids, as `heaters clips` shows them.")]
 Video = Annotated[
     int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="All clips of this source video; needs --all.")
 ]

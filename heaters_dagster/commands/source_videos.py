@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heaters_dagster import terminal
-from heaters_dagster.commands.shared import CLIP_COLUMNS, CLIP_FIELDS, AsJson, VideoId, clip_row, opened_database
-from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.commands.shared import (
+    CLIP_COLUMNS,
+    CLIP_FIELDS,
+    AsJson,
+    VideoId,
+    clip_row,
+    example,
+    known_id,
+    opened_database,
+    say_next,
+)
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import DETECTORS, load_settings
 from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
+    from resources.database import Database
     from resources.source_video_store import SourceVideo
 
 app = typer.Typer()
 
+#: Failures that `heaters retry` without arguments puts back without asking.
+_MANY = 10
 
-@app.command()
+
+@app.command(epilog=example("submit holiday.mp4 https://example.org/talk"))
 def submit(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, web addresses or s3:// addresses.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, web addresses or s3:// addresses.")],
     as_json: AsJson = False,
 ) -> None:
-    """Submit source videos. They are processed by `heaters process`, or by the sensors while `heaters up` runs."""
+    """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs."""
     from heaters_dagster.instance import prepare_dagster_home
     from heaters_dagster.processing import register_partitions
     from resources.address_guard import AddressGuard
@@ -50,25 +64,32 @@ def submit(
     if any(item.refused for item in submissions):
         raise typer.Exit(1)
     if not as_json:
-        terminal.say("Next: heaters process, or heaters up")
+        say_next(settings)
 
 
-@app.command()
-def status(as_json: AsJson = False) -> None:
+@app.command(epilog=example("status 3"))
+def status(
+    video: Annotated[int | None, typer.Argument(callback=known_id, metavar="VIDEO", help="All about this one; else a list of all.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the source videos: state, clips by state, errors."""
     from resources.clip_store import ClipStore
     from resources.object_store.probe import place_problem
     from resources.source_video_store import SourceVideoStore
 
     with opened_database(load_settings()) as database:
-        videos = SourceVideoStore(database).load_all()
-        counts = ClipStore(database).counts_by_state()
+        store = SourceVideoStore(database)
+        videos = store.load_all() if video is None else [store.load(video)]
+        counts = ClipStore(database).counts_by_state(video)
     rows = [_video_row(video, counts.get(video.id, {})) for video in videos]
     if as_json:
         terminal.show_json(rows)
         return
     if not rows:
         terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
+        return
+    if video is not None:
+        _show_one(rows[0])
         return
     columns = [
         Column("id", "id", True),
@@ -85,12 +106,12 @@ def status(as_json: AsJson = False) -> None:
     terminal.show_table("", columns, rows)
     if problem := place_problem(load_settings()):
         terminal.complain(f"Nothing is worked on, because nothing can be stored: {problem}")
-    for video in videos:
-        for warning in video.warnings:
-            terminal.warn(f"{video.id}: {warning}")
+    for row in rows:
+        for warning in row["warnings"]:
+            terminal.warn(f"{row['id']}: {warning}")
 
 
-@app.command()
+@app.command(epilog=example("recut 3 --threshold 0.4"))
 def recut(
     video: VideoId,
     detector: Annotated[
@@ -127,29 +148,55 @@ def recut(
         terminal.show_table("", CLIP_COLUMNS, rows)
 
 
-@app.command()
+@app.command(epilog=example("retry 3 4"))
 def retry(
     videos: Annotated[
-        list[int] | None, typer.Argument(max=MAX_ID, metavar="VIDEO...", help="Source videos; else everything that failed.")
+        list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO", help="Source videos; else everything that failed.")
     ] = None,
     clip_ids: Annotated[
-        list[int] | None, typer.Option("--clip", max=MAX_ID, metavar="CLIP", help="This clip; may be given several times.")
+        list[int] | None, typer.Option("--clip", callback=known_id, metavar="CLIP", help="This clip; may be given several times.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put failed source videos, clips and gold masters back before the stage that failed. Then: heaters process."""
+    """Put failed source videos, clips and gold masters back before the stage that failed."""
     from heaters_dagster.processing import retry_failed
 
-    with opened_database(load_settings()) as database:
+    settings = load_settings()
+    with opened_database(settings) as database:
+        if not (videos or clip_ids or yes):
+            _ask_for_many(database)
         retried = retry_failed(database, videos=videos or (), clips=clip_ids or ())
     if as_json:
         terminal.show_json(retried)
     elif retried:
         for sentence in retried:
             terminal.say(sentence)
-        terminal.say("Next: heaters process, or heaters up")
+        say_next(settings)
     else:
         terminal.say("Nothing has failed.")
+
+
+def _show_one(row: dict[str, Any]) -> None:
+    headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
+    headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "duplicate_of_id": "same bytes as"}
+    terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
+    for warning in row["warnings"]:
+        terminal.warn(f"Note: {warning}")
+
+
+def _ask_for_many(database: Database) -> None:
+    """Raises typer.Exit when many would be touched and nobody says yes."""
+    from resources.backlog import failed_count, load_backlog
+
+    failed = [group for group in load_backlog(database) if group.failed]
+    if failed_count(failed) <= _MANY:
+        return
+    told = ", ".join(f"{group.count} {group.what} ({group.words})" for group in failed)
+    if not (sys.stdin.isatty() and terminal.err.is_terminal):
+        raise typer.BadParameter(f"this would try {told} again: name some of them, or write --yes for all")
+    if not typer.confirm(f"Try {told} again?", err=True):
+        raise typer.Exit(1)
 
 
 def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str, Any]:

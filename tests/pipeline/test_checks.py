@@ -30,7 +30,9 @@ def check(settings: Settings, key: str) -> dict[str, tuple[bool, str]]:
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("source_videos", [key])
         result = definitions.resolve_job_def("only_checks").execute_in_process(instance=instance, tags={PARTITION_NAME_TAG: key})
-        return {found.check_name: (found.passed, found.description or "") for found in result.get_asset_check_evaluations()}
+        found = result.get_asset_check_evaluations()
+        assert {str(one.metadata["source video"].value) for one in found} == {"film"}
+        return {one.check_name: (one.passed, one.description or "") for one in found}
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from resources.reviewer_store import ReviewerStore
 from review_app import filters
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
-from review_app.screens import clips, source_videos
-from tests.conftest import SomeClips
+from review_app.screens import clips, partitions, source_videos
+from tests.conftest import ASourceVideo, SomeClips
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def _script(name, desk, session):  # type: ignore[no-untyped-def]
     import streamlit as st
 
     from review_app import shell
-    from review_app.screens import clips, history, review, search, source_videos
+    from review_app.screens import clips, history, partitions, review, search, source_videos
 
-    screens = {"review": review, "clips": clips, "videos": source_videos, "history": history, "search": search}
+    screens = {"review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions}
     pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}
     st.navigation(list(pages.values()), position="hidden")
     st.session_state["pages"] = pages
@@ -189,3 +189,18 @@ def test_an_address_that_holds_no_text_is_refused_in_words_before_any_page_reads
     assert not app.exception
     assert [one.value for one in app.error] == [f"{name} in the address holds a NUL character, which no text can have\\: write it without"]
     assert labels(app) == ["Show everything"]
+
+
+def test_partitions_and_titles_are_found_by_each_other(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:
+    harbour, market = a_source_video(title="Harbour"), a_source_video(title=f"Market <{1}>")
+    assert next(video.id for video in partitions.find_videos(desk, str(market.id))) == market.id
+    assert [video.id for video in partitions.find_videos(desk, "harb")] == [harbour.id]
+    assert partitions.find_videos(desk, "9" * 30) == []
+    table = partitions.partitions_table(desk, [harbour, market])
+    assert f'<th scope="row">{harbour.id}</th><td><a href="/videos?video={harbour.id}" target="_self">Harbour</a>' in table
+    assert f'href="http://127.0.0.1:3000/assets/proxy?view=partitions&amp;partition={market.id}"' in table
+    assert "Market &lt;1&gt;" in table
+    app = page("partitions", desk, find="Harbour")
+    assert not app.exception
+    assert app.text_input[0].value == "Harbour"
+    assert told(page("partitions", desk, find="nobody")) == "No source video has that number or title."

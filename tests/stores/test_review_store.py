@@ -32,7 +32,6 @@ from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.tables import clips as clips_table
 from resources.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
-from tests.pipeline_rows import cut_video, reviews
 from tests.review_desk import Desk, clips_of, group_problems
 
 FRAMES = 40
@@ -120,13 +119,17 @@ def test_many_clips_of_several_videos_are_decided_in_one_action(database: Databa
         assert {clip.state for clip in live(database, video_id)} == {ClipState.PENDING_REVIEW}
 
 
-def test_a_decision_that_finds_everything_so_is_recorded_and_changes_nothing(
+def test_a_decision_that_changes_nothing_leaves_no_entry_unless_its_answer_can_be_asked_for(
     database: Database, store: ReviewStore, some_clips: SomeClips
 ) -> None:
     (clip,) = some_clips()
-    store.approve(clip.id, reviewer="ann")
+    first = store.approve(clip.id, reviewer="ann")
     again = store.approve(clip.id, reviewer="ben")
     assert [(c.id, c.cut_point_version, c.state) for c in again.clips] == [(clip.id, 2, ClipState.REVIEW_APPROVED)]
+    assert (again.action_id, again.replayed) == (None, False)
+    assert [entry.id for entry in store.history()] == [first.action_id]
+    keyed = store.approve(clip.id, reviewer="ben", request_key="press")
+    assert store.approve(clip.id, reviewer="ben", request_key="press").action_id == keyed.action_id
     assert store.history()[0].clip_ids == ()
     store.undo("ann")
 
@@ -637,7 +640,7 @@ def test_a_decision_that_changed_nothing_is_no_stop_for_undo_and_redo(
     assert ClipStore(database).load(one.id).state == ClipState.REVIEW_APPROVED
     store.skip(two.id, reviewer="ann")
     store.undo("ann")
-    last = store.approve(one.id, reviewer="ann").action_id
+    last = store.approve(one.id, reviewer="ann", request_key="last").action_id
     store.undo("ann", action_id=last)
     store.redo("ann")
     assert ClipStore(database).load(two.id).state == ClipState.REVIEW_SKIPPED
@@ -784,7 +787,7 @@ def test_bulk_actions_in_any_order_of_ids_do_not_deadlock(database: Database, st
 
     def work(n: int) -> None:
         shuffled = random.Random(n).sample(ids, len(ids))
-        (store.approve, store.skip)[n % 2](shuffled, reviewer=f"r{n}")
+        (store.approve, store.skip)[n % 2](shuffled, reviewer=f"r{n}", request_key=f"press {n}")
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(12)))
@@ -965,15 +968,3 @@ def test_of_many_clips_those_that_changed_since_they_were_seen_are_left_alone(st
     nothing = store.decide_unchanged(ReviewAction.ARCHIVE, {second.id: 1}, reviewer="ann")
     assert nothing.result is None
     assert len(store.history(reviewer="ann")) == 1, "what decides nothing leaves no entry"
-
-
-def test_a_decision_that_changes_nothing_leaves_no_entry_unless_its_answer_can_be_asked_for(database: Database) -> None:
-    clip, *_ = cut_video(database)
-    store = reviews(database)
-    first = store.approve(clip.id, reviewer="ada")
-    again = store.approve(clip.id, reviewer="ada")
-    assert (again.action_id, [one.id for one in again.clips], again.replayed) == (None, [clip.id], False)
-    assert [entry.id for entry in store.history()] == [first.action_id]
-    keyed = store.approve(clip.id, reviewer="ada", request_key="press-1")
-    assert keyed.action_id is not None
-    assert store.approve(clip.id, reviewer="ada", request_key="press-1").action_id == keyed.action_id
