@@ -7,7 +7,7 @@ import errno
 import dagster as dg
 import pytest
 
-from assets.failures import StageInterruptedError, stage_failures
+from assets.failures import CANCELED, StageInterruptedError, stage_failures
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, InvalidMediaError, ProcessKilledError
 
 AT_ONCE = dg.RetryPolicy(max_retries=2)
@@ -86,3 +86,18 @@ def test_when_the_row_cannot_be_told_either_both_reasons_are_given() -> None:
         raise ProcessKilledError("ffmpeg was killed")
     assert isinstance(raised.value.__cause__, HeatersError)
     assert raised.value.allow_retries
+
+
+def test_what_a_person_canceled_says_so_on_the_row_and_in_the_log_in_the_same_words() -> None:
+    recorded: list[tuple[str, bool]] = []
+    record = lambda message, transient: recorded.append((message, transient))  # noqa: E731
+    with pytest.raises(StageInterruptedError, match=f"^Harbour: {CANCELED}$"):
+        with stage_failures(record, shown=lambda said: f"Harbour: {said}", was_canceled=lambda: True):
+            raise dg.DagsterExecutionInterruptedError
+    assert recorded == [(CANCELED, False)]
+
+
+def test_the_last_try_is_final_and_says_why_it_failed() -> None:
+    with pytest.raises(dg.Failure) as raised, stage_failures(lambda message, transient: None, tries_left=False):
+        raise ProcessKilledError("ffmpeg was killed")
+    assert (raised.value.description, raised.value.allow_retries) == ("ffmpeg was killed", False)

@@ -348,8 +348,8 @@ class TestSequences:
         ("update clips set confidence = 'nan'", "clips_confidence_check"),
         ("update clips set attempts = -1", "clips_attempts_check"),
         (
-            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, cut_point_version) "
-            "select id, 9, 0, 1, 0, 1, 0 from source_videos",
+            "insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds,"
+            " cut_point_version) select id, 9, 0, 1, 0, 1, 0 from source_videos",
             "clips_cut_point_version_check",
         ),
         ("update clips set export_profile = 'gif'", "clips_export_profile_check"),
