@@ -4,7 +4,7 @@ import { touchedIds } from "./outbox.js";
 import { takenOver } from "./lane.js";
 import { passedOver, scene, upcoming, visible } from "./review_state.js";
 
-const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
+export const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
 const REFILL_BELOW = 4;
 const SYNC_MS = 4000;
 const SYNC_HIDDEN_MS = 20_000;

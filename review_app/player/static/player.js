@@ -30,6 +30,7 @@ export class Player {
   #preload = null;
   #late = null;
   #wishes = 0;
+  #hoarding = 0;
   #closed = false;
   kind = null;
   reason = null;
@@ -116,6 +117,25 @@ export class Player {
       await media.frames.warm(frames, { ahead: 1 });
     } catch {
       // told when the clip is opened
+    }
+  }
+
+  /**
+   * Have the bytes of the first pictures of clips that come later, one after the other, so that an outage does not end the review at once.
+   * Clips of other videos are left out: only a few videos are held open. clips: [[start, end]] of the video on the stage.
+   */
+  async hoard(clips) {
+    const ticket = ++this.#hoarding;
+    const { media } = this.#clip ?? {};
+    if (!media || this.#engine !== this.#exact) return;
+    for (const [start] of clips) {
+      if (ticket !== this.#hoarding || this.#closed) return;
+      try {
+        await media.index.ensure(start, start + 1);
+        await media.bytes.read(media.index.bytes(start));
+      } catch {
+        return; // told when the clip is opened
+      }
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { addChoice, canRedo, decisionFor, newsFor } from "./choices.js";
 import { CutHand } from "./cut_hand.js";
-import { Feed } from "./feed.js";
+import { AHEAD, Feed } from "./feed.js";
 import { keyMeaning } from "./keys.js";
 import { claimedLane } from "./lane.js";
 import { Notices } from "./notices.js";
@@ -447,12 +447,18 @@ export class Review {
     const play = this.#wishPlay;
     this.#wishPlay = false;
     this.placed = null;
-    this.player.open(video, now.start, now.end, { frame, play }).then(() => {
-      for (const next of upcoming(this.state).slice(0, 2)) {
-        const nextVideo = this.state.videos[next.source_video_id];
-        if (nextVideo) this.player.warm(nextVideo, next.start_frame, next.end_frame);
-      }
-    });
+    this.player.open(video, now.start, now.end, { frame, play }).then(() => this.#warmNext(video.id));
+  }
+
+  /** The next clips appear at once; those behind them can at least be looked at when the server goes away. */
+  #warmNext(videoId) {
+    const coming = upcoming(this.state);
+    for (const next of coming.slice(0, 2)) {
+      const nextVideo = this.state.videos[next.source_video_id];
+      if (nextVideo) this.player.warm(nextVideo, next.start_frame, next.end_frame);
+    }
+    const later = coming.slice(2, AHEAD).filter((next) => next.source_video_id === videoId);
+    this.player.hoard(later.map((next) => [next.start_frame, next.end_frame]));
   }
 
   #onFrame(frame) {
