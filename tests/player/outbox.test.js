@@ -63,7 +63,21 @@ test("without an answer the same decision is sent again under the same key", asy
   await drained(box);
   assert.deepEqual(new Set(seen.sent.map((one) => one.request_key)).size, 1);
   assert.equal(seen.sent.length, 3);
-  assert.ok(seen.states.some((state) => state.failures === 1 && state.message === "down"));
+  assert.ok(seen.states.some((state) => state.failures === 2 && state.message === "down"));
+});
+
+test("one reset connection is passed over without a word", async () => {
+  const { box, seen } = outbox((decision, nth) => {
+    if (nth === 1) throw new Error("No connection to the server.");
+    return { clips: [] };
+  });
+  box.start();
+  box.add(approve(5));
+  await soon();
+  box.poke();
+  await drained(box);
+  assert.equal(seen.sent.length, 2);
+  assert.ok(seen.states.every((state) => state.failures === 0 && state.message === null));
 });
 
 test("what a reload interrupts is sent by the next page, and numbers go on", async () => {

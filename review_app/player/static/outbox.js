@@ -231,7 +231,8 @@ export class Outbox {
 
   async #pause(error) {
     const wait = WAITS_MS[Math.min(this.#failures++, WAITS_MS.length - 1)];
-    this.#tell(error.message);
+    // One request that meets a reset connection is no outage: the next try, in less than half a second, mostly arrives.
+    if (this.#failures > 1) this.#tell(error.message);
     await new Promise((done) => {
       this.#poked = done;
       this.#timer = setTimeout(done, wait);
