@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -43,7 +42,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("ffmpeg", True, _ffmpeg),
         _finding("database", True, lambda: _database(settings)),
         _finding("object store", True, lambda: _object_store(settings)),
-        _finding("disk", False, lambda: _disk(settings.home)),
+        _finding("disk", False, lambda: _disk(settings)),
         _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
     ]
@@ -85,8 +84,10 @@ def _object_store(settings: Settings) -> str:
     return f"bucket {settings.object_bucket}" if settings.object_bucket else f"folder {settings.objects_folder}"
 
 
-def _disk(home: Path) -> str:
-    home.mkdir(parents=True, exist_ok=True)
+def _disk(settings: Settings) -> str:
+    from resources.private_folder import private_home
+
+    home = private_home(settings)
     free = shutil.disk_usage(home).free
     if free < _LOW_DISK_BYTES:
         raise OSError(f"{free / 1e9:.1f} GB free under {home}; a proxy takes 3 to 11 times its original: make room or move HEATERS_HOME")

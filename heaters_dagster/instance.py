@@ -10,6 +10,7 @@ from dagster._core.instance import InstanceRef
 
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.dagster_storage import opened_with
+from resources.private_folder import private_folder, private_home
 
 
 def packaged(name: str) -> Path:
@@ -25,7 +26,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
     of one's own.
     """
     home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
+    private_home(settings)
+    private_folder(home)
     shipped, kept = packaged("dagster.yaml").read_bytes(), home / "dagster.yaml"
     if not kept.is_file() or kept.read_bytes() != shipped:
         fresh = home / f".dagster.yaml.{os.getpid()}"

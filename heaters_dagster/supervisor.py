@@ -134,6 +134,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
         )
         guard.watch(process.pid)
         self._running[part.name] = _Running(part, process)

@@ -16,6 +16,7 @@ from heaters_dagster.domain.keys import proxy_key
 from resources.frame_index_reader import FrameIndexes
 from resources.frame_reader import FrameReader
 from resources.object_store.interface import ObjectStore
+from resources.private_folder import close_to_others, private_folder
 from resources.proxy_bytes import open_proxy
 from resources.remuxer import ProxyReader, remux, remux_sound
 
@@ -111,10 +112,11 @@ class ClipMedia:
     @contextmanager
     def _published(self, path: Path) -> Iterator[Path]:
         """A name to write under; the file then appears under `path` whole."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         part = self._folder / f".{secrets.token_hex(8)}{path.suffix}"
         try:
             yield part
+            close_to_others(part)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

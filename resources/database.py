@@ -29,6 +29,7 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
+from resources.private_folder import private_home
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "sql"
 DATABASE_NAME = "heaters"
@@ -172,6 +173,7 @@ _LOCK_IS_HELD = text(
 
 def open_database(settings: Settings) -> Database:
     """The database of these settings: started if it is the embedded one, created if missing, migrated to the newest revision."""
+    private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
     database = Database.connect(database_url(settings), revive=revive)
     migrate(database)
@@ -267,6 +269,7 @@ def _with_driver(url: str, driver: str) -> URL:
 
 
 def _embedded_database(settings: Settings, name: str) -> URL:
+    private_home(settings)
     base = embedded_postgres.ensure_running(settings.postgres_folder)
     with psycopg.connect(base, autocommit=True) as connection:
         if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:

@@ -35,6 +35,7 @@ from urllib.parse import quote
 from psycopg import pq
 
 from heaters_dagster.domain.errors import DatabaseUnavailableError, DiskFullError, HeatersError, SettingsError
+from resources.private_folder import PASSABLE, close_to_others
 
 POSTGRES_MAJOR = 18
 START_TIMEOUT_SECONDS = 60.0
@@ -314,6 +315,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock file of `folder`; the system frees it when a process dies."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        close_to_others(folder, but=PASSABLE if os.geteuid() == 0 else 0)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         if os.geteuid() == 0:  # the owner of the folder must not be locked out by a visit of root
             os.chown(folder / "lock", folder.stat().st_uid, folder.stat().st_gid)
@@ -385,7 +387,7 @@ def _made_place(folder: Path, account: _Account) -> Path:
     name = "postgres-" + sha256(os.fsencode(folder)).hexdigest()[:12] + "-"
     for shared in _SHARED_FOLDERS:
         try:
-            shared.mkdir(parents=True, exist_ok=True)
+            _make_shared(shared)
             place = Path(tempfile.mkdtemp(prefix=name, dir=shared))
             place.chmod(0o711)
         except OSError:
@@ -398,6 +400,12 @@ def _made_place(folder: Path, account: _Account) -> Path:
         f"as root Postgres runs as {account.name}, who can reach neither {folder} nor {_SHARED_FOLDERS[0]}: "
         f"set HEATERS_HOME to a folder that {account.name} can reach, or HEATERS_DATABASE_URL to a running Postgres"
     )
+
+
+def _make_shared(folder: Path) -> None:
+    """A folder that every account may walk through, whatever the umask is; what lies in it has modes of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    close_to_others(folder, but=PASSABLE)
 
 
 def _can_reach(account: _Account, folder: Path) -> bool:
@@ -457,7 +465,7 @@ def _copied_programs(package: Path, target: Path) -> Path:
     """Copy the installation as it lies in site-packages (initdb finds its libpq in the folder beside the package), readable by all."""
     programs = target / package.name / f"pginstall{POSTGRES_MAJOR}" / "bin"
     if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_shared(target.parent)
         new = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
         installation = f"pginstall{POSTGRES_MAJOR}"
         shutil.copytree(package / installation, new / package.name / installation, ignore=shutil.ignore_patterns("include", "*.a"))

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from heaters_dagster.settings import Settings
+from resources.private_folder import private_home
 
 
 def _path(settings: Settings) -> Path:
@@ -16,7 +17,7 @@ def _path(settings: Settings) -> Path:
 def kept_signing_key(settings: Settings) -> str:
     """The key under HEATERS_HOME, made when it is first asked for, for its owner only."""
     path = _path(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_home(settings)
     made = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():
         descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heaters_dagster.domain.errors import DiskFullError
+from resources.private_folder import private_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
@@ -72,7 +73,7 @@ class WorkFolder:
         return False
 
     def _locked_folder(self, name: str) -> tuple[Path, int]:
-        self.root.mkdir(parents=True, exist_ok=True)
+        private_folder(self.root)
         while True:
             folder = self.root / f"{name}.{secrets.token_hex(6)}"
             folder.mkdir(mode=0o700)

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError, HeatersError
 from resources.first_bytes import HEAD_BYTES, refuse_no_video
 from resources.leftovers import sweep_uploads
+from resources.private_folder import private_opener
 from resources.source_video_store import SourceVideo
 from resources.work_folder import WorkFolder
 from review_app.desk import ReviewDesk
@@ -60,7 +61,7 @@ async def _received(request: Request, path: Path, admission: Admission, title: s
     """Write the body to `path`; returns its bytes."""
     received = 0
     head: bytearray | None = bytearray()
-    with path.open("xb") as file:
+    with open(path, "xb", opener=private_opener) as file:
         try:
             async for chunk in request.stream():
                 received += len(chunk)

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
 from resources.object_store.interface import CHECKED, LEAST_FREE_BYTES, ObjectInfo
+from resources.private_folder import close_to_others, private_folder, private_opener
 from resources.work_folder import WorkFolder, check_room, disk_full_named
 
 _INCOMING = ".incoming"  # no key segment begins with a dot
@@ -64,7 +65,7 @@ class LocalObjectStore:
                     os.fsync(file.fileno())
             else:
                 check_room(self.folder, byte_size)
-                with path.open("rb") as source, target.open("xb") as file:
+                with path.open("rb") as source, open(target, "xb", opener=private_opener) as file:
                     _copy(source, file, progress)
                     _sync(file)
 
@@ -75,7 +76,7 @@ class LocalObjectStore:
 
     def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo:
         def fill(target: Path) -> None:
-            with target.open("xb") as file:
+            with open(target, "xb", opener=private_opener) as file:
                 file.write(data)
                 _sync(file)
 
@@ -154,7 +155,7 @@ class LocalObjectStore:
             target = folder / "object"
             fill(target)
             if not final.parent.is_dir():
-                final.parent.mkdir(parents=True, exist_ok=True)
+                private_folder(final.parent)
                 _sync_folder(final.parent.parent)
             os.replace(target, final)
             _sync_folder(final.parent)
@@ -195,6 +196,7 @@ class LocalObjectStore:
 def _linked(source: Path, target: Path) -> bool:
     with suppress(OSError):
         os.link(source, target)
+        close_to_others(target)
         return True
     return False
 

@@ -7,12 +7,14 @@ from functools import lru_cache
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
+from resources.private_folder import private_home
 
 
 def open_object_store(settings: Settings) -> ObjectStore:
     """The bucket when one is set, else the local folder. Nothing is sent yet: a wrong bucket shows at the first use."""
     bucket = settings.object_bucket
     if bucket is None:
+        private_home(settings)
         return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
     from resources.object_store.s3 import S3ObjectStore
 
