@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from resources.memory import release_freed_memory
 from resources.object_store.interface import ObjectStore
 from resources.proxy_bytes import open_proxy
 from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
-from resources.proxy_writer import write_proxy
+from resources.proxy_writer import WrittenProxy, write_proxy
 from resources.side_streams import ScorePass
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
@@ -121,27 +121,14 @@ def make_proxy(
 def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
     """Write the proxy of `original` to `path`, and score its frames meanwhile.
 
-    found: what `probe` said of the original. called: what people call it. Sound that ffmpeg cannot use is left out, with a warning.
+    found: what `probe` said of the original. called: what people call it. Sound of which nothing decodes is left out, with a warning.
     Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
     """
     release_freed_memory()
     source = ffmpeg.source_streams(found)
-    try:
-        return _one_pass(original, found, source, path, detector=detector, called=called, report=report)
-    except FfmpegError as error:
-        if source.audio is None:
-            raise
-        mute = replace(source, audio=None, audio_channels=0)
-        made = _one_pass(original, found, mute, path, detector=detector, called=called, report=report)
-        return replace(made, warnings=(*made.warnings, f"its sound cannot be used, so the proxy is silent ({error})"))
-
-
-def _one_pass(
-    original: Path, found: MediaProbe, source: SourceStreams, path: Path, *, detector: str, called: str, report: Report
-) -> ProxyPass:
     width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
     scoring = ScorePass(open_score_streams(detector, width=width, height=height))
-    finished = write_proxy(
+    written = write_proxy(
         original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
     )
     scores = scoring.finish()
@@ -152,11 +139,11 @@ def _one_pass(
     counts = {len(index), *seen}
     if len(counts) > 1:
         raise FfmpegError(f"{called}: the proxy has {len(index)} frames, but the detectors saw {sorted(counts - {len(index)})}")
-    return ProxyPass(index, scores, tuple(_oddities(original, found, source, finished, index)))
+    return ProxyPass(index, scores, tuple(_oddities(original, found, source, written, index)))
 
 
-def _oddities(original: Path, found: MediaProbe, source: SourceStreams, finished: ffmpeg.Finished, index: FrameIndex) -> Iterator[str]:
-    video = found.video
+def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written: WrittenProxy, index: FrameIndex) -> Iterator[str]:
+    video, finished = found.video, written.finished
     sideways = video.rotation_degrees % 180 == 90
     yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
     if finished.damage_count:
@@ -164,10 +151,13 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, finished
     first = f"{video.width}x{video.height}"
     if others := {f"{width}x{height}": None for width, height, _ in finished.pictures if f"{width}x{height}" != first}:
         yield f"its pictures change from {first} to {', '.join(others)} on the way: the proxy scales them all to the first size"
-    if finished.times_moved:
-        yield "some frames have the time of the frame before them, or an earlier one: the proxy shows each right after that frame"
-    if source.audio is not None and not index.header.has_audio:
+    yield from written.times.notes()
+    if written.times_repeat:
+        yield "some frames have the time of the frame before them: the proxy shows each right after that frame"
+    if source.audio is not None and written.sound is None:
         yield "nothing of its sound can be decoded: the proxy is silent"
+    if written.sound is not None:
+        yield from written.sound.notes()
     claimed = _claimed_frames(original, video.index)
     if claimed > len(index):
         yield (

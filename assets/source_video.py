@@ -104,7 +104,7 @@ def _title(video: SourceVideo, fetched: Fetched) -> str:
 def _downloaded(
     video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore, objects: ObjectStore
 ) -> SourceVideo:
-    for warning in fetched.warnings:
+    for warning in (*fetched.warnings, *found.notes):
         videos.add_warning(video.id, warning)
     done = videos.finish_download(
         video.id,

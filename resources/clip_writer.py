@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -20,10 +19,11 @@ from resources.clip_store import Clip
 from resources.frame_hashes import file_sha256, frame_hash
 from resources.frame_index_reader import FrameIndexes
 from resources.frame_reader import FrameReader
-from resources.gold_masters import master_span
+from resources.master_frames import master_clip
 from resources.media_probe import MediaProbe
 from resources.object_store.interface import ObjectStore
 from resources.proxy_bytes import RangeFile, open_proxy
+from resources.proxy_writer import clip_sound, skipped_seconds, sound_input
 from resources.remuxer import ProxyReader, remux, retimed
 from resources.source_video_store import SourceVideo
 from resources.written_clip import WrittenClip, read_back
@@ -93,24 +93,44 @@ class ClipWriter:
     def _write_from_master(self, clip: Clip, index: FrameIndex, path: Path, report: Report) -> None:
         if self._video.probe is None:
             raise PermanentError(f"{self._called()} was never probed; heaters retry {self._video.id} fetches it again")
+        found = MediaProbe.from_json(dict(self._video.probe))
         start, end, time_base = clip.start_frame, clip.end_frame, index.header.time_base
         frame_0 = self._indexes.slice(self._video.id, 0, 1).pts_of(0)
-        first, last = ((index.pts_of(frame) - frame_0) * time_base for frame in (start, end - 1))
-        previous = (index.pts_of(start - 1) - frame_0) * time_base if start else None
-        called = f"the gold master of {self._called()}"
-        span = master_span(self._master(clip), first=first, previous=previous, last=last, folder=path.parent, called=called)
-        streams = ffmpeg.source_streams(MediaProbe.from_json(dict(self._video.probe)))
-        duration = (index.pts_of(end) - index.pts_of(start)) * time_base
-        profile = master_export(
-            streams if streams.audio is None else replace(streams, audio=span.sound),
-            first_frame_seconds=span.first_frame,
-            previous_frame_seconds=span.previous_frame,
-            frame_count=clip.frame_count,
-            duration_seconds=duration,
+        begins, duration = (
+            float((high - low) * time_base) for low, high in ((frame_0, index.pts_of(start)), (index.pts_of(start), index.pts_of(end)))
         )
+        called = f"the gold master of {self._called()}"
+        streams = ffmpeg.source_streams(found)
+        used = found.sounds or (() if streams.audio is None else (streams.audio,))
+        master = master_clip(
+            self._master(clip),
+            start_frame=start,
+            end_frame=end,
+            frame_count=index.header.frame_count,
+            start_seconds=begins + skipped_seconds(found, begins),
+            duration_seconds=duration,
+            sounds=tuple(number for number, stream in enumerate(found.audio) if stream.index in used),
+            sound_count=len(found.audio),
+            folder=path.parent,
+            called=called,
+        )
+        sound = clip_sound(found, master, duration)
         encoded = path.with_name("encoded.mp4")
-        with self._turn_to_encode():
-            ffmpeg.run(profile, span.path, [encoded], total_seconds=float(duration), report=report, called=called)
+        try:
+            with self._turn_to_encode():
+                ffmpeg.run(
+                    master_export(streams, sound=sound_input(sound, master.start_seconds) if sound else None),
+                    master.path,
+                    [encoded],
+                    total_seconds=duration,
+                    report=report,
+                    called=called,
+                    picture=master.write,
+                    sound=sound.write if sound else None,
+                )
+        finally:
+            if sound is not None:
+                sound.close()
         retimed(encoded, index, start_frame=start, end_frame=end, path=path, title=self._title(clip))
 
     def _master(self, clip: Clip) -> Path | RangeFile:

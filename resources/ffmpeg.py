@@ -14,10 +14,12 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -29,10 +31,15 @@ from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from resources.media_probe import MediaProbe
 
 #: Reads what ffmpeg writes into a pipe, to its end, in a thread of its own.
 PipeReader: TypeAlias = Callable[[IO[bytes]], None]
+#: Writes what ffmpeg reads from a pipe, to its end, in a thread of its own.
+PipeWriter: TypeAlias = Callable[[IO[bytes]], None]
 Target: TypeAlias = Path | PipeReader
 
 _BACKGROUND_NICENESS = 19
@@ -41,6 +48,8 @@ _LOG_LINES = 40
 _TOLD_LINES = 4
 _REPORT_INTERVAL_SECONDS = 0.5
 _EXITED_ON_SIGNAL = 255
+#: FFmpeg's AV_NOPTS_VALUE, and what it prints for it.
+_NO_TIMES = (-(2**63), 2**63 - 1)
 _ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
 #: At the beginning only: the original's metadata, which ffmpeg prints too, may hold anything.
 _LEVEL = re.compile(r"(?:[^\s:\[][^\[]*: )?\[(info|warning|error|fatal|panic)\] ")
@@ -90,8 +99,7 @@ def ffmpeg_path() -> str:
 
 def source_streams(probe: MediaProbe) -> SourceStreams:
     """What the profiles must know of an original: its chosen picture and, of its sounds that are usable, the default or else the first."""
-    usable = [stream for stream in probe.audio if stream.channels > 0 and stream.sample_rate > 0]
-    audio = next((stream for stream in usable if stream.is_default), next(iter(usable), None))
+    audio = next((stream for stream in probe.audio if stream.index in probe.sounds[:1]), probe.used_audio)
     return SourceStreams(
         video=probe.video.index,
         pixel_format=probe.video.pixel_format,
@@ -106,15 +114,29 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
         hdr_metadata=probe.video.hdr_metadata,
         audio=None if audio is None else audio.index,
         audio_channels=0 if audio is None else audio.channels,
+        look_bytes=probe.look_bytes,
     )
 
 
-def command(profile: Profile, source: Path, targets: Sequence[str], *, progress: str = "pipe:2") -> list[str]:
-    """The whole command line. targets: one address per output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`."""
+def command(
+    profile: Profile,
+    source: Path,
+    targets: Sequence[str],
+    *,
+    progress: str = "pipe:2",
+    picture: str | None = None,
+    sound: str | None = None,
+    frame_times: str | None = None,
+) -> list[str]:
+    """The whole command line. targets: one address per output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`.
+
+    picture: where the picture comes from instead of `source`. sound: where the profile's sound comes from. frame_times: where to write
+    when each frame of the first output is shown in the source.
+    """
     import ffmpeg
 
     opened = ffmpeg.input(
-        _file_url(source),
+        picture or _file_url(source),
         **profile.input_options,
         # A file that names other files or addresses (a playlist under a video's name) cannot make ffmpeg open them.
         protocol_whitelist="file,pipe",
@@ -124,11 +146,18 @@ def command(profile: Profile, source: Path, targets: Sequence[str], *, progress:
         # The edges that a container asks players to hide stay: PyAV shows them too, and a master without them would not be lossless.
         apply_cropping="codec",
     )
-    picture = _filtered(opened[profile.video], profile.filters)
+    filtered = _filtered(opened[profile.video], profile.filters)
     pictured = sum(output.video for output in profile.outputs)
-    split = picture.split() if pictured > 1 else None
-    pictures = iter([picture] if split is None else [split[number] for number in range(pictured)])
-    outputs = [_output(opened, pictures, output, target) for output, target in zip(profile.outputs, targets, strict=True)]
+    split = filtered.split() if pictured > 1 else None
+    pictures = iter([filtered] if split is None else [split[number] for number in range(pictured)])
+    sounding = None if sound is None or profile.sound is None else ffmpeg.input(sound, **profile.sound.input_options)
+    told: Mapping[str, str | int | None] = {} if frame_times is None else {
+        "stats_enc_pre:v": frame_times, "stats_enc_pre_fmt:v": "{ptsi} {tbi} {pts} {tb}",
+    }  # fmt: skip
+    outputs = [
+        _output(opened, sounding, pictures, output, target, {} if number else told)
+        for number, (output, target) in enumerate(zip(profile.outputs, targets, strict=True))
+    ]
     return [
         ffmpeg_path(), "-nostdin", "-hide_banner", "-y", "-nostats",
         "-loglevel", "level+info",
@@ -146,10 +175,17 @@ def run(
     total_seconds: float | None = None,
     report: Report = silent,
     called: str | None = None,
+    picture: PipeWriter | None = None,
+    sound: PipeWriter | None = None,
+    frame_times: PipeReader | None = None,
+    frame_rate: float = 0.0,
 ) -> Finished:
     """Run `profile` on `source`, one target per output: a file to write, or a function that reads the pipe ffmpeg writes into.
 
     report: gets seconds of the result, out of total_seconds, twice a second, in this thread. called: what people call the source.
+    picture: writes what is read instead of `source`. sound: writes the profile's sound; each in a thread of its own. frame_times: reads
+    one line for each frame of the first output (`FrameTimes.read`). frame_rate: frames a second, to tell the position by
+    frames where the clock is the file's own; 0 for by time.
     Anything raised while ffmpeg runs, in `report`, in a reader or by an interrupt, kills it and is raised here.
     Raises FfmpegError with its last log lines, InvalidMediaError when no frame decodes, ProcessKilledError when it died of a signal,
     DiskFullError.
@@ -160,15 +196,25 @@ def run(
         progress = _Pipe(stack)
         pipes = [None if isinstance(target, Path) else _Pipe(stack) for target in targets]
         urls = [pipe.url if pipe else _file_url(cast(Path, target)) for pipe, target in zip(pipes, targets, strict=True)]
+        seen, heard = (None if writer is None else _Pipe(stack, to_child=True) for writer in (picture, sound))
+        told = None if frame_times is None else _Pipe(stack)
         niceness = _BACKGROUND_NICENESS if profile.background else 0
-        arguments = command(profile, source, urls, progress=progress.url)
+        arguments = command(
+            profile,
+            source,
+            urls,
+            progress=progress.url,
+            picture=seen.url if seen else None,
+            sound=heard.url if heard else None,
+            frame_times=told.url if told else None,
+        )
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _EXEC, str(os.getpid()), str(niceness), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment_without_secrets(),
-            pass_fds=[pipe.write_end for pipe in (progress, *pipes) if pipe],
+            pass_fds=[pipe.child_end for pipe in (progress, *pipes, seen, heard, told) if pipe],
             process_group=0,
         )
         child = _Child(process)
@@ -178,7 +224,12 @@ def run(
             for pipe, target in zip(pipes, targets, strict=True):
                 if pipe:
                     child.start(cast(PipeReader, target), pipe.opened())
-            for seconds in _progress_seconds(progress.opened()):
+            if told and frame_times:
+                child.start(frame_times, told.opened())
+            for written, writer in ((seen, picture), (heard, sound)):
+                if written and writer:
+                    child.start(writer, written.opened())
+            for seconds in _progress_seconds(progress.opened(), frame_rate):
                 report(Progress(profile.name, seconds, total_seconds, "seconds", time.monotonic() - started))
             code = process.wait()
         finally:
@@ -191,25 +242,27 @@ def run(
 
 
 class _Pipe:
-    """A pipe from ffmpeg to here. Its ends are closed with `stack`, if not before."""
+    """A pipe from ffmpeg to here, or from here to ffmpeg. Its ends are closed with `stack`, if not before."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._read_end, self.write_end = os.pipe()
-        self._open = {self._read_end, self.write_end}
+    def __init__(self, stack: ExitStack, *, to_child: bool = False) -> None:
+        read_end, write_end = os.pipe()
+        self._to_child = to_child
+        self.child_end, self._own_end = (read_end, write_end) if to_child else (write_end, read_end)
+        self._open = {read_end, write_end}
         stack.callback(self._close)
         if sys.platform == "linux":
             with suppress(OSError):  # beyond the user's share of pipe memory: the default size works, with more switching
-                fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
     def url(self) -> str:
-        return f"pipe:{self.write_end}"
+        return f"pipe:{self.child_end}"
 
     def opened(self) -> IO[bytes]:
-        """The reading end, once ffmpeg has the writing end; whoever gets it closes it."""
-        self._close_end(self.write_end)
-        self._open.discard(self._read_end)
-        return os.fdopen(self._read_end, "rb", buffering=0)
+        """Our end, once ffmpeg has the other; whoever gets it closes it."""
+        self._close_end(self.child_end)
+        self._open.discard(self._own_end)
+        return os.fdopen(self._own_end, "wb" if self._to_child else "rb", buffering=0)
 
     def _close(self) -> None:
         for end in list(self._open):
@@ -284,14 +337,41 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def _progress_seconds(file: IO[bytes]) -> Iterable[float]:
+class FrameTimes:
+    """Give `read` to `run` as `frame_times`: when each encoded frame is shown in the source."""
+
+    def __init__(self) -> None:
+        self._seconds = array("d")
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """(n,) in order of showing, on the source's clock."""
+        import numpy as np
+
+        return np.array(self._seconds, dtype=np.float64)
+
+    def read(self, file: IO[bytes]) -> None:
+        """Lines of four: the frame's time in the source and its unit, and both as the encoder gets them, for a frame without its own."""
+        units: dict[bytes, float] = {}
+        for line in os.fdopen(os.dup(file.fileno()), "rb"):
+            time, unit, encoded_time, encoded_unit = line.split()
+            if int(time) in _NO_TIMES:
+                time, unit = encoded_time, encoded_unit
+            if unit not in units:
+                units[unit] = float(Fraction(unit.decode()))
+            self._seconds.append(int(time) * units[unit])
+
+
+def _progress_seconds(file: IO[bytes], frame_rate: float) -> Iterable[float]:
     """Position in the result, in seconds, each time ffmpeg says it."""
     buffered = os.fdopen(os.dup(file.fileno()), "r", encoding="utf-8", errors="replace")
     file.close()
     with buffered:
         for line in buffered:
             name, _, value = line.strip().partition("=")
-            if name == "out_time_us" and value.lstrip("-").isdigit():
+            if frame_rate and name == "frame" and value.isdigit():
+                yield int(value) / frame_rate
+            elif not frame_rate and name == "out_time_us" and value.lstrip("-").isdigit():
                 yield max(0, int(value)) / 1_000_000
 
 
@@ -319,9 +399,10 @@ def _filtered(stream: Any, filters: Iterable[Filter]) -> Any:
     return stream
 
 
-def _output(opened: Any, pictures: Any, output: Output, target: str) -> Any:
+def _output(opened: Any, sounding: Any, pictures: Any, output: Output, target: str, told: Mapping[str, str | int | None]) -> Any:
     import ffmpeg
 
     streams = [_filtered(next(pictures), output.filters)] if output.video else []
     streams += [opened[specifier] for specifier in output.audio]
-    return ffmpeg.output(*streams, target, **output.options)
+    streams += [sounding["a:0"]] if output.sound else []
+    return ffmpeg.output(*streams, target, **output.options, **told)

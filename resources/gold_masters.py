@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from heaters_dagster.domain.archiving import (
     COPY,
@@ -24,15 +23,8 @@ from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
 from resources import ffmpeg
 from resources.media_probe import AudioStream, MediaProbe
-from resources.proxy_bytes import RangeFile, media_input
-from resources.remuxer import writing_errors
 
 _DIGEST_BYTES = 32
-
-
-#: Matroska rounds the times of two frames to the millisecond, each by up to half of one.
-_TIME_TOLERANCE_SECONDS = Fraction(1, 1000)
-_MARGIN_SECONDS = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,92 +190,3 @@ def _sounds_alike(original: Path, master: Path, number: int, sound: ArchivedSoun
             return False
         decoded.append(hashes)
     return len(decoded[0]) == 1 and decoded[0] == decoded[1]
-
-
-@dataclass(frozen=True, slots=True)
-class MasterSpan:
-    """Where the frames of a clip are in a file that holds its part of a master. Times in seconds from that file's start, as ffmpeg counts.
-
-    previous_frame: of the frame before the first, or any time before the first that no frame of the clip is at; None: nothing is before.
-    sound: number of the sound that is used among those of the file; None without any.
-    """
-
-    path: Path
-    first_frame: Fraction
-    previous_frame: Fraction | None
-    sound: int | None
-
-
-def master_span(
-    master: Path | RangeFile, *, first: Fraction, previous: Fraction | None, last: Fraction, folder: Path, called: str
-) -> MasterSpan:
-    """Find the frames of a clip in a master, and make sure that first and last are where they should be.
-
-    first, previous, last: times of the clip's first frame, of the one before it (None when the clip begins with frame 0) and of its last,
-    in seconds after frame 0. Of a remote master the part round the clip is copied into `folder`, and no more of it is read.
-    Raises InvalidMediaError when there is no frame at such a time.
-    """
-    import av
-
-    try:
-        with av.open(media_input(master)) as container:
-            stream = container.streams.video[0]
-            origin = next(packet.pts * packet.time_base for packet in container.demux(stream) if packet.size)
-            for time in (first, last):
-                if not _has_frame_at(container, stream, origin + time):
-                    raise InvalidMediaError(f"{called} has no frame {float(time):.3f} s after its first, as the proxy has: make it again")
-            path = master if isinstance(master, Path) else folder / "master.mkv"
-            if not isinstance(master, Path):
-                with writing_errors(path):
-                    _copy_part(container, origin + first - _MARGIN_SECONDS, origin + last + _MARGIN_SECONDS, path)
-        with av.open(str(path)) as container:
-            start = Fraction(container.start_time or 0, av.time_base)
-            used = _used_sound(container)
-            sound = None if used is None else container.streams.audio.index(used)
-    except av.FFmpegError as error:
-        raise InvalidMediaError(f"{called} cannot be read: {error.strerror}; make it again") from error
-    at = origin + first - start
-    before = None if at <= 0 else Fraction(0) if previous is None else origin + previous - start
-    return MasterSpan(path, at, before, sound)
-
-
-def _used_sound(container: Any) -> Any:
-    """The default sound stream or else the first, as for the proxy; None without any."""
-    from av.stream import Disposition
-
-    sounds = container.streams.audio
-    return next((stream for stream in sounds if stream.disposition & Disposition.default), next(iter(sounds), None))
-
-
-def _has_frame_at(container: Any, stream: Any, time: Fraction) -> bool:
-    _seek(container, stream, time - _MARGIN_SECONDS)
-    for packet in container.demux(stream):
-        if packet.size:
-            shown = packet.pts * packet.time_base
-            if shown > time + _TIME_TOLERANCE_SECONDS:
-                return False
-            if shown >= time - _TIME_TOLERANCE_SECONDS:
-                return True
-    return False
-
-
-def _copy_part(container: Any, start: Fraction, end: Fraction, path: Path) -> None:
-    """Copy picture and the sound that is used between two times, at their times, to a Matroska file."""
-    import av
-
-    sound = _used_sound(container)
-    streams = [container.streams.video[0], *([sound] if sound is not None else [])]
-    _seek(container, streams[0], start)
-    with av.open(str(path), "w", format="matroska") as output:
-        copies = {stream.index: output.add_stream_from_template(stream, opaque=True) for stream in streams}
-        for packet in container.demux(streams):
-            if not packet.size:
-                continue
-            if packet.stream is streams[0] and packet.pts * packet.time_base > end:
-                break
-            packet.stream = copies[packet.stream.index]
-            output.mux_one(packet)
-
-
-def _seek(container: Any, stream: Any, time: Fraction) -> None:
-    container.seek(int(max(Fraction(0), time) / stream.time_base), stream=stream, backward=True)

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heaters_dagster.domain.clock import ClockJump
 from heaters_dagster.domain.colour import HDR_TRANSFERS, RESERVED
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError, TransientError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MIN_SIDE_PIXELS
@@ -45,6 +46,7 @@ _PICTURES = {
     re.compile(rb"BM.{12}[\x0c\x28-\x7c]\0\0\0", re.DOTALL): "a BMP picture",
 }
 _SNIFF_BYTES = 4096
+_LOOK_MICROSECONDS = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,29 @@ class AudioStream:
 
 @dataclass(frozen=True, slots=True)
 class MediaProbe:
-    """container: FFmpeg's name of the demuxer. duration_seconds: what the container claims, if it does: an estimate."""
+    """container: FFmpeg's name of the demuxer. duration_seconds: what the container claims, if it does: an estimate.
+
+    look_bytes: how much of the file must be looked at until every stream has shown what it is; 0 when the usual look is enough.
+    sounds: indexes of the sounds that make up the one that is used: its own stream, and those that take over where it ends.
+    jumps: where the picture's clock was set anew. end_seconds: when the last picture is shown, without those jumps.
+    notes: what is odd about the streams, one sentence each, for people.
+    """
 
     container: str
     duration_seconds: float | None
     video: VideoStream
     audio: tuple[AudioStream, ...]
+    look_bytes: int = 0
+    sounds: tuple[int, ...] = ()
+    jumps: tuple[ClockJump, ...] = ()
+    end_seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For the `probe` column; fractions as "30000/1001"."""
         fields = asdict(self)
         fields["video"] = {name: str(value) if isinstance(value, Fraction) else value for name, value in fields["video"].items()}
-        fields["audio"] = list(fields["audio"])
-        return fields
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> MediaProbe:
@@ -122,7 +134,18 @@ class MediaProbe:
             duration_seconds=fields["duration_seconds"],
             video=VideoStream(**fields["video"] | {name: Fraction(fields["video"][name]) for name in fractions}),
             audio=tuple(AudioStream(**stream) for stream in fields["audio"]),
+            look_bytes=fields.get("look_bytes", 0),
+            sounds=tuple(fields.get("sounds", ())),
+            jumps=tuple(ClockJump(**jump) for jump in fields.get("jumps", ())),
+            end_seconds=fields.get("end_seconds"),
+            notes=tuple(fields.get("notes", ())),
         )
+
+    @property
+    def used_audio(self) -> AudioStream | None:
+        """Of the sounds that are usable, the default or else the first."""
+        usable = [stream for stream in self.audio if stream.channels > 0 and stream.sample_rate > 0]
+        return next((stream for stream in usable if stream.is_default), next(iter(usable), None))
 
 
 def probe(path: Path, *, name: str | None = None) -> MediaProbe:
@@ -139,12 +162,15 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
         _check_size(frame.width, frame.height, called)
         if container.format.name == "jpeg_pipe" and not any(packet.size for packet in container.demux(stream)):
             raise InvalidMediaError(f"{called} is not a video: it is a JPEG picture")
-        return MediaProbe(
+        found = MediaProbe(
             container=container.format.name,
             duration_seconds=_duration_seconds(container, stream),
             video=_video_stream(stream, frame),
             audio=tuple(_audio_stream(audio) for audio in container.streams.audio if audio.codec_context is not None),
         )
+    from resources.packet_count import counted
+
+    return counted(path, found, name=called)
 
 
 def _head(path: Path, called: str) -> bytes:
@@ -163,8 +189,11 @@ def _head(path: Path, called: str) -> bytes:
 
 
 @contextmanager
-def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
-    """A media file that nobody has vouched for, opened so that it cannot make FFmpeg open anything else. Raises as `probe` does."""
+def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Iterator[InputContainer]:
+    """A media file that nobody has vouched for, opened so that it cannot make FFmpeg open anything else. Raises as `probe` does.
+
+    look_bytes: see `MediaProbe`.
+    """
     import av
 
     called = name or path.name
@@ -175,7 +204,7 @@ def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
             f"{called} is not a video: it is {playlist}, which only names other files; submit those, or its web address"
         )
     # FFmpeg asks these lists before it reads on, so a file that names other files never gets to open them.
-    options = {"format_whitelist": ",".join(CONTAINERS + AUDIO_CONTAINERS), "protocol_whitelist": "file"}
+    options = {"format_whitelist": ",".join(CONTAINERS + AUDIO_CONTAINERS), "protocol_whitelist": "file", **look_options(look_bytes)}
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:
@@ -184,6 +213,11 @@ def opened(path: Path, *, name: str | None = None) -> Iterator[InputContainer]:
         raise _from_ffmpeg(called, error) from error
     with container:
         yield container
+
+
+def look_options(look_bytes: int) -> dict[str, str]:
+    """FFmpeg's options for looking at that much of a file before it says what its streams are."""
+    return {"probesize": str(look_bytes), "analyzeduration": str(_LOOK_MICROSECONDS)} if look_bytes else {}
 
 
 def unreadable(called: str, head: bytes) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,24 +36,11 @@ def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:
 
 
 def decoded_times(path: Path, probe: MediaProbe, *, report: Report = silent) -> NDArray[np.float64]:
-    """(n,) seconds in order of decoding, of every frame that decodes. Raises FfmpegError."""
-    times = _FrameCrc()
-    ffmpeg.run(frame_times(ffmpeg.source_streams(probe)), path, [times.read], total_seconds=probe.duration_seconds, report=report)
-    return np.array(times.seconds)
-
-
-class _FrameCrc:
-    """Reads ffmpeg's `framecrc` text: `#tb 0: 1/24` and one line `stream, dts, pts, duration, size, crc` per frame."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def read(self, file: IO[bytes]) -> None:
-        time_base, rest = Fraction(1), b""
-        while piece := file.read(1 << 16):
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                if line.startswith(b"#tb"):
-                    time_base = Fraction(line.split(b":")[1].strip().decode())
-                elif line and not line.startswith(b"#"):
-                    self.seconds.append(float(int(line.split(b",")[2]) * time_base))
+    """(n,) seconds in order of showing, of every frame that decodes. Raises FfmpegError."""
+    times = ffmpeg.FrameTimes()
+    profile = frame_times(ffmpeg.source_streams(probe))
+    rate = float(probe.video.average_frame_rate)
+    ffmpeg.run(
+        profile, path, [Path("/dev/null")], total_seconds=probe.duration_seconds, report=report, frame_times=times.read, frame_rate=rate
+    )
+    return times.seconds

@@ -17,11 +17,12 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.clock import rising_ticks
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.work_folder import disk_full_named
 
@@ -29,6 +30,7 @@ _COPY_BYTES = 1 << 20
 _MDAT_HEADER_BYTES = 16
 _FREE_HEADER_BYTES = 8
 _FTYP = struct.pack(">I4s4sI4s4s4s4s", 32, b"ftyp", b"isom", 0x200, b"isom", b"iso2", b"avc1", b"mp41")
+_ROUNDING_TICKS = 1e-3
 _LARGEST_TIMESCALE = 2**31 - 1
 _HEADER_RESERVE_BYTES = 1 << 13
 _LARGEST_RESERVE_BYTES = 16 << 20
@@ -101,6 +103,20 @@ class _Track:
             self.step_counts.append(count)
             self.steps.append(step)
 
+    def show_at(self, ticks: NDArray[np.int64]) -> None:
+        """Give every packet a time anew, rising; the last one lasts as long as before."""
+        last = self.steps[-1] if self.steps else 1
+        durations = np.append(np.diff(ticks), last)
+        self.start, self.end = int(ticks[0]), int(ticks[-1]) + last
+        firsts, counts = _repeats(durations)
+        self.step_counts, self.steps = array("I", counts.tolist()), array("I", durations[firsts].tolist())
+
+    def move(self, ticks: int) -> None:
+        """Everything earlier by so much."""
+        if self.start is not None:
+            self.start -= ticks
+            self.end -= ticks
+
     def _drop_last_step(self) -> None:
         self.step_counts[-1] -= 1
         if self.step_counts[-1] == 0:
@@ -148,11 +164,26 @@ class ProgressiveMp4Writer:
                 else:
                     source.skip(size)
 
-    def finish(self) -> None:
-        """Write the header. Raises InvalidMediaError when there was no frame."""
+    def finish(self, shown_seconds: NDArray[np.float64] | None = None, *, zero_seconds: float = 0.0) -> None:
+        """Write the header. shown_seconds: (n,) when each frame is shown, instead of what ffmpeg wrote; a frame at the time of the one
+        before it comes right after that one. zero_seconds: what becomes time 0 of the file.
+
+        Raises InvalidMediaError when there was no frame, or not as many as there are times.
+        """
         tracks = [track for track in self._tracks.values() if track.sizes]
-        if not tracks or not any(b"vmhd" in track.boxes for track in tracks):
+        picture = next((track for track in tracks if b"vmhd" in track.boxes), None)
+        if picture is None:
             raise InvalidMediaError(f"{self._path.name}: ffmpeg gave no picture")
+        if shown_seconds is not None and len(shown_seconds) != len(picture.sizes):
+            raise InvalidMediaError(
+                f"{self._path.name}: ffmpeg wrote {len(picture.sizes)} frames and told the times of {len(shown_seconds)}"
+            )
+        zero = math.floor(zero_seconds * picture.timescale + _ROUNDING_TICKS)
+        for track in tracks:
+            if track is picture and shown_seconds is not None:
+                track.show_at(rising_ticks(np.round(shown_seconds * track.timescale).astype(np.int64) - zero))
+            else:
+                track.move(round(zero * track.timescale / picture.timescale))
         moov = _moov(tracks, self._payload_start)
         free = self._payload_start - _MDAT_HEADER_BYTES - len(_FTYP) - len(moov)
         with disk_full_named(self._path):
@@ -370,7 +401,7 @@ def _table(kind: bytes, rows: NDArray[np.generic]) -> bytes:
     return _box(kind, struct.pack(">II", 0, len(rows)), rows.astype(">u4").tobytes())
 
 
-def _repeats(values: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _repeats(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(where each stretch of equal values begins, how long it is)."""
     firsts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
     return firsts, np.diff(np.append(firsts, len(values)))

@@ -12,6 +12,7 @@ from heaters_dagster.domain.progress import Report, silent
 from resources.frame_reader import FrameReader
 from resources.media_probe import MediaProbe
 from resources.original_times import decoded_times, packet_times
+from resources.packet_count import forward_limit
 from resources.proxy_bytes import RangeFile
 
 
@@ -21,12 +22,13 @@ def compared_with_original(original: Path, probe: MediaProbe, index: FrameIndex,
     By the times in the original's packets, which costs no decoding. When they differ the original is decoded, because a damaged file has
     packets that give no frame. Raises FfmpegError, InvalidMediaError.
     """
+    limit = forward_limit(probe.container)
     packets = packet_times(original, probe)
     if packets is not None:
-        compared = times_compared(packets, index)
+        compared = times_compared(packets, index, probe.jumps, forward_seconds=limit)
         if compared.same:
             return compared
-    return times_compared(decoded_times(original, probe, report=report), index)
+    return times_compared(decoded_times(original, probe, report=report), index, probe.jumps, forward_seconds=limit)
 
 
 def undecodable_frames(proxy: Path | RangeFile, index: FrameIndex, frames: Iterable[int]) -> dict[int, str]:

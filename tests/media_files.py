@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -211,6 +211,72 @@ def with_sound_gap(source: Path, path: Path, start: float, end: float) -> Path:
             if packet.size and not (packet.stream.type == "audio" and start <= packet.pts * packet.time_base < end):
                 packet.stream = copies[packet.stream.index]
                 output.mux(packet)
+    return path
+
+
+def without_packets(source: Path, path: Path, kind: str, lost: Callable[[int], bool]) -> Path:
+    """A copy without those packets of the `video` or `audio` stream, counted from 0, for which `lost` is true."""
+    return _copied(source, path, lambda packet, number: None if packet.stream.type == kind and lost(number) else packet)
+
+
+def with_shifted_times(source: Path, path: Path, kind: str, moved: Callable[[int, float], float]) -> Path:
+    """A Matroska copy in which packets of `video`, `audio` or `both` have another time: moved(number in its stream, seconds) seconds.
+
+    All begins 10 s later, as Matroska has no times below 0. A muxer would put wrong times in order, so the file is written by hand.
+    """
+    wanted: list[tuple[int, int]] = []
+
+    def note(packet: Any, number: int) -> Any:
+        seconds = float(packet.pts * packet.time_base)
+        shifted = moved(number, seconds) if kind in {packet.stream.type, "both"} else seconds
+        wanted.append((packet.stream.index, 10_000 + round(shifted * 1000)))
+        return packet
+
+    plain = _copied(source, path.with_name(f"plain-{path.name}"), note)
+    return matroska_with_times(plain, path, wanted)
+
+
+def matroska_with_times(source: Path, path: Path, wanted: Sequence[tuple[int, int]]) -> Path:
+    """A Matroska file written by hand with the packets of `source`: one cluster for each, at any time in milliseconds.
+
+    wanted: (stream index, milliseconds) for the packets of each stream in the order of the file.
+    """
+    times: dict[int, list[int]] = {}
+    for stream, milliseconds in wanted:
+        times.setdefault(stream, []).append(milliseconds)
+    data = source.read_bytes()
+    head = data[: data.index(b"\x1f\x43\xb6\x75")]
+    segment = head.index(b"\x18\x53\x80\x67") + 4
+    head = head[:segment] + b"\x01\xff\xff\xff\xff\xff\xff\xff" + head[segment + 8 :]  # a segment of unknown length
+    clusters = []
+    with av.open(str(source)) as container:
+        for packet in container.demux():
+            if packet.size:
+                at = times[packet.stream.index].pop(0)
+                flags = 0x80 if packet.is_keyframe else 0
+                block = bytes([0x80 | (packet.stream.index + 1)]) + struct.pack(">hB", 0, flags) + bytes(packet)
+                body = _ebml(b"\xe7", struct.pack(">q", at).lstrip(b"\0") or b"\0") + _ebml(b"\xa3", block)
+                clusters.append(_ebml(b"\x1f\x43\xb6\x75", body))
+    path.write_bytes(head + b"".join(clusters))
+    return path
+
+
+def _ebml(identifier: bytes, body: bytes) -> bytes:
+    return identifier + struct.pack(">Q", len(body) | 1 << 56) + body
+
+
+def _copied(source: Path, path: Path, change: Callable[[Any, int], Any]) -> Path:
+    with av.open(str(source)) as original, av.open(str(path), "w") as output:
+        copies = {stream.index: output.add_stream_from_template(stream) for stream in original.streams}
+        numbers = dict.fromkeys(copies, 0)
+        for packet in original.demux():
+            if packet.size:
+                number = numbers[packet.stream.index]
+                numbers[packet.stream.index] += 1
+                changed = change(packet, number)
+                if changed is not None:
+                    changed.stream = copies[changed.stream.index]
+                    output.mux(changed)
     return path
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.clock import FORWARD_SECONDS, ClockJump, mended
 from heaters_dagster.domain.frame_index import FrameIndex
 
 TOLERANCE_SECONDS = 1e-4
@@ -33,17 +35,24 @@ class TimesCompared:
         return f"the same {self.proxy_count} frames, their times equal within {self.largest_error_seconds * 1000:.3f} ms"
 
 
-def times_compared(original_seconds: NDArray[np.float64], index: FrameIndex) -> TimesCompared:
+def times_compared(
+    original_seconds: NDArray[np.float64],
+    index: FrameIndex,
+    jumps: Sequence[ClockJump] = (),
+    *,
+    forward_seconds: float = FORWARD_SECONDS,
+) -> TimesCompared:
     """Compare when the original shows its frames with a whole frame index; both count from their first frame.
 
-    original_seconds: (n,) in order of decoding. A frame at the time of the one before it, or earlier, has to come at least one unit of the
-    proxy's time base after it: such times are expected to be moved that far, and are no error.
+    original_seconds: (n,) in order of showing. Wrong times are expected to be mended, jumps of the clock to be closed up, and a frame at
+    the time of the one before it to come at least one unit of the proxy's time base after it: none of these is an error.
     """
     time_base = float(index.header.time_base)
     count = min(len(original_seconds), len(index))
     if count == 0:
         return TimesCompared(len(original_seconds), len(index), 0.0, None)
-    units = (original_seconds[:count] - original_seconds[0]) / time_base
+    seconds = mended(original_seconds, jumps, forward_seconds=forward_seconds).seconds[:count]
+    units = (seconds - seconds[0]) / time_base
     steps = np.arange(count)
     expected = np.maximum.accumulate(units - steps) + steps
     errors = np.abs(expected - (index.pts[:count] - index.pts[0])) * time_base

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TypeAlias
 
 from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_colour
@@ -42,25 +41,49 @@ class Output:
     """One file or pipe that ffmpeg writes.
 
     video: whether the (filtered) picture is in it. filters: applied to this output's picture after the profile's own.
-    audio: stream specifiers of the input that are in it, as "1" or "a?".
+    audio: stream specifiers of the input that are in it, as "1" or "a?". sound: whether the profile's sound is in it.
     """
 
     options: Options
     video: bool = True
     filters: tuple[Filter, ...] = ()
     audio: tuple[str, ...] = ()
+    sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SoundInput:
+    """Sound that comes through a pipe beside the picture, as 32-bit samples: `resources.sound_reader` puts each where it belongs.
+
+    rate: samples a second. channels: 1 or 2. start_seconds: when the first sample is heard, on the picture's clock.
+    """
+
+    rate: int
+    channels: int
+    start_seconds: float = 0.0
+
+    @property
+    def input_options(self) -> Options:
+        return {"f": "f32le", "ar": self.rate, "ch_layout": "mono" if self.channels == 1 else "stereo"}
+
+    @property
+    def filter(self) -> str:
+        """Moves the samples to their time: of raw samples, ffmpeg ignores `-itsoffset`."""
+        return f"asetpts=PTS+{round(self.start_seconds * self.rate)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One run of ffmpeg: one input, its picture filtered once for all outputs, one or more outputs.
 
-    video: stream specifier of the picture in the input, as "0" or "V:0". background: run at low priority.
+    video: stream specifier of the picture in the input, as "0" or "V:0". sound: what comes through a pipe as a second input.
+    background: run at low priority.
     """
 
     name: str
     video: str
     outputs: tuple[Output, ...]
+    sound: SoundInput | None = None
     input_options: Options = field(default_factory=dict)
     filters: tuple[Filter, ...] = ()
     background: bool = False
@@ -71,7 +94,7 @@ class SourceStreams:
     """What a profile must know of an original. Colour words are ffprobe's, None when the file does not say.
 
     video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: what
-    `ffv1.slice_count` says of its pictures.
+    `ffv1.slice_count` says of its pictures. look_bytes: how much of the file shows all its streams; 0 when ffmpeg's usual look is enough.
     """
 
     video: int
@@ -85,6 +108,11 @@ class SourceStreams:
     hdr_metadata: bool = False
     audio: int | None = None
     audio_channels: int = 0
+    look_bytes: int = 0
+
+    @property
+    def look_options(self) -> Options:
+        return {"probesize": self.look_bytes, "analyzeduration": 10**12} if self.look_bytes else {}
 
     @property
     def colour(self) -> ShownColour:
@@ -207,8 +235,8 @@ PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 
 
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
-#: Gaps are filled with silence.
-_EVEN_SOUND = "aresample=async=1"
+#: Frames keep the times of the file, whatever they are; `resources.proxy_writer` mends them and counts from the first.
+_FILE_CLOCK: Options = {"copyts": None}
 
 
 #: MP4 for a pipe: times as they are, also below 0, and a new fragment only where a frame begins. A fragment that a packet of sound began
@@ -220,31 +248,34 @@ _FRAGMENTS: Options = {
 }
 
 
-def proxy(source: SourceStreams, side_streams: Sequence[SideStream] = (), *, in_fragments: bool = False) -> Profile:
+def proxy(
+    source: SourceStreams, side_streams: Sequence[SideStream] = (), *, sound: SoundInput | None = None, in_fragments: bool = False
+) -> Profile:
     """The proxy and, from the same decoded pictures, one small raw stream per entry of `side_streams`: outputs in that order.
 
-    Gaps in the sound are filled with silence, so that sound stays beside its picture. in_fragments: fragmented MP4 into a pipe, of which
-    `resources.progressive_mp4` makes the same file in memory that does not grow with it.
+    sound: None for a silent proxy. in_fragments: fragmented MP4 into a pipe, of which `resources.progressive_mp4` makes the same file in
+    memory that does not grow with it.
     """
     container: Options = _FRAGMENTS if in_fragments else {"movflags": "+faststart"}
     file = Output(
-        options={**PROXY_VIDEO, **_sound(source), **EXACT_TIMES, **_PICTURE_AND_SOUND_ONLY, **container, "f": "mp4"},
-        audio=() if source.audio is None else (str(source.audio),),
+        options={
+            **PROXY_VIDEO,
+            **({**_AAC, "af": sound.filter} if sound else {}),
+            **EXACT_TIMES,
+            **_PICTURE_AND_SOUND_ONLY,
+            **container,
+            "f": "mp4",
+        },
+        sound=sound is not None,
     )
     return Profile(
         name="proxy",
         video=str(source.video),
+        sound=sound,
+        input_options={**_FILE_CLOCK, **source.look_options},
         filters=picture_filters(source),
         outputs=(file, *(_raw_frames(side) for side in side_streams)),
     )
-
-
-def _sound(source: SourceStreams) -> Options:
-    """AAC that every browser plays: more than two channels are mixed down to two."""
-    if source.audio is None:
-        return {}
-    mixed_down: Options = {"ac": 2} if source.audio_channels > 2 else {}
-    return {**_AAC, **mixed_down, "af": _EVEN_SOUND}
 
 
 def scene_scores(side_streams: Sequence[SideStream]) -> Profile:
@@ -273,7 +304,7 @@ def gold_master(source: SourceStreams) -> Profile:
     return Profile(
         name="gold_master",
         video=str(source.video),
-        input_options={"noautorotate": None},
+        input_options={"noautorotate": None, **source.look_options},
         filters=(Filter("scale", {"in_range": "full", "out_range": "full"}),) if full else (),
         outputs=(
             Output(
@@ -296,11 +327,12 @@ def gold_master(source: SourceStreams) -> Profile:
 
 
 def frame_times(source: SourceStreams) -> Profile:
-    """When each frame of an original is shown, as text (`framecrc`), decoded and timed as for the proxy."""
+    """Decodes an original as for the proxy and keeps nothing: the run's frame times are what it is for."""
     return Profile(
         name="frame_times",
         video=str(source.video),
-        outputs=(Output(options={**EXACT_TIMES, "f": "framecrc"}),),
+        input_options={**_FILE_CLOCK, **source.look_options},
+        outputs=(Output(options={**EXACT_TIMES, "f": "null"}),),
         background=True,
     )
 
@@ -326,36 +358,16 @@ _DELIVERY: Options = {
 }
 
 
-def master_export(
-    source: SourceStreams,
-    *,
-    first_frame_seconds: Fraction,
-    previous_frame_seconds: Fraction | None,
-    frame_count: int,
-    duration_seconds: Fraction,
-) -> Profile:
-    """A clip re-encoded from the gold master, which holds the original's pixels: `frame_count` frames, the first one at time 0.
+def master_export(source: SourceStreams, *, sound: SoundInput | None) -> Profile:
+    """A clip re-encoded from its frames in a gold master, which are the original's, the first one at time 0.
 
-    source: the streams of the *original*, so that the picture is treated as the proxy's was, but `audio` is the number of the sound among
-    the master's. A master has its picture first. first_frame_seconds, previous_frame_seconds: times in the master, which Matroska rounds
-    to the millisecond; None for the clip that begins with frame 0. ffmpeg throws away what is before the middle between the two, so the
-    rounding does no harm; the number of frames, not a time, ends the clip. duration_seconds: until the sound ends.
+    source: the streams of the *original*, so that the picture is treated as the proxy's was. sound: counted from the first frame.
     """
-    before = first_frame_seconds if previous_frame_seconds is None else (first_frame_seconds + previous_frame_seconds) / 2
-    lead = first_frame_seconds - before
-    sound: dict[str, str | int | None] = {}
-    if source.audio is not None:
-        mixed_down = {"ac": 2} if source.audio_channels > 2 else {}
-        sound = {
-            "c:a": "aac",
-            "b:a": "256k",
-            **mixed_down,
-            "af": f"atrim=start={_seconds(lead)}:duration={_seconds(duration_seconds)},asetpts=PTS-{_seconds(lead)}/TB,{_EVEN_SOUND}",
-        }
+    sounding: Options = {"c:a": "aac", "b:a": "256k", "af": sound.filter} if sound else {}
     return Profile(
         name="master_export",
         video="v:0",
-        input_options={} if previous_frame_seconds is None else {"ss": _seconds(before)},
+        sound=sound,
         filters=(*picture_filters(source), Filter("setpts", {"expr": "PTS-STARTPTS"})),
         outputs=(
             Output(
@@ -366,22 +378,16 @@ def master_export(
                     "g": 1,
                     "bf": 0,
                     "pix_fmt": "yuv420p",
-                    "frames:v": frame_count,
-                    **sound,
+                    **sounding,
                     **EXACT_TIMES,
                     **_PICTURE_AND_SOUND_ONLY,
                     "movflags": "+faststart",
                     "f": "mp4",
                 },
-                audio=() if source.audio is None else (f"a:{source.audio}",),
+                sound=sound is not None,
             ),
         ),
     )
-
-
-def _seconds(value: Fraction) -> str:
-    """ffmpeg's decimal seconds, to the microsecond it counts in."""
-    return f"{float(value):.6f}"
 
 
 def download_normalization(*, audio: bool, copy: bool) -> Profile:

@@ -45,9 +45,10 @@ def test_repeated_times_may_be_one_unit_apart_however_many_there_are():
     assert not times_compared(seconds, index([0, 512, 513, 514, 515, 530, 1024])).same
 
 
-def test_a_clock_that_goes_back_is_waited_for():
-    seconds = np.array([0, 2, 1, 3]) / 24
-    assert times_compared(seconds, index([0, 1024, 1025, 1536])).same
+def test_a_frame_with_a_wrong_time_is_expected_between_its_neighbours():
+    seconds = np.array([0, 1, 2, 9000, 4, 5]) / 24
+    assert times_compared(seconds, index([0, 512, 1024, 1536, 2048, 2560])).same
+    assert not times_compared(seconds, index([0, 512, 1024, 1025, 2048, 2560])).same
 
 
 def test_an_original_without_a_frame_is_not_the_same():

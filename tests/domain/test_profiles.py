@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 
 from heaters_dagster.domain.profiles import (
     EXACT_TIMES,
     Profile,
     SideStream,
+    SoundInput,
     SourceStreams,
     delivery,
     displayed_size,
@@ -21,14 +20,12 @@ from heaters_dagster.domain.profiles import (
 )
 
 PLAIN = SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=2)
+SOUND = SoundInput(rate=48_000, channels=2, start_seconds=0.5)
 
 
 def encoding_profiles() -> list[Profile]:
-    export = master_export(
-        PLAIN, first_frame_seconds=Fraction(2), previous_frame_seconds=Fraction(47, 24), frame_count=24, duration_seconds=Fraction(1)
-    )
     return [
-        proxy(PLAIN, (SideStream(48, 27, "rgb24"),)), gold_master(PLAIN), delivery(audio=True), export,
+        proxy(PLAIN, (SideStream(48, 27, "rgb24"),)), gold_master(PLAIN), delivery(audio=True), master_export(PLAIN, sound=SOUND),
         download_normalization(audio=True, copy=False), frame_times(PLAIN),
     ]  # fmt: skip
 
@@ -40,21 +37,20 @@ def test_every_output_that_is_encoded_keeps_the_number_of_frames_and_their_times
 
 
 def test_the_proxy_is_all_intra_and_starts_to_play_at_once():
-    file, *_ = proxy(PLAIN).outputs
+    file, *_ = proxy(PLAIN, sound=SOUND).outputs
     wanted = {"c:v": "libx264", "g": 1, "bf": 0, "pix_fmt": "yuv420p", "movflags": "+faststart", "c:a": "aac", "b:a": "128k"}
     assert wanted.items() <= file.options.items()
-    assert file.audio == ("1",)
+    assert file.sound
 
 
 def test_a_source_without_sound_gets_no_sound_options():
     file, *_ = proxy(SourceStreams(video=0, pixel_format="yuv420p")).outputs
-    assert file.audio == ()
+    assert not file.sound
     assert not [name for name in file.options if name in {"c:a", "b:a", "af", "ac"}]
 
 
-def test_surround_sound_is_mixed_down_for_browsers_and_kept_in_the_master():
+def test_every_sound_is_kept_in_the_master():
     surround = SourceStreams(video=0, pixel_format="yuv420p", audio=1, audio_channels=6)
-    assert proxy(surround).outputs[0].options["ac"] == 2
     assert gold_master(surround).outputs[0].options["c:a"] == "copy"
     assert gold_master(surround).outputs[0].audio == ("a?",)
 
@@ -111,21 +107,11 @@ def test_full_range_is_said_twice_in_the_master_or_ffmpeg_compresses_it():
     assert master.outputs[0].options["color_range"] == "pc"
 
 
-def test_an_export_from_the_master_seeks_between_two_frames_and_counts_from_there():
-    export = master_export(
-        PLAIN, first_frame_seconds=Fraction(2), previous_frame_seconds=Fraction(19, 10), frame_count=24, duration_seconds=Fraction(1)
-    )
-    assert export.input_options == {"ss": "1.950000"}
-    assert export.outputs[0].options["frames:v"] == 24
-    assert export.outputs[0].options["af"] == "atrim=start=0.050000:duration=1.000000,asetpts=PTS-0.050000/TB,aresample=async=1"
-    assert export.filters[-1].options == {"expr": "PTS-STARTPTS"}
-
-
-def test_an_export_from_frame_0_does_not_seek():
-    export = master_export(
-        PLAIN, first_frame_seconds=Fraction(1, 2), previous_frame_seconds=None, frame_count=1, duration_seconds=Fraction(1)
-    )
-    assert export.input_options == {}
+@pytest.mark.parametrize("profile", [proxy(PLAIN, sound=SOUND), master_export(PLAIN, sound=SOUND)], ids=lambda profile: profile.name)
+def test_sound_that_comes_as_samples_is_moved_to_its_time_by_whole_samples(profile: Profile):
+    assert profile.sound is not None
+    assert profile.sound.input_options == {"f": "f32le", "ar": 48_000, "ch_layout": "stereo"}
+    assert profile.outputs[0].options["af"] == "asetpts=PTS+24000"
 
 
 @pytest.mark.parametrize(

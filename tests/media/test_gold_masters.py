@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,10 +10,12 @@ import imageio_ffmpeg
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError
-from resources.gold_masters import GoldMasterFile, master_problems, master_span, write_gold_master
+from resources.gold_masters import GoldMasterFile, master_problems, write_gold_master
+from resources.master_frames import MasterClip, master_clip
 from resources.media_probe import probe
 from tests.media_files import (
     barcode_video,
+    barcodes,
     ffmpeg,
     frame_times,
     make_video,
@@ -212,11 +213,40 @@ def test_a_master_with_other_sound_is_found_out(tmp_path: Path) -> None:
     assert master_problems(original, probe(original), quieter) == ["sound stream 1 is not the original's"]
 
 
-def test_the_part_of_a_clip_is_found_by_time_and_a_missing_frame_is_told(tmp_path: Path) -> None:
+def clip_of(master: Path, start: int, end: int, *, frame_count: int, folder: Path) -> MasterClip:
+    return master_clip(
+        master,
+        start_frame=start,
+        end_frame=end,
+        frame_count=frame_count,
+        start_seconds=start / 24,
+        duration_seconds=(end - start) / 24,
+        sounds=(0,),
+        sound_count=1,
+        folder=folder,
+        called="the master",
+    )
+
+
+def frames_of(clip: MasterClip, path: Path) -> list[int]:
+    with path.open("wb", buffering=0) as file:
+        clip.write(file)
+    return barcodes(path)
+
+
+def test_the_frames_of_a_clip_are_found_by_number_also_where_many_are_at_one_moment(tmp_path: Path) -> None:
+    plain = barcode_video(tmp_path / "s.mp4", frames=48)
+    crowded = ffmpeg(
+        ["-i", str(plain), "-vf", "setpts=N/2500/TB", "-fps_mode", "passthrough", "-c:v", "libx264", "-bf", "0", "-c:a", "copy"],
+        tmp_path / "crowded.mkv",
+    )
+    for original in (plain, crowded):
+        _, master = archived(original)
+        assert frames_of(clip_of(master, 7, 20, frame_count=48, folder=tmp_path), tmp_path / "clip.mkv") == list(range(7, 20))
+        assert frames_of(clip_of(master, 0, 48, frame_count=48, folder=tmp_path), tmp_path / "clip.mkv") == list(range(48))
+
+
+def test_a_master_with_another_number_of_frames_is_told(tmp_path: Path) -> None:
     _, master = archived(make_video(tmp_path / "s.mp4", frames=24))
-    one = Fraction(1, 24)
-    span = master_span(master, first=6 * one, previous=5 * one, last=11 * one, folder=tmp_path, called="the master")
-    assert (span.path, span.sound) == (master, 0)
-    assert float(span.first_frame) == pytest.approx(6 / 24, abs=0.05)
-    with pytest.raises(InvalidMediaError, match=r"the master has no frame 1\.042 s after its first"):
-        master_span(master, first=6 * one, previous=5 * one, last=25 * one, folder=tmp_path, called="the master")
+    with pytest.raises(InvalidMediaError, match=r"the master has 24 frames, the proxy 25: make it again"):
+        clip_of(master, 6, 25, frame_count=25, folder=tmp_path)

@@ -15,7 +15,7 @@ from resources.ffmpeg import run, source_streams
 from resources.frame_index_reader import read_frame_index
 from resources.media_probe import probe
 from resources.progressive_mp4 import ProgressiveMp4Writer, header_bytes
-from resources.proxy_writer import write_proxy
+from resources.proxy_writer import sound_input, sound_of, write_proxy
 from tests.media_files import barcode_video, barcodes, ffmpeg
 
 SOURCES = {
@@ -32,8 +32,16 @@ SOURCES = {
 
 def fragments(source: Path, path: Path) -> bytes:
     """What ffmpeg writes into the pipe."""
-    run(proxy(source_streams(probe(source)), in_fragments=True), source, [path])
+    run_proxy(source, path, in_fragments=True)
     return path.read_bytes()
+
+
+def run_proxy(source: Path, path: Path, *, in_fragments: bool = False) -> None:
+    found = probe(source)
+    streams = source_streams(found)
+    sound = sound_of(source, found, streams)
+    profile = proxy(streams, sound=sound_input(sound) if sound else None, in_fragments=in_fragments)
+    run(profile, source, [path], sound=sound.write if sound else None)
 
 
 def written(data: bytes, path: Path, reserve_bytes: int = 1 << 14) -> Path:
@@ -64,7 +72,7 @@ def test_it_holds_what_ffmpegs_own_file_holds(kind: str, tmp_path: Path):
     options = SOURCES.get(kind)
     source = late_sound(tmp_path) if options is None else barcode_video(tmp_path / "s.mp4", **{"frames": 60, **options})
     ours, theirs = written(fragments(source, tmp_path / "f.mp4"), tmp_path / "ours.mp4"), tmp_path / "theirs.mp4"
-    run(proxy(source_streams(probe(source))), source, [theirs])
+    run_proxy(source, theirs)
     assert packets(ours) == packets(theirs)
     mine, other = read_frame_index(ours), read_frame_index(theirs)
     assert mine.header == other.header

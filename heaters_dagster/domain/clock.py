@@ -1,0 +1,234 @@
+"""Clocks that are wrong: for one frame, or from one frame on. How the times of a picture's frames are mended, and what is said of it.
+
+Frames whose times are right keep them exactly, the order of frames never changes, and no frame is lost.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+#: A clock that goes back by more, and stays there, was set anew; by less, two streams overlap.
+BACKWARD_SECONDS = 1.0
+#: One that goes on later by more was set anew, unless sound fills the time between: a picture may stand still for long.
+FORWARD_SECONDS = 3600.0
+#: In a transport stream the clock of each programme begins anywhere, so a step of more is another clock (as in FFmpeg).
+FORWARD_SECONDS_OF_STREAMS = 10.0
+
+#: So many frames in a row may have a wrong time and are still put between their neighbours; more are a clock that jumped.
+OUTLIERS_IN_A_ROW = 8
+
+_FRAMES_AT_ONCE = 65_536
+_USUAL_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJump:
+    """A clock that was set anew between two frames.
+
+    before_seconds, after_seconds: the times of the frame before and of the frame after. shift_seconds: to take from all times after it, so
+    that the frame after follows the frame before as frames do here.
+    """
+
+    before_seconds: float
+    after_seconds: float
+    shift_seconds: float
+
+    def __str__(self) -> str:
+        way = "forward" if self.shift_seconds > 0 else "back"
+        return f"{way} by {spoken(abs(self.shift_seconds))} after {self.before_seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MendedTimes:
+    """seconds: (n,) of all frames in order, never falling. wild: (n,) bool, the frames that had a time that cannot be.
+
+    farthest_seconds: by how much the worst of them was moved. jumps: where the clock was set anew, which is closed up.
+    """
+
+    seconds: NDArray[np.float64]
+    wild: NDArray[np.bool_]
+    farthest_seconds: float
+    jumps: tuple[ClockJump, ...]
+
+    def notes(self) -> list[str]:
+        """For people: one sentence for each kind of mending."""
+        notes = []
+        if count := int(np.count_nonzero(self.wild)):
+            frames = "1 frame has a wrong time" if count == 1 else f"{count} frames have wrong times"
+            notes.append(f"{frames}, off by up to {spoken(self.farthest_seconds)}: put between the frames before and after, which stay")
+        if self.jumps:
+            more = f"; and {len(self.jumps) - 3} more" if len(self.jumps) > 3 else ""
+            shown = "; ".join(str(jump) for jump in self.jumps[:3])
+            notes.append(f"its clock jumps ({shown}{more}): what comes after follows without a gap, and the sound moves with the picture")
+        return notes
+
+
+def spoken(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def usual_step(seconds: NDArray[np.float64]) -> float:
+    """Seconds from one frame to the next, for most of them; 1/25 when nothing is known."""
+    steps = np.diff(seconds)
+    rising = steps[steps > 0]
+    return float(np.median(rising)) if len(rising) else 0.04
+
+
+def clock_jumps(
+    seconds: NDArray[np.float64], *, forward_seconds: float = FORWARD_SECONDS, sound: NDArray[np.float64] | None = None
+) -> tuple[ClockJump, ...]:
+    """Where the clock of a row of frames was set anew.
+
+    seconds: (n,) in order of showing or of decoding. sound: times at which there is sound: it tells a picture that stands still from a
+    clock that jumped.
+    """
+    jumps = [jump for _, jump in _placed_jumps(seconds, forward_seconds)]
+    return tuple(jump for jump in jumps if jump.shift_seconds < 0 or sound is None or not _filled(jump, sound))
+
+
+def mended(seconds: NDArray[np.float64], jumps: Sequence[ClockJump] = (), *, forward_seconds: float = FORWARD_SECONDS) -> MendedTimes:
+    """The times of frames on one clock, without those that cannot be.
+
+    seconds: (n,) in order of showing. jumps: of this clock, as found in the file's packets; others are not looked for, because the sound
+    would not follow them.
+    """
+    found = np.array(seconds, dtype=np.float64)
+    followed = []
+    left = list(jumps)
+    for place, own in _placed_jumps(found, forward_seconds) if left else []:
+        same = next((number for number, jump in enumerate(left) if _alike(jump, own)), None)
+        if same is not None:
+            followed.append((place, left[same]))
+            del left[: same + 1]
+    for place, jump in followed:
+        found[place:] -= jump.shift_seconds
+    trusted = _trusted(found, forward_seconds)
+    wild = ~trusted
+    straight = _between(found, trusted) if wild.any() else found
+    farthest = float(np.abs(straight - found)[wild].max()) if wild.any() else 0.0
+    return MendedTimes(straight, wild, farthest, tuple(jump for _, jump in followed))
+
+
+def rising_ticks(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) int64: each later than the one before it, moved by as little as that takes; the first stays."""
+    steps = np.arange(len(ticks))
+    return np.maximum.accumulate(ticks - steps) + steps
+
+
+def _placed_jumps(seconds: NDArray[np.float64], forward_seconds: float) -> list[tuple[int, ClockJump]]:
+    """(number of the first frame after it, jump) in order."""
+    steps = np.diff(seconds)
+    if len(seconds) <= 2 * OUTLIERS_IN_A_ROW or not np.any((steps > forward_seconds) | (steps < -BACKWARD_SECONDS)):
+        return []
+    usual = usual_step(seconds)
+    forward_seconds = max(forward_seconds, _USUAL_STEPS * usual)
+    level = _level(seconds - np.arange(len(seconds)) * usual)
+    moves = np.diff(level)
+    jumps = []
+    for last in np.flatnonzero((moves > forward_seconds) | (moves < -BACKWARD_SECONDS)).tolist():
+        if not OUTLIERS_IN_A_ROW <= last + 1 <= len(seconds) - OUTLIERS_IN_A_ROW:
+            continue  # so few frames are put where the others say
+        before, after = (seconds[max(0, last - OUTLIERS_IN_A_ROW) : last + 1], seconds[last + 1 : last + 2 + OUTLIERS_IN_A_ROW])
+        if (
+            moves[last] < 0
+            and float(np.diff(seconds[max(0, last - OUTLIERS_IN_A_ROW) : last + 2 + OUTLIERS_IN_A_ROW]).min()) > -BACKWARD_SECONDS
+        ):
+            continue  # frames that come faster than usual, no clock that goes back
+        near = abs(moves[last]) / 2
+        end = float(before[np.abs(before - np.median(before)) < near].max(initial=-np.inf))
+        start = float(after[np.abs(after - np.median(after)) < near].min(initial=np.inf))
+        if np.isfinite(end) and np.isfinite(start):
+            jumps.append((last + 1, ClockJump(end, start, start - end - usual)))
+    return jumps
+
+
+def _level(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the median around each frame: a few wrong ones do not move it."""
+    padded = np.pad(seconds, OUTLIERS_IN_A_ROW, mode="reflect")
+    windows = sliding_window_view(padded, 2 * OUTLIERS_IN_A_ROW + 1)
+    return np.concatenate([np.median(windows[low : low + _FRAMES_AT_ONCE], axis=1) for low in range(0, len(seconds), _FRAMES_AT_ONCE)])
+
+
+def _filled(jump: ClockJump, sound: NDArray[np.float64]) -> bool:
+    """Whether there is sound all through the time that a jump would leave out."""
+    parts = np.linspace(jump.before_seconds, jump.after_seconds, 9)
+    return bool(np.all(np.histogram(sound, parts)[0] > 0))
+
+
+def _alike(one: ClockJump, other: ClockJump) -> bool:
+    return abs(one.shift_seconds - other.shift_seconds) < max(BACKWARD_SECONDS, abs(one.shift_seconds) / 100)
+
+
+def _trusted(seconds: NDArray[np.float64], forward_seconds: float) -> NDArray[np.bool_]:
+    """(n,) bool: the largest set of frames whose times never fall, without a few at either end that are far from all others."""
+    trusted = np.ones(len(seconds), dtype=np.bool_)
+    if np.any(np.diff(seconds) < 0):
+        trusted = _longest_rising(seconds)
+        _prefer_neighbours(seconds, trusted)
+    kept = np.flatnonzero(trusted)
+    if len(kept) > 2 * OUTLIERS_IN_A_ROW:
+        far = max(forward_seconds, _USUAL_STEPS * usual_step(seconds[kept]))
+        leaps = np.flatnonzero(np.diff(seconds[kept]) > far)
+        for leap in leaps.tolist():
+            if leap + 1 <= OUTLIERS_IN_A_ROW:
+                trusted[kept[: leap + 1]] = False
+            elif len(kept) - (leap + 1) <= OUTLIERS_IN_A_ROW:
+                trusted[kept[leap + 1 :]] = False
+    return trusted
+
+
+def _prefer_neighbours(seconds: NDArray[np.float64], trusted: NDArray[np.bool_]) -> None:
+    """Of two frames of which either could be wrong, trust the one that is near the others: a second frame far before the first one."""
+    if len(seconds) <= OUTLIERS_IN_A_ROW:
+        return
+    away = np.abs(seconds - _level(seconds))
+    for frame in np.flatnonzero((away > BACKWARD_SECONDS) & trusted).tolist():
+        low, high = max(0, frame - OUTLIERS_IN_A_ROW), min(len(seconds), frame + OUTLIERS_IN_A_ROW + 1)
+        for other in (low + np.flatnonzero(~trusted[low:high] & (away[low:high] < away[frame] / 4))).tolist():
+            before, after = np.flatnonzero(trusted[: min(frame, other)]), np.flatnonzero(trusted[max(frame, other) + 1 :])
+            earliest = seconds[before[-1]] if len(before) else -np.inf
+            latest = seconds[max(frame, other) + 1 + after[0]] if len(after) else np.inf
+            if earliest <= seconds[other] <= latest and not trusted[min(frame, other) + 1 : max(frame, other)].any():
+                trusted[frame], trusted[other] = False, True
+                break
+
+
+def _longest_rising(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) bool: a longest subsequence that never falls (patience sorting)."""
+    tails: list[float] = []
+    tail_frames: list[int] = []
+    before = np.full(len(seconds), -1, dtype=np.int64)
+    for frame, time in enumerate(seconds.tolist()):
+        place = bisect_right(tails, time)
+        if place:
+            before[frame] = tail_frames[place - 1]
+        if place == len(tails):
+            tails.append(time)
+            tail_frames.append(frame)
+        else:
+            tails[place], tail_frames[place] = time, frame
+    rising = np.zeros(len(seconds), dtype=np.bool_)
+    frame = tail_frames[-1]
+    while frame >= 0:
+        rising[frame] = True
+        frame = int(before[frame])
+    return rising
+
+
+def _between(seconds: NDArray[np.float64], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Times of which those that are not trusted lie evenly between their neighbours, or go on as usual at either end."""
+    numbers, kept = np.arange(len(seconds)), np.flatnonzero(trusted)
+    straight = np.where(trusted, seconds, np.interp(numbers, kept, seconds[kept]))
+    step = usual_step(seconds[kept])
+    straight[: kept[0]] = seconds[kept[0]] - (kept[0] - numbers[: kept[0]]) * step
+    straight[kept[-1] + 1 :] = seconds[kept[-1]] + (numbers[kept[-1] + 1 :] - kept[-1]) * step
+    return straight

@@ -1,0 +1,102 @@
+"""Measures where the sound of a file is, relative to its picture, by correlation with what was recorded: time stamps are not believed.
+
+`make_video` records seeded noise that begins with frame 0: no two moments of it are alike, so half a second of it says when it was
+recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.media_files import SAMPLE_RATE, barcodes, frame_times
+
+_WINDOW_SECONDS = 0.5
+_LONGEST_LAG_SECONDS = 0.6
+#: Of the largest possible correlation: two windows of different noise have less than 0.05.
+_HEARD = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """seconds: of the window's beginning, after the first frame of the file. lag_ms: how much too late its sound is, None for silence and
+    for sound that was never recorded there."""
+
+    seconds: float
+    lag_ms: float | None
+
+
+def recorded(seconds: float) -> NDArray[np.float64]:
+    """What `make_video` records, at 48 kHz."""
+    return np.random.default_rng(7).normal(0, 0.1, int(seconds * SAMPLE_RATE))
+
+
+def heard_lags(path: Path, *, time_of_frame: Callable[[int], float]) -> list[Heard]:
+    """How late the sound is in every half second of a file. time_of_frame: when the frame with that barcode was recorded."""
+    shown = np.array(frame_times(path))
+    lead = np.array([time_of_frame(number) for number in barcodes(path)]) - shown  # from the file's clock to that of the recording
+    sound, begins = decoded_sound(path)
+    truth = recorded(begins + float(lead.max()) + len(sound) / SAMPLE_RATE + 1.0)
+    window, reach = round(_WINDOW_SECONDS * SAMPLE_RATE), round(_LONGEST_LAG_SECONDS * SAMPLE_RATE)
+    found = []
+    for at in range(0, len(sound) - window + 1, window):
+        piece = sound[at : at + window]
+        middle = begins + (at + window / 2) / SAMPLE_RATE
+        origin = float(lead[max(0, int(np.searchsorted(shown, middle, side="right")) - 1)])
+        place = round((begins + origin) * SAMPLE_RATE) + at
+        low = max(0, place - reach)
+        around = truth[low : place + window + reach]
+        seconds = begins - float(shown[0]) + at / SAMPLE_RATE
+        found.append(Heard(seconds, _lag_ms(piece, around, place - low)))
+    return found
+
+
+def assert_in_sync(path: Path, *, time_of_frame: Callable[[int], float], silent: int = 0, within_ms: float = 5.0) -> None:
+    """Every half second of sound is heard at its time; at most `silent` windows have none."""
+    heard = heard_lags(path, time_of_frame=time_of_frame)
+    assert len(heard) >= 2, "hardly any sound"
+    late = [one for one in heard if one.lag_ms is not None and abs(one.lag_ms) > within_ms]
+    assert not late, f"{path.name}: {late}"
+    assert sum(one.lag_ms is None for one in heard) <= silent, f"{path.name}: {heard}"
+
+
+def decoded_sound(path: Path, channel: int = 0) -> tuple[NDArray[np.float64], float]:
+    """(samples at 48 kHz of one channel, each where its time stamp puts it; when the first is heard) as a player plays them."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+        pieces: list[tuple[float, NDArray[np.float32]]] = []
+        for frame in [*container.decode(audio=0), None]:
+            time = None if frame is None else frame.time
+            for made in resampler.resample(frame):
+                pieces.append((float(made.pts * made.time_base) if made.pts is not None else float(time or 0), made.to_ndarray()[channel]))
+    begins = pieces[0][0]
+    whole = np.zeros(round((pieces[-1][0] - begins) * SAMPLE_RATE) + len(pieces[-1][1]) + 1)
+    for time_, samples in pieces:
+        at = round((time_ - begins) * SAMPLE_RATE)
+        whole[at : at + len(samples)] = samples[: len(whole) - at]
+    return whole, begins
+
+
+def loudness(path: Path) -> list[float]:
+    """Root mean square of each channel."""
+    with av.open(str(path)) as container:
+        frames: list[Any] = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    return [float(level) for level in np.sqrt((np.concatenate(frames, axis=1) ** 2).mean(axis=1))]
+
+
+def _lag_ms(piece: NDArray[np.float64], around: NDArray[np.float64], place: int) -> float | None:
+    if len(around) < len(piece) or not np.any(piece):
+        return None
+    length = 1 << (len(around) + len(piece) - 1).bit_length()
+    product = np.fft.irfft(np.fft.rfft(around, length) * np.conj(np.fft.rfft(piece, length)), length)[: len(around) - len(piece) + 1]
+    power = np.cumsum(np.concatenate([[0.0], around**2]))
+    norm = np.sqrt((piece**2).sum() * np.maximum(power[len(piece) :] - power[: -len(piece)], 1e-12))
+    likeness = product / norm
+    best = int(np.argmax(likeness))
+    return (place - best) * 1000 / SAMPLE_RATE if likeness[best] > _HEARD else None
