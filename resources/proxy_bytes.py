@@ -39,7 +39,7 @@ class RangeFile:
         return self._byte_size
 
     def expect(self, start: int, end: int) -> None:
-        """Announce that `[start, end)` will be read: requests inside it are as large as allowed and never pass `end`."""
+        """Announce that `[start, end)` will be read: requests inside it are as large as allowed and never pass `end`. Empty: no more."""
         self._expected = (start, end)
 
     def read_at(self, start: int, size: int) -> bytes:
@@ -66,8 +66,8 @@ class RangeFile:
         end = position + self._window_bytes
         low, high = self._expected
         if low <= position < high:
-            # Sound may lie before the picture it belongs to: what fits into one window is read from its beginning, and only once.
-            position = low if high - low <= LARGEST_WINDOW_BYTES else position
+            # Sound lies before and after the picture it belongs to: windows that lie side by side hold each byte once.
+            position -= (position - low) % LARGEST_WINDOW_BYTES
             end = min(position + LARGEST_WINDOW_BYTES, high)
         data = self._read_range(position, min(end, self._byte_size))
         if not data:

@@ -76,7 +76,8 @@ class ProxyReader:
 
         self.bytes = ProxyBytes(source)
         try:
-            self._container = av.open(media_input(source))
+            # The headers of a proxy say everything: without this, megabytes of pictures are read too, to guess what is known.
+            self._container = av.open(media_input(source), options={"probesize": "32"})
         except av.FFmpegError as error:
             self.bytes.close()
             raise InvalidMediaError(f"{self.bytes.name} cannot be read as video: {error.strerror}; make the proxy again") from error
@@ -220,6 +221,7 @@ def _write_tracks(source: ProxyBytes, tracks: list[SampleTrack], *, path: Path, 
             output.mux_one(packet)
             if number == 0:
                 digest.update(data)
+    source.expect(0, 0)
     return digest.hexdigest()
 
 

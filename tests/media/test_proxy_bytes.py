@@ -89,3 +89,14 @@ def test_a_remote_object_opens_as_a_file_and_a_missing_one_is_told() -> None:
     assert opened.opened().read() == b"hello"
     with pytest.raises(ObjectNotFoundError, match="no object elsewhere"):
         open_proxy(store, "elsewhere")
+
+
+def test_an_announced_range_of_several_windows_is_read_once_whatever_the_order_within_them() -> None:
+    ranges = Ranges(bytes(40_000_000))
+    file = RangeFile(ranges, 40_000_000)
+    file.expect(5_000_000, 30_000_000)
+    rng = random.Random(5)
+    for start in range(5_000_000, 30_000_000, 100_000):  # pictures in order, each with its sound from a little before
+        file.read_at(max(5_000_000, start - rng.randrange(3_000_000)), 400)
+        file.read_at(start, 100_000)
+    assert sum(end - start for start, end in ranges.requests) == 25_000_000
