@@ -33,6 +33,7 @@ from resources.frame_reader import FrameReader
 from resources.media_probe import MediaProbe, opened, probe
 from resources.memory import release_freed_memory
 from resources.object_store.interface import ObjectStore
+from resources.originals import Originals
 from resources.proxy_bytes import open_proxy
 from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
 from resources.proxy_writer import WrittenProxy, write_proxy
@@ -78,14 +79,15 @@ def make_proxy(
     work: WorkFolder,
     detector: str,
     storage_class: str = "STANDARD",
+    originals: Originals | None = None,
     report: Report = silent,
 ) -> MadeProxy:
     """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
 
     Hold `Database.stage_lock("proxy", video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds it
     under its key only has to write the row. A source video that is further on stays as it is, but gets back files that are gone.
-    detector: one of `settings.DETECTORS`. Raises InvalidMediaError, FfmpegError and what ObjectStore raises; the row then stays
-    `preprocessing` until the caller records the failure.
+    detector: one of `settings.DETECTORS`. originals: what the run has at hand. Raises InvalidMediaError, FfmpegError and what
+    ObjectStore raises; the row then stays `preprocessing` until the caller records the failure.
     """
     video = videos.load(video_id)
     cut = video.state in _CUT_STATES
@@ -98,7 +100,7 @@ def make_proxy(
         return MadeProxy(_recorded(video, published[0], videos), *published, wall_seconds=None)
     began = time.monotonic()
     with work.attempt(f"proxy-{video_id}") as folder:
-        original = _original(video, objects, folder)
+        original = _original(video, originals or Originals(objects), folder)
         found = MediaProbe.from_json(dict(video.probe)) if video.probe else probe(original, name=video.title)
         path = folder / "proxy.mp4"
         made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
@@ -187,17 +189,13 @@ def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> 
     return (index, info.byte_size) if scored and ends <= info.byte_size and scores.frame_count == len(index) else None
 
 
-def _original(video: SourceVideo, objects: ObjectStore, folder: Path) -> Path:
-    """Where the original can be read: in place, else a copy in `folder`."""
+def _original(video: SourceVideo, originals: Originals, folder: Path) -> Path:
+    """Where the original can be read: in place, at hand, else a copy in `folder`."""
     key = video.original_filepath
     try:
         if key is None:
             raise ObjectNotFoundError("nothing was downloaded")
-        path = objects.local_path(key)
-        if path is None:
-            path = folder / f"original{Path(key).suffix}"
-            objects.get_file(key, path)
-        return path
+        return originals.read(key, folder)
     except ObjectNotFoundError as error:
         raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
 
@@ -216,13 +214,19 @@ def _recorded(video: SourceVideo, index: FrameIndex, videos: SourceVideoStore) -
 
 
 def compare_proxy_with_original(
-    video_id: int, *, videos: SourceVideoStore, objects: ObjectStore, work: WorkFolder, report: Report = silent
+    video_id: int,
+    *,
+    videos: SourceVideoStore,
+    objects: ObjectStore,
+    work: WorkFolder,
+    originals: Originals | None = None,
+    report: Report = silent,
 ) -> TimesCompared:
     """For the asset check: whether the stored proxy has the original's frames at the original's times."""
     video = videos.load(video_id)
     index = FrameIndexes(objects).load(video_id)
     with work.attempt(f"proxy-check-{video_id}") as folder:
-        original = _original(video, objects, folder)
+        original = _original(video, originals or Originals(objects), folder)
         return compared_with_original(original, probe(original, name=video.title), index, report=report)
 
 
@@ -277,6 +281,7 @@ def proxy_and_keyframe_offsets(
             work=place.work,
             detector=place.settings.detector,
             storage_class=place.settings.proxy_storage_class,
+            originals=place.originals(objects),
             report=progress.report_to(stage.log),
         )
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.

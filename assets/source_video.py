@@ -21,6 +21,7 @@ from resources.fetched import ByteMeter, Fetched
 from resources.file_identity import fingerprint
 from resources.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
+from resources.originals import Originals
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
 
@@ -34,9 +35,12 @@ def fetch_source_video(
     objects: ObjectStore,
     work: WorkFolder,
     downloader: Downloader,
+    originals: Originals | None = None,
     report: Report = silent,
 ) -> SourceVideo:
     """Bring the original into the store; afterwards the row is `downloaded`. A row that is further is returned as it is.
+
+    originals: gets the file, for the stages that follow in the same run.
 
     Hold `Database.stage_lock("source_video", video_id)`. Safe to begin again at any point: the object is stored under its key whole or not
     at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds the same
@@ -55,7 +59,10 @@ def fetch_source_video(
         _delete_others(video_id, key, objects)
         uploaded = ByteMeter(report, "upload")
         objects.put_file(key, fetched.path, progress=lambda done: uploaded(done, fetched.byte_size))
-        return _downloaded(video, key, fetched, found, videos, objects)
+        done = _downloaded(video, key, fetched, found, videos, objects)
+        if originals is not None:
+            originals.keep(key, fetched.path)
+        return done
 
 
 def _called(video: SourceVideo, fetched: Fetched) -> str:
@@ -154,6 +161,7 @@ def source_video(
                 videos=videos,
                 objects=object_store.get(),
                 work=place.work,
+                originals=place.originals(object_store.get()),
                 downloader=Downloader.from_settings(place.settings),
                 report=progress.report_to(stage.log),
             )

@@ -64,9 +64,15 @@ def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | 
 def same_frames_at_the_same_times(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
 ) -> dg.AssetCheckResult:
+    place = workspace.get()
+
     def problems() -> list[str]:
         compared = compare_proxy_with_original(
-            int(context.partition_key), videos=SourceVideoStore(database.get()), objects=object_store.get(), work=workspace.get().work
+            int(context.partition_key),
+            videos=SourceVideoStore(database.get()),
+            objects=object_store.get(),
+            work=place.work,
+            originals=place.originals(object_store.get()),
         )
         return [] if compared.same else [str(compared)]
 

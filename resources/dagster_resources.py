@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from heaters_dagster.domain.progress import Progress, Report
 from heaters_dagster.settings import Settings, load_settings
@@ -22,6 +23,7 @@ from heaters_dagster.settings import Settings, load_settings
 if TYPE_CHECKING:
     from resources.database import Database
     from resources.object_store.interface import ObjectStore
+    from resources.originals import Originals
     from resources.work_folder import WorkFolder
 
 _LOG_INTERVAL_SECONDS = 5.0
@@ -36,10 +38,11 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where a stage works: the settings, and the folder of its temporary files."""
+    """Where a stage works: the settings, the folder of its temporary files, and the originals that the run has at hand."""
 
     settings: Settings
     work: WorkFolder
+    originals: Callable[[ObjectStore], Originals]
 
 
 class _FromSettings(dg.ConfigurableResource[None]):
@@ -65,13 +68,28 @@ class ObjectStoreResource(_FromSettings):
 
 
 class WorkspaceResource(_FromSettings):
-    """Settings and work folder of a stage."""
+    """Settings and work folder of a stage. What a run keeps in it is gone when the run ends."""
+
+    _originals: Originals | None = PrivateAttr(default=None)
 
     def get(self) -> Workspace:
         from resources.work_folder import WorkFolder
 
         settings = self.settings()
-        return Workspace(settings=settings, work=WorkFolder(settings.work_folder))
+        work = WorkFolder(settings.work_folder)
+
+        def originals(objects: ObjectStore) -> Originals:
+            from resources.originals import Originals
+
+            self._originals = self._originals or Originals(objects, work)
+            return self._originals
+
+        return Workspace(settings=settings, work=work, originals=originals)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        if self._originals is not None:
+            self._originals.close()
+            self._originals = None
 
 
 class ProgressResource(dg.ConfigurableResource[None]):

@@ -10,7 +10,7 @@ logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each reque
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test that touches objects runs twice. Those marked `folder` look at a store's inside, or at what has nothing to do with it."""
+    """Each test that touches objects runs twice, but for those that are marked `folder` or `bucket`."""
     if "store_kind" in metafunc.fixturenames:
-        only_folder = metafunc.definition.get_closest_marker("folder") is not None
-        metafunc.parametrize("store_kind", ["folder"] if only_folder else ["folder", "bucket"], scope="session")
+        marked = [kind for kind in ("folder", "bucket") if metafunc.definition.get_closest_marker(kind)]
+        metafunc.parametrize("store_kind", marked or ["folder", "bucket"], scope="session")

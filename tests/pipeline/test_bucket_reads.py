@@ -1,0 +1,78 @@
+"""What a run reads from a bucket: nothing that it has at hand, and of a proxy only what it needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heaters_dagster.domain.keys import gold_master_key, original_key
+from heaters_dagster.processing import process_due
+from heaters_dagster.settings import Settings
+from resources.clip_store import ClipStore
+from resources.database import Database
+from resources.object_store.s3 import S3ObjectStore
+from resources.source_video_store import SourceVideoStore
+from tests.media_files import make_video
+from tests.pipeline_rows import reviews
+
+
+pytestmark = pytest.mark.bucket
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Key -> how often it was fetched as a whole."""
+    counted: Counter[str] = Counter()
+    fetch = S3ObjectStore.get_file
+
+    def counting(store: S3ObjectStore, key: str, path: Path) -> None:
+        counted[key] += 1
+        fetch(store, key, path)
+
+    monkeypatch.setattr(S3ObjectStore, "get_file", counting)
+    return counted
+
+
+def test_an_original_is_fetched_for_its_gold_master_only(
+    settings: Settings, database: Database, tmp_path: Path, fetched: Counter[str]
+) -> None:
+    settings = replace(settings, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True)
+    video = SourceVideoStore(database).add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
+    assert process_due(settings).failures == []
+    assert SourceVideoStore(database).load(video.id).gold_master_filepath == gold_master_key(video.id)
+    assert fetched == {original_key(video.id, ".mp4"): 1}
+    assert list(settings.work_folder.iterdir()) == []
+
+
+def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the proxy: the clip, its headers, and the two frames that prove the file. Larger than a window of the read-ahead."""
+    from assets.exports import export_due
+    from resources.object_store.open import shared_object_store
+    from resources.work_folder import WorkFolder
+    from tests.media_files import ffmpeg
+    from tests.proxy_files import stored_video
+
+    noise = ["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=8,noise=alls=60:allf=t", "-f", "lavfi", "-i", "sine=d=8"]
+    source = ffmpeg([*noise, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"], tmp_path / "noise.mp4")
+    objects = shared_object_store(settings)
+    video = stored_video(source, tmp_path, database=database, objects=objects, cuts=(20, 190), approved=False)
+    clip = ClipStore(database).load_live(video.id)[1]
+    reviews(database).approve([clip.id], reviewer="ada")
+    read: list[int] = []
+    method = S3ObjectStore.get_range
+
+    def counting(store: S3ObjectStore, key: str, start: int, end: int) -> bytes:
+        data = method(store, key, start, end)
+        read.extend([len(data)] * key.startswith("review_proxies/"))
+        return data
+
+    monkeypatch.setattr(S3ObjectStore, "get_range", counting)
+    done: Any = export_due(video.id, database=database, objects=objects, work=WorkFolder(settings.work_folder))
+    (manifest,) = done.exported
+    assert manifest.byte_size > 20_000_000
+    assert sum(read) < 1.2 * manifest.byte_size
