@@ -7,12 +7,14 @@ taken in and fails as a row, where an operator sees the reason and can try again
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
-from heaters_dagster.domain.errors import BadRequestError, HeatersError, InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
@@ -94,7 +96,10 @@ def _taken_in(one: _Accepted, known: KnownSources, videos: SourceVideoStore) -> 
 
 def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> Iterator[_Accepted]:
     if looks_like_address(source):
-        kind = source_kind(source)
+        try:
+            kind = source_kind(source)
+        except ForbiddenSourceError as error:
+            raise ForbiddenSourceError(f"{error}{_path_hint(source) if places is None else ''}") from None
         if kind is SourceKind.WEB_ADDRESS:
             guard.check_host(web_host(source) or "")
         elif places is not None:
@@ -115,6 +120,16 @@ def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> 
         raise InvalidMediaError(f"{path} is no ordinary file; submit video files, folders or addresses")
     else:
         raise SourceNotFoundError(f"{path} is not there")
+
+
+def _path_hint(source: str) -> str:
+    """How to submit the file that is called like an address, or that a file: address names; empty when there is none."""
+    scheme, _, rest = source.partition(":")
+    named = unquote(rest.removeprefix("//"))
+    for path in (f"./{source}", *([named] if scheme.lower() == "file" and named.startswith("/") else [])):
+        if "\x00" not in path and os.path.exists(path):
+            return f". For the {'folder' if os.path.isdir(path) else 'file'} of that name write {shlex.quote(path)}"
+    return ""
 
 
 def _confined(source: str, places: SubmitPlaces) -> Iterator[_Accepted]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,34 @@ def test_a_path_with_a_colon_is_a_path(videos, footage, monkeypatch):
     monkeypatch.chdir(footage)
     (done,) = submit(["Part 1: the end.mp4"], videos, guard=AddressGuard())
     assert (done.video.source, done.video.title) == (str(footage / "Part 1: the end.mp4"), "Part 1: the end")
+
+
+@pytest.mark.parametrize("name", ["file:x.mp4", "data:my day.mp4", "take://x.mp4", "s3:///x.mp4"])
+def test_a_file_called_like_an_address_is_refused_with_the_way_to_submit_it(videos, footage, monkeypatch, name):
+    (footage / name).parent.mkdir(parents=True, exist_ok=True)
+    (footage / name).write_bytes(name.encode())
+    monkeypatch.chdir(footage)
+    (done,) = submit([name], videos, guard=AddressGuard())
+    written = shlex.split(done.told.partition(". For the file of that name write ")[2])
+    assert written == [f"./{name}"]
+    (again,) = submit(written, videos, guard=AddressGuard())
+    assert again.video.source == str(footage / Path(name))
+
+
+def test_a_file_address_is_refused_with_the_path_that_it_names(videos, footage):
+    (done, *others) = submit(
+        [f"file://{footage}/day%202/c.mkv", f"file://{footage}/none.mp4", "file:gone.mp4"], videos, guard=AddressGuard()
+    )
+    assert done.told.endswith(f". For the file of that name write '{footage}/day 2/c.mkv'")
+    assert [other.refused for other in others] == [True, True]
+    assert not any("of that name" in other.told for other in others)
+
+
+def test_the_browser_learns_from_no_hint_which_files_there_are(videos, footage, monkeypatch):
+    (footage / "file:x.mp4").write_bytes(b"video")
+    monkeypatch.chdir(footage)
+    named, missing = submit(["file:x.mp4", "file:y.mp4"], videos, guard=AddressGuard(), places=SubmitPlaces((), ()))
+    assert named.told.replace("x.mp4", "y.mp4") == missing.told
 
 
 def test_the_same_path_again_is_the_same_source_video(videos, footage):
