@@ -16,6 +16,8 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
+#: What Dagster writes in front of a reason of ours.
+_ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets\.failures\.StageInterruptedError): ")
 _COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
 _NO_DATABASE = "Retrying failed database connection"
 _UNREACHABLE = "DagsterUserCodeUnreachableError: "
@@ -57,7 +59,7 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
             continue
         else:
             reason_follows = False
-            yield line.removeprefix("dagster._core.definitions.events.Failure: ")
+            yield _ERROR_NAME.sub("", line)
 
 
 def _without_outages(lines: Iterable[str]) -> Iterator[str]:

@@ -18,13 +18,14 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
 from assets.failures import CANCELED
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.run_tags import ENDED_TAG, REASON_TAG, tags_of_work
 from heaters_dagster.settings import Settings
-from resources.dagster_storage import assets_of
+from resources.dagster_storage import assets_of, withdraw_plans
 from resources.work_folder import WorkFolder
 
 #: `host:folder`, the held work folder of the `heaters process` that executes the run.
@@ -107,6 +108,25 @@ def canceled_by_people(instance: dg.DagsterInstance, *, within: timedelta = time
     since = datetime.now(UTC) - within
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], updated_after=since), limit=200)
     return [record for record in records if not {ENDED_TAG, SETTLED_TAG} & set(record.dagster_run.tags)]
+
+
+def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Of a run that failed, withdraw the plans of what it had not begun; a step that fails does so itself, a killed process cannot."""
+    storage = instance.event_log_storage
+    if run.execution_plan_snapshot_id is None or not isinstance(storage, SqlEventLogStorage):
+        return
+    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
+    begun = {event.event_log_entry.step_key for event in events}
+    made_by = {
+        output.properties.asset_key: step.key
+        for step in instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
+        for output in step.outputs
+        if output.properties is not None and output.properties.asset_key is not None
+    }
+    unbegun = [key for key, step in made_by.items() if step not in begun]
+    if withdraw_plans(storage, run.run_id, unbegun, made_by):
+        for key in unbegun:  # Dagster may have looked meanwhile, and remembers whom it has seen failing
+            instance.wipe_asset_cached_status([key])
 
 
 def process_tag(folder_name: str) -> str:

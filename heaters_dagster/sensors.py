@@ -10,7 +10,7 @@ from heaters_dagster.domain.due import Job, RunWanted
 from heaters_dagster.facts import Outlook, look, settle_failed_run
 from heaters_dagster.jobs import ASSET_JOBS
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.runs import run_tags
+from heaters_dagster.runs import run_tags, withdraw_unbegun
 from resources.backlog import load_backlog
 from resources.dagster_resources import DatabaseResource, WorkspaceResource
 
@@ -103,6 +103,7 @@ gold_masters = _sensor(
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def run_failures(context: dg.RunFailureSensorContext, database: DatabaseResource) -> dg.SkipReason:
+    withdraw_unbegun(context.instance, context.dagster_run)
     settled = settle_failed_run(context.dagster_run, context.instance, database.get())
     return dg.SkipReason("; ".join(settled) or "the row already says why")
 

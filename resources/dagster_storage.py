@@ -120,25 +120,26 @@ def assets_of(run: DagsterRun) -> tuple[str, ...]:
     return ASSETS_OF_JOB[Job(run.job_name)] if run.job_name in set(Job) else tuple(name for made in ASSETS_OF_JOB.values() for name in made)
 
 
-def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> None:
-    """Forget that a run that is about to fail had planned to make `assets`, and to run the checks of `checks`.
+def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> int:
+    """Forget that a run that is about to fail had planned to make `assets`, and to run the checks of `checks`; returns how many plans.
 
     Dagster shows in red whatever a failed run had planned and did not make: one file that is no video painted four assets and three
     checks. What was never begun did not fail.
     """
     assert isinstance(storage, SqlEventLogStorage)
-    planned = SqlEventLogStorageTable.c
+    withdrawn, planned = 0, SqlEventLogStorageTable.c
     with storage.run_connection(run_id) as connection:
         for key in assets:
             mine = (planned.run_id == run_id) & (planned.asset_key == key.to_string())
             kind = planned.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
-            connection.execute(SqlEventLogStorageTable.delete().where(mine & kind))
+            withdrawn += connection.execute(SqlEventLogStorageTable.delete().where(mine & kind)).rowcount
     executions = AssetCheckExecutionsTable.c
     with storage.index_connection() as connection:
         for key in checks:
             mine = (executions.run_id == run_id) & (executions.asset_key == key.to_string())
             kind = executions.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
-            connection.execute(AssetCheckExecutionsTable.delete().where(mine & kind))
+            withdrawn += connection.execute(AssetCheckExecutionsTable.delete().where(mine & kind)).rowcount
+    return withdrawn
 
 
 class HeatersLogs(LocalComputeLogManager):

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster import AssetKey
+from dagster._core.events import DagsterEvent
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
@@ -23,6 +24,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.facts import look
 from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.runs import withdraw_unbegun
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.dagster_storage import HeatersRunCoordinator, assets_of
@@ -173,3 +175,19 @@ def test_a_run_that_is_canceled_in_the_queue_stays_away_until_a_person_retries(o
     again = {wanted.job.value for wanted in look(operator.instance, operator.settings, database).wanted}
     assert "ingest" in again if job == "ingest" else True
     assert CANCELED not in (SourceVideoStore(database).load(video.id).error or "")
+
+
+def test_what_a_killed_run_had_not_begun_is_not_red(operator: Operator, database: Database) -> None:
+    video = video_in(database, S.NEW)
+    key = str(video.id)
+    operator.instance.add_dynamic_partitions("source_videos", [key])
+    run = submitted(operator, "ingest", key)
+    operator.instance.report_engine_event("started", run, step_key="source_video")
+    start = DagsterEvent("STEP_START", run.job_name, step_key="source_video", message="started")
+    operator.instance.report_dagster_event(start, run_id=run.run_id)
+    operator.instance.report_run_failed(run)
+    assets = ("source_video", "proxy", "virtual_clips")
+    assert [operator.colour(asset, key) for asset in assets] == ["failed"] * 3
+    withdraw_unbegun(operator.instance, run)
+    assert [operator.colour(asset, key) for asset in assets] == ["failed", "nothing", "nothing"]
+    assert operator.planned_checks(run.run_id) == []
