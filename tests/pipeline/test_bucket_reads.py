@@ -20,7 +20,6 @@ from resources.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 
-
 pytestmark = pytest.mark.bucket
 
 
