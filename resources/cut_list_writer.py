@@ -12,13 +12,14 @@ from resources.clip_store import ClipStore
 from resources.cut_list_otio import cut_list
 from resources.database import Database
 from resources.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.source_video_store import SourceVideoStore
 
 _LINK_SECONDS = 7 * 24 * 3600
 
 
-def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings) -> str:
+def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None) -> str:
     """The cut list in `form`, one of CUT_LIST_FORMATS; the media it names is the proxy, whose frames the cuts count.
 
     Raises NotFoundError when the source video has no clips yet, BadRequestError for another format.
@@ -27,7 +28,7 @@ def stored_cut_list(source_video_id: int, form: str, *, database: Database, sett
     clips = ClipStore(database).load_live(source_video_id)
     if not clips:
         raise NotFoundError(f"source video {source_video_id} is {video.state}: it has no clips yet")
-    objects = open_object_store(settings)
+    objects = objects or open_object_store(settings)
     key = proxy_key(source_video_id)
     path = objects.local_path(key)
     header = FrameIndexes(objects).header(source_video_id)

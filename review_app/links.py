@@ -12,7 +12,7 @@ from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 from resources.signing_key import kept_signing_key
 
-MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export"]
+MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips"]
 
 COOKIE = "heaters_reviewer"
 SESSION_TTL_SECONDS = 12 * 3600

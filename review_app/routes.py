@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from heaters_dagster.domain.errors import (
@@ -25,6 +26,7 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
+from resources.clips_zip import clips_zip
 from review_app import incoming
 from review_app.desk import Answer, ReviewDesk
 from review_app.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
@@ -49,6 +51,7 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/segment/{row_id}", _segment),
         served("/api/still/{row_id}", _still),
         served("/api/export/{row_id}", _export),
+        served("/api/clips/{row_id}", _clips),
         served("/api/queue", _queue),
         served("/api/video", _video),
         served("/api/decisions", _decisions, methods=("POST",)),
@@ -157,6 +160,15 @@ async def _export(desk: ReviewDesk, request: Request) -> Response:
         return _object(desk, key, key.rpartition("/")[2])
 
     return await run_in_threadpool(serve)
+
+
+async def _clips(desk: ReviewDesk, request: Request) -> Response:
+    """The approved clips of a source video that have a file, as one zip with its cut lists."""
+    source_video_id = _signed(desk, request, "clips")
+    gather = functools.partial(clips_zip, source_video_id, database=desk.database, objects=desk.objects, settings=desk.settings)
+    zipped = await run_in_threadpool(gather)
+    named = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(zipped.name)}"}
+    return StreamingResponse(zipped.chunks(desk.objects), media_type="application/zip", headers={**FRESH, **named})
 
 
 async def _queue(desk: ReviewDesk, request: Request) -> Response:

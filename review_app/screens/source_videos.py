@@ -166,6 +166,9 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
+    if any(clip.clip_filepath for clip in approved):
+        address = escape(desk.media_url("clips", video.id))
+        st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
     place = f"exports-from-{video.id}"
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,12 +30,14 @@ from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from resources.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
+from resources.object_store.s3 import S3ObjectStore
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideo
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
 from review_app.routes import TOKEN_HEADER, review_routes
 from review_app.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
+from tests.buckets import BucketServer
 from tests.media_files import barcode_video, ffmpeg, make_video, noisy_minute
 from tests.proxy_files import stored_video
 
@@ -88,7 +92,7 @@ def test_the_proxy_is_served_by_byte_ranges(client: TestClient, desk: ReviewDesk
     assert client.get(url, headers={"Range": "bytes=-10"}).content == whole[-10:]
 
 
-@pytest.mark.parametrize("kind", ["proxy", "index", "segment", "still", "export"])
+@pytest.mark.parametrize("kind", ["proxy", "index", "segment", "still", "export", "clips"])
 def test_media_without_a_signature_is_refused(client: TestClient, desk: ReviewDesk, video: SourceVideo, kind: str) -> None:
     for token in ("", "forged", desk.links.media_token("proxy" if kind != "proxy" else "index", video.id)):
         answer = client.get(f"/api/{kind}/{video.id}", params={"token": token, "start": 0, "end": 5, "frame": 1})
@@ -549,3 +553,44 @@ def test_an_exported_clip_is_downloaded_under_its_name(client: TestClient, desk:
     answer = client.get(desk.media_url("export", clip.id))
     assert answer.content == b"a clip"
     assert f"video_{video.id}_clip_001.mp4" in answer.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
+    desk: ReviewDesk, tmp_path: Path, database: Database, request: pytest.FixtureRequest, place: str
+) -> None:
+    objects: ObjectStore = desk.objects
+    if place == "bucket":
+        buckets: BucketServer = request.getfixturevalue("buckets")
+        objects = S3ObjectStore(buckets.new_bucket(), endpoint_url=buckets.url)
+    desk = ReviewDesk(settings=desk.settings, database=database, objects=objects, links=desk.links)
+    source = barcode_video(tmp_path / "s.mp4", frames=60)
+    video = stored_video(source, tmp_path, database=database, objects=objects, cuts=(20, 40), approved=False)
+    desk.videos.update(video.id, title='Caf\u00e9: the "end"/2')
+    first, second, third = clips_of(desk, video)
+    with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+        assert client.get(desk.media_url("clips", video.id)).status_code == 404
+        desk.reviews.approve([first.id, second.id], reviewer="Ada")
+        contents = {}
+        for clip in (first, second):
+            key = f"final_clips/video_{video.id}_clip_{clip.sequence:03d}.mp4"
+            claimed = desk.clips.claim_export(clip.id, key)
+            assert claimed is not None
+            contents[f"Caf\u00e9_ the _end_2 clip {clip.sequence:03d}.mp4"] = os.urandom(9_000_000 // clip.sequence)
+            objects.put_bytes(key, list(contents.values())[-1])
+            assert desk.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {"first_frame_hash": f"hash {clip.id}"})
+        answer = client.get(desk.media_url("clips", video.id))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert "Caf%C3%A9_%20the%20_end_2%20clips.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert {name: archive.read(name) for name in names if name.endswith(".mp4")} == contents
+        assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_STORED}
+        manifest = json.loads(archive.read("Caf\u00e9_ the _end_2 manifest.json"))
+        assert [(one["clip"], one["file"], one["proof"]) for one in manifest["clips"]] == [
+            (clip.sequence, name, {"first_frame_hash": f"hash {clip.id}"}) for clip, name in zip((first, second), contents, strict=True)
+        ]
+        assert archive.read("Caf\u00e9_ the _end_2.csv").count(b"\n") == 4
+        assert b"TITLE" in archive.read("Caf\u00e9_ the _end_2.edl")
+    assert third.id not in {one["clip_id"] for one in manifest["clips"]}
