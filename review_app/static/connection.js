@@ -7,7 +7,7 @@
   window.heatersConnection = true;
 
   const AFTER_MS = 2500; // a restart of the server is often over before anybody has to read about it
-  const WORDS = "No connection to the server. Decisions in Review and Clips are kept in this browser; everything goes on by itself.";
+  const WORDS = "No connection to the server. Decisions are kept; it is tried again by itself.";
   const line = Object.assign(document.createElement("div"), { className: "heaters-connection", hidden: true });
   line.setAttribute("role", "status");
   document.body.append(line);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -90,17 +91,24 @@ def server(proxies: dict[str, Path], request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def open_page(chromium: Browser, server: Player) -> Iterator[Callable[..., Page]]:
-    """Open `/page/{name}` in a browser profile of its own; errors that nobody caught fail the test. before: script that runs first."""
+    """Open `/page/{name}` in a browser profile of its own; errors that nobody caught fail the test.
+
+    before: script that runs first. route: as for Page.route.
+    """
     errors: list[str] = []
     contexts = []
 
-    def opened(name: str, *, query: str = "", before: str = "", size: tuple[int, int] = (1280, 800)) -> Page:
+    def opened(
+        name: str, *, query: str = "", before: str = "", size: tuple[int, int] = (1280, 800), route: tuple[str, Any] | None = None
+    ) -> Page:
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.add_init_script(SHOWN_HASH + before)
+        if route is not None:
+            page.route(*route)
         page.goto(f"{server.url}/page/{name}{query}")
         page.wait_for_function("window.ready")
         return page

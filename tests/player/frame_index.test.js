@@ -130,3 +130,30 @@ test("an index of another video is refused, and can be asked for again", async (
   await index.ensure(0, 10);
   assert.ok(index.has(9));
 });
+
+test("only so many pages are held, and those in use stay", async () => {
+  const { index, asked } = indexOf(300 * PAGE_FRAMES);
+  await index.ensure(0, 1);
+  for (let page = 1; page < 300; page++) {
+    await index.ensure(page * PAGE_FRAMES, page * PAGE_FRAMES + 1);
+    index.seconds(page * PAGE_FRAMES, 0); // as the clock under the picture: from the clip's first frame
+  }
+  const held = Array.from({ length: 300 }, (_, page) => index.has(page * PAGE_FRAMES)).filter(Boolean).length;
+  assert.equal(held, 64);
+  assert.ok(index.has(0) && index.has(299 * PAGE_FRAMES) && !index.has(PAGE_FRAMES));
+  await index.ensure(PAGE_FRAMES, PAGE_FRAMES + 1);
+  assert.deepEqual(asked.at(-1), [PAGE_FRAMES, 2 * PAGE_FRAMES], "asked for again when it is needed");
+});
+
+test("the frame of a time is found with a few pages, on a variable frame rate too", async () => {
+  const count = 200 * PAGE_FRAMES + 7;
+  const pts = (n) => n * 3000 + (n % 7) * 400 + (n > 100_000 ? 900_000 : 0);
+  const { index, asked } = indexOf(count, { pts, timeBase: [1, 90000] });
+  for (const frame of [0, 1, PAGE_FRAMES - 1, PAGE_FRAMES, 99_999, 100_001, count - 1]) {
+    assert.equal(await index.frameBefore(pts(frame) / 90000 + 1e-6), frame);
+    if (frame) assert.equal(await index.frameBefore(pts(frame) / 90000), frame - 1);
+  }
+  assert.equal(await index.frameBefore(0), null);
+  assert.equal(await index.frameBefore(pts(count) / 90000 + 1), null, "beyond the end");
+  assert.ok(asked.length < 60 && asked.every(([start, end]) => end - start <= PAGE_FRAMES), `${asked.length} requests`);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Playback, PlaybackError } from "../../review_app/player/static/playback.js";
+import { Playback, PlaybackError, playedWith } from "../../review_app/player/static/playback.js";
 
 globalThis.requestAnimationFrame = (done) => setImmediate(done);
 globalThis.fetch = async () => new Response("", { status: 206 });
@@ -194,4 +194,33 @@ test("a source that does not load with a fresh link either is an error in words,
   await assert.rejects(playback.prepare(), /cannot play the clip \(planned\)/);
   await playback.seek(130);
   assert.equal(playback.shown, 130);
+});
+
+test("a long clip is played in parts, one after the other, and again from the first when it loops", async () => {
+  assert.deepEqual(playedWith(150, 100, 200, 40), [140, 180]);
+  assert.deepEqual(playedWith(199, 100, 200, 40), [180, 200]);
+  assert.deepEqual(playedWith(150, 100, 200, 100), [100, 200]);
+  const video = new FakeVideo();
+  const told = [];
+  let over = 0;
+  const playback = new Playback(video, { onFrame: (frame) => told.push(frame), onEnded: () => over++, partFrames: 40 });
+  playback.open(media(), 100, 200);
+  await playback.seek(150);
+  assert.equal(playback.shown, 150);
+  const ends = async () => {
+    video.dispatchEvent(new Event("ended"));
+    for (let n = 0; n < 8; n++) await turn();
+  };
+  await playback.play(150, { rate: 1, loop: true });
+  await ends();
+  await ends();
+  assert.deepEqual(video.sources.map((url) => url.split("/")[2]), ["140-180", "180-200", "100-140"]);
+  assert.deepEqual([told.includes(180), told.at(-1), video.loop, over, playback.playing], [true, 100, false, 0, true]);
+  playback.set({ loop: false });
+  await ends();
+  await ends();
+  await ends();
+  assert.deepEqual([video.sources.length, over, playback.playing], [5, 1, false], "without loop it ends with the last part");
+  await playback.seek(101);
+  assert.equal(video.sources.at(-1).split("/")[2], "100-140");
 });

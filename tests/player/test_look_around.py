@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
-from tests.player.player_server import Player
+from tests.player.player_server import STATIC, Player
 from tests.player.review_steps import Open, all_saved, applied, on_stage
+from tests.review_desk import Desk, clips_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
@@ -90,3 +91,42 @@ def test_full_screen_keeps_the_keys_and_what_is_said(open_page: Open, server: Pl
     page.get_by_label("Full screen").click()
     page.wait_for_function("!document.fullscreenElement")
     expect(page.locator(".side")).to_be_visible()
+
+
+@pytest.mark.parametrize("rate", ["constant", "variable"])
+@pytest.mark.parametrize("before", ["", "delete window.VideoDecoder;"], ids=["webcodecs", "plain"])
+def test_a_long_clip_asks_for_the_rows_it_needs_and_every_frame_is_right(open_page: Open, server: Player, before: str, rate: str) -> None:
+    """With pages and parts so small that 240 frames are many of them; the modules are the real ones."""
+    server.desk = Desk.of(clips_of(0, 240))
+    sizes = {"PAGE_FRAMES = 1024": "PAGE_FRAMES = 16", "PART_FRAMES = 4096": "PART_FRAMES = 64", "LONG_FRAMES = 8192": "LONG_FRAMES = 64"}
+
+    def small(route: Route) -> None:
+        text = (STATIC / route.request.url.rpartition("/")[2]).read_text()
+        for size, smaller in sizes.items():
+            text = text.replace(size, smaller)
+        route.fulfill(body=text, content_type="text/javascript")
+
+    page = open_page("review", before=before, route=("**/modules/*.js", small))
+    on_stage(page, 1)
+    page.wait_for_function("player.shown === 0")
+    assert server.index_ranges[0] == (0, 16)
+    assert max(end - start for start, end in server.index_ranges) <= 80, "never the whole index: at most a part that is played, and a frame"
+    asked = len(server.index_ranges)
+    steps = [("End", 239), ("ArrowLeft", 238), ("Home", 0), *(("Shift+ArrowRight", n) for n in (10, 20, 30)), ("ArrowRight", 31)]
+    for key, frame in (*steps, ("ArrowRight", 32), ("ArrowRight", 33), ("ArrowLeft", 32), ("ArrowLeft", 31)):
+        page.keyboard.press(key)
+        page.wait_for_function("(frame) => player.shown === frame && barcode() === frame", arg=frame)
+    page.wait_for_function("document.querySelectorAll('.ruler span').length > 3")
+    page.keyboard.press("t")
+    page.get_by_label("Frame, time or timecode in the source video").fill("55")
+    page.keyboard.press("Enter")
+    page.wait_for_function("player.shown === 55 && barcode() === 55")
+    page.keyboard.press("5")  # four times as fast
+    page.keyboard.press("Space")
+    page.wait_for_function("player.playing && player.shown > 130 && player.shown < 200")
+    page.keyboard.press("Space")
+    page.wait_for_function("!player.playing && barcode() === player.shown && player.shown === player.frame")
+    assert len(server.index_ranges) < asked + 40
+    page.keyboard.press("s")
+    all_saved(page)
+    assert applied(server) == [("skip", (1,))]

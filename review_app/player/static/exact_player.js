@@ -21,6 +21,13 @@ export function framesAround(frame, stride, start, end) {
   return [...new Set(frames)].filter((n) => n >= start && n < end);
 }
 
+/** Fetch frames beforehand; those on the next page of the index too. */
+async function warmed(media, frames) {
+  if (!frames.every((frame) => media.index.has(frame)))
+    await Promise.all(frames.map((frame) => media.index.ensure(frame, frame + 1))).catch(() => {}); // told when the frame itself is asked for
+  await media.frames.warm(frames);
+}
+
 export class ExactPlayer {
   kind = "webcodecs";
   #canvas;
@@ -54,7 +61,7 @@ export class ExactPlayer {
     const stride = this.#canvas.frame === null ? 1 : frame - this.#canvas.frame;
     this.#canvas.draw(picture, frame);
     clearTimeout(this.#warming);
-    const warm = () => media.frames.warm(framesAround(frame, stride, start, end));
+    const warm = () => warmed(media, framesAround(frame, stride, start, end));
     if (Math.abs(stride) <= STRIDE) warm();
     else this.#warming = setTimeout(warm, AFTER_JUMP_MS);
   }

@@ -5,6 +5,7 @@
 export const PAGE_FRAMES = 1024;
 /** In one request; the server answers with 20,000 rows at most. */
 export const PAGES_AT_ONCE = 16;
+const HELD_PAGES = 64; // 1.5 MB of a video of any length; those used longest ago go
 
 /** The index cannot be used: cut off, of another video, or not in order. The message is for people. */
 export class FrameIndexError extends Error {
@@ -77,6 +78,7 @@ export class FrameIndex {
   #pages = new Map(); // page number -> parsed slice
   #loading = new Map(); // page number -> promise
   #header = null;
+  #uses = 0;
 
   /** frameCount: of the video. load(start, end): promise of the index route's answer for frames [start, end). */
   constructor({ frameCount, load }) {
@@ -129,11 +131,21 @@ export class FrameIndex {
           byteOffset: slice.byteOffset.slice(low, high),
           byteSize: slice.byteSize.slice(low, high),
           endPts: high < slice.pts.length ? slice.pts[high] : slice.endPts,
+          used: ++this.#uses,
         });
       }
+      this.#forgetOld(endPage - firstPage);
     } finally {
       for (let page = firstPage; page < endPage; page++) this.#loading.delete(page);
     }
+  }
+
+  /** loaded: how many pages have just come; they stay. */
+  #forgetOld(loaded) {
+    const most = Math.max(HELD_PAGES, loaded);
+    if (this.#pages.size <= most) return;
+    const oldest = [...this.#pages].sort(([, one], [, other]) => one.used - other.used);
+    for (const [page] of oldest.slice(0, this.#pages.size - most)) this.#pages.delete(page);
   }
 
   /** Forget all pages. */
@@ -146,6 +158,12 @@ export class FrameIndex {
     return frame >= 0 && frame < this.frameCount && this.#pages.has(Math.floor(frame / PAGE_FRAMES));
   }
 
+  /** Whether all frames [start, end) are held. */
+  hasAll(start, end) {
+    for (let frame = start; frame < end; frame = (Math.floor(frame / PAGE_FRAMES) + 1) * PAGE_FRAMES) if (!this.has(frame)) return false;
+    return this.has(end - 1);
+  }
+
   /** pts of a frame; `frameCount` gives the end of the last one. Throws FrameIndexError when its page is not held. */
   pts(frame) {
     if (frame > 0 && !this.has(frame) && this.has(frame - 1) && frame % PAGE_FRAMES === 0) return this.#page(frame - 1).endPts;
@@ -156,6 +174,7 @@ export class FrameIndex {
   #page(frame) {
     const page = this.has(frame) ? this.#pages.get(Math.floor(frame / PAGE_FRAMES)) : undefined;
     if (!page) throw new FrameIndexError(`Frame ${frame} of the frame index is not loaded.`);
+    page.used = ++this.#uses;
     return page;
   }
 

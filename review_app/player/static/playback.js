@@ -5,6 +5,8 @@
 const READY_MS = 15_000;
 const PRESENTED_MS = 2_500;
 const GRACE_MS = 250; // from the end of a seek to the presentation of its frame, on a busy machine
+/** A longer clip is played in parts of so many frames, two minutes or so: a segment is a file that the server makes while the browser waits. */
+export const PART_FRAMES = 4096;
 const SEEK_PLACES = [0.5, 0.3, 0.7, 0.5]; // where in the frame's showing to seek, one try after the other
 
 export class PlaybackError extends Error {
@@ -12,6 +14,13 @@ export class PlaybackError extends Error {
     super(message);
     this.name = "PlaybackError";
   }
+}
+
+/** The part of a clip [start, end) that is played with `frame`: [start, end); a clip that is not long is one part. */
+export function playedWith(frame, start, end, most = PART_FRAMES) {
+  if (end - start <= most) return [start, end];
+  const first = start + Math.floor((frame - start) / most) * most;
+  return [first, Math.min(first + most, end)];
 }
 
 /** Why a segment does not load, asked of the server: a video element says "format error" to everything. null when it is served. */
@@ -27,7 +36,9 @@ async function reason(url) {
 }
 
 export class Playback {
-  #opened = null; // {media, start, end, ready}, ready: promise once prepare() was asked for
+  #clip = null; // {media, start, end}
+  #opened = null; // {media, start, end, ready}: the part of the clip in hand; ready: promise once prepare() was asked for
+  #loop = false;
   #loaded = null; // the same object once its segment is the video's source
   #waiters = new Set();
   #callback = null;
@@ -42,17 +53,13 @@ export class Playback {
    * onFrame(frame): each frame presented while playing. onEnded(). onStalled(boolean): waits for data.
    * onBroken(PlaybackError): the segment had loaded and then failed; the next prepare() loads it anew.
    */
-  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {}, onBroken = () => {} } = {}) {
-    Object.assign(this, { video, onFrame, onEnded, onStalled, onBroken });
+  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {}, onBroken = () => {}, partFrames = PART_FRAMES } = {}) {
+    Object.assign(this, { video, onFrame, onEnded, onStalled, onBroken, partFrames });
     video.preload = "auto";
     video.playsInline = true;
     video.disablePictureInPicture = true;
     this.named = typeof video.requestVideoFrameCallback === "function";
-    this.#listen("ended", () => {
-      this.#wanted = null;
-      this.playing = false;
-      this.onEnded();
-    });
+    this.#listen("ended", () => this.#onPartEnded());
     this.#listen("error", () => this.#onError());
     this.#listen("waiting", () => this.playing && this.onStalled(true));
     this.#listen("playing", () => this.onStalled(false));
@@ -68,6 +75,39 @@ export class Playback {
       this.#watch();
       this.#presented(mediaTime);
     });
+  }
+
+  /** The end of the clip, or of a part: then the next one plays on, and after the last one the first when it is to loop. */
+  #onPartEnded() {
+    const { start, end } = this.#clip ?? {};
+    const over = !this.#opened || this.#opened.end >= end;
+    if (!this.playing || (over && !(this.#loop && !this.#isWhole))) {
+      this.#wanted = null;
+      this.playing = false;
+      this.onEnded();
+      return;
+    }
+    this.onStalled(true);
+    const wanted = this.play(over ? start : this.#opened.end, { rate: this.video.playbackRate, loop: this.#loop });
+    wanted.catch((error) => {
+      this.playing = false;
+      this.onBroken(error);
+    });
+  }
+
+  /** Whether the part in hand is the whole clip. */
+  get #isWhole() {
+    return this.#opened?.start === this.#clip?.start && this.#opened?.end === this.#clip?.end;
+  }
+
+  /** Take the part of the clip in hand that holds `frame`. */
+  #enter(frame) {
+    if (!this.#clip || (this.#opened && frame >= this.#opened.start && frame < this.#opened.end)) return;
+    const { media } = this.#clip;
+    const [start, end] = playedWith(frame, this.#clip.start, this.#clip.end, this.partFrames);
+    this.#opened = { media, start, end, ready: null };
+    this.#loaded = this.#broken = null;
+    this.shown = null;
   }
 
   /** An error while a segment loads is told by prepare(); one later is a link that expired or a line that broke beyond what is buffered. */
@@ -97,14 +137,16 @@ export class Playback {
 
   /** Play [start, end) of `media` from now on. Nothing is fetched before prepare(), seek() or play(). */
   open(media, start, end) {
-    const same = this.#opened && this.#opened.media === media && this.#opened.start === start && this.#opened.end === end;
+    const same = this.#clip && this.#clip.media === media && this.#clip.start === start && this.#clip.end === end;
     if (same) return;
     this.halt();
-    this.#opened = { media, start, end, ready: null };
+    this.#clip = { media, start, end };
+    this.#enter(start);
   }
 
-  /** Have the segment loaded, once for all who ask. Throws PlaybackError. */
-  async prepare() {
+  /** Have the segment loaded that holds `frame` (default: that of the part in hand), once for all who ask. Throws PlaybackError. */
+  async prepare(frame = null) {
+    if (frame !== null) this.#enter(frame);
     const opened = this.#opened;
     if (!opened) throw new PlaybackError("No clip is open.");
     const ready = (opened.ready ??= this.#prepared(opened));
@@ -168,7 +210,7 @@ export class Playback {
 
   /** Promise that resolves when the video element presents exactly `frame`, stopped; a play() that stands goes before. Throws PlaybackError. */
   async seek(frame) {
-    await this.prepare();
+    await this.prepare(frame);
     const opened = this.#loaded;
     const { index } = opened.media;
     const passedOver = () => {
@@ -220,7 +262,7 @@ export class Playback {
   async play(frame, { rate, loop }) {
     const wanted = (this.#wanted = {});
     try {
-      await this.prepare();
+      await this.prepare(frame);
     } catch (error) {
       if (wanted === this.#wanted) this.#wanted = null;
       throw error;
@@ -254,7 +296,9 @@ export class Playback {
 
   set({ rate, loop }) {
     if (rate !== undefined) this.video.playbackRate = this.video.defaultPlaybackRate = rate;
-    if (loop !== undefined) this.video.loop = loop;
+    if (loop === undefined) return;
+    this.#loop = loop;
+    this.video.loop = loop && this.#isWhole;
   }
 
   /** Stop. Promise of the frame that is on screen: the last one presented, also when it comes in just after the pause; null when it had not begun. */
@@ -272,7 +316,7 @@ export class Playback {
     this.#wanted = null;
     this.playing = false;
     this.video.pause();
-    this.#opened = this.#loaded = this.#broken = null;
+    this.#clip = this.#opened = this.#loaded = this.#broken = null;
     this.shown = null;
     delete this.video.dataset.frame;
   }

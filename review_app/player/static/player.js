@@ -6,7 +6,7 @@ import { ExactPlayer } from "./exact_player.js";
 import { FallbackPlayer } from "./fallback_player.js";
 import { FrameBytesError, FrameDecodeError } from "./frame_decoder.js";
 import { FrameIndexError } from "./frame_index.js";
-import { Playback } from "./playback.js";
+import { Playback, playedWith } from "./playback.js";
 
 export const RATES = [0.5, 1, 1.5, 2, 4];
 const PRELOAD_AFTER_MS = 350;
@@ -94,7 +94,8 @@ export class Player {
     }
     return this.#try(wish, async () => {
       const obstacle = await media.obstacle();
-      await media.index.ensure(start, end);
+      // A clip of any length: its first frame, from which times count, and the one to show; more as it is needed.
+      await Promise.all([media.index.ensure(start, start + 1), media.index.ensure(this.frame, this.frame + 1)]);
       if (wish !== this.#wishes) return false;
       this.#use(obstacle ? this.#fallback : this.#exact, obstacle);
       this.#engine.open(media, start, end);
@@ -111,9 +112,9 @@ export class Player {
     const media = this.library.of(video);
     try {
       const obstacle = await media.obstacle();
-      await media.index.ensure(start, end);
-      if (obstacle) return void (await media.warmSegment(start, end));
+      if (obstacle) return void (await media.warmSegment(...playedWith(start, start, end)));
       const frames = [start, start + 1, start + 2, start + 3, end - 1].filter((frame, place, all) => frame < end && all.indexOf(frame) === place);
+      await Promise.all([media.index.ensure(start, frames.length > 1 ? frames.at(-2) + 1 : start + 1), media.index.ensure(end - 1, end)]);
       await media.frames.warm(frames, { ahead: 1 });
     } catch {
       // told when the clip is opened
@@ -232,7 +233,7 @@ export class Player {
   #preloadSoon() {
     clearTimeout(this.#preload);
     if (this.#engine === this.#fallback) return; // it has loaded the segment already
-    this.#preload = setTimeout(() => this.#playback.prepare().catch(() => {}), PRELOAD_AFTER_MS);
+    this.#preload = setTimeout(() => this.#playback.prepare(this.frame).catch(() => {}), PRELOAD_AFTER_MS);
   }
 
   async play() {

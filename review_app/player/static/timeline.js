@@ -9,6 +9,7 @@ import { Waveform } from "./waveform.js";
 
 const FILM_AFTER_MS = 60;
 const WAVE_AFTER_MS = 500;
+const LONG_FRAMES = 8192; // of the view; the index of a longer one is not read as a whole
 const AGAIN_MS = 4000; // after pictures that could not be had
 
 export class Timeline {
@@ -20,6 +21,7 @@ export class Timeline {
   #hand = null; // ends the drag of the cut in hand
   #marked = "start";
   #frame = 0;
+  #slots = []; // of the filmstrip drawn last
   #film = 0; // ticket of the newest filmstrip
   #filmTimer = null;
   #waveTimer = null;
@@ -196,7 +198,11 @@ export class Timeline {
     const { index } = this.#media ?? {};
     const { clip } = this.#scene;
     this.ruler.replaceChildren();
-    if (!index?.has(this.#view.start) || !index.has(this.#view.end - 1)) return;
+    if (!index?.has(clip.start_frame)) return;
+    if (!index.hasAll(this.#view.start, this.#view.end)) {
+      this.#drawLongRuler();
+      return;
+    }
     const seconds = index.seconds(this.#view.end, this.#view.start);
     const step = rulerStep(seconds, this.#width, 72);
     const zero = index.seconds(clip.start_frame, this.#view.start);
@@ -207,6 +213,22 @@ export class Timeline {
       const mark = el("span", { text: (n < 0 ? "−" : "") + label });
       mark.style.left = `${xOf(frame, this.#view, this.#width)}px`;
       this.ruler.append(mark);
+    }
+  }
+
+  /** Of a long clip only some pages of the index are held: the marks stand at pictures of the filmstrip, with their exact times. */
+  #drawLongRuler() {
+    const { index } = this.#media;
+    const { clip } = this.#scene;
+    let free = 0; // where the next mark may stand
+    for (const { frame } of [...this.#slots].sort((a, b) => a.frame - b.frame)) {
+      const x = xOf(frame, this.#view, this.#width);
+      if (x < free || !index.has(frame)) continue;
+      const seconds = index.seconds(frame, clip.start_frame);
+      const mark = el("span", { text: (seconds < 0 ? "−" : "") + clock(Math.abs(seconds)).replace(/\.\d+$/, "") });
+      mark.style.left = `${x}px`;
+      this.ruler.append(mark);
+      free = x + 90;
     }
   }
 
@@ -234,14 +256,17 @@ export class Timeline {
     const context = this.film.getContext("2d");
     let missing = 0;
     try {
-      await media.index.ensure(view.start, view.end);
+      // Of a long clip the pages of its pictures alone, each as its turn comes.
+      const long = view.end - view.start > LONG_FRAMES;
+      await media.index.ensure(view.start, long ? view.start + 1 : view.end);
       const source = await media.small();
       if (ticket !== this.#film) return false;
       if (!this.ruler.childElementCount) this.#drawRuler();
       const slots = filmSlots(view, width, height * media.index.header.aspect, this.#edges);
       const middle = xOf((this.#scene.clip.start_frame + this.#scene.clip.end_frame) / 2, view, width);
       slots.sort((a, b) => Math.abs(a.x - middle) - Math.abs(b.x - middle));
-      if (source.warm) source.bytes.prefetch(slots.map(({ frame }) => media.index.bytes(frame)));
+      this.#slots = slots;
+      if (source.warm && !long) source.bytes.prefetch(slots.map(({ frame }) => media.index.bytes(frame)));
       for (const { frame, x, width: slot } of slots) {
         const picture = await source.picture(frame, { urgent: false }).catch(() => null);
         if (ticket !== this.#film) return false;
@@ -257,6 +282,7 @@ export class Timeline {
         const part = Math.min(picture.width, (slot / height) * picture.height);
         context.drawImage(picture, (picture.width - part) / 2, 0, part, picture.height, x * scale, 0, slot * scale, height * scale);
       }
+      if (long) this.#drawRuler();
       return missing === 0;
     } catch {
       return false;
