@@ -64,6 +64,19 @@ class MadeObject:
     manifest: Mapping[str, Any]
 
 
+EXPORT_STATES = (ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPORT_FAILED)
+
+
+def waits_for_gold_master() -> ColumnElement[bool]:
+    """Of a row of `clips`: it is exported from the gold master, and that is still to be made or to be tried again."""
+    return (clips.c.export_profile == "gold_master") & exists().where(
+        source_videos.c.id == clips.c.source_video_id,
+        source_videos.c.gold_master_filepath.is_(None),
+        source_videos.c.gold_master_attempts < MAX_ATTEMPTS,
+        source_videos.c.original_filepath.is_not(None),
+    )
+
+
 class ClipStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -131,8 +144,20 @@ class ClipStore:
             return counts_of_videos(connection, None if source_video_id is None else [source_video_id])
 
     def due_for_export(self, source_video_id: int | None = None) -> list[Clip]:
-        """Approved clips without a file: fresh, left by a process that died, or failed with tries left. Oldest decision first."""
-        return self._due(ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPORT_FAILED, source_video_id)
+        """Approved clips without a file: fresh, left by a process that died, or failed with tries left. Oldest decision first.
+
+        Those that wait for a gold master are not due until it is there, or has failed for good.
+        """
+        ready, working, failed = ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPORT_FAILED
+        return self._due(ready, working, failed, source_video_id, ~waits_for_gold_master())
+
+    def waiting_for_gold_master(self, clip_ids: Collection[int] | None = None) -> list[Clip]:
+        """Clips whose export from the gold master was asked for before there is one; of all clips when None."""
+        query = select(clips).where(clips.c.is_live, clips.c.state.in_(EXPORT_STATES), waits_for_gold_master())
+        if clip_ids is not None:
+            query = query.where(clips.c.id.in_(clip_ids))
+        with self._database.read() as connection:
+            return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.id))]
 
     def due_for_keyframes(self, source_video_id: int | None = None) -> list[Clip]:
         return self._due(ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAME_FAILED, source_video_id)
@@ -140,8 +165,11 @@ class ClipStore:
     def due_for_embeddings(self, source_video_id: int | None = None) -> list[Clip]:
         return self._due(ClipState.KEYFRAMED, ClipState.EMBEDDING, ClipState.EMBEDDING_FAILED, source_video_id)
 
-    def _due(self, ready: ClipState, working: ClipState, failed: ClipState, source_video_id: int | None) -> list[Clip]:
+    def _due(
+        self, ready: ClipState, working: ClipState, failed: ClipState, source_video_id: int | None, *more: ColumnElement[bool]
+    ) -> list[Clip]:
         query = select(clips).where(
+            *more,
             clips.c.is_live,
             clips.c.state.in_([ready.value, working.value, failed.value]),
             or_(clips.c.state != failed.value, clips.c.attempts < MAX_ATTEMPTS),

@@ -137,10 +137,11 @@ class ClipWriter:
         """The gold master, ready to be read. Raises PermanentError, ColdStorageError, ObjectNotFoundError when it is not."""
         key = self._video.gold_master_filepath
         if key is None:
-            why = f": {self._video.gold_master_error}" if self._video.gold_master_error else ", it is made after the proxy"
+            why = f": {self._video.gold_master_error}" if self._video.gold_master_error else ""
             raise PermanentError(
-                f"{self._called()} has no gold master yet{why}. "
-                f"When there is one: heaters retry --clip {clip.id}. For a file now: heaters export {clip.id} --profile stream_copy"
+                f"{self._called()} has no gold master, and none can be made{why}. "
+                f"For a new try: heaters retry {self._video.id}, and when there is one heaters retry --clip {clip.id}. "
+                f"For a file now: heaters export {clip.id} --profile stream_copy"
             )
         info = self._objects.info(key)
         if info is None:

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, text
 
 from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import ClipStore
+from resources.clip_store import EXPORT_STATES, ClipStore, waits_for_gold_master
 from resources.database import Database, lock_key
 from resources.tables import clips, source_videos
 
@@ -39,11 +39,15 @@ _HELD_LOCKS = text(
 )
 
 
+_EXPORT_WAITS = clips.c.state.in_(EXPORT_STATES) & waits_for_gold_master()
+
+
 def load_video_facts(database: Database) -> list[VideoFacts]:
     """Facts of every source video of which anything could be due, in order of id."""
     artifacts = ClipStore(database).obsolete_artifacts()
     with database.read() as connection:
         groups = _clip_groups(connection)
+        waiting = _exports_waiting(connection)
         obsolete = _obsolete_artifacts(connection, (artifact.clip_id for artifact in artifacts))
         held = set(connection.scalars(_HELD_LOCKS))
         rows = connection.execute(
@@ -80,6 +84,7 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
             gold_master_attempts=row.gold_master_attempts,
             clips=tuple(groups.get(row.id, ())),
             obsolete_artifacts=obsolete.get(row.id, 0),
+            exports_waiting_for_master=waiting.get(row.id, 0),
             busy=frozenset(asset for asset in _LOCKED_ASSETS if lock_key(asset, row.id) in held),
         )
         for row in rows
@@ -99,13 +104,21 @@ def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
             func.count().label("number"),
             func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
         )
-        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES))
+        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_EXPORT_WAITS))
         .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
     )
     groups: dict[int, list[ClipGroup]] = defaultdict(list)
     for row in rows:
         groups[row.source_video_id].append(ClipGroup(ClipState(row.state), row.attempts, row.number, float(row.seconds_since_change)))
     return groups
+
+
+def _exports_waiting(connection: Connection) -> dict[int, int]:
+    """Source video id -> number of exports that wait for its gold master."""
+    rows = connection.execute(
+        select(clips.c.source_video_id, func.count()).where(clips.c.is_live, _EXPORT_WAITS).group_by(clips.c.source_video_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _obsolete_artifacts(connection: Connection, clip_ids: Iterable[int]) -> dict[int, int]:

@@ -119,7 +119,11 @@ def export(
 
     settings = load_settings()
     with opened_database(settings) as database:
-        rows = [clip_row(ClipStore(database).request_export(clip_id, profile)) for clip_id in clip_ids]
+        store = ClipStore(database)
+        rows = [clip_row(store.request_export(clip_id, profile)) for clip_id in clip_ids]
+        waiting = store.waiting_for_gold_master(clip_ids)
     show_clips(rows, as_json)
     if not as_json:
+        for clip in waiting:
+            terminal.say(f"Clip {clip.id} waits for the gold master of its source video, and is exported by itself when that is made.")
         say_next(settings)

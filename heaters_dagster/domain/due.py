@@ -73,7 +73,7 @@ class VideoFacts:
     busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
     has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it, the last of them
     seconds_since_gold_master_failure ago.
-    obsolete_artifacts: files of clips that nobody needs any more.
+    obsolete_artifacts: files of clips that nobody needs any more. exports_waiting_for_master: clips, none of them in `clips`.
     """
 
     id: int
@@ -87,6 +87,7 @@ class VideoFacts:
     seconds_since_gold_master_failure: float = 0.0
     clips: tuple[ClipGroup, ...] = ()
     obsolete_artifacts: int = 0
+    exports_waiting_for_master: int = 0
     busy: frozenset[str] = frozenset()
 
     @property
@@ -197,9 +198,12 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
     if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_gold_master_failure):
         return None
     waited_long = video.seconds_since_change >= GOLD_MASTER_PATIENCE_SECONDS
-    if reviewable_soon and not waited_long:
+    if reviewable_soon and not waited_long and not video.exports_waiting_for_master:
         return None
-    return _run(Job.ARCHIVE_MASTER, video, f"source video {video.id} has no gold master")
+    waiting = (
+        f", and {_counted(video.exports_waiting_for_master, 'export')} of it to make from that" if video.exports_waiting_for_master else ""
+    )
+    return _run(Job.ARCHIVE_MASTER, video, f"source video {video.id} has no gold master{waiting}")
 
 
 def _export(video: VideoFacts) -> RunWanted | None:

@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from assets.exports import ENCODED_EXPORT, ExportRun, export_due, export_problems, exports
 from assets.gold_master import make_gold_master
+from heaters_dagster.domain.due import Job, wanted_runs
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, gold_master_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
@@ -30,6 +31,7 @@ from resources import clip_writer
 from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import dagster_resources
 from resources.database import Database, lock_key
+from resources.due_facts import load_video_facts
 from resources.frame_index_reader import FrameIndexes
 from resources.media_probe import probe
 from resources.object_store.interface import ObjectInfo, ObjectStore
@@ -365,11 +367,29 @@ def test_a_stream_copy_does_not_wait_for_an_encode(desk: Desk) -> None:
         assert len(desk.export(video).exported) == 1
 
 
-def test_an_export_from_a_master_that_is_not_made_yet_says_so(desk: Desk) -> None:
+def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(desk: Desk) -> None:
     video = desk.video(SOURCES["constant"](desk.folder))
     (clip,) = with_profile(desk, video, "gold_master")
     done = desk.export(video)
-    assert "has no gold master yet" in done.failed[clip.id]
+    assert (done.failed, done.exported) == ({}, ())
+    assert [one.id for one in desk.clips.waiting_for_gold_master()] == [clip.id]
+    (facts,) = load_video_facts(desk.database)
+    assert (facts.exports_waiting_for_master, facts.clips) == (1, ())
+    assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == []
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
+    (facts,) = load_video_facts(desk.database)
+    assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == [Job.EXPORT]
+    assert len(desk.export(video).exported) == 1
+    assert desk.clips.waiting_for_gold_master() == []
+
+
+def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(desk: Desk) -> None:
+    video = desk.video(SOURCES["constant"](desk.folder))
+    (clip,) = with_profile(desk, video, "gold_master")
+    desk.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
+    done = desk.export(video)
+    assert "none can be made: its pictures change on the way" in done.failed[clip.id]
+    assert f"heaters export {clip.id} --profile stream_copy" in done.failed[clip.id]
     assert not done.passing
 
 
@@ -512,9 +532,10 @@ def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_t
     video = desk.video(SOURCES["constant"](desk.folder), 20)
     first, second = desk.clips.load_live(video.id)
     desk.clips.request_export(first.id, "gold_master")
+    desk.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
     result = materialized(video, settings)
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert f"{video.title}: 1 of 2 clips failed" in str(failure.step_failure_data.user_failure_data.description)
-    assert "has no gold master yet" in str(failure.step_failure_data.user_failure_data.description)
+    assert "has no gold master" in str(failure.step_failure_data.user_failure_data.description)
     assert desk.clips.load(second.id).state == ClipState.EXPORTED
