@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
@@ -42,6 +43,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("ffmpeg", True, _ffmpeg),
         _finding("database", True, lambda: _database(settings)),
         _finding("object store", True, lambda: _object_store(settings)),
+        _finding("browsers and the bucket", True, lambda: _browsers(settings)),
         _finding("disk", False, lambda: _disk(settings)),
         _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
@@ -82,6 +84,20 @@ def _object_store(settings: Settings) -> str:
 
     open_object_store(settings).check()
     return f"bucket {settings.object_bucket}" if settings.object_bucket else f"folder {settings.objects_folder}"
+
+
+def _browsers(settings: Settings) -> str:
+    from resources.object_store.cors import cors_problem
+    from resources.object_store.open import open_object_store
+
+    if settings.object_bucket is None:
+        return "reviewers read from the review app itself"
+    page = urlsplit(settings.shared_review_url or settings.review_url)
+    origin = f"{page.scheme}://{page.netloc}"
+    problem = cors_problem(open_object_store(settings), origin)
+    if problem is not None:
+        raise OSError(problem)
+    return f"a page at {origin} may read"
 
 
 def _disk(settings: Settings) -> str:

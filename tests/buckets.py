@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -14,6 +19,8 @@ from moto.server import ThreadedMotoServer
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 _numbers = count()
+
+logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request of the server
 
 
 class BucketServer:
@@ -42,3 +49,35 @@ def bucket_server() -> Iterator[BucketServer]:
             patch.setenv(name, value)
         yield BucketServer(f"http://{host}:{port}")
     server.stop()
+
+
+@contextmanager
+def without_cors(server: BucketServer) -> Iterator[str]:
+    """The address of a server that passes everything on to `server` and back, but for the headers by which browsers let pages read."""
+    host = urlsplit(server.url).netloc
+
+    class Passing(BaseHTTPRequestHandler):
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            connection = http.client.HTTPConnection(host)
+            connection.request(self.command, self.path, body, {name: value for name, value in self.headers.items() if name != "Host"})
+            answer = connection.getresponse()
+            data = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if not name.lower().startswith("access-control-") and name.lower() not in {"transfer-encoding", "connection"}:
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+            connection.close()
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = do_OPTIONS = pass_on
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    passing = ThreadingHTTPServer(("127.0.0.1", 0), Passing)
+    threading.Thread(target=passing.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{passing.server_port}"
+    passing.shutdown()
+    passing.server_close()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
-
-logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request of the bucket's server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -170,7 +170,7 @@ export class ByteSource {
         continue;
       }
       if (attempt >= RETRY_WAITS_MS.length)
-        throw new BytesError("network", status ? `The media server answers ${status}.` : "The media server does not answer.");
+        throw new BytesError("network", status ? `The media server answers ${status}.` : await silence(url, this.fetch));
       await this.wait(RETRY_WAITS_MS[attempt++]);
     }
   }
@@ -200,4 +200,19 @@ export class ByteSource {
     this.#abort.abort();
     this.clear();
   }
+}
+
+/** Why a request got no answer, in words. A browser hides an answer that the page may not read as if there were none: asked without reading, it shows. */
+async function silence(url, fetch) {
+  const { host, origin } = new URL(url, globalThis.location?.href ?? "http://localhost");
+  const page = globalThis.location?.origin;
+  if (page && origin !== page) {
+    const answers = await fetch(url, { mode: "no-cors", credentials: "omit", cache: "no-store" }).then(
+      (response) => (response.body?.cancel().catch(() => {}), true),
+      () => false,
+    );
+    if (answers)
+      return `The store of the videos (${host}) answers, but does not allow this page to read: its CORS rules must allow ${page}. heaters doctor prints them.`;
+  }
+  return "The media server does not answer.";
 }
