@@ -12,6 +12,7 @@ from heaters_dagster.partitions import source_video_partitions
 from resources.clip_store import ClipStore
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource
 from resources.database import Database
+from resources.source_video_removal import finish_deletion, is_deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,12 @@ def archived_clips(
 ) -> dg.MaterializeResult[None]:
     stage = Stage(context, database, object_store)
     with stage.failures():
-        done = clean_up_archived_clips(stage.video_id, database=database.get(), delete=object_store.get().delete)
+        store, objects = database.get(), object_store.get()
+        done = clean_up_archived_clips(stage.video_id, database=store, delete=objects.delete)
+        if is_deleted(stage.video_id, database=store):  # by somebody who was cut off before all objects were gone
+            with store.stage_lock("archived_clips", stage.video_id):
+                left = finish_deletion(stage.video_id, database=store, objects=objects)
+            done = CleanUp((*done.deleted, *left), done.kept_rows)
     return stage.made(
         {
             "deleted files": dg.MetadataValue.int(len(done.deleted)),

@@ -218,6 +218,12 @@ def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> 
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
 
 
+def forget_partition(settings: Settings, source_video_id: int) -> None:
+    """Tell Dagster that a source video is gone: its partition is offered no more."""
+    with open_instance(settings) as instance:
+        instance.delete_dynamic_partition(str(source_video_partitions.name), str(source_video_id))
+
+
 def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
     """Put what has failed back before the stage that failed; returns a sentence for each.
 

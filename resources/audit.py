@@ -15,6 +15,7 @@ from resources.clip_counts import count_problems
 from resources.clip_store import ClipArtifact
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
+from resources.source_video_store import is_there
 from resources.tables import clip_artifacts, clips, source_videos
 
 _OBJECTS_OF_VIDEO = (
@@ -74,7 +75,9 @@ def orphan_objects(database: Database, objects: ObjectStore, *, stored: set[str]
     spoken_of = select(clip_artifacts.c.key).where(clip_artifacts.c.state != "deleted")
     waits_for_gold_master = source_videos.c.gold_master_filepath.is_(None) & (source_videos.c.gold_master_attempts < MAX_ATTEMPTS)
     unfinished = select(source_videos.c.id).where(
-        source_videos.c.duplicate_of_id.is_(None), (source_videos.c.state != SourceVideoState.SCENES_DETECTED) | waits_for_gold_master
+        is_there(),
+        source_videos.c.duplicate_of_id.is_(None),
+        (source_videos.c.state != SourceVideoState.SCENES_DETECTED) | waits_for_gold_master,
     )
     with database.read() as connection:
         known = set(connection.scalars(spoken_of))

@@ -15,6 +15,7 @@ from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_counts import EVERYTHING, counts_by_state
 from resources.database import Database
+from resources.source_video_store import is_there
 from resources.tables import clips, source_videos
 
 _S, _C = SourceVideoState, ClipState
@@ -98,7 +99,7 @@ def _videos(connection: Connection) -> list[Group]:
 
 def _gold_masters(connection: Connection) -> list[Group]:
     own = source_videos.c
-    missing = own.gold_master_filepath.is_(None) & own.original_filepath.is_not(None) & own.duplicate_of_id.is_(None)
+    missing = is_there() & own.gold_master_filepath.is_(None) & own.original_filepath.is_not(None) & own.duplicate_of_id.is_(None)
     failed = own.gold_master_error.is_not(None)
     groups = []
     for words, has_failed, chosen in (("to be made", False, missing & ~failed), ("making them failed", True, missing & failed)):

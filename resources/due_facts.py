@@ -12,6 +12,7 @@ from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import EXPORT_STATES, ClipStore, waits_for_gold_master
 from resources.database import Database, lock_key
+from resources.source_video_store import is_there
 from resources.tables import clips, source_videos
 
 #: Clip states that the pipeline, not a person, leads onwards.
@@ -28,7 +29,20 @@ _PIPELINE_STATES = (
 )
 
 #: Assets whose stage a process holds the lock of while it works: `Database.stage_lock(asset, source_video_id)`.
-_LOCKED_ASSETS = ("source_video", "proxy", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings", "archived_clips")
+LOCKED_ASSETS = ("source_video", "proxy", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings", "archived_clips")
+
+#: Deleted, but its row still names objects: whoever deleted it was cut off.
+_IS_HALF_DELETED = and_(
+    source_videos.c.state == SourceVideoState.DELETED.value,
+    func.num_nonnulls(
+        source_videos.c.original_filepath,
+        source_videos.c.proxy_filepath,
+        source_videos.c.frame_index_filepath,
+        source_videos.c.scenes_filepath,
+        source_videos.c.gold_master_filepath,
+    )
+    > 0,
+)
 
 _HELD_LOCKS = text(
     """
@@ -61,11 +75,13 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
                 source_videos.c.original_filepath.is_not(None).label("has_original"),
                 source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
                 source_videos.c.gold_master_attempts,
+                _IS_HALF_DELETED.label("is_half_deleted"),
             )
             .where(
                 or_(
-                    source_videos.c.state != SourceVideoState.SCENES_DETECTED,
-                    and_(source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_attempts < MAX_ATTEMPTS),
+                    source_videos.c.state.not_in([SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED]),
+                    and_(is_there(), source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_attempts < MAX_ATTEMPTS),
+                    _IS_HALF_DELETED,
                     source_videos.c.id.in_({*groups, *obsolete}),
                 )
             )
@@ -83,9 +99,9 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
             has_gold_master=row.has_gold_master,
             gold_master_attempts=row.gold_master_attempts,
             clips=tuple(groups.get(row.id, ())),
-            obsolete_artifacts=obsolete.get(row.id, 0),
+            obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted),
             exports_waiting_for_master=waiting.get(row.id, 0),
-            busy=frozenset(asset for asset in _LOCKED_ASSETS if lock_key(asset, row.id) in held),
+            busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
         )
         for row in rows
     ]

@@ -50,6 +50,7 @@ class HistoryEntry:
 
     clip_ids: clips the action rests on; empty when it found everything so already. before, after: snapshots by clip id, with frames, times,
     state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: taken back since.
+    details: of a new title, "title_before" and "title"; of a deletion, what the source video was.
     """
 
     id: int
@@ -62,6 +63,7 @@ class HistoryEntry:
     after: Mapping[str, Mapping[str, Any]]
     target_action_id: int | None
     undone: bool
+    details: Mapping[str, Any]
     created_at: datetime
 
 
@@ -370,6 +372,7 @@ def _history_query() -> Select[Any]:
             review_actions.c.after,
             review_actions.c.target_action_id,
             review_actions.c.undone,
+            review_actions.c.details,
             review_actions.c.created_at,
         )
         .join_from(review_actions, reviewers)

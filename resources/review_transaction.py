@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, and_, func, literal_column, select, text, type_coerce
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Row, Select, and_, func, literal_column, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
@@ -154,8 +154,8 @@ class ReviewTransaction:
         entry = _ledger_entry(row)
         if entry.target_action_id is not None:
             raise NothingToUndoError(f"action {action_id} cannot be undone: it is itself the {entry.action} of {entry.target_action_id}")
-        if entry.action == ReviewAction.RECUT:
-            raise NothingToUndoError(f"action {action_id} cannot be undone: a forced recut stays")
+        if entry.action in review.STAYS:
+            raise NothingToUndoError(f"action {action_id} cannot be undone: {review.STAYS[entry.action]} stays")
         return entry
 
     def reopen(self, entry: LedgerEntry, action: ReviewAction) -> tuple[list[ClipChange], dict[int, ReviewClip]]:
@@ -382,7 +382,8 @@ class ReviewTransaction:
 CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
 
 _recuts = review_actions.alias("recuts")
-_IS_RECUT = _recuts.c.action == literal_column(f"'{ReviewAction.RECUT}'")
+#: As in the index `review_actions_recut_idx`, or it is not used.
+_IS_RECUT: ColumnElement[bool] = literal_column("recuts.action in ('recut', 'delete')", Boolean)
 _LEDGER: Select[Any] = select(
     review_actions.c.id,
     review_actions.c.action,

@@ -11,7 +11,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_counts import among, counts_of_videos
 from resources.database import Database
-from resources.source_video_store import SourceVideo, containing, video_of_row
+from resources.source_video_store import SourceVideo, containing, is_there, video_of_row
 from resources.tables import source_videos
 
 _video = source_videos.c
@@ -54,17 +54,17 @@ class SourceVideoLists:
 
     def count(self) -> int:
         with self._database.read() as connection:
-            return connection.execute(select(func.count()).select_from(source_videos)).scalar_one()
+            return connection.execute(select(func.count()).select_from(source_videos).where(is_there())).scalar_one()
 
     def titles(self, *, text: str = "", limit: int) -> dict[int, str]:
         """Id -> title of the newest whose title, address or id the text is part of."""
-        query = select(_video.id, _video.title).where(_named_or_numbered(text)).order_by(_video.id.desc()).limit(limit)
+        query = select(_video.id, _video.title).where(is_there(), _named_or_numbered(text)).order_by(_video.id.desc()).limit(limit)
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
 
     def titles_of(self, source_video_ids: Collection[int]) -> dict[int, str]:
         """Id -> title, of those that are there."""
-        query = select(_video.id, _video.title).where(among(_video.id, source_video_ids))
+        query = select(_video.id, _video.title).where(is_there(), among(_video.id, source_video_ids))
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
 
@@ -73,7 +73,7 @@ class SourceVideoLists:
         last = 0
         while True:
             with self._database.read() as connection:
-                rows = connection.execute(select(source_videos).where(_video.id > last).order_by(_video.id).limit(page)).all()
+                rows = connection.execute(select(source_videos).where(is_there(), _video.id > last).order_by(_video.id).limit(page)).all()
                 videos = [video_of_row(row) for row in rows]
                 counts = counts_of_videos(connection, [video.id for video in videos])
             if not videos:
@@ -83,7 +83,7 @@ class SourceVideoLists:
 
 
 def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:
-    return [*([_named(text)] if text else []), *([_video.id == only] if only is not None else [])]
+    return [is_there(), *([_named(text)] if text else []), *([_video.id == only] if only is not None else [])]
 
 
 def _named(text: str) -> ColumnElement[bool]:

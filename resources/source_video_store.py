@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
@@ -84,17 +84,15 @@ class SourceVideoStore:
             return video_of_row(connection.execute(row.returning(source_videos)).one())
 
     def find(self, query: Select[Any]) -> list[SourceVideo]:
-        """What a query of whole rows of `source_videos` finds."""
+        """What a query of whole rows of `source_videos` finds, but for those that were deleted."""
         with self._database.read() as connection:
-            return [video_of_row(row) for row in connection.execute(query)]
+            return [video_of_row(row) for row in connection.execute(query.where(is_there()))]
 
     def load(self, source_video_id: int) -> SourceVideo:
-        """Raises NotFoundError."""
+        """Raises NotFoundError, also for one that was deleted, and says so then."""
         with self._database.read() as connection:
             row = connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).first()
-        if row is None:
-            raise _not_found(source_video_id)
-        return video_of_row(row)
+        return video_of_row(_present(row, source_video_id))
 
     def load_all(
         self,
@@ -107,7 +105,7 @@ class SourceVideoStore:
         """Source videos by id. states: only these, all when empty. text: part of title or source, in any case. after_id: the last id of
         the page before.
         """
-        query = select(source_videos).where(source_videos.c.id > after_id).order_by(source_videos.c.id).limit(limit)
+        query = select(source_videos).where(source_videos.c.id > after_id, is_there()).order_by(source_videos.c.id).limit(limit)
         if states:
             query = query.where(source_videos.c.state.in_([state.value for state in states]))
         if text:
@@ -121,7 +119,7 @@ class SourceVideoStore:
         return self.find(select(source_videos).where(source_videos.c.source == source).order_by(source_videos.c.id))
 
     def counts_by_state(self) -> dict[SourceVideoState, int]:
-        query = select(source_videos.c.state, func.count()).group_by(source_videos.c.state)
+        query = select(source_videos.c.state, func.count()).where(is_there()).group_by(source_videos.c.state)
         with self._database.read() as connection:
             return {SourceVideoState(state): count for state, count in connection.execute(query)}
 
@@ -252,10 +250,7 @@ def lock_source_video(connection: Connection, source_video_id: int) -> SourceVid
 
 
 def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
-    row = row_locks.lock_source_video(connection, source_video_id)
-    if row is None:
-        raise _not_found(source_video_id)
-    return video_of_row(row)
+    return video_of_row(_present(row_locks.lock_source_video(connection, source_video_id), source_video_id))
 
 
 def _written(connection: Connection, source_video_id: int, columns: Mapping[str, Any]) -> SourceVideo:
@@ -284,5 +279,14 @@ def video_of_row(row: Row[Any]) -> SourceVideo:
     return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
 
 
-def _not_found(source_video_id: int) -> NotFoundError:
-    return NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+def is_there() -> ColumnElement[bool]:
+    """The condition that a source video is not a tombstone. A deleted one is only in the ledger's history."""
+    return source_videos.c.state != SourceVideoState.DELETED.value
+
+
+def _present(row: Row[Any] | None, source_video_id: int) -> Row[Any]:
+    if row is None:
+        raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+    if row.state == SourceVideoState.DELETED:
+        raise NotFoundError(f"source video {source_video_id} ({row.title}) was deleted; heaters review history tells by whom")
+    return row

@@ -246,8 +246,16 @@ review_actions = Table(
     Column("undone", Boolean, nullable=False, server_default=text("false")),
     Column("request_key", Text, unique=True, comment="chosen by the sender; the same decision sent twice is applied once"),
     _now("created_at"),
+    Column(
+        "details",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="rename: the titles; delete: what the source video was",
+    ),
     CheckConstraint(
-        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo', 'recut')",
+        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo', 'recut', "
+        "'rename', 'delete')",
         name="action",
     ),
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
@@ -257,7 +265,7 @@ review_actions = Table(
     Index("review_actions_reviewer_created_idx", "reviewer_id", "created_at"),
     Index("review_actions_action_idx", "action", "id"),
     Index("review_actions_target_idx", "target_action_id", "id", postgresql_where=text("target_action_id is not null")),
-    Index("review_actions_recut_idx", "id", postgresql_where=text("action = 'recut'")),
+    Index("review_actions_recut_idx", "id", postgresql_where=text("action in ('recut', 'delete')")),
     Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.review import STAYS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import Clip
 from resources.review_store import HistoryEntry
@@ -24,6 +25,7 @@ _VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
     SourceVideoState.DOWNLOAD_FAILED: ("fetching failed", 0.1),
     SourceVideoState.PREPROCESS_FAILED: ("making the proxy failed", 0.5),
     SourceVideoState.DETECT_SCENES_FAILED: ("cutting failed", 0.9),
+    SourceVideoState.DELETED: ("deleted", 0.0),
 }
 #: As the player says it; a state that is not here is called by its name.
 _CLIP_STATES: Mapping[ClipState, str] = {
@@ -47,6 +49,8 @@ _ACTIONS = {
     "undo": "took back",
     "redo": "did again",
     "recut": "cut the video anew",
+    "rename": "gave a new title",
+    "delete": "deleted the video",
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
@@ -191,7 +195,7 @@ def _why_not(entry: HistoryEntry, reader: str) -> str | None:
     """Why the reader cannot take an action back, as far as the action alone tells."""
     if entry.action in {ReviewAction.UNDO, ReviewAction.REDO}:
         return ""
-    if entry.action is ReviewAction.RECUT:
+    if entry.action in STAYS:
         return "cannot be taken back"
     if not entry.clip_ids:
         return "changed nothing"
@@ -200,6 +204,8 @@ def _why_not(entry: HistoryEntry, reader: str) -> str | None:
 
 def _done(entry: HistoryEntry) -> str:
     words = action_words(entry.action)
+    if entry.action is ReviewAction.RENAME:
+        return f"{words}: {entry.details.get('title')} (was {entry.details.get('title_before')})"
     return words if entry.target_action_id is None else f"{words} action {entry.target_action_id}"
 
 

@@ -712,3 +712,25 @@ def test_status_says_once_that_nothing_can_be_stored(
     assert " ".join(heaters.error.split()).count("nothing can be stored: there is no bucket none-such") == 1
     assert heaters("process")[0] == 1
     assert "3 runs are due and were not begun" in " ".join(heaters.error.split())
+
+
+def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
+    heaters: Heaters, video: int, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert heaters(f"rename {video}", "Harbour at night") == (0, f"Source video {video} is called Harbour at night now.\n")
+    assert heaters(f"delete {video}")[0] == 2, "nobody can be asked"
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    answers = iter(["Holiday"])
+    monkeypatch.setattr("typer.confirm", lambda *words, **options: True)
+    monkeypatch.setattr("typer.prompt", lambda *words, **options: next(answers))
+    assert heaters(f"delete {video}")[0] == 1
+    assert "that is not the title: nothing was deleted" in heaters.error
+    assert len(heaters.json(f"clips {video}")) == 3
+    gone = heaters.json(f"delete {video} --yes")
+    assert (gone["title"], gone["clips"]) == ("Harbour at night", 3)
+    assert list(object_store.list()) == []
+    assert heaters.json("status") == []
+    assert heaters(f"clips {video}")[0] == 1
+    assert f"source video {video} (Harbour at night) was deleted" in heaters.error
+    assert [entry["action"] for entry in heaters.json(f"review history --video {video}")] == ["delete", "rename"]
+    assert heaters(f"delete {video + 7} --yes")[0] == 1

@@ -44,7 +44,7 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
         terminal.show_json([]) if as_json else terminal.say(f"No clip of source video {video} waits for review.")
         return
     with opened_reviews(settings) as reviews:
-        decided = reviews.decide_unchanged(ReviewAction(action), waiting, reviewer=reviewer_name(reviews, reviewer))
+        decided = reviews.decide_unchanged(ReviewAction(action), waiting, reviewer=reviewer_name(reviews.reviewers, reviewer))
     for told in decided.left_alone.values():
         terminal.warn(f"Left alone: {told}")
     if decided.result is not None:
@@ -56,7 +56,7 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
 def _decide_named(settings: Settings, action: str, clip_ids: list[int], reviewer: str | None, as_json: bool) -> None:
     """Decide on clips that were named; a colleague's decision that this changes is told, one that comes in at this moment stands."""
     with opened_reviews(settings) as reviews:
-        me, seen = reviewer_name(reviews, reviewer), reviews.verdicts(clip_ids)
+        me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(clip_ids)
         result = getattr(reviews, action)(
             clip_ids, reviewer=me, expected_version={clip_id: verdict.version for clip_id, verdict in seen.items()}
         )
@@ -98,21 +98,21 @@ def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, r
 def group(clip_id: ClipId, reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.group(clip_id, reviewer=reviewer_name(reviews, reviewer)), as_json)
+        show_result(reviews.group(clip_id, reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
 
 
 @app.command(epilog=example("review undo"))
 def undo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Take back your latest decision; again for the one before it, to any depth."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.undo(reviewer=reviewer_name(reviews, reviewer)), as_json)
+        show_result(reviews.undo(reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
 
 
 @app.command(epilog=example("review redo --as Ada"))
 def redo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Do again what you last took back."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.redo(reviewer=reviewer_name(reviews, reviewer)), as_json)
+        show_result(reviews.redo(reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
 
 
 @app.command(epilog=example("review history --video 3 --limit 10"))
@@ -122,8 +122,12 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Who decided what, when; newest first."""
-    with opened_reviews(load_settings(), video) as reviews:
+    settings = load_settings()
+    with opened_reviews(settings) as reviews:
         rows = [asdict(entry) for entry in reviews.history(source_video_id=video, limit=limit)]
+    if not rows and video is not None:
+        with opened_database(settings, video):
+            pass  # a source video that is not there is an error; one that was deleted has a history
     if as_json:
         terminal.show_json(rows)
         return

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from resources.clip_store import Clip
     from resources.database import Database
     from resources.review_store import ReviewResult, ReviewStore
+    from resources.reviewer_store import ReviewerStore
 
 
 def known_id(value: int | Sequence[int] | None) -> Any:
@@ -103,10 +104,10 @@ def opened_reviews(settings: Settings, video: int | None = None) -> Iterator[Rev
         yield ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
 
 
-def reviewer_name(reviews: ReviewStore, name: str | None) -> str:
+def reviewer_name(reviewers: ReviewerStore, name: str | None) -> str:
     """The name that a decision of this command stands under; see `ReviewerStore.at_command_line`."""
     given = name or load_settings().reviewer
-    reviewer = reviews.reviewers.at_command_line(given)
+    reviewer = reviewers.at_command_line(given)
     if reviewer.name != " ".join(given.split()):
         terminal.warn(f"Reviewers sign in here: decisions of the command line stand under the name {reviewer.name!r}.")
     return reviewer.name

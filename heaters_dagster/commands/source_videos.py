@@ -12,12 +12,14 @@ from heaters_dagster import terminal
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
+    As,
     AsJson,
     VideoId,
     clip_row,
     example,
     known_id,
     opened_database,
+    reviewer_name,
     say_next,
 )
 from heaters_dagster.domain.secrets import without_access
@@ -146,6 +148,60 @@ def recut(
         terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
     else:
         terminal.show_table("", CLIP_COLUMNS, rows)
+
+
+@app.command(epilog=example('rename 3 "Harbour at night"'))
+def rename(
+    video: VideoId,
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="The new title; quote it when it has blanks.")],
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a source video another title. The history keeps the old one."""
+    from resources.reviewer_store import ReviewerStore
+    from resources.source_video_removal import rename_source_video
+
+    with opened_database(load_settings(), video) as database:
+        named = rename_source_video(video, title, reviewer=reviewer_name(ReviewerStore(database), reviewer), database=database)
+    if as_json:
+        terminal.show_json({"id": named.id, "title": named.title})
+    else:
+        terminal.say(f"Source video {named.id} is called {named.title} now.")
+
+
+@app.command(epilog=example("delete 3"))
+def delete(
+    video: VideoId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where nobody can answer.")] = False,
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a source video with everything: its files, clips, exports and vectors. It cannot be taken back; the history stays."""
+    from heaters_dagster.processing import forget_partition
+    from resources.clip_store import ClipStore
+    from resources.object_store.open import open_object_store
+    from resources.reviewer_store import ReviewerStore
+    from resources.source_video_removal import delete_source_video, is_deleted
+    from resources.source_video_store import SourceVideoStore
+
+    settings = load_settings()
+    with opened_database(settings) as database:
+        if not yes and not is_deleted(video, database=database):
+            if not sys.stdin.isatty():
+                raise typer.BadParameter("nobody can be asked here: add --yes to delete the source video with everything")
+            title = SourceVideoStore(database).load(video).title
+            count = sum(ClipStore(database).counts_by_state(video).get(video, {}).values())
+            typer.confirm(f"Delete source video {video}, {title}, with its {count} clips and all files?", abort=True)
+            if typer.prompt("It cannot be taken back. Type the title to delete it").strip() != title:
+                terminal.complain("that is not the title: nothing was deleted")
+                raise typer.Exit(1)
+        name = reviewer_name(ReviewerStore(database), reviewer)
+        gone = delete_source_video(video, reviewer=name, database=database, objects=open_object_store(settings))
+    forget_partition(settings, video)
+    if as_json:
+        terminal.show_json({"id": video, "title": gone.title, "clips": gone.clips, "objects": list(gone.objects)})
+    else:
+        terminal.say(f"Deleted source video {video}, {gone.title}: {gone.clips} clips, {len(gone.objects)} files. Its history stays.")
 
 
 @app.command(epilog=example("retry 3 4"))

@@ -22,7 +22,8 @@ MANUAL_CONFIDENCE = 1.0
 
 
 class ReviewAction(StrEnum):
-    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun; it cannot be undone."""
+    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun. DELETE, RENAME: of a
+    source video. These three cannot be undone."""
 
     APPROVE = "approve"
     SKIP = "skip"
@@ -34,6 +35,8 @@ class ReviewAction(StrEnum):
     UNDO = "undo"
     REDO = "redo"
     RECUT = "recut"
+    RENAME = "rename"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -193,7 +193,7 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
-    if video.has_gold_master or not video.has_original or video.is_duplicate:
+    if video.has_gold_master or not video.has_original or video.is_duplicate or video.state is _S.DELETED:
         return None
     if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_gold_master_failure):
         return None

@@ -17,6 +17,13 @@ from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, Review
 from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 
+#: What cannot be undone, and how it is called.
+STAYS: Mapping[ReviewAction, str] = {
+    ReviewAction.RECUT: "a forced recut",
+    ReviewAction.RENAME: "a new title",
+    ReviewAction.DELETE: "the deletion of a source video",
+}
+
 MAX_REVIEWER_NAME = 80
 
 #: Ends the name under which the command line decides where people sign in: the ledger never says of somebody what they did not do.
@@ -31,7 +38,8 @@ class LedgerEntry:
     """One row of the ledger without its snapshots.
 
     clip_ids: clips the action rests on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
-    undone: an undo has taken it back and no redo has brought it again. recut: a forced recut has since retired clips it rests on.
+    undone: an undo has taken it back and no redo has brought it again. recut: a forced recut, or the deletion of the
+    source video, has since retired clips it rests on.
     """
 
     id: int
@@ -45,7 +53,7 @@ class LedgerEntry:
     @property
     def is_decision(self) -> bool:
         """A first-hand action that changed something; not an undo, a redo, a recut or a decision that found everything so already."""
-        return self.target_action_id is None and self.action != ReviewAction.RECUT and bool(self.clip_ids)
+        return self.target_action_id is None and self.action not in STAYS and bool(self.clip_ids)
 
     @property
     def stands(self) -> bool:

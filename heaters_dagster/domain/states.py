@@ -24,6 +24,7 @@ class SourceVideoState(StrEnum):
     DETECTING_SCENES = "detecting_scenes"
     SCENES_DETECTED = "scenes_detected"
     DETECT_SCENES_FAILED = "detect_scenes_failed"
+    DELETED = "deleted"
 
 
 class ClipState(StrEnum):
@@ -47,7 +48,7 @@ _STAGES = (
     (SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED),
     (SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSING, SourceVideoState.PREPROCESS_FAILED),
     (SourceVideoState.PREPROCESSED, SourceVideoState.DETECTING_SCENES, SourceVideoState.DETECT_SCENES_FAILED),
-    (SourceVideoState.SCENES_DETECTED,),
+    (SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED),
 )
 
 S = TypeVar("S", bound=StrEnum)
@@ -59,7 +60,7 @@ REVIEW_STATES = frozenset({_C.PENDING_REVIEW, _C.REVIEW_APPROVED, _C.REVIEW_SKIP
 #: States of a clip whose standing decision is "approved": the pipeline is somewhere between decision and search.
 APPROVED_STATES = frozenset(ClipState) - {_C.PENDING_REVIEW, _C.REVIEW_SKIPPED, _C.REVIEW_ARCHIVED}
 
-SOURCE_VIDEO_TRANSITIONS: Mapping[SourceVideoState, frozenset[SourceVideoState]] = {
+_INGEST: Mapping[SourceVideoState, frozenset[SourceVideoState]] = {
     _S.NEW: frozenset({_S.DOWNLOADING, _S.DOWNLOAD_FAILED}),
     _S.DOWNLOADING: frozenset({_S.DOWNLOADING, _S.DOWNLOADED, _S.DOWNLOAD_FAILED}),
     _S.DOWNLOAD_FAILED: frozenset({_S.NEW, _S.DOWNLOADING}),
@@ -70,6 +71,12 @@ SOURCE_VIDEO_TRANSITIONS: Mapping[SourceVideoState, frozenset[SourceVideoState]]
     _S.DETECTING_SCENES: frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED}),
     _S.DETECT_SCENES_FAILED: frozenset({_S.PREPROCESSED, _S.DETECTING_SCENES}),
     _S.SCENES_DETECTED: frozenset({_S.DETECTING_SCENES}),
+}
+
+#: A source video can be deleted in every state, and then stays so: a row without files, for the audit trail.
+SOURCE_VIDEO_TRANSITIONS: Mapping[SourceVideoState, frozenset[SourceVideoState]] = {
+    **{state: following | {_S.DELETED} for state, following in _INGEST.items()},
+    _S.DELETED: frozenset(),
 }
 
 _PIPELINE: Mapping[ClipState, frozenset[ClipState]] = {

@@ -24,7 +24,7 @@ def a_video(state: SourceVideoState, **columns: Any) -> SourceVideo:
 def an_entry(action: ReviewAction, **columns: Any) -> HistoryEntry:
     values: dict[str, Any] = {
         "id": 7, "action": action, "reviewer": "Ada", "source_video_id": 3, "source_video_title": "Holiday", "clip_ids": (5,), "before": {},
-        "after": {}, "target_action_id": None, "undone": False, "created_at": datetime(2026, 11, 21, tzinfo=UTC),
+        "after": {}, "target_action_id": None, "undone": False, "details": {}, "created_at": datetime(2026, 11, 21, tzinfo=UTC),
     }  # fmt: skip
     return HistoryEntry(**{**values, **columns})
 
@@ -100,6 +100,8 @@ def test_history_leaves_out_retired_clips_and_counts_many() -> None:
         (an_entry(ReviewAction.APPROVE, clip_ids=()), "changed nothing"),
         (an_entry(ReviewAction.UNDO, target_action_id=3), ""),
         (an_entry(ReviewAction.RECUT), "cannot be taken back"),
+        (an_entry(ReviewAction.DELETE), "cannot be taken back"),
+        (an_entry(ReviewAction.RENAME, clip_ids=()), "cannot be taken back"),
     ],
 )
 def test_only_ones_own_decisions_can_be_taken_back(entry: HistoryEntry, why_not: str | None) -> None:
