@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
@@ -52,12 +53,13 @@ class Outlook:
     """What one look has found.
 
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
-    partition_keys: those that Dagster knows. facts: by partition key. problem: why none of the wanted can be begun: nothing can be stored.
+    has_partition: whether Dagster knows a partition key. facts: by partition key.
+    problem: why none of the wanted can be begun: nothing can be stored.
     """
 
     wanted: tuple[RunWanted, ...]
     in_flight: Set[tuple[str, str]]
-    partition_keys: Set[str]
+    has_partition: Callable[[str], bool]
     facts: Mapping[str, VideoFacts]
     problem: str | None = None
 
@@ -95,8 +97,8 @@ def look(
     if any(told):
         facts = _facts(database, only)
         wanted = wanted_runs(facts.values(), in_flight)
-    keys = instance.get_dynamic_partitions(str(source_video_partitions.name))
-    return Outlook(tuple(wanted), in_flight, frozenset(keys), facts, place_problem(settings) if wanted else None)
+    has_partition = partial(instance.has_dynamic_partition, str(source_video_partitions.name))
+    return Outlook(tuple(wanted), in_flight, has_partition, facts, place_problem(settings) if wanted else None)
 
 
 def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
@@ -139,7 +141,7 @@ def settle_cancellations(instance: dg.DagsterInstance, database: Database) -> li
 
 
 def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoFacts]:
-    return {video.partition_key: video for video in load_video_facts(database) if only is None or video.id in only}
+    return {video.partition_key: video for video in load_video_facts(database, only)}
 
 
 def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts) -> bool:

@@ -309,15 +309,8 @@ class ClipStore:
 
     def obsolete_artifacts(self, source_video_id: int | None = None) -> list[ClipArtifact]:
         """Files that nobody needs: obsolete, and those half written by a process that died on a clip that has left the stage."""
-        abandoned = [
-            (clip_artifacts.c.state == "writing")
-            & (clip_artifacts.c.kind == kind)
-            & (clips.c.state != state.value)
-            & clip_artifacts.c.key.is_distinct_from(clips.c.clip_filepath)
-            for kind, (_, state) in _MADE_BY.items()
-        ]
         query = select(clip_artifacts).join(clips, clips.c.id == clip_artifacts.c.clip_id)
-        query = query.where(clip_artifacts.c.state.in_(["obsolete", "writing"]), or_(clip_artifacts.c.state == "obsolete", *abandoned))
+        query = query.where(clip_artifacts.c.state.in_(["obsolete", "writing"]), is_unneeded())
         if source_video_id is not None:
             query = query.where(clips.c.source_video_id == source_video_id)
         with self._database.read() as connection:
@@ -393,6 +386,18 @@ class ClipStore:
             state = checked_clip_transition(clip.state, done)
             _written(connection, clip_id, {**columns, "state": state.value, "error": None, "attempts": 0})
             return True
+
+
+def is_unneeded() -> ColumnElement[bool]:
+    """Of a row of `clip_artifacts` joined with its clip: obsolete, or half written by a process that died on a clip that left the stage."""
+    abandoned = [
+        (clip_artifacts.c.state == "writing")
+        & (clip_artifacts.c.kind == kind)
+        & (clips.c.state != state.value)
+        & clip_artifacts.c.key.is_distinct_from(clips.c.clip_filepath)
+        for kind, (_, state) in _MADE_BY.items()
+    ]
+    return or_(clip_artifacts.c.state == "obsolete", *abandoned)
 
 
 def _live_values(made: MadeObject) -> dict[str, Any]:

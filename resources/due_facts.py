@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, text
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, func, literal_column, not_, select, text, union
 
 from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import EXPORT_STATES, ClipStore, waits_for_gold_master
+from resources.clip_counts import among
+from resources.clip_store import EXPORT_STATES, is_unneeded, waits_for_gold_master
 from resources.database import Database, lock_key
 from resources.source_video_store import is_there
-from resources.tables import clips, source_videos
+from resources.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clips, source_videos
 
 #: Clip states that the pipeline, not a person, leads onwards.
 _PIPELINE_STATES = (
@@ -55,14 +56,22 @@ _HELD_LOCKS = text(
 
 _EXPORT_WAITS = clips.c.state.in_(EXPORT_STATES) & waits_for_gold_master()
 
+#: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
+WINDOW = 200
+#: Files to delete that one look goes over to find the source videos that they are of.
+_OBSOLETE_WINDOW = 2_000
 
-def load_video_facts(database: Database) -> list[VideoFacts]:
-    """Facts of every source video of which anything could be due, in order of id."""
-    artifacts = ClipStore(database).obsolete_artifacts()
+
+def load_video_facts(database: Database, only: Collection[int] | None = None) -> list[VideoFacts]:
+    """Facts of source videos of which anything could be due, in order of id: at most WINDOW for each kind of work.
+
+    only: of these, however many. What failed for good, what is done and duplicates are not read, so that a look costs what is due.
+    """
     with database.read() as connection:
-        groups = _clip_groups(connection)
-        waiting = _exports_waiting(connection)
-        obsolete = _obsolete_artifacts(connection, (artifact.clip_id for artifact in artifacts))
+        ids = sorted(_candidates(connection) if only is None else set(only))
+        groups = _clip_groups(connection, ids)
+        waiting = _exports_waiting(connection, ids)
+        obsolete = _obsolete_artifacts(connection, ids)
         held = set(connection.scalars(_HELD_LOCKS))
         rows = connection.execute(
             select(
@@ -77,14 +86,7 @@ def load_video_facts(database: Database) -> list[VideoFacts]:
                 source_videos.c.gold_master_attempts,
                 _IS_HALF_DELETED.label("is_half_deleted"),
             )
-            .where(
-                or_(
-                    source_videos.c.state.not_in([SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED]),
-                    and_(is_there(), source_videos.c.gold_master_filepath.is_(None), source_videos.c.gold_master_attempts < MAX_ATTEMPTS),
-                    _IS_HALF_DELETED,
-                    source_videos.c.id.in_({*groups, *obsolete}),
-                )
-            )
+            .where(among(source_videos.c.id, ids))
             .order_by(source_videos.c.id)
         ).all()
     return [
@@ -111,7 +113,39 @@ def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.extract("epoch", func.now() - moment)
 
 
-def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
+def _candidates(connection: Connection) -> set[int]:
+    """Ids of source videos of which anything could be due: for each kind of work the first by id, those that failed the longest ago."""
+    video = source_videos.c
+    tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
+    without_master = [is_there(), video.gold_master_filepath.is_(None), video.original_filepath.is_not(None)]
+    of_videos = [
+        select(video.id).where(video.state.in_(_UNFINISHED)).order_by(video.id),
+        select(video.id).where(_IS_HALF_DELETED).order_by(video.id),
+        select(video.id).where(*tried_again).order_by(video.state_changed_at),
+        select(video.id).where(*without_master, video.gold_master_attempts == 0).order_by(video.id),
+        select(video.id)
+        .where(*without_master, video.gold_master_attempts > 0, video.gold_master_attempts < MAX_ATTEMPTS)
+        .order_by(video.gold_master_failed_at),
+    ]
+    queries: list[Select[Any]] = [query.where(video.duplicate_of_id.is_(None)) for query in of_videos]
+    for ready, failed in _CLIP_WORK:
+        # Counted clips may be a change that is not folded yet and that took them out again: then there is nothing to do with them.
+        counted = [
+            select(table.c.source_video_id).where(table.c.state.in_(ready), table.c.clips > 0)
+            for table in (clip_counts_by_video, clip_count_changes)
+        ]
+        both = union(*counted).subquery()
+        queries.append(select(both.c.source_video_id).order_by(both.c.source_video_id))
+        retry = select(clips.c.source_video_id).distinct()
+        to_retry = (clips.c.is_live, clips.c.state.in_(failed), _HAS_FAILED, clips.c.attempts < literal_column(str(MAX_ATTEMPTS)))
+        queries.append(retry.where(*to_retry).order_by(clips.c.source_video_id))
+    found = {int(video_id) for query in queries for video_id in connection.scalars(query.limit(WINDOW))}
+    first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
+    of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct().order_by(clips.c.source_video_id).limit(WINDOW)
+    return found | set(connection.scalars(of_files))
+
+
+def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> dict[int, list[ClipGroup]]:
     rows = connection.execute(
         select(
             clips.c.source_video_id,
@@ -120,7 +154,7 @@ def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
             func.count().label("number"),
             func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
         )
-        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_EXPORT_WAITS))
+        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_EXPORT_WAITS), among(clips.c.source_video_id, source_video_ids))
         .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
     )
     groups: dict[int, list[ClipGroup]] = defaultdict(list)
@@ -129,19 +163,39 @@ def _clip_groups(connection: Connection) -> dict[int, list[ClipGroup]]:
     return groups
 
 
-def _exports_waiting(connection: Connection) -> dict[int, int]:
+def _exports_waiting(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
     """Source video id -> number of exports that wait for its gold master."""
-    rows = connection.execute(
-        select(clips.c.source_video_id, func.count()).where(clips.c.is_live, _EXPORT_WAITS).group_by(clips.c.source_video_id)
+    query = (
+        select(clips.c.source_video_id, func.count().label("exports"))
+        .where(clips.c.is_live, _EXPORT_WAITS, among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id)
     )
-    return {row[0]: row[1] for row in rows}
+    return {row.source_video_id: row.exports for row in connection.execute(query)}
 
 
-def _obsolete_artifacts(connection: Connection, clip_ids: Iterable[int]) -> dict[int, int]:
-    """Source video id -> number of artifacts, of the clips that they belong to."""
-    number = Counter(clip_ids)
-    rows = connection.execute(select(clips.c.id, clips.c.source_video_id).where(clips.c.id.in_(number)))
-    counts: dict[int, int] = defaultdict(int)
-    for clip_id, source_video_id in rows:
-        counts[source_video_id] += number[clip_id]
-    return counts
+def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
+    """Source video id -> number of files that nobody needs any more."""
+    query = (
+        select(clips.c.source_video_id, func.count().label("files"))
+        .join_from(clip_artifacts, clips, clips.c.id == clip_artifacts.c.clip_id)
+        .where(_UNNEEDED, is_unneeded(), among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id)
+    )
+    return {row.source_video_id: row.files for row in connection.execute(query)}
+
+
+_FAILED = (SourceVideoState.DOWNLOAD_FAILED, SourceVideoState.PREPROCESS_FAILED, SourceVideoState.DETECT_SCENES_FAILED)
+_UNFINISHED = tuple(
+    state for state in SourceVideoState if state not in {*_FAILED, SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED}
+)
+#: For each kind of work on clips: the states in which it is due at once, and those in which it has failed.
+_CLIP_WORK = (
+    ((ClipState.REVIEW_APPROVED, ClipState.EXPORTING), (ClipState.EXPORT_FAILED,)),
+    (
+        (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING),
+        (ClipState.KEYFRAME_FAILED, ClipState.EMBEDDING_FAILED),
+    ),
+)
+#: In the words of the partial indexes, so that Postgres sees that they serve.
+_HAS_FAILED = literal_column("state in ('export_failed', 'keyframe_failed', 'embedding_failed')", Boolean)
+_UNNEEDED = literal_column("clip_artifacts.state in ('writing', 'obsolete')", Boolean)

@@ -22,7 +22,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.facts import settle_failed_run
 from heaters_dagster.run_tags import ENDED_TAG
 from heaters_dagster.runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
-from heaters_dagster.sensors import MAX_IN_FLIGHT
+from heaters_dagster.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
 from resources.database import Database
@@ -126,7 +126,8 @@ def test_a_row_that_commits_late_is_not_missed(desk: Desk, database: Database) -
 def test_many_new_source_videos_are_asked_for_some_at_a_time(desk: Desk, database: Database) -> None:
     with database.begin() as connection:
         connection.execute(text("insert into source_videos (source, title) select 'a', 'a' from generate_series(1, 60)"))
-    assert len(desk.tick("new_source_videos")) == MAX_IN_FLIGHT
+    assert len(desk.tick("new_source_videos")) == MAX_IN_TICK
+    assert sum(len(desk.tick("new_source_videos")) for _ in range(4)) == MAX_IN_FLIGHT - MAX_IN_TICK
     assert desk.tick("new_source_videos") == []
     assert desk.skip_message == f"{60 - MAX_IN_FLIGHT} runs are due, {MAX_IN_FLIGHT} are in flight: more when those are done"
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from heaters_dagster.domain.due import GOLD_MASTER_PATIENCE_SECONDS, RETRY_AFTER_SECONDS, Job, VideoFacts, wanted_runs
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources import due_facts
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from resources.due_facts import load_video_facts
@@ -101,3 +102,26 @@ def test_the_clip_that_waits_longest_is_exported_first_whoever_looked_at_it(data
         reviews(database).approve(clip.id, reviewer="ann")
     looked_at(database, ClipStore(database).load(first.id))
     assert [clip.id for clip in ClipStore(database).due_for_export()] == [first.id, second.id]
+
+
+S = SourceVideoState
+
+
+def test_a_look_takes_the_first_of_each_kind_and_passes_over_what_waits_for_a_person(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much is due or has failed for good, a look reads a window of it."""
+    monkeypatch.setattr(due_facts, "WINDOW", 2)
+    videos = SourceVideoStore(database)
+    for_good = [video_in(database, S.DOWNLOADING) for _ in range(3)]
+    for video in for_good:
+        videos.record_failure(video.id, S.DOWNLOAD_FAILED, "it is no video", transient=False)
+    passing = video_in(database, S.DOWNLOADING)
+    videos.record_failure(passing.id, S.DOWNLOAD_FAILED, "the server is down", transient=True)
+    new = [video_in(database, S.NEW) for _ in range(4)]
+    cut = [cut_video(database)[0] for _ in range(4)]
+    reviews(database).approve([clip.id for clip in cut[1:]], reviewer="ada")
+    expected = [passing.id, *(video.id for video in new[:2]), *(clip.source_video_id for clip in cut[1:3])]
+    assert [video.id for video in due_facts.load_video_facts(database)] == sorted(expected)
+    only = [for_good[0].id, cut[3].source_video_id]
+    assert [video.id for video in due_facts.load_video_facts(database, only)] == only
