@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select, text
 
 from heaters_dagster.domain.audit import lost_keys, orphan_keys
 from heaters_dagster.domain.cuts import ReviewClip, mece_problems
@@ -18,25 +19,29 @@ from resources.object_store.interface import ObjectStore
 from resources.source_video_store import is_there
 from resources.tables import clip_artifacts, clips, source_videos
 
-_OBJECTS_OF_VIDEO = (
-    source_videos.c.original_filepath,
-    source_videos.c.proxy_filepath,
-    source_videos.c.frame_index_filepath,
-    source_videos.c.scenes_filepath,
-    source_videos.c.gold_master_filepath,
-)
+#: Sentences of one kind that an audit says; the rest is counted.
+MOST_SAID = 100
 
 
 def audit(database: Database, objects: ObjectStore) -> list[str]:
-    """What is wrong, one sentence each; nothing when all is well."""
-    stored = _stored(objects)
-    lost = lost_keys(stored, needed_objects(database))
-    # A row may have been written since the list was made: what is said to be lost is looked for once more.
-    lost = lost_keys(_stored(objects), needed_objects(database)) if lost else []
-    orphans = [f"{key} is stored, but no row speaks of it" for key in orphan_objects(database, objects, stored=stored)]
-    with database.read() as connection:
-        wrong_counts = list(count_problems(connection))
-    return [*coverage_problems(database), *wrong_counts, *lost, *orphans]
+    """What is wrong, one sentence each; nothing when all is well. Of each kind the first MOST_SAID, and how many more there are.
+
+    Takes as much memory for a million clips as for ten: the keys that are stored are compared with those of the rows in Postgres.
+    """
+    with database.begin() as connection:
+        said = [
+            *_capped(_coverage_problems(connection), "clips do not cover their source videos"),
+            *_capped(count_problems(connection), "counts are wrong"),
+        ]
+    with database.begin() as connection:
+        # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
+        _list_stored(connection, objects)
+        orphans = (f"{key} is stored, but no row speaks of it" for key in _orphans(connection))
+        said_of_orphans = _capped(orphans, "objects are stored that no row speaks of")
+        if connection.execute(text(f"select exists ({_LOST})")).scalar():
+            # A row may have been written since the list was made: what is said to be lost is looked for once more.
+            _list_stored(connection, objects)
+        return [*said, *_capped(_lost(connection), "objects are gone from the store"), *said_of_orphans]
 
 
 def coverage_problems(database: Database, source_video_id: int | None = None) -> list[str]:
@@ -44,53 +49,95 @@ def coverage_problems(database: Database, source_video_id: int | None = None) ->
 
     source_video_id: only of this one.
     """
-    live = (
-        select(clips.c.source_video_id, clips.c.id, clips.c.start_frame, clips.c.end_frame)
-        .where(clips.c.is_live)
-        .order_by(clips.c.source_video_id, clips.c.start_frame)
-    )
-    cut = select(source_videos.c.id, source_videos.c.frame_count).where(source_videos.c.state == SourceVideoState.SCENES_DETECTED)
-    if source_video_id is not None:
-        live, cut = live.where(clips.c.source_video_id == source_video_id), cut.where(source_videos.c.id == source_video_id)
     with database.read() as connection:
-        frame_counts = {row.id: row.frame_count for row in connection.execute(cut)}
-        of_video = {
-            video_id: [
-                ReviewClip(id=row.id, source_video_id=video_id, sequence=None, start_frame=row.start_frame, end_frame=row.end_frame)
-                for row in rows
-            ]
-            for video_id, rows in groupby(connection.execute(live), key=lambda row: int(row.source_video_id))
-        }
-    return [
-        f"source video {video_id}: {problem}"
-        for video_id, frame_count in sorted(frame_counts.items())
-        for problem in mece_problems(of_video.get(video_id, []), frame_count)
-    ]
+        return list(_coverage_problems(connection, source_video_id))
 
 
-def orphan_objects(database: Database, objects: ObjectStore, *, stored: set[str] | None = None) -> list[str]:
+def orphan_objects(database: Database, objects: ObjectStore) -> list[str]:
     """Keys of stored objects that no row speaks of and no stage is about to write again."""
-    # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
-    found = _stored(objects) if stored is None else stored
-    spoken_of = select(clip_artifacts.c.key).where(clip_artifacts.c.state != "deleted")
+    with database.begin() as connection:
+        _list_stored(connection, objects)
+        return list(_orphans(connection))
+
+
+def _capped(problems: Iterable[str], what: str) -> list[str]:
+    rest = iter(problems)
+    said = list(islice(rest, MOST_SAID))
+    more = sum(1 for _ in rest)
+    return [*said, f"and {more} more {what}"] if more else said
+
+
+def _coverage_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
+    """Postgres finds the videos, reading the clips in the order of their index; only the clips of those are read here."""
+    of_one = "and v.id = :video_id" if source_video_id is not None else ""
+    wrong = connection.execute(text(_UNCOVERED.format(of_one=of_one)), {"video_id": source_video_id} if of_one else {})
+    for video in wrong:
+        live = select(clips.c.id, clips.c.start_frame, clips.c.end_frame).where(clips.c.source_video_id == video.id, clips.c.is_live)
+        found = [
+            ReviewClip(id=row.id, source_video_id=video.id, sequence=None, start_frame=row.start_frame, end_frame=row.end_frame)
+            for row in connection.execute(live.order_by(clips.c.start_frame))
+        ]
+        for problem in mece_problems(found, video.frame_count):
+            yield f"source video {video.id}: {problem}"
+
+
+def _list_stored(connection: Connection, objects: ObjectStore) -> None:
+    """The keys of all stored objects into a table of this transaction, without what other programs keep in the same bucket."""
+    connection.execute(text('create temporary table if not exists stored_objects (key text collate "C" primary key) on commit drop'))
+    keys = (info.key for prefix in PREFIXES for info in objects.list(prefix))
+    while page := list(islice(keys, _KEYS_AT_ONCE)):
+        connection.execute(text("insert into stored_objects select unnest(cast(:keys as text[])) on conflict do nothing"), {"keys": page})
+    connection.execute(text("analyze stored_objects"))
+
+
+def _orphans(connection: Connection) -> Iterator[str]:
     waits_for_gold_master = source_videos.c.gold_master_filepath.is_(None) & (source_videos.c.gold_master_attempts < MAX_ATTEMPTS)
     unfinished = select(source_videos.c.id).where(
         is_there(),
         source_videos.c.duplicate_of_id.is_(None),
         (source_videos.c.state != SourceVideoState.SCENES_DETECTED) | waits_for_gold_master,
     )
-    with database.read() as connection:
-        known = set(connection.scalars(spoken_of))
-        at_work = set(connection.scalars(unfinished))
-    return orphan_keys(found, known=known | set(_objects_of_videos(database)), at_work=at_work)
+    at_work = set(connection.scalars(unfinished))
+    for row in connection.execute(text(_UNKNOWN), execution_options=_STREAMED):
+        yield from orphan_keys([row.key], known=frozenset(), at_work=at_work)
 
 
-def needed_objects(database: Database) -> dict[str, str]:
-    """Key -> who needs it: `clip 12`, `source video 3`."""
-    live = select(clip_artifacts.c.key, clip_artifacts.c.clip_id).where(clip_artifacts.c.state == "live")
-    with database.read() as connection:
-        of_clips = {row.key: f"clip {row.clip_id}" for row in connection.execute(live)}
-    return of_clips | _objects_of_videos(database)
+def _lost(connection: Connection) -> Iterator[str]:
+    for row in connection.execute(text(f"{_LOST} order by key"), execution_options=_STREAMED):
+        yield from lost_keys(frozenset(), {row.key: row.owner})
+
+
+_KEYS_AT_ONCE = 10_000
+_STREAMED = {"yield_per": 1_000}
+
+_UNCOVERED = """
+select v.id, v.frame_count from source_videos v left join (
+    select source_video_id, max(end_frame) as end_frame, bool_and(start_frame = before) as joined from (
+        select source_video_id, start_frame, end_frame,
+            coalesce(lag(end_frame) over (partition by source_video_id order by start_frame), 0) as before
+        from clips where is_live
+    ) clip group by source_video_id
+) cover on cover.source_video_id = v.id
+where v.state = 'scenes_detected' and (cover.joined is not true or cover.end_frame is distinct from v.frame_count) {of_one}
+order by v.id
+"""
+
+_KEYS_OF_VIDEOS = """
+    select key, 'source video ' || id as owner from source_videos, unnest(array[
+        original_filepath, proxy_filepath, frame_index_filepath, scenes_filepath, gold_master_filepath
+    ]) key where key is not null
+"""
+_UNKNOWN = f"""
+select s.key from stored_objects s
+where not exists (select from clip_artifacts a where a.key = s.key and a.state <> 'deleted')
+and not exists (select from ({_KEYS_OF_VIDEOS}) v where v.key = s.key)
+order by s.key
+"""
+_LOST = f"""
+select key collate "C" as key, owner from (
+    select key, 'clip ' || clip_id as owner from clip_artifacts where state = 'live' union all {_KEYS_OF_VIDEOS}
+) needed where not exists (select from stored_objects s where s.key = needed.key)
+"""
 
 
 def newest_exports(database: Database, source_video_id: int, *, most: int) -> list[ClipArtifact]:
@@ -104,14 +151,3 @@ def newest_exports(database: Database, source_video_id: int, *, most: int) -> li
     )
     with database.read() as connection:
         return [ClipArtifact(**row._mapping) for row in connection.execute(query)]
-
-
-def _stored(objects: ObjectStore) -> set[str]:
-    """Keys of all stored objects; what other programs keep in the same bucket is none of our business."""
-    return {info.key for prefix in PREFIXES for info in objects.list(prefix)}
-
-
-def _objects_of_videos(database: Database) -> dict[str, str]:
-    with database.read() as connection:
-        rows = connection.execute(select(source_videos.c.id, *_OBJECTS_OF_VIDEO)).all()
-    return {key: f"source video {row.id}" for row in rows for key in row[1:] if key is not None}

@@ -172,8 +172,10 @@ def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]
 
 def count_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
     """Where the kept counts are not what there is: a sentence each. source_video_id: only of this one."""
-    rows = connection.execution_options(yield_per=1000).execute(
-        text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE), {"video_id": source_video_id}
+    rows = connection.execute(
+        text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE),
+        {"video_id": source_video_id},
+        execution_options={"yield_per": 1000},
     )
     for row in rows:
         yield f"source video {row.source_video_id}: {row.kept} clips are counted as {row.state}, there are {row.there}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -135,11 +136,10 @@ class LocalObjectStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.folder
-        for path in sorted(_visible_files(top), key=self._key):
-            key = self._key(path)
-            found = self.info(key) if key.startswith(prefix) else None
-            if found:
-                yield found
+        for path, byte_size in _visible_files(str(top)):
+            key = path[len(str(self.folder)) + 1 :]
+            if key.startswith(prefix):
+                yield ObjectInfo(checked_key(key), byte_size, "STANDARD", needs_restore=False)
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         checked_key(key)
@@ -223,7 +223,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _visible_files(top: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(top):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent) / name for name in names if not name.startswith("."))
+def _visible_files(top: str) -> Iterator[tuple[str, int]]:
+    """(path, size) of all files, in the order of their paths; of one folder's names at a time, however many objects there are."""
+    try:
+        with os.scandir(top) as found:
+            # A folder's keys go on with a slash, which sorts them among the files beside it.
+            names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in found if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if name.endswith("/"):
+            yield from _visible_files(f"{top}/{name[:-1]}")
+        else:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                info = os.stat(f"{top}/{name}")
+                if stat.S_ISREG(info.st_mode):
+                    yield f"{top}/{name}", info.st_size

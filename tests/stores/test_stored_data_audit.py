@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from heaters_dagster.domain.states import SourceVideoState
@@ -68,3 +69,22 @@ def test_clips_that_do_not_cover_their_source_video_are_named(database: Database
     problem = f"source video {clip.source_video_id}: frames 0..4 are in no clip"
     assert coverage_problems(database) == coverage_problems(database, clip.source_video_id) == [problem]
     assert coverage_problems(database, clip.source_video_id + 1) == []
+
+
+def test_of_very_many_findings_some_are_said_and_the_rest_is_counted(
+    database: Database, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.audit.MOST_SAID", 2)
+    monkeypatch.setattr("resources.audit._KEYS_AT_ONCE", 2)
+    clips = [exported(database, clip, object_store) for _ in range(5) for clip in (whole(database, object_store),)]
+    for clip in clips:
+        object_store.delete(str(clip.clip_filepath))
+        object_store.put_bytes(f"keyframes/video_{clip.source_video_id}_clip_099_mid.jpg", b"x")
+    assert audit(database, object_store) == [
+        f"{clips[0].clip_filepath} of clip {clips[0].id} is gone from the store",
+        f"{clips[1].clip_filepath} of clip {clips[1].id} is gone from the store",
+        "and 3 more objects are gone from the store",
+        f"keyframes/video_{clips[0].source_video_id}_clip_099_mid.jpg is stored, but no row speaks of it",
+        f"keyframes/video_{clips[1].source_video_id}_clip_099_mid.jpg is stored, but no row speaks of it",
+        "and 3 more objects are stored that no row speaks of",
+    ]
