@@ -68,7 +68,7 @@ def _percentages(text: str) -> tuple[float, ...]:
         values = tuple(float(part) for part in text.split(","))
         if all(0 <= value <= 100 for value in values):
             return values
-    raise ValueError("write percentages from 0 to 100 parted by commas, for example 25,50,75")
+    raise ValueError("write percentages from 0 to 100 separated by commas, for example 25,50,75")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ class Settings:
     review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
     review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
     review_names: tuple[str, ...] = _setting(
-        "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, parted by commas; localhost and IP addresses always work"
+        "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, separated by commas; localhost and IP addresses always work"
     )
     submit_folders: tuple[str, ...] = _setting(
         "HEATERS_SUBMIT_FOLDERS",

@@ -54,5 +54,5 @@ def scenes_key(source_video_id: int) -> str:
 def checked_key(key: str) -> str:
     """Return `key` if it is a relative path of plain segments; raise InvalidKeyError if it could leave the store."""
     if len(key) > 512 or not key or not all(_SEGMENT.match(part) for part in key.split("/")):
-        raise InvalidKeyError(f"{key!r} is not an object key (letters, digits, '.', '_', '-' in segments parted by '/')")
+        raise InvalidKeyError(f"{key!r} is not an object key (letters, digits, '.', '_', '-' in segments separated by '/')")
     return key

@@ -80,7 +80,7 @@ class QueueProgress:
 
 
 def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
-    """Read a filter from query parameters: `video`, `state` (both repeatable or parted by commas), `min_confidence`, `max_confidence`,
+    """Read a filter from query parameters: `video`, `state` (both repeatable, or separated by commas), `min_confidence`, `max_confidence`,
     `text`, `order`. `state=any` means every state. Other parameters belong to the page and are passed over.
 
     Raises BadRequestError naming the parameter and what it may be.
