@@ -123,5 +123,6 @@ def gold_master(
 def _proof(proven: GoldMasterFile | None) -> str:
     if proven is None:
         return "compared with the original when it was made; the check holds the stored file to that"
-    sound = "it has no sound" if not proven.sound_count else f"{proven.sound_count} sound streams equal the original's, sample by sample"
+    sounds = {0: "it has no sound", 1: "its sound equals the original's, sample by sample"}
+    sound = sounds.get(proven.sound_count, f"its {proven.sound_count} sound streams equal the original's, sample by sample")
     return f"{proven.frame_count} frames equal the original's by SHA-256; {sound}"

@@ -145,7 +145,7 @@ def test_the_asset_says_what_an_operator_wants_to_know(video: SourceVideo, setti
     assert str(metadata["size"].value).endswith(" KiB")
     assert metadata["made in seconds"].value > 0
     assert "speed, times real time" in metadata
-    assert metadata["proof"].value == "12 frames equal the original's by SHA-256; it has no sound"
+    assert metadata["proof"].value == "12 frames equal the original's by SHA-256; its sound equals the original's, sample by sample"
     assert metadata["store"].value == readable.store(settings).value
     assert ("storage class" in metadata) == (settings.object_bucket is not None)
     assert gold_master.op.pool == "gold_master"
