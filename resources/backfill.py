@@ -5,10 +5,13 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from heaters_dagster.domain.states import ClipState
+from resources.clip_counts import among
 from resources.clip_store import ClipStore
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.tables import embeddings
+
+_PAGE = 1_000
 
 
 def start_backfill(database: Database, *, model: str, strategy: str) -> list[int]:
@@ -17,13 +20,16 @@ def start_backfill(database: Database, *, model: str, strategy: str) -> list[int
     Call it only when the model can be had: a clip that is embedded by an older model stays found by it until then.
     Clips whose keyframes were made by another strategy get new keyframes first. Clips whose embedding failed are tried again.
     """
-    clips = ClipStore(database)
-    with database.read() as connection:
-        same_keyframes = set(connection.scalars(select(embeddings.c.clip_id).where(embeddings.c.strategy == strategy)))
-    started = []
-    for clip_id, _ in EmbeddingStore(database).without_embedding(model=model, strategy=strategy):
-        clips.advance(clip_id, ClipState.EMBEDDING if clip_id in same_keyframes else ClipState.KEYFRAMING, ClipState.EMBEDDED)
-        started.append(clip_id)
+    clips, store = ClipStore(database), EmbeddingStore(database)
+    started: list[int] = []
+    while page := store.without_embedding(model=model, strategy=strategy, after_id=started[-1] if started else 0, limit=_PAGE):
+        ids = [clip_id for clip_id, _ in page]
+        with database.read() as connection:
+            of_page = select(embeddings.c.clip_id).where(embeddings.c.strategy == strategy, among(embeddings.c.clip_id, ids))
+            same_keyframes = set(connection.scalars(of_page))
+        for clip_id in ids:
+            clips.advance(clip_id, ClipState.EMBEDDING if clip_id in same_keyframes else ClipState.KEYFRAMING, ClipState.EMBEDDED)
+            started.append(clip_id)
     failed = clips.find(states=[ClipState.EMBEDDING_FAILED], limit=10_000)
     for clip in failed:
         clips.retry(clip.id)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union_all
 
 from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -129,13 +129,13 @@ def _candidates(connection: Connection) -> set[int]:
     ]
     queries: list[Select[Any]] = [query.where(video.duplicate_of_id.is_(None)) for query in of_videos]
     for ready, failed in _CLIP_WORK:
-        # Counted clips may be a change that is not folded yet and that took them out again: then there is nothing to do with them.
         counted = [
-            select(table.c.source_video_id).where(table.c.state.in_(ready), table.c.clips > 0)
+            select(table.c.source_video_id, table.c.clips).where(table.c.state.in_(ready))
             for table in (clip_counts_by_video, clip_count_changes)
         ]
-        both = union(*counted).subquery()
-        queries.append(select(both.c.source_video_id).order_by(both.c.source_video_id))
+        both = union_all(*counted).subquery()
+        ready_clips = select(both.c.source_video_id).group_by(both.c.source_video_id).having(func.sum(both.c.clips) > 0)
+        queries.append(ready_clips.order_by(both.c.source_video_id))
         retry = select(clips.c.source_video_id).distinct()
         to_retry = (clips.c.is_live, clips.c.state.in_(failed), _HAS_FAILED, clips.c.attempts < literal_column(str(MAX_ATTEMPTS)))
         queries.append(retry.where(*to_retry).order_by(clips.c.source_video_id))

@@ -155,14 +155,18 @@ class EmbeddingStore:
         ranked = sorted(found, key=lambda row: (-row.score, row.first, row.second))[:limit]
         return [NearDuplicate(row.first, row.second, row.score) for row in ranked]
 
-    def without_embedding(self, *, model: str, strategy: str) -> list[tuple[int, int]]:
-        """(clip id, source video id) of embedded clips without a vector of this model and strategy: a change of model leaves them."""
+    def without_embedding(self, *, model: str, strategy: str, after_id: int = 0, limit: int | None = None) -> list[tuple[int, int]]:
+        """(clip id, source video id) of embedded clips without a vector of this model and strategy: a change of model leaves them.
+
+        By id. after_id: the last of the page before.
+        """
         has = (
             select(literal(1))
             .where(embeddings.c.clip_id == clips.c.id, embeddings.c.model == model, embeddings.c.strategy == strategy)
             .exists()
         )
         query = select(clips.c.id, clips.c.source_video_id).where(clips.c.is_live, clips.c.state == ClipState.EMBEDDED.value, ~has)
+        query = query.where(clips.c.id > after_id).limit(limit)
         with self._database.read() as connection:
             return [(clip_id, video_id) for clip_id, video_id in connection.execute(query.order_by(clips.c.id))]
 

@@ -124,9 +124,9 @@ def _entombed(connection: Connection, row: Any, by: int) -> int:
         after={str(clip.id): ledger_snapshot(clip) for clip in gone},
         details={**details, "state": row.state},
     )
-    forgotten: dict[str, Any] = dict.fromkeys(
-        ("error", "content_sha256", "original_bytes", "duplicate_of_id", "probe", "gold_master_error")
-    )
+    of_state = ("error", "original_bytes", "content_sha256", "duplicate_of_id", "probe", "gold_master_error")
+    of_file = ("source_bytes", "source_modified_ns", "source_fingerprint", "source_sha256")
+    forgotten: dict[str, Any] = dict.fromkeys((*of_state, *of_file))
     tombstone = {**forgotten, "state": SourceVideoState.DELETED.value, "warnings": [], "attempts": 0, "gold_master_attempts": 0}
     connection.execute(source_videos.update().where(source_videos.c.id == row.id).values(**tombstone))
     return len(live)
