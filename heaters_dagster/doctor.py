@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from resources.database import Database
 
 _LOW_DISK_BYTES = 5 * 1024**3
+_OLD_YTDLP_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("disk", False, lambda: _disk(settings)),
         _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
+        _finding("web sites", False, _web_sites),
     ]
     if all(finding.ok for finding in findings if finding.what == "database"):
         findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
@@ -122,6 +125,17 @@ def _embedding_model(settings: Settings) -> str:
     from resources.embedder import clip_embedder
 
     return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+
+
+def _web_sites() -> str:
+    from yt_dlp.version import __version__
+
+    from resources.guarded_ytdlp import solver_told
+
+    made = date(*map(int, __version__.split(".")[:3]))
+    days = (date.today() - made).days
+    old = "; sites change, so when one fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
+    return f"yt-dlp of {made}, {days} days old{old}; {solver_told()}"
 
 
 def _secrets(settings: Settings, *, repair: bool) -> str:

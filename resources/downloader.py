@@ -24,7 +24,10 @@ from resources.work_folder import check_room, disk_full_named
 
 
 class Downloader:
-    """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream."""
+    """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream.
+
+    longest_wait_seconds: how long a server that asks for a pause (`Retry-After`) may keep one download waiting, in all.
+    """
 
     def __init__(
         self,
@@ -34,12 +37,14 @@ class Downloader:
         s3_endpoint_url: str | None = None,
         timeout_seconds: float = 20.0,
         retries: int = 4,
+        longest_wait_seconds: float = 120.0,
     ) -> None:
         self.guard = guard
         self.max_height = max_height
         self.s3_endpoint_url = s3_endpoint_url
         self.timeout_seconds = timeout_seconds
         self.retries = retries
+        self.longest_wait_seconds = longest_wait_seconds
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Downloader:
@@ -65,8 +70,9 @@ class Downloader:
                 from resources.web_download import WebDownload
 
                 return WebDownload(
-                    source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds, retries=self.retries
-                ).fetched(meter)
+                    source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
+                    retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
+                ).fetched(meter)  # fmt: skip
 
     def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:
         from resources.object_store.s3 import fetch_object

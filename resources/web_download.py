@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import errno
-import re
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
-from requests.exceptions import InvalidSchema
-from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, NoSupportingHandlers, RequestError
-from yt_dlp.utils import ContentTooShortError, ExtractorError, UnsupportedError
+from yt_dlp.networking import Request
 
+from heaters_dagster.domain import hls
 from heaters_dagster.domain.errors import (
     DiskFullError,
-    DownloadError,
     ForbiddenSourceError,
     HeatersError,
     InvalidMediaError,
-    SourceNotFoundError,
     TransientError,
 )
-from heaters_dagster.domain.ingest import clean_title, status_may_pass, title_from_name, web_host
+from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
-from heaters_dagster.domain.reasons import without_objects
+from heaters_dagster.domain.web_answers import NO_RUNTIME, UNSOLVED, meaning
 from resources import ffmpeg
 from resources.address_guard import AddressGuard
 from resources.fetched import ByteMeter, Fetched, file_sha256
-from resources.guarded_ytdlp import GuardedYoutubeDL
+from resources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.media_probe import probe
 from resources.stream_joiner import check_clean, joined
+from resources.web_failures import asked_for, failure, no_video
+from resources.web_traffic import WebTraffic
 from resources.work_folder import check_room
 
 #: Best quality first, picture and sound apart where the site has them so; then what needs no joining or joins without trouble.
@@ -41,16 +37,23 @@ BEST_FORMATS = "bv*[ext=mp4]+ba[ext=m4a]/b[ext=mp4]/bv*+ba/b"
 COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[ext=mp4]/best"
 
 _LONGEST_PAUSE_SECONDS = 10.0
-_NO_ANSWER = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
-_NO_VIDEO = "no video is found at {}"
-_LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
-_STATUS = re.compile(r"HTTP Error (\d{3})")
+_LARGEST_PLAYLIST_BYTES = 64 << 20
 
 
 class WebDownload:
     """address: http or https. folder: empty and ours. The rest as for Downloader."""
 
-    def __init__(self, address: str, folder: Path, *, guard: AddressGuard, max_height: int, timeout_seconds: float, retries: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        folder: Path,
+        *,
+        guard: AddressGuard,
+        max_height: int,
+        timeout_seconds: float,
+        retries: int,
+        longest_wait_seconds: float,
+    ) -> None:
         self._address = address
         self._folder = folder
         self._guard = guard
@@ -58,6 +61,8 @@ class WebDownload:
         self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._name = PurePosixPath(unquote(urlsplit(address).path)).name or web_host(address) or address
+        self._traffic = WebTraffic(longest_wait_seconds=longest_wait_seconds, tries=retries + 1)
+        self._parts: dict[str, str] = {}
 
     def fetched(self, meter: ByteMeter) -> Fetched:
         """The best formats, or the compatible ones when those fail and others exist. When both fail, a failure that may pass is told."""
@@ -75,6 +80,7 @@ class WebDownload:
                         break
                     tried.append(names)
                     path, warnings = self._file(session, info, chosen, folder, meter)
+                    warnings = (*_poorer(session), *warnings)
             except (ForbiddenSourceError, DiskFullError):
                 raise
             except HeatersError as error:
@@ -84,7 +90,9 @@ class WebDownload:
                     break
             else:
                 told = (f"the best formats could not be had ({failures[0]}); others were downloaded",) if failures else ()
-                return Fetched(path, path.stat().st_size, file_sha256(path), self._name, self._title(info), (*told, *warnings))
+                name = self._given_name(info)
+                title = self._title(info, name)
+                return Fetched(path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings))
         raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
 
     def _session(self, formats: str, folder: Path) -> GuardedYoutubeDL:
@@ -110,9 +118,9 @@ class WebDownload:
             "color": {"stdout": "no_color", "stderr": "no_color"},
             "noprogress": True,
             "quiet": True,
-            "logger": _Log(),
+            "logger": QuietLog(),
         }
-        return GuardedYoutubeDL(parameters, self._guard)
+        return GuardedYoutubeDL(parameters, self._guard, traffic=self._traffic, folder=folder)
 
     def _info(self, session: GuardedYoutubeDL) -> dict[str, Any]:
         """What yt-dlp knows of the one video at the address, formats chosen."""
@@ -120,7 +128,7 @@ class WebDownload:
         if info.get("_type") in {"playlist", "multi_video"}:
             entries = [entry for entry in info.get("entries") or () if entry]
             if not entries:
-                raise InvalidMediaError(_NO_VIDEO.format(self._address))
+                raise no_video(self._address)
             if len(entries) > 1:
                 raise InvalidMediaError(f"{self._address} is a playlist of several videos; submit the address of each")
             entry = entries[0]
@@ -133,7 +141,7 @@ class WebDownload:
         with self._plain_words(session):
             info: dict[str, Any] | None = session.extract_info(address, download=False)
         if info is None:
-            raise InvalidMediaError(_NO_VIDEO.format(self._address))
+            raise no_video(self._address)
         return info
 
     def _file(
@@ -155,15 +163,31 @@ class WebDownload:
         for number, one in enumerate(chosen):
             part = folder / f"part_{number}"
             with self._plain_words(session):
-                success, _ = session.dl(str(part), {**whole, **one})
-            if not success or not part.is_file():
-                raise DownloadError(f"{self._address}: the download broke off")
+                stream = {**whole, **one}
+                stream |= self._playlist(session, stream)
+                self._parts = _parts(stream)
+                success, _ = session.dl(str(part), stream)
+                if not success or not part.is_file():
+                    raise RuntimeError("the download broke off")
+            if hls.is_encrypted(stream.get("hls_media_playlist_data") or "") and not _looks_like_a_stream(part):
+                raise InvalidMediaError(f"{self._address} is encrypted, and the key that its playlist names does not open it")
             parts.append(part)
             earlier_bytes += part.stat().st_size
         if len(parts) == 1:
             return parts[0], ()
         picture, sound = reversed(parts) if chosen[0].get("vcodec") == "none" else parts
         return self._together(picture, sound, folder)
+
+    def _playlist(self, session: GuardedYoutubeDL, stream: dict[str, Any]) -> dict[str, Any]:
+        """The media playlist of an HLS stream, read here and handed on: what yt-dlp cannot read it would give to any ffmpeg on the PATH."""
+        if not str(stream.get("protocol")).startswith("m3u8") or stream.get("hls_media_playlist_data"):
+            return {}
+        response = session.urlopen(Request(stream["url"], headers=stream.get("http_headers") or {}))
+        playlist = response.read(_LARGEST_PLAYLIST_BYTES).decode("utf-8", "ignore")
+        reason = hls.unreadable(playlist)
+        if reason:
+            raise InvalidMediaError(f"{self._address} cannot be read: {reason}")
+        return {"hls_media_playlist_data": playlist, "url": response.url}
 
     def _together(self, picture: Path, sound: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
         """(file, warnings). Encoded again only when copying the packets did not give a clean file."""
@@ -177,9 +201,14 @@ class WebDownload:
             probe(mended, name=self._name)
             return mended, (f"picture and sound did not come together cleanly ({error}); they were encoded again",)
 
-    def _title(self, info: dict[str, Any]) -> str:
-        said = "" if info.get("direct") else clean_title(str(info.get("title") or ""))
-        return said or title_from_name(self._address)
+    def _given_name(self, info: dict[str, Any]) -> str | None:
+        """The file name that the server gives to what lies at the address itself."""
+        addresses = [self._address, *([str(info.get("url"))] if info.get("direct") else [])]
+        return self._traffic.name(*map(asked_for, addresses))
+
+    def _title(self, info: dict[str, Any], name: str | None) -> str:
+        said = "" if info.get("direct") or name else clean_title(str(info.get("title") or ""))
+        return said or title_from_name((name or self._address).removesuffix(".m3u8").removesuffix(".mpd"))
 
     @contextmanager
     def _plain_words(self, session: GuardedYoutubeDL) -> Iterator[None]:
@@ -188,49 +217,11 @@ class WebDownload:
         except HeatersError as error:
             raise session.refusal or error from None
         except Exception as error:  # whatever: a missing segment can show as "write to closed file"
-            said: list[str] = session.params["logger"].errors
-            raise session.refusal or self._error(error, said[0] if said else str(error)) from error
-
-    def _error(self, error: Exception, message: str) -> HeatersError:
-        """The HeatersError that says what `error`, or what lies under it, means."""
-        address = self._address
-        for under in _chain(error):
-            match under:
-                case HeatersError():
-                    return under
-                case HTTPError() if under.redirect_loop:
-                    return SourceNotFoundError(f"{address} cannot be fetched: its redirects come to no end")
-                case HTTPError():
-                    return _status_error(address, under.status)
-                case InvalidSchema():
-                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {without_objects(str(under))}")
-                case CertificateVerifyError():
-                    return SourceNotFoundError(f"{address} is not fetched: the certificate of its server is not valid")
-                case socket.gaierror() if under.errno != socket.EAI_AGAIN:
-                    return SourceNotFoundError(f"{address} cannot be fetched: there is no host {web_host(address)}")
-                case UnsupportedError():
-                    return InvalidMediaError(_NO_VIDEO.format(address))
-                case OSError() if under.errno in {errno.ENOSPC, errno.EDQUOT}:
-                    return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
-                case OSError() if under.errno in _NO_ANSWER:
-                    return DownloadError(f"{address}: the address does not answer")
-        said = without_objects(_without_noise(message))
-        if "No space left on device" in said:
-            return DiskFullError(f"no room left on the disk of {self._folder} for {address}; make room and try again")
-        status = _STATUS.search(said)  # of a segment: its exception is left in another thread
-        if status:
-            return _status_error(address, int(status.group(1)))
-        for under in _chain(error):
-            match under:
-                case NoSupportingHandlers():
-                    return ForbiddenSourceError(f"{address} leads to what is not fetched: {said}")
-                case RequestError() | ContentTooShortError() | OSError():
-                    return DownloadError(f"{address}: the download broke off: {said}")
-                case ExtractorError() if under.expected:
-                    return SourceNotFoundError(f"{address} cannot be fetched: {said}")
-                case ExtractorError():
-                    return InvalidMediaError(f"{address}: {said}; if it plays in a browser, a newer yt-dlp may know it")
-        return DownloadError(f"{address}: the download broke off: {said}")
+            log: QuietLog = session.params["logger"]
+            raise session.refusal or failure(
+                error, address=self._address, folder=self._folder, errors=log.errors, warnings=log.warnings,
+                traffic=self._traffic, parts=self._parts,
+            ) from error  # fmt: skip
 
 
 def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:
@@ -240,48 +231,29 @@ def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int 
     return earlier_bytes + (status.get("downloaded_bytes") or 0), total
 
 
-def _status_error(address: str, status: int) -> HeatersError:
-    if status_may_pass(status):
-        return DownloadError(f"{address}: the server answers {status} just now")
-    if status in {404, 410}:
-        return SourceNotFoundError(f"there is nothing at {address}: the server answers {status}")
-    return SourceNotFoundError(f"{address} cannot be fetched: the server answers {status}; it may need a sign-in or refuse this machine")
+def _parts(stream: dict[str, Any]) -> dict[str, str]:
+    """Address -> what it is called in messages, of the parts of an HLS or DASH stream."""
+    playlist = stream.get("hls_media_playlist_data")
+    if playlist:
+        return {asked_for(part.address): part.called for part in hls.parts(playlist, stream["url"])}
+    fragments = stream.get("fragments")
+    if not isinstance(fragments, list):
+        return {}
+    base = stream.get("fragment_base_url") or ""
+    addresses = [asked_for(one.get("url") or urljoin(base, one.get("path") or "")) for one in fragments]
+    first = int(len(fragments) > 1 and "duration" not in fragments[0] and "duration" in fragments[1])
+    numbered = {address: f"segment {number} of {len(addresses) - first}" for number, address in enumerate(addresses[first:], 1)}
+    return dict.fromkeys(addresses[:first], "the beginning (initialization)") | numbered
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and all that lies under it, nearest first: yt-dlp keeps causes in attributes of its own."""
-    seen: set[int] = set()
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        held = getattr(one, "exc_info", None)
-        waiting += [
-            getattr(one, "cause", None), held[1] if isinstance(held, tuple) else None, one.__cause__, one.__context__,
-            getattr(one, "reason", None), *one.args,
-        ]  # fmt: skip
+def _poorer(session: GuardedYoutubeDL) -> tuple[str, ...]:
+    """A warning when the site would have offered more."""
+    cause = meaning(session.params["logger"].warnings)
+    return (f"the site may have better pictures than it offered: {cause}",) if cause in {NO_RUNTIME, UNSOLVED} else ()
 
 
-def _without_noise(message: str) -> str:
-    """yt-dlp's message without its own label, the extractor's, and the request to report it."""
-    return _LABELS.sub("", message.split("; please report this issue")[0].split(" (caused by ")[0], count=1).strip().rstrip(".")
-
-
-class _Log:
-    """What yt-dlp would print: nothing is; its errors are kept, because what it raises later says less."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-
-    def debug(self, message: str) -> None: ...
-
-    def info(self, message: str) -> None: ...
-
-    def warning(self, message: str) -> None: ...
-
-    def error(self, message: str) -> None:
-        if message.strip():
-            self.errors.append(message)
+def _looks_like_a_stream(path: Path) -> bool:
+    """Whether a file begins as segments do: MPEG transport stream, MP4, or packed sound, which may begin with an ID3 tag."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:1] in {b"\x47", b"\xff"} or head[:3] in {b"ID3"} or head[:2] == b"\x0bw" or head[4:8].isalpha()

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -591,6 +592,7 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     assert {what for what, finding in findings.items() if not finding["ok"]} - {"disk"} == {"embedding model", "stored data"}
     assert "originals/video_9.mp4" in findings["stored data"]["told"]
     assert "HEATERS_SECRET_KEY=(set)" in findings["settings"]["told"]
+    assert re.match(r"yt-dlp of 20\d\d-\d\d-\d\d, \d+ days old.*; the solver of YouTube's challenges works", findings["web sites"]["told"])
     assert "hush" not in printed
 
 

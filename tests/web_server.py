@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -66,9 +66,11 @@ class WebServer:
             self._server.server_close()
 
 
-def status(code: int) -> Answer:
+def status(code: int, headers: Mapping[str, str] | None = None) -> Answer:
     def answer(handler: Handler) -> None:
         handler.send_response(code)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
@@ -85,15 +87,29 @@ def redirect(address: str) -> Answer:
     return answer
 
 
-def text(body: str, content_type: str) -> Answer:
+def file(data: bytes, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:
     def answer(handler: Handler) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Type", content_type)
-        handler.send_header("Content-Length", str(len(body.encode())))
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(data)), **(headers or {})}.items():
+            handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(body.encode())
+        handler.wfile.write(data)
 
     return answer
+
+
+def first(*answers: Answer, then: Answer) -> Answer:
+    """Each of `answers` once, in order; `then` to every later request."""
+    left = list(answers)
+
+    def answer(handler: Handler) -> None:
+        (left.pop(0) if left else then)(handler)
+
+    return answer
+
+
+def text(body: str, content_type: str) -> Answer:
+    return file(body.encode(), content_type)
 
 
 def cut_off(data: bytes, *, times: int) -> Answer:

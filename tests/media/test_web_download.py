@@ -211,8 +211,32 @@ def test_a_live_stream_is_not_waited_for(web, folder):
 
 def test_a_missing_segment_fails_the_download_instead_of_leaving_a_gap(web, folder):
     (web.folder / "hls" / "picture_002.ts").unlink()
-    with pytest.raises(SourceNotFoundError, match="404"):
+    missing = rf"^segment 3 of 4 of {web.url}/hls/master.m3u8 is missing: the server answers 404 at {web.url}/hls/picture_002.ts$"
+    with pytest.raises(SourceNotFoundError, match=missing):
         downloader(retries=0).fetch(f"{web.url}/hls/master.m3u8", folder)
+
+
+def test_a_part_that_is_missing_is_told_from_what_was_submitted(web, folder):
+    (web.folder / "dash" / "chunk-stream0-00002.m4s").unlink()
+    with pytest.raises(
+        SourceNotFoundError, match=r"^segment 2 of 4 of \S+manifest.mpd is missing: the server answers 404 at \S+-00002.m4s$"
+    ):
+        downloader(retries=0).fetch(f"{web.url}/dash/manifest.mpd", folder)
+
+
+def test_a_playlist_that_is_missing_is_told_from_the_one_that_names_it(web, folder):
+    (web.folder / "hls" / "picture.m3u8").unlink()
+    with pytest.raises(
+        SourceNotFoundError, match=r"master.m3u8 leads to \S+/hls/picture.m3u8, and there is nothing: the server answers 404$"
+    ):
+        downloader(retries=0).fetch(f"{web.url}/hls/master.m3u8", folder)
+
+
+def test_the_address_of_a_missing_segment_gives_no_key_away(web, folder):
+    playlist = (web.folder / "hls" / "both.m3u8").read_text().replace("both_001.ts", "gone.ts?token=0123456789abcdef01")
+    web.answers["/hls/signed.m3u8"] = text(playlist, HLS)
+    with pytest.raises(SourceNotFoundError, match=r"^segment 2 of 4 of .* at \S+/hls/gone.ts\?token=\*\*\*$"):
+        downloader(retries=0).fetch(f"{web.url}/hls/signed.m3u8", folder)
 
 
 def add_taller_picture(web: WebServer) -> None:
@@ -234,7 +258,7 @@ def test_when_the_best_formats_fail_compatible_ones_are_taken(web, folder):
     assert barcodes(fetched.path) == list(range(48))
     assert "/dash/init-stream9.m4s" in web.requests
     (warning,) = fetched.warnings
-    assert warning.startswith("the best formats could not be had (there is nothing at")
+    assert warning.startswith("the best formats could not be had (the beginning (initialization) of ")
     assert [path.name for path in folder.iterdir()] == ["try_1"]
 
 

@@ -1,0 +1,120 @@
+"""What web servers and sites answer, in plain words: names of files, times to wait until, and why a site gives no video or a poor one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import PurePosixPath
+from urllib.parse import unquote_to_bytes
+
+from heaters_dagster.domain.ingest import clean_title
+
+_LONGEST_SUFFIX = 10
+_FILE_NAME = re.compile(r';\s*(filename\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.IGNORECASE)
+
+ITSELF = "Download the video in a browser and submit the file"
+NO_RUNTIME = "no JavaScript runtime is installed here, and the site asks for one. Type make install, which brings it"
+UNSOLVED = "the challenge of the site's player could not be solved. Install a newer yt-dlp"
+SIGN_IN = f"the site asks for a sign-in. {ITSELF}"
+PROTECTED = "it is protected against copying (DRM). Heaters decrypts no such streams"
+REGION = f"the site does not show it in the country of this machine. {ITSELF} where it is shown"
+ROBOT = f"the site wants proof that a person is watching. {ITSELF}"
+OWN_PLAYER = f"the site gives it to its own player only. {ITSELF}"
+BUSY = "the site refuses this machine for a while, because of too many requests"
+
+_SIGN_IN_WORDS = (
+    r"sign in|log ?in\b|logged[- ]in|members[- ]only|join this channel|cookies|age[- ]?restrict|confirm your age|private video|account"
+)
+#: What yt-dlp and sites say -> what it means. The first that fits; before the general ones stand those that cause them.
+_MEANINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), meaning)
+    for words, meaning in (
+        (r"no supported javascript runtime|no javascript runtime", NO_RUNTIME),
+        (r"signature solving failed|challenge solving failed|error solving|challenge solver", UNSOLVED),
+        (r"rate-limited|rate limit|try again later|too many requests", BUSY),
+        (r"not a bot|captcha", ROBOT),
+        (_SIGN_IN_WORDS, SIGN_IN),
+        (r"\bDRM\b", PROTECTED),
+        (r"in your (country|region|location)|from your location|geo[- ]?(restrict|block)", REGION),
+        (r"po token|\bSABR\b", OWN_PLAYER),
+    )
+)
+_FOR_PROGRAMMERS = re.compile(r"(^|\s)--?[a-z]|yt-dlp|https?://|refer to|report this", re.IGNORECASE)
+
+
+def retry_at(value: str | None, now: datetime) -> datetime | None:
+    """The time that a `Retry-After` header names, by seconds or as a date (RFC 9110, 10.2.3); None when it names none."""
+    text = (value or "").strip()
+    try:
+        if text.isascii() and text.isdigit():
+            return now + timedelta(seconds=int(text))
+        named = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return max(now, named if named.tzinfo else named.replace(tzinfo=UTC))
+
+
+def wait_words(until: datetime, now: datetime) -> str:
+    """`until 14:05 UTC (7 minutes)`."""
+    minutes = max(1, round((until - now).total_seconds() / 60))
+    shown = until.astimezone(UTC)
+    day = "" if shown.date() == now.astimezone(UTC).date() else f"{shown:%Y-%m-%d} "
+    return f"until {day}{shown:%H:%M} UTC ({minutes} {'minute' if minutes == 1 else 'minutes'})"
+
+
+def disposition_name(value: str | None) -> str | None:
+    """The file name in a `Content-Disposition` header (RFC 6266; `filename*`, RFC 8187, before `filename`), without any folder.
+
+    value: as HTTP libraries give it, its bytes as Latin-1. None when there is no usable name.
+    """
+    found = {name.lower(): given for name, given in _FILE_NAME.findall(f";{value or ''}")}
+    for name, decoded in (("filename*", _extended), ("filename", _plain)):
+        named = clean_name(decoded(found[name])) if name in found else None
+        if named:
+            return named
+    return None
+
+
+def clean_name(name: str) -> str | None:
+    """A file name for people: its last part, one line, of at most 200 characters and a suffix. None when nothing is left."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    suffix = PurePosixPath(last).suffix
+    if len(suffix) > _LONGEST_SUFFIX:
+        suffix = ""
+    stem = clean_title(last.removesuffix(suffix) if suffix else last)
+    return f"{stem}{clean_title(suffix)}" if stem.strip(". ") else None
+
+
+def _extended(value: str) -> str:
+    """`UTF-8'en'a%20b.mp4`; anything else is no name."""
+    charset, quote, rest = value.strip().strip('"').partition("'")
+    if not quote or charset.lower() not in {"utf-8", "iso-8859-1"}:
+        return ""
+    return unquote_to_bytes(rest.partition("'")[2]).decode(charset, "replace")
+
+
+def _plain(value: str) -> str:
+    text = value.strip()
+    if text.startswith('"'):
+        text = re.sub(r'\\(["\\])', r"\1", text[1:-1])
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def meaning(said: Sequence[str]) -> str | None:
+    """What the messages of yt-dlp and of sites mean, in a sentence with what to do; None when none of them is known."""
+    for pattern, means in _MEANINGS:
+        if any(pattern.search(one) for one in said):
+            return means
+    return None
+
+
+def site_words(message: str) -> str:
+    """A site's own reason, without the sentences for those who use yt-dlp themselves."""
+    sentences = re.split(r"(?<=[.;!?])\s+|\n+", message)
+    kept = " ".join(sentence.strip() for sentence in sentences if sentence.strip() and not _FOR_PROGRAMMERS.search(sentence))
+    return kept.strip().rstrip(".;") or "the site gives no reason that helps"
