@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import DagsterError, DagsterExecutionInterruptedError, DagsterInvariantViolationError
 
 from heaters_dagster.domain.errors import BusyError, HeatersError, PlaceError, TransientError
+from heaters_dagster.domain.media_failures import is_low_memory
 from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.domain.secrets import safe_to_show, without_access
 from heaters_dagster.run_tags import ENDED_TAG
@@ -37,11 +38,13 @@ def is_transient(error: BaseException) -> bool:
     """Whether trying the same again later may work."""
     if isinstance(error, HeatersError):
         return isinstance(error, TransientError)
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING_ERRNOS)
+    return is_low_memory(error) or (isinstance(error, OSError) and error.errno in _PASSING_ERRNOS)
 
 
 def reason(error: BaseException) -> str:
     """What the row and the operator are told: our own messages as they stand, others with their kind in front."""
+    if not isinstance(error, HeatersError) and is_low_memory(error):
+        return "there was too little memory for this stage; it can be tried again when less runs on this machine, or with a higher limit"
     said = without_objects(str(error))
     return said if isinstance(error, HeatersError) else without_access(f"{type(error).__name__}: {said}")
 

@@ -149,7 +149,7 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written:
     sideways = video.rotation_degrees % 180 == 90
     yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
     if finished.damage_count:
-        yield f"damaged: {finished.damage_count} errors while it was read ({finished.first_damage}); what decodes was kept"
+        yield f"damaged: {finished.damage_count} errors while it was read; what decodes was kept"
     first = f"{video.width}x{video.height}"
     if others := {f"{width}x{height}": None for width, height, _ in finished.pictures if f"{width}x{height}" != first}:
         yield f"its pictures change from {first} to {', '.join(others)} on the way: the proxy scales them all to the first size"

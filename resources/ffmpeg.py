@@ -7,8 +7,10 @@ runs it decides. Exit code 0 does not mean that the file is complete; callers co
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -23,9 +25,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
-from heaters_dagster.domain.errors import DiskFullError, FfmpegError, HeatersError, InvalidMediaError, ProcessKilledError
+from heaters_dagster.domain.errors import FfmpegError
 from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
+from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory
 from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
@@ -44,10 +47,10 @@ Target: TypeAlias = Path | PipeReader
 
 _BACKGROUND_NICENESS = 19
 _PIPE_BYTES = 1 << 20
+#: Kept of what ffmpeg complains of: the first lines say what failed, the last ones what came of it.
 _LOG_LINES = 40
-_TOLD_LINES = 4
 _REPORT_INTERVAL_SECONDS = 0.5
-_EXITED_ON_SIGNAL = 255
+_LOGGER = logging.getLogger(__name__)
 #: FFmpeg's AV_NOPTS_VALUE, and what it prints for it.
 _NO_TIMES = (-(2**63), 2**63 - 1)
 _ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
@@ -179,6 +182,7 @@ def run(
     sound: PipeWriter | None = None,
     frame_times: PipeReader | None = None,
     frame_rate: float = 0.0,
+    trial: bool = False,
 ) -> Finished:
     """Run `profile` on `source`, one target per output: a file to write, or a function that reads the pipe ffmpeg writes into.
 
@@ -187,8 +191,9 @@ def run(
     one line for each frame of the first output (`FrameTimes.read`). frame_rate: frames a second, to tell the position by
     frames where the clock is the file's own; 0 for by time.
     Anything raised while ffmpeg runs, in `report`, in a reader or by an interrupt, kills it and is raised here.
-    Raises FfmpegError with its last log lines, InvalidMediaError when no frame decodes, ProcessKilledError when it died of a signal,
-    DiskFullError.
+    trial: whether it may fail is what is asked, so its lines are not logged.
+    Raises what `ffmpeg_failure` says: FfmpegError, InvalidMediaError when no frame decodes, ProcessKilledError when it died of a signal,
+    LowMemoryError, DiskFullError.
     Files it wrote before it failed are left: they belong in an attempt's folder.
     """
     started = time.monotonic()
@@ -236,8 +241,14 @@ def run(
             child.end()
     if child.reader_error is not None:
         raise child.reader_error
+    lines = [*child.first_lines, *child.last_lines]
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     if code != 0:
-        raise _failure(profile, called or source.name, code, child)
+        if not trial:
+            _LOGGER.warning("%s: ffmpeg (%s) ended with code %d and said:\n%s", called or source.name, profile.name, code, "\n".join(lines))
+        raise ffmpeg_failure(called or source.name, profile.name, code, lines, memory_limited=limited)
+    if ran_out_of_memory(lines, memory_limited=limited):  # then frames are missing, and the source is not to blame
+        raise low_memory(called or source.name, profile.name)
     return Finished(time.monotonic() - started, child.damage_count, child.first_damage, child.times_moved, tuple(child.pictures))
 
 
@@ -279,13 +290,12 @@ class _Child:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._threads: list[threading.Thread] = []
-        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.first_lines: list[str] = []
+        self.last_lines: deque[str] = deque(maxlen=_LOG_LINES)
         self.damage_count = 0
         self.first_damage: str | None = None
         self.times_moved = False
         self.pictures: dict[tuple[int, int, str], None] = {}
-        self.disk_full = False
-        self.no_frame = False
         self.reader_error: BaseException | None = None
 
     def start(self, reader: PipeReader, file: IO[bytes]) -> None:
@@ -315,9 +325,7 @@ class _Child:
                 self.pictures[int(changed[2]), int(changed[3]), changed[1]] = None
 
     def _complaint(self, line: str, level: str) -> None:
-        self.log.append(line)
-        self.disk_full = self.disk_full or "No space left on device" in line or "Disk quota exceeded" in line
-        self.no_frame = self.no_frame or "Cannot determine format of input" in line
+        (self.first_lines if len(self.first_lines) < _LOG_LINES else self.last_lines).append(line)
         if _TIME_NOT_LATER in line:
             self.times_moved = True
         elif level not in {"", "warning"}:
@@ -373,19 +381,6 @@ def _progress_seconds(file: IO[bytes], frame_rate: float) -> Iterable[float]:
                 yield int(value) / frame_rate
             elif not frame_rate and name == "out_time_us" and value.lstrip("-").isdigit():
                 yield max(0, int(value)) / 1_000_000
-
-
-def _failure(profile: Profile, called: str, code: int, child: _Child) -> HeatersError:
-    what = f"{called}: ffmpeg ({profile.name})"
-    if child.disk_full:
-        return DiskFullError(f"{what} had no room left on the disk; make room and try again")
-    if code < 0 or code == _EXITED_ON_SIGNAL:
-        by = signal.Signals(-code).name if code < 0 else "a signal"
-        return ProcessKilledError(f"{what} was ended by {by} before it was done; it can be tried again")
-    if child.no_frame:
-        return InvalidMediaError(f"{called}: not one frame of it can be decoded; the file is damaged, encrypted or cut off")
-    said = "; ".join(list(child.log)[-_TOLD_LINES:]) or "it gave no reason"
-    return FfmpegError(f"{what} failed with exit code {code}: {said}")
 
 
 def _file_url(path: Path) -> str:

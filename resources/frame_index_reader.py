@@ -27,6 +27,7 @@ from heaters_dagster.domain.frame_index import (
     row_range,
 )
 from heaters_dagster.domain.keys import frame_index_key
+from heaters_dagster.domain.media_failures import library_failure
 from resources.object_store.interface import ObjectStore
 
 _LONG_HEADER_BYTES = 16 * HEADER_BYTES
@@ -65,7 +66,7 @@ def read_frame_index(path: Path, *, source_start_seconds: float = 0.0) -> FrameI
                 source_start_seconds=source_start_seconds,
             )
     except av.FFmpegError as error:
-        raise InvalidMediaError(f"{path.name} cannot be read as a proxy: {error.strerror}") from error
+        raise library_failure(f"{path.name} cannot be read as a proxy", error) from error
     return FrameIndex(header, 0, rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].copy())
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import CutError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.media_failures import library_failure
 from resources.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class FrameDecoder:
                 self._context.flush_buffers()
         except av.FFmpegError as error:
             self._context.flush_buffers()
-            raise InvalidMediaError(f"{name} does not decode: {error.strerror}; make it again") from error
+            raise library_failure(f"{name} does not decode", error, "make it again") from error
         if len(frames) != 1:
             raise InvalidMediaError(f"{name} gives {len(frames)} frames, not one; make it again")
         return frames[0]
@@ -148,7 +149,7 @@ def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str
                 if not wanted:
                     return
     except (av.FFmpegError, IndexError) as error:
-        raise InvalidMediaError(f"{called} cannot be read: {error}") from error
+        raise library_failure(f"{called} cannot be read", error) from error
     raise InvalidMediaError(f"{called} has no frame {wanted[0]}: it ended before")
 
 

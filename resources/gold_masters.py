@@ -160,7 +160,7 @@ def _archived_sounds(original: Path, probe: MediaProbe) -> tuple[list[ArchivedSo
 
 def _fits(original: Path, sound: ArchivedSound) -> bool:
     try:
-        ffmpeg.run(sound_trial_profile(sound), original, [Path("/dev/null")])
+        ffmpeg.run(sound_trial_profile(sound), original, [Path("/dev/null")], trial=True)
     except FfmpegError:
         return False
     return True
@@ -175,6 +175,8 @@ def _pcm(original: Path, stream: AudioStream) -> str | None:
             context = container.streams[stream.index].codec_context
             sample_format = context.format if context is not None else None
             return PCM_OF_SAMPLES.get(sample_format.packed.name) if sample_format is not None else None
+    except MemoryError:
+        raise
     except (av.FFmpegError, IndexError):
         return None
 

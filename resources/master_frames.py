@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.media_failures import library_failure
 from resources.proxy_bytes import RangeFile, media_input
 from resources.remuxer import writing_errors
 
@@ -58,7 +59,7 @@ class MasterClip:
         except BrokenPipeError:
             return  # whoever ran ffmpeg knows why
         except av.FFmpegError as error:
-            raise InvalidMediaError(f"{self.called} cannot be read: {error.strerror}; make it again") from error
+            raise library_failure(f"{self.called} cannot be read", error, "make it again") from error
         if found < self.frame_count:
             raise InvalidMediaError(f"{self.called} ends {self.frame_count - found} frames before the clip does: make it again")
 
@@ -110,7 +111,7 @@ def master_clip(
             with writing_errors(path):
                 _copy_part(master, [stream, *streams], path, start_frame, end_frame, frame_count, begins + duration_seconds)
     except av.FFmpegError as error:
-        raise InvalidMediaError(f"{called} cannot be read: {error.strerror}; make it again") from error
+        raise library_failure(f"{called} cannot be read", error, "make it again") from error
     return MasterClip(path, 0, end_frame - start_frame, None, tuple(range(1, 1 + len(streams))), begins, called)
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from heaters_dagster.domain.clock import ClockJump
 from heaters_dagster.domain.colour import HDR_TRANSFERS, RESERVED
-from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError, TransientError
+from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MIN_SIDE_PIXELS
+from heaters_dagster.domain.media_failures import library_failure
 
 if TYPE_CHECKING:
     import av
@@ -245,11 +246,9 @@ def _is_text(head: bytes) -> bool:
 
 
 def _from_ffmpeg(called: str, error: av.error.FFmpegError) -> Exception:
-    if error.errno in {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}:
-        return TransientError(f"{called} could not be read just now: {error.strerror}")
     if error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM}:
         return SourceNotFoundError(f"{called} cannot be read: {error.strerror}")
-    return InvalidMediaError(f"{called} is not a video that can be read: {error.strerror}")
+    return library_failure(f"{called} is not a video that can be read", error)
 
 
 def chosen_video(container: InputContainer, called: str) -> Any:
@@ -297,11 +296,15 @@ def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
                 )
             try:
                 frames = packet.decode()
+            except MemoryError:
+                raise
             except av.error.FFmpegError:
                 errors += 1
                 continue
             if frames:
                 return frames[0]
+    except MemoryError as error:
+        raise library_failure(called, error) from error
     except av.error.FFmpegError:
         errors += 1
     if packets == 0:

@@ -30,6 +30,8 @@ def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:
                 if packet.pts is None:
                     return None
                 seconds.append(float(packet.pts * packet.time_base))
+        except MemoryError:
+            raise
         except av.FFmpegError:
             pass  # cut off: what came before counts
     return np.sort(np.array(seconds))

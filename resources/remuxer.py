@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.media_failures import library_failure
 from resources.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
@@ -80,7 +81,7 @@ class ProxyReader:
             self._container = av.open(media_input(source), options={"probesize": "32"})
         except av.FFmpegError as error:
             self.bytes.close()
-            raise InvalidMediaError(f"{self.bytes.name} cannot be read as video: {error.strerror}; make the proxy again") from error
+            raise library_failure(f"{self.bytes.name} cannot be read as video", error, "make the proxy again") from error
         if not self._container.streams.video:
             self.close()
             raise InvalidMediaError(f"{self.bytes.name} has no video stream; make the proxy again")
@@ -236,10 +237,10 @@ def writing_errors(path: Path) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DiskFullError(f"no room left on the disk of {path.parent} while writing {path.name}; make room and try again") from error
         if isinstance(error, av.FFmpegError):
-            raise InvalidMediaError(f"{path.name} cannot be written: {error.strerror}") from error
+            raise library_failure(f"{path.name} cannot be written", error) from error
         raise
     except av.FFmpegError as error:
-        raise InvalidMediaError(f"{path.name} cannot be written: {error.strerror}") from error
+        raise library_failure(f"{path.name} cannot be written", error) from error
 
 
 def _copied_stream(output: Any, track: SampleTrack) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.media_failures import library_failure
 from resources.media_probe import chosen_video, opened
 from resources.work_folder import disk_full_named
 
@@ -62,7 +63,7 @@ def joined(video: Path, audio: Path, folder: Path, *, name: str) -> Joined:
                     packet.stream = copies[packet.stream.type]
                     output.mux_one(packet)
         except av.error.FFmpegError as error:
-            raise InvalidMediaError(f"{name}: picture and sound cannot be put together: {error.strerror}") from error
+            raise library_failure(f"{name}: picture and sound cannot be put together", error) from error
     return Joined(target, video_packets)
 
 
@@ -80,7 +81,7 @@ def check_clean(file: Joined, *, name: str) -> None:
             if sum(1 for _ in container.decode(stream)) == 0:
                 raise InvalidMediaError(f"{name}: no frame at its end decodes")
         except av.error.FFmpegError as error:
-            raise InvalidMediaError(f"{name}: its end does not decode: {error.strerror}") from error
+            raise library_failure(f"{name}: its end does not decode", error) from error
 
 
 def _shifts(picture: Any, sound: Any) -> tuple[Fraction, Fraction]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.media_failures import library_failure
 from resources.frame_hashes import frame_hash
 from resources.frame_reader import FrameDecoder
 
@@ -94,7 +95,7 @@ def read_back(path: Path) -> WrittenClip:
             else:
                 first, last = _decoded_ends(container, video, len(packets.pts), path)
     except (av.FFmpegError, IndexError) as error:
-        raise InvalidMediaError(f"{path.name} cannot be read back: {error}") from error
+        raise library_failure(f"{path.name} cannot be read back", error) from error
     pts, heard = np.sort(np.array(packets.pts, dtype=np.int64)), packets.heard
     return WrittenClip(
         time_base=time_base,

@@ -116,8 +116,12 @@ class ProcessKilledError(TransientError):
     """A child process (ffmpeg) was ended by a signal, not by its own decision."""
 
 
+class LowMemoryError(TransientError, MemoryError):
+    """The machine, or a limit set on the process, has too little memory for a stage."""
+
+
 class FfmpegError(PermanentError):
-    """ffmpeg refused: carries its last log lines."""
+    """ffmpeg refused. The message is a sentence; ffmpeg's own lines are in the run's log."""
 
 
 class DatabaseUnavailableError(TransientError, ConnectionError):

@@ -29,6 +29,7 @@ from tests.media_files import (
     barcodes,
     decoded,
     ffmpeg,
+    make_video,
     read_barcode,
     repeated_times,
     rotated,
@@ -283,11 +284,39 @@ def test_progress_rises_to_the_end(tmp_path: Path):
     assert seen[-1].stage == "proxy"
 
 
-def test_ffmpegs_own_words_are_in_the_error(tmp_path: Path):
+def test_the_reason_is_a_sentence_and_ffmpegs_own_words_are_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     source = tmp_path / "notes.mp4"
     source.write_text("not a video")
-    with pytest.raises(FfmpegError, match=r"notes\.mp4: ffmpeg \(delivery\) failed.*Invalid data"):
+    with pytest.raises(FfmpegError, match=r"^notes\.mp4: its contents could not be read to the end.*submit a whole copy$"):
         run(delivery(audio=False), source, [tmp_path / "out.mp4"])
+    assert "Invalid data found when processing input" in caplog.text
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from heaters_dagster.domain.media_failures import is_low_memory
+from resources.ffmpeg import command, run, source_streams
+from resources.media_probe import probe
+from heaters_dagster.domain.profiles import proxy
+source = Path(sys.argv[1])
+profile = proxy(source_streams(probe(source)))
+command(profile, source, ["file:x"])  # has all loaded that it needs
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit = held + (48 << 20)  # enough for threads here, too little for ffmpeg
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    run(profile, source, [source.with_name("proxy.mp4")], called="Harbour")
+except Exception as error:
+    print(is_low_memory(error), str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept on Linux only")
+def test_a_limit_on_memory_is_told_as_low_memory(tmp_path: Path):
+    source = make_video(tmp_path / "s.mp4", frames=3, size=(4096, 2160))
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(source)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True Harbour: too little memory for making the proxy"), done.stderr
 
 
 def test_a_file_of_which_no_frame_decodes_is_said_to_be_useless(tmp_path: Path):
@@ -351,7 +380,7 @@ def test_a_killed_ffmpeg_is_a_passing_failure(long_source: Path, tmp_path: Path)
         for child in children():
             os.kill(child, signal.SIGKILL)
 
-    with pytest.raises(ProcessKilledError, match="SIGKILL"):
+    with pytest.raises(ProcessKilledError, match="SIGKILL while making the proxy, as the system does when memory runs out"):
         run(proxy(source_streams(probe(long_source))), long_source, [tmp_path / "proxy.mp4"], report=kill)
 
 

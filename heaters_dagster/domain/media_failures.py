@@ -1,0 +1,182 @@
+"""Why ffmpeg, its libraries or a detector failed, in words with a remedy: one table from what they say to what people are told."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from collections.abc import Sequence
+
+from heaters_dagster.domain.errors import (
+    DiskFullError,
+    FfmpegError,
+    HeatersError,
+    InvalidMediaError,
+    LowMemoryError,
+    ProcessKilledError,
+    TransientError,
+)
+
+_STAGES = {
+    "proxy": "making the proxy",
+    "scene_scores": "reading the proxy for the shot detector",
+    "gold_master": "making the gold master",
+    "gold_master_proof": "comparing the gold master with the original",
+    "frame_times": "reading the times of the original's frames",
+    "delivery": "making the small file for delivery",
+    "master_export": "exporting from the gold master",
+    "download_normalization": "writing the download anew",
+}
+_EXITED_ON_SIGNAL = 255
+
+#: Said by ffmpeg or a library only where memory is short.
+_NO_MEMORY = re.compile(
+    r"cannot allocate memory|can't allocate memory|out of memory|not enough memory|insufficient memory|unable to allocate|bad_alloc"
+    r"|malloc of size|failed to allocate|pthread_create\(\) failed|can't start new thread|resource temporarily unavailable",
+    re.IGNORECASE,
+)
+#: What follows when memory is short, but may have another cause: believed only of a run that failed under a limit on its memory.
+_PERHAPS_NO_MEMORY = re.compile(r"get_buffer\(\) failed|Error while opening (?:en|de)coder|encoder_init failed|Error initializing")
+
+#: (what a line of ffmpeg holds, kind of the error, cause and remedy), most telling first. `{}` is what was being done.
+_CAUSES: tuple[tuple[re.Pattern[str], type[HeatersError], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind, text)
+    for pattern, kind, text in (
+        (
+            "no space left on device|disk quota exceeded",
+            DiskFullError,
+            "no room left on the disk while {}; make room and try again",
+        ),
+        (
+            "input/output error|stale file handle",
+            TransientError,
+            "the disk gave an error while {}; check the disk, then try again",
+        ),
+        (
+            "too many open files",
+            TransientError,
+            "too many files are open on this machine while {}; try again when less runs, or raise the limit of open files",
+        ),
+        (
+            "cannot determine format of input",
+            InvalidMediaError,
+            "not one frame of it can be decoded; the file is damaged, encrypted or cut off",
+        ),
+        (
+            "no such file or directory",
+            FfmpegError,
+            "a file was gone while {}; submit the video again if its original is no longer in the store",
+        ),
+        ("permission denied", FfmpegError, "a file may not be read or written while {}; check the rights of Heaters' folders"),
+        (
+            "unsupported number .* of slices|picture size .* is invalid|width .* not divisible|invalid .*dimensions",
+            FfmpegError,
+            "its picture size cannot be stored while {}; convert the video to another size and submit that",
+        ),
+        (
+            "no path between colorspaces|invalid colorspace|color family|impossible to convert between the formats",
+            FfmpegError,
+            "the description of its colours cannot be used while {}; write the file anew with ordinary colour tags and submit that",
+        ),
+        (
+            "unknown encoder|encoder not found|no such filter|unrecognized option|option not found|unknown decoder|filter not found",
+            FfmpegError,
+            "this ffmpeg lacks a part that is needed for {}; unset IMAGEIO_FFMPEG_EXE, so that the one that comes with Heaters is used",
+        ),
+        (
+            "no decoder found|decoder .*not found|could not find codec parameters|not implemented. update your ffmpeg",
+            FfmpegError,
+            "it holds a stream in a form that ffmpeg cannot decode, which ended {}; convert the video, as to H.264 in MP4, and submit that",
+        ),
+        (
+            "version 4 needed|floating.?point|32bit requires remap",
+            FfmpegError,
+            "its pictures are of floating-point numbers, which an FFV1 master cannot hold; the original is kept as it is",
+        ),
+        (
+            "could not find tag for codec|not currently supported in container|not supported by this format",
+            FfmpegError,
+            "it holds a stream that the new file cannot take, which ended {}; convert the video and submit that",
+        ),
+        (
+            "too many packets buffered",
+            FfmpegError,
+            "its picture and its sound lie too far apart in the file for {}; write the file anew (ffmpeg -c copy) and submit that",
+        ),
+        (
+            "error opening input|error demuxing|invalid data found|moov atom not found|end of file",
+            FfmpegError,
+            "its contents could not be read to the end while {}: it is damaged, cut off or encrypted; submit a whole copy",
+        ),
+    )
+)
+
+
+def ffmpeg_failure(called: str, profile: str, code: int, lines: Sequence[str], *, memory_limited: bool = False) -> HeatersError:
+    """The error to raise for a run of ffmpeg that failed.
+
+    called: what people call the source. code: its exit code, below 0 for a signal. lines: what it complained of, the first errors
+    among them. memory_limited: whether a limit is set on the memory of this process.
+    """
+    doing = _doing(profile)
+    said = "\n".join(lines)
+    if ran_out_of_memory(lines, memory_limited=memory_limited) or (memory_limited and code < 0):
+        return low_memory(called, profile)
+    for pattern, kind, text in _CAUSES[:1]:
+        if pattern.search(said):
+            return kind(f"{called}: {text.format(doing)}")
+    if code == -signal.SIGKILL:
+        return ProcessKilledError(
+            f"{called}: ffmpeg was ended by SIGKILL while {doing}, as the system does when memory runs out;"
+            " it can be tried again when less runs on this machine"
+        )
+    if code < 0 or code == _EXITED_ON_SIGNAL:
+        by = signal.Signals(-code).name if code < 0 else "a signal"
+        return ProcessKilledError(f"{called}: ffmpeg was ended by {by} while {doing}; it can be tried again")
+    for pattern, kind, text in _CAUSES[1:]:
+        if pattern.search(said):
+            return kind(f"{called}: {text.format(doing)}")
+    return FfmpegError(
+        f"{called}: ffmpeg failed while {doing}, for a reason that Heaters does not know (exit code {code});"
+        " what ffmpeg said is in the run's log"
+    )
+
+
+def ran_out_of_memory(lines: Sequence[str], *, memory_limited: bool) -> bool:
+    """Whether ffmpeg's lines say that memory was short. A run may end with exit code 0 all the same, with frames missing."""
+    said = "\n".join(lines)
+    return bool(_NO_MEMORY.search(said) or (memory_limited and _PERHAPS_NO_MEMORY.search(said)))
+
+
+def low_memory(called: str, profile: str) -> LowMemoryError:
+    """The error to raise when ffmpeg had too little memory for a profile."""
+    return LowMemoryError(
+        f"{called}: too little memory for {_doing(profile)}; it can be tried again when less runs on this machine, or with a higher limit"
+    )
+
+
+def _doing(profile: str) -> str:
+    return _STAGES.get(profile, f"running its profile {profile}")
+
+
+def library_failure(message: str, error: Exception, remedy: str = "") -> HeatersError:
+    """The error to raise for one of PyAV's. message: what could not be done to what; remedy: what to do if the contents are at fault."""
+    number = getattr(error, "errno", None)
+    if number == errno.ENOMEM or is_low_memory(error):
+        return LowMemoryError(f"{message}: too little memory; it can be tried again when less runs on this machine")
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFullError(f"{message}: no room left on the disk; make room and try again")
+    if number in {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EAGAIN}:
+        return TransientError(f"{message}: the system could not read or write just now; try again")
+    return InvalidMediaError(f"{message}: its contents are damaged or not what they should be{remedy and '; ' + remedy}")
+
+
+def is_low_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short: Python, numpy, PyAV, torch and OpenCV each say it in words of their own."""
+    if isinstance(error, MemoryError):
+        return True
+    return (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)) is not None) or _of_opencv(error)
+
+
+def _of_opencv(error: BaseException) -> bool:
+    return type(error).__module__ == "cv2" and _NO_MEMORY.search(str(error)) is not None
