@@ -14,6 +14,7 @@ from typing import Any
 
 from heaters_dagster.domain.errors import (
     ColdStorageError,
+    DownloadError,
     ObjectNotFoundError,
     PermanentError,
     SourceNotFoundError,
@@ -294,7 +295,7 @@ def _code(error: Any) -> str:
 def _store_errors(bucket: str, key: str) -> Iterator[None]:
     """Turns what boto3 raises into our errors, each naming the object."""
     from botocore import exceptions as boto
-    from s3transfer.exceptions import RetriesExceededError
+    from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
     name = f"s3://{bucket}/{key}"
     try:
@@ -326,6 +327,8 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
         ) from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
         raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}") from error
+    except S3DownloadFailedError as error:  # its parts are asked for by the tag of its bytes
+        raise DownloadError(f"{name} was replaced while it was read; nothing of it was kept. Try again when it is complete") from error
     except (boto.BotoCoreError, ValueError) as error:
         if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():
             raise StoreRefusedError(f"s3://{bucket} cannot be used: {without_objects(str(error))}") from error

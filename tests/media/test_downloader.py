@@ -21,6 +21,7 @@ from heaters_dagster.domain.errors import (
 from resources.address_guard import AddressGuard
 from resources.downloader import Downloader, local_sha256
 from resources.fetched import Fetched
+from resources.object_store.s3 import fetch_object
 from tests.media_files import barcode_video
 
 
@@ -143,3 +144,20 @@ def test_an_object_of_a_bucket(s3_endpoint, folder, clip):
     assert [path.name for path in folder.iterdir()] == ["original"]
     with pytest.raises(SourceNotFoundError, match=r"there is no object s3://footage/none.mp4"):
         downloader(s3_endpoint_url=s3_endpoint).fetch("s3://footage/none.mp4", folder)
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_tried_later(s3_endpoint, folder):
+    """Never the beginning of one and the end of the other."""
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket="growing")
+    client.put_object(Bucket="growing", Key="long.mp4", Body=b"a" * 120_000_000)
+    replaced = []
+
+    def replace_it(progress):
+        if not replaced:
+            replaced.append(client.put_object(Bucket="growing", Key="long.mp4", Body=b"b" * 120_000_000))
+
+    with pytest.raises(DownloadError, match=r"^s3://growing/long\.mp4 was replaced while it was read; nothing of it was kept"):
+        fetch_object("growing", "long.mp4", folder / "original", endpoint_url=s3_endpoint, progress=lambda done, total: replace_it(done))
+    assert replaced
+    assert list(folder.iterdir()) == []

@@ -32,6 +32,7 @@ from resources.downloader import Downloader
 from resources.media_probe import MediaProbe, probe
 from resources.object_store import LocalObjectStore, ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.submission import submit
 from resources.work_folder import WorkFolder
 from tests.media_files import make_video, rotated
 from tests.web_server import WebServer
@@ -187,6 +188,23 @@ def test_of_two_that_are_fetched_at_once_one_is_kept(desk, clip):
         desk.fetch(first, objects=StoreThatIsSlow(desk, second))
     assert desk.videos.load(first.id).duplicate_of_id == second.id
     assert desk.keys() == [f"originals/video_{second.id}.mp4"]
+
+
+def test_a_file_that_was_edited_is_another_source_video_when_it_is_submitted_again(desk, clip, tmp_path):
+    """Also one whose edit left size and time of change as they were."""
+    (first,) = submit([str(clip)], desk.videos, guard=AddressGuard())
+    before = clip.stat()
+    fetched = desk.fetch(first.video)
+    edited = bytearray(clip.read_bytes())
+    edited[edited.index(b"mdat") + 100] ^= 1
+    clip.write_bytes(bytes(edited))
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (second,) = submit([str(clip)], desk.videos, guard=AddressGuard())
+    assert second.video.id != first.video.id
+    again = desk.fetch(second.video)
+    assert (again.state, again.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
+    assert again.content_sha256 != fetched.content_sha256
+    assert desk.keys() == [f"originals/video_{one.video.id}.mp4" for one in (first, second)]
 
 
 # failures
