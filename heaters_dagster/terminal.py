@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +44,15 @@ def show_json(value: Any) -> None:
     """Print data for programs: one JSON document and nothing else on standard output."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
     sys.stdout.write("\n")
+
+
+def show_json_list(values: Iterable[Any]) -> None:
+    """A list as JSON, an item a line: it may be longer than what one would hold at once."""
+    separator = "[\n"
+    for value in values:
+        sys.stdout.write(separator + "  " + json.dumps(value, ensure_ascii=False, default=str))
+        separator = ",\n"
+    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union_all
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union, union_all
 
 from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -128,7 +128,7 @@ def _candidates(connection: Connection) -> set[int]:
         .order_by(video.gold_master_failed_at),
     ]
     queries: list[Select[Any]] = [query.where(video.duplicate_of_id.is_(None)) for query in of_videos]
-    for ready, failed in _CLIP_WORK:
+    for ready in _READY_CLIPS:
         counted = [
             select(table.c.source_video_id, table.c.clips).where(table.c.state.in_(ready))
             for table in (clip_counts_by_video, clip_count_changes)
@@ -136,13 +136,14 @@ def _candidates(connection: Connection) -> set[int]:
         both = union_all(*counted).subquery()
         ready_clips = select(both.c.source_video_id).group_by(both.c.source_video_id).having(func.sum(both.c.clips) > 0)
         queries.append(ready_clips.order_by(both.c.source_video_id))
-        retry = select(clips.c.source_video_id).distinct()
-        to_retry = (clips.c.is_live, clips.c.state.in_(failed), _HAS_FAILED, clips.c.attempts < literal_column(str(MAX_ATTEMPTS)))
-        queries.append(retry.where(*to_retry).order_by(clips.c.source_video_id))
-    found = {int(video_id) for query in queries for video_id in connection.scalars(query.limit(WINDOW))}
+    to_retry = select(clips.c.source_video_id).where(clips.c.is_live, _MAY_BE_RETRIED).distinct()
+    queries.append(to_retry.order_by(clips.c.source_video_id))
     first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
-    of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct().order_by(clips.c.source_video_id).limit(WINDOW)
-    return found | set(connection.scalars(of_files))
+    of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
+    queries.append(of_files.order_by(clips.c.source_video_id))
+    # One statement: each sensor asks every few seconds, and ten would be ten ways to the database and back.
+    windows = [query.limit(WINDOW).subquery() for query in queries]
+    return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
 
 
 def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> dict[int, list[ClipGroup]]:
@@ -188,14 +189,13 @@ _FAILED = (SourceVideoState.DOWNLOAD_FAILED, SourceVideoState.PREPROCESS_FAILED,
 _UNFINISHED = tuple(
     state for state in SourceVideoState if state not in {*_FAILED, SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED}
 )
-#: For each kind of work on clips: the states in which it is due at once, and those in which it has failed.
-_CLIP_WORK = (
-    ((ClipState.REVIEW_APPROVED, ClipState.EXPORTING), (ClipState.EXPORT_FAILED,)),
-    (
-        (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING),
-        (ClipState.KEYFRAME_FAILED, ClipState.EMBEDDING_FAILED),
-    ),
+#: For each kind of work on clips: the states in which it is due at once.
+_READY_CLIPS = (
+    (ClipState.REVIEW_APPROVED, ClipState.EXPORTING),
+    (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING),
 )
 #: In the words of the partial indexes, so that Postgres sees that they serve.
-_HAS_FAILED = literal_column("state in ('export_failed', 'keyframe_failed', 'embedding_failed')", Boolean)
+_MAY_BE_RETRIED = literal_column(
+    f"clips.state in ('export_failed', 'keyframe_failed', 'embedding_failed') and clips.attempts < {MAX_ATTEMPTS}", Boolean
+)
 _UNNEEDED = literal_column("clip_artifacts.state in ('writing', 'obsolete')", Boolean)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from heaters_dagster.domain.review_queue import MAX_ID
-from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, ClipState, SourceVideoState
 from resources.clip_counts import among, counts_of_videos
 from resources.database import Database
-from resources.source_video_store import SourceVideo, containing, is_there, video_of_row
+from resources.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row
 from resources.tables import source_videos
 
 _video = source_videos.c
+_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,24 @@ class ListedVideo:
     """A source video and how many of its live clips are in which state."""
 
     video: SourceVideo
+    clips: dict[ClipState, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOverview:
+    """What a line about a source video shows; members as in SourceVideo. clips: how many live clips are in which state."""
+
+    id: int
+    source: str
+    title: str
+    state: SourceVideoState
+    error: str | None
+    warnings: list[str]
+    frame_count: int | None
+    duration_seconds: float | None
+    gold_master_filepath: str | None
+    gold_master_error: str | None
+    duplicate_of_id: int | None
     clips: dict[ClipState, int]
 
 
@@ -62,24 +81,43 @@ class SourceVideoLists:
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
 
+    def overview_of(self, source_video_id: int) -> VideoOverview:
+        """Raises NotFoundError."""
+        SourceVideoStore(self._database).load(source_video_id)
+        with self._database.read() as connection:
+            return _overviews(connection, _video.id == source_video_id)[0]
+
     def titles_of(self, source_video_ids: Collection[int]) -> dict[int, str]:
         """Id -> title, of those that are there."""
         query = select(_video.id, _video.title).where(is_there(), among(_video.id, source_video_ids))
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
 
-    def pages(self, *, page: int = 1000) -> Iterator[list[ListedVideo]]:
-        """All of them by id, page by page."""
+    def overview(self, *, most: int) -> list[VideoOverview]:
+        """At most so many, by id: those that have failed, the newest of them first, then the newest of all."""
+        ids = select(_video.id).where(is_there()).order_by(_video.id.desc()).limit(most)
+        has_failed = or_(_video.state.in_([state.value for state in SOURCE_VIDEO_RETRY]), _video.gold_master_error.is_not(None))
+        with self._database.read() as connection:
+            chosen = dict.fromkeys([*connection.scalars(ids.where(has_failed)), *connection.scalars(ids)])
+            return _overviews(connection, among(_video.id, list(chosen)[:most]))
+
+    def all_overviews(self) -> Iterator[VideoOverview]:
+        """All of them by id, read page by page."""
         last = 0
         while True:
             with self._database.read() as connection:
-                rows = connection.execute(select(source_videos).where(is_there(), _video.id > last).order_by(_video.id).limit(page)).all()
-                videos = [video_of_row(row) for row in rows]
-                counts = counts_of_videos(connection, [video.id for video in videos])
-            if not videos:
+                page = _overviews(connection, is_there(), _video.id > last, limit=_PAGE)
+            if not page:
                 return
-            yield [ListedVideo(video, counts.get(video.id, {})) for video in videos]
-            last = videos[-1].id
+            yield from page
+            last = page[-1].id
+
+
+def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name != "clips"]
+    rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
+    counts = counts_of_videos(connection, [row.id for row in rows])
+    return [VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state), "clips": counts.get(row.id, {})}) for row in rows]
 
 
 def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:

@@ -187,6 +187,19 @@ def test_status_as_json_has_what_programs_need(heaters: Heaters, a_source_video:
     assert row["frame_count"] is None
 
 
+def test_a_long_list_of_status_has_what_failed_and_the_newest_and_json_has_all(heaters: Heaters, database: Database) -> None:
+    videos = SourceVideoStore(database)
+    made = [videos.add(f"/films/{number}.mp4", f"Film {number}") for number in range(6)]
+    videos.set_state(made[1].id, SourceVideoState.DOWNLOADING)
+    videos.record_failure(made[1].id, SourceVideoState.DOWNLOAD_FAILED, "it is no video", transient=False)
+    code, told = heaters("status --most 3")
+    assert code == 0
+    assert [number for number in range(6) if f"Film {number}" in told] == [1, 4, 5]
+    assert "3 of 6 source videos (5 new, 1 download_failed)" in told
+    assert "of 6 source videos" not in heaters("status")[1]
+    assert [row["title"] for row in heaters.json("status")] == [video.title for video in made]
+
+
 def test_without_source_videos_status_says_how_to_begin(heaters: Heaters) -> None:
     assert "heaters submit" in heaters("status")[1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,13 +22,12 @@ from heaters_dagster.commands.shared import (
     say_next,
 )
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import DETECTORS, load_settings
 from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
     from resources.database import Database
-    from resources.source_video_store import SourceVideo
+    from resources.source_video_lists import VideoOverview
 
 app = typer.Typer()
 
@@ -72,26 +70,26 @@ def submit(
 @app.command(epilog=example("status 3"))
 def status(
     video: Annotated[int | None, typer.Argument(callback=known_id, metavar="VIDEO", help="All about this one; else a list of all.")] = None,
+    most: Annotated[int, typer.Option(min=1, max=100_000, help="Lines of the list at most; --json has all.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the source videos: state, clips by state, errors."""
-    from resources.clip_store import ClipStore
+    """List the source videos: state, clips by state, errors. Of more than --most: those that have failed, and the newest."""
     from resources.object_store.probe import place_problem
-    from resources.source_video_store import SourceVideoStore
+    from resources.source_video_lists import SourceVideoLists
 
     with opened_database(load_settings()) as database:
-        store = SourceVideoStore(database)
-        videos = store.load_all() if video is None else [store.load(video)]
-        counts = ClipStore(database).counts_by_state(video)
-    rows = [_video_row(video, counts.get(video.id, {})) for video in videos]
-    if as_json:
-        terminal.show_json(rows)
-        return
+        lists = SourceVideoLists(database)
+        if video is not None:
+            row = _video_row(lists.overview_of(video))
+            terminal.show_json([row]) if as_json else _show_one(row)
+            return
+        if as_json:
+            terminal.show_json_list(map(_video_row, lists.all_overviews()))
+            return
+        rows = [_video_row(one) for one in lists.overview(most=most)]
+        counts = lists.counts_by_state()
     if not rows:
         terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
-        return
-    if video is not None:
-        _show_one(rows[0])
         return
     columns = [
         Column("id", "id", True),
@@ -106,6 +104,9 @@ def status(
         Column("error", "error", wraps=True),
     ]
     terminal.show_table("", columns, rows)
+    if (total := sum(counts.values())) > len(rows):
+        states = ", ".join(f"{count} {state}" for state, count in counts.items())
+        terminal.say(f"{len(rows)} of {total} source videos ({states}). More: heaters status --most {total}, or --json")
     if problem := place_problem(load_settings()):
         terminal.complain(f"Nothing is worked on, because nothing can be stored: {problem}")
     for row in rows:
@@ -255,7 +256,7 @@ def _ask_for_many(database: Database) -> None:
         raise typer.Exit(1)
 
 
-def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str, Any]:
+def _video_row(video: VideoOverview) -> dict[str, Any]:
     return {
         "id": video.id,
         "source": without_access(video.source),
@@ -266,8 +267,8 @@ def _video_row(video: SourceVideo, counts: Mapping[ClipState, int]) -> dict[str,
         "length": terminal.clock_time(video.duration_seconds),
         "error": video.error,
         "warnings": list(video.warnings),
-        "clips": {str(state): count for state, count in counts.items()},
-        "clip_summary": ", ".join(f"{count} {state}" for state, count in sorted(counts.items())),
+        "clips": {str(state): count for state, count in video.clips.items()},
+        "clip_summary": ", ".join(f"{count} {state}" for state, count in sorted(video.clips.items())),
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
         "duplicate_of_id": video.duplicate_of_id,

@@ -1,0 +1,262 @@
+"""What everything costs at 1,000,000 live clips in 20,000 source videos with 800,000 review actions."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select, text
+
+from benchmarks import large_database
+from benchmarks.table import Row, at_most
+from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.facts import look
+from heaters_dagster.instance import open_instance
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources import embedded_postgres
+from resources.address_guard import AddressGuard
+from resources.database import Database, open_database
+from resources.embedding_store import EmbeddingStore
+from resources.review_queue_store import ReviewQueueStore
+from resources.review_store import ReviewStore
+from resources.reviewer_store import ReviewerStore
+from resources.source_video_lists import SourceVideoLists
+from resources.source_video_store import SourceVideoStore
+from resources.submission import submit
+from resources.tables import clips
+from review_app.links import Session, open_links
+from review_app.routes import TOKEN_HEADER
+from tests.served_review_app import ServedReviewApp
+
+REVIEWERS = 25
+DECISIONS = 300
+DECISIONS_OF_EACH = 20
+SECONDS_BETWEEN_DECISIONS = 1.0
+FILES = 1_000
+FILE_BYTES = 3_000_000
+WAITING = 1_000
+_WARM_UP = 20
+_HEATERS = "from heaters_dagster.cli import main; main()"
+_EVERY_STATE = tuple(ClipState)
+
+
+def run() -> list[Row]:
+    home = Path(tempfile.mkdtemp(prefix="heaters-benchmark-"))
+    home.chmod(0o711)  # as root the server runs as another user
+    settings = Settings(home=home)
+    try:
+        database = open_database(settings)
+        large_database.fill(database)
+        rows = measured(settings, database)
+        database.dispose()
+        return rows
+    finally:
+        embedded_postgres.remove(settings.postgres_folder)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def measured(settings: Settings, database: Database) -> list[Row]:
+    return [
+        *_decisions(database),
+        *_reviewers(settings, database),
+        *_pages(database),
+        *_looks(settings, database),
+        *_programs(settings, database),
+        *_submissions(settings, database),
+    ]
+
+
+def _decisions(database: Database) -> list[Row]:
+    """As the review page asks for them: the transaction, and the progress of the queue after it."""
+    reviews, queue = ReviewStore(database, lambda source_video_id, frames: []), ReviewQueueStore(database)
+    chosen = _pending(database, _WARM_UP + DECISIONS, seed=1)
+    decided = [_ms(partial(reviews.approve, clip_id, reviewer="Reviewer 1")) for clip_id in chosen][_WARM_UP:]
+    undone = [_ms(partial(reviews.undo, "Reviewer 1")) for _ in range(DECISIONS)]
+    counted = [_ms(partial(queue.progress, QueueFilter(), reviewer="Reviewer 1")) for _ in range(50)]
+    filters = (QueueFilter(text="harbour"), QueueFilter(max_confidence=0.5), QueueFilter(source_video_ids=(7, 700)))
+    filtered = [_ms(partial(queue.progress, one, reviewer="Reviewer 1")) for one in filters for _ in range(10)]
+    took = [f"median {_percentile(times, 50):.1f} ms, {DECISIONS} times" for times in (decided, undone)]
+    return [
+        at_most("decision in the database, 99th percentile", _percentile(decided, 99), "ms", 20, took[0]),
+        at_most("its undo, 99th percentile", _percentile(undone, 99), "ms", 20, took[1]),
+        Row("progress of the whole queue, median", _percentile(counted, 50), "ms"),
+        Row("progress with a filter, longest", max(filtered), "ms", note="words of 1,250 videos; half of the confidences; two videos"),
+    ]
+
+
+def _reviewers(settings: Settings, database: Database) -> list[Row]:
+    """Whole requests of 25 people who decide about once a second each, from the served review app."""
+    served = ServedReviewApp(settings)
+    try:
+        served.start()
+        people = [ReviewerStore(database).named(f"Reviewer {number}") for number in range(1, REVIEWERS + 1)]
+        chosen = _pending(database, REVIEWERS * DECISIONS_OF_EACH, seed=2)
+        links = open_links(settings)
+        tokens = [links.session_token(Session(person.id, person.name)) for person in people]
+        queues = [_asked(served, token, "GET", "/api/queue?limit=10") for token in tokens[:1] * 3 + tokens]
+
+        def review(number: int) -> list[float]:
+            pause = random.Random(number)
+            took = []
+            for place in range(DECISIONS_OF_EACH):
+                clip_id = chosen[number * DECISIONS_OF_EACH + place]
+                body = {"request_key": f"growth-{clip_id}", "action": "skip", "clip_id": clip_id, "versions": {str(clip_id): 1}}
+                time.sleep(SECONDS_BETWEEN_DECISIONS * 2 * pause.random())
+                took.append(_asked(served, tokens[number], "POST", "/api/decisions", json.dumps(body)))
+            return took
+
+        with ThreadPoolExecutor(REVIEWERS) as pool:
+            took = [one for each in pool.map(review, range(REVIEWERS)) for one in each]
+    finally:
+        served.kill()
+    note = f"{len(took)} decisions, each about {SECONDS_BETWEEN_DECISIONS:g} s after the one before; median {_percentile(took, 50):.1f} ms"
+    return [
+        at_most("decision of 25 reviewers at once, 95th percentile", _percentile(took, 95), "ms", 100, note),
+        at_most("queue's first clips, 95th percentile", _percentile(queues[3:], 95), "ms", 200, "the request for the queue"),
+    ]
+
+
+def _asked(served: ServedReviewApp, token: str, method: str, path: str, body: str | None = None) -> float:
+    headers = {TOKEN_HEADER: token, "Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
+    connection = http.client.HTTPConnection("127.0.0.1", served.port)
+    connection.connect()
+    began = time.perf_counter()
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    said = answer.read()
+    took = (time.perf_counter() - began) * 1000
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(said.decode())
+    return took
+
+
+def _pages(database: Database) -> list[Row]:
+    """What a page reads each time it is shown or refreshed."""
+    lists, queue = SourceVideoLists(database), ReviewQueueStore(database)
+    reviews = ReviewStore(database, lambda source_video_id, frames: [])
+
+    def source_videos(words: str) -> None:
+        lists.counts_by_state(text=words)
+        lists.newest(text=words, limit=21)
+
+    def grid(chosen: QueueFilter) -> None:
+        queue.page(chosen, limit=60)
+        queue.progress(chosen, reviewer="Reviewer 1")
+
+    by_confidence = QueueFilter(states=_EVERY_STATE, order=QueueOrder.CONFIDENCE)
+    pages: dict[str, Callable[[], object]] = {
+        "Source videos": lambda: source_videos(""),
+        "Source videos, found by words": lambda: source_videos("harbour"),
+        "Clips by confidence": lambda: grid(by_confidence),
+        "Clips by confidence, of words and states": lambda: grid(
+            QueueFilter(text="harbour", states=(ClipState.REVIEW_SKIPPED, ClipState.EXPORT_FAILED), order=QueueOrder.CONFIDENCE)
+        ),
+        "History": lambda: reviews.history(),
+        "History of a clip": lambda: reviews.history(clip_id=777),
+        "History of a source video": lambda: reviews.history(source_video_id=777),
+        "menu of source videos in the filter": lambda: lists.titles(text="harbour", limit=100),
+    }
+    return [at_most(f"{name}, longest of 10", max(_ms(page) for _ in range(10)), "ms", 500) for name, page in pages.items()]
+
+
+def _looks(settings: Settings, database: Database) -> list[Row]:
+    """What every sensor does every five seconds, with all partitions known to Dagster."""
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(number) for number in range(1, large_database.VIDEOS + 1)])
+        look(instance, settings, database)
+        quiet = [_ms(lambda: look(instance, settings, database)) for _ in range(20)]
+        with database.begin() as connection:
+            many = {"many": WAITING}
+            connection.execute(text("insert into source_videos (source, title) select '/new', 'new' from generate_series(1, :many)"), many)
+        busy = [_ms(lambda: look(instance, settings, database)) for _ in range(20)]
+    with database.begin() as connection:
+        connection.execute(text("delete from source_videos where source = '/new'"))
+    return [
+        at_most("a sensor's look, nothing due, median", _percentile(quiet, 50), "ms", 50, f"longest {max(quiet):.0f} ms"),
+        at_most(f"a sensor's look, {WAITING:,} waiting, median", _percentile(busy, 50), "ms", 50, f"longest {max(busy):.0f} ms"),
+    ]
+
+
+def _programs(settings: Settings, database: Database) -> list[Row]:
+    environment = {**os.environ, "HEATERS_HOME": str(settings.home)}
+    status, _ = _program(["-c", _HEATERS, "status"], environment)
+    listed, _ = _program(["-c", _HEATERS, "status", "--json"], environment)
+    audit = (
+        "from heaters_dagster.settings import load_settings; from resources.database import open_database; "
+        "from resources.object_store.open import open_object_store; settings = load_settings(); database = open_database(settings); {}"
+    )
+    _, idle = _program(["-c", audit.format("open_object_store(settings)")], environment)
+    seconds, full = _program(
+        ["-c", "from resources.audit import audit; " + audit.format("audit(database, open_object_store(settings))")], environment
+    )
+    search = EmbeddingStore(database)
+    without = [_ms(lambda: search.without_embedding(model=large_database.MODEL, strategy=large_database.STRATEGY)) for _ in range(3)]
+    return [
+        at_most("heaters status", status, "s", 2, "the whole program, its start with it"),
+        Row("heaters status --json, all of them", listed, "s"),
+        at_most("memory that the audit takes", full - idle, "MB", 50, f"all of 1,000,000 objects are missing; it takes {seconds:.0f} s"),
+        at_most("search for clips without vectors, longest of 3", max(without), "ms", 1000),
+    ]
+
+
+def _program(arguments: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
+    """(seconds, largest memory in MB) of a Python program."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{arguments} ended with {process.returncode}")
+    return time.perf_counter() - began, used.ru_maxrss / 1024
+
+
+def _submissions(settings: Settings, database: Database) -> list[Row]:
+    videos = SourceVideoStore(database)
+    rows = []
+    for name, step in (("of one size", 0), ("of different sizes", 4096)):
+        folder = settings.home / f"files {step}"
+        folder.mkdir()
+        for number in range(FILES):
+            with (folder / f"{number}.mp4").open("wb") as file:
+                file.write(random.Random(number + step).randbytes(4096))
+                file.truncate(FILE_BYTES + step * number)
+        began = time.perf_counter()
+        taken = submit([str(folder)], videos, guard=AddressGuard())
+        seconds = time.perf_counter() - began
+        if len({item.video.id for item in taken if item.video is not None}) != FILES:
+            raise RuntimeError("files that differ were taken for one")
+        rows.append(at_most(f"{FILES:,} files {name} submitted", seconds, "s", 20))
+        shutil.rmtree(folder)
+    return rows
+
+
+def _pending(database: Database, count: int, *, seed: int) -> list[int]:
+    with database.read() as connection:
+        query = select(clips.c.id).where(clips.c.is_live, clips.c.state == "pending_review", clips.c.cut_point_version == 1)
+        found = list(connection.scalars(query.order_by(clips.c.id)))
+    return random.Random(seed).sample(found, count)
+
+
+def _ms(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(np.array(values), percent))
