@@ -15,8 +15,10 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, any_, func, literal, or_, select, text, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from heaters_dagster.domain.review_queue import MAX_ID, QueueFilter
+from heaters_dagster.domain.clip_names import ClipName, parsed_clip_name
+from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
+from resources.clip_lookup import is_called
 from resources.database import Database
 from resources.source_video_store import containing
 from resources.tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video, clips, source_videos
@@ -32,38 +34,49 @@ _ROUNDING = 1e-9
 class Scope:
     """Which live clips a filter is about, whatever their state.
 
-    source_video_ids: only clips of these; None means all. clip_id: this clip too, because the text is its id; it is of one of
-    `clip_among`, unless that is empty. Of these, only clips within the two confidences.
+    source_video_ids: only clips of these; None means all. clip_ids: these clips too, because the text is their name. Of these, only clips
+    within the two confidences.
     """
 
     source_video_ids: tuple[int, ...] | None
-    clip_id: int | None
-    clip_among: tuple[int, ...]
+    clip_ids: tuple[int, ...]
     min_confidence: float | None
     max_confidence: float | None
 
     @property
     def is_empty(self) -> bool:
-        return self.source_video_ids == () and self.clip_id is None
+        return self.source_video_ids == () and not self.clip_ids
 
 
 #: All live clips.
-EVERYTHING = Scope(None, None, (), None, None)
+EVERYTHING = Scope(None, (), None, None)
 
 
 def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
     """The filter with its words looked up: a statement that names source videos is planned by how many they are."""
     ids: tuple[int, ...] | None = chosen.source_video_ids or None
-    clip_id = None
+    clip_ids: tuple[int, ...] = ()
     if chosen.words:
         texts = (source_videos.c.title, source_videos.c.source)
         named = select(source_videos.c.id).where(*(or_(*(one.ilike(containing(word)) for one in texts)) for word in chosen.words))
         if chosen.source_video_ids:
             named = named.where(source_videos.c.id.in_(chosen.source_video_ids))
         ids = tuple(connection.scalars(named))
-        if chosen.text.isascii() and chosen.text.isdigit() and int(chosen.text) <= MAX_ID:
-            clip_id = int(chosen.text)
-    return Scope(ids, clip_id, chosen.source_video_ids if clip_id is not None else (), chosen.min_confidence, chosen.max_confidence)
+        clip_ids = _clips_called(connection, chosen)
+    return Scope(ids, clip_ids, chosen.min_confidence, chosen.max_confidence)
+
+
+def _clips_called(connection: Connection, chosen: QueueFilter) -> tuple[int, ...]:
+    """Live clips whose name the text is; a number alone is a name among chosen source videos."""
+    name = parsed_clip_name(chosen.text)
+    if name is None and chosen.source_video_ids and chosen.text.isascii() and chosen.text.isdigit() and len(chosen.text) < 10:
+        name = ClipName(int(chosen.text), (), None)
+    if name is None:
+        return ()
+    query = select(clips.c.id).join_from(clips, source_videos).where(clips.c.is_live, is_called(name))
+    if chosen.source_video_ids:
+        query = query.where(among(source_videos.c.id, chosen.source_video_ids))
+    return tuple(connection.scalars(query))
 
 
 def counts_by_state(connection: Connection, within: Scope) -> dict[ClipState, int]:
@@ -106,7 +119,7 @@ def within_scope(within: Scope) -> ColumnElement[bool]:
     parts: list[ColumnElement[bool]] = [clips.c.is_live]
     if within.source_video_ids is not None:
         found = among(clips.c.source_video_id, within.source_video_ids)
-        parts.append(found if within.clip_id is None else or_(found, _is_the_clip(within)))
+        parts.append(or_(found, among(clips.c.id, within.clip_ids)) if within.clip_ids else found)
     if within.min_confidence is not None:
         parts.append(clips.c.confidence >= within.min_confidence)
     if within.max_confidence is not None:
@@ -119,10 +132,6 @@ def among(column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[boo
     return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
-def _is_the_clip(within: Scope) -> ColumnElement[bool]:
-    return and_(clips.c.id == within.clip_id, *([among(clips.c.source_video_id, within.clip_among)] if within.clip_among else []))
-
-
 def _of_all() -> list[Select[Any]]:
     return [select(_by_confidence.state, _by_confidence.clips), select(_changes.state, _changes.clips)]
 
@@ -132,9 +141,9 @@ def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[
         select(_by_video.state, _by_video.clips).where(among(_by_video.source_video_id, source_video_ids)),
         select(_changes.state, _changes.clips).where(among(_changes.source_video_id, source_video_ids)),
     ]
-    if within.clip_id is not None:
-        # The clip whose id the text is, when its source video is not among those that have the text in their names.
-        alone = (clips.c.is_live, _is_the_clip(within), ~among(clips.c.source_video_id, source_video_ids))
+    if within.clip_ids:
+        # Clips whose name the text is, when their source video is not among those that have the text in their names.
+        alone = (clips.c.is_live, among(clips.c.id, within.clip_ids), ~among(clips.c.source_video_id, source_video_ids))
         parts.append(select(clips.c.state, func.count().label("clips")).where(*alone).group_by(clips.c.state))
     return parts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +26,8 @@ from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
+from resources.clip_counts import counts_by_state, scope_of
+from resources.clip_lookup import ClipLookup
 from resources.clip_media import ClipMedia
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
@@ -37,6 +40,7 @@ from resources.reviewer_store import ReviewerStore
 from resources.source_video_lists import SourceVideoLists
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from review_app import incoming, views
+from review_app.empty_states import Empty, no_clip_to_show
 from review_app.links import Links, Session
 from review_app.upload_room import UploadRoom
 
@@ -65,6 +69,7 @@ class ReviewDesk:
         self.videos = SourceVideoStore(database)
         self.lists = SourceVideoLists(database)
         self.clips = ClipStore(database)
+        self.names = ClipLookup(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
         self.upload_room = UploadRoom(settings.uploads_folder)
@@ -92,19 +97,37 @@ class ReviewDesk:
                 "lease_seconds": self.settings.lease_seconds,
                 **({"opened": opened} if opened is not None else {}),
                 **({"note": note} if note else {}),
+                **({} if ids else {"empty": self._empty_json(chosen)}),
             },
         )
+
+    def why_empty(self, chosen: QueueFilter, *, page: str) -> Empty:
+        """What the queue or the grid says when it has no clip. Read only then."""
+        with self.database.read() as connection:
+            matching = counts_by_state(connection, scope_of(connection, chosen))
+        only = chosen.source_video_ids[0] if len(chosen.source_video_ids) == 1 else None
+        return no_clip_to_show(chosen, matching, self.lists.counts_by_state(only=only), page=page)
+
+    def _empty_json(self, chosen: QueueFilter) -> dict[str, Any]:
+        empty = self.why_empty(chosen, page="review")
+        addresses = [
+            f"/{'' if way.page == 'review' else way.page}" + (f"?{urlencode(way.query)}" if way.query else "") for way in empty.ways
+        ]
+        ways = [{"label": way.label, "url": address} for way, address in zip(empty.ways, addresses, strict=True)]
+        return {"title": empty.title, "text": empty.text, "ways": ways}
 
     def _opened(self, session: Session, clip_id: int) -> tuple[int | None, str | None]:
         """(id of the clip to begin with, what to say about it): that of what lies in its place when the clip itself is gone."""
         try:
             held = self.queue_store.open(clip_id, reviewer=session.reviewer)
         except NotFoundError:
-            return None, f"There is no clip with the id {clip_id}. Here is what waits for review."
+            return None, "The clip that the address names is not there. Here is what waits for review."
         if not held.clip.is_live:
             start = held.clip.start_frame
             there = next(clip.id for clip in self.clips.load_live(held.clip.source_video_id) if clip.start_frame <= start < clip.end_frame)
-            return self._opened(session, there)[0], f"The clip with the id {clip_id} was cut anew since. Here is what lies where it began."
+            return self._opened(session, there)[0], (
+                f"Clip {held.clip.sequence} of {held.source_video_title} was cut anew since. Here is what lies where it began."
+            )
         if held.leased_by not in {None, session.reviewer}:
             return clip_id, f"{held.leased_by} is on this clip too."
         return clip_id, None
@@ -149,19 +172,19 @@ class ReviewDesk:
         except StaleClipsError as error:
             return self._refused(409, "stale", self._stale_words(error), [*named, *(clip.id for clip in error.clips)])
         except StaleClipError as error:
-            return self._refused(409, "stale", str(error), named)
+            return self._refused(409, "stale", self.in_words(str(error)), named)
         except VerdictStandsError as error:
             return self._refused(422, "illegal", self._verdict_words(error), [*named, error.clip_id])
         except BadRequestError as error:
-            return self._refused(400, "illegal", str(error), named)
+            return self._refused(400, "illegal", self.in_words(str(error)), named)
         except (CutError, NothingToUndoError, IllegalTransitionError) as error:
-            return self._refused(422, "illegal", str(error), named)
+            return self._refused(422, "illegal", self.in_words(str(error)), named)
         except NotFoundError as error:
-            return self._refused(404, "not_found", str(error), [])
+            return self._refused(404, "not_found", self.in_words(str(error)), [])
         except SettingsError:
             raise  # the database or the store cannot be reached as it is set: nothing is wrong with the decision
         except PermanentError as error:
-            return self._refused(422, "illegal", str(error), named)
+            return self._refused(422, "illegal", self.in_words(str(error)), named)
         versions = {clip.id: clip.cut_point_version for clip in result.clips}
         done = {}
         if result.replayed or body.get("action") in {"undo", "redo"}:
@@ -229,11 +252,20 @@ class ReviewDesk:
             raise StaleClipsError(f"clip {theirs[0].id} was decided by somebody else", theirs)
         return {clip.id: clip.cut_point_version for clip in found}
 
+    def in_words(self, message: str) -> str:
+        """A message of the domain or of a store with clips by the numbers that every page shows."""
+        found: list[Clip] = []
+        for clip_id in dict.fromkeys(views.clip_ids_in(message)):
+            with suppress(NotFoundError):
+                found.append(self.clips.load(clip_id))
+        titles = self.lists.titles_of({clip.source_video_id for clip in found}) if found else {}
+        return views.for_people(message, {clip.id: (clip.sequence, titles[clip.source_video_id]) for clip in found})
+
     def _stale_words(self, error: StaleClipsError) -> str:
         """What became of the clips, by the numbers that the page shows."""
         changed_by = next((clip.last_modified_by_user_id for clip in error.clips if clip.last_modified_by_user_id is not None), None)
         if changed_by is None:
-            return str(error)
+            return self.in_words(str(error))
         return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._name(changed_by))
 
     def _verdict_words(self, error: VerdictStandsError) -> str:

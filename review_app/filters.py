@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.plain_text import checked_text
 from heaters_dagster.domain.review_queue import MAX_TEXT, QueueFilter, QueueOrder, filter_of_query, query_of_filter
 from heaters_dagster.domain.states import ClipState
@@ -69,6 +71,23 @@ def id_of_parameter(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 and int(text) else None
 
 
+def clip_field(desk: ReviewDesk, place: DeltaGenerator, label: str, *, key: str, **options: Any) -> tuple[int | None, str | None]:
+    """A field for a clip as people call it: (its id, None), (None, None) when it is empty, (None, what is wrong)."""
+    text = place.text_input(label, placeholder="14 of Harbour", max_chars=MAX_TEXT, key=key, **options)
+    if not text.strip():
+        return None, None
+    try:
+        return desk.names.id_of(text), None
+    except (BadRequestError, NotFoundError) as error:
+        return None, str(error)
+
+
+def clip_text(desk: ReviewDesk, parameter: str) -> str:
+    """What stands in a `clip_field` for the clip whose id the address has."""
+    clip_id = id_of_parameter(parameter)
+    return desk.names.name_of(clip_id) if clip_id is not None else ""
+
+
 def filter_bar(
     desk: ReviewDesk, asked: QueueFilter, *, page: str, default_states: Sequence[ClipState], in_a_row: bool, choose_states: bool
 ) -> None:
@@ -117,7 +136,7 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
     with places[-2]:
         order = st.selectbox("Order", list(_ORDERS), format_func=lambda one: _ORDERS[one], key=names["order"])
     with places[-1]:
-        text = st.text_input("Words of the title, or a clip's id", max_chars=MAX_TEXT, key=names["text"])
+        text = st.text_input("Words of the title, or a clip", max_chars=MAX_TEXT, key=names["text"])
     return QueueFilter(
         source_video_ids=tuple(sorted(videos)),
         states=tuple(states),

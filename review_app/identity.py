@@ -92,8 +92,8 @@ def _of_cookie(desk: ReviewDesk) -> Session | None:
 def _ask(desk: ReviewDesk) -> NoReturn:
     """Ask for the name and end this run of the page; the next one has it."""
     with st.container(key="door"):
-        st.header("Who reviews?")
-        st.write("Decisions are kept under this name, and only you can take yours back.")
+        st.header("Heaters")
+        st.write("Who reviews? Decisions are kept under this name, and only you can take yours back.")
         with st.form("name", border=False):
             name = st.text_input("Your name", max_chars=60, placeholder="Ada", autocomplete="name")
             if st.form_submit_button("Start", type="primary"):

@@ -16,7 +16,7 @@ from review_app.identity import forget_name, sign_in_is_configured
 from review_app.links import Session
 
 STATIC = Path(__file__).parent / "static"
-_CONNECTION = (STATIC / "connection.js").read_text()
+_SCRIPTS = [(STATIC / name).read_text() for name in ("connection.js", "filters.js")]
 #: Height of the bar and of the space around the page, in pixels: what is not the player's on the review page.
 FRAME_PIXELS = 40 + 8 + 4
 _AGAIN_SECONDS = 3
@@ -34,10 +34,11 @@ class Visit:
 
 
 def begin() -> None:
-    """The page's title, icon, style, and what it says while the server is away."""
+    """The page's title, icon, style, its keys for filters, and what it says while the server is away."""
     st.set_page_config(page_title="Heaters", page_icon=str(STATIC / "icon.png"), layout="wide", initial_sidebar_state="collapsed")
     st.html(STATIC / "page.css")
-    st.html(f"<script>{_CONNECTION}</script>", unsafe_allow_javascript=True)
+    for script in _SCRIPTS:
+        st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
 def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]]) -> DeltaGenerator:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.review import STAYS
@@ -52,6 +54,12 @@ _ACTIONS = {
     "rename": "gave a new title",
     "delete": "deleted the video",
 }
+_NAMED_CLIPS = re.compile(r"\b([Cc]lips?) ([0-9]+(?:(?:, | and )[0-9]+)*)")
+_WORDS_OF_STATES = {
+    state.value: words for state, words in (*((one, _VIDEO_STATES[one][0]) for one in SourceVideoState), *_CLIP_STATES.items())
+}
+#: Those that nobody takes for a word: `review_skipped`.
+_STATE_NAMES = re.compile("|".join(rf"\b{name}\b" for name in _WORDS_OF_STATES if "_" in name))
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
 _NAMED_SHOTS = 3
@@ -62,8 +70,8 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}
 class HistoryRow:
     """A review action as the history shows it.
 
-    when: seconds since 1970, shown in the reader's own time zone. clip_ids: each leads to the clip in Review. undone: it is taken back.
-    why_not: why the reader cannot take it back, None when that is possible.
+    when: seconds since 1970, shown in the reader's own time zone. clips: (id, number in its source video);
+    each leads to the clip in Review. undone: it is taken back. why_not: why the reader cannot take it back, None when that is possible.
     """
 
     id: int
@@ -71,7 +79,7 @@ class HistoryRow:
     who: str
     what: str
     source_video: str
-    clip_ids: tuple[int, ...]
+    clips: tuple[tuple[int, int | None], ...]
     before: str
     after: str
     undone: bool
@@ -102,16 +110,29 @@ def video_words(video: SourceVideo) -> str:
     return _VIDEO_STATES[video.state][0]
 
 
+def video_state_words(state: SourceVideoState) -> str:
+    return _VIDEO_STATES[state][0]
+
+
 def video_fraction(video: SourceVideo) -> float:
     """0..1: how far a source video is on its way to review."""
     return _VIDEO_STATES[video.state][1]
 
 
-def waiting_words(video: SourceVideo) -> str:
+def waiting_words(video: SourceVideo, now: datetime) -> str:
     """Under the bar of a source video that is on its way."""
     if video.state in {SourceVideoState.DOWNLOADING, SourceVideoState.PREPROCESSING, SourceVideoState.DETECTING_SCENES}:
-        return "being worked on"
+        return f"being worked on for {_so_long((now - video.state_changed_at).total_seconds())}"
     return "the pipeline takes it on by itself: heaters up, or heaters process"
+
+
+def _so_long(seconds: float) -> str:
+    """`20 s`, `3 min`, `2 h 5 min`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:
@@ -147,7 +168,7 @@ def action_words(action: str) -> str:
 def clip_note(clip: Clip) -> str:
     """Length and confidence, for a card."""
     length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
-    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%}"
+    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
 
 
 def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
@@ -167,6 +188,29 @@ def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) ->
     )
 
 
+def clip_ids_in(message: str) -> list[int]:
+    """Ids of the clips that a message of the domain or of a store names."""
+    return [int(number) for named in _NAMED_CLIPS.finditer(message) for number in re.findall(r"[0-9]+", named[2])]
+
+
+def for_people(message: str, names: Mapping[int, tuple[int, str]]) -> str:
+    """A message of the domain or of a store, which name clips by id and states by their own names, as a page says it.
+
+    names: id -> (number of the clip, title of its source video).
+    """
+
+    def named(match: re.Match[str]) -> str:
+        ids = [int(number) for number in re.findall(r"[0-9]+", match[2])]
+        if any(clip_id not in names for clip_id in ids):
+            return match[0]
+        titles = {names[clip_id][1] for clip_id in ids}
+        if len(titles) == 1:
+            return f"{match[1]} {re.sub(r'[0-9]+', lambda one: str(names[int(one[0])][0]), match[2])} of {titles.pop()}"
+        return " and ".join(f"clip {number} of {title}" for number, title in map(names.__getitem__, ids))
+
+    return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], _NAMED_CLIPS.sub(named, message))
+
+
 def counted(counts: Mapping[ClipState, int]) -> str:
     """`3 waiting, 5 approved`, in the order of the states."""
     return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
@@ -174,14 +218,15 @@ def counted(counts: Mapping[ClipState, int]) -> str:
 
 def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:
     """Rows of the ledger, in the order given. reader: name of whoever looks at it."""
+    known = {entry.id: entry for entry in entries}
     return [
         HistoryRow(
             id=entry.id,
             when=entry.created_at.timestamp(),
             who=entry.reviewer,
-            what=_done(entry),
+            what=_done(entry, known),
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
-            clip_ids=entry.clip_ids,
+            clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids),
             before=_frames(entry.before),
             after=_frames(entry.after),
             undone=entry.undone,
@@ -202,11 +247,21 @@ def _why_not(entry: HistoryEntry, reader: str) -> str | None:
     return None if entry.reviewer == reader else f"{entry.reviewer}'s to take back"
 
 
-def _done(entry: HistoryEntry) -> str:
+def _number(entry: HistoryEntry, clip_id: int) -> int | None:
+    """Of the clip in its source video, as every page and file has it."""
+    shots = (side.get(str(clip_id)) or {} for side in (entry.after, entry.before))
+    number = next((shot["sequence"] for shot in shots if "sequence" in shot), None)
+    return None if number is None else int(str(number))
+
+
+def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
     words = action_words(entry.action)
     if entry.action is ReviewAction.RENAME:
         return f"{words}: {entry.details.get('title')} (was {entry.details.get('title_before')})"
-    return words if entry.target_action_id is None else f"{words} action {entry.target_action_id}"
+    if entry.target_action_id is None:
+        return words
+    target = known.get(entry.target_action_id)
+    return f"{words}: {action_words(target.action)}" if target else words
 
 
 def _frames(snapshots: Mapping[str, Mapping[str, object] | None]) -> str:

@@ -225,7 +225,7 @@ def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
         times = {"offset": _seconds(offset, rate), "start": start, "duration": length, "tcFormat": "NDF"}
         element = ET.SubElement(spine, "asset-clip", {"ref": "r2", "name": clip_name(source, clip), **times})
         sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
-        ET.SubElement(element, "note").text = f"clip {clip.id}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}"
+        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}"
         ET.SubElement(element, "keyword", start=start, duration=length, value=str(clip.state))
         offset += place.length
     ET.indent(root)

@@ -41,12 +41,18 @@ class Card:
     group: str = ""
 
 
-def clip_grid(cards: Sequence[Card], *, key: str, token: str | None = None, reviewer_id: int | None = None) -> None:
+def clip_grid(cards: Sequence[Card], *, key: str, place: int = 0, token: str | None = None, reviewer_id: int | None = None) -> None:
     """Show `cards`. token, reviewer_id: the session's; with them clips can be selected and decided on together, and the page runs again
-    afterwards. A decision without an answer is kept in the browser for its reviewer.
+    afterwards. A decision without an answer is kept in the browser for its reviewer. place: another page of a list is shown from its top.
     """
     _mount(
-        data={"cards": [asdict(card) for card in cards], "token": token, "reviewer_id": reviewer_id, "decisions_url": "/api/decisions"},
+        data={
+            "cards": [asdict(card) for card in cards],
+            "token": token,
+            "reviewer_id": reviewer_id,
+            "decisions_url": "/api/decisions",
+            "place": place,
+        },
         key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # another reviewer's undelivered decisions are not ours
         on_changed_change=_nothing,
     )

@@ -9,6 +9,12 @@ const TIMEOUT_MS = 15_000;
 const REFUSALS = new Set([400, 404, 409, 410, 422]);
 const DONE = { approve: "approved", skip: "skipped", archive: "archived" };
 
+const MEANINGS = {
+  approve: "Approve: the clips are exported and can be searched (A)",
+  skip: "Skip: not these. Nothing is exported; they stay in the list and can be approved later (S)",
+  archive: "Archive: throw them out. Nothing is exported, and files that were made of them are deleted; Undo brings the clips back (X)",
+};
+
 const grids = new WeakMap(); // parentElement -> Grid
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -112,7 +118,9 @@ class Grid {
     this.tell = () => {};
   }
 
-  update({ cards, token, reviewer_id: reviewer, decisions_url: url }) {
+  update({ cards, token, reviewer_id: reviewer, decisions_url: url, place }) {
+    if (this.place !== undefined && place !== this.place) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+    this.place = place;
     if (token !== this.token) this.poke?.();
     this.token = token;
     this.url = url;
@@ -215,8 +223,8 @@ class Grid {
   }
 
   #makeBar() {
-    const button = (text, press) => {
-      const made = element("button", { type: "button", textContent: text });
+    const button = (text, press, title = "") => {
+      const made = element("button", { type: "button", textContent: text, title });
       made.addEventListener("click", press);
       return made;
     };
@@ -228,7 +236,7 @@ class Grid {
       this.#showSelection();
     });
     this.count = element("span", { className: "count" });
-    this.decisions = Object.keys(DONE).map((action) => button(action[0].toUpperCase() + action.slice(1), () => this.#decide(action)));
+    this.decisions = Object.keys(DONE).map((action) => button(action[0].toUpperCase() + action.slice(1), () => this.#decide(action), MEANINGS[action]));
     this.decisions.forEach((made, place) => (made.className = Object.keys(DONE)[place]));
     this.said = element("span", { className: "said" });
     this.said.setAttribute("role", "status");

@@ -11,12 +11,13 @@ import streamlit as st
 from review_app.views import HistoryRow
 
 _FOLDER = Path(__file__).parent
+_COLUMNS = ("When", "Who", "What", "Source video", "Clips", "Frames before", "Frames after", "Way back")
+_HEAD = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
 _mount = st.components.v2.component(
     "heaters_ledger",
     js=(_FOLDER / "ledger.js").read_text(),
     css=(_FOLDER / "ledger.css").read_text(),
-    html="<table><thead><tr><th>When</th><th>Who</th><th>What</th><th>Source video</th><th>Clips</th>"
-    "<th>Frames before</th><th>Frames after</th><th></th></tr></thead><tbody></tbody></table>",
+    html=f"<table><thead><tr>{_HEAD}</tr></thead><tbody></tbody></table>",
 )
 
 

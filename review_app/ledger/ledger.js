@@ -14,12 +14,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
 
 function shown(row, body) {
   const cell = (...children) => element("td", {}, ...children);
-  const clips = row.clip_ids.slice(0, SHOWN_CLIPS).map((id) => {
-    const link = element("a", { href: `/?clip=${id}`, textContent: id, title: `Clip ${id} in Review` });
+  const clips = row.clips.slice(0, SHOWN_CLIPS).map(([id, number]) => {
+    const link = element("a", { href: `/?clip=${id}`, textContent: number ?? "clip", title: number === null ? "The clip in Review" : `Clip ${number} in Review` });
     link.addEventListener("click", follow);
     return link;
   });
-  if (row.clip_ids.length > SHOWN_CLIPS) clips.push(element("span", { textContent: `and ${row.clip_ids.length - SHOWN_CLIPS} more` }));
+  if (row.clips.length > SHOWN_CLIPS) clips.push(element("span", { textContent: `and ${row.clips.length - SHOWN_CLIPS} more` }));
   const made = element(
     "tr",
     { className: row.undone ? "undone" : "" },
@@ -40,7 +40,7 @@ function way(row, body) {
   if (row.undone) return element("span", { textContent: "taken back" });
   if (row.why_not !== null) return element("span", { className: "why", textContent: row.why_not });
   const button = element("button", { type: "button", textContent: "Undo" });
-  button.setAttribute("aria-label", `Undo action ${row.id}: ${row.what}`);
+  button.setAttribute("aria-label", `Undo: ${row.what}, ${row.source_video}`);
   button.addEventListener("click", () => {
     button.disabled = true; // a second click is no second undo
     setTimeout(() => (button.disabled = false), 3000);

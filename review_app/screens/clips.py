@@ -49,12 +49,20 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
         queue = query_of_filter(replace(asked, states=QueueFilter().states))
         cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
-        clip_grid(cards, key="clips", token=desk.links.session_token(session), reviewer_id=session.reviewer_id)
+        clip_grid(cards, key="clips", place=len(behind), token=desk.links.session_token(session), reviewer_id=session.reviewer_id)
     elif behind:
         st.info("Nothing on this page matches these filters any more.")
     else:
-        st.info("No clip matches these filters." if progress.by_state else "There are no clips yet: submit a source video first.")
+        _say_empty(desk, asked)
     _paging(behind, page)
+
+
+def _say_empty(desk: ReviewDesk, asked: QueueFilter) -> None:
+    empty = desk.why_empty(asked, page="clips")
+    st.info(views.plain(f"{empty.title}. {empty.text}"))
+    with st.container(horizontal=True):
+        for way in empty.ways:
+            st.page_link(shell.page(way.page), label=way.label, icon=":material/arrow_forward:", query_params=dict(way.query))
 
 
 def card(
@@ -73,7 +81,7 @@ def card(
         id=clip.id,
         version=clip.cut_point_version,
         title=title,
-        number=f"{clip.sequence:03d}",
+        number=f"clip {clip.sequence}",
         note=views.clip_note(clip) if note is None else note,
         state=clip.state.value,
         state_words=views.clip_words(clip.state),

@@ -11,7 +11,7 @@ from heaters_dagster.domain.errors import HeatersError
 from resources.reviewer_store import ReviewerStore
 from review_app import actions, shell, views
 from review_app.desk import ReviewDesk
-from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
+from review_app.filters import clip_field, clip_text, keep_parameters, parameters_to_show
 from review_app.ledger import ledger
 from review_app.links import Session
 
@@ -31,14 +31,16 @@ def _asked(desk: ReviewDesk) -> tuple[str | None, tuple[ReviewAction, ...], int,
     address = parameters_to_show("history", ("who", "clip"), widget="history-who")
     if address is not None:
         st.session_state["history-who"] = address["who"] if address["who"] in names else _EVERYBODY
-        st.session_state["history-clip"] = id_of_parameter(address["clip"])
+        st.session_state["history-clip"] = clip_text(desk, address["clip"])
     who, what, when, which = st.columns([2, 3, 1.5, 1.5])
     reviewer = who.selectbox("Who", [_EVERYBODY, *names], key="history-who")
     chosen = what.multiselect("What", list(ReviewAction), format_func=views.action_words, placeholder="everything", key="history-what")
     days = when.selectbox("Since", [1, 7, 30, 0], index=1, format_func=_since, key="history-since")
-    clip_id = which.number_input("Clip id", min_value=1, step=1, placeholder="every clip", key="history-clip")
+    clip_id, problem = clip_field(desk, which, "Clip", key="history-clip")
+    if problem:
+        st.warning(views.plain(problem), icon=":material/search_off:")
     keep_parameters("history", {"who": "" if reviewer == _EVERYBODY else reviewer, "clip": str(clip_id or "")})
-    asked = (None if reviewer == _EVERYBODY else reviewer, tuple(chosen), days, int(clip_id) if clip_id else None)
+    asked = (None if reviewer == _EVERYBODY else reviewer, tuple(chosen), days, clip_id)
     if st.session_state.get("history-asked") != asked:
         st.session_state["history-asked"] = asked
         st.session_state.pop("history-before", None)
@@ -79,10 +81,24 @@ def _actions(
         if to_undo is not None:
             outcome = actions.undo(desk, session, to_undo, seen=seen)
     else:
-        st.info("Nothing here. Decisions appear as soon as they are made.")
+        _say_empty(desk)
     if outcome is not None:
         st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
         st.rerun()
+
+
+def _say_empty(desk: ReviewDesk) -> None:
+    if desk.reviews.history(limit=1):
+        st.info("No decision matches these filters.")
+        if st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear):
+            st.rerun()
+        return
+    st.info("No decisions yet. They appear here as soon as they are made.")
+    st.page_link(shell.page("review"), label="Review clips", icon=":material/arrow_forward:")
+
+
+def _clear() -> None:
+    st.session_state.update({"history-who": _EVERYBODY, "history-what": [], "history-since": 0, "history-clip": ""})
 
 
 def _paging(last_id: int | None) -> None:

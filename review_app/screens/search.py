@@ -11,7 +11,7 @@ from resources.clip_search import ClipSearch, Found
 from resources.embedding_store import EmbeddingStore
 from review_app import shell, views
 from review_app.desk import ReviewDesk
-from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
+from review_app.filters import clip_field, clip_text, keep_parameters, parameters_to_show
 from review_app.grid import Card, clip_grid
 from review_app.links import Session
 from review_app.screens.clips import card
@@ -23,7 +23,7 @@ _SHOWN_FIRST = 24
 
 def show(visit: shell.Visit) -> None:
     desk, session = visit.desk, visit.session
-    words, like, title, limit = _asked()
+    words, like, title, limit = _asked(desk)
     if like:
         _like(desk, like, limit=limit, title=title)
     elif words:
@@ -32,29 +32,29 @@ def show(visit: shell.Visit) -> None:
         _begin(desk, session)
 
 
-def _asked() -> tuple[str, int | None, str, int]:
+def _asked(desk: ReviewDesk) -> tuple[str, int | None, str, int]:
     """(words, clip to be like, words of the title, how many), kept in the address."""
     address = parameters_to_show("search", ("words", "like", "text"), widget="search-words")
     if address is not None:
         st.session_state["search-words"] = address["words"]
-        st.session_state["search-like"] = id_of_parameter(address["like"])
+        st.session_state["search-like"] = clip_text(desk, address["like"])
         st.session_state["search-text"] = address["text"]
     words_box, like_box, in_title, most = st.columns([4, 1.4, 2, 1])
     words = words_box.text_input(
         "What the clip shows", placeholder="a robot in the rain", key="search-words", on_change=_forget, args=("like",)
     )
-    like = like_box.number_input(
-        "Or like the clip", min_value=1, step=1, placeholder="id", key="search-like", on_change=_forget, args=("words",)
-    )
+    like, problem = clip_field(desk, like_box, "Or like the clip", key="search-like", on_change=_forget, args=("words",))
+    if problem:
+        st.warning(views.plain(problem), icon=":material/search_off:")
     title = in_title.text_input("Only in titles with", key="search-text")
     limit = most.selectbox("Show", [24, 48, 96])
     keep_parameters("search", {"words": words.strip(), "like": str(like or ""), "text": title.strip()})
-    return words.strip(), int(like) if like else None, title.strip(), limit
+    return words.strip(), like, title.strip(), limit
 
 
 def _forget(name: str) -> None:
     """A search is by words or by likeness: what was typed last counts."""
-    st.session_state[f"search-{name}"] = None if name == "like" else ""
+    st.session_state[f"search-{name}"] = ""
 
 
 def _by_words(desk: ReviewDesk, words: str, *, limit: int, title: str) -> None:
@@ -63,7 +63,7 @@ def _by_words(desk: ReviewDesk, words: str, *, limit: int, title: str) -> None:
             found = ClipSearch(desk.database, desk.settings).by_words(words, limit=limit, title_contains=title or None)
     except ModelUnavailableError as error:
         st.warning(views.plain(str(error)), icon=":material/translate:")
-        st.caption("Clips can still be found by likeness: press Similar under a clip, or write its id above.")
+        st.caption("Clips can still be found by likeness: press Similar under a clip, or write its name above: 14 of Harbour.")
         return
     _show(desk, found)
 
@@ -73,7 +73,7 @@ def _like(desk: ReviewDesk, clip_id: int, *, limit: int, title: str) -> None:
         clip = desk.clips.load(clip_id)
         found = ClipSearch(desk.database, desk.settings).like(clip_id, limit=limit, title_contains=title or None)
     except NotFoundError as error:
-        st.warning(views.plain(str(error)), icon=":material/search_off:")
+        st.warning(views.plain(desk.in_words(str(error))), icon=":material/search_off:")
         return
     own = card(desk, clip, title=desk.videos.load(clip.source_video_id).title, note="this one", group="Like this clip")
     _show(desk, found, before=[own])
@@ -98,6 +98,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
     models = store.models()
     if not models:
         st.info("No clip can be searched yet: approve clips, and they are found as soon as they are exported and embedded.")
+        st.page_link(shell.page("review"), label="Review clips", icon=":material/arrow_forward:")
         return
     st.caption(views.plain("Searchable: " + ", ".join(f"{count} clips by {model}" for model, count in sorted(models.items()))))
     if not st.toggle("Clips that look nearly the same", key="search-pairs"):
@@ -120,7 +121,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
     for place, pair in enumerate(pairs, 1):
         both = [clips.get(pair.clip_id), clips.get(pair.other_clip_id)]
         cards += [
-            card(desk, clip, title=titles[clip.source_video_id], note=f"clip {clip.id}", group=f"{place}. Likeness {pair.score:.3f}")
+            card(desk, clip, title=titles[clip.source_video_id], note=views.clip_note(clip), group=f"{place}. Likeness {pair.score:.3f}")
             for clip in both
             if clip is not None
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from html import escape
 
 import streamlit as st
@@ -16,6 +17,7 @@ from resources.source_video_store import SourceVideo
 from review_app import actions, shell, views
 from review_app.desk import ReviewDesk
 from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
+from review_app.links import Session
 from review_app.upload import upload_box
 
 _REFRESH_SECONDS = 3
@@ -41,7 +43,7 @@ def show(visit: shell.Visit) -> None:
         if only is not None:
             st.button(f"Only source video {only}: show all", icon=":material/close:", on_click=st.query_params.clear)
     keep_parameters("videos", {"text": words})
-    st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, words, only)
+    st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, session, words, only)
 
 
 def _submit_form(desk: ReviewDesk) -> None:
@@ -62,11 +64,12 @@ def _submit_form(desk: ReviewDesk) -> None:
     st.button("Submit", type="primary", on_click=submit)
     outcome = st.session_state.pop("submitted", None)
     if outcome is not None:
-        lines = "\n\n".join(views.plain(line) for line in outcome.told.split("\n\n"))
-        (st.success if outcome.ok else st.error)(lines)
+        for lines, box in ((outcome.refused, st.error), (outcome.told, st.success)):
+            if lines:
+                box("\n\n".join(views.plain(line) for line in lines.split("\n\n")))
 
 
-def _videos(desk: ReviewDesk, words: str, only: int | None) -> None:
+def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) -> None:
     """A page of them, newest first; only what is shown is read, because this runs every few seconds for everybody who looks."""
     if st.session_state.get("videos-asked") != (words, only):
         st.session_state.update({"videos-asked": (words, only), "videos-shown": _PAGE})
@@ -79,13 +82,17 @@ def _videos(desk: ReviewDesk, words: str, only: int | None) -> None:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
     if not counts:
-        st.info("Nothing here is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above.")
+        st.info(
+            "No source video is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above."
+        )
+        if words or only:
+            st.page_link(shell.page("videos"), label="Show all source videos", icon=":material/filter_alt_off:")
         return
     if problem := last_known_problem(desk.objects):
         st.error(views.plain(f"Nothing is worked on, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
     st.caption(views.plain(views.video_counts(counts)))
     for item in videos[:shown]:
-        _one(desk, item.video, item.clips)
+        _one(desk, session, item.video, item.clips)
     with st.container(horizontal=True):
         _paging(videos[shown - 1].video.id if len(videos) > shown else None, shown)
 
@@ -104,13 +111,13 @@ def _paging(last_id: int | None, shown: int) -> None:
         st.button("Older", icon=":material/chevron_right:", icon_position="right", on_click=st.session_state.update, args=(older,))
 
 
-def _one(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int]) -> None:
+def _one(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int]) -> None:
     with st.container(border=True, key=f"video-{video.id}"):
         picture, text, buttons = st.columns([1.1, 5, 1.5], vertical_alignment="top")
         picture.html(_picture(desk, video))
         with text:
             _facts(video, counts)
-        _ways(desk, video, counts, buttons)
+        _ways(desk, session, video, counts, buttons)
         if any(counts.get(state) for state in APPROVED_STATES):
             exports = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
             if exports.open:
@@ -134,10 +141,10 @@ def _facts(video: SourceVideo, counts: dict[ClipState, int]) -> None:
         views.counted(counts),
     ]
     st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
-    if video.state is SourceVideoState.SCENES_DETECTED:
+    if video.state is SourceVideoState.SCENES_DETECTED and counts:
         st.progress(views.reviewed_fraction(counts), text=views.reviewed_words(counts))
-    elif not views.has_failed(video.state):
-        st.progress(views.video_fraction(video), text=views.waiting_words(video))
+    elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
+        st.progress(views.video_fraction(video), text=views.waiting_words(video, datetime.now(UTC)))
     if video.error:
         st.error(views.plain(video.error), icon=":material/error:")
     if video.gold_master_error:
@@ -146,17 +153,43 @@ def _facts(video: SourceVideo, counts: dict[ClipState, int]) -> None:
         st.caption(f":material/info: {views.plain(warning)}")
 
 
-def _ways(desk: ReviewDesk, video: SourceVideo, counts: dict[ClipState, int], place: DeltaGenerator) -> None:
+def _ways(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int], place: DeltaGenerator) -> None:
     with place:
         if video.state is SourceVideoState.SCENES_DETECTED:
             query = {"video": str(video.id)}
             st.page_link(shell.page("review"), label="Review", icon=":material/rate_review:", query_params=query)
             st.page_link(shell.page("clips"), label="Clips", icon=":material/grid_view:", query_params=query)
         st.page_link(desk.partition_url(video.id, "proxy"), label="Dagster", icon=":material/account_tree:")
-        failed = views.has_failed(video.state) or video.gold_master_error or any(views.has_failed(state) for state in counts)
+        # A duplicate would only be fetched once more.
+        failed = (
+            (views.has_failed(video.state) and video.duplicate_of_id is None)
+            or video.gold_master_error
+            or any(views.has_failed(state) for state in counts)
+        )
         if failed and st.button("Retry", key=f"retry-{video.id}", icon=":material/refresh:"):
             outcome = actions.retry(desk, video.id)
             st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+            st.rerun(scope="fragment")
+        with st.popover("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{video.id}"):
+            _edit(desk, session, video, counts)
+
+
+def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int]) -> None:
+    """Another title; or delete it, asked twice: a box to tick, then the title to type."""
+    outcome = None
+    title = st.text_input("Title", value=video.title, max_chars=300, key=f"title-{video.id}")
+    if st.button("Save the title", key=f"rename-{video.id}"):
+        outcome = actions.rename(desk, session, video.id, title)
+    clips = views.count(sum(counts.values()), "clip")
+    if st.checkbox(f"Delete this source video with {clips} and all its files", key=f"delete-{video.id}"):
+        typed = st.text_input("It cannot be taken back. Type the title to delete it", key=f"typed-{video.id}")
+        if st.button("Delete for good", type="primary", key=f"deleted-{video.id}"):
+            outcome = actions.delete(desk, session, video.id, typed)
+    if outcome is not None:
+        st.toast(
+            views.plain(outcome.told or outcome.refused), icon=":material/check:" if outcome.ok else ":material/error:", duration="long"
+        )
+        if outcome.ok:
             st.rerun(scope="fragment")
 
 
@@ -191,5 +224,6 @@ def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str]) -> str:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
         state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
         file = f'<a href="{escape(address(clip))}" download>Download</a>' if clip.clip_filepath else ""
-        rows.append(f"<tr><td>{clip.sequence:03d}</td><td>{times}</td><td>{escape(state)}</td><td>{file}</td></tr>")
-    return f'<table class="heaters-exports"><tbody>{"".join(rows)}</tbody></table>'
+        rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{escape(state)}</td><td>{file}</td></tr>')
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
+    return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

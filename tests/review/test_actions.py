@@ -50,11 +50,11 @@ def test_nobody_takes_back_what_a_colleague_decided(desk: ReviewDesk, some_clips
 
 def test_what_has_failed_gets_another_try(desk: ReviewDesk, a_source_video: ASourceVideo, some_clips: SomeClips) -> None:
     video = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
-    assert actions.retry(desk, video.id) == actions.Outcome(True, "Holiday is new again.")
+    assert actions.retry(desk, video.id) == actions.Outcome(True, "Holiday gets another try: waiting to be fetched.")
     assert actions.retry(desk, video.id) == actions.Outcome(True, "Nothing of it has failed.")
     clips = some_clips(30, state=ClipState.EXPORT_FAILED)
     outcome = actions.retry(desk, clips[0].source_video_id)
-    assert outcome.told == f"Clip {clips[0].id} gets another try. Clip {clips[1].id} gets another try."
+    assert outcome.told == "Clip 1 gets another try. Clip 2 gets another try."
     assert {desk.clips.load(clip.id).state for clip in clips} == {ClipState.REVIEW_APPROVED}
 
 
@@ -79,12 +79,36 @@ def test_beyond_this_machine_no_path_of_the_server_can_be_submitted_unless_its_f
         assert len(desk.videos.load_all()) == int(ok)
     for source in (f"{tmp_path}/gone.mp4", "/etc/passwd", "s3://bucket/key.mp4"):
         outcome = actions.submit_sources(desk, source)
-        assert "cannot be submitted from the browser" in outcome.told
+        assert "cannot be submitted from the browser" in outcome.refused
 
 
 @pytest.mark.parametrize("text", ["", "  \n ", "file:///etc/passwd", "http://127.0.0.1/x.mp4", "relative.mp4", "ftp://example.org/x"])
 def test_what_cannot_be_a_source_is_refused_in_words(desk: ReviewDesk, text: str) -> None:
     outcome = actions.submit_sources(desk, text)
     assert not outcome.ok
-    assert outcome.told
+    assert outcome.refused
+    assert not outcome.told
     assert desk.videos.load_all() == []
+
+
+def test_what_was_submitted_and_what_was_refused_are_told_apart(desk: ReviewDesk, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "holiday.mp4", frames=4, audio=False)
+    outcome = actions.submit_sources(desk, f"{path}\nftp://example.org/x")
+    assert not outcome.ok
+    assert "holiday" in outcome.told
+    assert "ftp" in outcome.refused
+    assert "holiday" not in outcome.refused
+
+
+def test_a_source_video_gets_another_title_and_is_deleted_once_its_title_is_typed(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    ada, (clip, _) = session(desk), some_clips(30)
+    video_id = clip.source_video_id
+    assert actions.rename(desk, ada, video_id, "Harbour").ok
+    assert not actions.delete(desk, ada, video_id, "Holiday").ok
+    assert len(desk.clips.load_live(video_id)) == 2
+    outcome = actions.delete(desk, ada, video_id, "Harbour")
+    assert outcome == actions.Outcome(True, "Deleted Harbour: 2 clips, 0 files. Its history stays.")
+    assert [(entry.reviewer, str(entry.action)) for entry in desk.reviews.history(source_video_id=video_id)] == [
+        ("Ada", "delete"),
+        ("Ada", "rename"),
+    ]

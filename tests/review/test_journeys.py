@@ -6,40 +6,29 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Download, Page, Route, TimeoutError, expect
-from sqlalchemy.engine import make_url
+from playwright.sync_api import Browser, Download, Page, Route, TimeoutError, expect
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
-from resources.object_store.local import LocalObjectStore
-from resources.review_store import ReviewStore
 from resources.reviewer_store import ReviewerStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.source_video_store import SourceVideoStore
 from review_app.player.component import KEPT_PATH
 from tests.chromium import WAIT_MS
-from tests.media_files import barcode_video, file_frame_hashes
+from tests.media_files import file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
-from tests.proxy_files import make_proxy_file, stored_video
+from tests.review.conftest import App
 from tests.served_review_app import ServedReviewApp
-from tests.shown_frames import SHOWN_HASH, shown_hash
+from tests.shown_frames import shown_hash
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
-FRAMES = 120
 APPROVED, SKIPPED, ARCHIVED, PENDING = (
     ClipState.REVIEW_APPROVED,
     ClipState.REVIEW_SKIPPED,
@@ -55,144 +44,6 @@ PICTURE_IS_THERE = """() => {
 }"""
 LEAVING_IS_ASKED = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 PAGES = ["/", "/clips", "/videos", "/history", "/search"]
-
-
-@dataclass
-class App:
-    """The served app and what it stands on.
-
-    requests: addresses elsewhere that a browser asked for. errors: those of the pages' scripts that nobody caught.
-    """
-
-    settings: Settings
-    database: Database
-    postgres: str
-    source: Path
-    proxy: Path
-    server: ServedReviewApp
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def objects(self) -> LocalObjectStore:
-        return LocalObjectStore(self.settings.objects_folder, work_folder=self.settings.work_folder)
-
-    @property
-    def clips(self) -> ClipStore:
-        return ClipStore(self.database)
-
-    @property
-    def reviews(self) -> ReviewStore:
-        return ReviewStore(self.database, lambda _video_id, frames: [frame / 24 for frame in frames])
-
-    def video(self, *cuts: int, title: str = "Holiday") -> SourceVideo:
-        """A source video of FRAMES frames with these cuts, whose clips wait for review."""
-        made = stored_video(
-            self.source, self.source.parent, database=self.database, objects=self.objects, cuts=cuts, approved=False, proxy=self.proxy
-        )
-        return SourceVideoStore(self.database).update(made.id, title=title)
-
-    def live(self, video: SourceVideo) -> list[Clip]:
-        return self.clips.load_live(video.id)
-
-    def states(self, video: SourceVideo) -> list[ClipState]:
-        return [clip.state for clip in self.live(video)]
-
-    def starts(self, video: SourceVideo) -> list[int]:
-        return [clip.start_frame for clip in self.live(video)]
-
-    def applied(self, video: SourceVideo) -> list[tuple[str, str, tuple[int, ...]]]:
-        """(who, what, clip ids) of the ledger, oldest first."""
-        entries = self.reviews.history(source_video_id=video.id, limit=200)
-        return [(entry.reviewer, str(entry.action), entry.clip_ids) for entry in reversed(entries)]
-
-    def do_all_that_is_due(self, *, failures: bool = False) -> None:
-        """Do all that is due, as `heaters process` does. failures: some of it is expected to fail."""
-        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process"]
-        variables = {**child_environment(self.settings), "HOME": str(self.settings.home)}
-        done = subprocess.run(command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == int(failures), done.stdout + done.stderr
-
-    @contextmanager
-    def postgres_away(self) -> Iterator[None]:
-        """As if the database were down: its sessions are ended, and new ones refused."""
-        name = make_url(self.database.url).database
-        self.database.dispose()
-        with psycopg.connect(self.postgres, autocommit=True) as connection:
-            connection.execute(f"alter database {name} allow_connections false".encode())
-            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
-            try:
-                yield
-            finally:
-                connection.execute(f"alter database {name} allow_connections true".encode())
-
-
-@pytest.fixture(scope="module")
-def app(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The app on a database of its own, served from another process."""
-    folder = tmp_path_factory.mktemp("journeys")
-    name = f"journeys_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template heaters_template".encode())
-    url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    database = Database.connect(url)
-    source = barcode_video(folder / "holiday.mp4", frames=FRAMES, size=(320, 180))
-    settings = Settings(home=folder, database_url=url, lease_seconds=20, embedding_model=str(folder / "no-model"), embedding_fallback=True)
-    proxy = make_proxy_file(source, folder / "proxy.mp4")
-    app = App(settings, database, postgres_url, source, proxy, ServedReviewApp(settings))
-    app.server.start()
-    yield app
-    app.server.kill()
-    database.dispose()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)".encode())
-    assert app.requests == [], "no request leaves this machine"
-    assert app.errors == []
-
-
-@pytest.fixture(scope="module")
-def profiles(chromium: Browser, app: App) -> Iterator[Callable[[str], BrowserContext]]:
-    """A browser profile for each reviewer, kept for the module: its cookie remembers who sits there."""
-    made: dict[str, BrowserContext] = {}
-
-    def profile(name: str) -> BrowserContext:
-        if name not in made:
-            context = made[name] = chromium.new_context(viewport={"width": 1280, "height": 720})
-            context.set_default_timeout(WAIT_MS)
-            context.on("request", lambda request: _note(app, request.url))
-        return made[name]
-
-    yield profile
-    for context in made.values():
-        context.close()
-
-
-def _note(app: App, url: str) -> None:
-    if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url):
-        app.requests.append(url)
-
-
-@pytest.fixture
-def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Callable[..., Page]]:
-    """Open a path of the app as a reviewer, who gives the name when asked."""
-    opened: list[Page] = []
-
-    def visit(path: str, *, as_: str = "Ada", url: str | None = None) -> Page:
-        page = profiles(as_).new_page()
-        opened.append(page)
-        page.add_init_script(SHOWN_HASH)
-        page.on("pageerror", lambda error: app.errors.append(str(error)))
-        page.goto(f"{url or app.server.url}{path}")
-        page.locator(".st-key-top, .st-key-door, .stAlert").first.wait_for()
-        if page.locator(".st-key-door").is_visible():
-            page.get_by_label("Your name").fill(as_)
-            page.get_by_role("button", name="Start").click()
-            page.locator(".st-key-top").wait_for()
-        return page
-
-    yield visit
-    for page in opened:
-        page.close()
 
 
 def shows(page: Page, frame: int) -> None:
@@ -436,7 +287,7 @@ def test_a_long_title_does_not_hide_the_number_of_a_clip(app: App, visit: Callab
     video = app.video(40, 80, title="A title that is much longer than a card of the grid is wide, however large the window")
     page = visit(f"/clips?video={video.id}")
     number = page.locator("figure .number").nth(1)
-    expect(number).to_have_text("002")
+    expect(number).to_have_text("clip 2")
     assert number.evaluate("(one) => one.getBoundingClientRect().right <= one.closest('.title').getBoundingClientRect().right + 1")
     assert page.locator("figure .name").first.evaluate("(one) => one.scrollWidth > one.clientWidth"), "the title is cut short"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
+from resources.reviewer_store import Reviewer, ReviewerStore
 from review_app import filters
 from review_app.desk import ReviewDesk
 from review_app.links import Session, open_links
@@ -72,16 +75,58 @@ def test_from_a_page_of_clips_that_has_become_empty_a_way_leads_back(
     assert "More" in labels(app)
 
 
+def links(app: AppTest) -> list[str]:
+    return [one.proto.label for one in app.get("page_link")]
+
+
+def test_empty_pages_say_why_and_lead_on(desk: ReviewDesk, some_clips: SomeClips, a_source_video: ASourceVideo) -> None:
+    app = page("clips", desk)
+    assert ("There are no clips yet" in told(app), links(app)) == (True, ["Source videos"])
+    app = page("history", desk)
+    assert ("No decisions yet" in told(app), links(app)) == (True, ["Review clips"])
+    video = a_source_video(state=SourceVideoState.DETECTING_SCENES)
+    assert "1 source video is on its way: 1 being cut" in told(page("clips", desk)).replace("\\", "")
+    (clip, _) = some_clips(50)
+    app = page("clips", desk, video=str(video.id))
+    assert ("No clips yet" in told(app), links(app)) == (True, ["Source video", "Clear filters"])
+    app = page("clips", desk, text="nobody")
+    assert ("No clip matches these filters" in told(app), links(app)) == (True, ["Clear filters"])
+    desk.reviews.skip(clip.id, reviewer="Bob")
+    app = page("history", desk, who="Bob", clip="999")
+    app.text_input(key="history-clip").set_value("2 of Holiday").run()
+    assert "No decision matches these filters" in told(app)
+    button(app, "Clear filters")
+    assert not app.info
+
+
+def test_the_review_queue_says_why_it_is_empty(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    ada, bob = (ReviewerStore(desk.database).named(name) for name in ("Ada", "Bob"))
+
+    def empty(reviewer: Reviewer, **filters: Any) -> str:
+        return str(desk.queue(Session(reviewer.id, reviewer.name), QueueFilter(**filters), limit=5).body["empty"]["title"])
+
+    assert empty(ada) == "There are no clips yet"
+    clips = some_clips(50)
+    assert "empty" not in desk.queue(Session(bob.id, "Bob"), QueueFilter(), limit=5).body
+    assert empty(ada) == "Colleagues have the rest"
+    assert empty(ada, text="nobody") == "No clip matches these filters"
+    desk.reviews.skip([clip.id for clip in clips], reviewer="Bob")
+    assert empty(ada) == "Nothing left to review here"
+
+
 def test_back_restores_the_filters_of_the_history(desk: ReviewDesk, some_clips: SomeClips) -> None:
     one, two = some_clips(50)
     desk.reviews.approve(one.id, reviewer="Bob")
     app = page("history", desk, who="Bob", clip=str(one.id))
-    assert (app.selectbox(key="history-who").value, app.number_input(key="history-clip").value) == ("Bob", one.id)
-    app.number_input(key="history-clip").set_value(two.id).run()
+    assert (app.selectbox(key="history-who").value, app.text_input(key="history-clip").value) == (
+        "Bob",
+        f"1 of {one.source_video_id}. Holiday",
+    )
+    app.text_input(key="history-clip").set_value("2 of holiday").run()
     assert app.query_params["clip"] == str(two.id)
     app.query_params["clip"] = str(one.id)
     app.run()
-    assert app.number_input(key="history-clip").value == one.id
+    assert app.text_input(key="history-clip").value == f"1 of {one.source_video_id}. Holiday"
     assert app.query_params["clip"] == str(one.id)
 
 

@@ -30,7 +30,7 @@ def an_entry(action: ReviewAction, **columns: Any) -> HistoryEntry:
 
 
 def shot(start: int, end: int, state: ClipState, *, is_live: bool = True) -> dict[str, Any]:
-    return {"start_frame": start, "end_frame": end, "state": state.value, "is_live": is_live}
+    return {"sequence": 15, "start_frame": start, "end_frame": end, "state": state.value, "is_live": is_live}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_history_says_what_was_and_what_is() -> None:
     )
     (row,) = views.history_rows([entry], reader="Ada")
     assert (row.what, row.before, row.after) == ("moved a cut", "0–39 waiting, 40–79 approved", "0–42 waiting, 43–79 approved")
-    assert (row.source_video, row.clip_ids, row.why_not) == ("3. Holiday", (5,), None)
+    assert (row.source_video, row.clips, row.why_not) == ("3. Holiday", ((5, 15),), None)
 
 
 def test_history_leaves_out_retired_clips_and_counts_many() -> None:
@@ -110,5 +110,21 @@ def test_only_ones_own_decisions_can_be_taken_back(entry: HistoryEntry, why_not:
 
 
 def test_an_undo_names_what_it_took_back() -> None:
-    (row,) = views.history_rows([an_entry(ReviewAction.UNDO, target_action_id=3)], reader="Ada")
-    assert row.what == "took back action 3"
+    undo, skip = an_entry(ReviewAction.UNDO, target_action_id=3), an_entry(ReviewAction.SKIP, id=3)
+    assert views.history_rows([undo, skip], reader="Ada")[0].what == "took back: skipped"
+    assert views.history_rows([undo], reader="Ada")[0].what == "took back"
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("clip 70 already begins at frame 9; choose another", "clip 14 of Harbour already begins at frame 9; choose another"),
+        ("in its place there is clips 70 and 71", "in its place there is clips 14 and 15 of Harbour"),
+        ("clips 70, 71 and 80", "clip 14 of Harbour and clip 15 of Harbour and clip 1 of Snow"),
+        ("clip 99 is not known", "clip 99 is not known"),
+        ("clip 80 has no embedding: it is review_skipped", "clip 1 of Snow has no embedding: it is skipped"),
+    ],
+)
+def test_a_message_names_clips_as_the_pages_do(message: str, words: str) -> None:
+    names = {70: (14, "Harbour"), 71: (15, "Harbour"), 80: (1, "Snow")}
+    assert views.for_people(message, names) == words

@@ -128,7 +128,9 @@ def test_filters_by_video_state_confidence_and_text(
     assert found(text="100%") == [snow[0].id]
     assert found(text="1%0") == found(text="w_nter") == []
     assert found(text="' or 1=1 --") == []
-    assert found(text=str(beach[1].id)) == [beach[1].id, *([snow[0].id] if str(beach[1].id) in "100" else [])]
+    assert found(text="2 of Holiday") == found(text=f"clip 2 of {beach[1].source_video_id}. Holiday") == [beach[1].id]
+    assert found(text="2 of Snow_fall") == []
+    assert found(text="2", source_video_ids=(beach[1].source_video_id,)) == [beach[1].id]
 
 
 def lead_to_clips(database: Database, video_id: int) -> int:

@@ -22,6 +22,8 @@ export class Feed {
   /** Whether the queue is being asked for; what went wrong the last time, in words. */
   loading = false;
   failed = null;
+  /** Why there is nothing to review, in the server's words: {title, text, ways: [{label, url}]}; null while it is not known. */
+  empty = null;
   /** Id of the clip that the reviewer came for on purpose, by a link or by its frame: it stays though a colleague has it. */
   linked = null;
 
@@ -74,6 +76,7 @@ export class Feed {
       const known = new Set(page.state.queue.map(String));
       const news = answer.queue.some((id) => !known.has(String(id)));
       this.failed = null;
+      this.empty = answer.empty ?? null;
       this.#asked = { open: null, fresh: false };
       const opened = answer.opened ?? null;
       page.dispatch({ type: "queue_loaded", answer: { ...answer, exhausted: !news }, fresh, front: opened === null ? [] : [opened] });

@@ -40,6 +40,7 @@ export const KEYS = [
   { action: "rate", amount: 1.5, keys: ["3"], shown: "3", label: "Speed 1.5", group: "Look" },
   { action: "rate", amount: 2, keys: ["4"], shown: "4", label: "Double speed", group: "Look" },
   { action: "rate", amount: 4, keys: ["5"], shown: "5", label: "Speed 4", group: "Look" },
+  { action: "filters", keys: ["/"], shown: "/", label: "Filters: to the words of the title", group: "Help" },
   { action: "help", keys: ["?", "؟"], shown: "?", label: "This help", group: "Help" },
 ];
 

@@ -194,6 +194,8 @@ export class Review {
     switch (action) {
       case "help":
         return this.view.toggleHelp();
+      case "filters":
+        return window.heatersFilters?.(); // of the page around us
       case "play":
         return this.#opened && player.toggle();
       case "step":
@@ -425,6 +427,7 @@ export class Review {
     const { failed, loading } = this.feed;
     if (failed) return { title: "The queue cannot be loaded", text: `${sentence(failed)} Trying again by itself.` };
     if (loading || !this.outbox) return { title: "Loading clips …", text: "" };
+    if (this.feed.empty) return this.feed.empty;
     return { title: "Nothing left to review here", text: "New clips appear by themselves. Ctrl+Z takes back your last decision." };
   }
 

@@ -401,6 +401,8 @@ function onward(state, decided) {
 /** After an answer to an undo or redo that could not be foreseen: the first clip that it changed. */
 function follow(state, answer) {
   const changed = answer.clips.find((clip) => (answer.changed ?? [clip.id]).includes(clip.id)) ?? answer.clips[0];
+  // What is decided again needs no look: on to what waits, as after a first decision.
+  if (answer.action === "redo" && visible(state).clips.get(changed.id)?.state !== WAITING) return onward(state, changed.id);
   return { ...state, current: changed.id, queue: unique([changed.id, ...state.queue]) };
 }
 

@@ -9,6 +9,15 @@ import { hasDropFrame, timecodeAt } from "./timecode.js";
 import { Timeline } from "./timeline.js";
 import { capital, clipName, clock, count, stateWords } from "./words.js";
 
+/** What each button does, also in the help. */
+const DECISIONS = {
+  approve: "Approve: the clip is exported and can be searched",
+  skip: "Skip: not this one. Nothing is exported; the clip stays in the list and can be approved later",
+  archive: "Archive: throw it out. Nothing is exported, and files that were made of it are deleted; the row stays, and Undo brings the clip back",
+  group: "Group with previous: approve both, as parts of one scene",
+  undo: "Undo: take back your latest decision, to any depth",
+  redo: "Redo: decide again what you took back last",
+};
 const TOAST_MS = 9000;
 
 export class ReviewView {
@@ -46,7 +55,7 @@ export class ReviewView {
     this.last = el("span", { class: "last", "aria-live": "polite" });
     this.reviewer = el("span", { class: "reviewer" });
     this.toastList = el("div", { class: "toasts", role: "log", "aria-live": "assertive" });
-    this.done = el("div", { class: "done", hidden: true }, el("h2"), el("p"));
+    this.done = el("div", { class: "done", hidden: true }, el("h2"), el("p"), el("p", { class: "ways" }));
     this.desk = el("div", { class: "desk" }, this.#picture(), this.#side(), this.timeline.element);
     this.help = this.#help();
     this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
@@ -100,7 +109,7 @@ export class ReviewView {
     const decision = (action, text, classes) => {
       const button = el(
         "button",
-        { class: `decision ${classes}`, type: "button", on: { click: singleClick(() => this.act(action)) } },
+        { class: `decision ${classes}`, type: "button", title: DECISIONS[action], on: { click: singleClick(() => this.act(action)) } },
         icon(action),
         el("span", { text }),
         el("kbd", { text: keyShown(action) }),
@@ -136,7 +145,7 @@ export class ReviewView {
   }
 
   #foot() {
-    const help = el("button", { class: "small quiet", type: "button", on: { click: () => this.act("help") } }, el("span", { text: "Keys" }), el("kbd", { text: "?" }));
+    const help = el("button", { class: "small quiet", type: "button", title: "What the keys and buttons do (?)", on: { click: () => this.act("help") } }, el("span", { text: "Keys" }), el("kbd", { text: "?" }));
     return el("footer", { class: "foot" }, this.saved, this.last, el("span", { class: "gap" }), this.engine, this.reviewer, help);
   }
 
@@ -154,6 +163,8 @@ export class ReviewView {
           el("section", {}, el("h3", { text: name }), el("dl", {}, ...rows.flatMap(({ shown, label }) => [el("dt", {}, el("kbd", { text: shown })), el("dd", { text: label })]))),
         ),
       ),
+      el("h3", { text: "Decisions" }),
+      el("dl", { class: "meanings" }, ...Object.values(DECISIONS).flatMap((text) => [el("dt", { text: text.split(": ")[0] }), el("dd", { text: text.slice(text.indexOf(": ") + 2) })])),
       el("p", { class: "muted", text: "The marked cut is the one nearest to the playhead. Held down, the arrow and nudge keys repeat; a decision never does." }),
     );
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -196,6 +207,7 @@ export class ReviewView {
       this.#links([]);
       setText(this.done.children[0], empty.title);
       setText(this.done.children[1], empty.text);
+      this.#ways(empty.ways ?? []);
       return;
     }
     const { clip, video, previous, next } = scene;
@@ -221,6 +233,15 @@ export class ReviewView {
     if (media) this.timeline.update(scene, media, { marked, choice, moving });
   }
 
+  /** Where to go on from here when there is nothing to review. */
+  #ways(ways) {
+    const place = this.done.children[2];
+    const wanted = JSON.stringify(ways);
+    if (place.dataset.shown === wanted) return;
+    place.dataset.shown = wanted;
+    place.replaceChildren(...ways.map(({ label, url }) => el("a", { text: label, href: url })));
+  }
+
   #links(links) {
     const wanted = links.map(({ label, url }) => `${label} ${url}`).join();
     if (this.links.dataset.shown === wanted) return;
@@ -231,10 +252,10 @@ export class ReviewView {
   }
 
   #progress(progress) {
-    this.progressBar.hidden = !progress;
-    if (!progress) return setText(this.progressText, "");
+    this.progressBar.hidden = !(progress?.done || progress?.left); // no bar, and no full one, where there is nothing
+    if (this.progressBar.hidden) return setText(this.progressText, "");
     const { done, left, per_hour: rate } = progress;
-    this.progressBar.value = done + left ? done / (done + left) : 1;
+    this.progressBar.value = done / (done + left);
     setText(this.progressText, `${done} done · ${left} left${rate ? ` · ${Math.round(rate)} an hour` : ""}`);
     return undefined;
   }

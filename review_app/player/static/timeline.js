@@ -10,6 +10,7 @@ import { Waveform } from "./waveform.js";
 const FILM_AFTER_MS = 60;
 const WAVE_AFTER_MS = 500;
 const LONG_FRAMES = 8192; // of the view; the index of a longer one is not read as a whole
+const LABEL_PIXELS = 84; // the time beside the playhead
 const AGAIN_MS = 4000; // after pictures that could not be had
 
 export class Timeline {
@@ -158,6 +159,7 @@ export class Timeline {
     const { index } = this.#media ?? {};
     const text = index?.has(frame) && index.has(clip.start_frame) ? clock(index.seconds(frame, clip.start_frame)) : "";
     setText(this.playheadTime, text);
+    this.playhead.classList.toggle("at-end", x > this.#width - LABEL_PIXELS);
     this.playhead.setAttribute("aria-valuetext", `frame ${frame - clip.start_frame}, ${text}`);
   }
 

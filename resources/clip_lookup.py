@@ -1,0 +1,58 @@
+"""From what people call a clip (`14 of Harbour`) to the clip, and back."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from heaters_dagster.domain.clip_names import ClipName, field_text, parsed_clip_name
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from resources.database import Database
+from resources.source_video_store import containing
+from resources.tables import clips, source_videos
+
+
+class ClipLookup:
+    """Reads only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def id_of(self, text: str) -> int:
+        """Id of the clip that is called this. Raises BadRequestError when that may mean several or is no name, NotFoundError."""
+        name = parsed_clip_name(text)
+        if name is None:
+            raise BadRequestError("write the number of a clip and the title of its source video: 14 of Harbour")
+        title = " ".join(name.words)
+        query = (
+            select(clips.c.id, source_videos.c.title, source_videos.c.id.label("video_id"))
+            .join_from(clips, source_videos)
+            .where(is_called(name))
+            .order_by(source_videos.c.id.desc())
+        )
+        exact = query.where(func.lower(source_videos.c.title) == title.lower())
+        with self._database.read() as connection:
+            found = connection.execute(exact.limit(2)).all() or connection.execute(query.limit(2)).all()
+        if not found:
+            raise NotFoundError(f"there is no clip {name.number} of {title}")
+        if len(found) > 1:
+            both = " and ".join(f"{row.video_id}. {row.title}" for row in found)
+            raise BadRequestError(
+                f"{title} may mean {both}: write the number of the source video too, as in {name.number} of {found[0].video_id}"
+            )
+        return int(found[0].id)
+
+    def name_of(self, clip_id: int) -> str:
+        """What `id_of` reads back as this clip; empty when there is no such clip."""
+        query = select(clips.c.sequence, clips.c.source_video_id, source_videos.c.title).join_from(clips, source_videos)
+        with self._database.read() as connection:
+            row = connection.execute(query.where(clips.c.id == clip_id)).first()
+        return "" if row is None else field_text(row.sequence, row.source_video_id, row.title)
+
+
+def is_called(name: ClipName) -> ColumnElement[bool]:
+    """For a query of clips joined with their source videos: those that people may mean by this name."""
+    titled = and_(*(source_videos.c.title.ilike(containing(word)) for word in name.words))
+    of_video = titled if name.source_video_id is None else or_(titled, source_videos.c.id == name.source_video_id)
+    if name.source_video_id is not None and len(name.words) > 1:
+        of_video = source_videos.c.id == name.source_video_id
+    return and_(clips.c.sequence == name.number, of_video)

@@ -1,0 +1,136 @@
+"""For everybody: axe-core finds nothing on any page, empty and filled, in both themes; filters by keyboard; a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from heaters_dagster.domain.keys import final_clip_key
+from tests.accessibility import found_by_axe
+from tests.chromium import WAIT_MS
+from tests.review.conftest import App
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
+
+#: Path -> an element that is there once the page has drawn itself.
+EMPTY = {
+    "/": ".done h2",
+    "/clips": ".stAlert",
+    "/videos": ".stAlert",
+    "/history": ".stAlert",
+    "/search": ".stAlert",
+    "/partitions": ".stAlert",
+}
+FILLED = {
+    "/": ".stage canvas[data-frame]",
+    "/clips": "figure .state",
+    "/videos": ".heaters-exports",
+    "/history": "tbody tr",
+    "/search": "[data-testid=stTextInput]",
+    "/partitions": ".heaters-exports",
+}
+
+
+def in_both_themes(page: Page) -> list[str]:
+    found = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_timeout(300)
+        found += [f"{page.url.rpartition('/')[2] or 'review'}, {theme}: {line}" for line in found_by_axe(page)]
+    return found
+
+
+def test_axe_finds_nothing_on_pages_with_clips(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(20, 40, 60, 80, title="Harbour")
+    for clip, decide in zip(app.live(video), (app.reviews.approve, app.reviews.skip, app.reviews.archive), strict=False):
+        decide(clip.id, reviewer="Ada")
+    clip = app.live(video)[0]
+    key = final_clip_key(video.id, clip.sequence)
+    claimed = app.clips.claim_export(clip.id, key)
+    assert claimed is not None
+    app.objects.put_bytes(key, b"a clip")
+    app.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
+    found = []
+    page = visit(f"/?video={video.id}")
+    for path, shown in FILLED.items():
+        if path != "/":
+            page.goto(f"{app.server.url}{path}" + (f"?video={video.id}" if path in {"/", "/clips", "/videos"} else ""))
+        if path == "/videos":
+            page.get_by_text("Exports").click()
+        page.locator(shown).first.wait_for()
+        found += in_both_themes(page)
+    assert not found, "\n".join(found)
+
+
+def test_axe_finds_nothing_on_empty_pages_and_where_a_name_is_chosen(app: App, chromium: Browser, tmp_path: Path) -> None:
+    with app.beside(tmp_path) as url:
+        page = chromium.new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(url)
+        page.get_by_label("Your name").wait_for()
+        found = in_both_themes(page)
+        page.get_by_label("Your name").fill("Ada")
+        page.get_by_role("button", name="Start").click()
+        page.locator(".st-key-top").wait_for()
+        for path, shown in EMPTY.items():
+            if path != "/":
+                page.goto(f"{url}{path}")
+            page.locator(shown).first.wait_for()
+            found += in_both_themes(page)
+        page.close()
+    assert not found, "\n".join(found)
+
+
+def test_the_filters_are_used_by_keyboard_alone(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80, title="Filtered")
+    page = visit(f"/?video={video.id}")
+    expect(page.locator(".stage canvas")).to_have_attribute("data-frame", "0")
+    page.keyboard.press("/")
+    field = page.locator(".st-key-review-text input")
+    expect(field).to_be_focused()
+    page.keyboard.type("filtered")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("text=filtered"))
+    expect(page.get_by_role("button", name="Filters (2)")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-testid=stPopoverBody]")).to_have_count(0)
+    expect(page.locator(".st-key-filters button")).to_be_focused()
+    assert app.applied(video) == []
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('[data-testid=stPopoverBody]')?.contains(document.activeElement)")
+    page.goto(f"{app.server.url}/clips")
+    page.locator("figure").first.wait_for()
+    page.keyboard.press("/")
+    expect(page.locator(".st-key-clips-text input")).to_be_focused()
+
+
+def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_enough(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(40, 80, title="Pocket")
+    page = visit(f"/?video={video.id}")
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator(".stage canvas")).to_have_attribute("data-frame", "0")
+    boxes = {name: page.locator(name).bounding_box() for name in (".stage", ".timeline .strip", ".decision.skip")}
+    stage, strip, skip = (boxes[name] or {} for name in boxes)
+    assert stage["y"] >= 0
+    assert stage["height"] > 150
+    assert stage["y"] + stage["height"] <= strip["y"]
+    assert strip["y"] + strip["height"] <= 844
+    assert skip["height"] >= 44
+    small = page.locator(".review button:visible:not(.neighbour)").evaluate_all(
+        "(all) => all.filter((one) => one.offsetHeight < 44 || one.offsetWidth < 44).map((one) => one.outerHTML.slice(0, 90))"
+    )
+    assert small == []
+    expect(page.locator(".review kbd:visible")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_where_a_name_is_chosen_one_can_type_at_once(app: App, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.goto(app.server.url)
+    expect(page.get_by_role("heading", name="Heaters")).to_be_visible()
+    expect(page.get_by_label("Your name")).to_be_focused()
+    page.close()
