@@ -57,7 +57,7 @@ def all_saved(page: Page) -> None:
 
 def downloaded(page: Page) -> Download:
     """What the page's Download link gives. The list is drawn anew every few seconds: a click may fall between two drawings."""
-    link = page.get_by_role("link", name="Download")
+    link = page.get_by_role("link", name="Download", exact=True)
     link.wait_for()
     for _ in range(4):
         with suppress(TimeoutError), page.expect_download(timeout=10_000) as download:
