@@ -41,7 +41,7 @@ def clean_up_archived_clips(source_video_id: int, *, database: Database, delete:
     deps=["virtual_clips"],
     partitions_def=source_video_partitions,
     group_name="archive",
-    description="Files of archived clips are gone; their rows stay, so that the audit trail is whole.",
+    description="Files of archived clips are gone; their rows stay, so that the audit trail stays complete.",
     kinds={"postgres"},
     retry_policy=TRANSIENT_RETRIES,
 )

@@ -30,13 +30,13 @@ class EmbeddingRun:
     """What one run did.
 
     model: the name the vectors are stored under, None when no model was needed. failed: clip id -> reason.
-    passing: something failed, and every failure is of a kind that may pass.
+    retryable: something failed, and every failure is temporary: trying again may work.
     """
 
     model: str | None
     embedded: tuple[int, ...] = ()
     failed: Mapping[int, str] = field(default_factory=dict)
-    passing: bool = False
+    retryable: bool = False
 
 
 def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:
@@ -73,7 +73,7 @@ def embed_due(
 ) -> EmbeddingRun:
     """Embed every clip of a source video that is due; one clip's failure does not stop the others.
 
-    When the model itself cannot be had every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
+    When the model itself is not available, every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
     """
     due = clips.due_for_embeddings(source_video_id)
     if not due:
@@ -81,13 +81,13 @@ def embed_due(
     started = clock()
     embedded: list[int] = []
     failed: dict[int, str] = {}
-    passing: list[bool] = []
+    retryable: list[bool] = []
     try:
         embedder = open_model()
     except Exception as error:  # of any kind: a broken driver must be on the rows, too
         for clip in due:
             _record(clips, clip, error)
-        return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, passing=is_transient(error))
+        return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, retryable=is_transient(error))
     for number, clip in enumerate(due, start=1):
         try:
             if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
@@ -96,9 +96,9 @@ def embed_due(
             raise_fault_of_the_place(error, objects)
             _record(clips, clip, error)
             failed[clip.id] = reason(error)
-            passing.append(is_transient(error))
+            retryable.append(is_transient(error))
         report(Progress(stage="embeddings", done=number, total=len(due), unit="clips", elapsed_seconds=clock() - started))
-    return EmbeddingRun(model=embedder.model, embedded=tuple(embedded), failed=failed, passing=bool(passing) and all(passing))
+    return EmbeddingRun(model=embedder.model, embedded=tuple(embedded), failed=failed, retryable=bool(retryable) and all(retryable))
 
 
 def _record(clips: ClipStore, clip: Clip, error: Exception) -> None:
@@ -144,7 +144,7 @@ def embeddings(
             clock=time.monotonic,
         )
         if done.failed:
-            raise stage.clips_failed(done.failed, done=len(done.embedded), passing=done.passing)
+            raise stage.clips_failed(done.failed, done=len(done.embedded), retryable=done.retryable)
         counts = stage.clip_counts()
     if not readable.searchable(counts) and readable.waiting(counts):
         stage.log.info(f"no clip is searchable: {readable.waiting_words(counts)}. The partition stays as it was")

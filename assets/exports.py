@@ -41,13 +41,13 @@ _SHOWN_FILES = 50
 class ExportRun:
     """What one run did. exported: in the order of publication. failed: clip id -> reason. changed: clips a reviewer changed meanwhile.
 
-    passing: something failed, and every failure is of a kind that may pass.
+    retryable: something failed, and every failure is temporary: trying again may work.
     """
 
     exported: tuple[ExportManifest, ...] = ()
     failed: Mapping[int, str] = field(default_factory=dict)
     changed: tuple[int, ...] = ()
-    passing: bool = False
+    retryable: bool = False
 
 
 def export_clip(
@@ -90,7 +90,7 @@ def export_due(
     exported: list[ExportManifest] = []
     failed: dict[int, str] = {}
     changed: list[int] = []
-    passing: list[bool] = []
+    retryable: list[bool] = []
     tried: set[tuple[int, int]] = set()
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT)
     with database.stage_lock("exports", source_video_id), ExitStack() as opened:
@@ -111,9 +111,9 @@ def export_due(
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.EXPORT_FAILED, reason(error), transient=is_transient(error), expected_version=version)
                     failed[clip.id] = reason(error)
-                    passing.append(is_transient(error))
+                    retryable.append(is_transient(error))
                 report(Progress("exports", len(tried), total, "clips", clock() - started))
-    return ExportRun(tuple(exported), failed, tuple(changed), bool(passing) and all(passing))
+    return ExportRun(tuple(exported), failed, tuple(changed), bool(retryable) and all(retryable))
 
 
 def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: WorkFolder) -> list[str]:
@@ -174,7 +174,7 @@ def exports(
             report=progress.report_to(stage.log),
         )
         if done.failed:
-            raise stage.clips_failed(done.failed, done=len(done.exported), passing=done.passing)
+            raise stage.clips_failed(done.failed, done=len(done.exported), retryable=done.retryable)
         counts = stage.clip_counts()
     if not readable.with_a_file(counts) and readable.waiting(counts):
         stage.log.info(f"nothing is exported: {readable.waiting_words(counts)}. The partition stays as it was")

@@ -40,13 +40,13 @@ _SHOWN_HEIGHT = 90
 class KeyframeRun:
     """What one run did. made: the stills in the order of publication. failed: clip id -> reason. changed: clips changed meanwhile.
 
-    passing: something failed, and every failure is of a kind that may pass.
+    retryable: something failed, and every failure is temporary: trying again may work.
     """
 
     made: tuple[KeyframeManifest, ...] = ()
     failed: Mapping[int, str] = field(default_factory=dict)
     changed: tuple[int, ...] = ()
-    passing: bool = False
+    retryable: bool = False
 
     @property
     def clip_ids(self) -> tuple[int, ...]:
@@ -136,7 +136,7 @@ def keyframe_due(
     made: list[KeyframeManifest] = []
     failed: dict[int, str] = {}
     changed: list[int] = []
-    passing: list[bool] = []
+    retryable: list[bool] = []
     tried: set[tuple[int, int]] = set()
     with database.stage_lock("keyframes", source_video_id):
         while batch := [clip for clip in clips.due_for_keyframes(source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
@@ -151,9 +151,9 @@ def keyframe_due(
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.KEYFRAME_FAILED, reason(error), transient=is_transient(error), expected_version=version)
                     failed[clip.id] = reason(error)
-                    passing.append(is_transient(error))
+                    retryable.append(is_transient(error))
                 report(Progress("keyframes", len(tried), total, "clips", clock() - started))
-    return KeyframeRun(tuple(made), failed, tuple(changed), bool(passing) and all(passing))
+    return KeyframeRun(tuple(made), failed, tuple(changed), bool(retryable) and all(retryable))
 
 
 @dg.asset(
@@ -183,7 +183,7 @@ def keyframes(
             report=progress.report_to(stage.log),
         )
         if done.failed:
-            raise stage.clips_failed(done.failed, done=len(done.clip_ids), passing=done.passing)
+            raise stage.clips_failed(done.failed, done=len(done.clip_ids), retryable=done.retryable)
         counts = stage.clip_counts()
     if not readable.with_keyframes(counts) and readable.waiting(counts):
         stage.log.info(f"no clip has keyframes: {readable.waiting_words(counts)}. The partition stays as it was")

@@ -84,14 +84,14 @@ class Stage:
             self._tell(failure)
             raise
 
-    def clips_failed(self, failed: Mapping[int, str], *, done: int, passing: bool) -> dg.Failure:
-        """The failure of a run in which some clips failed; each has its reason on its own row. passing: trying again may work."""
+    def clips_failed(self, failed: Mapping[int, str], *, done: int, retryable: bool) -> dg.Failure:
+        """The failure of a run in which some clips failed; each has its reason on its own row. retryable: trying again may work."""
         reasons = "\n".join(sorted(set(failed.values())))
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         return dg.Failure(
             description=f"{self.title}: {len(failed)} of {len(failed) + done} clips failed: {reasons}",
             metadata={"failed clips": sorted(failed), "done": done},
-            allow_retries=passing and not last_try,
+            allow_retries=retryable and not last_try,
         )
 
     def clip_counts(self) -> Mapping[ClipState, int]:

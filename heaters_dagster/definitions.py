@@ -40,7 +40,7 @@ _OWNERS = {
 
 
 def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
-    """All that Dagster is told. settings: None for those of the process."""
+    """All that Dagster gets from us. settings: None for those of the process."""
     return dg.Definitions(
         assets=dg.map_asset_specs(
             lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), [*ASSETS, work_waiting]

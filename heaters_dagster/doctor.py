@@ -148,7 +148,7 @@ def _secrets(settings: Settings, *, repair: bool) -> str:
         return "none"
     if repair:
         return advice(found, settings, lambda: renew_signing_key(settings))
-    raise OSError(f"an older version left secrets in {found}: type heaters doctor --repair, which takes them out and says what to change")
+    raise OSError(f"an older version left secrets in {found}: type heaters doctor --repair, which removes them and says what to change")
 
 
 def _stored_data(settings: Settings) -> str:

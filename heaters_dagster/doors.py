@@ -51,9 +51,9 @@ def refusal_of_host(hosts: Sequence[str], names: Iterable[str], *, setting: str)
     setting: where a name that is missing among `names` can be told.
     """
     if len(hosts) != 1 or name_of_host(hosts[0]) is None:
-        return 400, "This request cannot be meant: the Host header is not one name or address with a port up to 65535.\n"
+        return 400, "Bad request: the Host header must be one name or address, with a port up to 65535.\n"
     if not is_own_name(hosts[0], names):
-        return 421, f"This server does not go by the name {hosts[0][:200]!r}. If it should, add the name to {setting}.\n"
+        return 421, f"This server does not answer under the name {hosts[0][:200]!r}. To allow the name, add it to {setting}.\n"
     return None
 
 

@@ -82,7 +82,7 @@ def look(
     daemon_runs: bool = True,
     only: Collection[int] | None = None,
 ) -> Outlook:
-    """What is due now. Runs whose process is gone are ended first; rows they left in a working state are told why.
+    """What is due now. Runs whose process is gone are ended first; rows they left in a working state get the reason.
 
     daemon_runs: False when nobody takes queued runs out of the queue: those are then not in flight.
     only: as if there were no other source videos.
@@ -147,7 +147,7 @@ def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoF
 def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts) -> bool:
     """Tell a row that looks worked on how the run that left it so ended; False when no such ending explains it.
 
-    The sensor `run_failures` may be doing the same at this moment; whoever is second finds nothing to do.
+    The sensor `run_failures` may be doing the same at this moment; the second one finds nothing to do.
     """
     since = datetime.now(UTC) - timedelta(seconds=_seconds_at_work(run, video))
     endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]

@@ -59,7 +59,7 @@ def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource,
     context.log.info("every source video is covered exactly once; rows and stored files agree")
 
 
-@dg.op(description="Make clips due that lack a vector of the present model: it was changed, or could not be had when they were embedded.")
+@dg.op(description="Make clips due that lack a vector of the present model: it was changed, or was not available when they were embedded.")
 def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource) -> None:
     settings = workspace.get().settings
     try:
@@ -81,7 +81,7 @@ def temp_clean_up() -> None:
 
 
 @dg.job(
-    description="Find what must not be: gaps, overlaps, lost files, stray files.",
+    description="Look for gaps, overlaps, lost files and stray files.",
     executor_def=dg.in_process_executor,
     tags={JOB_TAG: "mece_audit"},
 )

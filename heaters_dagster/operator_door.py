@@ -136,7 +136,7 @@ class OperatorDoor:
 
 
 def _is_link(headers: Headers) -> bool:
-    """Whether a person followed a link: the page comes to stand alone, and in nobody's frame."""
+    """Whether a person followed a link: the page is opened by itself, not in a frame of another page."""
     return bool(headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document")
 
 
@@ -149,7 +149,7 @@ def _is_sign_in(scope: Scope) -> bool:
 
 
 def _from_another_site() -> Response:
-    return PlainTextResponse("The Dagster UI is asked from its own page only.\n", status_code=403)
+    return PlainTextResponse("The Dagster UI takes requests from its own page only.\n", status_code=403)
 
 
 def _ask_to_sign_in(scope: Scope, headers: Headers) -> Response:

@@ -42,7 +42,7 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a part as a person wants them.
 
     Of Dagster's events of a run only those that warn are kept, as `job: what happened` and the reason below it, without the stack trace:
-    the run's page in the UI has it all. That a code server or the database is away for a moment is told without stack traces, too. Other
+    the run's page in the UI has it all. A code server or database that is away for a moment is reported without stack traces, too. Other
     lines, tracebacks of a program that breaks among them, stay as they are.
     """
     within_event = reason_follows = False

@@ -68,7 +68,7 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `process_due` did, in order. later: source videos and clips that failed for a reason that may pass and are tried again later.
+    """What `process_due` did, in order. later: source videos and clips that failed for a temporary reason and are tried again later.
 
     problem: why work that is due was not begun: nothing can be stored. held_up: how many runs that are.
     """
@@ -104,10 +104,10 @@ def process_due(
     say: Callable[[str], None] = lambda text: None,
     ended: Callable[[RunDone], None] = lambda run: None,
 ) -> Outcome:
-    """Run all that is due until nothing is, and wait for what other processes have in hand.
+    """Run all that is due until nothing is, and wait for the runs of other processes.
 
     only: these source videos. report: gets the stages' progress. say: gets sentences about waiting. ended: gets each run when it has ended.
-    Raises KeyboardInterrupt when interrupted: the work in hand is due again. Raises NotFoundError, DatabaseUnavailableError.
+    Raises KeyboardInterrupt when interrupted: the interrupted work is due again. Raises NotFoundError, DatabaseUnavailableError.
     """
     sweep_leftovers(settings)
     work = WorkFolder(settings.work_folder)
@@ -139,7 +139,7 @@ def process_due(
                 waiting = False
             elif outlook.in_flight:
                 if not waiting:
-                    say("waiting for runs that other processes have in hand")
+                    say("waiting for the runs of other processes")
                 waiting = True
                 time.sleep(_WAIT_SECONDS)
             else:
@@ -169,7 +169,7 @@ class _Engine:
         run = self.instance.get_run_by_id(result.run_id)
         if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value:
             self.instance.add_run_tags(run.run_id, {ENDED_TAG: "interrupted"})
-            self.instance.report_run_canceled(run, "heaters process was interrupted. What was in hand is due again.")
+            self.instance.report_run_canceled(run, "heaters process was interrupted. The interrupted work is due again.")
             raise KeyboardInterrupt
         return RunDone(
             job=wanted.job.value,
@@ -201,7 +201,7 @@ def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the work in hand as Ctrl-C does, and its ffmpeg with it."""
+    """SIGTERM ends the current work as Ctrl-C does, and its ffmpeg with it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -89,9 +89,9 @@ def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
 
 
 def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
-    """Why a run that ended left a row in its working state, and whether that may pass; None when it is no fault of the work.
+    """Why a run that ended left a row in its working state, and whether that is temporary; None when it is no fault of the work.
 
-    An interrupt, and an end of the whole program, are nobody's fault: the row is due again without counting a failed try. A killed or
+    An interrupt, and an end of the whole program, are no failures: the row is due again without counting a failed try. A killed or
     crashed process counts one, so that work which always exhausts the memory does not go on for ever. A person's cancellation stands
     until a person retries.
     """
@@ -99,7 +99,7 @@ def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
         return CANCELED, False
     interrupted = run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
     if run.status is dg.DagsterRunStatus.FAILURE and not interrupted and ENDED_TAG not in run.tags:
-        return "the process that worked on this ended without a word: it was killed, crashed, or ran out of memory", True
+        return "the process that worked on this ended without a message: it was killed, crashed, or ran out of memory", True
     return None
 
 

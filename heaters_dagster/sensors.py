@@ -101,7 +101,7 @@ gold_masters = _sensor(
 
 
 @dg.run_failure_sensor(
-    description="Runs that ended without a word (killed, out of memory): the reason goes to the row, where people look for it.",
+    description="Runs that ended without a message (killed, out of memory): the reason goes to the row, where people look for it.",
     minimum_interval_seconds=_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

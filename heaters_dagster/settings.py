@@ -181,7 +181,7 @@ class Settings:
     )
     embedding_model: str = _setting("HEATERS_EMBEDDING_MODEL", _model, "clip-ViT-B-32", "sentence-transformers model name or folder")
     embedding_fallback: bool = _setting(
-        "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model cannot be had"
+        "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model is not available"
     )
     ytdlp_max_height: int = _setting(
         "HEATERS_DOWNLOAD_MAX_HEIGHT", _number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
@@ -223,7 +223,7 @@ class Settings:
     )
     link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
     lease_seconds: int = _setting(
-        "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays with a reviewer who went silent"
+        "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays reserved for a reviewer whose page no longer reports"
     )
 
     @classmethod

@@ -144,7 +144,7 @@ def check_port(host: str, port: int, *, setting: str, what: str) -> None:
         elif error.errno == errno.EACCES:
             told = f"{place} is for administrators only: set {setting}_PORT to a port above 1023"
         else:
-            told = f"{place} cannot be listened on ({reason}): set {setting}_HOST to an address of this machine"
+            told = f"{place} cannot be used ({reason}): set {setting}_HOST to an address of this machine"
     raise SettingsError(told)
 
 

@@ -36,8 +36,8 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
     with database.begin() as connection:
         # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
         _list_stored(connection, objects)
-        orphans = (f"{key} is stored, but no row speaks of it" for key in _orphans(connection))
-        said_of_orphans = _capped(orphans, "objects are stored that no row speaks of")
+        orphans = (f"{key} is stored, but no row names it" for key in _orphans(connection))
+        said_of_orphans = _capped(orphans, "objects are stored that no row names")
         if connection.execute(text(f"select exists ({_LOST})")).scalar():
             # A row may have been written since the list was made: what is said to be lost is looked for once more.
             _list_stored(connection, objects)
@@ -54,7 +54,7 @@ def coverage_problems(database: Database, source_video_id: int | None = None) ->
 
 
 def orphan_objects(database: Database, objects: ObjectStore) -> list[str]:
-    """Keys of stored objects that no row speaks of and no stage is about to write again."""
+    """Keys of stored objects that no row names and no stage is about to write again."""
     with database.begin() as connection:
         _list_stored(connection, objects)
         return list(_orphans(connection))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
-    """dagster-aws's manager, over `logs` for what is being written. An upload that fails is told in the run and fails no step."""
+    """dagster-aws's manager, over `logs` for what is being written. An upload that fails is written to the run's log and fails no step."""
 
     def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None) -> None:
         super().__init__(bucket, inst_data=logs.inst_data, prefix=LOGS_PREFIX, endpoint_url=endpoint_url, skip_empty_files=True)

@@ -65,7 +65,7 @@ def replaced(
 
 
 def review_has_begun(connection: Connection, source_video_id: int) -> bool:
-    # An action on several source videos stands under the first of them; on the others it is told by their clips.
+    # An action on several source videos stands under the first of them; on the others their clips lead to it.
     acted = exists().where(review_actions.c.source_video_id == source_video_id, review_actions.c.action != ReviewAction.RENAME.value)
     changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
     return bool(connection.scalar(select(or_(acted, changed))))

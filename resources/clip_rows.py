@@ -21,7 +21,7 @@ class Clip:
 
     [start_frame, end_frame): frames of the source video. sequence: per source video, never reused. cut_points: the four numbers as JSON.
     is_live: False once a cut point operation has replaced it. clip_filepath: object key of the export, None while the clip is virtual.
-    confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the stage in hand.
+    confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the current stage.
     state_changed_at: since when it is in this state; a lease or a look at it changes `updated_at` only.
     """
 

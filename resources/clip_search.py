@@ -34,7 +34,7 @@ class ClipSearch:
         self._settings = settings
 
     def by_words(self, words: str, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
-        """Clips that show what `words` say. Raises ModelUnavailableError when the model that understands words cannot be had."""
+        """Clips that show what `words` say. Raises ModelUnavailableError when the model that understands words is not available."""
         try:
             embedder = clip_embedder(self._settings.embedding_model)
         except ModelUnavailableError as error:

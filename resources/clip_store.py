@@ -2,15 +2,15 @@
 
 Files. A stage claims its clip, which writes the `clip_artifacts` rows of the objects it is about to make in state `writing`; then it
 publishes the objects; then it finishes, which makes the rows `live`. It does all this while it holds the stage lock of its asset,
-`Database.stage_lock("exports", source_video_id)` or `("keyframes", ...)`, so two processes never write one key. Whoever dies in between
-leaves rows in `writing` whose lock is free: the next claim takes them over, or `clean_up` deletes their objects. No object is ever
+`Database.stage_lock("exports", source_video_id)` or `("keyframes", ...)`, so two processes never write one key. A process that dies in
+between leaves rows in `writing` whose lock is free: the next claim takes them over, or `clean_up` deletes their objects. No object is ever
 without a row. A row is `obsolete` only when nobody is writing its object.
 
 Decisions. A reviewer may change a clip while a stage works on it. Every finish therefore compares `cut_point_version` and state with what
 was claimed, and changes nothing when they differ: the decision stands, and what was made becomes obsolete.
 
 A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings are of the same frames, and serve until
-the new file takes the old one's place. Its row is in `writing` then, and still nobody's to delete.
+the new file takes the old one's place. Its row is in `writing` then, and not to be deleted yet.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class ClipStore:
     def fail(
         self, clip_id: int, failed_state: ClipState, message: str, *, transient: bool, expected_version: int | None = None
     ) -> Clip | None:
-        """Put the clip into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.
+        """Put the clip into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.
 
         None, and nothing is changed, when a reviewer changed the clip meanwhile: it is no longer in the stage, or no longer of
         `expected_version`.

@@ -151,12 +151,12 @@ class Database:
         except DBAPIError as error:
             _raise_readable(error, self.engine.url)
         except UnicodeEncodeError:
-            raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: write it without") from None
+            raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: remove it") from None
         except PoolTimeoutError:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
-#: Alembic keeps the migration in hand in a global; between processes the lock in `sql/env.py` does the same.
+#: Alembic keeps the migration that runs in a global; between processes the lock in `sql/env.py` does the same.
 _migrating = threading.Lock()
 
 _LOCK_IS_HELD = text(

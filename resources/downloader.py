@@ -57,7 +57,7 @@ class Downloader:
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
         """Bring `source` into `folder`, which is empty and ours. `report` gets bytes. confined_to: where a local file must lie.
 
-        Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and what may pass: DownloadError, DiskFullError,
+        Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and, when it is temporary: DownloadError, DiskFullError,
         StoreUnavailableError. Whether it is a video is not asked yet.
         """
         meter = ByteMeter(report)

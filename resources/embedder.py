@@ -84,7 +84,7 @@ class Warned(Protocol):
 
 
 def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
-    """The model the settings name. When it cannot be had and the settings allow it: the visual descriptor, which is said aloud."""
+    """The model that the settings name. When it is not available and the settings allow it: the visual descriptor, with a warning."""
     try:
         return clip_embedder(settings.embedding_model)
     except ModelUnavailableError as error:
@@ -116,7 +116,7 @@ def _loaded(name: str) -> Any:
     except HeatersError:
         raise
     except Exception as error:
-        raise ModelUnavailableError(f"The embedding model {name} cannot be had from {host}: {_first_line(error)}") from error
+        raise ModelUnavailableError(f"The embedding model {name} cannot be fetched from {host}: {_first_line(error)}") from error
 
 
 def _hub_host() -> str:

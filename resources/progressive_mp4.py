@@ -176,7 +176,7 @@ class ProgressiveMp4Writer:
             raise InvalidMediaError(f"{self._path.name}: ffmpeg gave no picture")
         if shown_seconds is not None and len(shown_seconds) != len(picture.sizes):
             raise InvalidMediaError(
-                f"{self._path.name}: ffmpeg wrote {len(picture.sizes)} frames and told the times of {len(shown_seconds)}"
+                f"{self._path.name}: ffmpeg wrote {len(picture.sizes)} frames and gave the times of {len(shown_seconds)}"
             )
         zero = math.floor(zero_seconds * picture.timescale + _ROUNDING_TICKS)
         for track in tracks:

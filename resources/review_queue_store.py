@@ -66,7 +66,7 @@ class QueueClip:
 
 
 class ReviewQueueStore:
-    """lease_seconds: how long a clip stays with a reviewer who went silent. Reviewers are named as in ReviewStore."""
+    """lease_seconds: how long a clip stays reserved for a reviewer whose page no longer reports. Reviewers are named as in ReviewStore."""
 
     def __init__(self, database: Database, *, lease_seconds: float = 60.0) -> None:
         self._database = database

@@ -30,7 +30,7 @@ class SourceVideo:
     """One row of `source_videos`.
 
     source: as submitted. confined_to: the folder that its file must lie in, None when it may lie anywhere.
-    error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the stage in hand,
+    error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the current stage,
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: since when it is in this state. source_bytes, source_modified_ns,
@@ -193,7 +193,7 @@ class SourceVideoStore:
             return _mark_duplicate(connection, source_video_id, of_id)
 
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
-        """Put the row into its failed state with the reason. A failure that may pass counts one try; any other uses up all of them.
+        """Put the row into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.
 
         A row that is past the stage, whose files were to be made again, keeps its state and tries: it gets the reason.
         Raises IllegalTransitionError when the row has not come as far as the stage.

@@ -107,7 +107,7 @@ def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> 
         yield _Accepted(source)
         return
     if not source:
-        raise BadRequestError("an empty name is no source: give files, folders or addresses")
+        raise BadRequestError("an empty name is not a source: give files, folders or addresses")
     if places is not None:
         yield from _confined(source, places)
         return
@@ -117,7 +117,7 @@ def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> 
     elif path.is_file():
         yield _Accepted(str(path))
     elif path.exists():
-        raise InvalidMediaError(f"{path} is no ordinary file; submit video files, folders or addresses")
+        raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
     else:
         raise SourceNotFoundError(f"{path} is not there")
 

@@ -236,7 +236,7 @@ class ReviewDesk:
                 again: Callable[..., ReviewResult] = getattr(reviews, action)
                 return again(session.reviewer, action_id=action_id, request_key=request_key)
             case _:
-                raise BadRequestError(f"{str(action)[:40]!r} is no review action")
+                raise BadRequestError(f"{str(action)[:40]!r} is not a review action")
 
     def _unseen_but_free(self, session: Session, request_key: str, clip_ids: Collection[int]) -> dict[int, int]:
         """Versions of clips that the sender names without having seen one: only where no verdict of a colleague stands on them."""

@@ -41,7 +41,7 @@ class Door:
         try:
             checked_address(scope)
         except BadRequestError as error:
-            await PlainTextResponse(f"This request cannot be meant: {error}.\n", status_code=400)(scope, receive, send)
+            await PlainTextResponse(f"Bad request: {error}.\n", status_code=400)(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:

@@ -1,6 +1,6 @@
 """What a browser sends is parsed here and nowhere else: the address, its query, JSON bodies and the values in them.
 
-What cannot be meant is refused in words (BadRequestError, status 400) before anybody works with it: text that is no text, JSON that is no
+What makes no sense is refused in words (BadRequestError, status 400) before anybody works with it: text that is no text, JSON that is no
 JSON or is nested without end, numbers that no column holds, values of another kind than asked for.
 """
 

@@ -73,7 +73,7 @@ def _session(desk: ReviewDesk, request: Request) -> Session:
 def _signed(desk: ReviewDesk, request: Request, kind: MediaKind) -> int:
     row_id = incoming.row_id_of_path(request.path_params["row_id"])
     if row_id is None:
-        raise NotFoundError("there is nothing at this address: it ends with the number of no row")
+        raise NotFoundError("there is nothing at this address: no row has the number at its end")
     desk.links.check_media(_query(request).get("token", [""])[-1], kind, row_id)
     return row_id
 

@@ -77,7 +77,7 @@ class Served(Route):
 def _refused(error: HeatersError | ClientDisconnect) -> JSONResponse:
     match error:
         case ClientDisconnect():
-            return _error(408, "too_slow", "the message did not come to its end in time; it is sent again")
+            return _error(408, "too_slow", "the message did not arrive completely in time; it is sent again")
         case NoSessionError():
             return _error(401, "signed_out", str(error))
         case LinkError():

@@ -66,7 +66,9 @@ async def _received(request: Request, path: Path, admission: Admission, title: s
             async for chunk in request.stream():
                 received += len(chunk)
                 if received > admission.limit_bytes:
-                    raise BadRequestError(f"{title}: more than {admission.limit_bytes / 1e9:.1f} GB came; send it with its size declared")
+                    raise BadRequestError(
+                        f"{title}: more than {admission.limit_bytes / 1e9:.1f} GB arrived; send it with its size declared"
+                    )
                 await run_in_threadpool(file.write, chunk)
                 admission.received(len(chunk))
                 if head is not None:

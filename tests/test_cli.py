@@ -393,7 +393,7 @@ def test_approving_what_is_approved_is_no_decision(heaters: Heaters, some_clips:
     (clip,) = some_clips()
     heaters.json(f"review approve {clip.id}")
     assert heaters.json(f"review approve {clip.id}")["action_id"] is None
-    assert "Nothing to approve: it is so already." in heaters(f"review approve {clip.id}")[1]
+    assert "Nothing to approve: nothing would change." in heaters(f"review approve {clip.id}")[1]
     assert len(heaters.json("review history")) == 1
 
 
@@ -570,7 +570,7 @@ def test_the_answer_of_a_search_names_the_model(heaters: Heaters, some_clips: So
 
 
 def test_down_does_not_stop_what_is_not_ours_to_stop(heaters: Heaters) -> None:
-    assert heaters("down") == (0, "HEATERS_DATABASE_URL is set: that server is not ours to stop.\n")
+    assert heaters("down") == (0, "HEATERS_DATABASE_URL is set: Heaters did not start that server and does not stop it.\n")
 
 
 def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
@@ -652,7 +652,7 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
 
     monkeypatch.setattr("heaters_dagster.processing.process_due", interrupted)
     assert heaters("process") == (130, "")
-    assert "what was in hand is due again" in heaters.error
+    assert "the interrupted work is due again" in heaters.error
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def down() -> None:
 
     settings = load_settings()
     if settings.database_url:
-        terminal.say("HEATERS_DATABASE_URL is set: that server is not ours to stop.")
+        terminal.say("HEATERS_DATABASE_URL is set: Heaters did not start that server and does not stop it.")
     elif is_running(settings):
         terminal.complain("heaters up runs and would start Postgres again: end that with Ctrl-C, and Postgres stops with it")
         raise typer.Exit(1)
@@ -61,7 +61,7 @@ def process(
         with terminal.bars() as report:
             outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
     except KeyboardInterrupt:
-        terminal.warn("interrupted; what was in hand is due again: heaters process, or heaters up")
+        terminal.warn("interrupted; the interrupted work is due again: heaters process, or heaters up")
         raise
     if as_json:
         terminal.show_json([asdict(done) for done in outcome.runs])
@@ -78,7 +78,7 @@ def process(
 @app.command(epilog=example("doctor --json"))
 def doctor(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Take out the secrets that older versions left in the database; renew the signing key.")
+        bool, typer.Option("--repair", help="Remove the secrets that older versions left in the database; renew the signing key.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

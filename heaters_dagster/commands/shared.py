@@ -125,7 +125,7 @@ def show_result(result: ReviewResult, as_json: bool) -> None:
         )
         return
     if result.action_id is None:
-        terminal.say(f"Nothing to {result.action}: it is so already.")
+        terminal.say(f"Nothing to {result.action}: nothing would change.")
     else:
         terminal.say(f"{result.action}: done (action {result.action_id}; {_way_back(result.action)})")
     terminal.show_table("", CLIP_COLUMNS[:7], rows)

@@ -108,7 +108,7 @@ def status(
         states = ", ".join(f"{count} {state}" for state, count in counts.items())
         terminal.say(f"{len(rows)} of {total} source videos ({states}). More: heaters status --most {total}, or --json")
     if problem := place_problem(load_settings()):
-        terminal.complain(f"Nothing is worked on, because nothing can be stored: {problem}")
+        terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:
         for warning in row["warnings"]:
             terminal.warn(f"{row['id']}: {warning}")

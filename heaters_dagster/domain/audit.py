@@ -1,4 +1,4 @@
-"""What must not be: objects that no row speaks of, and rows whose object is gone."""
+"""Contradictions: objects that no row names, and rows whose object is gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def source_video_of_key(key: str) -> int | None:
 
 
 def orphan_keys(stored: Iterable[str], *, known: Set[str], at_work: Set[int]) -> list[str]:
-    """Stored objects that no row speaks of, sorted.
+    """Stored objects that no row names, sorted.
 
     at_work: source videos with a stage still to come. Such a stage stores before it writes the row, and when it dies in between it stores
     the same key again; so their objects are no orphans. Files of clips always have their row first: they are judged all the same.

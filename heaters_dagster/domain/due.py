@@ -17,7 +17,7 @@ _S, _C = SourceVideoState, ClipState
 #: Failed tries after which a stage waits for `heaters retry`. One run makes up to 3 of them, some seconds apart.
 MAX_ATTEMPTS = 6
 
-#: Wait between two runs of a stage that failed for a reason that may pass (a full disk, a server that is down).
+#: Wait between two runs of a stage that failed for a temporary reason (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
 
 #: Exported clips wait that long for others of their source video that are still being exported: each run loads the model anew, which
@@ -68,7 +68,7 @@ class ClipGroup:
 class VideoFacts:
     """What is known of one source video when the decision is made.
 
-    attempts: failed tries of the stage in hand; MAX_ATTEMPTS or more means that it waits for a person.
+    attempts: failed tries of the current stage; MAX_ATTEMPTS or more means that it waits for a person.
     seconds_since_change: since it came into its state, or failed once more.
     busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
     has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it, the last of them
@@ -133,7 +133,7 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
 
 
 def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
-    """How many source videos, gold masters and clips failed a moment ago for a reason that may pass, and are due again before long."""
+    """How many source videos, gold masters and clips failed a moment ago for a temporary reason, and are due again before long."""
     known, failed = list(videos), _EXPORT_STATES[2] | _ENRICH_STATES[2]
     ingests = sum(video.state in _INGEST_FAILED and not video.is_duplicate and video.attempts < MAX_ATTEMPTS for video in known)
     masters = sum(0 < video.gold_master_attempts < MAX_ATTEMPTS and not video.has_gold_master for video in known)
@@ -145,12 +145,12 @@ def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
 
 
 def attempts_after_failure(attempts: int, *, transient: bool) -> int:
-    """Failed tries after one more: a failure that may pass counts one, any other uses up all of them."""
+    """Failed tries after one more: a temporary failure counts one, any other uses up all of them."""
     return min(attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
 
 
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
-    """Whether a stage that failed for a reason that may pass is due again."""
+    """Whether a stage that failed for a temporary reason is due again."""
     return attempts < MAX_ATTEMPTS and seconds_since_change >= RETRY_AFTER_SECONDS
 
 

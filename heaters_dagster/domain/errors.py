@@ -73,7 +73,7 @@ class VerdictStandsError(PermanentError):
         who = f" by {by}" if by else ""
         super().__init__(
             f"clip {clip_id} was {verdict}{who}; a group would approve it. "
-            f"Approve clip {clip_id} first if the two belong together: a group changes nobody's verdict unseen"
+            f"Approve clip {clip_id} first if the two belong together: a group never changes another verdict"
         )
         self.clip_id = clip_id
         self.verdict = verdict
@@ -105,7 +105,7 @@ class EmbeddingError(PermanentError):
 
 
 class ModelUnavailableError(PermanentError):
-    """The embedding or detector model cannot be had on this machine (no network, no cached copy)."""
+    """The embedding or detector model is not available on this machine (no network, no cached copy)."""
 
 
 class DiskFullError(TransientError, OSError):
@@ -137,7 +137,7 @@ class PlaceError(TransientError):
 
 
 class DownloadError(TransientError):
-    """A download broke off in a way that may pass: time-out, 5xx, connection reset."""
+    """A download broke off for a temporary reason: time-out, 5xx, connection reset."""
 
 
 class BusyError(TransientError):

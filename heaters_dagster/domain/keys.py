@@ -9,7 +9,7 @@ from heaters_dagster.domain.errors import InvalidKeyError
 #: What every object key begins with. A bucket may hold objects of other programs beside them.
 PREFIXES = ("originals/", "gold_masters/", "review_proxies/", "final_clips/", "keyframes/", "metadata/")
 
-#: Dagster's own keys, where the logs of steps lie in a bucket. No row speaks of them.
+#: Dagster's own keys, where the logs of steps lie in a bucket. No row names them.
 LOGS_PREFIX = "dagster"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")

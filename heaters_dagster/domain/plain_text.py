@@ -23,5 +23,5 @@ def checked_text(text: str, name: str) -> str:
     """`text`. Raises BadRequestError, with `name` for what it is the text of, when it cannot be stored."""
     problem = text_problem(text)
     if problem is not None:
-        raise BadRequestError(f"{name} holds {problem}, which no text can have: write it without")
+        raise BadRequestError(f"{name} holds {problem}, which a text cannot have: remove it")
     return text

@@ -76,7 +76,7 @@ export class Undelivered {
 }
 
 /**
- * Send a decision until the server has answered. Promise of {ok, error}; a no of the server is an answer, everything else may pass.
+ * Send a decision until the server has answered. Promise of {ok, error}; a no of the server is an answer, everything else is temporary.
  * send(decision): promise of a Response. onWait(error, status): before each wait. wait(ms): promise.
  */
 export async function answered(decision, { send, onWait, wait }) {

@@ -29,7 +29,7 @@ _mounts: WeakKeyDictionary[Any, Callable[..., Any]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayerConfig:
-    """What the page is told; README.md, "Configuration", has the routes behind the addresses.
+    """What the page gets; README.md, "Configuration", has the routes behind the addresses.
 
     token: goes with every JSON request; a rerun may bring a fresh one at any time. queue_url: with the filters of the view in its query;
     another address begins another queue. open_clip_id: a clip to begin with. host_height_pixels: height that the page around the player

@@ -59,7 +59,7 @@ def _forget(name: str) -> None:
 
 def _by_words(desk: ReviewDesk, words: str, *, limit: int, title: str) -> None:
     try:
-        with st.spinner("Reading the model: seconds at the first search"):
+        with st.spinner("Loading the model: this takes seconds at the first search"):
             found = ClipSearch(desk.database, desk.settings).by_words(words, limit=limit, title_contains=title or None)
     except ModelUnavailableError as error:
         st.warning(views.plain(str(error)), icon=":material/translate:")

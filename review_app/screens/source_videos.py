@@ -89,7 +89,7 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
             st.page_link(shell.page("videos"), label="Show all source videos", icon=":material/filter_alt_off:")
         return
     if problem := last_known_problem(desk.objects):
-        st.error(views.plain(f"Nothing is worked on, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
+        st.error(views.plain(f"All work waits, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
     st.caption(views.plain(views.video_counts(counts)))
     for item in videos[:shown]:
         _one(desk, session, item.video, item.clips)

@@ -42,7 +42,7 @@ def test_no_parameters_mean_pending_clips_video_after_video() -> None:
     assert query_of_filter(QueueFilter()) == {}
 
 
-def test_parameters_may_be_repeated_or_parted_by_commas() -> None:
+def test_parameters_may_be_repeated_or_separated_by_commas() -> None:
     expected = QueueFilter(source_video_ids=(2, 3), states=(ClipState.EXPORTED, ClipState.REVIEW_SKIPPED))
     assert filter_of_query({"video": "3, 2,3", "state": "exported,review_skipped", "page": "7"}) == expected
     assert filter_of_query({"video": ["3", "2"], "state": ["exported", "review_skipped"]}) == expected

@@ -1,4 +1,4 @@
-"""The embedder loads a real (tiny) CLIP through the real code, and says clearly when a model cannot be had."""
+"""The embedder loads a real (tiny) CLIP through the real code, and says clearly when a model is not available."""
 
 from __future__ import annotations
 

@@ -375,7 +375,7 @@ def is_running(process: int) -> bool:
         return False
 
 
-def test_a_killed_ffmpeg_is_a_passing_failure(long_source: Path, tmp_path: Path):
+def test_a_killed_ffmpeg_is_a_temporary_failure(long_source: Path, tmp_path: Path):
     def kill(progress: Progress) -> None:
         for child in children():
             os.kill(child, signal.SIGKILL)

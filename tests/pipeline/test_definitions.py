@@ -1,4 +1,4 @@
-"""What Dagster is told: exactly these assets, jobs and checks, and all of it loads as the code server loads it."""
+"""What Dagster gets from us: exactly these assets, jobs and checks, and all of it loads as the code server loads it."""
 
 import subprocess
 import sys

@@ -107,7 +107,7 @@ def test_an_error_that_is_not_ours_is_on_the_row_and_does_not_stop_the_others(
         give_keyframes(clip, ClipStore(database), object_store)
     done = run(made[0], database, object_store, NoMemory())
     assert done.embedded == (made[1].id,)
-    assert not done.passing
+    assert not done.retryable
     first = ClipStore(database).load(made[0].id)
     assert (first.state, first.error) == (
         ClipState.EMBEDDING_FAILED,

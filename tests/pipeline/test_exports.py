@@ -161,7 +161,7 @@ def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: I
     done = desk.export(video, objects=interfering)
     assert {one.clip_id for one in done.exported} == {first.id, third.id}
     assert list(done.failed) == [second.id]
-    assert done.passing
+    assert done.retryable
     failed = desk.clips.load(second.id)
     assert (failed.state, failed.attempts) == (ClipState.EXPORT_FAILED, 1)
     assert "no room left" in str(failed.error)
@@ -208,7 +208,7 @@ def test_a_missing_proxy_fails_every_clip_with_the_reason(desk: Desk) -> None:
     desk.objects.delete(proxy_key(video.id))
     done = desk.export(video)
     assert len(done.failed) == 2
-    assert not done.passing
+    assert not done.retryable
     assert all(proxy_key(video.id) in why for why in done.failed.values())
     assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORT_FAILED}
 
@@ -390,7 +390,7 @@ def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(desk
     done = desk.export(video)
     assert "none can be made: its pictures change on the way" in done.failed[clip.id]
     assert f"heaters export {clip.id} --profile stream_copy" in done.failed[clip.id]
-    assert not done.passing
+    assert not done.retryable
 
 
 @pytest.fixture
@@ -418,7 +418,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not export_problems(desk.manifest(clip), objects=desk.objects, work=desk.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
     assert f"heaters retry --clip {clip.id}" in done.failed[clip.id]
-    assert not done.passing
+    assert not done.retryable
     desk.clips.retry(clip.id)  # the test server brings an object back at once
     assert not desk.export(video).failed
     desk.objects.get_file(final_clip_key(video.id, clip.sequence), tmp_path / "clip.mp4")

@@ -1,4 +1,4 @@
-"""Errors of a stage: what the row is told and what Dagster may try again, on real runs."""
+"""Errors of a stage: what is written to the row and what Dagster may try again, on real runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that cannot be used is nobody's failed try: nothing is begun, it is said once, and work goes on by itself when it is mended."""
+"""A store that cannot be used is no failed try: nothing is begun, it is said once, and work goes on by itself when it is mended."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ def test_it_waits_for_what_another_process_has_in_hand(settings: Settings, datab
             instance.report_run_failed(run)
 
         assert process_due(settings, say=other_process_ends).runs == ()
-    assert said == ["waiting for runs that other processes have in hand"]
+    assert said == ["waiting for the runs of other processes"]
 
 
 def test_what_failed_for_a_reason_that_may_pass_is_said_to_come_later(settings: Settings, database: Database) -> None:

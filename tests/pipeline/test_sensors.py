@@ -175,11 +175,11 @@ def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(desk: Desk, data
     run = desk.run_of("ingest", str(video.id), ["proxy", "keyframe_offsets"], status=Status.STARTED)
     desk.instance.report_run_failed(run, "the worker was killed")
 
-    assert desk.tick("new_source_videos") == []  # the row is told first
+    assert desk.tick("new_source_videos") == []  # the row gets the reason first
 
     told = SourceVideoStore(database).load(video.id)
     assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, 1)
-    assert told.error == "the process that worked on this ended without a word: it was killed, crashed, or ran out of memory"
+    assert told.error == "the process that worked on this ended without a message: it was killed, crashed, or ran out of memory"
     grow_older(database, video.id)
     assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
 
@@ -247,7 +247,7 @@ def test_gold_masters_that_die_again_and_again_wait_for_a_person(desk: Desk, dat
         (run,) = desk.instance.get_runs(dg.RunsFilter(statuses=[Status.STARTING], tags={"dagster/partition": key}))
         desk.instance.report_run_failed(run, "the worker was killed")
         settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database)
-    assert "ended without a word" in str(videos.load(clip.source_video_id).gold_master_error)
+    assert "ended without a message" in str(videos.load(clip.source_video_id).gold_master_error)
     assert desk.tick("gold_masters") == []
 
 

@@ -179,7 +179,7 @@ class Player:
                 case "redo":
                     action_id = desk.redo(who)
                 case _:
-                    return 422, {"error": f"{action} is no review action", "code": "illegal", "clips": []}
+                    return 422, {"error": f"{action} is not a review action", "code": "illegal", "clips": []}
         except StaleClipError as error:
             return 409, {"error": str(error), "code": "stale", "clips": self.around(touched), "retired": self._retired(touched)}
         except (CutError, NothingToUndoError, HeatersError) as error:

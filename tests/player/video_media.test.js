@@ -35,11 +35,11 @@ test("an index link that has expired is renewed once, and the media link with it
   assert.equal(media.bytes.url, "/media?fresh1");
 });
 
-test("an index that cannot be had is said in the server's words, and asked for again", async () => {
+test("an index that cannot be loaded is reported in the server's words, and asked for again", async () => {
   const { library: held } = library([status(404, { error: "source video 1 has no proxy" }), status(500)]);
   const media = held.of(described("old"));
   await assert.rejects(media.index.ensure(0, 3), /source video 1 has no proxy/);
-  await assert.rejects(media.index.ensure(0, 3), /cannot be had/);
+  await assert.rejects(media.index.ensure(0, 3), /cannot be loaded/);
   await media.index.ensure(0, 3);
   assert.ok(media.index.has(2));
 });

@@ -88,7 +88,7 @@ def test_a_host_that_is_none_is_refused_in_words(tmp_path: Path, host: str) -> N
     answer = client(tmp_path).get("/", headers={"Host": host})
     assert (answer.status_code, answer.text) == (
         400,
-        "This request cannot be meant: the Host header is not one name or address with a port up to 65535.\n",
+        "Bad request: the Host header must be one name or address, with a port up to 65535.\n",
     )
 
 

@@ -39,7 +39,7 @@ def test_a_file_without_a_row_is_named(database: Database, object_store: ObjectS
     whole(database, object_store)
     object_store.put_bytes("final_clips/video_1_clip_099.mp4", b"x")
     assert orphan_objects(database, object_store) == ["final_clips/video_1_clip_099.mp4"]
-    assert audit(database, object_store) == ["final_clips/video_1_clip_099.mp4 is stored, but no row speaks of it"]
+    assert audit(database, object_store) == ["final_clips/video_1_clip_099.mp4 is stored, but no row names it"]
 
 
 def test_what_other_programs_keep_in_the_same_bucket_is_no_orphan(database: Database, object_store: ObjectStore) -> None:
@@ -84,7 +84,7 @@ def test_of_very_many_findings_some_are_said_and_the_rest_is_counted(
         f"{clips[0].clip_filepath} of clip {clips[0].id} is gone from the store",
         f"{clips[1].clip_filepath} of clip {clips[1].id} is gone from the store",
         "and 3 more objects are gone from the store",
-        f"keyframes/video_{clips[0].source_video_id}_clip_099_mid.jpg is stored, but no row speaks of it",
-        f"keyframes/video_{clips[1].source_video_id}_clip_099_mid.jpg is stored, but no row speaks of it",
-        "and 3 more objects are stored that no row speaks of",
+        f"keyframes/video_{clips[0].source_video_id}_clip_099_mid.jpg is stored, but no row names it",
+        f"keyframes/video_{clips[1].source_video_id}_clip_099_mid.jpg is stored, but no row names it",
+        "and 3 more objects are stored that no row names",
     ]

@@ -110,7 +110,7 @@ export class ByteSource {
         return bytes;
       })
       .finally(() => this.#flights.delete(flight));
-    flight.promise.catch(() => {}); // whoever reads the span is told; a prefetch that nobody reads is not an unhandled error
+    flight.promise.catch(() => {}); // callers that read the span get the error; without one, a failed prefetch is not an unhandled error
     this.#flights.add(flight);
     return flight;
   }
@@ -151,7 +151,7 @@ export class ByteSource {
         }
       } catch (error) {
         if (error instanceof BytesError || this.#abort.signal.aborted) throw error;
-        // Long enough without words: whoever waits for the bytes is told, and asks again.
+        // Too long without an answer: the callers that wait for the bytes get the error, and ask again.
         if (limit.signal.aborted) throw new BytesError("network", "The media server has stopped answering.");
         response = null;
       } finally {

@@ -62,7 +62,7 @@ export class CutHand {
   /** Show the cut of `side` at `frame` without deciding it yet. */
   preview(side, frame) {
     const page = this.#page;
-    if (this.marked !== side) this.settle(); // a cut in hand is the marked one
+    if (this.marked !== side) this.settle(); // a cut that is being moved is the marked one
     clearTimeout(this.#timer);
     const moving = page.state.preview;
     const settled = moving ? { ...page.state, preview: null } : page.state;

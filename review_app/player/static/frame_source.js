@@ -1,4 +1,4 @@
-// Frame number -> picture: index, bytes, decoder and cache put together. Each frame is fetched and decoded once, whoever asks.
+// Frame number -> picture: index, bytes, decoder and cache put together. Each frame is fetched and decoded once, however many callers ask.
 
 const DECODE_AHEAD = 3;
 

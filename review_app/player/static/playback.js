@@ -37,7 +37,7 @@ async function reason(url) {
 
 export class Playback {
   #clip = null; // {media, start, end}
-  #opened = null; // {media, start, end, ready}: the part of the clip in hand; ready: promise once prepare() was asked for
+  #opened = null; // {media, start, end, ready}: the part of the clip that is loaded; ready: promise once prepare() was asked for
   #loop = false;
   #loaded = null; // the same object once its segment is the video's source
   #waiters = new Set();
@@ -95,12 +95,12 @@ export class Playback {
     });
   }
 
-  /** Whether the part in hand is the whole clip. */
+  /** Whether the loaded part is the whole clip. */
   get #isWhole() {
     return this.#opened?.start === this.#clip?.start && this.#opened?.end === this.#clip?.end;
   }
 
-  /** Take the part of the clip in hand that holds `frame`. */
+  /** Take the part of the clip that holds `frame`. */
   #enter(frame) {
     if (!this.#clip || (this.#opened && frame >= this.#opened.start && frame < this.#opened.end)) return;
     const { media } = this.#clip;
@@ -110,7 +110,7 @@ export class Playback {
     this.shown = null;
   }
 
-  /** An error while a segment loads is told by prepare(); one later is a link that expired or a line that broke beyond what is buffered. */
+  /** prepare() throws an error that comes while a segment loads; one later is a link that expired or a line that broke beyond what is buffered. */
   #onError() {
     if (!this.#loaded || this.#replaced) return;
     this.#broken = new PlaybackError(`The clip does not load any further (${this.video.error?.message || "no reason given"}).`);
@@ -144,7 +144,7 @@ export class Playback {
     this.#enter(start);
   }
 
-  /** Have the segment loaded that holds `frame` (default: that of the part in hand), once for all who ask. Throws PlaybackError. */
+  /** Have the segment loaded that holds `frame` (default: that of the loaded part), once for all who ask. Throws PlaybackError. */
   async prepare(frame = null) {
     if (frame !== null) this.#enter(frame);
     const opened = this.#opened;

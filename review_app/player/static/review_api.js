@@ -1,4 +1,4 @@
-// The review app's JSON routes. A no of the server is a Refusal; everything else that goes wrong may pass and is tried again by the caller.
+// The review app's JSON routes. A no of the server is a Refusal; everything else that goes wrong is temporary and is tried again by the caller.
 
 import { Refusal } from "./outbox.js";
 import { withQuery } from "./video_media.js";

@@ -19,7 +19,7 @@ export class Timeline {
   #view = { start: 0, end: 1 };
   #edges = []; // frames at which the clip in view begins and ends
   #frozen = false; // while a cut is dragged the scale stands still
-  #hand = null; // ends the drag of the cut in hand
+  #hand = null; // ends the drag of the cut that is being moved
   #marked = "start";
   #frame = 0;
   #slots = []; // of the filmstrip drawn last
@@ -362,7 +362,7 @@ export class Timeline {
     );
   }
 
-  /** Let go of the cut in hand: it has been decided on, and the mouse must not take the next clip's. */
+  /** Let go of the cut that is being moved: it has been decided on, and the mouse must not take the next clip's. */
   letGo() {
     this.#hand?.abort();
     this.#hand = null;

@@ -42,7 +42,7 @@ export class VideoMedia {
     const cache = this.#stale ? "reload" : "default";
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const silent = () => {
-      throw new Error("The frame index of this video cannot be had: the server does not answer.");
+      throw new Error("The frame index of this video cannot be loaded: the server does not answer.");
     };
     const response = await this.#library.fetch(withQuery(this.video.index_url, { start, end }), { credentials: "same-origin", cache, signal }).catch(silent);
     if ([401, 403, 410].includes(response.status) && !fresh) {
@@ -51,7 +51,7 @@ export class VideoMedia {
     }
     if (!response.ok) {
       const words = await response.json().then((body) => body.error).catch(() => null);
-      throw new Error(words ?? `The frame index of this video cannot be had (${response.status}).`);
+      throw new Error(words ?? `The frame index of this video cannot be loaded (${response.status}).`);
     }
     return response.json().catch(silent);
   }
