@@ -1,4 +1,4 @@
-"""Where Heaters' errors become Dagster's: the row says why a stage failed, and only what may pass is tried again."""
+"""Where Heaters' errors become Dagster's: the row says why a stage failed, and only temporary failures are tried again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What the row and the operator are told: our own messages as they stand, others with their kind in front."""
+    """What the row and the operator get to read: our own messages as they stand, others with their kind in front."""
     if not isinstance(error, HeatersError) and is_low_memory(error):
         return "there was too little memory for this stage; it can be tried again when less runs on this machine, or with a higher limit"
     said = without_objects(str(error))
@@ -94,7 +94,7 @@ def stage_failures(
 
 
 def _mark_run(why: str) -> None:
-    """Note on the run in hand, if there is one, that its end is no fault of its work."""
+    """Note on the current run, if there is one, that it did not end because its work failed."""
     with suppress(DagsterInvariantViolationError):
         context = dg.OpExecutionContext.get()
         context.instance.add_run_tags(context.run_id, {ENDED_TAG: why[:200]})

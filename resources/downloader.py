@@ -143,7 +143,7 @@ def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise InvalidMediaError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}; submit files")
+        raise InvalidMediaError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}; submit files")
     return os.fdopen(descriptor, "rb")
 
 

@@ -65,7 +65,7 @@ class WebDownload:
         self._parts: dict[str, str] = {}
 
     def fetched(self, meter: ByteMeter) -> Fetched:
-        """The best formats, or the compatible ones when those fail and others exist. When both fail, a failure that may pass is told."""
+        """The best formats, or the compatible ones when those fail and others exist. When both fail, a temporary failure is raised."""
         failures: list[HeatersError] = []
         tried: list[tuple[str, ...]] = []
         for formats in (BEST_FORMATS, COMPATIBLE_FORMATS):
@@ -89,7 +89,7 @@ class WebDownload:
                 if not tried:
                     break
             else:
-                told = (f"the best formats could not be had ({failures[0]}); others were downloaded",) if failures else ()
+                told = (f"the best formats could not be downloaded ({failures[0]}); others were downloaded",) if failures else ()
                 name = self._given_name(info)
                 title = self._title(info, name)
                 return Fetched(path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings))
@@ -199,7 +199,7 @@ class WebDownload:
             mended = folder / "normalized.mp4"
             ffmpeg.run(download_normalization(audio=True, copy=False), copied.path, [mended], called=self._name)
             probe(mended, name=self._name)
-            return mended, (f"picture and sound did not come together cleanly ({error}); they were encoded again",)
+            return mended, (f"picture and sound could not be joined cleanly ({error}); they were encoded again",)
 
     def _given_name(self, info: dict[str, Any]) -> str | None:
         """The file name that the server gives to what lies at the address itself."""
@@ -225,7 +225,7 @@ class WebDownload:
 
 
 def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:
-    """(bytes so far, bytes in all or None) of a download in several files, from what yt-dlp says about the one in hand."""
+    """(bytes so far, bytes in all or None) of a download in several files, from what yt-dlp says about the current one."""
     this = status.get("total_bytes") or status.get("total_bytes_estimate")
     total = earlier_bytes + this + sum(size or 0 for size in later_sizes) if this and all(later_sizes) else None
     return earlier_bytes + (status.get("downloaded_bytes") or 0), total

@@ -67,11 +67,11 @@ def failure(
             case HeatersError():
                 return under
             case HTTPError() if under.redirect_loop:
-                return SourceNotFoundError(f"{address} cannot be fetched: its redirects come to no end")
+                return SourceNotFoundError(f"{address} cannot be fetched: its redirects never end")
             case HTTPError():
                 return _status_error(address, under.status, traffic.failed(under.status, parts), parts)
             case InvalidSchema():
-                return ForbiddenSourceError(f"{address} leads to what is not fetched: {without_objects(str(under))}")
+                return ForbiddenSourceError(f"{address} leads to something that may not be fetched: {without_objects(str(under))}")
             case CertificateVerifyError():
                 return SourceNotFoundError(f"{address} is not fetched: the certificate of its server is not valid")
             case socket.gaierror() if under.errno != socket.EAI_AGAIN:
@@ -95,7 +95,7 @@ def failure(
     for under in _chain(error):
         match under:
             case NoSupportingHandlers():
-                return ForbiddenSourceError(f"{address} leads to what is not fetched: {said}")
+                return ForbiddenSourceError(f"{address} leads to something that may not be fetched: {said}")
             case RequestError() | ContentTooShortError() | OSError():
                 return DownloadError(f"{address}: the download broke off: {_connection_words(error, said)}")
             case ExtractorError():

@@ -687,7 +687,7 @@ def test_the_demo_says_why_a_file_is_no_video(heaters: Heaters, tmp_path: Path) 
     notes = tmp_path / "notes.mp4"
     notes.write_text("these are notes, not a video\n" * 100)
     assert heaters("demo /dev/null")[0] == 1
-    assert "/dev/null is no ordinary file" in heaters.error
+    assert "/dev/null is not an ordinary file" in heaters.error
     for _ in range(2):
         code, printed = heaters(f"demo {notes}")
         assert code == 1

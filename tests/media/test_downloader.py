@@ -69,9 +69,9 @@ def test_what_is_not_an_ordinary_file(tmp_path, folder):
     os.mkfifo(tmp_path / "pipe.mp4")
     for path, error, words in (
         (tmp_path / "gone.mp4", SourceNotFoundError, "gone.mp4 is not there"),
-        (tmp_path / "pipe.mp4", InvalidMediaError, "is no ordinary file"),
+        (tmp_path / "pipe.mp4", InvalidMediaError, "is not an ordinary file"),
         (tmp_path, InvalidMediaError, "is a folder"),
-        (Path("/dev/zero"), InvalidMediaError, "/dev/zero is no ordinary file"),
+        (Path("/dev/zero"), InvalidMediaError, "/dev/zero is not an ordinary file"),
     ):
         with pytest.raises(error, match=words):
             downloader().fetch(str(path), folder)

@@ -258,7 +258,7 @@ def test_when_the_best_formats_fail_compatible_ones_are_taken(web, folder):
     assert barcodes(fetched.path) == list(range(48))
     assert "/dash/init-stream9.m4s" in web.requests
     (warning,) = fetched.warnings
-    assert warning.startswith("the best formats could not be had (the beginning (initialization) of ")
+    assert warning.startswith("the best formats could not be downloaded (the beginning (initialization) of ")
     assert [path.name for path in folder.iterdir()] == ["try_1"]
 
 
@@ -283,7 +283,7 @@ def test_a_join_that_is_not_clean_is_encoded_again(web, folder):
     last.write_bytes(data[:media] + bytes(len(data) - media))
     fetched = downloader().fetch(f"{web.url}/dash/manifest.mpd", folder)
     (warning,) = fetched.warnings
-    assert "picture and sound did not come together cleanly" in warning
+    assert "picture and sound could not be joined cleanly" in warning
     assert barcodes(fetched.path)[:36] == list(range(36))
     assert probe(fetched.path).audio[0].codec == "aac"
 
@@ -323,14 +323,14 @@ def test_a_redirect_to_an_internal_address_is_not_followed(web, folder):
 @pytest.mark.parametrize("scheme", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:video/mp4;base64,AAAA"])
 def test_a_redirect_to_another_scheme_is_not_followed(web, folder, scheme):
     web.answers["/a.mp4"] = redirect(scheme)
-    with pytest.raises(ForbiddenSourceError, match="leads to what is not fetched"):
+    with pytest.raises(ForbiddenSourceError, match="leads to something that may not be fetched"):
         downloader(guard=OnlyThisServer()).fetch(f"{web.url}/a.mp4", folder)
     assert not any(path.is_file() for path in folder.rglob("*"))
 
 
 def test_redirects_without_an_end_are_told_from_an_answer(web, folder):
     web.answers["/a.mp4"] = redirect("/a.mp4")
-    with pytest.raises(SourceNotFoundError, match="its redirects come to no end"):
+    with pytest.raises(SourceNotFoundError, match="its redirects never end"):
         downloader(guard=OnlyThisServer()).fetch(f"{web.url}/a.mp4", folder)
 
 
