@@ -243,7 +243,7 @@ def lead_to_downloaded(videos: SourceVideoStore, video_id: int, path: Path) -> N
         ("gone.mp4", "gone.mp4 is not there"),
         ("pipe.mp4", "pipe.mp4 is not an ordinary file"),
         ("nothing", "nothing holds no video files"),
-        ("", "an empty name is no source"),
+        ("", "an empty name is not a source"),
         ("ftp://example.org/a.mp4", "cannot be a source"),
         ("file:///etc/passwd", "cannot be a source"),
         ("file:/etc/passwd", "cannot be a source"),
