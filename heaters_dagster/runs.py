@@ -63,13 +63,17 @@ def assets_in_flight(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
     return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in assets_of(run)}
 
 
-def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy) -> list[str]:
+def end_dead_runs(
+    instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy, records: Iterable[RunRecord] | None = None
+) -> list[str]:
     """Mark as canceled the runs whose process is gone, and free their pool slots; returns their ids.
 
+    records: those of the runs that are `unfinished`, when they are at hand.
     Canceled, not failed: a switched-off machine is not a reason to count a failed try.
     """
     work = WorkFolder(settings.work_folder)
-    dead = [record for record in unfinished(instance) if _is_dead(record, instance, work, is_busy)]
+    alive = unfinished(instance) if records is None else records
+    dead = [record for record in alive if _is_dead(record, instance, work, is_busy)]
     for record in dead:
         run = record.dagster_run
         instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})

@@ -261,6 +261,7 @@ review_actions = Table(
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
     Index("review_actions_reviewer_idx", "reviewer_id", "id"),
     Index("review_actions_source_video_idx", "source_video_id", "id"),
+    Index("review_actions_standing_idx", "reviewer_id", "id", postgresql_where=text("not undone and target_action_id is null")),
     Index("review_actions_created_idx", "created_at"),
     Index("review_actions_reviewer_created_idx", "reviewer_id", "created_at"),
     Index("review_actions_action_idx", "action", "id"),
