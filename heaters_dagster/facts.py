@@ -87,9 +87,11 @@ def look(
     daemon_runs: False when nobody takes queued runs out of the queue: those are then not in flight.
     only: as if there were no other source videos.
     """
-    end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
+    records = unfinished(instance)  # some ten milliseconds each time, whatever there is
+    if end_dead_runs(instance, settings, is_busy=database.stage_is_busy, records=records):
+        records = unfinished(instance)
     settle_cancellations(instance, database)
-    records = [record for record in unfinished(instance) if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
+    records = [record for record in records if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
     facts = _facts(database, only)
     wanted = wanted_runs(facts.values(), in_flight)

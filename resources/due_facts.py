@@ -57,7 +57,7 @@ _HELD_LOCKS = text(
 _EXPORT_WAITS = clips.c.state.in_(EXPORT_STATES) & waits_for_gold_master()
 
 #: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
-WINDOW = 200
+WINDOW = 100
 #: Files to delete that one look goes over to find the source videos that they are of.
 _OBSOLETE_WINDOW = 2_000
 
