@@ -159,6 +159,16 @@ class ClipStore:
         with self._database.read() as connection:
             return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.id))]
 
+    def count_waiting_for_gold_master(self) -> dict[int, int]:
+        """Source video -> how many of its clips wait as above."""
+        query = (
+            select(clips.c.source_video_id, func.count())
+            .where(clips.c.is_live, clips.c.state.in_(EXPORT_STATES), waits_for_gold_master())
+            .group_by(clips.c.source_video_id)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def due_for_keyframes(self, source_video_id: int | None = None) -> list[Clip]:
         return self._due(ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAME_FAILED, source_video_id)
 

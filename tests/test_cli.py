@@ -749,3 +749,10 @@ def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
     assert f"source video {video} (Harbour at night) was deleted" in heaters.error
     assert [entry["action"] for entry in heaters.json(f"review history --video {video}")] == ["delete", "rename"]
     assert heaters(f"delete {video + 7} --yes")[0] == 1
+
+
+def test_status_says_which_exports_wait_for_the_gold_master(heaters: Heaters, video: int, database: Database) -> None:
+    reviews(database).approve([clip.id for clip in ClipStore(database).load_live(video)[:2]], reviewer="ada")
+    assert "wait" not in heaters("status")[1]
+    heaters(f"export {ClipStore(database).load_live(video)[0].id} --profile gold_master")
+    assert f"{video}: 1 approved clip waits for the gold master to be exported from" in " ".join(heaters("status")[1].split())

@@ -74,6 +74,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List the source videos: state, clips by state, errors. Of more than --most: those that have failed, and the newest."""
+    from resources.clip_store import ClipStore
     from resources.object_store.probe import place_problem
     from resources.source_video_lists import SourceVideoLists
 
@@ -88,6 +89,7 @@ def status(
             return
         rows = [_video_row(one) for one in lists.overview(most=most)]
         counts = lists.counts_by_state()
+        waiting = ClipStore(database).count_waiting_for_gold_master()
     if not rows:
         terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
         return
@@ -110,6 +112,10 @@ def status(
     if problem := place_problem(load_settings()):
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:
+        if count := waiting.get(row["id"]):
+            terminal.say(
+                f"{row['id']}: {count} approved {'clip waits' if count == 1 else 'clips wait'} for the gold master to be exported from"
+            )
         for warning in row["warnings"]:
             terminal.warn(f"{row['id']}: {warning}")
 

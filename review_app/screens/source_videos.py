@@ -196,12 +196,16 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
 def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
     try:
         approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
+        waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
     if any(clip.clip_filepath for clip in approved):
         address = escape(desk.media_url("clips", video.id))
         st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
+    if waiting:
+        numbers = ", ".join(str(clip.sequence) for clip in waiting)
+        st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}")
     place = f"exports-from-{video.id}"
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0
