@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 
 _FOR_OTHERS = 0o077
@@ -17,13 +17,13 @@ PASSABLE = 0o011
 def private_home(settings: Settings) -> Path:
     """Make HEATERS_HOME and close it and what Heaters keeps in it to others, also where an older version has made it.
 
-    Raises SettingsError when it cannot be made.
+    Raises PermanentError when it cannot be made.
     """
     is_passable = os.geteuid() == 0 and settings.database_url is None
     try:
         home = private_folder(settings.home, but=PASSABLE if is_passable else 0)
     except OSError as error:
-        raise SettingsError(f"HEATERS_HOME={settings.home} cannot be made: {error.strerror}; name a folder that can be written") from error
+        raise PermanentError(f"HEATERS_HOME={settings.home} cannot be made: {error.strerror}; name a folder that can be written") from error
     ours = (settings.objects_folder, settings.work_folder, settings.uploads_folder, settings.dagster_home, home / "review_cache")
     for path in (*ours, home / "secret_key"):  # the embedded Postgres sees to its own
         close_to_others(path)
