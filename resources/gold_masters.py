@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from heaters_dagster.domain.archiving import (
     COPY,
@@ -22,9 +23,10 @@ from heaters_dagster.domain.errors import FfmpegError, InvalidMediaError
 from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
 from resources import ffmpeg
-from resources.media_probe import AudioStream, MediaProbe
+from resources.media_probe import AudioStream, MediaProbe, opened
 
 _DIGEST_BYTES = 32
+_CUT_IT = "For a gold master, cut the file where that changes and submit the parts, or convert it to one kind with another program first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame decodes, so there is nothing to archive")
     if others := _other_pictures(finished, probe):
-        problems = [f"its pictures change to {others} on the way, and a master has one kind"]
+        problems = [f"its pictures change to {others} on the way, and a master has one kind. {_CUT_IT}"]
     else:
         problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
     if problems:
@@ -137,8 +139,26 @@ def _differences(
     for number, sound in enumerate(sounds):
         same = len(kept_sounds) == len(sound_hashes) > number and kept_sounds[number] == sound_hashes[number]
         if not same and not _sounds_alike(original, master, number, sound):
-            problems.append(f"sound stream {sound.stream} is not the original's")
+            kinds = _kinds_of_sound(original, sound.stream)
+            changed = f": the original's changes from {' to '.join(kinds)} on the way, and a master has one kind. {_CUT_IT}"
+            problems.append(f"sound stream {sound.stream} is not the original's{changed if len(kinds) > 1 else ''}")
     return problems
+
+
+def _kinds_of_sound(original: Path, stream: int) -> list[str]:
+    """Rate and channels that a sound is decoded to, for people: each once, in the order in which they are heard."""
+    import av
+
+    kinds: dict[str, None] = {}
+    try:
+        with opened(original) as container:
+            for packet in container.demux(container.streams[stream]):
+                with suppress(av.FFmpegError):
+                    frames: list[Any] = list(packet.decode())
+                    kinds |= {f"{frame.sample_rate} Hz ({frame.layout.name})": None for frame in frames}
+    except (av.FFmpegError, InvalidMediaError, IndexError):
+        pass  # what came before it counts
+    return list(kinds)
 
 
 def _archived_sounds(original: Path, probe: MediaProbe) -> tuple[list[ArchivedSound], list[str]]:

@@ -40,7 +40,13 @@ _RANGES = {1: "tv", 2: "pc"}
 
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
+#: Of an extended WebP file, bit 1 of the byte behind "VP8X" and its length says that pictures follow each other.
+_ANIMATED_WEBP = b"[" + re.escape(bytes(flags for flags in range(256) if flags & 2)) + b"]"
 _PICTURES = {
+    re.compile(rb"RIFF.{4}WEBPVP8X.{4}" + _ANIMATED_WEBP, re.DOTALL): (
+        "an animated WebP picture, which Heaters does not read; convert it to MP4 or GIF with another program, or submit the video that it"
+        " was made from"
+    ),
     re.compile(rb"\x89PNG"): "a PNG picture",
     re.compile(rb"RIFF.{4}WEBP", re.DOTALL): "a WebP picture",
     re.compile(rb"II\*\0|MM\0\*"): "a TIFF picture",

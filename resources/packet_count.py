@@ -22,6 +22,11 @@ _LOOK_MARGIN_BYTES = 1 << 20
 #: FFmpeg keeps in memory what it looks at.
 LARGEST_LOOK_BYTES = 512 << 20
 _TRIED_PACKETS = 200
+#: Programmes of broadcasters go from progressive to interlaced pictures and back. What files say of such a stream is that of its beginning.
+_MIXING_CODECS = frozenset({"h264", "mpeg1video", "mpeg2video", "vc1"})
+_MIXING_CONTAINERS = frozenset({"h264", "mpeg", "mpegts", "mpegvideo", "mxf", "vc1"})
+#: One keyframe of so many seconds is decoded to see whether it is interlaced.
+_LOOKED_AT_EVERY_SECONDS = 1.0
 #: Containers whose streams share a clock that each programme may set anew.
 _STREAM_CONTAINERS = frozenset({"mpegts", "mpeg"})
 _TOGETHER_SECONDS = 0.1
@@ -53,12 +58,53 @@ def forward_limit(container: str) -> float:
     return FORWARD_SECONDS_OF_STREAMS if is_stream(container) else FORWARD_SECONDS
 
 
+@dataclass(slots=True)
+class _Fields:
+    """Whether some keyframes are interlaced. Only they are decoded, each alone, and none after the first that is.
+
+    done: there is nothing more to find out. looked_at: the time of the last keyframe that was decoded.
+    """
+
+    done: bool
+    seen: bool = False
+    looked_at: float = float("-inf")
+
+    def look(self, packet: Any) -> None:
+        import av
+
+        if not packet.is_keyframe:
+            return
+        time = packet.dts if packet.dts is not None else packet.pts
+        seconds = float(time * packet.time_base) if time is not None else None
+        if seconds is not None and 0 <= seconds - self.looked_at < _LOOKED_AT_EVERY_SECONDS:
+            return
+        if seconds is not None:
+            self.looked_at = seconds
+        try:
+            self._take(packet.decode())
+        except av.FFmpegError:
+            return
+
+    def end(self, context: Any) -> None:
+        """The decoder still holds the last ones."""
+        import av
+
+        try:
+            self._take(context.decode(None))
+        except av.FFmpegError:
+            return
+
+    def _take(self, frames: Any) -> None:
+        self.seen = self.done = any(frame.interlaced_frame for frame in frames)
+
+
 def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
     """`found` with what reading the whole file tells. name: what to call it in messages. Raises as `probe` does."""
-    counts, pictures = _read_through(path, found, name)
+    fields = _Fields(done=not _may_mix(found))
+    counts, pictures = _read_through(path, found, name, fields)
     audio = tuple(_told(stream, counts[stream.index]) for stream in found.audio)
     picture = counts[found.video.index].times()
-    known = replace(found, audio=audio)
+    known = replace(found, audio=audio, video=replace(found.video, interlaced=found.video.interlaced or fields.seen))
     sounds = _sounds(known, counts)
     heard = np.concatenate([counts[number].times() for number in sounds]) if sounds else None
     limit = forward_limit(found.container)
@@ -74,7 +120,11 @@ def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
     )
 
 
-def _read_through(path: Path, found: MediaProbe, name: str) -> tuple[dict[int, _Count], set[int]]:
+def _may_mix(found: MediaProbe) -> bool:
+    return not found.video.interlaced and found.video.codec in _MIXING_CODECS and found.container in _MIXING_CONTAINERS
+
+
+def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> tuple[dict[int, _Count], set[int]]:
     """(stream index -> what was counted, indexes of other pictures than the one that is used)."""
     import av
     from av.stream import Disposition
@@ -89,8 +139,12 @@ def _read_through(path: Path, found: MediaProbe, name: str) -> tuple[dict[int, _
             for packet in container.demux():
                 if packet.size:
                     _count(counts.setdefault(packet.stream.index, _Count()), packet)
+                    if packet.stream.index == found.video.index and not fields.done:
+                        fields.look(packet)
         except av.FFmpegError:
             pass  # cut off: what came before counts
+        if not fields.done:
+            fields.end(container.streams[found.video.index].codec_context)
     return counts, pictures
 
 

@@ -320,6 +320,18 @@ def size_changes(folder: Path) -> Path:
     return path
 
 
+def progressive_then_interlaced(folder: Path, *, codec: str = "libx264", suffix: str = "ts") -> Path:
+    """As a recording of two programmes: 120 progressive frames in 12 s, then 10 that show two moments each."""
+    coded = ["-c:v", codec, "-g", "10", "-bf", "0", "-b:v", "4M"]
+    moving = "testsrc2=s=160x96:r={rate}:d={seconds}"
+    film = ffmpeg(["-f", "lavfi", "-i", moving.format(rate=10, seconds=12), *coded], folder / f"film.{suffix}")
+    fields = ["-vf", "tinterlace=interleave_top", "-flags", "+ilme+ildct", *(["-x264-params", "tff=1"] if codec == "libx264" else [])]
+    sport = ffmpeg(["-f", "lavfi", "-i", moving.format(rate=20, seconds=1), *fields, *coded], folder / f"sport.{suffix}")
+    path = folder / f"programmes.{suffix}"
+    path.write_bytes(film.read_bytes() + sport.read_bytes())
+    return path
+
+
 def wrecked(source: Path, path: Path, kind: str) -> Path:
     """A copy in which every packet of the `video` or `audio` streams is nonsense, while the headers are whole."""
     data = bytearray(source.read_bytes())

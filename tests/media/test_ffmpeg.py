@@ -30,6 +30,7 @@ from tests.media_files import (
     decoded,
     ffmpeg,
     make_video,
+    progressive_then_interlaced,
     read_barcode,
     repeated_times,
     rotated,
@@ -37,6 +38,7 @@ from tests.media_files import (
     truncated,
     with_bit_errors,
     with_clean_aperture,
+    with_shifted_times,
     wrecked,
 )
 
@@ -457,3 +459,33 @@ def test_the_command_line_reads_only_files_and_pipes(tmp_path: Path):
     assert line[line.index("-protocol_whitelist") + 1] == "file,pipe"
     assert "hls" not in line[line.index("-format_whitelist") + 1].split(",")
     assert "-nostdin" in line
+
+
+def test_b_frames_in_avi_which_counts_only_in_the_order_of_decoding_come_in_order(tmp_path: Path):
+    source, made = barcode_video(tmp_path / "s.avi", frames=FRAMES, b_frames=3), tmp_path / "proxy.mp4"
+    make(source, made)
+    assert barcodes(made) == list(range(FRAMES))
+    assert np.diff(times(made)) == pytest.approx(1 / 24, abs=1e-4)
+
+
+def test_steps_of_forty_hours_stay_as_they_are(tmp_path: Path):
+    plain = barcode_video(tmp_path / "plain.mkv", frames=25, size=(96, 64), audio=False)
+    source, made = with_shifted_times(plain, tmp_path / "s.mkv", "video", lambda n, t: n * 40 * 3600.0), tmp_path / "proxy.mp4"
+    make(source, made)
+    assert barcodes(made) == list(range(25))
+    assert np.diff(times(made)) == pytest.approx(40 * 3600, abs=1e-4)
+
+
+def test_interlaced_pictures_long_after_progressive_ones_are_deinterlaced_and_those_left_alone(tmp_path: Path):
+    """FFmpeg looks at less than the first 12 s."""
+    source, made = progressive_then_interlaced(tmp_path), tmp_path / "proxy.mp4"
+    make(source, made)
+    before, after = ([comb(image) for _, image in decoded(path)] for path in (source, made))
+    assert len(before) == len(after) == 130
+    assert after[125] < 0.8 * before[125]
+    assert after[50] == pytest.approx(before[50], rel=0.1)
+
+
+def comb(image: NDArray[np.uint8]) -> float:
+    """How much neighbouring rows differ, as the two moments of an interlaced picture of something that moves do."""
+    return float(np.abs(np.diff(image.astype(int), axis=0)).mean())

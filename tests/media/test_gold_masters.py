@@ -24,6 +24,7 @@ from tests.media_files import (
     truncated,
     with_bit_errors,
     with_clean_aperture,
+    with_shifted_times,
 )
 from tests.proxy_files import SOURCES
 
@@ -101,7 +102,7 @@ def test_pictures_too_big_for_four_slices_are_archived(tmp_path: Path) -> None:
 
 
 def test_pictures_that_change_size_on_the_way_are_refused_and_not_quietly_scaled(tmp_path: Path) -> None:
-    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 320x240 yuv420p on the way"):
+    with pytest.raises(InvalidMediaError, match=r"would not be lossless: its pictures change to 320x240 yuv420p on the way.* cut the file"):
         archived(size_changes(tmp_path))
 
 
@@ -111,6 +112,30 @@ def test_pictures_that_change_depth_on_the_way_are_refused_and_not_quietly_round
     original.write_bytes(b"".join(part.read_bytes() for part in parts))
     with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 160x120 yuv420p10le on the way"):
         archived(original)
+
+
+def test_sound_that_changes_its_rate_on_the_way_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=1", "-f", "lavfi", "-i"]
+    encoders = ["-c:v", "mpeg2video", "-c:a", "aac", "-ac", "2"]
+    parts = [ffmpeg([*picture, f"sine=duration=1:sample_rate={r}", *encoders, "-ar", str(r)], tmp_path / f"{r}.ts") for r in (48000, 44100)]
+    original = tmp_path / "rates.ts"
+    original.write_bytes(b"".join(part.read_bytes() for part in parts))
+    words = r"changes from 48000 Hz \(stereo\) to 44100 Hz \(stereo\) on the way.* cut the file where that changes.*original is kept"
+    with pytest.raises(InvalidMediaError, match=words):
+        archived(original)
+
+
+def test_b_frames_in_avi_and_steps_of_forty_hours_are_archived(tmp_path: Path) -> None:
+    crossed = barcode_video(tmp_path / "s.avi", frames=48, b_frames=3)
+    far_apart = with_shifted_times(barcode_video(tmp_path / "p.mkv", frames=25, size=(96, 64)), tmp_path / "far.mkv", "video", in_steps)
+    for original, count in ((crossed, 48), (far_apart, 25)):
+        made, master = archived(original)
+        assert made.frame_count == count
+        assert barcodes(master) == list(range(count))
+
+
+def in_steps(number: int, seconds: float) -> float:
+    return number * 40 * 3600.0
 
 
 def test_edges_that_the_container_hides_are_archived_too(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
 from resources.media_probe import MediaProbe, probe
-from tests.media_files import ffmpeg, make_video, rotated, truncated, with_bit_errors
+from tests.media_files import ffmpeg, make_video, progressive_then_interlaced, rotated, truncated, with_bit_errors
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,13 @@ def test_ten_bits_and_hdr_tags(tmp_path):
 
 def test_interlaced(tmp_path):
     assert probe(make_video(tmp_path / "i.mkv", frames=6, audio=False, interlaced=True)).video.interlaced
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("mpg", "mpeg2video")])
+def test_interlaced_pictures_long_after_progressive_ones_are_found(tmp_path, suffix, codec):
+    both = progressive_then_interlaced(tmp_path, codec=codec, suffix=suffix)
+    assert not probe(tmp_path / f"film.{suffix}").video.interlaced
+    assert probe(both).video.interlaced
 
 
 def test_pixels_that_are_not_square(tmp_path):
@@ -176,6 +183,13 @@ def test_noise_and_an_archive_are_no_video(tmp_path, plain):
 def test_a_single_picture_is_no_video(tmp_path, suffix, kind):
     path = ffmpeg(["-f", "lavfi", "-i", "color=s=64x64:d=0.1", "-frames:v", "1"], tmp_path / f"p.{suffix}")
     with pytest.raises(InvalidMediaError, match=rf"^p\.{suffix} is not a video: it is a {kind} picture$"):
+        probe(path)
+
+
+def test_an_animated_webp_picture_is_refused_with_a_remedy(tmp_path):
+    path = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=64x48:r=5:d=1", "-c:v", "libwebp_anim"], tmp_path / "a.webp")
+    remedy = r"convert it to MP4 or GIF with another program, or submit the video that it was made from$"
+    with pytest.raises(InvalidMediaError, match=rf"^a\.webp is not a video: it is an animated WebP picture.* {remedy}"):
         probe(path)
 
 
