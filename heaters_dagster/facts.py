@@ -93,9 +93,10 @@ def look(
     settle_cancellations(instance, database)
     records = [record for record in records if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
+    looked_at = datetime.now(UTC)
     facts = _facts(database, only)
     wanted = wanted_runs(facts.values(), in_flight)
-    told = [_told(instance, run, database, facts[run.partition_key]) for run in wanted if run.resumes]
+    told = [_told(instance, run, database, facts[run.partition_key], looked_at) for run in wanted if run.resumes]
     if any(told):
         facts = _facts(database, only)
         wanted = wanted_runs(facts.values(), in_flight)
@@ -146,12 +147,13 @@ def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoF
     return {video.partition_key: video for video in load_video_facts(database, only)}
 
 
-def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts) -> bool:
+def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts, looked_at: datetime) -> bool:
     """Tell a row that looks worked on how the run that left it so ended; False when no such ending explains it.
 
+    looked_at: just before the facts were read; counted from now, a slow look would pass over a run that ended soon after it began.
     The sensor `run_failures` may be doing the same at this moment; the second one finds nothing to do.
     """
-    since = datetime.now(UTC) - timedelta(seconds=_seconds_at_work(run, video))
+    since = looked_at - timedelta(seconds=_seconds_at_work(run, video))
     endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
     ended = instance.get_run_records(
         dg.RunsFilter(statuses=endings, tags={PARTITION_NAME_TAG: run.partition_key}, updated_after=since), limit=10

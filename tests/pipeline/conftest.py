@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 
+#: Files whose tests are about rows, runs and reasons: where objects lie makes no difference to them.
+_ABOUT_ROWS = frozenset({"test_backlog", "test_failures", "test_secrets", "test_sensors", "test_stage", "test_virtual_clips"})
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that touches objects runs twice, but for those that are marked `folder` or `bucket`."""
     if "store_kind" in metafunc.fixturenames:
         marked = [kind for kind in ("folder", "bucket") if metafunc.definition.get_closest_marker(kind)]
+        if metafunc.module.__name__.rpartition(".")[2] in _ABOUT_ROWS:
+            marked = ["folder"]
         metafunc.parametrize("store_kind", marked or ["folder", "bucket"], scope="session")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -16,6 +17,7 @@ from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
 
+from heaters_dagster import facts
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -223,6 +225,24 @@ def test_a_killed_export_tells_its_clip(desk: Desk, database: Database) -> None:
     assert desk.tick("approvals_to_exports") == []
     told = ClipStore(database).load(clip.id)
     assert (told.state, told.attempts) == (C.EXPORT_FAILED, 1)
+
+
+def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, *_ = cut_video(database)
+    reviews(database).approve([clip.id], reviewer="ada")
+    ClipStore(database).claim_export(clip.id, "final_clips/video_1_clip_001.mp4")
+    run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    desk.instance.report_run_failed(run, "the worker was killed")
+    load = facts.load_video_facts
+
+    def slowly(*arguments: Any) -> Any:
+        found = load(*arguments)
+        time.sleep(2)
+        return found
+
+    monkeypatch.setattr(facts, "load_video_facts", slowly)
+    assert desk.tick("approvals_to_exports") == []
+    assert ClipStore(database).load(clip.id).state == C.EXPORT_FAILED
 
 
 def test_a_person_who_cancels_a_run_is_heeded(desk: Desk, database: Database) -> None:
