@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 #: Files whose tests are about rows, runs and reasons: where objects lie makes no difference to them.
-_ABOUT_ROWS = frozenset({"test_backlog", "test_failures", "test_secrets", "test_sensors", "test_stage", "test_virtual_clips"})
+_ABOUT_ROWS = frozenset(
+    {"test_backlog", "test_failures", "test_place_faults", "test_secrets", "test_sensors", "test_stage", "test_virtual_clips"}
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -88,7 +88,7 @@ def test_one_clip_that_fails_does_not_stop_the_others(database: Database, object
 
 
 class Defective(VisualDescriptor):
-    """A model that runs out of the device's memory on its first clip."""
+    """A model that breaks on its first clip in a way of its own."""
 
     calls = 0
 
