@@ -232,7 +232,7 @@ def test_an_address_that_holds_no_text_is_refused_in_words_before_any_page_reads
     app.query_params[name] = "a\x00b"
     app.run()
     assert not app.exception
-    assert [one.value for one in app.error] == [f"{name} in the address holds a NUL character, which no text can have\\: write it without"]
+    assert [one.value for one in app.error] == [f"{name} in the address holds a NUL character, which a text cannot have\\: remove it"]
     assert labels(app) == ["Show everything"]
 
 
