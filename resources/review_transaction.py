@@ -148,7 +148,7 @@ class ReviewTransaction:
         query = _LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
         if row is None:
-            raise NotFoundError(f"there is not a review action {action_id}")
+            raise NotFoundError(f"there is no review action {action_id}")
         if row.reviewer_id != self._reviewer_id:
             raise PermanentError(f"action {action_id} is {row.name}'s: only its author can undo or redo it")
         entry = _ledger_entry(row)
