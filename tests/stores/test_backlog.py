@@ -50,6 +50,6 @@ def test_a_gold_master_that_waits_or_failed_is_a_group_of_its_own(database: Data
 
 
 def test_every_state_that_is_not_the_end_has_its_words() -> None:
-    assert set(VIDEO_WORDS) == set(S) - {S.SCENES_DETECTED}
+    assert set(VIDEO_WORDS) == set(S) - {S.SCENES_DETECTED, S.DELETED}
     ends = {ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED, ClipState.EMBEDDED}
     assert set(CLIP_WORDS) == set(ClipState) - ends

@@ -62,7 +62,7 @@ class TestStates:
 
     def test_an_illegal_change_names_the_legal_ones_and_writes_nothing(self, videos: SourceVideoStore) -> None:
         video = videos.add("x", "x")
-        with pytest.raises(IllegalTransitionError, match="that is new cannot become preprocessed; legal: download_failed, downloading"):
+        with pytest.raises(IllegalTransitionError, match="cannot become preprocessed; legal: deleted, download_failed, downloading"):
             videos.set_state(video.id, S.PREPROCESSED, title="changed")
         assert videos.load(video.id) == video
 
