@@ -163,9 +163,6 @@ class LocalObjectStore:
     def _path(self, key: str) -> Path:
         return self.folder / checked_key(key)
 
-    def _key(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
-
     def _is_ours(self, path: Path) -> bool:
         return self._work_folder is not None and path.resolve().is_relative_to(self._work_folder.resolve())
 

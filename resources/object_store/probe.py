@@ -31,7 +31,7 @@ def store_problem(objects: ObjectStore, *, clock: Callable[[], float] = time.mon
     """
     with _lock:
         known = _answers.get(objects)
-        if known is not None and clock() - known[0] < (_BAD_SECONDS if known[1] else _GOOD_SECONDS):
+        if known is not None and _is_fresh(known, clock()):
             return known[1]
         problem = _tried(objects)
         _answers[objects] = (clock(), problem)
@@ -40,8 +40,9 @@ def store_problem(objects: ObjectStore, *, clock: Callable[[], float] = time.mon
 
 def last_known_problem(objects: ObjectStore) -> str | None:
     """As `store_problem`, for pages: the last answer, at once; when it is old another one is asked for meanwhile."""
-    threading.Thread(target=store_problem, args=(objects,), daemon=True).start()
     known = _answers.get(objects)
+    if (known is None or not _is_fresh(known, time.monotonic())) and not _lock.locked():
+        threading.Thread(target=store_problem, args=(objects,), daemon=True).start()
     return None if known is None else known[1]
 
 
@@ -68,6 +69,11 @@ def raise_fault_of_the_place(error: BaseException, objects: ObjectStore) -> None
     problem = store_problem(objects)
     if problem is not None:
         raise PlaceError(problem) from safe_to_show(error)
+
+
+def _is_fresh(answer: tuple[float, str | None], now: float) -> bool:
+    asked_at, problem = answer
+    return now - asked_at < (_BAD_SECONDS if problem else _GOOD_SECONDS)
 
 
 def _tried(objects: ObjectStore) -> str | None:
