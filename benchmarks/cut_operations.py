@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import text
 
 from benchmarks.many_clips import FRAME_RATE, cut_source_video
+from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.settings import Settings
-from resources import embedded_postgres
 from resources.clip_store import ClipStore
-from resources.database import Database, open_database
+from resources.database import Database
 from resources.review_store import ReviewStore
 
 CLIPS_IN_VIDEO = 2_000
@@ -31,19 +27,10 @@ _WARM_UP = 20
 
 
 def run() -> list[Row]:
-    home = Path(tempfile.mkdtemp(prefix="heaters-benchmark-"))
-    home.chmod(0o711)  # as root the server runs as another user
-    settings = Settings(home=home)
-    try:
-        database = open_database(settings)
+    with scratch_database() as (_, database):
         video_id = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=_CLIP_FRAMES) for _ in range(VIDEOS)][VIDEOS // 2]
         _fill_ledger(database)
-        rows = _measured(database, video_id)
-        database.dispose()
-        return rows
-    finally:
-        embedded_postgres.remove(settings.postgres_folder)
-        shutil.rmtree(home, ignore_errors=True)
+        return _measured(database, video_id)
 
 
 def _measured(database: Database, video_id: int) -> list[Row]:

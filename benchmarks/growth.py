@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import select, text
 
 from benchmarks import large_database
+from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
@@ -27,9 +27,8 @@ from heaters_dagster.facts import look
 from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
 from resources.address_guard import AddressGuard
-from resources.database import Database, open_database
+from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.review_queue_store import ReviewQueueStore
 from resources.review_store import ReviewStore
@@ -55,18 +54,9 @@ _EVERY_STATE = tuple(ClipState)
 
 
 def run() -> list[Row]:
-    home = Path(tempfile.mkdtemp(prefix="heaters-benchmark-"))
-    home.chmod(0o711)  # as root the server runs as another user
-    settings = Settings(home=home)
-    try:
-        database = open_database(settings)
+    with scratch_database() as (settings, database):
         large_database.fill(database)
-        rows = measured(settings, database)
-        database.dispose()
-        return rows
-    finally:
-        embedded_postgres.remove(settings.postgres_folder)
-        shutil.rmtree(home, ignore_errors=True)
+        return measured(settings, database)
 
 
 def measured(settings: Settings, database: Database) -> list[Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ import numpy as np
 from playwright.sync_api import BrowserContext
 
 from benchmarks.many_clips import cut_source_video
+from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
 from resources.clip_store import ClipStore
-from resources.database import Database, open_database
+from resources.database import Database
 from resources.object_store.open import open_object_store
 from resources.reviewer_store import ReviewerStore
 from review_app.links import COOKIE, Session, open_links
@@ -55,27 +54,20 @@ window.seen - performance.getEntriesByType("resource").find((entry) => new URL(e
 
 
 def run() -> list[Row]:
-    home = Path(tempfile.mkdtemp(prefix="heaters-benchmark-"))
-    home.chmod(0o711)  # as root the server runs as another user
-    settings = Settings(home=home)
-    served = ServedReviewApp(settings)
-    try:
-        database = open_database(settings)
+    with scratch_database() as (settings, database):
         objects = open_object_store(settings)
         # The first of the queue is a real one; those behind it are rows.
-        source = barcode_video(home / "first.mp4", frames=120, size=(1280, 720))
-        stored_video(source, home, database=database, objects=objects, cuts=(40, 80), approved=False)
+        source = barcode_video(settings.home / "first.mp4", frames=120, size=(1280, 720))
+        stored_video(source, settings.home, database=database, objects=objects, cuts=(40, 80), approved=False)
         videos = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=100) for _ in range(VIDEOS)]
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("vacuum analyze")
-        served.start()
-        rows = [*_opened(served, settings, database), *_decided(served, settings, database, videos)]
-        database.dispose()
-        return rows
-    finally:
-        served.kill()
-        embedded_postgres.remove(settings.postgres_folder)
-        shutil.rmtree(home, ignore_errors=True)
+        served = ServedReviewApp(settings)
+        try:
+            served.start()
+            return [*_opened(served, settings, database), *_decided(served, settings, database, videos)]
+        finally:
+            served.kill()
 
 
 def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> list[Row]:
