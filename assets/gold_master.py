@@ -16,7 +16,7 @@ from resources.dagster_resources import DatabaseResource, ObjectStoreResource, P
 from resources.database import Database
 from resources.frame_hashes import file_sha256
 from resources.gold_masters import GoldMasterFile, write_gold_master
-from resources.media_probe import MediaProbe, probe
+from resources.media_probe import known_probe
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
@@ -58,7 +58,7 @@ def make_gold_master(
             if original is None:
                 original = folder / "original"
                 objects.get_file(video.original_filepath, original)
-            facts = MediaProbe.from_json(dict(video.probe)) if video.probe else probe(original, name=video.title)
+            facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
             made = write_gold_master(original, facts, path, called=video.title, report=report)
             sha256, byte_size = file_sha256(path), path.stat().st_size

@@ -30,7 +30,7 @@ from resources.detectors.registry import open_score_streams
 from resources.fetched import ByteMeter
 from resources.frame_index_reader import FrameIndexes, read_frame_index
 from resources.frame_reader import FrameReader
-from resources.media_probe import MediaProbe, opened, probe
+from resources.media_probe import MediaProbe, known_probe, opened
 from resources.memory import release_freed_memory
 from resources.object_store.interface import ObjectStore
 from resources.originals import Originals
@@ -101,7 +101,7 @@ def make_proxy(
     began = time.monotonic()
     with work.attempt(f"proxy-{video_id}") as folder:
         original = _original(video, originals or Originals(objects), folder)
-        found = MediaProbe.from_json(dict(video.probe)) if video.probe else probe(original, name=video.title)
+        found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
         made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
         if cut and len(made.index) != video.frame_count:
@@ -227,7 +227,7 @@ def compare_proxy_with_original(
     index = FrameIndexes(objects).load(video_id)
     with work.attempt(f"proxy-check-{video_id}") as folder:
         original = _original(video, originals or Originals(objects), folder)
-        return compared_with_original(original, probe(original, name=video.title), index, report=report)
+        return compared_with_original(original, known_probe(video.probe, original, name=video.title), index, report=report)
 
 
 def undecodable_index_entries(video_id: int, *, objects: ObjectStore) -> tuple[int, Mapping[int, str]]:

@@ -180,6 +180,11 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
     return counted(path, found, name=called)
 
 
+def known_probe(stored: Mapping[str, Any] | None, path: Path, *, name: str) -> MediaProbe:
+    """What was found when the file came in, as its row keeps it; without that, `probe`, which reads the whole file."""
+    return MediaProbe.from_json(dict(stored)) if stored else probe(path, name=name)
+
+
 def _head(path: Path, called: str) -> bytes:
     try:
         with path.open("rb") as file:
