@@ -193,6 +193,12 @@ def buckets() -> Iterator[BucketServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3_endpoint(buckets: BucketServer) -> str:
+    """The address of that server; credentials for it are in the environment."""
+    return buckets.url
+
+
 @pytest.fixture
 def store_kind() -> str:
     """Where objects lie: "folder", or "bucket" too where a test file asks for both."""

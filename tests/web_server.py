@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from resources.address_guard import AddressGuard
+from resources.downloader import Downloader
 
 Answer: TypeAlias = Callable[["Handler"], None]
 
@@ -152,3 +155,8 @@ def slow(data: bytes, *, pieces: int, pause_seconds: float) -> Answer:
             time.sleep(pause_seconds)
 
     return answer
+
+
+def downloader(**options: Any) -> Downloader:
+    """One that may fetch from this machine and does not wait for long."""
+    return Downloader(**{"guard": AddressGuard(allow_private=True), "timeout_seconds": 2, "retries": 1} | options)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from heaters_dagster.domain.errors import (
     DiskFullError,
@@ -18,27 +16,16 @@ from heaters_dagster.domain.errors import (
     InvalidMediaError,
     SourceNotFoundError,
 )
-from resources.address_guard import AddressGuard
-from resources.downloader import Downloader, local_sha256
+from resources.downloader import local_sha256
 from resources.fetched import Fetched
 from resources.object_store.s3 import fetch_object
 from tests.media_files import barcode_video
+from tests.web_server import downloader
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     return barcode_video(tmp_path_factory.mktemp("clip") / "a_clip.mp4", frames=48, keyframe_every=12)
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    path = tmp_path / "attempt"
-    path.mkdir()
-    return path
-
-
-def downloader(**options) -> Downloader:
-    return Downloader(**{"guard": AddressGuard(allow_private=True), "timeout_seconds": 2, "retries": 1} | options)
 
 
 def sha256(path: Path) -> str:
@@ -118,19 +105,6 @@ def test_a_file_that_does_not_fit_is_refused_before_the_first_byte(tmp_path, fol
 
 
 # objects of a bucket
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield f"http://{host}:{port}"
-    server.stop()
 
 
 def test_an_object_of_a_bucket(s3_endpoint, folder, clip):

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import DownloadError, InvalidMediaError, SourceNotFoundError
-from resources.address_guard import AddressGuard
-from resources.downloader import Downloader
 from tests.media_files import barcode_video, barcodes, ffmpeg
-from tests.web_server import WebServer, file, first, redirect, status, text
+from tests.web_server import WebServer, downloader, file, first, redirect, status, text
 
 HLS = "application/vnd.apple.mpegurl"
 KEY = bytes(range(16))
@@ -49,13 +47,6 @@ def web(tmp_path, encrypted) -> Iterator[WebServer]:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    path = tmp_path / "attempt"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def an_ffmpeg_on_the_path(tmp_path, monkeypatch) -> Path:
     """A program called ffmpeg comes first on the PATH; the file is there once anybody has run it."""
     programs, ran = tmp_path / "programs", tmp_path / "ran"
@@ -65,10 +56,6 @@ def an_ffmpeg_on_the_path(tmp_path, monkeypatch) -> Path:
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     return ran
-
-
-def downloader(**options) -> Downloader:
-    return Downloader(**{"guard": AddressGuard(allow_private=True), "timeout_seconds": 2, "retries": 1} | options)
 
 
 # encrypted streams

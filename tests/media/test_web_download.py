@@ -18,11 +18,10 @@ from heaters_dagster.domain.errors import (
     SourceNotFoundError,
 )
 from resources.address_guard import AddressGuard
-from resources.downloader import Downloader
 from resources.fetched import Fetched
 from resources.media_probe import probe
 from tests.media_files import barcode_video, barcodes, ffmpeg
-from tests.web_server import WebServer, cut_off, redirect, slow, status, text
+from tests.web_server import WebServer, cut_off, downloader, redirect, slow, status, text
 
 MASTER = """#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="sound",DEFAULT=YES,URI="sound.m3u8"
@@ -73,17 +72,6 @@ def web(tmp_path, streams) -> Iterator[WebServer]:
     shutil.copytree(streams, folder)
     with WebServer(folder).running() as server:
         yield server
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    path = tmp_path / "attempt"
-    path.mkdir()
-    return path
-
-
-def downloader(**options) -> Downloader:
-    return Downloader(**{"guard": AddressGuard(allow_private=True), "timeout_seconds": 2, "retries": 1} | options)
 
 
 def sha256(path: Path) -> str:

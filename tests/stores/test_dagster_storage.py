@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
 from dagster._core.storage.compute_log_manager import ComputeLogManager
-from moto.server import ThreadedMotoServer
 
 from heaters_dagster.settings import Settings
 from resources.dagster_storage import HeatersLogs, opened_with
 
 LOG_KEY = ["run-1", "compute_logs", "proxy"]
-
-
-@pytest.fixture
-def s3_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name, value in (("ACCESS_KEY_ID", "testing"), ("SECRET_ACCESS_KEY", "testing"), ("DEFAULT_REGION", "us-east-1")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def logs_of(settings: Settings) -> ComputeLogManager:
