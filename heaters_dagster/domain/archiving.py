@@ -14,8 +14,8 @@ PCM_OF_SAMPLES = {
     "u8": "pcm_u8", "s16": "pcm_s16le", "s32": "pcm_s32le", "s64": "pcm_s64le", "flt": "pcm_f32le", "dbl": "pcm_f64le",
 }  # fmt: skip
 
-#: Formats that swscale does not bring back bit by bit: those of fewer than 8 bits a colour are dithered, those with a padding byte have
-#: anything in it. All their colours have one place in rgb24, so it tells any two of their pictures apart.
+#: Formats that swscale does not restore bit by bit: it dithers those with fewer than 8 bits per colour, and a padding byte may hold any
+#: value. Each of their colours has exactly one value in rgb24, so two different pictures stay different in it.
 _COMPARED_AS_RGB = ("rgb565", "bgr565", "rgb555", "bgr555", "rgb444", "bgr444", "bgr0", "rgb0", "0rgb", "0bgr")
 
 
@@ -28,10 +28,10 @@ class ArchivedSound:
 
 
 def archiving_profile(source: SourceStreams, sounds: Sequence[ArchivedSound]) -> Profile:
-    """The gold master and, from the same decoding, what proves it: outputs are the file, frame hashes, and sound hashes if there is sound.
+    """The gold master and, from the same decoding, its proof. Outputs: the file, the frame hashes, and the sound hashes if there is sound.
 
-    One decoding thread: with several, what a damaged H.264 stretch decodes to depends on their timing, and nothing could be proven a
-    second time. It costs little, because FFV1 takes more than ten times the work of decoding.
+    One decoding thread: with several, the pictures of a damaged H.264 stretch depend on the timing of the threads, so a second proof would
+    fail. It costs little, because encoding FFV1 takes more than ten times the work of decoding.
     """
     made = gold_master(source)
     file = replace(
@@ -50,7 +50,7 @@ def original_hashes_profile(source: SourceStreams, sounds: Sequence[ArchivedSoun
 
 
 def master_hashes_profile(source: SourceStreams, sounds: Sequence[ArchivedSound]) -> Profile:
-    """The hashes of a master, to be compared with those of the original it was made from, which `source` and `sounds` describe."""
+    """The hashes of a master, to compare with those of its original. `source` and `sounds` describe the original."""
     pixel_format = compared_pixel_format(source.pixel_format)
     frames = Output(options={**EXACT_TIMES, "pix_fmt": pixel_format, "f": "framehash", "hash": "sha256"})
     sound_hashes = _sound_hashes([f"a:{number}" for number in range(len(sounds))], {"c:a": COPY})
@@ -64,7 +64,7 @@ def master_hashes_profile(source: SourceStreams, sounds: Sequence[ArchivedSound]
 
 
 def decoded_sound_profile(stream: str, pcm: str) -> Profile:
-    """One hash over all decoded samples of a sound stream, where the packets of two containers differ in their framing only."""
+    """One hash over all decoded samples of a sound stream: packets may be divided differently in two containers, samples are the same."""
     return Profile(
         name="gold_master_proof",
         video="v:0",
@@ -74,7 +74,7 @@ def decoded_sound_profile(stream: str, pcm: str) -> Profile:
 
 
 def sound_trial_profile(sound: ArchivedSound) -> Profile:
-    """One packet of a sound stream into Matroska: whether the container takes it is known only by trying."""
+    """Write one packet of a sound stream into Matroska: only a try shows whether the container accepts the stream."""
     options: Options = {"c:a": sound.codec, "frames:a": 1, "f": "matroska"}
     return Profile(name="gold_master", video="v:0", outputs=(Output(options=options, video=False, audio=(str(sound.stream),)),))
 
@@ -85,9 +85,9 @@ def without_range(pixel_format: str) -> str:
 
 
 def compared_pixel_format(pixel_format: str) -> str:
-    """The pixel format in which the frames of an original and its master are hashed: the original's own wherever it can be had again.
+    """The pixel format in which the frames of an original and its master are hashed: the original's own wherever it can be restored.
 
-    FFV1 stores nv12, uyvy422, rgb24 and others in another layout; brought back into the original's they must be equal bit by bit.
+    FFV1 stores nv12, uyvy422, rgb24 and others in another layout; converted back to the original's layout they must be equal bit by bit.
     """
     if pixel_format == "pal8":
         return "bgra"
@@ -97,9 +97,9 @@ def compared_pixel_format(pixel_format: str) -> str:
 
 
 def _frame_hashes(pixel_format: str) -> Output:
-    """Of the frames as they were decoded: no conversion that could hide a loss, except where nothing can be compared without one.
+    """Hashes of the frames as decoded, without a conversion that could hide a loss, except where no comparison is possible without one.
 
-    noautoscale: otherwise ffmpeg brings pictures of another size to that of the first, in the master and in its proof.
+    noautoscale: otherwise ffmpeg scales pictures of another size to the size of the first, in the master and in its proof.
     """
     compared = compared_pixel_format(pixel_format)
     converted = compared != without_range(pixel_format)
@@ -116,5 +116,5 @@ def _codecs(sounds: Sequence[ArchivedSound]) -> Options:
 
 
 def _stored_pixel_format(pixel_format: str) -> Options:
-    """ffmpeg's own choice is right but for palettes, whose transparency it drops."""
+    """ffmpeg's own choice is right, except for palettes: there it drops the transparency."""
     return {"pix_fmt": "bgra"} if pixel_format == "pal8" else {}

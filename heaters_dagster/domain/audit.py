@@ -1,4 +1,4 @@
-"""Contradictions: objects that no row names, and rows whose object is gone."""
+"""Contradictions: objects that no row names, and rows that name an object that is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SOURCE_VIDEO = re.compile(r"(?:originals|gold_masters|review_proxies|metadata|f
 
 
 def source_video_of_key(key: str) -> int | None:
-    """The source video that an object key is made from; None for a key that is none of ours."""
+    """The source video that an object key is made from; None for a key that Heaters does not make."""
     found = _SOURCE_VIDEO.match(key + ".")
     return int(found.group(1)) if found else None
 
@@ -18,8 +18,8 @@ def source_video_of_key(key: str) -> int | None:
 def orphan_keys(stored: Iterable[str], *, known: Set[str], at_work: Set[int]) -> list[str]:
     """Stored objects that no row names, sorted.
 
-    at_work: source videos with a stage still to come. Such a stage stores before it writes the row, and when it dies in between it stores
-    the same key again; so their objects are no orphans. Files of clips always have their row first: they are judged all the same.
+    at_work: source videos with a stage still to come. Such a stage stores before it writes the row, and when it dies in between, it stores
+    the same key again; so their objects are no orphans. Files of clips always have their row first, so this exception is not for them.
     """
     return sorted(key for key in stored if key not in known and not (key.startswith(_OF_VIDEO) and source_video_of_key(key) in at_work))
 

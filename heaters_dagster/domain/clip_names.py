@@ -12,7 +12,7 @@ _VIDEO = re.compile(r"(\d{1,18})(?:\.\s.*)?", re.ASCII | re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ClipName:
-    """number: of the clip. words: that the title of its source video has. source_video_id: when the title was written `7. Harbour`."""
+    """number: of the clip. words: words of its source video's title. source_video_id: given when the title was written `7. Harbour`."""
 
     number: int
     words: tuple[str, ...]
@@ -33,5 +33,5 @@ def parsed_clip_name(text: str) -> ClipName | None:
 
 
 def field_text(number: int, source_video_id: int, title: str) -> str:
-    """What `parsed_clip_name` reads back as just this clip."""
+    """Text from which `parsed_clip_name` finds exactly this clip."""
     return f"{number} of {source_video_id}. {title}"

@@ -1,4 +1,4 @@
-"""Clocks that are wrong: for one frame, or from one frame on. How the times of a picture's frames are mended, and what is said of it.
+"""Clocks that are wrong, for one frame or from one frame on: how the times of frames are corrected, and what people are told about it.
 
 Frames whose times are right keep them exactly, the order of frames never changes, and no frame is lost.
 """
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-#: A clock that goes back by more, and stays there, was set anew; by less, two streams overlap.
+#: A clock that goes back by more than this, and stays there, was set again; a smaller step means that two streams overlap.
 BACKWARD_SECONDS = 1.0
-#: One that goes on later by more was set anew, unless sound fills the time between: a picture may stand still for long.
+#: A clock that goes forward by more than this was set again, unless sound fills the time between: a picture may stand still for long.
 FORWARD_SECONDS = 3600.0
-#: In a transport stream the clock of each programme begins anywhere, so a step of more is another clock (as in FFmpeg).
+#: In a transport stream the clock of each programme begins anywhere, so a larger step than this is another clock (as in FFmpeg).
 FORWARD_SECONDS_OF_STREAMS = 10.0
 
-#: So many frames in a row may have a wrong time and are still put between their neighbours; more are a clock that jumped.
+#: Up to this many frames in a row may have a wrong time and are put between their neighbours; more mean that the clock jumped.
 OUTLIERS_IN_A_ROW = 8
 
 _FRAMES_AT_ONCE = 65_536
@@ -29,10 +29,10 @@ _USUAL_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class ClockJump:
-    """A clock that was set anew between two frames.
+    """A clock that was set again between two frames.
 
-    before_seconds, after_seconds: the times of the frame before and of the frame after. shift_seconds: to take from all times after it, so
-    that the frame after follows the frame before as frames do here.
+    before_seconds, after_seconds: the times of the frame before and of the frame after. shift_seconds: to subtract from all later times, so
+    that the frame after follows the frame before at the usual distance.
     """
 
     before_seconds: float
@@ -46,9 +46,9 @@ class ClockJump:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MendedTimes:
-    """seconds: (n,) of all frames in order, never falling. wild: (n,) bool, the frames that had a time that cannot be.
+    """seconds: (n,) of all frames in order, never falling. wild: (n,) bool, the frames that had an impossible time.
 
-    farthest_seconds: by how much the worst of them was moved. jumps: where the clock was set anew, which is closed up.
+    farthest_seconds: by how much the worst of them was moved. jumps: where the clock was set again; such a step is removed.
     """
 
     seconds: NDArray[np.float64]
@@ -57,7 +57,7 @@ class MendedTimes:
     jumps: tuple[ClockJump, ...]
 
     def notes(self) -> list[str]:
-        """For people: one sentence for each kind of mending."""
+        """For people: one sentence for each kind of correction."""
         notes = []
         if count := int(np.count_nonzero(self.wild)):
             frames = "1 frame has a wrong time" if count == 1 else f"{count} frames have wrong times"
@@ -86,19 +86,19 @@ def usual_step(seconds: NDArray[np.float64]) -> float:
 def clock_jumps(
     seconds: NDArray[np.float64], *, forward_seconds: float = FORWARD_SECONDS, sound: NDArray[np.float64] | None = None
 ) -> tuple[ClockJump, ...]:
-    """Where the clock of a row of frames was set anew.
+    """Where the clock of a row of frames was set again.
 
-    seconds: (n,) in order of showing or of decoding. sound: times at which there is sound: it tells a picture that stands still from a
-    clock that jumped.
+    seconds: (n,) in order of showing or of decoding. sound: times at which there is sound. With sound all through, the picture stood
+    still; without, the clock jumped.
     """
     jumps = [jump for _, jump in _placed_jumps(seconds, forward_seconds)]
     return tuple(jump for jump in jumps if jump.shift_seconds < 0 or sound is None or not _filled(jump, sound))
 
 
 def mended(seconds: NDArray[np.float64], jumps: Sequence[ClockJump] = (), *, forward_seconds: float = FORWARD_SECONDS) -> MendedTimes:
-    """The times of frames on one clock, without those that cannot be.
+    """The times of frames on one clock, with impossible times corrected.
 
-    seconds: (n,) in order of showing. jumps: of this clock, as found in the file's packets; others are not looked for, because the sound
+    seconds: (n,) in order of showing. jumps: of this clock, as found in the file's packets. No others are searched for, because the sound
     would not follow them.
     """
     found = np.array(seconds, dtype=np.float64)
@@ -119,7 +119,7 @@ def mended(seconds: NDArray[np.float64], jumps: Sequence[ClockJump] = (), *, for
 
 
 def rising_ticks(ticks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) int64: each later than the one before it, moved by as little as that takes; the first stays."""
+    """(n,) int64: each later than the one before it, and moved as little as possible; the first stays."""
     steps = np.arange(len(ticks))
     return np.maximum.accumulate(ticks - steps) + steps
 
@@ -136,13 +136,13 @@ def _placed_jumps(seconds: NDArray[np.float64], forward_seconds: float) -> list[
     jumps = []
     for last in np.flatnonzero((moves > forward_seconds) | (moves < -BACKWARD_SECONDS)).tolist():
         if not OUTLIERS_IN_A_ROW <= last + 1 <= len(seconds) - OUTLIERS_IN_A_ROW:
-            continue  # so few frames are put where the others say
+            continue  # so few frames are put between their neighbours
         before, after = (seconds[max(0, last - OUTLIERS_IN_A_ROW) : last + 1], seconds[last + 1 : last + 2 + OUTLIERS_IN_A_ROW])
         if (
             moves[last] < 0
             and float(np.diff(seconds[max(0, last - OUTLIERS_IN_A_ROW) : last + 2 + OUTLIERS_IN_A_ROW]).min()) > -BACKWARD_SECONDS
         ):
-            continue  # frames that come faster than usual, no clock that goes back
+            continue  # frames come faster than usual; the clock does not go back
         near = abs(moves[last]) / 2
         end = float(before[np.abs(before - np.median(before)) < near].max(initial=-np.inf))
         start = float(after[np.abs(after - np.median(after)) < near].min(initial=np.inf))
@@ -187,7 +187,7 @@ def _trusted(seconds: NDArray[np.float64], forward_seconds: float) -> NDArray[np
 
 
 def _prefer_neighbours(seconds: NDArray[np.float64], trusted: NDArray[np.bool_]) -> None:
-    """Of two frames of which either could be wrong, trust the one that is near the others: a second frame far before the first one."""
+    """When either of two frames could be wrong (a second frame far before the first one), trust the one that is near the others."""
     if len(seconds) <= OUTLIERS_IN_A_ROW:
         return
     away = np.abs(seconds - _level(seconds))
@@ -225,7 +225,7 @@ def _longest_rising(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _between(seconds: NDArray[np.float64], trusted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Times of which those that are not trusted lie evenly between their neighbours, or go on as usual at either end."""
+    """The times, where those that are not trusted now lie evenly between their neighbours, or at the usual distance at either end."""
     numbers, kept = np.arange(len(seconds)), np.flatnonzero(trusted)
     straight = np.where(trusted, seconds, np.interp(numbers, kept, seconds[kept]))
     step = usual_step(seconds[kept])

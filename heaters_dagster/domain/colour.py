@@ -1,6 +1,6 @@
-"""By which description of its colours a picture is shown. A tag may be missing, reserved or contradict the picture; no video fails for it.
+"""Which description of its colours a picture is shown by. A tag may be missing, reserved or contradict the picture: no video fails then.
 
-Words are FFmpeg's (libavutil/pixdesc.c) for the code points of ITU-T H.273, sections 8.1 to 8.3; `reserved 3` is one without a meaning.
+Words are FFmpeg's (libavutil/pixdesc.c) for the code points of ITU-T H.273, sections 8.1 to 8.3; `reserved 3` has no meaning there.
 """
 
 from __future__ import annotations
@@ -8,25 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-#: PQ and HLG: brighter and of more colours than an ordinary screen shows.
+#: PQ and HLG: brighter and with more colours than an ordinary screen shows.
 HDR_TRANSFERS = frozenset({"smpte2084", "arib-std-b67"})
 
 _PRIMARIES = frozenset({
     "bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "film", "bt2020", "smpte428", "smpte431", "smpte432", "ebu3213",
 })  # fmt: skip
-#: Those that the tone-mapping filter (zscale) can leave: not constant luminance, which it knows beside other transfer functions only.
+#: Matrices that the tone-mapping filter (zscale) can convert from. Constant luminance is missing: zscale has it only with other transfer
+#: functions.
 _HDR_MATRICES = frozenset({"bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "ycgco", "bt2020nc", "ictcp"})
 _MATRICES = frozenset({"bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc"})
 _TRANSFERS = frozenset({
     "bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "iec61966-2-4", "bt1361e", "iec61966-2-1", "bt2020-10", "bt2020-12", "smpte428",
 })  # fmt: skip
-#: Without a player that shows them rightly, but zscale makes BT.709 of them.
+#: No player shows these correctly, but zscale converts them to BT.709.
 _CONVERTED_MATRICES = frozenset({"ycgco"})
 _CONVERTED_TRANSFERS = frozenset({"linear", "log100", "log316"})
-#: Players know these, zscale does not.
+#: Players support these, zscale does not.
 _UNCONVERTED_TRANSFERS = frozenset({"bt1361e", "smpte428"})
 
-#: `MediaProbe` says so where the number in the file has no meaning.
+#: What `MediaProbe` returns where the number in the file has no meaning.
 RESERVED = "reserved"
 
 
@@ -40,7 +41,7 @@ class Treatment(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A description; None is what the file does not say. range: `tv` (limited) or `pc` (full)."""
+    """A description; None where the file does not say. range: `tv` (limited) or `pc` (full)."""
 
     primaries: str | None = None
     transfer: str | None = None
@@ -50,7 +51,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class ShownColour:
-    """colour: the description to take the picture by. warnings: what was wrong with the stated one, one sentence each."""
+    """colour: the description to use. warnings: what was wrong with the one in the file, one sentence each."""
 
     colour: Colour
     treatment: Treatment
@@ -58,7 +59,7 @@ class ShownColour:
 
 
 def shown_colour(stated: Colour, *, rgb: bool = False, gray: bool = False, hdr_metadata: bool = False) -> ShownColour:
-    """The nearest description that filters and players can use, for any that a file states.
+    """The nearest description that filters and players can use, for whatever a file states.
 
     rgb: the stored pixels are red, green and blue; gray: they have no colour; no matrix is applied to either.
     hdr_metadata: the file describes the screen that its HDR picture was made on.

@@ -1,7 +1,7 @@
 """Cut lists for editing programs: CSV, EDL (CMX 3600) and FCPXML as text. OpenTimelineIO is written by `resources/cut_list_otio.py`.
 
 Editing programs count time in frames of the timeline's rate. A cut is therefore placed at `round(seconds x frame_rate)` of the time that
-the frame index gives: with a constant rate that is the frame's ordinal, with a variable rate the timeline frame that is on at that moment.
+the frame index gives: with a constant rate that is the frame's ordinal, with a variable rate the timeline frame shown at that moment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class CutListClip(Protocol):
-    """What a cut list says of a clip; the store's `Clip` is one. Frames: end exclusive. Times: seconds by the frame index."""
+    """What a cut list says about a clip; the store's `Clip` has it all. Frames: end exclusive. Times: seconds by the frame index."""
 
     @property
     def id(self) -> int: ...
@@ -108,10 +108,10 @@ def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
 
 
 def timecode(frame: int, rate: Fraction, *, drop_frame: bool = False) -> str:
-    """`HH:MM:SS:FF` of a frame number, counted in the whole number nearest to `rate`; it begins anew after 24 hours.
+    """`HH:MM:SS:FF` of a frame number, counted at the whole number nearest to `rate`; after 24 hours it starts at zero again.
 
-    drop_frame: `HH:MM:SS;FF` that skips the first frame numbers of each minute but every tenth, so that 30000/1001 and 60000/1001 keep to
-    the clock (SMPTE ST 12-1). Raises BadRequestError for other rates.
+    drop_frame: `HH:MM:SS;FF`, which skips the first frame numbers of each minute except every tenth, so that 30000/1001 and 60000/1001 stay
+    in step with the clock (SMPTE ST 12-1). Raises BadRequestError for other rates.
     """
     nominal = max(1, round(rate))
     if drop_frame:
@@ -135,7 +135,7 @@ def clip_name(source: CutListSource, clip: CutListClip) -> str:
 
 
 def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """One row per clip under a row of CSV_COLUMNS (RFC 4180); an empty field is a value that is not known."""
+    """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field is a value that is not known."""
     rate = timeline_rate(source.frame_rate)
     text = io.StringIO()
     writer = csv.writer(text)
@@ -189,12 +189,12 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
 
 
 def edl_parts(clips: Sequence[T]) -> list[Sequence[T]]:
-    """`clips` in runs that an EDL can hold each."""
+    """`clips` divided into lists that fit into one EDL each."""
     return [clips[first : first + MAX_EDL_EVENTS] for first in range(0, len(clips), MAX_EDL_EVENTS)]
 
 
 def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """An FCPXML 1.10 project whose spine plays `clips` one after another; each is marked with its state and its decision's confidence."""
+    """An FCPXML 1.10 project that plays `clips` one after another; each is marked with its state and the confidence of its cuts."""
     rate = timeline_rate(source.frame_rate)
     title = _xml_text(source.title)
     places = [timeline_range(clip, rate) for clip in clips]
@@ -239,7 +239,7 @@ def _first_frame_of_hour(rate: Fraction, *, drop_frame: bool) -> int:
 
 
 def _seconds(frames: int, rate: Fraction) -> str:
-    """FCPXML's rational time. The denominator stays that of the rate, as the format wants multiples of its frameDuration."""
+    """FCPXML's rational time. The denominator stays that of the rate, because the format requires multiples of its frameDuration."""
     if frames == 0:
         return "0s"
     numerator, denominator = frames * rate.denominator, rate.numerator
@@ -247,7 +247,7 @@ def _seconds(frames: int, rate: Fraction) -> str:
 
 
 def _ascii(text: str) -> str:
-    """One line of ASCII, as the format allows: accents go, what has no ASCII form becomes `?`."""
+    """One line of ASCII, as the format requires: accents are removed, a character without an ASCII form becomes `?`."""
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return " ".join(plain.encode("ascii", "replace").decode().translate(_CONTROLS).split())
 

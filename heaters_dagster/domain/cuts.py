@@ -1,11 +1,11 @@
 """The cut algebra: clips are half-open frame ranges, and adding, removing or moving a cut point is a function from live clips to a Change.
 
-Nothing here touches a database. The functions look only at the clips beside the cut, so a caller may hand in all live clips of a
-source video or just those around the frame: the answer is the same.
+Nothing here touches a database. The functions look only at the clips next to the cut, so a caller may pass all live clips of a
+source video or just those around the frame: the result is the same.
 
-Confidence of a clip is that of its weaker boundary, and of a boundary a clip knows no more than that. So the rule is cautious: a clip made
-by a cut point operation takes the weakest confidence of the clips it was made from, and a clip without a detected boundary that is cut by
-a person gets MANUAL_CONFIDENCE. A moved cut keeps the confidences of its neighbours.
+The confidence of a clip is that of its weaker boundary; the confidence of single boundaries is not kept. So the rule is cautious: a clip
+made by a cut point operation takes the lowest confidence of the clips it was made from, and when a person cuts a clip without a detected
+boundary, the new clips get MANUAL_CONFIDENCE. A moved cut keeps the confidences of its neighbours.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MANUAL_CONFIDENCE = 1.0
 
 
 class ReviewAction(StrEnum):
-    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun. DELETE, RENAME: of a
-    source video. These three cannot be undone."""
+    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun. DELETE, RENAME: delete or
+    rename a source video. These three cannot be undone."""
 
     APPROVE = "approve"
     SKIP = "skip"
@@ -41,7 +41,7 @@ class ReviewAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewClip:
-    """What review knows of a clip: its frames, the decision on it, and where it stands in the video.
+    """What review knows about a clip: its frames, the decision on it, and its place in the video.
 
     id, sequence: None for a clip that a Change makes and nobody has saved yet. [start_frame, end_frame): frames, end exclusive.
     is_live: False once a cut point operation has replaced it. version: rises with every review action that changes the clip.
@@ -70,7 +70,7 @@ class ReviewClip:
 
     @property
     def is_approved(self) -> bool:
-        """The standing decision is "approved", wherever the pipeline is with it."""
+        """Whether the standing decision is "approved", however far the pipeline has come with it."""
         return self.state in APPROVED_STATES
 
     @property
@@ -98,16 +98,16 @@ class CutPointOperation:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an action does, clip by clip. Empty `clips`: everything was so already."""
+    """What an action does, clip by clip. Empty `clips`: nothing changes, because everything was so already."""
 
     action: ReviewAction
     clips: tuple[ClipChange, ...]
 
     @property
     def clip_ids(self) -> tuple[int, ...]:
-        """Clips the action rests on, ascending: those it changes, and those they are or were grouped with.
+        """Clips that the action depends on, ascending: those it changes, and those they are or were grouped with.
 
-        An action can be undone until a later one touches any of them. New clips are missing until they are saved and numbered.
+        An action can be undone until a later one touches any of them. New clips are not in it until they are saved and have an id.
         """
         snapshots = [clip for change in self.clips for clip in (change.before, change.after) if clip is not None]
         found = {clip.id for clip in snapshots} | {clip.grouped_with_clip_id for clip in snapshots}
@@ -115,7 +115,7 @@ class Change:
 
     @property
     def cut(self) -> CutPointOperation | None:
-        """The cut that this change adds, removes or moves, told from the clips' edges; so it holds for undo and redo too."""
+        """The cut that this change adds, removes or moves, found from the clips' edges; so it is right for undo and redo too."""
         before = _edges(change.before for change in self.clips)
         after = _edges(change.after for change in self.clips)
         added, removed = after - before, before - after
@@ -189,7 +189,7 @@ def checked_cut_frame(frame: int, frame_count: int) -> int:
 
 
 def mece_problems(clips: Iterable[ReviewClip], frame_count: int) -> list[str]:
-    """Where the live clips among `clips` fail to cover `[0, frame_count)` exactly once, in words; an empty list when they do."""
+    """Where the live clips among `clips` do not cover `[0, frame_count)` exactly once, in words; an empty list when they do."""
     problems = []
     reached = 0
     for clip in sorted(_live(clips), key=lambda clip: (clip.start_frame, clip.end_frame)):
@@ -211,7 +211,7 @@ def retired(clip: ReviewClip) -> ReviewClip:
 
 
 def unlinked_followers(clips: Iterable[ReviewClip], leaving: Sequence[ReviewClip]) -> list[ClipChange]:
-    """Changes that free the clips of `clips` which are grouped with one of `leaving`, and are not leaving themselves."""
+    """Changes that end the group of each clip of `clips` that is grouped with one of `leaving` and is not itself leaving."""
     gone = {clip.id for clip in leaving}
     return [
         ClipChange(clip, replace(clip, grouped_with_clip_id=None, version=clip.version + 1))
@@ -265,7 +265,7 @@ def _made(parent: ReviewClip, *, start_frame: int, end_frame: int, confidence: f
 
 
 def _replaced(around: Sequence[ReviewClip], old: Sequence[ReviewClip], new: Sequence[ReviewClip]) -> tuple[ClipChange, ...]:
-    """The retired clips, what stood grouped with them, and the clips that take their place."""
+    """The retired clips, the clips that were grouped with them, and the clips that take their place."""
     return (
         *(ClipChange(clip, retired(clip)) for clip in old),
         *unlinked_followers(around, old),

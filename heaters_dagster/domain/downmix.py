@@ -1,4 +1,4 @@
-"""From the channels of a sound to one or two: nothing that can be heard is lost, whatever the channels are called."""
+"""Mix any number of sound channels down to one or two. Nothing that can be heard is lost, whatever the channels are called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEFT = frozenset({"FL", "BL", "FLC", "SL", "TFL", "TBL", "DL", "WL", "SDL", "TS
 _RIGHT = frozenset({"FR", "BR", "FRC", "SR", "TFR", "TBR", "DR", "WR", "SDR", "TSR", "BFR", "SSR", "TTR"})
 _FRONT = frozenset({"FL", "FR", "DL", "DR"})
 _HALF_POWER = 2**-0.5
-#: What each place of a sound of so many unnamed channels usually is: SMPTE's order, as FFmpeg takes it.
+#: Number of channels without names -> what each usually is: SMPTE's order, which FFmpeg assumes too.
 _USUAL_NAMES = {
     3: "FL FR LFE",
     4: "FL FR FC BC",
@@ -26,8 +26,8 @@ _USUAL_NAMES = {
 def downmix(names: Sequence[str], channels: int) -> NDArray[np.float32]:
     """(channels, n) gains from n input channels to 1 or 2.
 
-    names: of the input's channels, by FFmpeg's names; unknown ones count. One channel goes to all outputs as it is, whatever it is called;
-    two of unknown kind are left and right; otherwise a row's power is at most what one channel at full gain has.
+    names: of the input's channels, by FFmpeg's names; unknown ones count. A single channel goes to all outputs unchanged, whatever it is
+    called; two of unknown kind are left and right; otherwise a row's power is at most that of one channel at full gain.
     """
     count = len(names)
     if count == 1:
@@ -40,7 +40,7 @@ def downmix(names: Sequence[str], channels: int) -> NDArray[np.float32]:
 
 
 def _known(names: Sequence[str]) -> list[str]:
-    """Names to go by: sides where the container tells none."""
+    """The names to use: the usual places where the container gives none."""
     if all(name.startswith("AMBI") for name in names):
         return list(names)
     sided = [name for name in names if name in _LEFT | _RIGHT]

@@ -1,7 +1,7 @@
 """Which runs are wanted now: the one decision that the sensors and `heaters process` carry out.
 
-It looks at the state of the rows, never at a cursor or at what was asked for before. So a row that commits late, a run that was killed
-and a machine that was switched off need nothing of their own: at the next look they are due, or they are not.
+It looks at the state of the rows, never at a cursor or at earlier requests. So a row that commits late, a run that was killed and a
+machine that was switched off need no special case: at the next look their work is due, or it is not.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MAX_ATTEMPTS = 6
 #: Wait between two runs of a stage that failed for a temporary reason (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
 
-#: Exported clips wait that long for others of their source video that are still being exported: each run loads the model anew, which
-#: takes more of the processor than many embeddings, while a reviewer waits for files.
+#: Exported clips wait this long for others of their source video that are still being exported: each run loads the model again, which
+#: takes more processor time than many embeddings, while a reviewer waits for files.
 ENRICH_PATIENCE_SECONDS = 30.0
 
 #: A gold master waits while anything is on its way to review, but not for ever.
@@ -53,7 +53,7 @@ PRIORITY_OF_JOB: Mapping[Job, int] = {Job.EXPORT: 30, Job.ENRICH: 10, Job.INGEST
 
 @dataclass(frozen=True, slots=True)
 class ClipGroup:
-    """Live clips of one source video that share state and number of failed tries.
+    """Live clips of one source video with the same state and number of failed tries.
 
     seconds_since_change: since the clip that waits longest came into that state, or failed once more.
     """
@@ -66,14 +66,14 @@ class ClipGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
-    """What is known of one source video when the decision is made.
+    """What is known about one source video when the decision is made.
 
     attempts: failed tries of the current stage; MAX_ATTEMPTS or more means that it waits for a person.
     seconds_since_change: since it came into its state, or failed once more.
-    busy: assets whose stage lock some process holds, whether Dagster knows of it or not.
-    has_original, has_gold_master: the object is there. gold_master_attempts: failed tries at it, the last of them
-    seconds_since_gold_master_failure ago.
-    obsolete_artifacts: files of clips that nobody needs any more. exports_waiting_for_master: clips, none of them in `clips`.
+    busy: assets with a stage lock that some process holds, whether Dagster knows about it or not.
+    has_original, has_gold_master: the object is there. gold_master_attempts: failed tries to make it;
+    seconds_since_gold_master_failure: since the last of them.
+    obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
     """
 
     id: int
@@ -99,8 +99,8 @@ class VideoFacts:
 class RunWanted:
     """A run to ask for.
 
-    assets: those of the job that still have to be made, so that nothing done is done again. reason: for the operator.
-    resumes: the row says that somebody works on it, but nobody does: a process was cut off.
+    assets: those of the job that still have to be made; what is made already is not made again. reason: for the operator.
+    resumes: the row says that a process works on it, but none does: the process was killed.
     """
 
     job: Job
@@ -112,7 +112,7 @@ class RunWanted:
 
     @property
     def work(self) -> str:
-        """`export:12`: the same for two runs that would do the same."""
+        """`export:12`: equal for two runs that would do the same."""
         return f"{self.job}:{self.partition_key}"
 
 
@@ -133,7 +133,7 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
 
 
 def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
-    """How many source videos, gold masters and clips failed a moment ago for a temporary reason, and are due again before long."""
+    """How many source videos, gold masters and clips failed a moment ago for a temporary reason, and will soon be due again."""
     known, failed = list(videos), _EXPORT_STATES[2] | _ENRICH_STATES[2]
     ingests = sum(video.state in _INGEST_FAILED and not video.is_duplicate and video.attempts < MAX_ATTEMPTS for video in known)
     masters = sum(0 < video.gold_master_attempts < MAX_ATTEMPTS and not video.has_gold_master for video in known)

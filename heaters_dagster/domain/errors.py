@@ -6,9 +6,9 @@ from heaters_dagster.domain.secrets import without_access
 
 
 class HeatersError(Exception):
-    """Anything Heaters says on purpose. Never caught to be ignored, never shown as a traceback.
+    """Any failure that Heaters reports on purpose. Never caught and ignored, never shown as a traceback.
 
-    Messages go into rows, logs and pages: what gives access (a password in an address, a key in its query) is never in one.
+    Messages go into rows, logs and pages, so they never hold what gives access (a password in an address, a key in its query).
     """
 
     def __init__(self, *told: object) -> None:
@@ -24,7 +24,7 @@ class TransientError(HeatersError):
 
 
 class InvalidMediaError(PermanentError, ValueError):
-    """The file is not a video that can be used: not media, empty, no video stream, no frame decodes."""
+    """The file is no usable video: not media, empty, without a video stream, or no frame of it decodes."""
 
 
 class SourceNotFoundError(PermanentError, FileNotFoundError):
@@ -44,11 +44,11 @@ class SettingsError(PermanentError, ValueError):
 
 
 class StoreRefusedError(SettingsError):
-    """The object store does not let us in: no such bucket, credentials that it does not accept, a right that is missing."""
+    """The object store refuses: there is no such bucket, it does not accept the credentials, or a right is missing."""
 
 
 class IllegalTransitionError(PermanentError, ValueError):
-    """A state cannot follow another; the message lists those that can."""
+    """One state cannot follow another; the message lists those that can."""
 
 
 class CutError(PermanentError, ValueError):
@@ -64,7 +64,7 @@ class StaleClipError(PermanentError):
 
 
 class VerdictStandsError(PermanentError):
-    """A decision would change the verdict on a clip that nobody named.
+    """A decision would change the verdict on a clip that the reviewer did not name.
 
     clip_id: that clip. verdict: "skipped" or "archived". by: who changed the clip last, None where that is not known.
     """
@@ -133,7 +133,7 @@ class StoreUnavailableError(TransientError, ConnectionError):
 
 
 class PlaceError(TransientError):
-    """Where objects are kept cannot be used now. No row is at fault and none counts a try: all is due again when the place is good."""
+    """The object store cannot be used now. No row is at fault and none counts a try: all work is due again when the store works."""
 
 
 class DownloadError(TransientError):

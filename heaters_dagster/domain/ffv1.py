@@ -1,4 +1,4 @@
-"""Into how many slices FFV1 cuts a picture. The encoder allows some grids only, and which ones follows from the picture.
+"""Into how many slices FFV1 divides a picture. The encoder allows only some grids, and which ones depends on the picture.
 
 Source: FFmpeg, libavcodec/ffv1enc.c (`ff_ffv1_encode_determine_slices`) and ffv1.c (`ff_need_new_slices`), bitstream version 3.
 """
@@ -18,7 +18,7 @@ _ONE_ROW_WIDTH, _ONE_ROW_HEIGHT = 352, 288
 
 _ALPHA = re.compile(r"yuva|ayuv|vuya|uyva|gbrap|ya(?:8|16|f16|f32)|rgba|bgra|argb|abgr|pal8")
 _GRAY = re.compile(r"gray|mono|ya(?:8|16|f16|f32)|y400a")
-#: How often colour is stored less often than brightness, as powers of two across and down, by what a format's name holds.
+#: Part of a format's name -> how many times fewer samples colour has than brightness, as powers of two across and down.
 _CHROMA_SHIFTS = (
     (re.compile(r"420|nv12|nv21|p01\d"), (1, 1)),
     (re.compile(r"422|nv16|nv20|y21\d|p21\d"), (1, 0)),
@@ -43,7 +43,7 @@ def chroma_shifts(pixel_format: str) -> tuple[int, int]:
 def slice_count(width: int, height: int, *, pixel_format: str, bit_depth: int) -> int | None:
     """How many slices to ask for: four, or the next number that FFV1 allows; one for tiny pictures.
 
-    width, height: pixels as stored. bit_depth: bits of one sample; above 8 it is reckoned as 16, in case the encoder stores it so.
+    width, height: pixels as stored. bit_depth: bits of one sample; above 8 it is counted as 16, in case the encoder stores it so.
     None when bitstream version 3 has no grid for it, as for a strip of 640x3 pixels: version 1 then stores it without slices.
     """
     counts = _allowed_counts(width, height, pixel_format, 8 if bit_depth <= 8 else max(16, bit_depth))

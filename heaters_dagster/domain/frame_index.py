@@ -1,7 +1,7 @@
 """The frame index: for every proxy frame its ordinal, pts, byte offset and byte size. Detector, player, exporter and keyframes all use it.
 
-Stored as JSON in which the header has a fixed length and every frame a row of fixed length, so that the slice of one clip is one range read
-of a file of any size, and the whole file is still plain JSON for everybody else.
+Stored as JSON in which the header has a fixed length and every frame a row of fixed length. So one range read gives the part of one clip,
+however large the file is, and other programs can still read the whole file as plain JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class FrameIndexHeader:
-    """What holds for all frames of a proxy.
+    """What is the same for all frames of a proxy.
 
     time_base: seconds per pts unit. end_pts: when the last frame's showing ends, in pts units.
     source_start_seconds: presentation time of the original's first frame before it was rebased. avcc: AVCDecoderConfigurationRecord

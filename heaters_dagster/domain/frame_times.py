@@ -1,4 +1,4 @@
-"""Whether two lists of frames are the same frames at the same times: the original's against the proxy's."""
+"""Whether the original and the proxy have the same frames at the same times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE_SECONDS = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class TimesCompared:
-    """original_count, proxy_count: frames. largest_error_seconds: of all frames both have. first_wrong_frame: None when all agree."""
+    """original_count, proxy_count: frames. largest_error_seconds: over frames that both have. first_wrong_frame: None when all agree."""
 
     original_count: int
     proxy_count: int
@@ -42,10 +42,10 @@ def times_compared(
     *,
     forward_seconds: float = FORWARD_SECONDS,
 ) -> TimesCompared:
-    """Compare when the original shows its frames with a whole frame index; both count from their first frame.
+    """Compare the times of the original's frames with a whole frame index; both count from their first frame.
 
-    original_seconds: (n,) in order of showing. Wrong times are expected to be mended, jumps of the clock to be closed up, and a frame at
-    the time of the one before it to come at least one unit of the proxy's time base after it: none of these is an error.
+    original_seconds: (n,) in order of showing. Three differences are expected and are no errors: wrong times are corrected, jumps of the
+    clock are removed, and a frame at the time of the one before it comes at least one unit of the proxy's time base later.
     """
     time_base = float(index.header.time_base)
     count = min(len(original_seconds), len(index))

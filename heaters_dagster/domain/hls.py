@@ -1,4 +1,4 @@
-"""What an HLS media playlist (RFC 8216) names: its segments, its keys, and whether anybody without a licence can read it."""
+"""What an HLS media playlist (RFC 8216) names: its segments, its keys, and whether it can be read without a licence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN_KEY_FORMAT = "identity"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a playlist names besides pictures and sound of its own. called: for messages, "segment 3 of 4"."""
+    """One file that a playlist names. called: for messages, "segment 3 of 4"."""
 
     address: str
     called: str

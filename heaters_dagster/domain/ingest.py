@@ -14,9 +14,9 @@ from heaters_dagster.domain.errors import ForbiddenSourceError
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
-#: Demuxers, by FFmpeg's names, that hold their pictures themselves. Playlists (hls, dash, concat, imf, sdp) are not among them, because
-#: they name further files and addresses that FFmpeg would open, nor are text and single pictures, which FFmpeg also takes for video.
-#: `jpeg_pipe` is what FFmpeg takes a .mjpeg file for, and also a single JPEG, which the probe refuses.
+#: Demuxers, by FFmpeg's names, for files that hold their pictures themselves. Playlists (hls, dash, concat, imf, sdp) are left out,
+#: because they name further files and addresses that FFmpeg would open; so are text and single pictures, which FFmpeg also takes for
+#: video. FFmpeg takes a .mjpeg file for `jpeg_pipe`, and also a single JPEG, which the probe refuses.
 CONTAINERS = (
     "3dostr", "apng", "asf", "av1", "avi", "avs2", "avs3", "cavsvideo", "dirac", "dv", "evc", "film_cpk", "flic", "flv", "gif",
     "gxf", "h261", "h263", "h264", "hevc", "ivf", "ivr", "jpeg_pipe", "live_flv", "lxf", "m4v", "matroska,webm", "mjpeg", "mjpeg_2000",
@@ -25,7 +25,7 @@ CONTAINERS = (
     "yuv4mpegpipe",
 )  # fmt: skip
 
-#: Other contents that may lie in a file with a video's name.
+#: Other contents that a file with a video's name may have.
 AUDIO_CONTAINERS = (
     "aac", "ac3", "aiff", "amr", "ape", "au", "caf", "dts", "eac3", "flac", "mp3", "oma", "tta", "w64", "wav", "wv",
 )  # fmt: skip
@@ -54,13 +54,13 @@ class SourceKind(StrEnum):
 
 
 def looks_like_address(source: str) -> bool:
-    """Whether a string that somebody typed is meant as an address, allowed or not, rather than as a path."""
+    """Whether somebody who typed this meant an address, allowed or not, and not a path."""
     scheme = _SCHEME.match(source)
     return scheme is not None and (source[scheme.end() :].startswith("//") or scheme.group(1).lower() in {"file", "data"})
 
 
 def source_kind(source: str) -> SourceKind:
-    """What a submitted string is. Raises ForbiddenSourceError for everything but an absolute path, http, https and s3."""
+    """What a submitted string is. Raises ForbiddenSourceError for everything except an absolute path, http, https and s3."""
     if source.startswith("/"):
         if "\x00" in source:
             raise ForbiddenSourceError(f"{source!r} is not a path")
@@ -116,7 +116,7 @@ def clean_title(title: str) -> str:
 
 
 def original_suffix(name: str, container: str) -> str:
-    """Suffix of the stored original: that of its name if it is a video's, else the usual one of the container, else none."""
+    """Suffix of the stored original: that of its name if it is a suffix of videos, else the usual one of the container, else none."""
     suffix = PurePosixPath(name).suffix.lower()
     return suffix if suffix in VIDEO_SUFFIXES else _CONTAINER_SUFFIXES.get(container, "")
 
@@ -128,15 +128,15 @@ _CONTAINER_SUFFIXES = {
 
 
 def status_may_pass(status: int) -> bool:
-    """Whether an HTTP error status may be gone on a later try: time-outs, too many requests, server errors."""
+    """Whether a later try may succeed after this HTTP error status: time-outs, too many requests, server errors."""
     return status in {408, 425, 429} or status >= 500
 
 
-#: Not reachable for strangers, though `is_global` of some Python versions, or of all, says otherwise.
+#: Not public, although `is_global` says so in some or all Python versions.
 _INTERNAL: Sequence[IPv4Network | IPv6Network] = (
     IPv4Network("0.0.0.0/8"),
     IPv4Network("100.64.0.0/10"),  # carrier NAT; Alibaba's metadata service is 100.100.100.200
-    IPv4Network("168.63.129.16/32"),  # Azure's host: a public address that answers inside only
+    IPv4Network("168.63.129.16/32"),  # Azure's host: a public address that answers only inside Azure
     IPv4Network("192.0.0.0/24"),  # Oracle's metadata service is 192.0.0.192
     IPv4Network("192.88.99.0/24"),
     IPv6Network("64:ff9b:1::/48"),
@@ -148,7 +148,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 def internal_reason(address: Address) -> str | None:
     """Why `address` may not be fetched ("a loopback address", ...), or None when it is on the public internet.
 
-    IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) are judged as what they reach.
+    IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) are judged by the IPv4 address that they reach.
     """
     for inner in _embedded(address):
         reason = internal_reason(inner)

@@ -20,7 +20,7 @@ class KeyframeChoice:
 
 
 def keyframe_choices(frame_count: int, *, strategy: str, percentages: Sequence[float] = ()) -> tuple[KeyframeChoice, ...]:
-    """The stills of a clip of `frame_count` frames, by rising offset, no frame twice: of those that fall on one frame the first is kept.
+    """The stills of a clip of `frame_count` frames, by rising offset, no frame twice: when several fall on one frame, the first is kept.
 
     strategy: `midpoint` (one, tag `mid`), `multi` (one per entry of `percentages`, tags `p25`, `p12d5` for 12.5), `tag` (`start`, `mid`,
     `end`).

@@ -1,4 +1,4 @@
-"""Object keys: the same in the local folder and in S3, made here and nowhere else."""
+"""Object keys: the same in the local folder and in S3; only this module makes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from heaters_dagster.domain.errors import InvalidKeyError
 #: What every object key begins with. A bucket may hold objects of other programs beside them.
 PREFIXES = ("originals/", "gold_masters/", "review_proxies/", "final_clips/", "keyframes/", "metadata/")
 
-#: Dagster's own keys, where the logs of steps lie in a bucket. No row names them.
+#: Dagster's own keys, when the logs of steps are kept in a bucket. No row names them.
 LOGS_PREFIX = "dagster"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -18,7 +18,7 @@ _TAG = re.compile(r"[a-z0-9]+\Z")
 
 
 def original_key(source_video_id: int, extension: str) -> str:
-    """`originals/video_{id}{ext}`; `extension` with its dot, or anything else for none."""
+    """`originals/video_{id}{ext}`; `extension` with its dot; anything that is no extension is left out."""
     lowered = extension.lower()
     return f"originals/video_{source_video_id}{lowered if _EXTENSION.match(lowered) else ''}"
 

@@ -1,4 +1,4 @@
-"""What proves an exported clip or a keyframe: stored beside the file's key, in words and numbers anybody can check with another tool.
+"""What proves an exported clip or a keyframe. It is stored with the file's key, and anybody can check it with another tool.
 
 Frame hashes are those of `resources.frame_hashes`: `ffmpeg -i clip.mp4 -map 0:v:0 -f framehash -hash sha256 -` prints the same.
 """
@@ -26,8 +26,8 @@ class ExportManifest:
     start_frame, end_frame: the range `[start_frame, end_frame)` of the source video; cut_point_version: of the clip when it was claimed.
     frame_count, first_frame_hash, last_frame_hash: of the file as it was written, decoded again. proxy_first_frame_hash,
     proxy_last_frame_hash: of the same frames of the proxy; equal for a stream copy, different where frames were encoded again.
-    payload_sha256: over the bytes of all video packets in order; for a stream copy they are the proxy's own, so every frame between first
-    and last is proven too. audio_offset_seconds: first audible packet's start minus first frame's start, None without audio.
+    payload_sha256: over the bytes of all video packets in order; for a stream copy they are the proxy's own, so the hash proves every frame
+    between first and last too. audio_offset_seconds: first audible packet's start minus first frame's start, None without audio.
     file_sha256, byte_size: of the file. Hashes are hex.
     """
 

@@ -1,4 +1,4 @@
-"""Why ffmpeg, its libraries or a detector failed, in words with a remedy: one table from what they say to what people are told."""
+"""Why ffmpeg, its libraries or a detector failed, with a remedy: one table from their messages to the words that people read."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _STAGES = {
 }
 _EXITED_ON_SIGNAL = 255
 
-#: Said by ffmpeg or a library only where memory is short.
+#: Messages of ffmpeg or a library that always mean too little memory.
 _NO_MEMORY = re.compile(
     r"cannot allocate memory|can't allocate memory|out of memory|not enough memory|insufficient memory|unable to allocate|bad_alloc"
     r"|malloc of size|failed to allocate|pthread_create\(\) failed|can't start new thread|resource temporarily unavailable",
     re.IGNORECASE,
 )
-#: What follows when memory is short, but may have another cause: believed only of a run that failed under a limit on its memory.
+#: Messages that may mean too little memory, or something else: taken as that only when the failed run had a limit on its memory.
 _PERHAPS_NO_MEMORY = re.compile(r"get_buffer\(\) failed|Error while opening (?:en|de)coder|encoder_init failed|Error initializing")
 
-#: (what a line of ffmpeg holds, kind of the error, cause and remedy), most telling first. `{}` is what was being done.
+#: (what a line of ffmpeg contains, kind of the error, cause and remedy), the clearest first. `{}` is what was being done.
 _CAUSES: tuple[tuple[re.Pattern[str], type[HeatersError], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kind, text)
     for pattern, kind, text in (
@@ -115,8 +115,8 @@ _CAUSES: tuple[tuple[re.Pattern[str], type[HeatersError], str], ...] = tuple(
 def ffmpeg_failure(called: str, profile: str, code: int, lines: Sequence[str], *, memory_limited: bool = False) -> HeatersError:
     """The error to raise for a run of ffmpeg that failed.
 
-    called: what people call the source. code: its exit code, below 0 for a signal. lines: what it complained of, the first errors
-    among them. memory_limited: whether a limit is set on the memory of this process.
+    called: what people call the source. code: ffmpeg's exit code, below 0 for a signal. lines: its error lines, the first ones included.
+    memory_limited: whether a limit is set on the memory of this process.
     """
     doing = _doing(profile)
     said = "\n".join(lines)
@@ -160,7 +160,7 @@ def _doing(profile: str) -> str:
 
 
 def library_failure(message: str, error: Exception, remedy: str = "") -> HeatersError:
-    """The error to raise for one of PyAV's. message: what could not be done to what; remedy: what to do if the contents are at fault."""
+    """The error to raise for an error of PyAV. message: what could not be done to what; remedy: what to do if the contents are at fault."""
     number = getattr(error, "errno", None)
     if number == errno.ENOMEM or is_low_memory(error):
         return LowMemoryError(f"{message}: too little memory; it can be tried again when less runs on this machine")
@@ -172,7 +172,7 @@ def library_failure(message: str, error: Exception, remedy: str = "") -> Heaters
 
 
 def is_low_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short: Python, numpy, PyAV, torch and OpenCV each say it in words of their own."""
+    """Whether an error says that memory is short: Python, numpy, PyAV, torch and OpenCV each word it differently."""
     if isinstance(error, MemoryError):
         return True
     return (isinstance(error, RuntimeError | OSError) and _NO_MEMORY.search(str(error)) is not None) or _of_opencv(error)

@@ -1,4 +1,4 @@
-"""Text that can be stored and shown: what Postgres, the file system and a browser all take."""
+"""Text that can be stored and shown: Postgres, the file system and a browser all accept it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from heaters_dagster.domain.errors import BadRequestError
 
 
 def text_problem(text: str) -> str | None:
-    """Why `text` cannot be text ("a NUL character", ...), or None when it can.
+    """What in `text` cannot be stored ("a NUL character", ...), or None when all of it can.
 
     Postgres takes no NUL in a text, and half of a surrogate pair is no character: it has no UTF-8.
     """
@@ -20,7 +20,7 @@ def text_problem(text: str) -> str | None:
 
 
 def checked_text(text: str, name: str) -> str:
-    """`text`. Raises BadRequestError, with `name` for what it is the text of, when it cannot be stored."""
+    """Return `text`. Raises BadRequestError when it cannot be stored; `name` says in the message what the text is."""
     problem = text_problem(text)
     if problem is not None:
         raise BadRequestError(f"{name} holds {problem}, which a text cannot have: remove it")

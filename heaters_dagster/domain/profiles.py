@@ -1,7 +1,7 @@
 """Every use of ffmpeg, as data: which streams, filters and options. `resources.ffmpeg` turns a profile into a command line and runs it.
 
-Times are never re-made: `-fps_mode passthrough -enc_time_base:v demux` on each output keeps every frame at its own time. ffmpeg's defaults
-dropped 17 of 120 frames of a file with variable frame rate.
+Times are never recalculated: `-fps_mode passthrough -enc_time_base:v demux` on each output keeps every frame at its own time. ffmpeg's
+defaults dropped 17 of 120 frames of a file with variable frame rate.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_
 
 Options: TypeAlias = Mapping[str, str | int | None]
 
-#: Keeps the number of frames and the time of each. Of the picture only: sound counts in samples, and in the container's unit, which in
-#: Matroska is a millisecond and in AVI may be 24, its packets would no longer follow each other.
+#: Keeps the number of frames and the time of each. For the picture only: sound counts in samples. In the container's unit (a millisecond
+#: in Matroska, up to 24 in AVI) its packets would no longer follow each other without gaps.
 EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base:v": "demux"}
 
-#: Data and subtitle streams, chapters (which MP4 stores as one more track), time codes (likewise) and the original's metadata, which may
-#: hold the place where a telephone filmed, stay in the original and the gold master.
+#: Not in the proxy: data and subtitle streams, chapters and time codes (MP4 stores both as one more track), and the original's metadata,
+#: which may hold the place where a telephone filmed. The original and the gold master keep them.
 _PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "write_tmcd": 0}
 
-#: Level 6.2, ITU-T H.264, table A-1. x264 encodes larger pictures too, and decoders in software show them.
+#: Level 6.2, ITU-T H.264, table A-1. x264 encodes larger pictures too, and software decoders show them.
 _LARGEST_LEVEL_MACROBLOCKS = 139_264
 _RGB_PREFIXES = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr", "xyz", "bayer")
 _GRAY_PREFIXES = ("gray", "mono", "ya8", "ya16", "yaf", "y400a")
@@ -53,7 +53,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class SoundInput:
-    """Sound that comes through a pipe beside the picture, as 32-bit samples: `resources.sound_reader` puts each where it belongs.
+    """Sound that comes through a pipe of its own, as 32-bit samples: `resources.sound_reader` puts each sample at its time.
 
     rate: samples a second. channels: 1 or 2. start_seconds: when the first sample is heard, on the picture's clock.
     """
@@ -68,7 +68,7 @@ class SoundInput:
 
     @property
     def filter(self) -> str:
-        """Moves the samples to their time: of raw samples, ffmpeg ignores `-itsoffset`."""
+        """Moves the samples to their time: for raw samples ffmpeg ignores `-itsoffset`."""
         return f"asetpts=PTS+{round(self.start_seconds * self.rate)}"
 
 
@@ -91,10 +91,10 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStreams:
-    """What a profile must know of an original. Colour words are ffprobe's, None when the file does not say.
+    """What a profile must know about an original. Colour words are ffprobe's, None when the file does not say.
 
-    video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: what
-    `ffv1.slice_count` says of its pictures. look_bytes: how much of the file shows all its streams; 0 when ffmpeg's usual look is enough.
+    video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: the
+    `ffv1.slice_count` of its pictures. look_bytes: how much of the file ffmpeg must read to find all streams; 0 when its default is enough.
     """
 
     video: int
@@ -143,7 +143,7 @@ class SideStream:
 
 
 def displayed_size(width: int, height: int, rotation_degrees: int) -> tuple[int, int]:
-    """(width, height) in pixels of the proxy of an original with stored pixels `width` x `height`: turned upright, odd sizes cropped."""
+    """(width, height) in pixels of the proxy, for an original with stored pixels `width` x `height`: turned upright, odd sizes cropped."""
     if rotation_degrees % 180 == 90:
         width, height = height, width
     return max(2, width // 2 * 2), max(2, height // 2 * 2)
@@ -152,9 +152,9 @@ def displayed_size(width: int, height: int, rotation_degrees: int) -> tuple[int,
 def picture_filters(source: SourceStreams) -> tuple[Filter, ...]:
     """From the original's picture to what people see: progressive, of even size, 8-bit 4:2:0 in limited range, HDR tone-mapped.
 
-    ffmpeg has turned the picture upright before the first of these. One row or column of an odd-sized picture is cropped, not a black one
-    added: H.264 in 4:2:0 has even sizes only, and the gold master keeps every pixel. Frame count and times stay: bwdif makes one frame of
-    one. Sample aspect ratio and colour tags pass through.
+    ffmpeg has turned the picture upright before the first of these. An odd-sized picture loses one row or column and gets no black one:
+    H.264 in 4:2:0 has even sizes only, and the gold master keeps every pixel. Frame count and times stay, because bwdif makes one frame
+    from each. Sample aspect ratio and colour tags pass through.
     """
     filters: list[Filter] = []
     if source.interlaced:
@@ -200,14 +200,14 @@ def treatment_notes(source: SourceStreams, width: int, height: int) -> list[str]
 
 
 def _described_as(colour: Colour) -> Filter:
-    """Says of the frames what their file should have said; what nobody knows is said to be unknown."""
+    """Gives the frames the colour tags that their file should have had; where the right one is not known, the tag is `unknown`."""
     words = {"color_trc": colour.transfer, "color_primaries": colour.primaries, "colorspace": colour.matrix}
     known: dict[str, str | int | None] = {name: word or "unknown" for name, word in words.items()}
     return Filter("setparams", known | {"range": colour.range or "auto"})
 
 
 def _planar_formats(source: SourceStreams) -> str:
-    """What zscale reads as it is. A picture is brought to one before its colours are described: with some descriptions it could not be."""
+    """The format that zscale reads directly. Convert a picture to it before its colours are tagged: with some tags zscale refuses it."""
     if source.is_gray:
         return "yuv444p|yuv444p16le"
     depths = ("", "10le", "12le", "16le")
@@ -239,8 +239,8 @@ _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 _FILE_CLOCK: Options = {"copyts": None}
 
 
-#: MP4 for a pipe: times as they are, also below 0, and a new fragment only where a frame begins. A fragment that a packet of sound began
-#: would guess how long the frame before it is shown, wrongly where the frame rate varies.
+#: MP4 for a pipe: times unchanged, also below 0, and a new fragment only where a frame begins. If a packet of sound began a fragment,
+#: ffmpeg would guess how long the frame before it is shown, which is wrong where the frame rate varies.
 _FRAGMENTS: Options = {
     "movflags": "+empty_moov+default_base_moof+frag_discont+frag_keyframe+skip_trailer",
     "min_frag_duration": 500_000,
@@ -253,8 +253,8 @@ def proxy(
 ) -> Profile:
     """The proxy and, from the same decoded pictures, one small raw stream per entry of `side_streams`: outputs in that order.
 
-    sound: None for a silent proxy. in_fragments: fragmented MP4 into a pipe, of which `resources.progressive_mp4` makes the same file in
-    memory that does not grow with it.
+    sound: None for a silent proxy. in_fragments: fragmented MP4 into a pipe; `resources.progressive_mp4` makes the same file from it with
+    memory that does not grow with the file.
     """
     container: Options = _FRAGMENTS if in_fragments else {"movflags": "+faststart"}
     file = Output(
@@ -279,7 +279,7 @@ def proxy(
 
 
 def scene_scores(side_streams: Sequence[SideStream]) -> Profile:
-    """From a proxy only the small raw streams, in that order: for a detector that was chosen after the proxy was made."""
+    """Only the small raw streams, in that order, from a proxy: for a detector that was chosen after the proxy was made."""
     return Profile(name="scene_scores", video="v:0", outputs=tuple(_raw_frames(side) for side in side_streams))
 
 
@@ -296,8 +296,8 @@ def _raw_frames(side: SideStream) -> Output:
 def gold_master(source: SourceStreams) -> Profile:
     """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
 
-    -context 1 pays only with a longer -g; -slicecrc is free. Full range is said twice, because ffmpeg otherwise compresses it to limited.
-    Pictures that cannot be cut into slices are stored in the format's version 1, which has neither slices nor their checksums.
+    -context 1 helps only with a longer -g; -slicecrc costs nothing. Full range is stated twice, because ffmpeg otherwise compresses it to
+    limited range. Pictures that cannot be divided into slices are stored in the format's version 1, which has no slices and no checksums.
     """
     full = source.color_range == "pc" and not source.is_rgb
     sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}
@@ -327,7 +327,7 @@ def gold_master(source: SourceStreams) -> Profile:
 
 
 def frame_times(source: SourceStreams) -> Profile:
-    """Decodes an original as for the proxy and keeps nothing: the run's frame times are what it is for."""
+    """Decodes an original as for the proxy and keeps nothing but the times of the frames."""
     return Profile(
         name="frame_times",
         video=str(source.video),
@@ -338,7 +338,7 @@ def frame_times(source: SourceStreams) -> Profile:
 
 
 def delivery(*, audio: bool) -> Profile:
-    """A small file to hand on, re-encoded from an exported clip: the same frames at the same times, 9 to 18 times fewer bytes."""
+    """A small file for delivery, re-encoded from an exported clip: the same frames at the same times, 9 to 18 times fewer bytes."""
     return Profile(
         name="delivery",
         video="v:0",
@@ -391,9 +391,9 @@ def master_export(source: SourceStreams, *, sound: SoundInput | None) -> Profile
 
 
 def download_normalization(*, audio: bool, copy: bool) -> Profile:
-    """Mend what joining separately downloaded picture and sound may leave behind.
+    """Repair what joining separately downloaded picture and sound may leave behind.
 
-    copy: only the container is written anew. Otherwise the picture is encoded again, near enough to lossless for a source.
+    copy: only the container is written again. Otherwise the picture is encoded again, close enough to lossless for a source.
     """
     video: Options = {"c:v": "copy"} if copy else {"c:v": "libx264", "preset": "fast", "crf": 18, "pix_fmt": "yuv420p", **EXACT_TIMES}
     return Profile(

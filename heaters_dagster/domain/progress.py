@@ -62,4 +62,4 @@ Report: TypeAlias = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """A Report for nobody."""
+    """A Report that shows nothing."""

@@ -1,4 +1,4 @@
-"""Reasons as people read them: without what a library prints of its own objects, and with the title of the source video."""
+"""Reasons as people read them: without printed objects of a library, and with the title of the source video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = re.compile(r"""\\*['"]\).*""", re.DOTALL)
 
 
 def without_objects(text: str) -> str:
-    """A library's message without its Python objects: what stands before them, and what the innermost of them says."""
+    """A library's message without its Python objects: the text before them, and the text of the innermost one."""
     places = list(_OBJECT.finditer(text))
     if not places:
         return text

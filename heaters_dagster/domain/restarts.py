@@ -1,4 +1,4 @@
-"""How long a program that ended by itself is left alone before it is started again, and when it is given up."""
+"""How long to wait before a program that ended by itself is started again, and when to give up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RestartRule:
-    """Only ends within the last `window_seconds` count: a program that ran so long without one begins anew.
+    """Only ends within the last `window_seconds` count: after so long without one, the count starts at zero again.
 
     The first restart is at once, the second after `pause_seconds`, and each further one after twice the pause of the one before, at most
     `longest_pause_seconds`. After `max_restarts` of them the program is given up.

@@ -1,9 +1,9 @@
 """Review decisions, and undo and redo to any depth, as functions from what is known to a Change.
 
 The ledger (`review_actions`) holds every action with the clips before and after. An action *stands* until it is undone. It can be undone
-while no later standing action touches its clips; therefore a clip always is as the newest standing action on it left it, and undoing
-everything in reverse gives the first cut list back exactly. What the pipeline did with an approved clip is no action: an exported clip
-still counts as `review_approved`, and undoing what took it out of approval restores `review_approved`, so that it is exported again.
+while no later standing action touches its clips. So a clip is always as the newest standing action on it left it, and undoing
+everything in reverse restores the first cut list exactly. What the pipeline did with an approved clip is no action: an exported clip
+still counts as `review_approved`, and undoing the action that ended its approval restores `review_approved`, so that it is exported again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, Review
 from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
 
-#: What cannot be undone, and how it is called.
+#: Actions that cannot be undone, with their names in messages.
 STAYS: Mapping[ReviewAction, str] = {
     ReviewAction.RECUT: "a forced recut",
     ReviewAction.RENAME: "a new title",
@@ -26,10 +26,10 @@ STAYS: Mapping[ReviewAction, str] = {
 
 MAX_REVIEWER_NAME = 80
 
-#: Ends the name under which the command line decides where people sign in: the ledger never says of somebody what they did not do.
+#: End of the name under which the command line decides where people sign in. So the ledger never names a person for what they did not do.
 COMMAND_LINE = "(command line)"
 _SET_ASIDE = {ClipState.REVIEW_SKIPPED: "skipped", ClipState.REVIEW_ARCHIVED: "archived"}
-#: Unicode's marks that turn the direction of the text round them: one name could be made to look like another.
+#: Unicode's marks that change the direction of the text around them: with them, one name could look like another.
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -37,9 +37,9 @@ _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u20
 class LedgerEntry:
     """One row of the ledger without its snapshots.
 
-    clip_ids: clips the action rests on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
-    undone: an undo has taken it back and no redo has brought it again. recut: a forced recut, or the deletion of the
-    source video, has since retired clips it rests on.
+    clip_ids: clips the action depends on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
+    undone: an undo has taken it back, and no redo has followed. recut: a forced recut, or the deletion of the source
+    video, has since retired clips it depends on.
     """
 
     id: int
@@ -52,7 +52,7 @@ class LedgerEntry:
 
     @property
     def is_decision(self) -> bool:
-        """A first-hand action that changed something; not an undo, a redo, a recut or a decision that found everything so already."""
+        """A reviewer's own decision that changed something; not an undo, a redo, a recut or a decision that changed nothing."""
         return self.target_action_id is None and self.action not in STAYS and bool(self.clip_ids)
 
     @property
@@ -73,7 +73,7 @@ def approve(clips: Iterable[ReviewClip], *, export_profile: str | None = None) -
 
 
 def skip(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> Change:
-    """Skip each of `clips`. They leave their groups, and those of `beside` that are grouped with them are freed."""
+    """Skip each of `clips`. They leave their groups, and clips of `beside` that are grouped with them leave those groups too."""
     return _put_aside(ReviewAction.SKIP, ClipState.REVIEW_SKIPPED, clips, beside)
 
 
@@ -86,7 +86,7 @@ def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
     """Group a clip with the live clip before it: both become approved, the later one points at the earlier.
 
     clips: at least those two. Raises CutError when there is no clip before it, and VerdictStandsError when one of the two was skipped or
-    archived: whoever groups means that the two belong together, and has perhaps never seen that verdict.
+    archived: a reviewer who groups says that the two belong together, and may never have seen that verdict.
     """
     around = [clip for clip in clips if clip.is_live]
     clip = next((clip for clip in around if clip.id == clip_id), None)
@@ -111,7 +111,7 @@ def undone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> 
     """Take an action back. changes: what it did, as saved, so every clip has its id. current: those clips as they are now.
 
     Clips that the action made are retired; they keep their ids and sequences for a redo. Raises StaleClipError when a clip is not as the
-    action left it (`changed_since` tells which).
+    action left it (see `changed_since`).
     """
     return _returned(ReviewAction.UNDO, [(change.after, change.before or retired(change.after)) for change in changes], current)
 
@@ -125,10 +125,10 @@ def redone(changes: Iterable[ClipChange], current: Mapping[int, ReviewClip]) -> 
 
 
 def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewClip], *, wanted: Iterable[ReviewClip] = ()) -> list[int]:
-    """Ids of the clips that are missing from `current` or are not decided as `expected`; pipeline progress is no difference.
+    """Ids of the clips that are missing from `current` or have another decision than in `expected`; pipeline progress does not count.
 
-    wanted: what clips are to become. Also in the list are those outside it that would break a group then: grouped with one of `wanted`, or
-    one of `wanted` grouped with them.
+    wanted: the clips as they shall be afterwards. The list also has clips that would then break a group with one of `wanted`: they are
+    grouped with it, or it with them.
     """
     changed = [
         clip_id for clip in expected if (clip_id := _saved_id(clip)) not in current or _decision_of(clip) != _decision_of(current[clip_id])
@@ -177,7 +177,7 @@ def in_the_way(entry: LedgerEntry, others: Iterable[LedgerEntry]) -> LedgerEntry
 
 
 def loses_export(before: ReviewClip, after: ReviewClip) -> bool:
-    """The exported file of `before`, if there is one, does not show `after`: other frames, another profile, or approved no more."""
+    """Whether the exported file of `before`, if there is one, is wrong for `after`: other frames, another profile, or not approved."""
     return before.is_approved and not _still_exported(before, after)
 
 
@@ -199,13 +199,13 @@ def snapshot(clip: ReviewClip) -> dict[str, Any]:
 
 
 def clip_of_snapshot(data: Mapping[str, Any]) -> ReviewClip:
-    """The clip that `snapshot` wrote; other members are passed over."""
+    """The clip that `snapshot` wrote; other members are ignored."""
     values = {name: data[name] for name in ReviewClip.__dataclass_fields__}
     return ReviewClip(**{**values, "state": ClipState(data["state"])})
 
 
 def checked_reviewer_name(name: str) -> str:
-    """`name` without outer blanks. Raises BadRequestError when it is empty, too long or has characters that hide or turn text round."""
+    """`name` without outer blanks. Raises BadRequestError when it is empty, too long, or has characters that hide or reverse text."""
     tidy = " ".join(name.split())
     hidden = any(unicodedata.category(letter) in {"Cc", "Cs", "Co", "Cn"} or letter in _TURNING for letter in tidy)
     if not 1 <= len(tidy) <= MAX_REVIEWER_NAME or hidden:
@@ -216,7 +216,7 @@ def checked_reviewer_name(name: str) -> str:
 
 
 def name_at_command_line(name: str) -> str:
-    """`Grace` -> `Grace (command line)`; a name that ends so already stays."""
+    """`Grace` -> `Grace (command line)`; a name that already ends in this way stays."""
     tidy = checked_reviewer_name(name)
     return tidy if is_name_at_command_line(tidy) else checked_reviewer_name(f"{tidy} {COMMAND_LINE}")
 

@@ -1,6 +1,6 @@
-"""The review queue as values: which clips, in which order, read from and written to the query part of a page's address.
+"""The review queue as values: which clips in which order, read from and written to the query part of a page's address.
 
-A view is shared by its address, so parsing is strict: a parameter that cannot be used is said to be so, never passed over.
+A view is shared by its address, so parsing is strict: a parameter that cannot be used gives an error and is never ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class QueueFilter:
     """Which live clips a queue or a list shows.
 
     source_video_ids: none means all. states: at least one. min_confidence, max_confidence: 0..1, inclusive; a clip without confidence
-    passes only when neither is set. text: words that must all be in the source video's title or address, in any case; `14 of Harbour` also
+    matches only when neither is set. text: words that must all be in the source video's title or address, in any case; `14 of Harbour` also
     finds that clip, and with source_video_ids a number alone finds the clips with that number.
     """
 
@@ -51,7 +51,7 @@ class QueueFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePosition:
-    """Where a page of a list ended; the next begins after it. The members are those of the last clip shown."""
+    """Where a page of a list ended; the next page begins after it. The members are the values of the last clip shown."""
 
     clip_id: int
     source_video_id: int
@@ -61,7 +61,7 @@ class QueuePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueProgress:
-    """done: decided clips of the filter's videos. left: those still pending. per_hour: clips decided of late, extrapolated to an hour."""
+    """done: decided clips of the filter's videos. left: those still pending. per_hour: clips decided recently, extrapolated to an hour."""
 
     done: int
     left: int
@@ -75,13 +75,13 @@ class QueueProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None when nothing was decided of late."""
+        """At the present rate; None when nothing was decided recently."""
         return self.left / self.per_hour * 3600 if self.per_hour else None
 
 
 def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
     """Read a filter from query parameters: `video`, `state` (both repeatable, or separated by commas), `min_confidence`, `max_confidence`,
-    `text`, `order`. `state=any` means every state. Other parameters belong to the page and are passed over.
+    `text`, `order`. `state=any` means every state. Other parameters belong to the page and are ignored.
 
     Raises BadRequestError naming the parameter and what it may be.
     """
@@ -108,7 +108,7 @@ def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
 
 
 def query_of_filter(chosen: QueueFilter) -> dict[str, str]:
-    """The query parameters of `chosen`, without those at their default; `filter_of_query` reads them back."""
+    """The query parameters of `chosen`, without those that have their default value; `filter_of_query` reads them back."""
     default = QueueFilter()
     query = {
         "video": ",".join(map(str, chosen.source_video_ids)),
@@ -124,7 +124,7 @@ def query_of_filter(chosen: QueueFilter) -> dict[str, str]:
 def decisions_per_hour(decided_at: Iterable[tuple[datetime, int]], now: datetime) -> float:
     """How many clips are decided per hour, from (when, how many clips) of the last hour.
 
-    The span counts from the first of them, at least five minutes: a reviewer who has just begun sees neither zero nor thousands.
+    The time span begins at the first of them and is at least five minutes: a reviewer who has just begun sees neither zero nor thousands.
     """
     recent = [(at, clips) for at, clips in decided_at if timedelta(0) <= now - at <= _HOUR]
     if not recent:

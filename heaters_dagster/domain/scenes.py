@@ -1,7 +1,7 @@
 """From scores to cuts: per-frame scores -> shot boundaries with a confidence -> a cut list that covers every frame.
 
-Everything here works on stored scores, so a changed threshold costs no decode; the file that stores them is described here too.
-A boundary is the ordinal of a displayed frame, the first one of the new shot, never a time times a frame rate.
+Everything here works on stored scores, so a changed threshold needs no decode; the format of their file is here too.
+A boundary is the ordinal of a displayed frame, the first one of the new shot; it is never computed from a time and a frame rate.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "threshold": ("brightness",),
 }
 
-#: PySceneDetect's own for its detectors. 0.35 for the network lies in the middle of a plateau from 0.33 to 0.38 on which the development
-#: footage gives the same cuts; its authors use 0.5, where flashes are never cut but 2 of 38 dissolves are missed.
+#: PySceneDetect's own for its detectors. For the network 0.35: from 0.33 to 0.38 the development footage gives the same cuts. Its authors
+#: use 0.5, where flashes are never cut but 2 of 38 dissolves are missed.
 DEFAULT_THRESHOLDS: Mapping[str, float] = {
     "transnetv2": 0.35,
     "fused": 0.35,
@@ -70,7 +70,7 @@ class CutClip:
 
 @dataclass(frozen=True, slots=True)
 class CutSettings:
-    """What turned scores into cuts. threshold: in the unit of the detector's scores. min_clip_frames: >= 1."""
+    """The settings that turned scores into cuts. threshold: in the unit of the detector's scores. min_clip_frames: >= 1."""
 
     detector: str
     threshold: float
@@ -79,7 +79,7 @@ class CutSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenes:
-    """What is stored of the scenes of one source video.
+    """What is stored about the scenes of one source video.
 
     detector: the one that scored last. scores: column name -> (frame_count,) float32, exact to a float16. settings: None before any cut.
     """
@@ -105,7 +105,7 @@ def columns_of(detector: str) -> tuple[str, ...]:
 
 
 def cut_settings(detector: str, *, threshold: float | None, min_clip_frames: int) -> CutSettings:
-    """threshold None: the detector's default. Raises SettingsError for what cannot be used."""
+    """threshold None: the detector's default. Raises SettingsError for values that cannot be used."""
     columns_of(detector)
     if min_clip_frames < 1:
         raise SettingsError(f"a clip of at least {min_clip_frames} frames: write 1 or more")
@@ -131,7 +131,7 @@ def boundaries(scores: Mapping[str, NDArray[np.float32]], detector: str, thresho
 
 
 def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None) -> tuple[Boundary, ...]:
-    """The boundaries that made the cuts of a source video whose row has these `scene_settings`; the file may not tell of them yet.
+    """The boundaries behind the cuts of a source video that has these `scene_settings` on its row; the file may not have them yet.
 
     None without settings, or when the scores are not those of that detector.
     """
@@ -144,7 +144,7 @@ def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None) -> tup
 
 
 def decisive_scores(scores: Mapping[str, NDArray[np.float32]], detector: str) -> NDArray[np.float32]:
-    """(n,) float32: the curve that `detector` compares with its threshold. `threshold` cuts where it is below, all others above."""
+    """(n,) float32: the curve that `detector` compares with its threshold. `threshold` cuts where it is below, all others where above."""
     column = scores[columns_of(detector)[0]]
     return adaptive_ratio(column) if detector == "adaptive" else column
 
@@ -169,7 +169,7 @@ def adaptive_ratio(content: NDArray[np.float32]) -> NDArray[np.float32]:
 def cut_list(found: Iterable[Boundary], frame_count: int, min_clip_frames: int) -> tuple[CutClip, ...]:
     """Clips that cover [0, frame_count) without gap or overlap, none shorter than `min_clip_frames` unless the video is.
 
-    The surest boundaries are kept first; one that would make a clip too short, against a surer one or an end of the video, is left out.
+    Boundaries are kept in order of confidence; one that is too close to a surer one, or to an end of the video, is left out.
     frame_count >= 1.
     """
     edges: list[int] = [0, frame_count]
@@ -195,7 +195,7 @@ def encoded(
 ) -> bytes:
     """The scenes file: JSON, each column of scores as base64 of little-endian float16 (2 h at 30 frames/s: 0.6 MB a column).
 
-    Boundaries are decided on what `decoded` gives back, so that rounding cannot make a cut come and go.
+    Boundaries are decided on the rounded scores that `decoded` returns, so that rounding never adds or removes a cut later.
     """
     lengths = {len(column) for column in scores.values()}
     if len(lengths) != 1 or lengths == {0}:
@@ -244,15 +244,15 @@ def _unpacked(column: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches [start, end) in which `above` holds."""
+    """Stretches [start, end) in which `above` is true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """chance: that a transition is at its middle at this frame. For a hard cut that is the last frame of the old shot.
+    """chance: probability that the middle of a transition is at this frame. For a hard cut that is the last frame of the old shot.
 
-    So the new shot begins after a short run; in a long one, which is a dissolve or fade, in the middle.
+    So the new shot begins after a short run; in a long run, which is a dissolve or fade, it begins in the middle.
     """
     found = []
     for start, end in _runs(chance > threshold):
@@ -273,7 +273,7 @@ def _jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...
 
 
 def _fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are none."""
+    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are no boundaries."""
     return tuple(
         Boundary((start + end) // 2, 1.0 - 0.5 * float(brightness[start:end].min()) / threshold)
         for start, end in _runs(brightness < threshold)
@@ -282,7 +282,7 @@ def _fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary,
 
 
 def _fused(chance: NDArray[np.float32], content: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """The network's boundaries, and what it only suspects where the picture also jumps; a jump also says which frame it is exactly."""
+    """The network's boundaries, and those with a lower score where the picture also jumps; a jump also gives the exact frame."""
     jumps = {one.frame: one for one in _jumps(adaptive_ratio(content), DEFAULT_THRESHOLDS["adaptive"])}
     suspected = [one for one in _transitions(chance, _SUSPICION * threshold) if one.confidence <= threshold]
     found: dict[int, float] = {}

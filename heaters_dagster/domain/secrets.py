@@ -1,7 +1,7 @@
-"""What gives access, taken out of what people read: messages, logs, the records that Dagster keeps.
+"""Removes what gives access from what people read: messages, logs, the records that Dagster keeps.
 
-An address may hold a user with a password, or a signed link's key in its query. Who may read that a download failed need not be able to
-fetch it.
+An address may hold a user with a password, or a signed link's key in its query. A person who may read that a download failed is not
+always allowed to download it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 
 HIDDEN = "***"
 
-#: No quote and no backslash is part of a value: the text may be JSON, also JSON within JSON.
+#: A value ends at a quote or a backslash: the text may be JSON, also JSON within JSON.
 _WEB_USER = re.compile(r"\b((?:https?|ftps?|wss?)://)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
-#: The word "password" itself is none: messages show how an address is written.
+#: The word "password" itself is no secret: messages use it to show how an address is written.
 _OTHER_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'\\<>:@]*:)(?!password@)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
-#: A name and its value in the query or after the #; the value without punctuation at its end, which belongs to the sentence.
+#: A name and its value in the query or after the #; punctuation at the end of the value belongs to the sentence around it.
 _PAIR = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]{1,64})=([^\s&;#\"'\\<>]*[^\s&;#\"'\\<>:,.!)\]])")
 _KEYLIKE = re.compile(
     r"tok(en)?|sig(n(ature|ed)?)?|hmac|key|secret|pass(w(or)?d|phrase)?|pwd|auth|cred|session|jwt|bearer|access|ticket|hash|code|policy",
@@ -24,7 +24,7 @@ _LONGEST_PLAIN_VALUE = 19
 
 
 def without_access(text: str) -> str:
-    """`text` with users and passwords of its addresses, and the values in their queries that look like keys, as ***.
+    """`text` with *** in place of users and passwords of its addresses, and of values in their queries that look like keys.
 
     A value looks like a key when its name says so, or when it has 20 characters or more: links are signed under many names.
     """
@@ -36,7 +36,7 @@ def without_access(text: str) -> str:
 
 
 def access_in(text: str) -> list[str]:
-    """What `without_access` would take out of `text`."""
+    """What `without_access` would remove from `text`."""
     users = [found.group()[len(found[1]) : -1] for pattern in (_WEB_USER, _OTHER_PASSWORD) for found in pattern.finditer(text)]
     values = [found[2] for found in _PAIR.finditer(text) if _gives_access(*found.groups())]
     return [part for part in (*users, *values) if part and part != HIDDEN]
@@ -52,7 +52,7 @@ def _pair(found: re.Match[str]) -> str:
 
 
 def safe_to_show(error: BaseException) -> BaseException | None:
-    """`error` when nothing in it and in what led to it gives access; messages that do are rewritten. None when one cannot be rewritten.
+    """`error`, with the messages that give access rewritten, also those of its causes. None when one cannot be rewritten.
 
     Dagster keeps the whole chain of a step's error, with the messages of every library in between.
     """

@@ -1,8 +1,8 @@
 """Where each decoded piece of a sound goes: at its own time, whatever is missing, overlaps or has a wrong time.
 
-A sound is a row of samples, and its container says of each piece when it is heard. Where the two disagree, the container is right in the
-long run (packets are missing, streams were joined) and wrong in the short run (times rounded to a millisecond, a clock that trembles).
-So a correction is made only when all the next pieces agree on it.
+A sound is a row of samples, and its container says when each piece is heard. Where the two disagree for long, the container is right
+(packets are missing, streams were joined); where they disagree for a moment, it is wrong (times rounded to a millisecond, a jittering
+clock). So a correction is made only when all the next pieces agree on it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Generic, TypeVar
 
 from heaters_dagster.domain.clock import ClockJump
 
-#: A difference that lasts is mended at once from here on: silence is put in, or what overlaps is left out. 5 ms can be heard as wrong lips.
+#: A lasting difference of this or more is corrected at once: by silence, or by leaving out the overlap. 5 ms of wrong lips is noticed.
 STEP_SECONDS = 0.004
-#: A smaller one is stretched away from here on, until it is `_STRETCHED_SECONDS`: a clock that runs 0.01 % fast must not click.
+#: A smaller one is corrected by stretching, down to `_STRETCHED_SECONDS`: a clock that runs 0.01 % fast must not cause clicks.
 _DRIFT_SECONDS = 0.0015
 _STRETCHED_SECONDS = 0.0003
 _LARGEST_STRETCH = 0.005
 _DRIFT_WINDOW_SECONDS = 1.0
 
-#: Beyond this, times are a clock that is wrong or jumped, not packets that are missing.
+#: A larger difference than this means that the clock is wrong or jumped, not that packets are missing.
 WILD_SECONDS = 1.0
-#: Sound that goes on that long after the last picture is taken for sound of a wrong clock.
+#: Sound that goes on for so long after the last picture is taken for sound with a wrong clock.
 _AFTER_THE_PICTURE_SECONDS = 10.0
 
-#: Up to here a difference may be a time that trembles.
+#: Up to this, a difference may be jitter.
 _TREMBLING_SECONDS = 0.015
 
 _PIECES_AHEAD = 24
@@ -42,8 +42,8 @@ Samples = TypeVar("Samples")
 
 @dataclass(frozen=True, slots=True)
 class Placed(Generic[Samples]):
-    """One piece and what to do with it, in this order: leave out `dropped` samples of its beginning, make what is left `stretched` samples
-    longer (shorter, when below 0), put `silence` samples before it."""
+    """One piece and what to do with it, in this order: leave out its first `dropped` samples, make the rest `stretched` samples longer
+    (shorter, when below 0), put `silence` samples before it."""
 
     samples: Samples
     silence: int = 0
@@ -59,7 +59,7 @@ class _Piece(Generic[Samples]):
 
 
 class SoundPlacement(Generic[Samples]):
-    """Give it each piece in order; it gives back what goes into the output, a little later.
+    """Takes each piece in order, and returns what goes into the output, a little later.
 
     rate: samples a second. jumps: of the picture's clock, in order; the sound's follows it. end_seconds: when the picture ends, on the
     clock without its jumps; None when that is not known.
@@ -76,7 +76,7 @@ class SoundPlacement(Generic[Samples]):
         self._drift = 0.0
         self._stretching = False
         self.start_seconds: float | None = None
-        #: Samples of silence put in and of sound left out after the beginning; places where the sound's own clock was wrong.
+        #: Samples of silence added and of sound left out after the beginning; places where the sound's own clock was wrong.
         self.silence = 0
         self.dropped = 0
         self.clock_errors = 0
@@ -118,7 +118,7 @@ class SoundPlacement(Generic[Samples]):
             yield Placed(piece.samples, silence, dropped, stretched)
 
     def _origin(self) -> float:
-        """When the first sample is heard. A first piece with a wrong time is put before the second; where times tremble, their middle."""
+        """When the first sample is heard. A first piece with a wrong time goes before the second; where times jitter, the middle counts."""
         first = self._ahead[0]
         known = first.seconds or 0.0
         after, count = [], first.count
@@ -132,7 +132,7 @@ class SoundPlacement(Generic[Samples]):
         return known + median([0.0, *after]) if _trembles(after) else known
 
     def _differences(self) -> list[float]:
-        """How much later than in the output the container wants each of the next pieces."""
+        """By how much the container has each of the next pieces later than the output would."""
         assert self.start_seconds is not None
         base, found, count = self.start_seconds + self._written / self._rate, [], 0
         for piece in self._ahead:
@@ -149,7 +149,7 @@ class SoundPlacement(Generic[Samples]):
         step = _agreed(differences)
         few = len(differences) < (_STEADY_PIECES if abs(step) <= _TREMBLING_SECONDS else _AGREEING_PIECES)
         if few and not _TREMBLING_SECONDS < abs(step) <= WILD_SECONDS:
-            return 0.0  # the last pieces of all: too few are left to agree
+            return 0.0  # the end of the sound: too few pieces are left to agree
         if abs(step) <= WILD_SECONDS:
             return step
         if (jump := self._followed_jump(step)) is not None:
@@ -165,7 +165,7 @@ class SoundPlacement(Generic[Samples]):
         return step
 
     def _followed_jump(self, step: float) -> ClockJump | None:
-        """The jump of the picture's clock that explains a step; those before it are passed."""
+        """The jump of the picture's clock that explains a step; earlier ones count as done."""
         for number, jump in enumerate(self._jumps):
             if abs(step - jump.shift_seconds) < max(WILD_SECONDS, abs(step) / 2):
                 for _ in range(number + 1):
@@ -192,7 +192,7 @@ class SoundPlacement(Generic[Samples]):
 
 
 def _trembles(differences: Sequence[float]) -> bool:
-    """Whether times go to and fro by more than a container's rounding, as no gap or overlap makes them."""
+    """Whether times go back and forth by more than a container's rounding: gaps and overlaps never do that."""
     steps = [later - earlier for earlier, later in pairwise(differences)]
     turns = sum(one * other < 0 for one, other in pairwise(steps))
     return turns > len(differences) / 3 and median(map(abs, steps)) > _DRIFT_SECONDS

@@ -1,7 +1,7 @@
-"""States and the only table of legal transitions; `resources/` applies it and the database repeats it.
+"""States and the only table of legal transitions; `resources/` applies it, and the database enforces the same.
 
 A working state (`downloading`, `exporting`, ...) may be entered again from itself: that is how work that was killed in the
-middle is resumed. A review decision may be taken back at any time, also after export: the exported file is then obsolete.
+middle is resumed. A review decision may be undone at any time, also after export: the exported file is then obsolete.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ClipState(StrEnum):
     EMBEDDING_FAILED = "embedding_failed"
 
 
-#: The stages of a source video in order, each by the states in which it has not succeeded yet, its failed state last.
+#: The stages of a source video in order. Each is a list of the states in which it has not succeeded yet, its failed state last.
 _STAGES = (
     (SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED),
     (SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSING, SourceVideoState.PREPROCESS_FAILED),
@@ -57,7 +57,7 @@ _S, _C = SourceVideoState, ClipState
 #: Review decisions; reachable from every clip state, because every decision can be changed or undone.
 REVIEW_STATES = frozenset({_C.PENDING_REVIEW, _C.REVIEW_APPROVED, _C.REVIEW_SKIPPED, _C.REVIEW_ARCHIVED})
 
-#: States of a clip whose standing decision is "approved": the pipeline is somewhere between decision and search.
+#: States of a clip that stands as "approved": the pipeline is somewhere between decision and search.
 APPROVED_STATES = frozenset(ClipState) - {_C.PENDING_REVIEW, _C.REVIEW_SKIPPED, _C.REVIEW_ARCHIVED}
 
 _INGEST: Mapping[SourceVideoState, frozenset[SourceVideoState]] = {
@@ -96,8 +96,8 @@ CLIP_TRANSITIONS: Mapping[ClipState, frozenset[ClipState]] = {
     state: (_PIPELINE.get(state, frozenset()) | REVIEW_STATES) - ({state} & REVIEW_STATES) for state in ClipState
 }
 
-#: Where `heaters retry` puts a failed source video or clip: the state before the stage that failed. A clip whose keyframes are gone goes
-#: on from there to `keyframing`.
+#: Where `heaters retry` puts a failed source video or clip: the state before the stage that failed. If a clip's keyframes are gone, it
+#: goes on from there to `keyframing`.
 SOURCE_VIDEO_RETRY: Mapping[SourceVideoState, SourceVideoState] = {
     _S.DOWNLOAD_FAILED: _S.NEW,
     _S.PREPROCESS_FAILED: _S.DOWNLOADED,
@@ -111,7 +111,7 @@ CLIP_RETRY: Mapping[ClipState, ClipState] = {
 
 
 def is_past(state: SourceVideoState, failed_state: SourceVideoState) -> bool:
-    """Whether a source video in `state` has been through the stage that fails as `failed_state`; such a stage is only made good again."""
+    """Whether a source video in `state` is past the stage that fails as `failed_state`; such a stage then only restores lost files."""
     number = {member: stage for stage, members in enumerate(_STAGES) for member in members}
     return number[state] > number[failed_state]
 

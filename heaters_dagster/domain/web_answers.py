@@ -27,7 +27,7 @@ BUSY = "the site refuses this machine for a while, because of too many requests"
 _SIGN_IN_WORDS = (
     r"sign in|log ?in\b|logged[- ]in|members[- ]only|join this channel|cookies|age[- ]?restrict|confirm your age|private video|account"
 )
-#: What yt-dlp and sites say -> what it means. The first that fits; before the general ones stand those that cause them.
+#: What yt-dlp and sites say -> what it means. The first match counts, so causes come before their general consequences.
 _MEANINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(words, re.IGNORECASE), meaning)
     for words, meaning in (
@@ -45,7 +45,7 @@ _FOR_PROGRAMMERS = re.compile(r"(^|\s)--?[a-z]|yt-dlp|https?://|refer to|report 
 
 
 def retry_at(value: str | None, now: datetime) -> datetime | None:
-    """The time that a `Retry-After` header names, by seconds or as a date (RFC 9110, 10.2.3); None when it names none."""
+    """The time in a `Retry-After` header, in seconds or as a date (RFC 9110, 10.2.3); None when it holds neither."""
     text = (value or "").strip()
     try:
         if text.isascii() and text.isdigit():
@@ -88,7 +88,7 @@ def clean_name(name: str) -> str | None:
 
 
 def _extended(value: str) -> str:
-    """`UTF-8'en'a%20b.mp4`; anything else is no name."""
+    """The name in `UTF-8'en'a%20b.mp4`; None for anything else."""
     charset, quote, rest = value.strip().strip('"').partition("'")
     if not quote or charset.lower() not in {"utf-8", "iso-8859-1"}:
         return ""
