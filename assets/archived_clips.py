@@ -1,4 +1,4 @@
-"""`archived_clips`: the files of clips that were archived, or cut anew after their export, are deleted; the rows stay as tombstones."""
+"""`archived_clips`: the files of clips that were archived, or cut again after their export, are deleted; the rows stay as tombstones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -84,7 +84,7 @@ def embed_due(
     retryable: list[bool] = []
     try:
         embedder = open_model()
-    except Exception as error:  # of any kind: a broken driver must be on the rows, too
+    except Exception as error:  # of any kind: the rows must also say that a driver is broken
         for clip in due:
             _record(clips, clip, error)
         return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, retryable=is_transient(error))
@@ -92,7 +92,7 @@ def embed_due(
         try:
             if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
                 embedded.append(clip.id)
-        except Exception as error:  # a defect that one clip hits must not keep the others from being done
+        except Exception as error:  # a defect that shows on one clip must not stop the others
             raise_fault_of_the_place(error, objects)
             _record(clips, clip, error)
             failed[clip.id] = reason(error)

@@ -1,4 +1,4 @@
-"""`exports`: one MP4 per approved clip, each as soon as it is approved, proven frame by frame before anybody sees it."""
+"""`exports`: one MP4 per approved clip, made as soon as it is approved and proven frame by frame before it is published."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
 from resources.written_clip import read_back
 
-#: Of exports that are encoded, one at a time on a machine; those by stream copy, which cost next to nothing, never wait.
+#: Exports that encode take turns, one at a time on a machine; exports by stream copy cost almost nothing and never wait.
 ENCODED_EXPORT = "encoded export"
 
 _SHOWN_FILES = 50
@@ -56,7 +56,7 @@ def export_clip(
     """Export one clip that is approved, or was left `exporting` by a process that died: claim, write, prove, publish, finish.
 
     Hold `Database.stage_lock("exports", source_video_id)`. None when the clip is not due, or when a reviewer changed it meanwhile:
-    what was made of its old state is then deleted, and its new state says what follows.
+    the file made from its old state is then deleted, and its new state says what follows.
     Raises what `ClipWriter.write` and the object store raise; the clip is then still `exporting`.
     """
     clip = clips.load(clip_id)
@@ -106,7 +106,7 @@ def export_due(
                         opened.enter_context(writer)
                     manifest = export_clip(clip.id, clips=clips, writer=writer, objects=objects, work=work, report=report)
                     (exported.append(manifest) if manifest else changed.append(clip.id))
-                except Exception as error:  # a defect that one clip hits must not keep the others from being exported
+                except Exception as error:  # a defect that shows on one clip must not stop the others
                     raise_fault_of_the_place(error, objects)
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.EXPORT_FAILED, reason(error), transient=is_transient(error), expected_version=version)
@@ -119,7 +119,7 @@ def export_due(
 def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: WorkFolder) -> list[str]:
     """How a published export differs from its manifest and from the proxy, one sentence each; empty when it does not.
 
-    Reads the whole file and, of the proxy, two frames. That a file that was encoded again has other pictures is no problem.
+    Reads the whole file and two frames of the proxy. Different pictures in a file that was encoded again are no problem.
     """
     with work.attempt(f"check-{manifest.clip_id}") as folder:
         path = objects.local_path(manifest.key)

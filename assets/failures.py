@@ -29,8 +29,8 @@ _PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE
 class StageInterruptedError(DagsterError, DagsterExecutionInterruptedError):
     """An interrupt (Ctrl-C, a cancelled run, SIGTERM) in a form that ends the run.
 
-    Dagster takes an ordinary interrupt of a step that has a retry policy for a failure and starts the step again, twice. Errors of its own
-    family it lets through; this one is both.
+    When a step has a retry policy, Dagster takes an ordinary interrupt for a failure and starts the step again, twice. Not so with
+    errors of its own family; this error belongs to both.
     """
 
 
@@ -42,7 +42,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """What the row and the operator get to read: our own messages as they stand, others with their kind in front."""
+    """The text for the row and the operator: Heaters' own messages unchanged, others with their type in front."""
     if not isinstance(error, HeatersError) and is_low_memory(error):
         return "there was too little memory for this stage; it can be tried again when less runs on this machine, or with a higher limit"
     said = without_objects(str(error))
@@ -60,15 +60,15 @@ def stage_failures(
 ) -> Iterator[None]:
     """Run one try of a stage; on an error call `record(message, transient)`, then raise `dagster.Failure`, retryable only when transient.
 
-    tries_left: False at the last try. The Failure is then final, and its reason is what Dagster shows: a Failure that asks for one try more
-    than there are is shown as "Exceeded max_retries of 2". shown: what Dagster shows of a message. was_canceled: whether a person canceled
-    the run. objects: what the stage works on, None when it uses no store.
+    tries_left: False at the last try. The Failure is then final and Dagster shows its reason; a Failure that asks for one try too many is
+    shown as "Exceeded max_retries of 2". shown: makes the text that Dagster shows from a message. was_canceled: whether a person canceled
+    the run. objects: the store that the stage uses, None when it uses none.
 
-    `record` writes the failed state to the row. It is not called for BusyError, because the stage then belongs to another
-    process whose outcome it would overwrite, nor for an interrupt: the row stays in its working state and is due again. Unless a person
-    canceled the run: then it waits for a person. When the database is what failed, the row cannot be told either: the same holds. It is
-    not called either when `objects` cannot be used: that is no fault of the row.
-    An error that is not ours is a defect: recorded, not tried again.
+    `record` writes the failed state to the row. It is not called for BusyError: the stage then belongs to another process, and its outcome
+    would be overwritten. It is not called for an interrupt: the row stays in its working state and is due again, except when a person
+    canceled the run: then the row waits for a person. It is not called when the database failed, because nothing can be written; the row is
+    due again. It is not called when `objects` cannot be used: that is no fault of the row.
+    An error that is no HeatersError is a defect: recorded, not tried again.
     """
     try:
         yield
@@ -101,7 +101,7 @@ def _mark_run(why: str) -> None:
 
 
 def _recorded(record: Callable[[str, bool], object], message: str, transient: bool) -> str:
-    """The message, with why the row could not be told where it could not."""
+    """The message; when it could not be written to the row, with the reason for that too."""
     try:
         record(message, transient)
     except HeatersError as second:

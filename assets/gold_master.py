@@ -21,7 +21,7 @@ from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
 
-#: Of its own, so that an archive never takes the place of a proxy that somebody waits for.
+#: A pool of its own, so that a gold master never takes the place of a proxy that somebody waits for.
 GOLD_MASTER_POOL = "gold_master"
 
 
@@ -39,7 +39,7 @@ def make_gold_master(
 ) -> MadeGoldMaster:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
-    Its state is not touched: nothing waits for this. A master that is there whole already stays. storage_class: of the published object.
+    The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
     FfmpegError, ProcessKilledError, DiskFullError, StoreUnavailableError.
     """

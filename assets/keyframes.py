@@ -59,7 +59,7 @@ def keyframe_clip(
     """Make the stills of one clip that is `exported`, or was left `keyframing` by a process that died, from its exported file.
 
     Hold `Database.stage_lock("keyframes", source_video_id)`. None when the clip is not due, or when a reviewer changed it meanwhile:
-    what was made is then deleted. Raises ObjectNotFoundError, InvalidMediaError, SettingsError; the clip is then still `keyframing`.
+    the new stills are then deleted. Raises ObjectNotFoundError, InvalidMediaError, SettingsError; the clip is then still `keyframing`.
     """
     clip = clips.load(clip_id)
     choices = keyframe_choices(clip.frame_count, strategy=strategy, percentages=percentages)
@@ -146,7 +146,7 @@ def keyframe_due(
                 try:
                     stills = keyframe_clip(clip.id, clips=clips, objects=objects, strategy=strategy, percentages=percentages)
                     (made.extend(stills) if stills else changed.append(clip.id))
-                except Exception as error:  # a defect that one clip hits must not keep the others from being done
+                except Exception as error:  # a defect that shows on one clip must not stop the others
                     raise_fault_of_the_place(error, objects)
                     version = clip.cut_point_version
                     clips.fail(clip.id, ClipState.KEYFRAME_FAILED, reason(error), transient=is_transient(error), expected_version=version)
@@ -200,7 +200,7 @@ def keyframes(
 
 
 def _thumbnails(keys: Sequence[str], objects: ObjectStore) -> str:
-    """Small pictures inside the text itself: Dagster's page cannot reach the object store."""
+    """Small pictures as data inside the text: Dagster's page cannot reach the object store."""
     from base64 import b64encode
 
     from PIL import Image

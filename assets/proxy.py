@@ -1,4 +1,4 @@
-"""`proxy` and `keyframe_offsets`: one fast ffmpeg pass makes what review needs, and the scene scores ride on it."""
+"""`proxy` and `keyframe_offsets`: one fast ffmpeg pass makes all that review needs, and gives the scene scores too."""
 
 import base64
 import time
@@ -42,7 +42,7 @@ from resources.source_video_store import SourceVideo, SourceVideoStore
 from resources.work_folder import WorkFolder
 
 _S = SourceVideoState
-#: Clips may have been cut in these: the number of frames must stay.
+#: In these states there may be clips already, so the number of frames must stay.
 _CUT_STATES = frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED})
 _THUMBNAILS = 6
 _THUMBNAIL_HEIGHT = 90
@@ -51,9 +51,9 @@ _DECODED_ALONE = 24
 
 @dataclass(frozen=True, slots=True)
 class ProxyPass:
-    """What one ffmpeg pass over an original gave, beside the file.
+    """What one ffmpeg pass over an original gave, in addition to the file.
 
-    scores: column name -> (frame_count,) float32. warnings: what was odd about the original and what was done, one sentence each.
+    scores: column name -> (frame_count,) float32. warnings: what was unusual in the original and what was done, one sentence each.
     """
 
     index: FrameIndex
@@ -85,8 +85,8 @@ def make_proxy(
     """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
 
     Hold `Database.stage_lock("proxy", video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds it
-    under its key only has to write the row. A source video that is further on stays as it is, but gets back files that are gone.
-    detector: one of `settings.DETECTORS`. originals: what the run has at hand. Raises InvalidMediaError, FfmpegError and what
+    under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again.
+    detector: one of `settings.DETECTORS`. originals: files that the run has locally. Raises InvalidMediaError, FfmpegError and what
     ObjectStore raises; the row then stays `preprocessing` until the caller records the failure.
     """
     video = videos.load(video_id)
@@ -111,7 +111,7 @@ def make_proxy(
             )
         for warning in made.warnings:
             videos.add_warning(video_id, warning)
-        if not cut or objects.info(scenes_key(video_id)) is None:  # else it says how the clips were cut
+        if not cut or objects.info(scenes_key(video_id)) is None:  # otherwise the file says how the clips were cut
             objects.put_bytes(scenes_key(video_id), scenes.encoded(detector, made.scores))
         objects.put_bytes(frame_index_key(video_id), encoded(made.index))
         proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
@@ -123,7 +123,7 @@ def make_proxy(
 def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
     """Write the proxy of `original` to `path`, and score its frames meanwhile.
 
-    found: what `probe` said of the original. called: what people call it. Sound of which nothing decodes is left out, with a warning.
+    found: the result of `probe` for the original. called: what people call it. Sound that does not decode is left out, with a warning.
     Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
     """
     release_freed_memory()
@@ -136,7 +136,7 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     scores = scoring.finish()
     seen = {*scoring.frame_counts, *(len(column) for column in scores.values())}
     del scoring
-    release_freed_memory()  # the network's, before the tables of a long proxy come on top of it
+    release_freed_memory()  # give back the network's memory before the tables of a long proxy need more
     index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     counts = {len(index), *seen}
     if len(counts) > 1:
@@ -175,7 +175,7 @@ def _claimed_frames(original: Path, stream: int) -> int:
 
 
 def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> tuple[FrameIndex, int] | None:
-    """(frame index, bytes of the proxy) when all files are there and belong together, with scores of `detector` unless that is None."""
+    """(frame index, bytes of the proxy) when all files are there and belong together; also with scores of `detector`, unless it is None."""
     info = objects.info(proxy_key(video_id))
     if info is None:
         return None
@@ -190,7 +190,7 @@ def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> 
 
 
 def _original(video: SourceVideo, originals: Originals, folder: Path) -> Path:
-    """Where the original can be read: in place, at hand, else a copy in `folder`."""
+    """Where the original can be read: in the local store, as a file that the run has already, or as a copy in `folder`."""
     key = video.original_filepath
     try:
         if key is None:

@@ -41,7 +41,7 @@ def store(settings: Settings) -> dg.MetadataValue:
 
 
 def review_link(settings: Settings, source_video_id: int) -> Mapping[str, dg.MetadataValue]:
-    """A link only where HEATERS_REVIEW_URL says for good where the app is: the port of today may be another program's tomorrow."""
+    """A link only when HEATERS_REVIEW_URL gives the lasting address of the app: another program may have today's port tomorrow."""
     page = f"/?video={source_video_id}"
     if settings.shared_review_url is None:
         return {"review": dg.MetadataValue.text(f"{page} of the review app; set HEATERS_REVIEW_URL for a link here")}
@@ -64,7 +64,7 @@ def speed(media_seconds: float, wall_seconds: float | None) -> Mapping[str, dg.M
 
 
 def totals(counts: Mapping[ClipState, int]) -> Mapping[str, dg.MetadataValue]:
-    """How the clips of the source video stand at this moment; later decisions do not change what a materialization says."""
+    """Counts of the source video's clips at this moment; later decisions do not change a materialization."""
     sums = {
         "clips of the video at this moment": sum(counts.values()),
         "of these wait for review": counts.get(ClipState.PENDING_REVIEW, 0),
@@ -89,7 +89,7 @@ def searchable(counts: Mapping[ClipState, int]) -> int:
 
 
 def waiting(counts: Mapping[ClipState, int]) -> int:
-    """Clips that may still get there: they wait for a person, or for the stages before."""
+    """Clips that may still come: they wait for a person, or for earlier stages."""
     return sum(counts.values()) - sum(counts.get(state, 0) for state in _SETTLED)
 
 

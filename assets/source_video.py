@@ -1,4 +1,4 @@
-"""`source_video`: the original, brought from where it was submitted, probed, hashed and stored once."""
+"""`source_video`: the original, fetched from where it was submitted, probed, hashed and stored once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +89,7 @@ def _refuse_known_bytes(video_id: int, sha256: str, videos: SourceVideoStore, ob
 
 
 def _duplicate(video_id: int, first: SourceVideo, objects: ObjectStore) -> DuplicateSourceError:
-    """The error to raise, after what this or an earlier try of the duplicate stored is gone."""
+    """The error to raise, after the objects that this or an earlier try of the duplicate stored were deleted."""
     _delete_others(video_id, None, objects)
     return DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
 
@@ -165,7 +165,7 @@ def source_video(
                 downloader=Downloader.from_settings(place.settings),
                 report=progress.report_to(stage.log),
             )
-        except DuplicateSourceError as error:  # settled, not failed: there is nothing to make of it, and the steps after it are skipped
+        except DuplicateSourceError as error:  # done, not failed: nothing is made from it, and the steps after it are skipped
             record(str(error), False)
             stage.log.info(error)
             return

@@ -1,6 +1,6 @@
-"""One try of a stage on one source video, as Dagster shows it. A partition is called "3"; whoever looks at it wants the video's title.
+"""One try of a stage on one source video, as Dagster shows it. A partition is called "3"; a person who sees it needs the video's title.
 
-The border between an asset and its core function: here is what the assets have in common towards Dagster, and nothing of their work.
+This stands between an asset and its core function: it holds what all assets do with Dagster, and none of their own work.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TitledLog:
 
 
 class Stage:
-    """What a step does towards Dagster, on the source video of its partition."""
+    """What a step tells Dagster about the source video of its partition."""
 
     def __init__(self, context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource) -> None:
         self._context = context
@@ -64,14 +64,14 @@ class Stage:
         return TitledLog(self._context.log, self.title)
 
     def rename(self, title: str) -> None:
-        """The source video is called this from now on: a web address has its title only when it was fetched."""
+        """Use this title from now on: a web address has its title only after it was fetched."""
         if title != self.title:
             self.__dict__["title"] = without_access(title)
             self._context.instance.add_run_tags(self._context.run_id, {TITLE_TAG: self.title})
 
     @contextmanager
     def failures(self, record: Record = lambda message, transient: None) -> Iterator[None]:
-        """As `stage_failures`: and the reason, with the title, stands in the log, on the run and on the partitions of the step's assets."""
+        """As `stage_failures`; also writes the reason, with the title, to the log, the run and the partitions of the step's assets."""
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         try:
             with stage_failures(
@@ -106,7 +106,7 @@ class Stage:
         return titled(self.title, said)
 
     def _tag_run(self) -> None:
-        """The queue tags the runs that come through it; `heaters process` and `dagster asset materialize` run theirs at once."""
+        """The queue tags its runs; those of `heaters process` and `dagster asset materialize` do not go through it, and are tagged here."""
         run, self._tagged = self._context.run, True
         if TITLE_TAG not in run.tags:
             self._context.instance.add_run_tags(run.run_id, missing_tags(run, lambda _: self.title))
@@ -117,7 +117,7 @@ class Stage:
         return run is not None and run.status in ending and ENDED_TAG not in run.tags
 
     def _tell(self, failure: dg.Failure) -> None:
-        """Once, where the failure arose: those around it see it again as it passes."""
+        """Only once, where the failure began: the handlers around it see the same error again."""
         if self._told:
             return
         self._told = True
@@ -127,7 +127,7 @@ class Stage:
             return
         context, mine = self._context, sorted(self._context.selected_asset_keys)
         for key in mine:
-            with suppress(dg.DagsterError):  # an embellishment; the run's own failure says it too
+            with suppress(dg.DagsterError):  # only an addition; the run's own failure says it too
                 metadata = {"source video": self.title, "failed": said, "state": "see Source videos in the review app, or heaters status"}
                 context.log_event(dg.AssetObservation(asset_key=key, partition=context.partition_key, metadata=metadata))
         storage = context.instance.event_log_storage

@@ -59,8 +59,8 @@ def make_virtual_clips(
     """Cut a `preprocessed` source video as the settings say; afterwards the row is `scenes_detected` and its clips are `pending_review`.
 
     Hold `Database.stage_lock("virtual_clips", source_video_id)`. Safe to begin again at any point. A source video that has its clips is
-    cut again, which changes nothing when the cuts are the same; once its review has begun it stays as it is.
-    Scores are those of the proxy pass. Only when the detector was changed since is the proxy decoded for them, and they are kept too.
+    cut again, which changes nothing when the cuts are the same; after its review has begun it is not cut again.
+    Scores are those of the proxy pass. If the detector was changed since then, the proxy is decoded for new ones, and they are stored too.
     Raises what the object store and ffmpeg raise, SettingsError, PermanentError; the row then stays `detecting_scenes` until the caller
     records the failure.
     """
@@ -70,7 +70,7 @@ def make_virtual_clips(
     if video.state == _S.SCENES_DETECTED:
         if clips.review_has_begun(source_video_id):
             stored = _stored(source_video_id, video.frame_count or 0, objects)
-            if stored is not None and stored.settings is None:  # a run that replaced the cuts was cut off before it told of them
+            if stored is not None and stored.settings is None:  # a run that replaced the cuts was killed before it completed the file
                 _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects)
             return CutVideo(video, tuple(clips.load_live(source_video_id)), None)
     else:
@@ -157,11 +157,11 @@ def _replaced(
     rewrites: bool,
     forced_by: str | None,
 ) -> list[Clip]:
-    """Replace the cuts with the settings that made them in one transaction, so that the scenes file never tells of cuts that are not there.
+    """Replace the cuts and the settings that made them in one transaction; the scenes file never describes cuts that do not exist.
 
-    An object and a row cannot change at once. So the file is silent about cuts while they are replaced: first it loses what it says of the
-    old ones, then the rows change, then it says what made the new ones. Whoever is cut off in between leaves a file with scores alone,
-    which is right, and the next run tells the rest; what the rows say is read meanwhile (`scenes.told_boundaries`).
+    An object and a row cannot change at the same moment. So the file has no cuts while they are replaced: first the old ones are removed
+    from it, then the rows change, then the new ones are written to it. A process that is killed in between leaves a file with scores
+    alone, which is correct, and the next run adds the rest; meanwhile readers use the rows (`scenes.told_boundaries`).
     rewrites: the scores are not the stored ones.
     """
     before = _told(source_video_id, objects)
@@ -173,7 +173,7 @@ def _replaced(
             source_video_id, new, frame_count, scene_settings=asdict(made.settings) if made.settings else None, forced_by=forced_by
         )
     except HeatersError:
-        _tell(source_video_id, _of_the_row(source_video_id, made, database), objects)  # the old cuts are still there
+        _tell(source_video_id, _of_the_row(source_video_id, made, database), objects)  # the old cuts still exist
         raise
     _tell(source_video_id, made, objects)
     return clips
@@ -184,7 +184,7 @@ def _cuts_told(document: Scenes) -> tuple[object, ...]:
 
 
 def _of_the_row(source_video_id: int, made: Scenes, database: Database) -> Scenes:
-    """The scores with what the row says made the cuts that are there."""
+    """The scores, with the settings that the row names for the present cuts."""
     said = SourceVideoStore(database).load(source_video_id).scene_settings
     settings = CutSettings(**said) if said else None
     return replace(made, settings=settings, boundaries=scenes.told_boundaries(made, said))
@@ -198,7 +198,7 @@ def _told(source_video_id: int, objects: ObjectStore) -> Scenes | None:
 
 
 def _tell(source_video_id: int, document: Scenes, objects: ObjectStore) -> None:
-    """Write the scenes file, unless it says just that."""
+    """Write the scenes file, unless it has this content already."""
     data = scenes.encoded(document.detector, document.scores, settings=document.settings, boundaries=document.boundaries)
     with suppress(ObjectNotFoundError):
         if objects.get_bytes(scenes_key(source_video_id)) == data:
@@ -230,7 +230,7 @@ def _scored_again(
     if counts != {frame_count}:
         raise InvalidMediaError(f"{video.title}: its proxy gave {sorted(counts)} frames where its index has {frame_count}; make it again")
     kept = {} if stored is None else stored.scores
-    # As they will be read back: float16 may move a score across the threshold.
+    # Rounded as they will be read back: float16 may move a score across the threshold.
     return scenes.decoded(scenes.encoded(stored.detector if stored else detector, {**kept, **scores}))
 
 

@@ -1,4 +1,4 @@
-"""`work_waiting`: no file of ours but a report, so that what waits stands in Dagster too."""
+"""`work_waiting`: a report and no file, so that Dagster, too, shows what waits."""
 
 from __future__ import annotations
 

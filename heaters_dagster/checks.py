@@ -1,7 +1,7 @@
 """Asset checks: each runs in the run that made the asset, says in words what is wrong, and is quick beside the making.
 
-The full proofs are part of the stages: a gold master that is not lossless, or an export that is not its frames, is never published. The
-checks hold what is stored to what was proven.
+The full proofs are part of the stages: a gold master that is not lossless, or an export with wrong frames, is never published. The
+checks compare what is stored with what was proven.
 """
 
 import time
@@ -26,8 +26,8 @@ from resources.frame_hashes import file_sha256
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideoStore
 
-#: Exports that one check reads back, of those that its run has made; older ones were read when they were new. Each is decoded whole, while
-#: clips that are approved meanwhile wait for the run to end.
+#: How many of the exports that its run has made a check reads back; older ones were read when they were new. Each is decoded whole, and
+#: newly approved clips wait until the run ends.
 _EXPORTS_CHECKED = 3
 
 
@@ -36,7 +36,7 @@ def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetChec
 
     def decorate(check: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
         with warnings.catch_warnings():
-            # Without partitions_def a check keeps one result for all partitions; with it Dagster warns, in every process that loads us.
+            # Without partitions_def a check keeps one result for all partitions; with it Dagster warns in every process that loads it.
             warnings.simplefilter("ignore", category=dg.PreviewWarning)
             return dg.asset_check(asset=asset, description=description, partitions_def=source_video_partitions)(check)
 
@@ -52,7 +52,7 @@ def named(context: dg.AssetCheckExecutionContext, database: DatabaseResource) ->
 
 
 def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
-    """Passed when there is no problem. What cannot be looked at for a reason that Heaters knows is a problem, too."""
+    """Passed when there is no problem. It is a problem, too, when the check cannot be made for a reason that Heaters knows."""
     try:
         found = list(problems())
     except HeatersError as error:
@@ -128,7 +128,7 @@ def files_equal_the_proxy(
 
 
 def gold_master_problems(source_video_id: int, *, database: Database, objects: ObjectStore) -> list[str]:
-    """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, its size must do."""
+    """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, only its size is compared."""
     video = SourceVideoStore(database).load(source_video_id)
     stored = None if video.gold_master_filepath is None else objects.info(video.gold_master_filepath)
     if video.gold_master_filepath is None or stored is None:

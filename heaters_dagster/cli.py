@@ -44,7 +44,7 @@ app.add_typer(review.app, name="review")
 
 def main() -> None:
     """The `heaters` program: run a command, turn errors into a line or two and an exit code."""
-    # A caller that closed them wants to hear nothing; Python has None in their places.
+    # A caller that closed standard output or error wants no output; Python then has None in their places.
     sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
     sys.exit(run(sys.argv[1:]))
 
@@ -73,12 +73,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Not the four lines of dagster-postgres at each of its tries to reach a database that is down: the error at the end says it."""
+    """False for the four lines that dagster-postgres writes at each try to reach a database that is down: the last error is enough."""
     return not record.getMessage().startswith("Retrying failed database")
 
 
 def _told(error: Exception) -> str | None:
-    """In words, what went wrong outside Heaters: files, the database, Dagster. None for a defect of ours: its traceback is needed."""
+    """In words, what went wrong outside Heaters: files, the database, Dagster. None for a defect of Heaters: its traceback is needed."""
     package, lines = type(error).__module__.partition(".")[0], str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""`python -m heaters_dagster.dagster_ui WORKSPACE`: Dagster's web server behind our door, where the settings say."""
+"""`python -m heaters_dagster.dagster_ui WORKSPACE`: Dagster's web server behind `OperatorDoor`, at the address in the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLL_MILLISECONDS = 2000
 
 
 def behind_the_door(context: IWorkspaceProcessContext[Any], settings: Settings) -> OperatorDoor:
-    """Dagster's ASGI program, which lets in what `OperatorDoor` lets in."""
+    """Dagster's ASGI program, with `OperatorDoor` in front of it."""
     return OperatorDoor(create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS), settings)
 
 

@@ -29,7 +29,7 @@ ASSETS = (
     archived_clips,
 )
 
-#: Who is asked when an asset of the group is not as it should be.
+#: Owners of the assets of a group.
 _OWNERS = {
     "ingest": "team:operators",
     "archive": "team:operators",
@@ -40,7 +40,7 @@ _OWNERS = {
 
 
 def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
-    """All that Dagster gets from us. settings: None for those of the process."""
+    """All that Heaters gives to Dagster. settings: None for those of the process."""
     return dg.Definitions(
         assets=dg.map_asset_specs(
             lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), [*ASSETS, work_waiting]

@@ -1,4 +1,4 @@
-"""`heaters demo`: the main job on the samples, or on a video of one's own, from file to searchable clips."""
+"""`heaters demo`: the main job on the samples, or on one given video, from file to searchable clips."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _REVIEWER = "demo"
 
 
 def run_demo(settings: Settings, video: Path | None) -> int:
-    """Run the demo and print what came of it; returns the exit code.
+    """Run the demo and print its results; returns the exit code.
 
-    The first video is approved as a reviewer would and goes all the way; with the samples, the second one is left to be reviewed.
+    The first video is approved as by a reviewer and goes through all stages; with the samples, the second one is left for review.
     """
     sources = [str(video)] if video is not None else [str(path) for path in _samples()]
     with_fallback = replace(settings, embedding_fallback=True)

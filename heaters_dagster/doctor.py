@@ -27,7 +27,7 @@ _OLD_YTDLP_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. needed: it must be mended, for the main job or for safety. told: the state in words, with the remedy."""
+    """The result of one test. needed: a fault must be repaired, for the main job or for safety. told: the state and the remedy, in words."""
 
     what: str
     ok: bool
@@ -36,9 +36,9 @@ class Finding:
 
 
 def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
-    """Look at everything; one thing that is broken does not keep the others from being looked at.
+    """Test everything; when one test fails, the others still run.
 
-    repair: take out the secrets that older versions left in records, and renew the signing key then.
+    repair: remove the secrets that older versions left in records, and then renew the signing key.
     """
     findings = [
         _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),

@@ -1,4 +1,4 @@
-"""What the doors of the review app and of the Dagster UI share: which names are this server's, and which requests come from other sites."""
+"""Shared by the doors of the review app and the Dagster UI: which names belong to this server, and which requests come from other sites."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MAX_PORT = 65_535
 
 
 def machine_names(more: Iterable[str] = ()) -> frozenset[str]:
-    """The names under which this machine is asked, in lower case: localhost, its own name, and those told in the settings."""
+    """The names of this machine, in lower case: localhost, its own name, and those in the settings."""
     return frozenset({"localhost", socket.gethostname().lower(), *(name.lower() for name in more)})
 
 
 def name_of_host(host: str) -> str | None:
-    """The name or address in a Host header, lower case, without port and brackets; None when the header is none that a client could mean.
+    """The name or address in a Host header, lower case, without port and brackets; None when the header is malformed.
 
-    Strict, because `urlsplit` is not: it takes `[::1]evil` for ::1 and a port of 99999 until somebody asks for the port.
+    Strict, because `urlsplit` is not: it takes `[::1]evil` for ::1, and accepts a port of 99999 until the port is read.
     """
     found = _HOST.fullmatch(host)
     if found is None or not 0 < int(found["port"] or 80) <= _MAX_PORT:
@@ -46,9 +46,9 @@ def is_own_name(host: str, names: Iterable[str]) -> bool:
 
 
 def refusal_of_host(hosts: Sequence[str], names: Iterable[str], *, setting: str) -> tuple[int, str] | None:
-    """Status and words for a request whose Host headers are not exactly one that names this server; None when they are.
+    """Status and message for a request without exactly one Host header that names this server; None when it has one.
 
-    setting: where a name that is missing among `names` can be told.
+    setting: the environment variable to which a missing name can be added.
     """
     if len(hosts) != 1 or name_of_host(hosts[0]) is None:
         return 400, "Bad request: the Host header must be one name or address, with a port up to 65535.\n"
@@ -58,13 +58,13 @@ def refusal_of_host(hosts: Sequence[str], names: Iterable[str], *, setting: str)
 
 
 def is_from_another_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser posts this for another site's page: it says so in Sec-Fetch-Site, older ones in Origin; a script in neither."""
+    """Whether a browser posts this for a page of another site: see Sec-Fetch-Site, or Origin in older browsers. Scripts send neither."""
     site = headers.get("sec-fetch-site")
     return (site is not None and site != "same-origin") or has_another_origin(headers)
 
 
 def has_another_origin(headers: Mapping[str, str]) -> bool:
-    """The same by Origin alone: all that a WebSocket is sure to come with."""
+    """The same by Origin alone, the only one of the two that every browser sends with a WebSocket."""
     origin = headers.get("origin")
     if origin is None:
         return False

@@ -50,11 +50,11 @@ _CLIP_STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one look has found.
+    """What one look found.
 
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
     has_partition: whether Dagster knows a partition key. facts: by partition key.
-    problem: why none of the wanted can be begun: nothing can be stored.
+    problem: why none of the wanted runs can begin: nothing can be stored.
     """
 
     wanted: tuple[RunWanted, ...]
@@ -64,7 +64,7 @@ class Outlook:
     problem: str | None = None
 
     def situation_of(self, run: RunWanted) -> VideoFacts:
-        """The facts behind a wanted run without what changes by itself as time goes by."""
+        """The facts behind a wanted run, without those that change only because time passes."""
         video = self.facts[run.partition_key]
         clips = tuple(replace(group, seconds_since_change=0.0) for group in video.clips)
         return replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, clips=clips)
@@ -84,8 +84,8 @@ def look(
 ) -> Outlook:
     """What is due now. Runs whose process is gone are ended first; rows they left in a working state get the reason.
 
-    daemon_runs: False when nobody takes queued runs out of the queue: those are then not in flight.
-    only: as if there were no other source videos.
+    daemon_runs: False when no daemon starts queued runs: queued runs are then not in flight.
+    only: consider these source videos and no others.
     """
     records = unfinished(instance)  # some ten milliseconds each time, whatever there is
     if end_dead_runs(instance, settings, is_busy=database.stage_is_busy, records=records):
@@ -105,9 +105,9 @@ def look(
 
 
 def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
-    """Write to the rows that a run left in a working state why it ended; returns what was written, nothing when they know already.
+    """Write to the rows that a run left in a working state why it ended. Returns what was written; nothing when the rows have it already.
 
-    A row is left alone while a living process holds the lock of its stage: it has been taken up again.
+    A row stays unchanged while a living process holds the lock of its stage: its work has been resumed.
     """
     cause, key = death(run), partition_of(run)
     if cause is None or key is None:
@@ -124,10 +124,10 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
 
 
 def settle_cancellations(instance: dg.DagsterInstance, database: Database) -> list[str]:
-    """Write to the rows that a person canceled their run; returns what was written.
+    """Write to the rows that a person canceled their run. Returns what was written.
 
-    Also to rows that no step had begun on: a run that was canceled while it waited in the queue, or for its pool, would come again at the
-    next look. Rows that went on since, by `heaters retry` for one, are left alone.
+    Also to rows that no step had begun on: otherwise a run that was canceled while it waited in the queue, or for its pool, would be
+    requested again at the next look. Rows that have moved on since, for example by `heaters retry`, stay unchanged.
     """
     written: list[str] = []
     for record in canceled_by_people(instance):
@@ -148,9 +148,9 @@ def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoF
 
 
 def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts, looked_at: datetime) -> bool:
-    """Tell a row that looks worked on how the run that left it so ended; False when no such ending explains it.
+    """Write to a row in a working state how the run that left it there ended; False when no ended run explains the state.
 
-    looked_at: just before the facts were read; counted from now, a slow look would pass over a run that ended soon after it began.
+    looked_at: just before the facts were read. Counted from now, a slow look would miss a run that ended soon after it began.
     The sensor `run_failures` may be doing the same at this moment; the second one finds nothing to do.
     """
     since = looked_at - timedelta(seconds=_seconds_at_work(run, video))
@@ -166,7 +166,7 @@ def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, vide
 
 
 def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
-    """For how long the rows that `run` takes up again have been in their working state."""
+    """For how long the rows that `run` resumes have been in their working state."""
     working = {_CLIP_STAGES[asset][0] for asset in run.assets if asset in _CLIP_STAGES}
     return max((group.seconds_since_change for group in video.clips if group.state in working), default=video.seconds_since_change)
 

@@ -20,10 +20,10 @@ def packaged(name: str) -> Path:
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """Make `settings.dagster_home` and bring its `dagster.yaml` in step with the shipped one. Returns the folder.
+    """Make `settings.dagster_home` and make its `dagster.yaml` equal to the shipped one. Returns the folder.
 
-    A file that differs is replaced in one step, because a daemon may be reading it. To change the instance, set DAGSTER_HOME to a folder
-    of one's own.
+    A file that differs is replaced in one step, because a daemon may be reading it. To change the instance, set DAGSTER_HOME to another
+    folder.
     """
     home = settings.dagster_home
     private_home(settings)

@@ -1,4 +1,4 @@
-"""What runs together. The jobs over assets are those that `domain/due.py` asks for; the maintenance jobs are asked for by schedules."""
+"""What runs together. `domain/due.py` requests the jobs over assets; schedules request the maintenance jobs."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

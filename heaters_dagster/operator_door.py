@@ -1,7 +1,7 @@
-"""What every request to the Dagster UI passes first: whoever reaches that UI can start, end and delete runs.
+"""The checks before every request to the Dagster UI: a person who reaches that UI can start, end and delete runs.
 
-A web page of a stranger that an operator has open can send requests to 127.0.0.1, and Dagster's own server answers any Host and any Origin
-and changes things by GET. Here a request must come under a name of this machine and, if it may change something, from the UI's own page.
+A stranger's web page that an operator has open can send requests to 127.0.0.1, and Dagster's own server answers any Host and any Origin
+and changes things by GET. Here a request must use a name of this machine and, if it may change something, come from the UI's own page.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WRONG_TOKEN_SECONDS = 1.0
 _MAX_FORM_BYTES = 4096
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
-#: Beside Dagster's own policy, and for pages of its server that have none.
+#: Added to Dagster's own policy, and to pages of its server that have none.
 _NO_FRAMES = "frame-ancestors 'none'"
 _SIGN_IN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
 
@@ -44,7 +44,7 @@ def check_reach(settings: Settings) -> None:
 
 
 class OperatorDoor:
-    """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once with it; a program sends it as Bearer."""
+    """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once; a program sends the token as Bearer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -78,7 +78,7 @@ class OperatorDoor:
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
-        """Why nobody may ask this in this way, signed in or not."""
+        """The refusal of a request that nobody may send in this way, signed in or not; None when it is allowed."""
         refusal = refusal_of_host(headers.getlist("host"), self._names, setting="HEATERS_DAGSTER_NAMES")
         if refusal is not None:
             return PlainTextResponse(refusal[1], status_code=refusal[0])
@@ -136,7 +136,7 @@ class OperatorDoor:
 
 
 def _is_link(headers: Headers) -> bool:
-    """Whether a person followed a link: the page is opened by itself, not in a frame of another page."""
+    """Whether a person followed a link: the page is opened on its own, not in a frame of another page."""
     return bool(headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document")
 
 

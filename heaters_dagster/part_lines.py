@@ -1,4 +1,4 @@
-"""The lines that the parts of `heaters up` write, as a person wants them in one terminal."""
+"""The lines that the parts of `heaters up` write, made readable in one terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
-#: What Dagster writes in front of a reason of ours.
+#: What Dagster writes before a reason that Heaters gave.
 _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets\.failures\.StageInterruptedError): ")
 _COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
 _NO_DATABASE = "Retrying failed database connection"
@@ -39,11 +39,11 @@ def terminal_lines() -> Say:
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:
-    """The lines of a part as a person wants them.
+    """The lines of a part, shortened for a person.
 
-    Of Dagster's events of a run only those that warn are kept, as `job: what happened` and the reason below it, without the stack trace:
+    Of Dagster's events of a run only warnings and errors are kept, as `job: what happened` with the reason below, without the stack trace:
     the run's page in the UI has it all. A code server or database that is away for a moment is reported without stack traces, too. Other
-    lines, tracebacks of a program that breaks among them, stay as they are.
+    lines stay as they are, also tracebacks of a program that breaks.
     """
     within_event = reason_follows = False
     for line in _without_outages(_COLOUR_CODES.sub("", coloured) for coloured in lines):

@@ -1,4 +1,4 @@
-"""Ending whole trees of processes. Standard library only: it also runs by itself, as the guard that outlives a killed supervisor.
+"""Ends whole trees of processes. Standard library only: it also runs alone, as the guard that outlives a killed supervisor.
 
 Every part of `heaters up` leads a process group of its own; run workers are in the group of the code server that started them, and ffmpeg
 dies with its worker. So to end the groups is to end everything.
@@ -18,7 +18,7 @@ from types import TracebackType
 
 
 def end_groups(groups: Iterable[int], *, patience_seconds: float) -> None:
-    """SIGTERM to every group, SIGKILL to what is left after the patience; returns when none is alive."""
+    """SIGTERM to every group, SIGKILL to those that are left after the waiting time; returns when none is alive."""
     left = _signalled(groups, signal.SIGTERM)
     deadline = time.monotonic() + patience_seconds
     while left and time.monotonic() < deadline:
@@ -32,7 +32,7 @@ def end_groups(groups: Iterable[int], *, patience_seconds: float) -> None:
 
 
 class Guard:
-    """A small process that ends the groups it was told of when this one is gone without having taken them back, kill -9 included."""
+    """A small process that ends the registered groups when this process is gone, also by kill -9, and has not unregistered them."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-I", "-S", str(Path(__file__).resolve())]
@@ -69,7 +69,7 @@ def _signalled(groups: Iterable[int], sign: signal.Signals) -> list[int]:
 
 
 def _alive(groups: Iterable[int]) -> list[int]:
-    """The groups with a member that runs. Zombies do not count: in a container whose first process reaps nothing they stay for ever."""
+    """The groups with a member that runs. Zombies do not count: they stay for ever in a container where the first process reaps none."""
     wanted = set(groups)
     if not Path("/proc/self/stat").exists():
         return [group for group in wanted if _answers(group)]

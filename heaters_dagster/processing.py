@@ -1,4 +1,4 @@
-"""The engine of `heaters process`: all that is due, one run after the other, in this process.
+"""The engine of `heaters process`: runs all that is due, one run after the other, in this process.
 
 The runs are real Dagster runs in the persistent instance, so that the UI shows them beside those that sensors asked for. What is due is
 decided by `domain/due.py`, as everywhere. Killed in the middle, the next `heaters process`, or the sensors, carry on.
@@ -36,10 +36,10 @@ from resources.leftovers import sweep_leftovers
 from resources.source_video_store import SourceVideoStore
 from resources.work_folder import WorkFolder
 
-#: A run that succeeds and changes nothing is wanted again at once. After so many of them it is called a failure.
+#: A run that succeeds and changes nothing is wanted again at once. After this many of them it counts as failed.
 _RUNS_WITHOUT_EFFECT = 3
 
-#: Dagster's own log lines would tear the progress bars; the run's page in the UI has them all.
+#: Dagster's own log lines would break the progress bars; the run's page in the UI has them all.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 _DAEMON_SILENCE_SECONDS = 60.0
@@ -68,9 +68,9 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `process_due` did, in order. later: source videos and clips that failed for a temporary reason and are tried again later.
+    """What `process_due` did, in order. later: how many source videos and clips failed for a temporary reason and are tried again later.
 
-    problem: why work that is due was not begun: nothing can be stored. held_up: how many runs that are.
+    problem: why due work was not begun: nothing can be stored. held_up: how many runs this holds up.
     """
 
     runs: tuple[RunDone, ...]
@@ -194,7 +194,7 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
 
 
 def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
-    """Whether somebody takes queued runs out of the queue. When not, queued runs of an earlier session would be waited for in vain."""
+    """Whether a daemon starts queued runs. Without one, waiting for queued runs of an earlier session would never end."""
     beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
     return beat is not None and time.time() - beat.timestamp < _DAEMON_SILENCE_SECONDS
 
@@ -213,13 +213,13 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
-    """Tell Dagster of source videos, so that their partitions can be named before a sensor has looked."""
+    """Add the partitions of source videos to Dagster, so that they can be named before a sensor has looked."""
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
 
 
 def forget_partition(settings: Settings, source_video_id: int) -> None:
-    """Tell Dagster that a source video is gone: its partition is offered no more."""
+    """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
     with open_instance(settings) as instance:
         instance.delete_dynamic_partition(str(source_video_partitions.name), str(source_video_id))
 
@@ -227,7 +227,7 @@ def forget_partition(settings: Settings, source_video_id: int) -> None:
 def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
     """Put what has failed back before the stage that failed; returns a sentence for each.
 
-    videos: these source videos, with all that failed of them. clips: these clips, which must have failed. Neither: everything, but for
+    videos: these source videos, with all their failures. clips: these clips, which must have failed. Neither: everything except
     duplicates of other source videos, which a retry would only fetch once more.
     Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
     """

@@ -1,4 +1,5 @@
-"""The tags of our runs: by them the queue limits and orders runs, and people find them. The same however a run was asked for."""
+"""The tags of Heaters' runs: the queue limits and orders runs by them, and people find runs by them. Every run has the same, however it
+was started."""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ TITLE_TAG = "heaters/title"
 REASON_TAG = "heaters/reason"
 PRIORITY_TAG = "dagster/priority"
 
-#: On a run that was ended for a reason that is no fault of its work: the rows that it left are due again, and none counts a try.
+#: On a run that ended through no fault of its work: the rows that it left are due again, and none counts a try.
 ENDED_TAG = "heaters/ended"
 
 #: The value of JOB_TAG of a run that only checks what is there.
 CHECK = "check"
 
-#: What a run counts as that does the work of several jobs: the one that is limited most.
+#: When a run does the work of several jobs, it counts as the one with the lowest limit.
 _NARROWEST_FIRST = (Job.INGEST, Job.ARCHIVE_MASTER, Job.EXPORT, Job.ENRICH, Job.CLEAN_UP)
 
 
 def job_of(assets: Collection[str]) -> Job | None:
-    """The job whose limits hold for a run that makes these assets; None when it makes none of ours."""
+    """The job that sets the limits of a run that makes these assets; None when it makes no asset of Heaters."""
     return next((job for job in _NARROWEST_FIRST if set(ASSETS_OF_JOB[job]) & set(assets)), None)
 
 

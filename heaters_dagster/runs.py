@@ -1,8 +1,8 @@
-"""What Dagster knows of our runs: which are in flight, which are dead though it believes them alive, and how a wanted run is asked for.
+"""What Dagster knows about Heaters' runs: which are in flight, and which are dead although Dagster takes them for alive.
 
-A dead run matters because it holds its place: what is in flight is not asked for again, and its pool slots are taken. Dagster notices by
-itself only that a worker died under a living code server. A killed `heaters process`, a killed `dagster asset materialize` and a machine
-that was switched off leave runs that look started for ever.
+A dead run matters because it blocks others: what is in flight is not requested again, and its pool slots are taken. By itself Dagster
+notices only a worker that died while its code server lives. A killed `heaters process`, a killed `dagster asset materialize` and a
+machine that was switched off leave runs that look started for ever.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PROCESS_TAG = "heaters/process"
 #: On a run that a person canceled: its rows say so.
 SETTLED_TAG = "heaters/settled"
 
-#: A run of which nothing has been heard for so long, for which nobody holds a lock, and whose process is not on this machine, is dead.
+#: A run is dead when it has written nothing for this long, nobody holds a lock for it, and its process is not on this machine.
 SILENCE = timedelta(seconds=60)
 
 StageIsBusy = Callable[[str, int], bool]
-"""(asset, source video id) -> whether some living process works on it; `Database.stage_is_busy` is one."""
+"""(asset, source video id) -> whether a living process works on it; `Database.stage_is_busy` is such a function."""
 
 
 def run_tags(run: RunWanted) -> dict[str, str]:
@@ -47,7 +47,7 @@ def run_tags(run: RunWanted) -> dict[str, str]:
 
 
 def partition_of(run: dg.DagsterRun) -> str | None:
-    """The partition key of a run; None for a run of no partition of ours."""
+    """The partition key of a run; None when it has no partition of Heaters."""
     key = run.tags.get(PARTITION_NAME_TAG)
     return key if key is not None and key.isdigit() else None
 
@@ -68,7 +68,7 @@ def end_dead_runs(
 ) -> list[str]:
     """Mark as canceled the runs whose process is gone, and free their pool slots; returns their ids.
 
-    records: those of the runs that are `unfinished`, when they are at hand.
+    records: those of the `unfinished` runs, when the caller has them already.
     Canceled, not failed: a switched-off machine is not a reason to count a failed try.
     """
     work = WorkFolder(settings.work_folder)
@@ -83,7 +83,7 @@ def end_dead_runs(
 
 
 def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
-    """Ask Dagster to take the interruption that follows as a cancellation, not as a failure; returns the ids of the runs."""
+    """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs."""
     runs = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
     for run in runs:
         if PROCESS_TAG not in run.tags:
@@ -95,9 +95,9 @@ def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
 def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
     """Why a run that ended left a row in its working state, and whether that is temporary; None when it is no fault of the work.
 
-    An interrupt, and an end of the whole program, are no failures: the row is due again without counting a failed try. A killed or
-    crashed process counts one, so that work which always exhausts the memory does not go on for ever. A person's cancellation stands
-    until a person retries.
+    An interrupt, and an end of the whole program, are no failures: the row is due again and no failed try is counted. A killed or
+    crashed process counts one, so that work that always exhausts the memory is not tried for ever. After a person's cancellation the row
+    waits until a person retries.
     """
     if run.status is dg.DagsterRunStatus.CANCELED and ENDED_TAG not in run.tags:
         return CANCELED, False
@@ -108,7 +108,7 @@ def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
 
 
 def canceled_by_people(instance: dg.DagsterInstance, *, within: timedelta = timedelta(days=1)) -> list[RunRecord]:
-    """Runs that a person canceled and whose rows do not say so yet, as far as is known."""
+    """Runs that a person canceled, as far as is known, where the rows do not say so yet."""
     since = datetime.now(UTC) - within
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], updated_after=since), limit=200)
     return [record for record in records if not {ENDED_TAG, SETTLED_TAG} & set(record.dagster_run.tags)]
@@ -129,7 +129,7 @@ def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     }
     unbegun = [key for key, step in made_by.items() if step not in begun]
     if withdraw_plans(storage, run.run_id, unbegun, made_by):
-        for key in unbegun:  # Dagster may have looked meanwhile, and remembers whom it has seen failing
+        for key in unbegun:  # Dagster may have looked meanwhile, and remembers which assets it has seen failing
             instance.wipe_asset_cached_status([key])
 
 
@@ -138,18 +138,18 @@ def process_tag(folder_name: str) -> str:
 
 
 def process_lives(pid: int, *, since: float) -> bool:
-    """Whether the process of this machine that had this id at `since`, in Unix time, still has it: not one that was given the id later."""
+    """Whether the process that had this id on this machine at `since` (Unix time) still lives; a later one with the same id does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # it lives, and belongs to another user
     try:
         # Field 22, after the name in parentheses: when the process started, in clock ticks after the machine did.
         ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
-        return not Path("/proc/self").exists()  # gone meanwhile, or a system that does not tell
+        return not Path("/proc/self").exists()  # gone meanwhile, or a system without /proc
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK") <= since + 1
 
 

@@ -1,4 +1,4 @@
-"""What happens by the clock: temporary files, the nightly audit, embeddings that the present model lacks."""
+"""What happens at fixed times: clean-up of temporary files, the nightly audit, embeddings that the present model lacks."""
 
 import dagster as dg
 

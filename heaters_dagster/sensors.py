@@ -1,4 +1,4 @@
-"""Sensors: at every look they ask `domain/due.py` what is due and request those runs, by the state of the rows, never by a cursor.
+"""Sensors: at every look they ask `domain/due.py` what is due by the state of the rows, never by a cursor, and request those runs.
 
 (A cursor on the identity column can skip a row that commits late, and an asset sensor sees only the last of several materializations.)
 """
@@ -59,7 +59,7 @@ def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.Sk
 
 
 def _request(run: RunWanted) -> dg.RunRequest:
-    """No run key: whether the run was asked for before does not matter, only whether it is due."""
+    """No run key: whether the run was requested before does not matter, only whether it is due."""
     return dg.RunRequest(
         job_name=run.job.value,
         partition_key=run.partition_key,

@@ -30,7 +30,7 @@ def default_home() -> Path:
 def _user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user need not have a name
+    except (KeyError, OSError, ImportError):  # the user of a container may have no name
         return "reviewer"
 
 
@@ -248,7 +248,7 @@ class Settings:
         return {name: _written(value) for name, value in values.items() if value is not None}
 
     def changed(self) -> dict[str, str]:
-        """The variables whose value is not the default, for people; of what may hold a secret only that it is set."""
+        """The variables that do not have their default value, for people; of those that may hold a secret only that they are set."""
         default = Settings()
         return {
             spec.metadata["name"]: "(set)" if spec.metadata["secret"] else _written(getattr(self, spec.name))
@@ -330,8 +330,8 @@ class Settings:
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     """The environment of a process that this one starts and that must see the same settings.
 
-    Its Python, and that of its own children, never looks for modules in the folder it happens to be started in: a `uvicorn.py` that lies
-    there would run instead of the real one. `python -m` puts that folder first, and so does an empty part of PYTHONPATH.
+    Its Python, and that of its own children, never looks for modules in the folder it is started in: a `uvicorn.py` in that folder would
+    run instead of the real one. `python -m` puts that folder first, and so does an empty part of PYTHONPATH.
     """
     variables = {**os.environ, **settings.to_environment(), "PYTHONSAFEPATH": "1", **more}
     whole = [part for part in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(part)]
@@ -339,13 +339,13 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 def environment_without_secrets() -> dict[str, str]:
-    """The environment of a program that needs no secret, because it works on what strangers made: ours and those of AWS are not in it."""
+    """The environment of a program that works on a stranger's data: without Heaters' own secrets and without those of AWS."""
     hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether who listens on this address is reached from this machine only."""
+    """Whether a program that listens on this address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -367,7 +367,7 @@ def _passwords(address: str) -> list[str]:
 
 
 def secret_setting_names() -> tuple[str, ...]:
-    """The settings whose values may be used and never shown: the one list, for doctor, messages and tests."""
+    """The settings with values that may be used and never shown: the one list, for doctor, messages and tests."""
     return tuple(spec.metadata["name"] for spec in fields(Settings) if spec.metadata["secret"])
 
 

@@ -1,7 +1,7 @@
 """Several programs as one, which ends as one.
 
-Every part leads a process group of its own, so that Ctrl-C reaches only this process, which then ends the groups. A guard process ends
-them when this one is killed without a chance to. (`dagster dev` did not end on SIGTERM for minutes, and left run workers behind.)
+Every part leads a process group of its own, so that Ctrl-C reaches only this process, which then ends the groups. When this process is
+killed and cannot end them, a guard process does. (`dagster dev` did not end on SIGTERM for minutes, and left run workers behind.)
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class _Running:
 class Supervisor:
     """Starts parts in order, shows their lines, starts again what ends by itself, and ends everything at once.
 
-    folder: where the parts work; None: here. start_seconds: after that long a part that is not ready is ended. One that never was ready
-    then ends everything; one that was counts as ended by itself. restart_rule: when such a part is started again, while the others go on,
-    and when everything is given up.
+    folder: where the parts work; None: here. start_seconds: a part that is not ready after this time is ended. If it never was ready, all
+    parts end; otherwise it counts as a part that ended by itself. restart_rule: when such a part is started again, while the others go on,
+    and when all parts end.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Supervisor:
                     self._plan_restart(part.name, how)
 
     def _take_back(self, running: _Running, guard: Guard) -> None:
-        """End what a part left behind, and the part itself when it runs."""
+        """End the part if it runs, and the processes it left behind."""
         end_groups([running.process.pid], patience_seconds=self._patience_seconds)
         running.process.wait()
         guard.forget(running.process.pid)
@@ -186,7 +186,7 @@ class Supervisor:
         assert process.stdout is not None
         with process.stdout:
             for text in readable(line.decode(errors="replace").rstrip() for line in process.stdout):
-                # What parts complain about while others are being ended helps nobody.
+                # While parts are being ended, the errors of the others help nobody.
                 if not self._stop.is_set():
                     self._say(name, text)
 

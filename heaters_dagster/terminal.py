@@ -47,7 +47,7 @@ def show_json(value: Any) -> None:
 
 
 def show_json_list(values: Iterable[Any]) -> None:
-    """A list as JSON, an item a line: it may be longer than what one would hold at once."""
+    """A list as JSON, one item per line: it may be too long to hold in memory."""
     separator = "[\n"
     for value in values:
         sys.stdout.write(separator + "  " + json.dumps(value, ensure_ascii=False, default=str))
@@ -73,7 +73,7 @@ def show_record(columns: Sequence[Column], row: dict[str, Any]) -> None:
 
 
 def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
-    """One row below the other, a line for each of its cells: for a terminal too narrow to have them side by side.
+    """One row below the other, a line for each cell: for a terminal that is too narrow for a table.
 
     Lines are broken between words; a word that is longer than the line, such as an object key, runs on.
     """
@@ -93,7 +93,7 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
 
 
 def _lines(text: Text, width: int) -> list[Text]:
-    """`text` broken between its words into lines of at most `width` cells, but for words that are longer."""
+    """`text` broken between words into lines of at most `width` cells; a word that is longer gets a line of its own."""
     lines: list[Text] = []
     for word in text.split(" "):
         if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
@@ -104,13 +104,13 @@ def _lines(text: Text, width: int) -> list[Text]:
 
 
 def _least_width(table: Table) -> int:
-    """Cells across in which every column can be read and no word is broken."""
+    """The least width, in cells, at which every column can be read and no word is broken."""
     least = [max(_longest(str(cell), wraps=not own.no_wrap) for cell in (own.header, *own.cells)) for own in table.columns]
     return sum(least) + 2 * (len(least) - 1)
 
 
 def _longest(cell: str, *, wraps: bool) -> int:
-    """Cells across that it takes: of its longest word, and at least _NARROWEST of a text, where it may be broken between words."""
+    """Width in cells that it needs. Text that may be broken between words needs its longest word, and at least _NARROWEST."""
     text = Text.from_markup(cell)
     if not wraps:
         return text.cell_len
@@ -181,5 +181,5 @@ def _cell(value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text as it is, but for characters that would move the cursor or turn the direction: a file's name may hold any."""
+    """The text without characters that would move the cursor or change the direction: a file's name may hold any."""
     return escape(_COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -62,7 +62,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         with open_instance(settings) as instance:
             end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
-            # Not in the folder that we were started in: Dagster and Streamlit read files of theirs from the folder they work in.
+            # Not in the folder where `heaters up` was started: Dagster and Streamlit read their own files from the folder they work in.
             supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say, folder=settings.home)
             with _signals_stop(supervisor):
                 code = supervisor.run(
@@ -133,7 +133,7 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
 
 
 def check_port(host: str, port: int, *, setting: str, what: str) -> None:
-    """Raise SettingsError, naming what to set, when nothing can listen there. setting: the settings' name without _HOST and _PORT."""
+    """Raise SettingsError, with the setting to change, when no program can listen there. setting: its name without _HOST and _PORT."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
@@ -160,7 +160,7 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
 
 @contextmanager
 def _socket_folder(settings: Settings) -> Iterator[Path]:
-    """A private folder for a Unix socket: in the work folder, where one that a kill left behind is swept, unless its path is too long."""
+    """A private folder for a Unix socket: in the work folder, where leftovers of a kill are removed, unless its path is too long."""
     from resources.leftovers import sweep_leftovers
     from resources.work_folder import WorkFolder
 

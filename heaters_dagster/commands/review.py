@@ -54,7 +54,7 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
 
 
 def _decide_named(settings: Settings, action: str, clip_ids: list[int], reviewer: str | None, as_json: bool) -> None:
-    """Decide on clips that were named; names each colleague's decision that this changes; one that comes in at this moment stands."""
+    """Decide on named clips, and name each colleague's decision that this changes. A decision that arrives at the same moment stands."""
     with opened_reviews(settings) as reviews:
         me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(clip_ids)
         result = getattr(reviews, action)(

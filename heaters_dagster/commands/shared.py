@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def known_id(value: int | Sequence[int] | None) -> Any:
-    """An id, or several, that the database can hold; typer's own limits would print that of a bigint into every help."""
+    """An id, or several, that the database can hold. Typer's own limits would print the limits of a bigint into every help text."""
     for one in [value] if isinstance(value, int) else value or ():
         if not 1 <= one <= MAX_ID:
             raise typer.BadParameter(
@@ -105,7 +105,7 @@ def opened_reviews(settings: Settings, video: int | None = None) -> Iterator[Rev
 
 
 def reviewer_name(reviewers: ReviewerStore, name: str | None) -> str:
-    """The name that a decision of this command stands under; see `ReviewerStore.at_command_line`."""
+    """The name that the ledger gives to a decision of this command; see `ReviewerStore.at_command_line`."""
     given = name or load_settings().reviewer
     reviewer = reviewers.at_command_line(given)
     if reviewer.name != " ".join(given.split()):

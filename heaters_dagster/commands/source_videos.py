@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-#: Failures that `heaters retry` without arguments puts back without asking.
+#: Up to this many failures, `heaters retry` without arguments does not ask.
 _MANY = 10
 
 
