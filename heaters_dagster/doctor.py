@@ -27,7 +27,7 @@ _OLD_YTDLP_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one test. needed: a fault must be repaired, for the main job or for safety. told: the state and the remedy, in words."""
+    """The result of one test. needed: a fault must be repaired, for the main job or for safety. told: state and remedy, in words."""
 
     what: str
     ok: bool

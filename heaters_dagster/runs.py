@@ -138,7 +138,7 @@ def process_tag(folder_name: str) -> str:
 
 
 def process_lives(pid: int, *, since: float) -> bool:
-    """Whether the process that had this id on this machine at `since` (Unix time) still lives; a later one with the same id does not count."""
+    """Whether the process that had this id on this machine at `since` (Unix time) still lives; a later one with that id does not count."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
