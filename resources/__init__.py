@@ -2,6 +2,6 @@
 
 import os
 
-# Before torch loads OpenMP, whose threads otherwise spin while they wait for each other: beside ffmpeg, which uses every processor too, the
-# same batch of frames then takes several times as long.
+# Before torch loads OpenMP: otherwise its threads spin while they wait for each other. While ffmpeg uses every processor too, the same
+# batch of frames then takes several times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

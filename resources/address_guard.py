@@ -1,4 +1,4 @@
-"""Keeps downloads from reaching what is not on the public internet, by the addresses a name really leads to."""
+"""Keeps downloads on the public internet: it checks the addresses that a name really leads to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AddressGuard:
     def check_host(self, host: str) -> None:
         """Raise ForbiddenSourceError if `host` (name or number, in any notation the resolver takes) leads to any internal address.
 
-        A name that cannot be resolved passes: whoever connects to it will find out, or a proxy knows it.
+        A name that cannot be resolved passes: the connection to it will fail, or a proxy can resolve it.
         """
         if self.allow_private:
             return

@@ -1,4 +1,4 @@
-"""Looks over everything: clips that do not cover their source video, stray objects, lost objects. Reads only."""
+"""Checks everything: clips that do not cover their source video, stray objects, lost objects. Only reads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resources.object_store.interface import ObjectStore
 from resources.source_video_store import is_there
 from resources.tables import clip_artifacts, clips, source_videos
 
-#: Sentences of one kind that an audit says; the rest is counted.
+#: How many findings of one kind an audit lists; the rest is counted.
 MOST_SAID = 100
 
 
@@ -34,18 +34,18 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
             *_capped(count_problems(connection), "counts are wrong"),
         ]
     with database.begin() as connection:
-        # Listed first, read second: what is stored meanwhile is not looked at, and what was stored before has its row by then.
+        # List the objects first, then read the rows: objects stored meanwhile are not in the list, and those in the list have their rows.
         _list_stored(connection, objects)
         orphans = (f"{key} is stored, but no row names it" for key in _orphans(connection))
         said_of_orphans = _capped(orphans, "objects are stored that no row names")
         if connection.execute(text(f"select exists ({_LOST})")).scalar():
-            # A row may have been written since the list was made: what is said to be lost is looked for once more.
+            # A row may have been written since the list was made, so look once more for each object that seems lost.
             _list_stored(connection, objects)
         return [*said, *_capped(_lost(connection), "objects are gone from the store"), *said_of_orphans]
 
 
 def coverage_problems(database: Database, source_video_id: int | None = None) -> list[str]:
-    """Gaps and overlaps of the clips of source videos whose scenes are detected; the database keeps them out, this makes sure.
+    """Gaps and overlaps in the clips of source videos with detected scenes. The database does not allow them; this makes sure.
 
     source_video_id: only of this one.
     """
@@ -82,7 +82,7 @@ def _coverage_problems(connection: Connection, source_video_id: int | None = Non
 
 
 def _list_stored(connection: Connection, objects: ObjectStore) -> None:
-    """The keys of all stored objects into a table of this transaction, without what other programs keep in the same bucket."""
+    """Write the keys of all stored objects to a table of this transaction, without objects of other programs in the same bucket."""
     connection.execute(text('create temporary table if not exists stored_objects (key text collate "C" primary key) on commit drop'))
     keys = (info.key for prefix in PREFIXES for info in objects.list(prefix))
     while page := list(islice(keys, _KEYS_AT_ONCE)):

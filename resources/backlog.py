@@ -1,6 +1,6 @@
-"""What waits and what failed, in a few figures: for the report in Dagster, and for commands that ask before they touch much.
+"""What waits and what failed, in a few figures: for the report in Dagster, and for commands that ask before they change many rows.
 
-Sums are made by the database; of a million clips that wait for review it reads the counts that it keeps, not the clips.
+The database makes the sums; for a million clips that wait for review it reads the counts that it keeps, not the clips.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CLIP_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Source videos, clips or gold masters that stand at the same place.
+    """Source videos, clips or gold masters that wait for the same thing, or failed at it.
 
     what: "source videos", "clips" or "gold masters". words: what they wait for, or what failed. byte_size: of the originals of source
     videos, as far as they are known. oldest: since when the first of them stands there. titles: of up to five source videos, oldest first.
@@ -117,7 +117,7 @@ def _clips(connection: Connection) -> list[Group]:
     for state, words in CLIP_WORDS.items():
         if counts.get(state):
             standing = clips.c.is_live & (clips.c.state == state.value)
-            # By id, which an index gives at once; the clip that was made first is the oldest, unless it was taken back lately.
+            # By id, because an index gives that at once; the clip that was made first is the oldest, unless its decision was just undone.
             oldest = connection.scalar(select(clips.c.state_changed_at).where(standing).order_by(clips.c.id).limit(1))
             query = (
                 select(source_videos.c.title)

@@ -1,8 +1,8 @@
 """How many live clips are in which state, from counts that the database keeps in the transaction of every change.
 
-The counts lie in `clip_counts_by_video` and `clip_counts_by_confidence`; what changed since they were last folded lies in
-`clip_count_changes`. Both are read in one statement, so that a fold in between counts nothing twice. Only a filter by confidence together
-with videos or words has no count of its own: then the clips of those videos are counted.
+The counts are in `clip_counts_by_video` and `clip_counts_by_confidence`; newer changes are in `clip_count_changes` until they are
+added to the counts. One statement reads both, so nothing is counted twice. Only a filter by confidence together with videos or words has
+no stored count: then the clips of those videos are counted.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def within_scope(within: Scope) -> ColumnElement[bool]:
 
 
 def among(column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
-    """Whether a column is one of the ids, which travel as one array however many they are."""
+    """Whether a column is one of the ids, which are sent as one array however many they are."""
     return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
@@ -142,14 +142,14 @@ def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[
         select(_changes.state, _changes.clips).where(among(_changes.source_video_id, source_video_ids)),
     ]
     if within.clip_ids:
-        # Clips whose name the text is, when their source video is not among those that have the text in their names.
+        # Clips with the text as their name, when their source video is not among those with the text in their title or address.
         alone = (clips.c.is_live, among(clips.c.id, within.clip_ids), ~among(clips.c.source_video_id, source_video_ids))
         parts.append(select(clips.c.state, func.count().label("clips")).where(*alone).group_by(clips.c.state))
     return parts
 
 
 def _of_confidence(within: Scope) -> list[Select[Any]]:
-    """Whole percents from the counts; of those in which a bound lies the clips are counted in their index."""
+    """Whole percents come from the counts; for the two percents with a bound inside, clips are counted in their index."""
     bounds = [bound for bound in (within.min_confidence, within.max_confidence) if bound is not None]
     edges = sorted({floor(bound * 100) for bound in bounds})
     low = _NO_CONFIDENCE if within.min_confidence is None else floor(within.min_confidence * 100)
@@ -159,7 +159,7 @@ def _of_confidence(within: Scope) -> list[Select[Any]]:
         return and_(column != _NO_CONFIDENCE, column >= low, column <= high, column.notin_(edges))
 
     def partly(edge: int) -> ColumnElement[bool]:
-        # The first two comparisons bound the scan of the index; which percent a clip is counted under is for the third to say.
+        # The first two comparisons limit the scan of the index; the third decides under which percent a clip counts.
         near = (clips.c.confidence >= edge / 100 - _ROUNDING, clips.c.confidence <= (edge + 1) / 100 + _ROUNDING)
         parts = [*near, func.heaters_confidence_percent(clips.c.confidence) == edge]
         parts += [] if within.min_confidence is None else [clips.c.confidence >= within.min_confidence]
@@ -180,7 +180,7 @@ def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]
 
 
 def count_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
-    """Where the kept counts are not what there is: a sentence each. source_video_id: only of this one."""
+    """Where the stored counts are wrong: a sentence each. source_video_id: only of this one."""
     rows = connection.execute(
         text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE),
         {"video_id": source_video_id},

@@ -1,4 +1,4 @@
-"""The cuts of a source video are replaced: by those that a detector found, with the settings that made them, in one transaction."""
+"""Replaces the cuts of a source video by those that a detector found, with the settings that made them, in one transaction."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def replaced(
     scene_settings: Mapping[str, Any] | None = None,
     forced_by: str | None = None,
 ) -> list[Clip]:
-    """Make `new` the clips of a source video, `scene_settings` what they were made with, and the video `scenes_detected`.
+    """Make `new` the clips of a source video, store the `scene_settings` that made them, and set the video to `scenes_detected`.
 
     The video is `detecting_scenes`, or has its scenes already and is cut again from stored scores.
-    new: in order, covering [0, frame_count). Clips that were there are retired, their files become obsolete. When they have the same
-    frames already they stay as they are, with their decisions, so that a repeated run changes nothing.
+    new: in order, covering [0, frame_count). The old clips are retired and their files become obsolete. If the old clips have the same
+    frames already, they stay as they are with their decisions, so that a repeated run changes nothing.
     scene_settings: detector, threshold and shortest clip; None leaves those that the row has.
     forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then has it as an action of theirs.
     Raises CutError when the clips do not cover the frames, PermanentError when review has begun and nobody forces it,
@@ -65,7 +65,7 @@ def replaced(
 
 
 def review_has_begun(connection: Connection, source_video_id: int) -> bool:
-    # An action on several source videos stands under the first of them; on the others their clips lead to it.
+    # An action on several source videos is stored under the first of them; for the others it is found by their clips.
     acted = exists().where(review_actions.c.source_video_id == source_video_id, review_actions.c.action != ReviewAction.RENAME.value)
     changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
     return bool(connection.scalar(select(or_(acted, changed))))
@@ -82,7 +82,7 @@ def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:
 
 
 def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]) -> None:
-    """Write times and confidences that a new detection found where they differ; no decision rests on them."""
+    """Write times and confidences of a new detection where they differ; no decision depends on them."""
     for clip, found in zip(old, new, strict=True):
         columns = {
             "start_time_seconds": found.start_time_seconds,
@@ -94,7 +94,7 @@ def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]
 
 
 def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
-    """Take clips out of the cut list, with their files; they stay as rows. reviewer: id of whose doing it is; None: no person's."""
+    """Remove clips from the cut list, with their files; the rows stay. reviewer: id of the person who does it; None: no person."""
     ids = [clip.id for clip in old]
     forget_files(connection, ids)
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""What happens to a clip's files and vectors when what they show is not what the clip is any more."""
+"""What happens to a clip's files and vectors when they no longer show what the clip is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from resources.tables import clip_artifacts, embeddings
 
-#: What a clip without a file has in its columns. Write it in the same statement as the state, which says whether there must be a file.
+#: Column values of a clip without a file. Write them in the same statement as the state, which says whether there must be a file.
 VIRTUAL: Mapping[str, Any] = {"is_virtual": True, "clip_filepath": None}
 
 

@@ -1,4 +1,4 @@
-"""From what people call a clip (`14 of Harbour`) to the clip, and back."""
+"""From the name that people use for a clip (`14 of Harbour`) to the clip, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClipLookup:
         self._database = database
 
     def id_of(self, text: str) -> int:
-        """Id of the clip that is called this. Raises BadRequestError when that may mean several or is no name, NotFoundError."""
+        """Id of the clip with this name. Raises BadRequestError when it is no name or may mean several clips, NotFoundError."""
         name = parsed_clip_name(text)
         if name is None:
             raise BadRequestError("write the number of a clip and the title of its source video: 14 of Harbour")
@@ -42,7 +42,7 @@ class ClipLookup:
         return int(found[0].id)
 
     def name_of(self, clip_id: int) -> str:
-        """What `id_of` reads back as this clip; empty when there is no such clip."""
+        """A name from which `id_of` finds this clip; empty when there is no such clip."""
         query = select(clips.c.sequence, clips.c.source_video_id, source_videos.c.title).join_from(clips, source_videos)
         with self._database.read() as connection:
             row = connection.execute(query.where(clips.c.id == clip_id)).first()
@@ -50,7 +50,7 @@ class ClipLookup:
 
 
 def is_called(name: ClipName) -> ColumnElement[bool]:
-    """For a query of clips joined with their source videos: those that people may mean by this name."""
+    """Condition for a query of clips joined with their source videos: the clips that people may mean by this name."""
     titled = and_(*(source_videos.c.title.ilike(containing(word)) for word in name.words))
     of_video = titled if name.source_video_id is None else or_(titled, source_videos.c.id == name.source_video_id)
     if name.source_video_id is not None and len(name.words) > 1:

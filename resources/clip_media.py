@@ -29,8 +29,8 @@ _IN_USE_SECONDS = 60.0
 class ClipMedia:
     """Makes segments and stills of any frame range. Safe to share between threads; several processes may share the folder.
 
-    folder: holds what was made; beyond `cache_bytes` what was used longest ago goes. A proxy's frames never change under one key and frame
-    count, so what was made stays right; a proxy made anew has another key part by its size.
+    folder: holds the files; when they need more than `cache_bytes`, those used longest ago are deleted. A proxy's frames never change under
+    one key and frame count, so a made file stays right; the size of a new proxy gives other names here.
     """
 
     def __init__(self, objects: ObjectStore, indexes: FrameIndexes, folder: Path, *, cache_bytes: int = _CACHE_BYTES) -> None:
@@ -127,7 +127,7 @@ class ClipMedia:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Delete what was used longest ago, beyond the limit; what was used a moment ago may be on its way to a browser."""
+        """Delete the files used longest ago until the limit is kept; files used a moment ago may be on their way to a browser, and stay."""
         files = sorted(_files(self._folder))
         over = sum(size for _, size, _ in files) - self._cache_bytes
         for used_at, size, path in files:

@@ -1,4 +1,4 @@
-"""What a row of `clips` and of `clip_artifacts` is in the program, and the clip that the review core knows."""
+"""Rows of `clips` and of `clip_artifacts` as values, and the clip as the review core knows it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Clip:
 
     @property
     def place(self) -> tuple[int, int, int]:
-        """Where the clip stands in `ClipStore.find`: pass that of the last clip of a page to get the next one."""
+        """The clip's place in `ClipStore.find`: pass that of the last clip of a page to get the next page."""
         return (self.source_video_id, self.start_frame, self.id)
 
 
@@ -94,7 +94,7 @@ def clip_of_row(row: Row[Any]) -> Clip:
 
 
 def review_clip(row: Clip) -> ReviewClip:
-    """What review knows of a clip."""
+    """What review knows about a clip."""
     return ReviewClip(
         id=row.id,
         source_video_id=row.source_video_id,
@@ -111,7 +111,7 @@ def review_clip(row: Clip) -> ReviewClip:
 
 
 def ledger_snapshot(row: Clip) -> dict[str, Any]:
-    """`row` as the ledger keeps it: with its times, so that undo and redo need no frame index."""
+    """`row` as the ledger stores it: with its times, so that undo and redo need no frame index."""
     times = {"start_time_seconds": row.start_time_seconds, "end_time_seconds": row.end_time_seconds}
     return {**snapshot(review_clip(row)), **times}
 

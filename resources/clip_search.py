@@ -1,4 +1,4 @@
-"""Search as people ask for it: by words, or like a clip. Chooses the model whose vectors are there, and says which."""
+"""Search by words, or by likeness to a clip. Chooses a model with vectors in the database, and says which."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resources.visual_descriptor import VisualDescriptor
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """hits: best first. model: whose vectors were compared. note: what the user should know about the answer, or None."""
+    """hits: best first. model: the model of the vectors that were compared. note: what the user should know about the answer, or None."""
 
     model: str
     hits: tuple[SearchHit, ...]

@@ -3,7 +3,7 @@
 Files. A stage claims its clip, which writes the `clip_artifacts` rows of the objects it is about to make in state `writing`; then it
 publishes the objects; then it finishes, which makes the rows `live`. It does all this while it holds the stage lock of its asset,
 `Database.stage_lock("exports", source_video_id)` or `("keyframes", ...)`, so two processes never write one key. A process that dies in
-between leaves rows in `writing` whose lock is free: the next claim takes them over, or `clean_up` deletes their objects. No object is ever
+between leaves rows in `writing` with a free lock: the next claim takes them over, or `clean_up` deletes their objects. No object is ever
 without a row. A row is `obsolete` only when nobody is writing its object.
 
 Decisions. A reviewer may change a clip while a stage works on it. Every finish therefore compares `cut_point_version` and state with what
@@ -68,7 +68,7 @@ EXPORT_STATES = (ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPOR
 
 
 def waits_for_gold_master() -> ColumnElement[bool]:
-    """Of a row of `clips`: it is exported from the gold master, and that is still to be made or to be tried again."""
+    """Condition on a row of `clips`: its export needs the gold master, which is still to be made or to be tried again."""
     return (clips.c.export_profile == "gold_master") & exists().where(
         source_videos.c.id == clips.c.source_video_id,
         source_videos.c.gold_master_filepath.is_(None),
@@ -123,12 +123,12 @@ class ClipStore:
             named = or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern))
             page = page.where(clips.c.source_video_id.in_(select(source_videos.c.id).where(named)))
         if after is not None:
-            # The first comparison repeats what the second says, in a form that bounds an index scan.
+            # The first comparison says the same as the second, in a form that limits an index scan.
             page = page.where(clips.c.source_video_id >= after[0])
             page = page.where(tuple_(clips.c.source_video_id, clips.c.start_frame, clips.c.id) > tuple_(*after))
         query: Select[Any] = page.order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
         if states:
-            # One index range for each state, merged: a filter on all live clips would read up to all of them to find a rare state.
+            # One index range for each state, merged: to find a rare state, a filter on all live clips would read up to all of them.
             parts = [
                 page.where(clips.c.state == state.value).order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
                 for state in sorted(set(states))
@@ -144,7 +144,7 @@ class ClipStore:
             return counts_of_videos(connection, None if source_video_id is None else [source_video_id])
 
     def due_for_export(self, source_video_id: int | None = None) -> list[Clip]:
-        """Approved clips without a file: fresh, left by a process that died, or failed with tries left. Oldest decision first.
+        """Approved clips without a file: new, left by a process that died, or failed with tries left. Oldest decision first.
 
         Those that wait for a gold master are not due until it is there, or has failed for good.
         """
@@ -277,7 +277,7 @@ class ClipStore:
             return _written(connection, clip_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def retry(self, clip_id: int) -> Clip:
-        """Put a failed clip back before the stage that failed, with all tries; one whose keyframes are gone, before that of its keyframes.
+        """Put a failed clip back before the stage that failed, with all tries; if its keyframes are gone, before the keyframe stage.
 
         Raises IllegalTransitionError if it has not failed.
         """
@@ -293,7 +293,7 @@ class ClipStore:
             return back
 
     def request_export(self, clip_id: int, profile: str) -> Clip:
-        """Ask for an approved clip to be exported again with `profile`; the file that it has stays until the new one is there.
+        """Request a new export of an approved clip with `profile`; its present file stays until the new one is there.
 
         Raises IllegalTransitionError when the clip is not approved.
         """
@@ -318,7 +318,7 @@ class ClipStore:
         return [artifact.key for artifact in self.artifacts(clip_id, kind=kind)]
 
     def obsolete_artifacts(self, source_video_id: int | None = None) -> list[ClipArtifact]:
-        """Files that nobody needs: obsolete, and those half written by a process that died on a clip that has left the stage."""
+        """Files that are not needed: obsolete, or half written by a process that died, on a clip that has left the stage."""
         query = select(clip_artifacts).join(clips, clips.c.id == clip_artifacts.c.clip_id)
         query = query.where(clip_artifacts.c.state.in_(["obsolete", "writing"]), is_unneeded())
         if source_video_id is not None:
@@ -336,10 +336,10 @@ class ClipStore:
                 connection.execute(clip_artifacts.update().where(_live_keyframes(clip_id)).values(state="obsolete"))
 
     def clean_up(self, clip_id: int, delete: Callable[[str], object]) -> list[str]:
-        """Delete the objects of a clip that nobody needs, by `delete(key)`, and mark their rows `deleted`; return their keys.
+        """Delete the objects of a clip that are not needed, by `delete(key)`, and mark their rows `deleted`; return their keys.
 
-        All under the clip's row lock, so that no stage can claim a key while its object goes. What is live is left alone, and so is
-        what a stage is writing: a later call finds it. An object that is gone already counts as deleted.
+        All under the clip's row lock, so that no stage can claim a key while its object is deleted. Live objects stay, and so do
+        objects that a stage is writing: a later call finds them. An object that is gone already counts as deleted.
         When `delete` raises, nothing is marked and a later call tries again.
         """
         with self._database.begin() as connection:
@@ -379,8 +379,8 @@ class ClipStore:
         with self._database.begin() as connection:
             clip = _locked(connection, clip_id)
             if not clip.is_live or clip.state != working or clip.cut_point_version != version:
-                # What is in `writing` now is ours, because we hold the stage's lock. The clip's own file shows its frames, if in a profile
-                # that is no longer wanted: it stays until the next one is there.
+                # Rows in `writing` belong to this process, because it holds the stage lock. The present file shows the right frames,
+                # perhaps in a profile that is no longer wanted: it stays until the next file is there.
                 for one in made:
                     half_written = own & (clip_artifacts.c.key == one.key) & (clip_artifacts.c.state == "writing")
                     values = {"state": "obsolete"} if one.key != clip.clip_filepath else _live_values(one)
@@ -399,7 +399,7 @@ class ClipStore:
 
 
 def is_unneeded() -> ColumnElement[bool]:
-    """Of a row of `clip_artifacts` joined with its clip: obsolete, or half written by a process that died on a clip that left the stage."""
+    """Condition on `clip_artifacts` joined with clips: obsolete, or half written by a process that died, on a clip that left the stage."""
     abandoned = [
         (clip_artifacts.c.state == "writing")
         & (clip_artifacts.c.kind == kind)
@@ -419,7 +419,7 @@ def _live_keyframes(clip_id: int) -> ColumnElement[bool]:
 
 
 def _is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact) -> bool:
-    """Whether a row in `writing` belongs to nobody: the clip has left the stage and no process holds the stage's lock."""
+    """Whether a row in `writing` is abandoned: the clip has left the stage and no process holds the stage's lock."""
     stage, working = _MADE_BY[artifact.kind]
     if (clip.is_live and clip.state == working) or artifact.key == clip.clip_filepath:
         return False

@@ -20,7 +20,7 @@ from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideoStore
 
-#: Read at once: a bucket answers each range by itself.
+#: Bytes of one read: a bucket gets one request for each.
 _RANGE_BYTES = 8 * 1024**2
 _CUT_LISTS = ("csv", "edl")
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -47,7 +47,7 @@ class ClipsZip:
     def chunks(self, objects: ObjectStore) -> Iterator[bytes]:
         """The zip's bytes: stored, because video does not compress, and with 64-bit sizes.
 
-        Raises StoreUnavailableError when a file is not what it was when the zip was begun: a zip that breaks off is seen to be broken.
+        Raises StoreUnavailableError when a file has changed since the zip was begun: the receiver then sees that the zip is incomplete.
         """
         sink = _Sink()
         now = time.localtime()[:6]
@@ -68,7 +68,7 @@ class ClipsZip:
 
 
 class _Sink:
-    """What a ZipFile writes into; it cannot go back, so sizes follow each file instead of standing before it."""
+    """The output of a ZipFile, which cannot be rewound: so the size of each file is written after it, not before."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -124,5 +124,5 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
 
 
 def _file_name(title: str) -> str:
-    """A title as a name of a file on any system."""
+    """A title as a file name that every system accepts."""
     return _NOT_IN_NAMES.sub("_", title)[:_LONGEST_TITLE].strip(" .") or "untitled"

@@ -1,4 +1,4 @@
-"""Opens a file that must lie in a folder, however the folders between are changed meanwhile."""
+"""Opens a file that must lie in a folder, even when the folders between are changed meanwhile."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 
-#: Opening a folder only to go on from it needs no right to list it.
+#: To open a folder only as a step on the way, no right to list it is needed.
 _ON_THE_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Without O_NONBLOCK a named pipe would wait here for somebody who writes into it.
+#: Without O_NONBLOCK, opening a named pipe would wait here until another program writes to it.
 _AT_THE_END = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_confined(path: Path, folder: Path) -> int:
-    """A descriptor of `path`, which is opened step by step from `folder` down; a link on the way is not followed.
+    """A descriptor of `path`, opened step by step from `folder` down; no link on the way is followed.
 
-    A check of the path followed by an opening would be no check: a folder may be swapped for a link in between.
+    Checking the path first and opening it afterwards would not be safe: a folder may be replaced by a link in between.
     Raises ForbiddenSourceError for a link or a path outside, else OSError as `os.open` does.
     """
     try:

@@ -1,5 +1,5 @@
-"""Cut lists as OpenTimelineIO JSON, and the choice among all formats. The library is imported where it is used: pages that list the formats
-do not pay for it."""
+"""Cut lists as OpenTimelineIO JSON, and the choice among all formats. The library is imported only where it is used, so that pages that
+only list the formats load fast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from heaters_dagster.domain.errors import BadRequestError
 
 
 def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """An OpenTimelineIO timeline that plays `clips` one after another; what Heaters knows of each is in its metadata under `heaters`."""
+    """An OpenTimelineIO timeline that plays `clips` one after another; the metadata of each has, under `heaters`, what Heaters knows."""
     import opentimelineio as otio
 
     rate = timeline_rate(source.frame_rate)

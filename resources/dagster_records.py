@@ -1,4 +1,4 @@
-"""Secrets that older versions of Heaters left in the database, found and taken out.
+"""Finds and removes secrets that older versions of Heaters left in the database.
 
 Until 0.2 the settings travelled as configuration of Dagster's resources, so that every snapshot of a job held them (packed), and the
 reasons of failed downloads held the whole address with its password. New records hold neither.
@@ -21,14 +21,14 @@ from resources.database import Database, dagster_database_url
 _PAGE_ROWS = 500
 _SHORTEST_VALUE = 8
 _REASONS = (("source_videos", "error"), ("source_videos", "gold_master_error"), ("clips", "error"))
-#: What may hold a password or a key; looked at more closely here. The same in Postgres's words.
+#: Text that may hold a password or a key, for Python and for Postgres; matches are then looked at more closely.
 _MAY_GIVE_ACCESS = "://[^/?#[:space:]\"'<>]*@|[?&#;][][A-Za-z0-9_.%-]+="
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsFound:
-    """How many records hold secrets. settings: names of the settings whose values stand there. source_videos: ids of those whose address
-    holds a password or a key that stands elsewhere, too."""
+    """How many records hold secrets. settings: names of the settings whose values are there. source_videos: ids of source videos with a
+    password or a key in their address; it is in other records, too."""
 
     snapshots: int = 0
     events: int = 0
@@ -56,7 +56,7 @@ def find_secrets(settings: Settings, database: Database) -> SecretsFound:
 
 
 def clean_secrets(settings: Settings, database: Database) -> SecretsFound:
-    """Write *** over every secret that is found, also where only a person can have put one (the configuration of a run by hand)."""
+    """Write *** over every secret that is found, also in places that only a person fills (the configuration of a run by hand)."""
     return _each(settings, database, clean=True)
 
 
@@ -128,7 +128,7 @@ def _cleaned(value: Any, values: list[str], names: set[str]) -> Any:
 
 
 def _setting(name: str, value: object, names: set[str]) -> str | None:
-    """What is to stand for this value when it is a setting of ours that may not be shown; its value need not be today's."""
+    """The text to put in place of this value when it is one of Heaters' secret settings, whether or not it is the present value."""
     if not isinstance(value, str) or not name.startswith("HEATERS_"):
         return None
     shown = HIDDEN if name in secret_setting_names() else without_access(value)
@@ -184,7 +184,7 @@ def _by_value(connection: Connection, settings: Settings) -> int:
 
 
 def _addresses_with_access(database: Database) -> dict[int, list[str]]:
-    """Id of a source video -> what in its address gives access, for those where something does."""
+    """Id of a source video -> the secret in its address, for source videos that have one."""
     query = "select id, source from source_videos where id > :after and source ~ :pattern order by id limit :rows"
     with database.read() as connection:
         found = {row_id: access_in(source) for row_id, source in _pages(connection, query, pattern=_MAY_GIVE_ACCESS)}
@@ -200,7 +200,7 @@ def _pages(connection: Connection, query: str, **parameters: Any) -> Iterator[tu
 
 
 def advice(found: SecretsFound, settings: Settings, renew_signing_key: Callable[[], bool]) -> str:
-    """What a person has to do after a cleaning, in sentences; what stood in records is known to whoever could read them."""
+    """What a person has to do after a cleaning, in sentences: everybody who could read the records may know the secrets."""
     said = [f"cleaned: {found}. Whoever reached the Dagster UI or the database could read them, and copies of the database still hold them"]
     if "HEATERS_DATABASE_URL" in found.settings:
         said.append("change the password of the database and HEATERS_DATABASE_URL")

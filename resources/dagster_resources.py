@@ -1,7 +1,7 @@
 """The stores, the work folder and progress as Dagster resources. An asset names what it needs; its core function never sees Dagster.
 
-Resources have no configuration, because Dagster keeps that in its database and shows it to whoever reaches its UI. Each process that
-uses one reads its own environment. Tests, and programs that hold settings of their own, pass them with `dagster_resources(settings)`.
+Resources have no configuration, because Dagster keeps that in its database and shows it to everybody who reaches its UI. Each process
+that uses one reads its own environment. Tests, and programs with their own settings, pass them with `dagster_resources(settings)`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where a stage works: the settings, the folder of its temporary files, and the originals that the run has at hand."""
+    """Where a stage works: the settings, the folder of its temporary files, and the originals that the run has locally."""
 
     settings: Settings
     work: WorkFolder
@@ -68,7 +68,7 @@ class ObjectStoreResource(_FromSettings):
 
 
 class WorkspaceResource(_FromSettings):
-    """Settings and work folder of a stage. What a run keeps in it is gone when the run ends."""
+    """Settings and work folder of a stage. Files that a run keeps in it are deleted when the run ends."""
 
     _originals: Originals | None = PrivateAttr(default=None)
 
@@ -96,7 +96,7 @@ class ProgressResource(dg.ConfigurableResource[None]):
     """How far a stage is: lines in the run's log, or the bars of the command that runs it."""
 
     def report_to(self, log: Log) -> Report:
-        """A report for one stage: to `progress_shown_by` where it is in force, else at most one log line every 5 seconds."""
+        """A report for one stage: inside a `progress_shown_by` block to that block, else at most one log line every 5 seconds."""
         return _shown_by.get() or logged(log)
 
 
@@ -139,7 +139,7 @@ def dagster_resources(settings: Settings | None = None) -> Mapping[str, dg.Confi
 
 
 def _made(kind: type[_FromSettings], settings: Settings | None) -> _FromSettings:
-    """A resource that knows these settings by its class: any value that it held would be configuration."""
+    """A resource of a class made for these settings. If the resource itself held a value, that would be configuration."""
     if settings is None:
         return kind()
     members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "settings": lambda self: settings}

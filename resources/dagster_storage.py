@@ -1,6 +1,6 @@
-"""Where Dagster keeps its own runs, events and logs, and how runs come into its queue: found through our settings.
+"""Where Dagster keeps its own runs, events and logs, and how runs come into its queue: found through Heaters' settings.
 
-All of it is in our Postgres and under our home folder.
+All of it is in Heaters' Postgres and under HEATERS_HOME.
 
 `dagster dev` without DAGSTER_HOME makes a temporary home, but reads the `dagster.yaml` of the folder it is started in. Because that file
 names these classes and no address, a plain `dagster dev` keeps its runs between sessions with nothing exported.
@@ -76,9 +76,9 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
 
 class HeatersRunCoordinator(QueuedRunCoordinator):
-    """The queue, which gives every run the tags that the limits of `dagster.yaml` look at, whoever asked for it.
+    """The queue. It gives every run, however it was started, the tags that the limits of `dagster.yaml` use.
 
-    Sensors could give them to their own runs only; a run that a person starts in the UI, and each run of a backfill, comes without.
+    Sensors can give them only to their own runs; a run that a person starts in the UI, and each run of a backfill, comes without them.
     """
 
     def __init__(self, settings: Settings, **options: Any) -> None:
@@ -102,7 +102,7 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
 
 
 def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict[str, str]:
-    """The tags of its work that a run on one source video lacks; those it has stay."""
+    """The tags that a run on one source video lacks; those it has stay."""
     key = run.tags.get(PARTITION_NAME_TAG)
     if key is None or not key.isdigit() or int(key) > MAX_ID:
         return {}
@@ -112,7 +112,7 @@ def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict
 
 
 def assets_of(run: DagsterRun) -> tuple[str, ...]:
-    """What a run makes, also one that a person started with a selection of their own; nothing for one that only checks what is there."""
+    """The assets that a run makes, also when a person chose them; none for a run that only checks what is there."""
     if run.asset_selection:
         return tuple(key.to_user_string() for key in run.asset_selection)
     if run.asset_check_selection:
@@ -121,10 +121,10 @@ def assets_of(run: DagsterRun) -> tuple[str, ...]:
 
 
 def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> int:
-    """Forget that a run that is about to fail had planned to make `assets`, and to run the checks of `checks`; returns how many plans.
+    """Delete the plans of a run that is about to fail: to make `assets` and to run `checks`. Returns how many were deleted.
 
-    Dagster shows in red whatever a failed run had planned and did not make: one file that is no video painted four assets and three
-    checks. What was never begun did not fail.
+    Dagster shows in red everything that a failed run had planned and did not make: one file that is no video made four assets and three
+    checks red. Work that never began has not failed.
     """
     assert isinstance(storage, SqlEventLogStorage)
     withdrawn, planned = 0, SqlEventLogStorageTable.c

@@ -40,7 +40,7 @@ _CONNECT_ARGUMENTS = {
     "connect_timeout": 10, "application_name": "heaters", "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
 }  # fmt: skip
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
-#: A number beyond its column, bytes that are no text, half a character in JSON. NUL in a text has no code: psycopg refuses it by itself.
+#: A number too large for its column, bytes that are no text, half a character in JSON. NUL in a text is missing: psycopg refuses it itself.
 _NOT_STORABLE = {"22003", "22021", "22P05"}
 _WRONG_ADDRESS = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
@@ -58,9 +58,9 @@ class Database:
 
     @classmethod
     def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None) -> Database:
-        """url: `postgresql://...`, any driver suffix is replaced by ours. revive: brings the server back when it does not answer.
+        """url: `postgresql://...`; a driver suffix is replaced by the right one. revive: starts the server again when it does not answer.
 
-        Connects when first used. Raises SettingsError when the address is none.
+        Connects when first used. Raises SettingsError when `url` is no address.
         """
         address = _with_driver(url, "postgresql+psycopg")
         engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=_CONNECT_ARGUMENTS)
@@ -77,7 +77,7 @@ class Database:
         """One transaction: committed at the end, rolled back on any error.
 
         Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError, BadRequestError for a value
-        that no column takes; and for the promises that the database itself keeps, CutError (clips overlap or leave a gap) and
+        that its column cannot hold; and for the rules that the database itself enforces, CutError (clips overlap or leave a gap) and
         IllegalTransitionError.
         """
         with self._readable_errors(), self.engine.begin() as connection:
@@ -91,10 +91,10 @@ class Database:
 
     @contextmanager
     def stage_lock(self, stage: str, row_id: int) -> Iterator[None]:
-        """Be the only process at work on this stage of this row. Raises BusyError when another one is.
+        """Make this the only process at work on this stage of this row. Raises BusyError when another one is at work.
 
-        The lock belongs to a connection of its own and Postgres frees it when the process dies: a row in a working state whose lock is
-        free was left behind. It is no substitute for row locks: when the connection is lost in between, so is the lock.
+        The lock belongs to a connection of its own and Postgres frees it when the process dies: a row in a working state with a free lock
+        was left behind. It does not replace row locks: when the connection is lost, the lock is lost too.
         """
         with self._lock_connection() as connection:
             with self._readable_errors():
@@ -109,7 +109,7 @@ class Database:
 
     @contextmanager
     def turn_on_this_machine(self, work: str) -> Iterator[None]:
-        """Wait until nobody else on this machine does such work, and be the only one. It dies with its process, too."""
+        """Wait until no other process on this machine does such work, then be the only one. The lock ends with its process."""
         key = {"key": lock_key(f"{work} on {socket.gethostname()}", 0)}
         with self._lock_connection() as connection:
             with self._readable_errors():
@@ -136,7 +136,7 @@ class Database:
             connection = self._lock_engine.connect()
         try:
             with self._readable_errors():
-                # The server, too, must notice when the machine of the process that holds the lock has vanished.
+                # The server must notice when the machine of the process that holds the lock is gone.
                 connection.execute(
                     text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
                 )
@@ -156,7 +156,7 @@ class Database:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
-#: Alembic keeps the migration that runs in a global; between processes the lock in `sql/env.py` does the same.
+#: Alembic keeps the running migration in a global variable, so threads take turns; for processes the lock in `sql/env.py` does the same.
 _migrating = threading.Lock()
 
 _LOCK_IS_HELD = text(
@@ -188,7 +188,7 @@ def database_url(settings: Settings) -> str:
 
 
 def dagster_database_url(settings: Settings) -> str:
-    """Address for Dagster's own storage, in the same server as ours but apart from it; made if missing.
+    """Address for Dagster's own storage, in the same server as Heaters' tables but separate from them; made if missing.
 
     Embedded: a database of its own. Otherwise a schema of its own, because a hosted database rarely lets one create another.
     The driver is psycopg2: dagster-postgres fails on psycopg 3 at its first event (`NOTIFY run_events, $1`).
@@ -263,7 +263,7 @@ def _with_driver(url: str, driver: str) -> URL:
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
         raise SettingsError("HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name")
-    if "@" in (parsed.host or ""):  # what follows the first @ would be taken for the host, and stand in every message
+    if "@" in (parsed.host or ""):  # the text after the first @ would be taken for the host, and appear in every message
         raise SettingsError("HEATERS_DATABASE_URL has more than one @: write the @ of a password as %40")
     return parsed.set(drivername=driver)
 
@@ -297,7 +297,7 @@ def _shown(url: URL) -> str:
 
 
 def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
-    """Raise the HeatersError that `error` is an instance of, or `error` itself when it is a mistake in the program."""
+    """Raise the HeatersError for `error`, or `error` itself when it is a mistake in the program."""
     url = _shown(address)
     original = error.orig
     if not isinstance(original, psycopg.Error):

@@ -1,6 +1,6 @@
-"""Brings a submitted source into a folder: a local file is copied, an object of a bucket fetched, a web address downloaded.
+"""Fetches a submitted source into a folder: a local file is copied, an object of a bucket fetched, a web address downloaded.
 
-One path for all: whatever the source was, the outcome is a file, its hash and a title.
+The result is the same for all sources: a file, its hash and a title.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Downloader:
         )
 
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
-        """Bring `source` into `folder`, which is empty and ours. `report` gets bytes. confined_to: where a local file must lie.
+        """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes. confined_to: where a local file must lie.
 
         Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and, when it is temporary: DownloadError, DiskFullError,
-        StoreUnavailableError. Whether it is a video is not asked yet.
+        StoreUnavailableError. It does not check yet whether the file is a video.
         """
         meter = ByteMeter(report)
         match source_kind(source):
@@ -110,7 +110,7 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
 
 @contextmanager
 def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[BufferedReader, int]]:
-    """(open file, its size). When the body is done the file must still be the one it was: a file that is being written is tried later."""
+    """(open file, its size). When the body ends, the file must be unchanged: a file that is still being written is tried later."""
     try:
         file = opened_source(path, confined_to)
     except HeatersError:
@@ -136,8 +136,8 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
 
 
 def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
-    """A submitted file, opened for reading; the folder that it is confined to is held. Raises OSError and HeatersError."""
-    # Opened so that a named pipe does not block here until somebody writes into it.
+    """A submitted file, opened for reading, from the folder that it is confined to. Raises OSError and HeatersError."""
+    # With this flag a named pipe does not block here until another program writes to it.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))
     mode = os.fstat(descriptor).st_mode
@@ -148,7 +148,7 @@ def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
 
 
 def _read(file: BufferedReader, path: Path, left_bytes: int) -> bytes:
-    """The next bytes, none beyond the size the file had: one that grows faster than it is read would never end."""
+    """The next bytes, but none beyond the first size of the file: a file that grows faster than it is read would never end."""
     try:
         return file.read(min(CHUNK_BYTES, left_bytes))
     except OSError as error:

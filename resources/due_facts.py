@@ -1,4 +1,4 @@
-"""What the database knows that decides which runs are due: a few rows, however many source videos are done."""
+"""Reads from the database what decides which runs are due: a few rows, however many source videos are done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resources.database import Database, lock_key
 from resources.source_video_store import is_there
 from resources.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clips, source_videos
 
-#: Clip states that the pipeline, not a person, leads onwards.
+#: Clip states in which the pipeline, not a person, acts next.
 _PIPELINE_STATES = (
     ClipState.REVIEW_APPROVED,
     ClipState.EXPORTING,
@@ -29,10 +29,10 @@ _PIPELINE_STATES = (
     ClipState.EMBEDDING_FAILED,
 )
 
-#: Assets whose stage a process holds the lock of while it works: `Database.stage_lock(asset, source_video_id)`.
+#: Assets with a stage lock that a process holds while it works: `Database.stage_lock(asset, source_video_id)`.
 LOCKED_ASSETS = ("source_video", "proxy", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings", "archived_clips")
 
-#: Deleted, but its row still names objects: whoever deleted it was cut off.
+#: Deleted, but its row still names objects: the deletion was interrupted.
 _IS_HALF_DELETED = and_(
     source_videos.c.state == SourceVideoState.DELETED.value,
     func.num_nonnulls(
@@ -58,14 +58,14 @@ _EXPORT_WAITS = clips.c.state.in_(EXPORT_STATES) & waits_for_gold_master()
 
 #: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
 WINDOW = 100
-#: Files to delete that one look goes over to find the source videos that they are of.
+#: How many files to delete one look reads, to find their source videos.
 _OBSOLETE_WINDOW = 2_000
 
 
 def load_video_facts(database: Database, only: Collection[int] | None = None) -> list[VideoFacts]:
     """Facts of source videos of which anything could be due, in order of id: at most WINDOW for each kind of work.
 
-    only: of these, however many. What failed for good, what is done and duplicates are not read, so that a look costs what is due.
+    only: of these, however many. Final failures, finished work and duplicates are not read, so a look costs only what is due.
     """
     with database.read() as connection:
         ids = sorted(_candidates(connection) if only is None else set(only))
@@ -141,7 +141,7 @@ def _candidates(connection: Connection) -> set[int]:
     first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
     of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
     queries.append(of_files.order_by(clips.c.source_video_id))
-    # One statement: each sensor asks every few seconds, and ten would be ten ways to the database and back.
+    # One statement: each sensor asks every few seconds, and ten statements would mean ten round trips to the database.
     windows = [query.limit(WINDOW).subquery() for query in queries]
     return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
 
@@ -175,7 +175,7 @@ def _exports_waiting(connection: Connection, source_video_ids: Collection[int]) 
 
 
 def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
-    """Source video id -> number of files that nobody needs any more."""
+    """Source video id -> number of files that are no longer needed."""
     query = (
         select(clips.c.source_video_id, func.count().label("files"))
         .join_from(clip_artifacts, clips, clips.c.id == clip_artifacts.c.clip_id)
@@ -194,7 +194,7 @@ _READY_CLIPS = (
     (ClipState.REVIEW_APPROVED, ClipState.EXPORTING),
     (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING),
 )
-#: In the words of the partial indexes, so that Postgres sees that they serve.
+#: Worded as in the partial indexes, so that Postgres uses them.
 _MAY_BE_RETRIED = literal_column(
     f"clips.state in ('export_failed', 'keyframe_failed', 'embedding_failed') and clips.attempts < {MAX_ATTEMPTS}", Boolean
 )

@@ -1,4 +1,4 @@
-"""PySceneDetect's detectors as streams of scores. What it would cut is not asked: thresholds are applied later, to the stored scores.
+"""PySceneDetect's detectors as streams of scores. Their own cuts are not used: thresholds are applied later, to the stored scores.
 
 Two reasons for that: a changed threshold needs no decode, and PySceneDetect's frame numbers are wrong on variable frame rate.
 """
@@ -63,7 +63,7 @@ def _content() -> Score:
 
     class Content(ContentDetector):  # type: ignore[misc]
         def score(self, timecode: Any, frame: NDArray[np.uint8]) -> float:
-            # Its subclass AdaptiveDetector reads the score here too; the public way, a StatsManager, makes it compute edges nobody needs.
+            # Its subclass AdaptiveDetector reads the score here too; through a StatsManager it would also compute edges for nothing.
             self.process_frame(timecode, frame)
             return float(self._frame_score)
 
@@ -84,7 +84,7 @@ def _brightness() -> Score:
 
 
 def _metric(detector: Any, *, without: float) -> Score:
-    """The one metric of a detector that hands it to a StatsManager; `without`: for a frame for which it has none, as the first."""
+    """The one metric that a detector gives to a StatsManager; `without`: the value for a frame without one, such as the first."""
     (name,) = detector.get_metrics()
     latest = detector.stats_manager = _LatestMetrics()
 

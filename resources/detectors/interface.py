@@ -1,6 +1,6 @@
 """What a shot detector does: take small frames as they leave ffmpeg, give back one score per frame and column.
 
-A detector never decodes and never sees the file, so it can ride on the proxy pass. What scores mean (threshold, boundary,
+A detector never decodes and never sees the file, so it can run during the proxy pass. What scores mean (threshold, boundary,
 confidence) is decided afterwards by `heaters_dagster.domain.scenes`, from stored scores.
 """
 
@@ -21,7 +21,7 @@ class ScoreStream(Protocol):
 
     @property
     def name(self) -> str:
-        """Unlike that of any other stream of the same detector; lower-case letters and digits."""
+        """Different from that of any other stream of the same detector; lower-case letters and digits."""
         ...
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resources.detectors.transnetv2_network import StreamingTransNetV2, Weights
 
 _WIDTH, _HEIGHT = 48, 27
-#: Frames before and after it that a score depends on: 48 in the convolutions over time, 50 in the comparison of frames.
+#: How many frames before and after it a score depends on: 48 in the convolutions over time, 50 in the comparison of frames.
 _REACH = 98
 _BATCH_FRAMES = 32
 _GPU_BATCH_FRAMES = 256
@@ -27,8 +27,8 @@ _STILL_LEVELS = 2
 class TransNetV2Scores:
     """A ScoreStream with one column, `transnetv2`: the chance, 0..1, that a transition has its middle at the frame.
 
-    leave_out_still: spare the network the middle of stretches in which nothing moves; the scores are the same (`_Stillness`).
-    float32: no bfloat16, whatever the processor has.
+    leave_out_still: do not run the network on the middle of stretches in which nothing moves; the scores are the same (`_Stillness`).
+    float32: never use bfloat16, even if the processor has it.
     The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
     """
 
@@ -49,7 +49,7 @@ class TransNetV2Scores:
 
     @property
     def left_out(self) -> int:
-        """Frames that the network was spared so far."""
+        """How many frames were not given to the network so far."""
         return self._stillness.left_out
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
@@ -67,7 +67,7 @@ class TransNetV2Scores:
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
 
     def _push(self) -> StreamingTransNetV2:
-        """Give the network the first batch of what waits: of one size however the frames came, so that scores do not depend on that."""
+        """Give the network the first batch of the waiting frames, always of the same size: scores must not depend on how frames arrive."""
         network = self._network
         if network is None:
             from resources.detectors.transnetv2_network import StreamingTransNetV2
@@ -87,9 +87,9 @@ class TransNetV2Scores:
 class _Stillness:
     """Leaves out the middle of stretches in which nothing moves, and puts the scores of the frames left out back.
 
-    A frame belongs to the stretch while no pixel differs by more than 2 of 255 levels from the stretch's first frame, so nothing can creep.
-    The first and the last `most` frames of a stretch pass. With `most` = the network's reach, a frame beside the gap sees nothing but still
-    frames, as those in the gap would: they share its score. most None: everything passes.
+    A frame belongs to the stretch while no pixel differs by more than 2 of 255 levels from the stretch's first frame: slow changes end it.
+    The first and the last `most` frames of a stretch pass. With `most` = the network's reach, a frame at the gap has only still frames in
+    reach, and so would the frames in the gap: they get its score. most None: everything passes.
     """
 
     def __init__(self, *, most: int | None) -> None:
@@ -150,6 +150,6 @@ def _load(*, float32: bool) -> Weights:
     if torch.cuda.is_available():
         return load_weights(torch.device("cuda"), torch.float32)
     able = torch.cpu.get_capabilities()
-    # By the processor's word, not by a timed try: the same machine must give the same scores, busy or not.
+    # By the features that the processor reports, not by a timed try: the same machine must give the same scores, busy or not.
     fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)

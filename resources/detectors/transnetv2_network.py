@@ -5,7 +5,7 @@ lies within its reach: 8 frames in each of 6 convolutions over time, then 50 in 
 the last frames of its input, and a score leaves when everything in its reach has come.
 Each frame is scored as if it stood in the middle of a window: that moves 3 of 25,000 scores on the development footage by more than 0.1.
 
-The same numbers come for less work when batch normalisation is folded into the convolution before it, and when the convolutions over
+Two changes give the same numbers with less work: batch normalisation is folded into the convolution before it, and the convolutions over
 (1, 3, 3) and (3, 1, 1) are two-dimensional ones on channels-last memory.
 
 Source: Soucek and Lokoc, "TransNet V2: An effective deep network architecture for fast shot transition detection", arXiv:2008.04838.
@@ -91,7 +91,7 @@ class StreamingTransNetV2:
         A score is the chance that a transition has its middle at that frame.
         """
         if self._last is None:
-            # As the package does: the first and last frame stand still for a while before and after the video.
+            # As in the package: the first frame is repeated before the video, and the last one after it.
             frames = np.concatenate([np.repeat(frames[:1], _PADDING, axis=0), frames])
             self._pushed -= _PADDING
             self._answered -= _PADDING
@@ -102,7 +102,7 @@ class StreamingTransNetV2:
             return self._answers()
 
     def finish(self, *, batch_frames: int) -> NDArray[np.float32]:
-        """The scores of the frames that were held back; so many frames at once, as before, so that the end takes no more memory."""
+        """The scores of the frames that were held back, in batches of the usual size, so that the end takes no more memory."""
         if self._last is None:
             return np.zeros(0, np.float32)
         left = self._pushed - max(0, self._answered)
@@ -191,7 +191,7 @@ class _BlockState:
         """x: (n, c, h, w). Returns (m, 4f, h, w), normalised, not yet rectified: 8 frames behind, so m = n but for the first 8 frames."""
         seen = [functional.conv2d(x, branch.over_picture, padding=1) for branch in branches]
         if self._past is None:
-            # Before its beginning the video is 0, as at the edge of a window.
+            # Before the video begins, the input is 0, as at the edge of a window.
             # Channels last like the rest: torch.cat of two layouts gives the slower one, here and then for ever.
             self._past = [
                 rows.new_zeros((branch.dilation, *rows.shape[1:])).contiguous(memory_format=torch.channels_last)
