@@ -17,6 +17,18 @@ def machine_names(more: Iterable[str] = ()) -> frozenset[str]:
     return frozenset({"localhost", socket.gethostname().lower(), *(name.lower() for name in more)})
 
 
+def own_names(told: Iterable[str], address: str | None) -> frozenset[str]:
+    """Those of this machine, those told in the settings, and that of the `address` under which people are told to come."""
+    host = host_of_address(address)
+    return machine_names([*told, *([host] if host else [])])
+
+
+def host_of_address(address: str | None) -> str | None:
+    """The host of a web address, as a browser writes it into its requests; None without one."""
+    host = (urlsplit(address or "").hostname or "").rstrip(".")
+    return (host if host.isascii() else host.encode("idna").decode()) or None
+
+
 def name_of_host(host: str) -> str | None:
     """The name or address in a Host header, lower case, without port and brackets; None when the header is malformed.
 

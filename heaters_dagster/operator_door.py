@@ -10,7 +10,9 @@ import asyncio
 import hmac
 import html
 import re
-from urllib.parse import parse_qs, urlsplit
+import secrets
+import time
+from urllib.parse import parse_qs
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,10 +21,11 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.doors import has_another_origin, is_from_another_site, machine_names, refusal_of_host
+from heaters_dagster.doors import has_another_origin, is_from_another_site, own_names, refusal_of_host
 from heaters_dagster.settings import Settings, is_loopback
 
 SIGN_IN_PATH = "/heaters/sign-in"
+SIGN_OUT_PATH = "/heaters/sign-out"
 COOKIE = "heaters_operator"
 SIGNED_IN_SECONDS = 12 * 3600
 _WRONG_TOKEN_SECONDS = 1.0
@@ -31,6 +34,11 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 #: Added to Dagster's own policy, and to pages of its server that have none.
 _NO_FRAMES = "frame-ancestors 'none'"
+#: Dagster's page is drawn inside an element of its own; this stands beside that one, and needs no script.
+_SIGN_OUT_BUTTON = (
+    f'<form method="post" action="{SIGN_OUT_PATH}" style="position:fixed;right:12px;bottom:12px;z-index:1;margin:0">'
+    '<button style="font:12px system-ui;padding:4px 10px;cursor:pointer">Sign out</button></form>'
+).encode()
 _SIGN_IN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
 
 
@@ -44,14 +52,17 @@ def check_reach(settings: Settings) -> None:
 
 
 class OperatorDoor:
-    """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once; a program sends the token as Bearer."""
+    """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once; a program sends the token as Bearer.
+
+    Who signs out loses the cookie, and a copy of it lets nobody in: the server remembers it for as long as it would have been good.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        told = urlsplit(settings.dagster_url or "").hostname
-        self._names = machine_names([*settings.dagster_names, *([told] if told else [])])
+        self._names = own_names(settings.dagster_names, settings.dagster_url)
         self._token = settings.dagster_token
         self._signer = TimestampSigner(self._token, salt=COOKIE) if self._token else None
+        self._signed_out: dict[str, float] = {}  # cookie -> when, by time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -71,10 +82,15 @@ class OperatorDoor:
         headers = Headers(scope=scope)
         refusal = self._refused(scope, headers)
         if refusal is None and self._token is not None:
-            if _is_sign_in(scope):
+            if _is_post(scope, SIGN_IN_PATH):
                 refusal = await self._signed_in(scope, receive)
-            elif not self._is_signed_in(headers):
+            elif _is_post(scope, SIGN_OUT_PATH):
+                refusal = self._sign_out(headers)
+            elif (cookie := self._good_cookie(headers)) is None and not self._is_program(headers):
                 refusal = _ask_to_sign_in(scope, headers)
+            elif cookie is not None and scope["type"] == "http" and scope["method"] == "GET" and _wants_page(headers):
+                await self._app(scope, receive, _with_sign_out(send_with_headers))
+                return
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
@@ -97,19 +113,30 @@ class OperatorDoor:
             return PlainTextResponse("Send the query by POST: nothing may change by GET.\n", status_code=405, headers={"Allow": "POST"})
         return None
 
-    def _is_signed_in(self, headers: Headers) -> bool:
+    def _is_program(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._is_token(given.strip()):
-            return True
+        return kind.lower() == "bearer" and self._is_token(given.strip())
+
+    def _good_cookie(self, headers: Headers) -> str | None:
         for cookie in headers.get("cookie", "").split(";"):
             name, _, value = cookie.strip().partition("=")
-            if name == COOKIE and self._signer is not None:
+            if name == COOKIE and self._signer is not None and value not in self._signed_out:
                 try:
                     self._signer.unsign(value, max_age=SIGNED_IN_SECONDS)
                 except BadSignature:  # SignatureExpired is one
                     continue
-                return True
-        return False
+                return value
+        return None
+
+    def _sign_out(self, headers: Headers) -> Response:
+        """The answer to the button: also to one who is signed out already."""
+        now = time.monotonic()
+        self._signed_out = {value: since for value, since in self._signed_out.items() if now - since < SIGNED_IN_SECONDS}
+        if (cookie := self._good_cookie(headers)) is not None:
+            self._signed_out[cookie] = now
+        answer = _sign_in_page("/", told="You are signed out.", status_code=200)
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
@@ -126,11 +153,16 @@ class OperatorDoor:
         onward = onward if _OWN_PATH.fullmatch(onward) else "/"
         if not self._is_token(form.get("token", [""])[0]):
             await asyncio.sleep(_WRONG_TOKEN_SECONDS)
-            return _sign_in_page(onward, wrong=True)
+            return _sign_in_page(onward, told="That is not the token.")
         assert self._signer is not None
         answer = RedirectResponse(onward, status_code=303)
         answer.set_cookie(
-            COOKIE, self._signer.sign("operator").decode(), httponly=True, samesite="strict", secure=scope["scheme"] == "https", path="/"
+            COOKIE,
+            self._signer.sign(secrets.token_urlsafe(9)).decode(),
+            httponly=True,
+            samesite="strict",
+            secure=scope["scheme"] == "https",
+            path="/",
         )
         return answer
 
@@ -144,8 +176,34 @@ def _wants_page(headers: Headers) -> bool:
     return "text/html" in headers.get("accept", "")
 
 
-def _is_sign_in(scope: Scope) -> bool:
-    return scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", SIGN_IN_PATH)
+def _is_post(scope: Scope, path: str) -> bool:
+    return scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", path)
+
+
+def _with_sign_out(send: Send) -> Send:
+    """`send`, with the button on what is a whole page."""
+    held: list[Message] = []
+
+    async def send_page(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = Headers(raw=message["headers"])
+            if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
+                held.append(message)
+                return
+        if not held:
+            await send(message)
+            return
+        held.append(message)
+        if message.get("more_body"):
+            return
+        start, body = held[0], b"".join(one.get("body", b"") for one in held[1:])
+        held.clear()
+        body = body.replace(b"</body>", _SIGN_OUT_BUTTON + b"</body>")
+        MutableHeaders(scope=start)["content-length"] = str(len(body))
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    return send_page
 
 
 def _from_another_site() -> Response:
@@ -156,13 +214,13 @@ def _ask_to_sign_in(scope: Scope, headers: Headers) -> Response:
     if scope["type"] == "http" and scope["method"] in _SAFE_METHODS and _wants_page(headers):
         query = scope["query_string"].decode("ascii", errors="replace")
         asked = scope["path"] + (f"?{query}" if query else "")
-        return _sign_in_page(asked if _OWN_PATH.fullmatch(asked) and scope["path"] != SIGN_IN_PATH else "/")
+        return _sign_in_page(asked if _OWN_PATH.fullmatch(asked) and scope["path"] not in {SIGN_IN_PATH, SIGN_OUT_PATH} else "/")
     words = "Sign in at the Dagster UI, or send the token as: Authorization: Bearer TOKEN\n"
     return PlainTextResponse(words, status_code=401, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _sign_in_page(onward: str, *, wrong: bool = False) -> Response:
-    told = "<p role=alert>That is not the token.</p>" if wrong else ""
+def _sign_in_page(onward: str, *, told: str = "", status_code: int = 401) -> Response:
+    told = f"<p role=alert>{html.escape(told)}</p>" if told else ""
     return HTMLResponse(
         f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Heaters: sign in</title>
@@ -172,6 +230,6 @@ box-sizing:border-box;margin:.5rem 0}}</style></head>
 <form method="post" action="{SIGN_IN_PATH}"><input type="hidden" name="next" value="{html.escape(onward)}">
 <label>Token (HEATERS_DAGSTER_TOKEN)<input type="password" name="token" autocomplete="current-password" autofocus required></label>
 <button>Sign in</button></form></body></html>""",
-        status_code=401,
+        status_code=status_code,
         headers={"Content-Security-Policy": _SIGN_IN_POLICY, "Cache-Control": "no-store"},
     )

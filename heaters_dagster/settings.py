@@ -194,7 +194,10 @@ class Settings:
     review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
     review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
     review_names: tuple[str, ...] = _setting(
-        "HEATERS_REVIEW_NAMES", _names, (), "host names of the review app, separated by commas; localhost and IP addresses always work"
+        "HEATERS_REVIEW_NAMES",
+        _names,
+        (),
+        "further host names of the review app, separated by commas; that of HEATERS_REVIEW_URL, localhost and IP addresses always work",
     )
     submit_folders: tuple[str, ...] = _setting(
         "HEATERS_SUBMIT_FOLDERS",
@@ -207,7 +210,10 @@ class Settings:
         "HEATERS_DAGSTER_HOST", str, "127.0.0.1", "address the Dagster UI listens on; beyond this machine only with HEATERS_DAGSTER_TOKEN"
     )
     dagster_names: tuple[str, ...] = _setting(
-        "HEATERS_DAGSTER_NAMES", _names, (), "host names of the Dagster UI, separated by commas; localhost and IP addresses always work"
+        "HEATERS_DAGSTER_NAMES",
+        _names,
+        (),
+        "further host names of the Dagster UI, separated by commas; that of HEATERS_DAGSTER_URL, localhost and IP addresses always work",
     )
     dagster_token: str | None = _setting(
         "HEATERS_DAGSTER_TOKEN", _token, None, "secret to sign in to the Dagster UI with; not set: nobody has to sign in", secret=True
@@ -295,8 +301,9 @@ class Settings:
 
     @property
     def is_for_this_machine_only(self) -> bool:
-        """Whether the review app listens on this machine only and has no name by which a proxy could let others in."""
-        return is_loopback(self.review_host) and not self.review_names
+        """Whether the review app listens on this machine only and has no name or address by which a proxy could let others in."""
+        shared = urlsplit(self.shared_review_url or self.review_url).hostname or ""
+        return is_loopback(self.review_host) and is_loopback(shared) and not self.review_names
 
     @property
     def browser_sources(self) -> tuple[str, ...] | None:

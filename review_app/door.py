@@ -1,7 +1,8 @@
 """What every request passes first: the name it came under, and the headers that keep the page to itself.
 
 A web page of a stranger can make its own host name mean 127.0.0.1 and so ask this server as if it were its own (DNS rebinding); such a
-request names the stranger's host. Names that are no IP address, not localhost and not this machine's own must be told in the settings.
+request names the stranger's host. Names that are no IP address, not localhost and not this machine's own must be told in the settings:
+in HEATERS_REVIEW_NAMES, or as the host of HEATERS_REVIEW_URL.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.doors import machine_names, refusal_of_host
+from heaters_dagster.doors import own_names, refusal_of_host
 from heaters_dagster.settings import Settings
 from review_app.incoming import checked_address
 from review_app.player.component import KEPT_PATH
@@ -25,7 +26,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._names = machine_names(settings.review_names)
+        self._names = own_names(settings.review_names, settings.shared_review_url)
         self._media_origins = " ".join(media_origins(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

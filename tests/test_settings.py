@@ -167,6 +167,8 @@ def test_settings_survive_the_way_through_an_environment(tmp_path: Path) -> None
         ({"HEATERS_REVIEW_HOST": "0.0.0.0"}, ()),
         ({"HEATERS_REVIEW_HOST": "box"}, ()),
         ({"HEATERS_REVIEW_NAMES": "review.example.org"}, ()),
+        ({"HEATERS_REVIEW_URL": "https://review.example.org"}, ()),
+        ({"HEATERS_REVIEW_URL": "http://localhost:8501"}, None),
         ({"HEATERS_SUBMIT_FOLDERS": "none"}, ()),
         ({"HEATERS_SUBMIT_FOLDERS": "any", "HEATERS_REVIEW_HOST": "0.0.0.0"}, None),
         ({"HEATERS_SUBMIT_FOLDERS": "/videos, s3://footage/in/", "HEATERS_REVIEW_HOST": "0.0.0.0"}, ("/videos", "s3://footage/in/")),

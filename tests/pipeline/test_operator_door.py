@@ -19,7 +19,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from heaters_dagster.dagster_ui import behind_the_door
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.operator_door import COOKIE, SIGN_IN_PATH, check_reach
+from heaters_dagster.operator_door import COOKIE, SIGN_IN_PATH, SIGN_OUT_PATH, check_reach
 from heaters_dagster.settings import Settings
 
 TOKEN = "a-token-of-16-or-more"
@@ -66,7 +66,7 @@ def test_under_a_strangers_name_it_tells_nothing(dagster: WorkspaceProcessContex
 
 
 def test_names_that_were_told_are_its_own(dagster: WorkspaceProcessContext, tmp_path: Path) -> None:
-    told = client(dagster, tmp_path, dagster_names=("Operators.Example",), dagster_url="https://dagster.example.org/")
+    told = client(dagster, tmp_path, dagster_names=("Operators.Example",), dagster_url="https://Dagster.Example.org.:8443/")
     for host in ("operators.example", "dagster.example.org", "127.0.0.1:3000", "[::1]:3000"):
         assert told.get("/server_info", headers={"Host": host}).status_code == 200
     assert told.get("/server_info", headers={"Host": "[::1]evil"}).status_code == 400
@@ -160,6 +160,27 @@ def test_signing_in_gives_a_cookie_that_no_script_and_no_other_site_gets(dagster
     assert asked(client(dagster, tmp_path, dagster_token=TOKEN + "2"), "{ version }", Cookie=cookie.split(";")[0]).status_code == 401
 
 
+def test_who_signs_out_is_out_with_every_copy_of_the_cookie_and_nobody_else_is(dagster: WorkspaceProcessContext, tmp_path: Path) -> None:
+    door = behind_the_door(dagster, Settings(home=tmp_path, dagster_token=TOKEN))
+    ui, other = TestClient(door, base_url=OWN), TestClient(door, base_url=OWN)
+    for one in (ui, other):
+        page = one.post(SIGN_IN_PATH, data={"token": TOKEN, "next": "/runs"}, headers={"Accept": "text/html"})
+        assert (page.status_code, f'action="{SIGN_OUT_PATH}"' in page.text) == (200, True)
+        assert int(page.headers["Content-Length"]) == len(page.content)
+    assert SIGN_OUT_PATH not in other.get("/server_info", headers={"Accept": "text/html"}).text
+    copy = {"Cookie": f"{COOKIE}={ui.cookies[COOKIE]}"}
+    assert ui.get(SIGN_OUT_PATH, headers={"Accept": "text/html"}).status_code == 200, "nothing changes by GET"
+    assert ui.post(SIGN_OUT_PATH, headers=STRANGER).status_code == 403
+    assert asked(ui, "{ version }").status_code == 200
+    out = ui.post(SIGN_OUT_PATH)
+    assert (out.status_code, "You are signed out" in out.text, COOKIE in ui.cookies) == (200, True, False)
+    assert asked(ui, "{ version }").status_code == asked(ui, "{ version }", **copy).status_code == 401
+    assert asked(other, "{ version }").status_code == 200
+    assert ui.post(SIGN_OUT_PATH).status_code == 200
+    without = client(dagster, tmp_path)
+    assert SIGN_OUT_PATH not in without.get("/runs", headers={"Accept": "text/html"}).text
+
+
 def test_beyond_this_machine_only_with_a_token(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
         check_reach(Settings(home=tmp_path, dagster_host=host))
@@ -202,4 +223,8 @@ def test_a_person_signs_in_and_the_ui_works(dagster: WorkspaceProcessContext, tm
         expect(page.get_by_text("No runs found")).to_be_visible(timeout=60_000)
         assert page.url.startswith(f"{url}/runs")
         assert refused == []
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_text("You are signed out.")).to_be_visible()
+        page.goto(f"{url}/runs")
+        expect(page.get_by_label("Token")).to_be_visible()
         context.close()

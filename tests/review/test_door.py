@@ -76,6 +76,21 @@ def test_a_request_under_a_strangers_name_learns_nothing(tmp_path: Path) -> None
     assert client(tmp_path, review_names=("evil.example",)).get("/", headers={"Host": "evil.example"}).text == "the page"
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://review.example.org", "review.example.org"),
+        ("https://Review.Example.org.:8443/heaters/", "REVIEW.example.org:8443"),
+        ("https://b\u00fccher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_the_host_of_the_told_address_is_an_own_name(tmp_path: Path, address: str, host: str) -> None:
+    told = client(tmp_path, shared_review_url=address)
+    assert told.get("/", headers={"Host": host}).text == "the page"
+    for other in ("example.org", f"evil.{host}", "evil.example"):
+        assert told.get("/", headers={"Host": other}).status_code == 421
+
+
 def test_a_browser_keeps_the_players_files_and_nothing_else(tmp_path: Path) -> None:
     asked, host = client(tmp_path), {"Host": "localhost"}
     assert asked.get(f"{KEPT_PATH}review.js", headers=host).headers["Cache-Control"] == "public, max-age=31536000, immutable"
