@@ -53,9 +53,11 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects
         pictures = [_picture(objects.get_bytes(key)) for key in keys]
     except ObjectNotFoundError as error:
         clips.give_up_keyframes(claimed.id, claimed.cut_point_version)
-        raise EmbeddingError(f"a keyframe of clip {clip.id} is gone: {error}; heaters retry --clip {clip.id} makes them again") from error
+        raise EmbeddingError(
+            f"a keyframe of clip {clip.sequence} is gone: {error}; heaters retry --clip {clip.reference} makes them again"
+        ) from error
     if not pictures:
-        raise EmbeddingError(f"clip {clip.id} has no keyframes to embed; heaters retry --clip {clip.id} makes them again")
+        raise EmbeddingError(f"clip {clip.sequence} has no keyframes to embed; heaters retry --clip {clip.reference} makes them again")
     vector = pooled(embedder.embed_images(pictures))
     return vectors.finish_embedding(claimed.id, version=claimed.cut_point_version, model=embedder.model, strategy=strategy, vector=vector)
 

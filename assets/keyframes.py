@@ -68,7 +68,7 @@ def keyframe_clip(
     if claimed is None:
         return None
     if claimed.cut_point_version != clip.cut_point_version:
-        raise StaleClipError(f"clip {clip_id} was changed at this moment; its keyframes are made with the next run")
+        raise StaleClipError(f"clip {clip.sequence} was changed at this moment; its keyframes are made with the next run")
     made = _stills(claimed, choices, keys, objects)
     stills = [(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
     if not clips.finish_keyframes(clip_id, claimed.cut_point_version, stills):
@@ -81,7 +81,8 @@ def _stills(clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], 
     """Read the chosen frames from the clip's file and publish each as a JPEG."""
     if clip.clip_filepath is None or objects.info(clip.clip_filepath) is None:
         raise ObjectNotFoundError(
-            f"the exported file of clip {clip.id} is gone: there is no object {clip.clip_filepath}; heaters export {clip.id} makes it again"
+            f"the exported file of clip {clip.sequence} is gone: there is no object {clip.clip_filepath}; "
+            f"heaters export {clip.reference} makes it again"
         )
     source = open_proxy(objects, clip.clip_filepath)
     ratio = sample_aspect_ratio(source, called=clip.clip_filepath)

@@ -14,11 +14,13 @@ import dagster as dg
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
+from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.run_tags import ENDED_TAG, TITLE_TAG
+from resources.clip_lookup import ClipLookup
 from resources.clip_store import ClipStore
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource
 from resources.dagster_storage import missing_tags, withdraw_plans
@@ -85,12 +87,19 @@ class Stage:
             raise
 
     def clips_failed(self, failed: Mapping[int, str], *, done: int, retryable: bool) -> dg.Failure:
-        """The failure of a run in which some clips failed; each has its reason on its own row. retryable: trying again may work."""
-        reasons = "\n".join(sorted(set(failed.values())))
+        """The failure of a run in which some clips failed; each has its reason on its own row.
+
+        failed: clip id -> reason. retryable: trying again may work.
+        """
+        known = ClipLookup(self._database.get()).named(failed)
+        by_reason: dict[str, list[int]] = {}
+        for number, said in sorted((known[clip_id][0], said) for clip_id, said in failed.items()):
+            by_reason.setdefault(said, []).append(number)
+        reasons = "\n".join(f"{clips_by_number(numbers)}: {said}" for said, numbers in by_reason.items())
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         return dg.Failure(
             description=f"{self.title}: {len(failed)} of {len(failed) + done} clips failed: {reasons}",
-            metadata={"failed clips": sorted(failed), "done": done},
+            metadata={"failed clips": sorted(number for numbers in by_reason.values() for number in numbers), "done": done},
             allow_retries=retryable and not last_try,
         )
 

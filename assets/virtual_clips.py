@@ -296,7 +296,7 @@ def _table(clips: Sequence[Clip]) -> str:
     """Markdown: the clips a reviewer should look at first."""
     unsure = sorted((clip for clip in clips if clip.confidence is not None), key=lambda clip: (clip.confidence, clip.start_frame))
     rows = [
-        f"| {clip.sequence:03d} | {clip.start_frame}..{clip.end_frame - 1} | {clip.start_time_seconds:.3f} | {clip.confidence:.2f} |"
+        f"| {clip.sequence} | {clip.start_frame}..{clip.end_frame - 1} | {clip.start_time_seconds:.3f} | {clip.confidence:.2f} |"
         for clip in unsure[:_SHOWN_CLIPS]
     ]
     return "\n".join(["| clip | frames | from second | confidence |", "| --- | --- | --- | --- |", *rows])

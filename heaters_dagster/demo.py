@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.panel import Panel
 
 from heaters_dagster import terminal
+from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -130,7 +131,7 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
             f"[bold]heaters up[/bold]  starts everything:\n"
             f"  review app   {settings.review_url}\n"
             f"  Dagster UI   {settings.dagster_local_url}\n"
-            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like CLIP, heaters doctor",
+            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like {ids[0]}:1, heaters doctor",
             title="Next",
             title_align="left",
             expand=False,
@@ -149,12 +150,15 @@ def _show_search(clips: list[Clip], database: Database, settings: Settings) -> N
     terminal.out.print()
     columns = [
         Column("score", "score", True),
-        Column("clip", "clip_id", True),
+        Column("clip", "reference", True),
         Column("from", "from", True),
         Column("file", "clip_filepath"),
     ]
-    rows = [asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds)} for hit in found.hits]
-    terminal.show_table(f"Clips most like clip {embedded[0].id} (by {found.model})", columns, rows)
+    rows = [
+        asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds), "reference": reference(hit.source_video_id, hit.sequence)}
+        for hit in found.hits
+    ]
+    terminal.show_table(f"Clips most like clip {embedded[0].sequence} (by {found.model})", columns, rows)
 
 
 def _step(text: str) -> None:

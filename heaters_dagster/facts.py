@@ -184,7 +184,7 @@ def _settle_video(
     if video.state is not working and not waits:
         return []
     video = videos.record_failure(source_video_id, failed, message, transient=transient)
-    return [f"source video {source_video_id} is {failed}, try {video.attempts}: {message}"]
+    return [f"source video {source_video_id}, {video.title}, is {failed}, try {video.attempts}: {message}"]
 
 
 def _settle_clips(
@@ -193,7 +193,7 @@ def _settle_clips(
     if asset not in _CLIP_STAGES:
         return []
     working, failed = _CLIP_STAGES[asset]
-    clips = ClipStore(database)
+    clips, title = ClipStore(database), SourceVideoStore(database).load(source_video_id).title
     told = []
     states = [working] if not_begun_before is None else [working, CLIP_RETRY[failed]]
     for clip in clips.find(source_video_id=source_video_id, states=states):
@@ -201,7 +201,7 @@ def _settle_clips(
             continue
         after = clips.fail(clip.id, failed, message, transient=transient)
         if after is not None:
-            told.append(f"clip {clip.id} is {failed}, try {after.attempts}: {message}")
+            told.append(f"clip {clip.sequence} of {title} is {failed}, try {after.attempts}: {message}")
     return told
 
 
@@ -210,4 +210,4 @@ def _settle_gold_master(source_video_id: int, message: str, transient: bool, dat
     if videos.load(source_video_id).gold_master_filepath is not None:
         return []
     video = videos.record_gold_master_failure(source_video_id, message, transient=transient)
-    return [f"gold master of source video {source_video_id}, try {video.gold_master_attempts}: {message}"]
+    return [f"gold master of source video {source_video_id}, {video.title}, try {video.gold_master_attempts}: {message}"]

@@ -16,6 +16,7 @@ _DAGSTER_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster\
 _RUN_EVENT = re.compile(
     _DAGSTER_LINE.pattern + r"(?P<level>[A-Z]+) - (?P<job>\S+) - [0-9a-f]{8}-[0-9a-f-]{27} - (?:\d+ - )?(?P<message>.*)"
 )
+_STEPS_FAILED = re.compile(r"RUN_FAILURE - Execution of run for \"[^\"]*\" failed\. Steps failed: \[(?P<steps>[^\]]*)\]\.")
 #: What Dagster writes before a reason that Heaters gave.
 _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets\.failures\.StageInterruptedError): ")
 _COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
@@ -51,7 +52,9 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
         if event is not None:
             within_event, reason_follows = True, event["level"] in {"WARNING", "ERROR", "CRITICAL"}
             if reason_follows:
-                yield f"{event['job']}: {event['message']}"
+                failed = _STEPS_FAILED.fullmatch(event["message"])
+                at = failed["steps"].replace("'", "") if failed else ""
+                yield f"{event['job']} failed at {at}:" if failed else f"{event['job']}: {event['message']}"
         elif _DAGSTER_LINE.match(line):
             within_event = False
             yield line

@@ -57,12 +57,17 @@ class RunDone:
     error: str | None
     run_id: str
     note: str | None = None
+    title: str = ""
+
+    @property
+    def called(self) -> str:
+        return f"source video {self.source_video_id}" + (f", {self.title}" if self.title else "")
 
     @property
     def sentence(self) -> str:
         if self.note is not None:
-            return f"source video {self.source_video_id}: {self.note}"
-        what = f"source video {self.source_video_id}: {', '.join(self.assets)}"
+            return f"{self.called}: {self.note}"
+        what = f"{self.called}: {', '.join(self.assets)}"
         return f"{what} done in {self.seconds:.1f} s" if self.error is None else f"{what} failed after {self.seconds:.1f} s"
 
 
@@ -82,9 +87,7 @@ class Outcome:
     def failures(self) -> list[str]:
         """What failed and did not succeed later on."""
         last = {(run.job, run.source_video_id): run for run in self.runs}
-        return [
-            f"source video {run.source_video_id}, {run.job}: {run.error}" for run in last.values() if run.error not in (None, self.problem)
-        ]
+        return [f"{run.called}, {run.job}: {run.error}" for run in last.values() if run.error not in (None, self.problem)]
 
     @property
     def sentence(self) -> str:
@@ -131,8 +134,7 @@ def process_due(
                 without_effect[wanted] += 1
                 done = engine.execute(wanted[0])
                 video = videos.load(done.source_video_id)
-                if video.duplicate_of_id is not None:
-                    done = replace(done, note=video.error)
+                done = replace(done, title=video.title, note=video.error if video.duplicate_of_id is not None else None)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
                 ended(runs[-1])
@@ -240,15 +242,15 @@ def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Col
     retried = []
     for video in wanted:
         if video.state in SOURCE_VIDEO_RETRY:
-            retried.append(f"source video {video.id} was {video.state}, is {video_store.retry(video.id).state}")
+            retried.append(f"source video {video.id}, {video.title}, was {video.state}, is {video_store.retry(video.id).state}")
         if video.gold_master_error is not None:
             video_store.retry_gold_master(video.id)
-            retried.append(f"source video {video.id} gets another try at its gold master")
+            retried.append(f"source video {video.id}, {video.title}, gets another try at its gold master")
         failed = [state for state in clip_store.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
         while failed and (page := clip_store.find(source_video_id=video.id, states=failed, limit=1000)):
-            retried += [_clip_retried(clip, clip_store) for clip in page]
-    return retried + [_clip_retried(clip, clip_store) for clip in failed_clips]
+            retried += [_clip_retried(clip, video.title, clip_store) for clip in page]
+    return retried + [_clip_retried(clip, video_store.load(clip.source_video_id).title, clip_store) for clip in failed_clips]
 
 
-def _clip_retried(clip: Clip, clips: ClipStore) -> str:
-    return f"clip {clip.id} was {clip.state}, is {clips.retry(clip.id).state}"
+def _clip_retried(clip: Clip, title: str, clips: ClipStore) -> str:
+    return f"clip {clip.sequence} of {title} was {clip.state}, is {clips.retry(clip.id).state}"

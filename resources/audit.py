@@ -72,9 +72,10 @@ def _coverage_problems(connection: Connection, source_video_id: int | None = Non
     of_one = "and v.id = :video_id" if source_video_id is not None else ""
     wrong = connection.execute(text(_UNCOVERED.format(of_one=of_one)), {"video_id": source_video_id} if of_one else {})
     for video in wrong:
-        live = select(clips.c.id, clips.c.start_frame, clips.c.end_frame).where(clips.c.source_video_id == video.id, clips.c.is_live)
+        live = select(clips.c.id, clips.c.sequence, clips.c.start_frame, clips.c.end_frame)
+        live = live.where(clips.c.source_video_id == video.id, clips.c.is_live)
         found = [
-            ReviewClip(id=row.id, source_video_id=video.id, sequence=None, start_frame=row.start_frame, end_frame=row.end_frame)
+            ReviewClip(id=row.id, source_video_id=video.id, sequence=row.sequence, start_frame=row.start_frame, end_frame=row.end_frame)
             for row in connection.execute(live.order_by(clips.c.start_frame))
         ]
         for problem in mece_problems(found, video.frame_count):
@@ -135,7 +136,9 @@ order by s.key
 """
 _LOST = f"""
 select key collate "C" as key, owner from (
-    select key, 'clip ' || clip_id as owner from clip_artifacts where state = 'live' union all {_KEYS_OF_VIDEOS}
+    select a.key, 'clip ' || c.sequence || ' of ' || v.title as owner
+    from clip_artifacts a join clips c on c.id = a.clip_id join source_videos v on v.id = c.source_video_id where a.state = 'live'
+    union all {_KEYS_OF_VIDEOS}
 ) needed where not exists (select from stored_objects s where s.key = needed.key)
 """
 

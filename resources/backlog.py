@@ -63,6 +63,11 @@ class Group:
     oldest: datetime | None = None
     titles: tuple[str, ...] = ()
 
+    @property
+    def counted(self) -> str:
+        """`1 source video`, `2 clips`."""
+        return f"{self.count} {self.what.removesuffix('s') if self.count == 1 else self.what}"
+
 
 def load_backlog(database: Database) -> list[Group]:
     """Every group that is not empty, in the order of the pipeline."""

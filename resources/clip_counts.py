@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, any_, func, literal, or_, select, text, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from heaters_dagster.domain.clip_names import ClipName, parsed_clip_name
+from heaters_dagster.domain.clip_names import ClipName, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
 from resources.clip_lookup import is_called
@@ -68,12 +68,13 @@ def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
 
 def _clips_called(connection: Connection, chosen: QueueFilter) -> tuple[int, ...]:
     """Live clips whose name the text is; a number alone is a name among chosen source videos."""
-    name = parsed_clip_name(chosen.text)
+    name, clip_id = parsed_clip_name(chosen.text), parsed_clip_id(chosen.text)
     if name is None and chosen.source_video_ids and chosen.text.isascii() and chosen.text.isdigit() and len(chosen.text) < 10:
         name = ClipName(int(chosen.text), (), None)
-    if name is None:
+    if name is None and clip_id is None:
         return ()
-    query = select(clips.c.id).join_from(clips, source_videos).where(clips.c.is_live, is_called(name))
+    called = is_called(name) if name is not None else clips.c.id == clip_id
+    query = select(clips.c.id).join_from(clips, source_videos).where(clips.c.is_live, called)
     if chosen.source_video_ids:
         query = query.where(among(source_videos.c.id, chosen.source_video_ids))
     return tuple(connection.scalars(query))

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.review import snapshot
 from heaters_dagster.domain.states import ClipState
@@ -55,6 +56,11 @@ class Clip:
     @property
     def frame_count(self) -> int:
         return self.end_frame - self.start_frame
+
+    @property
+    def reference(self) -> str:
+        """What can be typed for it: `3:14`."""
+        return reference(self.source_video_id, self.sequence)
 
     @property
     def place(self) -> tuple[int, int, int]:

@@ -64,7 +64,7 @@ class ClipSearch:
             )
             return self._found(model, vector, limit, source_video_id, title_contains, clip_id, note)
         where = "it was cut anew and is not in the cut list any more" if not clip.is_live else f"it is {clip.state}"
-        raise NotFoundError(f"clip {clip_id} has no embedding: {where}; clips get one after approval and export")
+        raise NotFoundError(f"clip id:{clip_id} has no embedding: {where}; clips get one after approval and export")
 
     def _preferred_models(self) -> list[str]:
         """Models that have vectors: the settings' own first, the descriptor last."""

@@ -22,6 +22,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import insert
 
+from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.due import MAX_ATTEMPTS, attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.states import (
@@ -93,7 +94,7 @@ class ClipStore:
             found = {row.id: clip_of_row(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
         missing = [clip_id for clip_id in clip_ids if clip_id not in found]
         if missing:
-            raise NotFoundError(f"there is no clip {', '.join(map(str, missing))}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
         return [found[clip_id] for clip_id in clip_ids]
 
     def load_live(self, source_video_id: int) -> list[Clip]:
@@ -248,7 +249,7 @@ class ClipStore:
         with self._database.begin() as connection:
             clip = _locked(connection, clip_id)
             if not clip.is_live or clip.state not in allowed:
-                raise StaleClipError(f"clip {clip_id} is {_described(clip)}; this needs one that is {' or '.join(sorted(allowed))}")
+                raise StaleClipError(f"clip id:{clip_id} is {_described(clip)}; this needs one that is {' or '.join(sorted(allowed))}")
             columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, new).value, "error": None}
             if new in _DONE:
                 columns["attempts"] = 0
@@ -285,7 +286,9 @@ class ClipStore:
             clip = _locked(connection, clip_id)
             before = CLIP_RETRY.get(clip.state)
             if before is None:
-                raise IllegalTransitionError(f"clip {clip_id} is {_described(clip)}: nothing to retry; only {', '.join(CLIP_RETRY)} can be")
+                raise IllegalTransitionError(
+                    f"clip id:{clip_id} is {_described(clip)}: nothing to retry; only {', '.join(CLIP_RETRY)} can be"
+                )
             checked_clip_transition(clip.state, before)
             back = _written(connection, clip_id, {"state": before.value, "error": None, "attempts": 0})
             if before == ClipState.KEYFRAMED and not connection.scalar(select(exists().where(_live_keyframes(clip_id)))):
@@ -300,7 +303,9 @@ class ClipStore:
         with self._database.begin() as connection:
             clip = _locked(connection, clip_id)
             if not clip.is_live or clip.state not in APPROVED_STATES:
-                raise IllegalTransitionError(f"clip {clip_id} is {_described(clip)}: only an approved clip is exported; approve it first")
+                raise IllegalTransitionError(
+                    f"clip id:{clip_id} is {_described(clip)}: only an approved clip is exported; approve it first"
+                )
             columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
             return _written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
 
@@ -368,7 +373,7 @@ class ClipStore:
                     where=(clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == kind),
                 )
                 if connection.execute(row.returning(clip_artifacts.c.id)).first() is None:
-                    raise PermanentError(f"the object key {key} belongs to another clip; clip {clip_id} cannot use it")
+                    raise PermanentError(f"the object key {key} belongs to another clip; clip id:{clip_id} cannot use it")
             return _written(connection, clip_id, {"state": checked_clip_transition(clip.state, working).value, "error": None})
 
     def _finish(
@@ -392,7 +397,7 @@ class ClipStore:
                 mine = own & (clip_artifacts.c.key == one.key)
                 written = connection.execute(clip_artifacts.update().where(mine).values(**_live_values(one)))
                 if written.rowcount != 1:
-                    raise PermanentError(f"the object key {one.key} was not claimed for clip {clip_id}")
+                    raise PermanentError(f"the object key {one.key} was not claimed for clip id:{clip_id}")
             state = checked_clip_transition(clip.state, done)
             _written(connection, clip_id, {**columns, "state": state.value, "error": None, "attempts": 0})
             return True
@@ -429,7 +434,7 @@ def _is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact) ->
 def _locked(connection: Connection, clip_id: int) -> Clip:
     found = lock_clips(connection, [clip_id])
     if not found:
-        raise NotFoundError(f"there is no clip {clip_id}; heaters clips VIDEO lists those that are")
+        raise NotFoundError(f"there is no clip id:{clip_id}; heaters clips VIDEO lists those that are")
     return clip_of_row(found[0])
 
 

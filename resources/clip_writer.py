@@ -87,7 +87,7 @@ class ClipWriter:
         written = remux(self._proxy, index, start_frame=clip.start_frame, end_frame=clip.end_frame, path=copy, title=self._title(clip))
         profile = delivery(audio=written.audio_offset_seconds is not None)
         with self._turn_to_encode():
-            ffmpeg.run(profile, copy, [path], total_seconds=written.duration_seconds, report=report, called=f"clip {clip.id}")
+            ffmpeg.run(profile, copy, [path], total_seconds=written.duration_seconds, report=report, called=self._named(clip))
         copy.unlink()
 
     def _write_from_master(self, clip: Clip, index: FrameIndex, path: Path, report: Report) -> None:
@@ -140,8 +140,8 @@ class ClipWriter:
             why = f": {self._video.gold_master_error}" if self._video.gold_master_error else ""
             raise PermanentError(
                 f"{self._called()} has no gold master, and none can be made{why}. "
-                f"For a new try: heaters retry {self._video.id}, and when there is one heaters retry --clip {clip.id}. "
-                f"For a file now: heaters export {clip.id} --profile stream_copy"
+                f"For a new try: heaters retry {self._video.id}, and when there is one heaters retry --clip {clip.reference}. "
+                f"For a file now: heaters export {clip.reference} --profile stream_copy"
             )
         info = self._objects.info(key)
         if info is None:
@@ -150,7 +150,7 @@ class ClipWriter:
             self._objects.restore(key)
             raise ColdStorageError(
                 f"the gold master of {self._called()} is in cold storage ({info.storage_class}). It was asked for and comes back within "
-                f"hours; then: heaters retry --clip {clip.id}. For a file now: heaters export {clip.id} --profile stream_copy"
+                f"hours; then: heaters retry --clip {clip.reference}. For a file now: heaters export {clip.reference} --profile stream_copy"
             )
         return open_proxy(self._objects, key)
 
@@ -183,12 +183,15 @@ class ClipWriter:
             problems.append("its packets are not those of the proxy")
         if problems:
             raise InvalidMediaError(
-                f"clip {clip.id} of {self._called()} was written wrongly: {'; '.join(problems)}; try again: heaters retry --clip {clip.id}"
+                f"{self._named(clip)} was written wrongly: {'; '.join(problems)}; try again: heaters retry --clip {clip.reference}"
             )
         return manifest
 
     def _called(self) -> str:
         return f"source video {self._video.id}"
+
+    def _named(self, clip: Clip) -> str:
+        return f"clip {clip.sequence} of {self._video.title}"
 
     def _title(self, clip: Clip) -> str:
         return f"{self._video.title}, clip {clip.sequence:03d}"

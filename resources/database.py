@@ -310,7 +310,7 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
     elif constraint in {"clips_cover_source_video", "clips_times_follow_frames"}:
         readable = CutError(said)
     elif constraint.endswith("_legal_transition"):
-        readable = IllegalTransitionError(said)
+        readable = IllegalTransitionError(re.sub(r"\bclip (?=[0-9])", "clip id:", said))
     elif code in {"40001", "40P01", "55P03"}:
         readable = BusyError(f"another process is changing the same rows; try again ({said})")
     elif code in _NOT_STORABLE or (code is None and isinstance(original, psycopg.DataError)):

@@ -76,7 +76,7 @@ class EmbeddingStore:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(embeddings.c.created_at.desc()).limit(1)).scalar()
         if found is None:
-            raise NotFoundError(f"clip {clip_id} has no embedding by {model}; approved clips get one after export: heaters process")
+            raise NotFoundError(f"clip id:{clip_id} has no embedding by {model}; approved clips get one after export: heaters process")
         return np.asarray(found, dtype=np.float32)
 
     def models(self) -> dict[str, int]:

@@ -232,4 +232,4 @@ def _decided_since(
 
 
 def _no_clip(clip_id: int) -> NotFoundError:
-    return NotFoundError(f"there is no clip {clip_id}; heaters clips VIDEO lists those that are")
+    return NotFoundError(f"there is no clip id:{clip_id}; heaters clips VIDEO lists those that are")

@@ -14,10 +14,12 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_,
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from heaters_dagster.domain import cuts, review
+from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from resources.clip_lookup import ClipLookup
 from resources.database import Database
 from resources.review_transaction import (
     CLIP_IDS,
@@ -28,7 +30,6 @@ from resources.review_transaction import (
     ReviewTransaction,
     StaleClipsError,
     check_frame,
-    numbered,
 )
 from resources.reviewer_store import ReviewerStore
 from resources.row_locks import known_reviewer, lock_reviewer
@@ -99,6 +100,7 @@ class ReviewStore:
         self._database = database
         self._frame_times = frame_times
         self.reviewers = ReviewerStore(database)
+        self.names = ClipLookup(database)
 
     def reviewer_id(self, name: str) -> int:
         """Id of the reviewer of that name, made if new."""
@@ -174,7 +176,7 @@ class ReviewStore:
                 word = None if decision is ClipState.PENDING_REVIEW else decision.removeprefix("review_")
                 found[row.id] = Verdict(row.cut_point_version, word, row.by_name)
         if missing := [clip_id for clip_id in ids if clip_id not in found]:
-            raise NotFoundError(f"there is no {numbered('clip', missing)}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
         return found
 
     def group(
@@ -388,5 +390,5 @@ def _ids(clip_ids: int | Sequence[int]) -> list[int]:
     found = list(dict.fromkeys([clip_ids] if isinstance(clip_ids, int) else clip_ids))
     wrong = [clip_id for clip_id in found if not 1 <= clip_id <= MAX_ID]
     if wrong:
-        raise NotFoundError(f"there is no {numbered('clip', wrong)}; heaters clips VIDEO lists those that are")
+        raise NotFoundError(f"there is no {clips_by_id(wrong)}; heaters clips VIDEO lists those that are")
     return found

@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Row, Sele
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from heaters_dagster.domain import cuts, review
+from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, checked_cut_frame
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
@@ -174,8 +175,8 @@ class ReviewTransaction:
         if blocker is not None:
             shared = min(set(blocker.clip_ids) & set(entry.clip_ids))
             raise StaleClipsError(
-                f"cannot {action} the {entry.action} of {numbered('clip', entry.clip_ids)}: {rows[blocker.id].name} has "
-                f"{_DID[blocker.action]} clip {shared} since (action {blocker.id}), which must be undone first",
+                f"cannot {action} the {entry.action} of {clips_by_id(entry.clip_ids)}: {rows[blocker.id].name} has "
+                f"{_DID[blocker.action]} clip id:{shared} since (action {blocker.id}), which must be undone first",
                 self._fresh(entry.clip_ids),
             )
         query = select(review_actions.c.before, review_actions.c.after).where(review_actions.c.id == entry.id)
@@ -266,12 +267,12 @@ class ReviewTransaction:
             self._times[clip.source_video_id, clip.end_frame] = clip.end_time_seconds
         missing = [clip_id for clip_id in clip_ids if clip_id not in self._rows]
         if missing:
-            raise NotFoundError(f"there is no {numbered('clip', missing)}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
 
     def _check_fresh(self, clip_ids: Iterable[int], versions: Mapping[int, int]) -> None:
         for clip_id in {**dict.fromkeys(clip_ids), **versions}:
             if clip_id not in self._rows:
-                raise BadRequestError(f"an expected version was given for clip {clip_id}, which the action does not touch")
+                raise BadRequestError(f"an expected version was given for clip id:{clip_id}, which the action does not touch")
             row = self._rows[clip_id]
             expected = versions.get(clip_id, row.cut_point_version)
             if not row.is_live or row.cut_point_version != expected:
@@ -289,9 +290,10 @@ class ReviewTransaction:
         name = self.last_changed_by(clip_id)
         who = f"by {name}" if name else "by nobody in review"
         if row.is_live:
-            return f"clip {clip_id} has changed, last {who}: it is {row.state} with the frames {row.start_frame}..{row.end_frame - 1} now"
+            now = f"it is {row.state} with the frames {row.start_frame}..{row.end_frame - 1} now"
+            return f"clip id:{clip_id} has changed, last {who}: {now}"
         there = [clip.id for clip in self._fresh([clip_id])]
-        return f"clip {clip_id} is not in the cut list any more, changed {who}; in its place there is {numbered('clip', there)}"
+        return f"clip id:{clip_id} is not in the cut list any more, changed {who}; in its place there is {clips_by_id(there)}"
 
     def _fresh(self, clip_ids: Sequence[int]) -> list[Clip]:
         """The live clips that hold frames of these clips now."""
@@ -509,13 +511,3 @@ def check_frame(source_video_id: int, frame: int, frame_count: int | None) -> No
 
 def _no_clips(source_video_id: int) -> CutError:
     return CutError(f"source video {source_video_id} has no clips yet: its scenes are not detected")
-
-
-def numbered(what: str, ids: Sequence[int]) -> str:
-    """`clip 4`, `clips 4, 5 and 6`, `clips 4, 5, 6 and 7 more`."""
-    if len(ids) == 1:
-        return f"{what} {ids[0]}"
-    shown, rest = ids[:3], len(ids) - 3
-    if rest > 0:
-        return f"{what}s {', '.join(map(str, shown))} and {rest} more"
-    return f"{what}s {', '.join(map(str, ids[:-1]))} and {ids[-1]}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -249,17 +248,12 @@ class ReviewDesk:
             if clip.state is not ClipState.PENDING_REVIEW and clip.last_modified_by_user_id not in {None, session.reviewer_id}
         ]
         if theirs:
-            raise StaleClipsError(f"clip {theirs[0].id} was decided by somebody else", theirs)
+            raise StaleClipsError(f"clip id:{theirs[0].id} was decided by somebody else", theirs)
         return {clip.id: clip.cut_point_version for clip in found}
 
     def in_words(self, message: str) -> str:
         """A message of the domain or of a store with clips by the numbers that every page shows."""
-        found: list[Clip] = []
-        for clip_id in dict.fromkeys(views.clip_ids_in(message)):
-            with suppress(NotFoundError):
-                found.append(self.clips.load(clip_id))
-        titles = self.lists.titles_of({clip.source_video_id for clip in found}) if found else {}
-        return views.for_people(message, {clip.id: (clip.sequence, titles[clip.source_video_id]) for clip in found})
+        return views.without_state_names(self.names.in_words(message))
 
     def _stale_words(self, error: StaleClipsError) -> str:
         """What became of the clips, by the numbers that the page shows."""

@@ -155,7 +155,7 @@ async def _export(desk: ReviewDesk, request: Request) -> Response:
     def serve() -> Response:
         clip = desk.clips.load(clip_id)
         if clip.clip_filepath is None:
-            raise NotFoundError(desk.in_words(f"clip {clip_id} has no file: it is {clip.state}"))
+            raise NotFoundError(desk.in_words(f"clip id:{clip_id} has no file: it is {clip.state}"))
         key = final_clip_key(clip.source_video_id, clip.sequence)
         return _object(desk, key, key.rpartition("/")[2])
 

@@ -54,7 +54,6 @@ _ACTIONS = {
     "rename": "gave a new title",
     "delete": "deleted the video",
 }
-_NAMED_CLIPS = re.compile(r"\b([Cc]lips?) ([0-9]+(?:(?:, | and )[0-9]+)*)")
 _WORDS_OF_STATES = {
     state.value: words for state, words in (*((one, _VIDEO_STATES[one][0]) for one in SourceVideoState), *_CLIP_STATES.items())
 }
@@ -188,27 +187,9 @@ def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) ->
     )
 
 
-def clip_ids_in(message: str) -> list[int]:
-    """Ids of the clips that a message of the domain or of a store names."""
-    return [int(number) for named in _NAMED_CLIPS.finditer(message) for number in re.findall(r"[0-9]+", named[2])]
-
-
-def for_people(message: str, names: Mapping[int, tuple[int, str]]) -> str:
-    """A message of the domain or of a store, which name clips by id and states by their own names, as a page says it.
-
-    names: id -> (number of the clip, title of its source video).
-    """
-
-    def named(match: re.Match[str]) -> str:
-        ids = [int(number) for number in re.findall(r"[0-9]+", match[2])]
-        if any(clip_id not in names for clip_id in ids):
-            return match[0]
-        titles = {names[clip_id][1] for clip_id in ids}
-        if len(titles) == 1:
-            return f"{match[1]} {re.sub(r'[0-9]+', lambda one: str(names[int(one[0])][0]), match[2])} of {titles.pop()}"
-        return " and ".join(f"clip {number} of {title}" for number, title in map(names.__getitem__, ids))
-
-    return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], _NAMED_CLIPS.sub(named, message))
+def without_state_names(message: str) -> str:
+    """A message of the domain or of a store, which name states by their own names, as a page says it."""
+    return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], message)
 
 
 def counted(counts: Mapping[ClipState, int]) -> str:

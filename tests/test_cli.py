@@ -32,11 +32,12 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.processing import RunDone
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources import embedded_postgres
-from resources.clip_store import ClipStore
+from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
 from resources.reviewer_store import ReviewerStore
+from resources.source_video_removal import rename_source_video
 from resources.source_video_store import SourceVideoStore
 from resources.visual_descriptor import VisualDescriptor
 from resources.work_folder import WorkFolder
@@ -49,10 +50,15 @@ from tests.proxy_files import stored_video
 SCHEMA = json.loads((PROJECT_ROOT / "docs" / "json.schema.json").read_text())
 
 
+def name_of(line: str) -> str:
+    """The command in a command line: `cuts add`."""
+    words = line.split()
+    return " ".join(words[:2]) if words[0] in {"cuts", "review"} else words[0]
+
+
 def as_documented(line: str, printed: str) -> Any:
     """What a command printed with --json, when it is as docs/json.schema.json says."""
-    words = line.split()
-    name = " ".join(words[:2]) if words[0] in {"cuts", "review"} else words[0]
+    name = name_of(line)
     document = json.loads(printed)
     jsonschema.validate(document, {**SCHEMA["commands"][name], "$defs": SCHEMA["$defs"]}, cls=jsonschema.Draft202012Validator)
     return document
@@ -118,6 +124,12 @@ WRONG = [
     "review history --video 99999999999999999999",
     "search --like 99999999999999999999",
     "export 99999999999999999999",
+    "review approve 14 of Harbour",
+    "review approve 3:",
+    "review approve id:",
+    "review approve 0",
+    "search --like harbour",
+    "retry --clip 3.14",
 ]
 
 
@@ -129,6 +141,10 @@ def test_wrong_usage_ends_with_2(heaters: Heaters, line: str) -> None:
 @pytest.mark.parametrize("words", ["", " "])
 def test_a_search_for_nothing_ends_with_2(heaters: Heaters, words: str) -> None:
     assert heaters("search", words)[0] == 2
+
+
+def title_of(database: Database, clip: Clip) -> str:
+    return SourceVideoStore(database).load(clip.source_video_id).title
 
 
 def commands() -> dict[str, click.Command]:
@@ -151,9 +167,29 @@ def test_every_command_explains_itself_with_an_example(heaters: Heaters, name: s
     assert str(MAX_ID) not in printed
 
 
-def test_every_json_of_a_command_is_documented() -> None:
-    with_json = {name for name, command in commands().items() if any("--json" in option.opts for option in command.params)}
-    assert with_json == set(SCHEMA["commands"])
+def with_json() -> set[str]:
+    return {name for name, command in commands().items() if any("--json" in option.opts for option in command.params)}
+
+
+def test_every_json_of_a_command_is_documented_and_no_property_of_it_is_left_out() -> None:
+    assert with_json() == set(SCHEMA["commands"])
+    jsonschema.Draft202012Validator.check_schema({"$defs": {**SCHEMA["$defs"], **SCHEMA["commands"]}})
+    open_ones = {"details", "before", "after", "clips"}  # what their keys are is not for us to say, or depends on the rows
+    for name, part in objects_in({**SCHEMA["$defs"], **SCHEMA["commands"]}):
+        if "properties" in part:
+            assert (part["additionalProperties"], set(part["required"])) == (False, set(part["properties"])), name
+        else:
+            assert name in open_ones
+
+
+def objects_in(part: Any, name: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every description of an object in a schema, with the property or definition it stands under."""
+    if isinstance(part, list):
+        return [found for one in part for found in objects_in(one, name)]
+    if not isinstance(part, dict):
+        return []
+    own = [(name, part)] if part.get("type") == "object" else []
+    return own + [found for key, one in part.items() for found in objects_in(one, name if key in {"properties", "items", "anyOf"} else key)]
 
 
 def test_the_version_is_told_in_both_ways(heaters: Heaters) -> None:
@@ -166,6 +202,24 @@ def test_a_shell_completes_commands(tmp_path: Path) -> None:
     environment = {**os.environ, "_HEATERS_COMPLETE": "complete_bash", "COMP_WORDS": "heaters st", "COMP_CWORD": "1"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == ["status"], done.stderr
+
+
+def test_a_shell_completes_source_videos_and_clips(settings: Settings, harbour: list[Clip]) -> None:
+    program = "import sys; sys.argv = ['heaters']; from heaters_dagster.cli import main; main()"
+    video = str(harbour[0].source_video_id)
+
+    def offered(*words: str) -> list[str]:
+        shell = {"_HEATERS_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["heaters", *words]), "COMP_CWORD": str(len(words))}
+        environment = {**os.environ, **settings.to_environment(), **shell}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    clips = [f"{video}:{number}" for number in (3, 4, 2)]
+    assert offered("status", video) == [video]
+    assert offered("review", "approve", video) == clips
+    assert offered("retry", "--clip", f"{video}:4") == [f"{video}:4"]
+    assert offered("review", "approve", "9:1", video, ":", "4") == ["4"], "as bash parts words"
 
 
 def test_clips_as_json_have_what_programs_need(heaters: Heaters, some_clips: SomeClips) -> None:
@@ -267,16 +321,64 @@ def test_decisions_on_single_clips(heaters: Heaters, some_clips: SomeClips, acti
     assert [row["state"] for row in heaters.json(f"clips {one.source_video_id}")] == [state, state]
 
 
-def test_group_joins_a_clip_with_the_one_before(heaters: Heaters, some_clips: SomeClips) -> None:
+def test_group_joins_a_clip_with_the_one_before(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
     one, two = some_clips(50)
+    title = title_of(database, one)
     heaters.json(f"review archive {one.id} --as Grace")
     code, _ = heaters(f"review group {two.id} --as Ada")
     assert code == 1
-    assert f"clip {one.id} was archived by Grace; a group would approve it" in heaters.error
+    assert f"clip 1 of {title} was archived by Grace; a group would approve it" in heaters.error
     heaters.json("review undo --as Grace")
     heaters.json(f"review group {two.id}")
     rows = heaters.json(f"clips {one.source_video_id}")
     assert [(row["state"], row["grouped_with_clip_id"]) for row in rows] == [("review_approved", None), ("review_approved", one.id)]
+
+
+@pytest.fixture
+def harbour(a_source_video: ASourceVideo, some_clips: SomeClips, database: Database) -> list[Clip]:
+    """The four clips of Harbour: no number is its id, and clip 1 is not in the cut list any more."""
+    a_source_video()
+    some_clips(20, 40)
+    made = some_clips(50)
+    rename_source_video(made[0].source_video_id, "Harbour", reviewer="ada", database=database)
+    reviews(database).add_cut_point(made[0].source_video_id, 20, reviewer="ada")
+    return [clip for clip in ClipStore(database).find(source_video_id=made[0].source_video_id) if clip.is_live]
+
+
+@pytest.mark.parametrize(
+    "called", ["{video}:3", "3 of Harbour", "clip 3 of Harbour", "3 of {video}. Harbour", "id:{id}", "{id}", "video_{video}_clip_003.mp4"]
+)
+def test_a_clip_is_called_on_the_command_line_as_on_the_pages(heaters: Heaters, harbour: list[Clip], called: str) -> None:
+    clip = next(clip for clip in harbour if clip.sequence == 3)
+    assert clip.id != clip.sequence
+    argument = called.format(video=clip.source_video_id, id=clip.id)
+    code, printed = heaters("review approve", argument)
+    assert code == 0, heaters.error
+    assert printed.startswith("approve: clip 3 of Harbour (action ")
+    assert f"{clip.source_video_id}:3" in printed.splitlines()[2].split()
+    assert [row["clip_numbers"] for row in heaters.json("review history --limit 1")] == [[3]]
+
+
+def test_a_clip_is_called_by_its_number_in_everything_that_is_told(heaters: Heaters, harbour: list[Clip]) -> None:
+    video = harbour[0].source_video_id
+    assert [clip.sequence for clip in harbour] == [3, 4, 2]
+    listed = [line.split()[0] for line in heaters(f"clips {video}")[1].splitlines()[1:]]
+    assert listed == ["clip", f"{video}:3", f"{video}:4", f"{video}:2"]
+    assert heaters(f"review approve {video}:1")[0] == 1
+    assert heaters.error.startswith("heaters: clip 1 of Harbour is not in the cut list any more")
+    assert "in its place there is clips 3 and 4 of Harbour" in " ".join(heaters.error.split())
+    assert heaters(f"search --like {video}:2")[0] == 1
+    assert "clip 2 of Harbour has no embedding" in heaters.error
+    assert heaters(f"export {video}:4")[0] == 1
+    assert "clip 4 of Harbour is pending_review: only an approved clip is exported" in heaters.error
+    assert heaters(f"retry --clip {video}:4")[0] == 1
+    assert "clip 4 of Harbour is pending_review: nothing to retry" in heaters.error
+    assert heaters(f"cuts remove {video} 30")[0] == 1
+    assert "there is no cut at frame 30: clip 4 of Harbour has the frames 20..49" in heaters.error
+    assert heaters(f"review skip {video}:3 {video}:4 {video}:2")[1].startswith("skip: clips 3, 4 and 2 of Harbour (action ")
+    assert heaters("review history")[1].splitlines()[1].rstrip().endswith(f"{video}. Harbour  clips 2, 3 and 4")
+    assert heaters("review undo")[1].startswith("undo: clips 3, 4 and 2 of Harbour (action ")
+    assert f"{harbour[0].id}" not in heaters(f"clips {video}")[1].replace(":", " ").split()
 
 
 def test_only_the_author_takes_a_decision_back(heaters: Heaters, some_clips: SomeClips) -> None:
@@ -302,14 +404,14 @@ def test_a_skip_that_lands_while_all_clips_are_approved_stands(
     assert [clip["id"] for clip in result["clips"]] == [first.id, third.id]
     states = [str(clip.state) for clip in ClipStore(database).load_live(first.source_video_id)]
     assert states == ["review_approved", "review_skipped", "review_approved"]
-    assert f"Left alone: clip {second.id} has changed, last by grace: it is review_skipped" in heaters.error
+    assert f"Left alone: clip 2 of {title_of(database, first)} has changed, last by grace: it is review_skipped" in heaters.error
 
 
-def test_a_verdict_that_a_named_decision_changes_is_told(heaters: Heaters, some_clips: SomeClips) -> None:
+def test_a_verdict_that_a_named_decision_changes_is_told(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
     (clip,) = some_clips()
     heaters.json(f"review skip {clip.id} --as grace")
     heaters.json(f"review approve {clip.id} --as ada")
-    assert f"Clip {clip.id} was skipped by grace until now." in heaters.error
+    assert f"Clip 1 of {title_of(database, clip)} was skipped by grace until now." in heaters.error
     heaters.json(f"review approve {clip.id} --as ada")
     assert heaters.error == ""
 
@@ -400,7 +502,7 @@ def test_approving_what_is_approved_is_no_decision(heaters: Heaters, some_clips:
 def test_a_clip_that_nothing_is_like_is_told_apart_from_one_that_is_not_there(heaters: Heaters, some_clips: SomeClips) -> None:
     (clip,) = some_clips()
     assert heaters("search --like 99")[0] == 1
-    assert "there is no clip 99" in heaters.error
+    assert "there is no clip id:99" in heaters.error
     assert heaters(f"search --like {clip.id}")[0] == 1
     assert "has no embedding: it is pending_review" in heaters.error
 
@@ -458,6 +560,10 @@ def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_pa
         "process 99",
         "retry 99",
         "retry --clip 99",
+        "review approve id:99",
+        "review approve 99:1",
+        "search --like 1:99",
+        "export video_99_clip_001.mp4",
     ],
 )
 def test_what_is_not_there_is_said_in_a_line(heaters: Heaters, line: str) -> None:
@@ -656,12 +762,14 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
 
 
 @pytest.mark.slow
-def test_process_takes_a_submitted_file_to_review(heaters: Heaters, film: Path, tmp_path: Path) -> None:
+def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_as_documented(
+    heaters: Heaters, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "notes.mp4").write_text("these are notes, not a video\n" * 100)
     good, bad = heaters.json("submit", str(film), str(tmp_path / "notes.mp4"))
     code, printed = heaters(f"process {good}")
     assert code == 0, heaters.error
-    assert f"source video {good}: source_video, proxy, keyframe_offsets, virtual_clips done in " in printed
+    assert f"source video {good}, film: source_video, proxy, keyframe_offsets, virtual_clips done in " in printed
     assert "2 runs in " in printed
     assert [(row["start_frame"], row["state"]) for row in heaters.json(f"clips {good}")] == [(0, "pending_review"), (24, "pending_review")]
 
@@ -670,6 +778,34 @@ def test_process_takes_a_submitted_file_to_review(heaters: Heaters, film: Path, 
     assert [(run["job"], run["source_video_id"]) for run in as_documented("process", printed)] == [("ingest", bad)]
     assert "notes.mp4 is not a video" in heaters.error
     assert heaters("process") == (0, "Nothing is due.\n")
+    monkeypatch.setenv("HEATERS_EMBEDDING_FALLBACK", "true")
+    load_settings.cache_clear()
+    told = {"submit": [good, bad]}
+    for line in (
+        f"cuts add {good} 10",
+        f"cuts move {good} 10 12",
+        f"cuts remove {good} 12",
+        f"review group {good}:2",
+        "review undo",
+        "review redo",
+        f"process {good}",
+        f"clips {good}",
+        f"search --like {good}:2",
+        f"export {good}:2 --profile delivery",
+        f"review skip {good}:2",
+        f"review archive {good}:2",
+        f"review approve {good}:2",
+        "review history",
+        f"recut {good} --force --threshold 1",
+        f"retry {bad}",
+        "status",
+        f"rename {good} Harbour",
+        f"delete {good} --yes",
+        "doctor",
+    ):
+        told[name_of(line)] = as_documented(line, heaters(f"{line} --json")[1])
+    assert told.keys() == with_json(), "a command that prints JSON belongs in this list too"
+    assert all(told.values()), "an empty list proves nothing"
 
 
 @pytest.mark.slow

@@ -10,19 +10,22 @@ from typing import Annotated
 import typer
 
 from heaters_dagster import terminal
+from heaters_dagster.commands import completion
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
     AsJson,
     OneVideo,
     VideoId,
+    clip_called,
+    clip_ids,
     clip_row,
     example,
-    known_id,
     opened_database,
     say_next,
     show_clips,
 )
+from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
 from heaters_dagster.settings import load_settings
 from heaters_dagster.terminal import Column
@@ -48,7 +51,16 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
 @app.command(epilog=example('search "a boat at night" --limit 5'))
 def search(
     words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What the clip shows.")] = None,
-    like: Annotated[int | None, typer.Option("--like", callback=known_id, metavar="CLIP", help="Clips like this one.")] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            callback=clip_called,
+            autocompletion=completion.clips,
+            metavar="CLIP",
+            help="Clips like this one: 3:14, clip 14 of source video 3.",
+        ),
+    ] = None,
     video: OneVideo = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
     as_json: AsJson = False,
@@ -57,6 +69,7 @@ def search(
     words = (words or "").strip()
     if bool(words) == (like is not None):
         raise typer.BadParameter("give either WORDS or --like CLIP")
+    from resources.clip_lookup import ClipLookup
     from resources.clip_search import ClipSearch
 
     settings = load_settings()
@@ -65,7 +78,7 @@ def search(
         found = (
             finder.by_words(words, limit=limit, source_video_id=video)
             if like is None
-            else finder.like(like, limit=limit, source_video_id=video)
+            else finder.like(clip_ids(ClipLookup(database), [like])[0], limit=limit, source_video_id=video)
         )
     if found.note:
         terminal.warn(found.note)
@@ -74,11 +87,14 @@ def search(
         return
     columns = [
         Column("score", "score", True),
-        Column("clip", "clip_id", True),
+        Column("clip", "reference", True),
         Column("video", "title", wraps=True),
         Column("from", "from", True),
     ]
-    rows = [asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds)} for hit in found.hits]
+    rows = [
+        asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds), "reference": reference(hit.source_video_id, hit.sequence)}
+        for hit in found.hits
+    ]
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
 
 
@@ -104,9 +120,14 @@ def cutlist(
         terminal.say(f"Wrote {output}")
 
 
-@app.command(epilog=example("export 12 13 --profile delivery"))
+@app.command(epilog=example("export 3:14 3:15 --profile delivery"))
 def export(
-    clip_ids: Annotated[list[int], typer.Argument(callback=known_id, metavar="CLIP", help="Approved clips.")],
+    called: Annotated[
+        list[str],
+        typer.Argument(
+            callback=clip_called, autocompletion=completion.clips, metavar="CLIP", help="Approved clips: 3:14 is clip 14 of source video 3."
+        ),
+    ],
     profile: Annotated[
         str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
     ] = "stream_copy",
@@ -115,15 +136,19 @@ def export(
     """Ask for approved clips to be exported again with another profile."""
     if profile not in EXPORT_PROFILES:
         raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
+    from resources.clip_lookup import ClipLookup
     from resources.clip_store import ClipStore
 
     settings = load_settings()
     with opened_database(settings) as database:
-        store = ClipStore(database)
-        rows = [clip_row(store.request_export(clip_id, profile)) for clip_id in clip_ids]
-        waiting = store.waiting_for_gold_master(clip_ids)
+        store, names = ClipStore(database), ClipLookup(database)
+        chosen = clip_ids(names, called)
+        rows = [clip_row(store.request_export(clip_id, profile)) for clip_id in chosen]
+        waiting = store.waiting_for_gold_master(chosen)
+        known = names.named([clip.id for clip in waiting])
     show_clips(rows, as_json)
     if not as_json:
         for clip in waiting:
-            terminal.say(f"Clip {clip.id} waits for the gold master of its source video, and is exported by itself when that is made.")
+            number, title = known[clip.id]
+            terminal.say(f"Clip {number} of {title} waits for the gold master of it, and is exported by itself when that is made.")
         say_next(settings)

@@ -16,14 +16,14 @@ app = typer.Typer(no_args_is_help=True, help="Move the places where one clip end
 def cuts_add(video: VideoId, frame: Frame, reviewer: As = None, as_json: AsJson = False) -> None:
     """Cut a clip in two: FRAME becomes the first frame of the right-hand clip."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.add_cut_point(video, frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(reviews.add_cut_point(video, frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
 
 
 @app.command("remove", epilog=example("cuts remove 3 240"))
 def cuts_remove(video: VideoId, frame: Frame, reviewer: As = None, as_json: AsJson = False) -> None:
     """Join the two clips that meet at FRAME."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.remove_cut_point(video, frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(reviews.remove_cut_point(video, frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
 
 
 @app.command("move", epilog=example("cuts move 3 240 244"))
@@ -36,4 +36,6 @@ def cuts_move(
 ) -> None:
     """Move the cut at FRAME to NEW_FRAME; both neighbours change."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.move_cut_point(video, frame, new_frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(
+            reviews.move_cut_point(video, frame, new_frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json
+        )

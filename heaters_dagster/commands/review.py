@@ -12,16 +12,18 @@ from heaters_dagster.commands.shared import (
     All,
     As,
     AsJson,
-    ClipId,
-    ClipIds,
+    Clip_,
+    Clips,
     OneVideo,
     Video,
+    clip_ids,
     example,
     opened_database,
     opened_reviews,
     reviewer_name,
     show_result,
 )
+from heaters_dagster.domain.clip_names import clips_by_number, clips_in_words
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
@@ -30,14 +32,14 @@ from heaters_dagster.terminal import Column
 app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decisions back.")
 
 
-def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool) -> None:
-    if bool(clip_ids) == (video is not None):
-        raise typer.BadParameter("give clip ids, or --video ID --all")
+def _decide(action: str, called: list[str] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool) -> None:
+    if bool(called) == (video is not None):
+        raise typer.BadParameter("give clips, or --video VIDEO --all")
     if video is not None and not every:
         raise typer.BadParameter("--video needs --all: every clip of it that waits for review")
     settings = load_settings()
     if video is None:
-        _decide_named(settings, action, clip_ids or [], reviewer, as_json)
+        _decide_named(settings, action, called or [], reviewer, as_json)
         return
     waiting = _waiting(settings, video)
     if not waiting:
@@ -45,26 +47,27 @@ def _decide(action: str, clip_ids: list[int] | None, video: int | None, every: b
         return
     with opened_reviews(settings) as reviews:
         decided = reviews.decide_unchanged(ReviewAction(action), waiting, reviewer=reviewer_name(reviews.reviewers, reviewer))
-    for told in decided.left_alone.values():
-        terminal.warn(f"Left alone: {told}")
-    if decided.result is not None:
-        show_result(decided.result, as_json)
-    else:
+        for told in decided.left_alone.values():
+            terminal.warn(f"Left alone: {reviews.names.in_words(told)}")
+        if decided.result is not None:
+            show_result(decided.result, reviews.names, as_json)
+    if decided.result is None:
         terminal.show_json([]) if as_json else terminal.say("Nothing was decided: every clip has changed since it was looked at.")
 
 
-def _decide_named(settings: Settings, action: str, clip_ids: list[int], reviewer: str | None, as_json: bool) -> None:
+def _decide_named(settings: Settings, action: str, called: list[str], reviewer: str | None, as_json: bool) -> None:
     """Decide on named clips, and name each colleague's decision that this changes. A decision that arrives at the same moment stands."""
     with opened_reviews(settings) as reviews:
-        me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(clip_ids)
+        chosen = clip_ids(reviews.names, called)
+        me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(chosen)
         result = getattr(reviews, action)(
-            clip_ids, reviewer=me, expected_version={clip_id: verdict.version for clip_id, verdict in seen.items()}
+            chosen, reviewer=me, expected_version={clip_id: verdict.version for clip_id, verdict in seen.items()}
         )
-    for clip in result.clips:
-        verdict = seen.get(clip.id)
-        if verdict is not None and verdict.word and verdict.by not in (None, me) and clip.cut_point_version != verdict.version:
-            terminal.warn(f"Clip {clip.id} was {verdict.word} by {verdict.by} until now.")
-    show_result(result, as_json)
+        for clip in result.clips:
+            verdict = seen.get(clip.id)
+            if verdict is not None and verdict.word and verdict.by not in (None, me) and clip.cut_point_version != verdict.version:
+                terminal.warn(reviews.names.in_words(f"Clip id:{clip.id} was {verdict.word} by {verdict.by} until now."))
+        show_result(result, reviews.names, as_json)
 
 
 def _waiting(settings: Settings, video: int) -> dict[int, int]:
@@ -76,43 +79,45 @@ def _waiting(settings: Settings, video: int) -> dict[int, int]:
     return {clip.id: clip.cut_point_version for clip in live if clip.state == ClipState.PENDING_REVIEW}
 
 
-@app.command(epilog=example("review approve 12 13"))
-def approve(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
+@app.command(epilog=example("review approve 3:14 3:15"))
+def approve(clips: Clips = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Approve clips: they are exported."""
-    _decide("approve", clip_ids, video, every, reviewer, as_json)
+    _decide("approve", clips, video, every, reviewer, as_json)
 
 
 @app.command(epilog=example("review skip --video 3 --all"))
-def skip(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
+def skip(clips: Clips = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Skip clips: kept as they are, not exported."""
-    _decide("skip", clip_ids, video, every, reviewer, as_json)
+    _decide("skip", clips, video, every, reviewer, as_json)
 
 
-@app.command(epilog=example("review archive 12"))
-def archive(clip_ids: ClipIds = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
+@app.command(epilog=example("review archive 3:14"))
+def archive(clips: Clips = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
     """Archive clips: their files are deleted, their rows are kept."""
-    _decide("archive", clip_ids, video, every, reviewer, as_json)
+    _decide("archive", clips, video, every, reviewer, as_json)
 
 
-@app.command(epilog=example("review group 13"))
-def group(clip_id: ClipId, reviewer: As = None, as_json: AsJson = False) -> None:
+@app.command(epilog=example("review group 3:15"))
+def group(clip: Clip_, reviewer: As = None, as_json: AsJson = False) -> None:
     """Group a clip with the one before it: both are approved and belong together."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.group(clip_id, reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(
+            reviews.group(clip_ids(reviews.names, [clip])[0], reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json
+        )
 
 
 @app.command(epilog=example("review undo"))
 def undo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Take back your latest decision; again for the one before it, to any depth."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.undo(reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(reviews.undo(reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
 
 
 @app.command(epilog=example("review redo --as Ada"))
 def redo(reviewer: As = None, as_json: AsJson = False) -> None:
     """Do again what you last took back."""
     with opened_reviews(load_settings()) as reviews:
-        show_result(reviews.redo(reviewer=reviewer_name(reviews.reviewers, reviewer)), as_json)
+        show_result(reviews.redo(reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
 
 
 @app.command(epilog=example("review history --video 3 --limit 10"))
@@ -124,14 +129,21 @@ def history(
     """Who decided what, when; newest first."""
     settings = load_settings()
     with opened_reviews(settings) as reviews:
-        rows = [asdict(entry) for entry in reviews.history(source_video_id=video, limit=limit)]
+        entries = reviews.history(source_video_id=video, limit=limit)
+        known = reviews.names.named({clip_id for entry in entries for clip_id in entry.clip_ids})
+        rows = [asdict(entry) | {"clip_numbers": [known[clip_id][0] for clip_id in entry.clip_ids]} for entry in entries]
     if not rows and video is not None:
         with opened_database(settings, video):
             pass  # a source video that is not there is an error; one that was deleted has a history
     if as_json:
         terminal.show_json(rows)
         return
-    columns = [Column("id", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("action", "action")]
+    for row, entry in zip(rows, entries, strict=True):
+        row["video"] = f"{entry.source_video_id}. {entry.source_video_title}"
+        named = [known[clip_id] for clip_id in entry.clip_ids]
+        is_one_video = {title for _, title in named} == {entry.source_video_title}
+        row["clips"] = clips_by_number([number for number, _ in named]) if is_one_video else clips_in_words(named)
+    columns = [Column("action", "id", True), Column("when", "created_at"), Column("who", "reviewer"), Column("what", "action")]
     terminal.show_table(
-        "", [*columns, Column("video", "source_video_id", True), Column("clips", "clip_ids", wraps=True), Column("undone", "undone")], rows
+        "", [*columns, Column("video", "video", wraps=True), Column("clips", "clips", wraps=True), Column("undone", "undone")], rows
     )

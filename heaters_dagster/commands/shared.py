@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster import terminal
+from heaters_dagster.commands import completion
+from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
+from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.settings import Settings, load_settings
 from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
+    from resources.clip_lookup import ClipLookup
     from resources.clip_store import Clip
     from resources.database import Database
     from resources.review_store import ReviewResult, ReviewStore
@@ -26,9 +30,32 @@ def known_id(value: int | Sequence[int] | None) -> Any:
     for one in [value] if isinstance(value, int) else value or ():
         if not 1 <= one <= MAX_ID:
             raise typer.BadParameter(
-                f"there is no id {one}: ids are whole numbers from 1 on, as heaters status and heaters clips show them"
+                f"there is no source video {one}: their numbers are whole numbers from 1 on, as heaters status shows them"
             )
     return value
+
+
+def clip_called(ctx: typer.Context, value: str | Sequence[str] | None) -> Any:
+    """What people call a clip, or several: see `clip_ids`. Whether it is there, the database knows."""
+    if ctx.resilient_parsing:  # a shell asks what could stand here
+        return value
+    for one in [value] if isinstance(value, str) else value or ():
+        number = one.strip()
+        if parsed_clip_id(one) is None and parsed_clip_name(one) is None and not (number.isascii() and number.isdigit()):
+            raise typer.BadParameter(
+                f"{one[:60]!r} is no clip: write 3:14 for clip 14 of source video 3, as heaters clips 3 shows it; or '14 of Harbour'"
+            )
+        if number.isascii() and number.isdigit() and not 1 <= int(number) <= MAX_ID:
+            raise typer.BadParameter(f"there is no clip id:{number}; write 3:14 for clip 14 of source video 3")
+    return value
+
+
+def clip_ids(names: ClipLookup, called: Sequence[str]) -> list[int]:
+    """Ids of the clips that are called this: `3:14`, `14 of Harbour`, the name of a file, `id:812`; a whole number is an id.
+
+    Raises NotFoundError, BadRequestError when one may mean several clips.
+    """
+    return [int(one) if one.strip().isdigit() else names.id_of(one) for one in called]
 
 
 def example(line: str) -> str:
@@ -36,15 +63,40 @@ def example(line: str) -> str:
     return f"Example: heaters {line}"
 
 
+_CLIP_HELP = "3:14 is clip 14 of source video 3, as `heaters clips 3` shows it; or '14 of Harbour', or an id of --json"
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; docs/json.md says what is in it.")]
-VideoId = Annotated[int, typer.Argument(callback=known_id, metavar="VIDEO", help="Id of the source video, as `heaters status` shows it.")]
-VideoIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO", help="Only these source videos; else all.")]
-OneVideo = Annotated[int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="Only this source video.")]
-ClipId = Annotated[int, typer.Argument(callback=known_id, metavar="CLIP", help="Clip id, as `heaters clips` shows it.")]
+VideoId = Annotated[
+    int,
+    typer.Argument(
+        callback=known_id,
+        autocompletion=completion.source_videos,
+        metavar="VIDEO",
+        help="Number of the source video, as `heaters status` shows it.",
+    ),
+]
+VideoIds = Annotated[
+    list[int] | None,
+    typer.Argument(callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Only these source videos; else all."),
+]
+OneVideo = Annotated[
+    int | None,
+    typer.Option("--video", callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Only this source video."),
+]
+Clip_ = Annotated[str, typer.Argument(callback=clip_called, autocompletion=completion.clips, metavar="CLIP", help=f"Clip: {_CLIP_HELP}.")]
 Frame = Annotated[int, typer.Argument(metavar="FRAME", help="Frame number, 0-based: the first frame of the right-hand clip.")]
-ClipIds = Annotated[list[int] | None, typer.Argument(callback=known_id, metavar="CLIP", help="Clip ids, as `heaters clips` shows them.")]
+Clips = Annotated[
+    list[str] | None, typer.Argument(callback=clip_called, autocompletion=completion.clips, metavar="CLIP", help=f"Clips: {_CLIP_HELP}.")
+]
 Video = Annotated[
-    int | None, typer.Option("--video", callback=known_id, metavar="VIDEO", help="All clips of this source video; needs --all.")
+    int | None,
+    typer.Option(
+        "--video",
+        callback=known_id,
+        autocompletion=completion.source_videos,
+        metavar="VIDEO",
+        help="All clips of this source video; needs --all.",
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every clip of --video that waits for review.")]
 As = Annotated[
@@ -67,8 +119,7 @@ CLIP_FIELDS = (
     "error",
 )
 CLIP_COLUMNS = (
-    Column("id", "id", number=True),
-    Column("nnn", "sequence", number=True),
+    Column("clip", "reference", number=True),
     Column("frames", "frames", number=True),
     Column("from", "from", number=True),
     Column("to", "to", number=True),
@@ -81,7 +132,11 @@ CLIP_COLUMNS = (
 
 @contextmanager
 def opened_database(settings: Settings, video: int | None = None) -> Iterator[Database]:
-    """The open database. Raises NotFoundError when `video` is given and there is no such source video."""
+    """The open database. Raises NotFoundError when `video` is given and there is no such source video.
+
+    What goes wrong while it is open names clips as people do.
+    """
+    from resources.clip_lookup import ClipLookup
     from resources.database import open_database
     from resources.source_video_store import SourceVideoStore
 
@@ -90,6 +145,9 @@ def opened_database(settings: Settings, video: int | None = None) -> Iterator[Da
         if video is not None:
             SourceVideoStore(database).load(video)
         yield database
+    except HeatersError as error:
+        error.args = tuple(ClipLookup(database).in_words(one) if isinstance(one, str) else one for one in error.args)
+        raise
     finally:
         database.dispose()
 
@@ -113,7 +171,7 @@ def reviewer_name(reviewers: ReviewerStore, name: str | None) -> str:
     return reviewer.name
 
 
-def show_result(result: ReviewResult, as_json: bool) -> None:
+def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
     rows = [clip_row(clip) for clip in result.clips]
     if as_json:
         terminal.show_json(
@@ -127,8 +185,11 @@ def show_result(result: ReviewResult, as_json: bool) -> None:
     if result.action_id is None:
         terminal.say(f"Nothing to {result.action}: nothing would change.")
     else:
-        terminal.say(f"{result.action}: done (action {result.action_id}; {_way_back(result.action)})")
-    terminal.show_table("", CLIP_COLUMNS[:7], rows)
+        shown = [clip.id for clip in result.clips if clip.is_live]
+        known = names.named(shown)
+        what = f"{result.action}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
+        terminal.say(f"{what} (action {result.action_id}; {_way_back(result.action)})")
+    terminal.show_table("", CLIP_COLUMNS[:6], rows)
 
 
 def _way_back(action: str) -> str:
@@ -154,7 +215,7 @@ def show_clips(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 def clip_row(clip: Clip) -> dict[str, Any]:
     row = asdict(clip)
-    row["state"] = str(clip.state)
+    row["state"], row["reference"] = str(clip.state), clip.reference
     row["frames"] = f"{clip.start_frame}..{clip.end_frame - 1}"
     row["from"], row["to"] = terminal.clock_time(clip.start_time_seconds), terminal.clock_time(clip.end_time_seconds)
     return row

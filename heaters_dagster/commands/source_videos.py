@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster import terminal
+from heaters_dagster.commands import completion
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
     As,
     AsJson,
     VideoId,
+    clip_called,
+    clip_ids,
     clip_row,
     example,
     known_id,
@@ -69,7 +72,12 @@ def submit(
 
 @app.command(epilog=example("status 3"))
 def status(
-    video: Annotated[int | None, typer.Argument(callback=known_id, metavar="VIDEO", help="All about this one; else a list of all.")] = None,
+    video: Annotated[
+        int | None,
+        typer.Argument(
+            callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="All about this one; else a list of all."
+        ),
+    ] = None,
     most: Annotated[int, typer.Option(min=1, max=100_000, help="Lines of the list at most; --json has all.")] = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -214,22 +222,33 @@ def delete(
 @app.command(epilog=example("retry 3 4"))
 def retry(
     videos: Annotated[
-        list[int] | None, typer.Argument(callback=known_id, metavar="VIDEO", help="Source videos; else everything that failed.")
+        list[int] | None,
+        typer.Argument(
+            callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Source videos; else everything that failed."
+        ),
     ] = None,
-    clip_ids: Annotated[
-        list[int] | None, typer.Option("--clip", callback=known_id, metavar="CLIP", help="This clip; may be given several times.")
+    clips: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clip",
+            callback=clip_called,
+            autocompletion=completion.clips,
+            metavar="CLIP",
+            help="This clip, as 3:14 or by id; may be given several times.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put failed source videos, clips and gold masters back before the stage that failed."""
     from heaters_dagster.processing import retry_failed
+    from resources.clip_lookup import ClipLookup
 
     settings = load_settings()
     with opened_database(settings) as database:
-        if not (videos or clip_ids or yes):
+        if not (videos or clips or yes):
             _ask_for_many(database)
-        retried = retry_failed(database, videos=videos or (), clips=clip_ids or ())
+        retried = retry_failed(database, videos=videos or (), clips=clip_ids(ClipLookup(database), clips or ()))
     if as_json:
         terminal.show_json(retried)
     elif retried:
@@ -255,7 +274,7 @@ def _ask_for_many(database: Database) -> None:
     failed = [group for group in load_backlog(database) if group.failed]
     if failed_count(failed) <= _MANY:
         return
-    told = ", ".join(f"{group.count} {group.what} ({group.words})" for group in failed)
+    told = ", ".join(f"{group.counted} ({group.words})" for group in failed)
     if not (sys.stdin.isatty() and terminal.err.is_terminal):
         raise typer.BadParameter(f"this would try {told} again: name some of them, or write --yes for all")
     if not typer.confirm(f"Try {told} again?", err=True):

@@ -1,18 +1,32 @@
-"""Clips as people name them: `14 of Harbour`. The number counts within the source video, is written on every page and file, and stays."""
+"""Clips as people name them: `14 of Harbour`. The number counts within the source video, is written on every page and file, and stays.
+
+Messages of the domain and of the stores know a clip by its id only and write `clip id:812`. Whoever shows one to people has the ids
+replaced first (`ClipLookup.in_words`); what is left of them can still be typed wherever a clip is asked for.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _NUMBER_FIRST = re.compile(r"(?:clip\s+)?(\d{1,9})\s+of\s+(.+)", re.IGNORECASE | re.ASCII)
 _CLIP_LAST = re.compile(r"(.+?)[\s,·]+clip\s+(\d{1,9})", re.IGNORECASE | re.ASCII)
 _VIDEO = re.compile(r"(\d{1,18})(?:\.\s.*)?", re.ASCII | re.DOTALL)
+_REFERENCE = re.compile(r"(\d{1,18}):(\d{1,9})", re.ASCII)
+_FILE = re.compile(r"(?:.*/)?video_(\d{1,18})_clip_(\d{1,9})(?:[_.].*)?", re.ASCII)
+_ID = re.compile(r"id:(\d{1,18})", re.IGNORECASE | re.ASCII)
+_BY_ID = re.compile(r"\b([Cc]lips?) (id:[0-9]+(?:(?:, | and )id:[0-9]+)*)")
+_ONE_ID = re.compile(r"id:([0-9]+)")
+_NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ClipName:
-    """number: of the clip. words: words of its source video's title. source_video_id: given when the title was written `7. Harbour`."""
+    """number: of the clip. words: words of its source video's title. source_video_id: given when it was written, as in `7. Harbour`.
+
+    With an id and no words, as in `7:14`, only that source video is meant.
+    """
 
     number: int
     words: tuple[str, ...]
@@ -20,8 +34,10 @@ class ClipName:
 
 
 def parsed_clip_name(text: str) -> ClipName | None:
-    """`14 of Harbour`, `clip 14 of Harbour`, `Harbour, clip 14`, `14 of 7. Harbour`; None for anything else."""
+    """`7:14`, `14 of Harbour`, `clip 14 of Harbour`, `Harbour, clip 14`, `14 of 7. Harbour`, `video_7_clip_014.mp4`; None for else."""
     text = text.strip()
+    if exact := _REFERENCE.fullmatch(text) or _FILE.fullmatch(text):
+        return ClipName(int(exact[2]), (), int(exact[1]))
     if found := _NUMBER_FIRST.fullmatch(text):
         number, title = found.groups()
     elif found := _CLIP_LAST.fullmatch(text):
@@ -32,6 +48,64 @@ def parsed_clip_name(text: str) -> ClipName | None:
     return ClipName(int(number), tuple(title.split()), int(of_id[1]) if of_id else None)
 
 
+def parsed_clip_id(text: str) -> int | None:
+    """`id:812`: the way to write an id where a number would mean another clip; None for anything else."""
+    found = _ID.fullmatch(text.strip())
+    return int(found[1]) if found else None
+
+
+def reference(source_video_id: int, number: int) -> str:
+    """`7:14`, the shortest name of a clip that can be typed: clip 14 of source video 7."""
+    return f"{source_video_id}:{number}"
+
+
 def field_text(number: int, source_video_id: int, title: str) -> str:
     """Text from which `parsed_clip_name` finds exactly this clip."""
     return f"{number} of {source_video_id}. {title}"
+
+
+def clips_by_id(clip_ids: Sequence[int]) -> str:
+    """`clip id:4`, `clips id:4, id:5 and id:6`, `clips id:4, id:5, id:6 and 7 more`: for a message of who knows no number."""
+    return _several([f"id:{clip_id}" for clip_id in clip_ids])
+
+
+def clips_by_number(numbers: Sequence[int]) -> str:
+    """`clips 14 and 15`, where the source video has been named already."""
+    return _several([str(number) for number in numbers])
+
+
+def clips_in_words(named: Iterable[tuple[int, str]]) -> str:
+    """`clip 14 of Harbour`, `clips 14, 15 and 16 of Harbour and clip 1 of Snow`. named: (number, title of the source video)."""
+    by_title: dict[str, list[int]] = {}
+    for number, title in named:
+        by_title.setdefault(title, []).append(number)
+    return " and ".join(f"{clips_by_number(numbers)} of {title}" for title, numbers in by_title.items())
+
+
+def ids_in(message: str) -> list[int]:
+    """Ids of the clips that a message names by id."""
+    return [int(one) for found in _BY_ID.finditer(message) for one in _ONE_ID.findall(found[2])]
+
+
+def with_names(message: str, names: Mapping[int, tuple[int, str]]) -> str:
+    """`message` with numbers and titles in place of ids. names: id -> (number of the clip, title of its source video)."""
+
+    def named(match: re.Match[str]) -> str:
+        ids = [int(one) for one in _ONE_ID.findall(match[2])]
+        if any(clip_id not in names for clip_id in ids):
+            return match[0]
+        titles = {names[clip_id][1] for clip_id in ids}
+        if len(titles) == 1:
+            return f"{match[1]} {_ONE_ID.sub(lambda one: str(names[int(one[1])][0]), match[2])} of {titles.pop()}"
+        return " and ".join(f"clip {number} of {title}" for number, title in map(names.__getitem__, ids))
+
+    return _BY_ID.sub(named, message)
+
+
+def _several(shown: Sequence[str]) -> str:
+    if len(shown) == 1:
+        return f"clip {shown[0]}"
+    first, more = shown[:_NAMED_AT_MOST], len(shown) - _NAMED_AT_MOST
+    if more > 0:
+        return f"clips {', '.join(first)} and {more} more"
+    return f"clips {', '.join(shown[:-1])} and {shown[-1]}"

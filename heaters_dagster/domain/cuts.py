@@ -136,7 +136,7 @@ def add_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
     if original is None:
         raise CutError(f"frame {frame} is in no clip of this source video, so no cut can be added there")
     if frame == original.start_frame:
-        raise CutError(f"clip {original.id} already begins at frame {frame}; {_room(original)}")
+        raise CutError(f"clip id:{original.id} already begins at frame {frame}; {_room(original)}")
     confidence = MANUAL_CONFIDENCE if original.confidence is None else original.confidence
     made = [
         _made(original, start_frame=start, end_frame=end, confidence=confidence)
@@ -196,7 +196,8 @@ def mece_problems(clips: Iterable[ReviewClip], frame_count: int) -> list[str]:
         if clip.start_frame > reached:
             problems.append(f"frames {reached}..{clip.start_frame - 1} are in no clip")
         elif clip.start_frame < reached:
-            problems.append(f"clip {clip.id} begins at frame {clip.start_frame}, but frames up to {reached - 1} are in clips before it")
+            told = f"begins at frame {clip.start_frame}, but frames up to {reached - 1} are in clips before it"
+            problems.append(f"clip {clip.sequence} {told}")
         reached = max(reached, clip.end_frame)
     if reached < frame_count:
         problems.append(f"frames {reached}..{frame_count - 1} are in no clip")
@@ -238,7 +239,7 @@ def _neighbours(around: Sequence[ReviewClip], frame: int) -> tuple[ReviewClip, R
         raise CutError(f"there is no cut at frame {frame}: it is in no clip of this source video")
     if frame == 0:
         raise CutError("frame 0 begins the source video; it is not a cut")
-    raise CutError(f"there is no cut at frame {frame}: clip {holder.id} has the frames {holder.start_frame}..{holder.end_frame - 1}")
+    raise CutError(f"there is no cut at frame {frame}: clip id:{holder.id} has the frames {holder.start_frame}..{holder.end_frame - 1}")
 
 
 def _move_range(left: ReviewClip, right: ReviewClip) -> tuple[int, int] | None:

@@ -72,8 +72,8 @@ class VerdictStandsError(PermanentError):
     def __init__(self, clip_id: int, verdict: str, by: str | None = None) -> None:
         who = f" by {by}" if by else ""
         super().__init__(
-            f"clip {clip_id} was {verdict}{who}; a group would approve it. "
-            f"Approve clip {clip_id} first if the two belong together: a group never changes another verdict"
+            f"clip id:{clip_id} was {verdict}{who}; a group would approve it. "
+            f"Approve clip id:{clip_id} first if the two belong together: a group never changes another verdict"
         )
         self.clip_id = clip_id
         self.verdict = verdict

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, retired, unlinked_followers
 from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.states import ClipState, checked_clip_transition
@@ -91,10 +92,10 @@ def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
     around = [clip for clip in clips if clip.is_live]
     clip = next((clip for clip in around if clip.id == clip_id), None)
     if clip is None:
-        raise StaleClipError(f"clip {clip_id} is not in the cut list any more: a cut point operation has replaced it")
+        raise StaleClipError(f"clip id:{clip_id} is not in the cut list any more: a cut point operation has replaced it")
     previous = next((other for other in around if other.end_frame == clip.start_frame), None)
     if previous is None:
-        raise CutError(f"clip {clip_id} is the first of its source video; there is no clip before it to group it with")
+        raise CutError(f"clip id:{clip_id} is the first of its source video; there is no clip before it to group it with")
     if clip.grouped_with_clip_id == previous.id:
         return Change(ReviewAction.GROUP, ())
     for one in (previous, clip):
@@ -227,7 +228,7 @@ def is_name_at_command_line(name: str) -> bool:
 
 def _checked_live(clip: ReviewClip) -> ReviewClip:
     if not clip.is_live:
-        raise StaleClipError(f"clip {clip.id} is not in the cut list any more: a cut point operation has replaced it")
+        raise StaleClipError(f"clip id:{clip.id} is not in the cut list any more: a cut point operation has replaced it")
     return clip
 
 
@@ -245,7 +246,7 @@ def _put_aside(action: ReviewAction, state: ClipState, clips: Iterable[ReviewCli
 def _returned(action: ReviewAction, steps: list[tuple[ReviewClip, ReviewClip]], current: Mapping[int, ReviewClip]) -> Change:
     stale = changed_since([expected for expected, _ in steps], current, wanted=[target for _, target in steps])
     if stale:
-        raise StaleClipError(f"{_clips(stale)} changed since; {action} would overwrite that")
+        raise StaleClipError(f"{clips_by_id(stale)} changed since; {action} would overwrite that")
     changes = []
     for expected, target in steps:
         now = current[_saved_id(target)]
@@ -276,9 +277,3 @@ def _saved_id(clip: ReviewClip) -> int:
     if clip.id is None:
         raise ValueError("a clip in the ledger has an id")
     return clip.id
-
-
-def _clips(ids: Iterable[int]) -> str:
-    listed = list(ids)
-    shown = ", ".join(str(clip_id) for clip_id in listed[:5])
-    return f"clip{'s' if len(listed) > 1 else ''} {shown}{f' and {len(listed) - 5} more' if len(listed) > 5 else ''}"

@@ -103,7 +103,7 @@ def test_no_cut_can_be_added_where_a_clip_begins(frame: int) -> None:
 
 
 def test_adding_at_a_clips_first_frame_says_where_else() -> None:
-    with pytest.raises(CutError, match=r"clip 2 already begins at frame 10; cuts can be added in it at frames 11\.\.19"):
+    with pytest.raises(CutError, match=r"clip id:2 already begins at frame 10; cuts can be added in it at frames 11\.\.19"):
         add_cut_point(clips_of(0, 10, 20), 10)
     with pytest.raises(CutError, match="it has a single frame"):
         add_cut_point(clips_of(0, 10, 11), 10)
@@ -118,7 +118,7 @@ def test_no_cut_outside_the_video(frame: int) -> None:
 
 
 def test_removing_where_there_is_no_cut_names_the_clip_that_is_there() -> None:
-    with pytest.raises(CutError, match=r"no cut at frame 12: clip 2 has the frames 10\.\.19"):
+    with pytest.raises(CutError, match=r"no cut at frame 12: clip id:2 has the frames 10\.\.19"):
         remove_cut_point(clips_of(0, 10, 20), 12)
     with pytest.raises(CutError, match="frame 0 begins the source video"):
         remove_cut_point(clips_of(0, 10, 20), 0)

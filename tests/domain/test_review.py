@@ -69,21 +69,21 @@ def test_grouping_leaves_exported_files_alone() -> None:
 @pytest.mark.parametrize("decided", [1, 2])
 def test_a_group_does_not_approve_what_somebody_has_put_aside(verdict: ClipState, decided: int) -> None:
     clips = [replace(clip, state=verdict) if clip.id == decided else clip for clip in clips_of(0, 10, 20, 30)]
-    with pytest.raises(VerdictStandsError, match=f"clip {decided} was {verdict.value.removeprefix('review_')}"):
+    with pytest.raises(VerdictStandsError, match=f"clip id:{decided} was {verdict.value.removeprefix('review_')}"):
         review.group(clips, 2)
 
 
 def test_the_first_clip_has_nothing_to_be_grouped_with() -> None:
-    with pytest.raises(CutError, match="clip 1 is the first"):
+    with pytest.raises(CutError, match="clip id:1 is the first"):
         review.group(clips_of(0, 10, 20), 1)
 
 
 def test_a_replaced_clip_cannot_be_decided_on() -> None:
     clip = replace(clips_of(0, 10)[0], is_live=False)
     for decide in (review.approve, review.skip, review.archive):
-        with pytest.raises(StaleClipError, match="clip 1 is not in the cut list any more"):
+        with pytest.raises(StaleClipError, match="clip id:1 is not in the cut list any more"):
             decide([clip])
-    with pytest.raises(StaleClipError, match="clip 1 is not in the cut list any more"):
+    with pytest.raises(StaleClipError, match="clip id:1 is not in the cut list any more"):
         review.group([clip], 1)
 
 
@@ -144,7 +144,7 @@ def test_undo_is_refused_when_the_clip_was_changed_without_an_action() -> None:
     d = desk(0, 10)
     d.approve("ann", 1)
     d.clips[1] = replace(d.clips[1], end_frame=9)
-    with pytest.raises(StaleClipError, match="clip 1 changed since"):
+    with pytest.raises(StaleClipError, match="clip id:1 changed since"):
         d.undo("ann")
 
 
@@ -233,7 +233,7 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile() -
     d.group("ben", 2)
     d.undo("ben")
     d.undo("ann")
-    with pytest.raises(StaleClipError, match="clip 1 changed since"):
+    with pytest.raises(StaleClipError, match="clip id:1 changed since"):
         d.redo("ben")
     d.redo("ann")
     d.redo("ben")
@@ -248,7 +248,7 @@ def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back() -> None:
     d.undo("ann")
     d.undo("ben")
     assert d.clips[3].grouped_with_clip_id == 2
-    with pytest.raises(StaleClipError, match="clip 3 changed since"):
+    with pytest.raises(StaleClipError, match="clip id:3 changed since"):
         d.redo("ann")
 
 

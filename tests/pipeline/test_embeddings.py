@@ -186,7 +186,10 @@ def test_keyframes_that_are_gone_are_made_again_by_a_retry(
     give_keyframes(clip, clips, object_store)
     for tag in lost:
         object_store.delete(keyframe_key(clip.source_video_id, clip.sequence, tag))
-    assert f"heaters retry --clip {clip.id}" in run(clip, database, object_store, VisualDescriptor()).failed[clip.id]
+    assert (
+        f"heaters retry --clip {clip.source_video_id}:{clip.sequence}"
+        in run(clip, database, object_store, VisualDescriptor()).failed[clip.id]
+    )
     assert clips.retry(clip.id).state == ClipState.KEYFRAMING
     assert [due.id for due in clips.due_for_keyframes()] == [clip.id]
     give_keyframes(clip, clips, object_store)

@@ -417,7 +417,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert desk.manifest(clip).profile == "stream_copy"
     assert not export_problems(desk.manifest(clip), objects=desk.objects, work=desk.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
-    assert f"heaters retry --clip {clip.id}" in done.failed[clip.id]
+    assert f"heaters retry --clip {video.id}:{clip.sequence}" in done.failed[clip.id]
     assert not done.retryable
     desk.clips.retry(clip.id)  # the test server brings an object back at once
     assert not desk.export(video).failed
@@ -536,6 +536,7 @@ def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_t
     result = materialized(video, settings)
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
-    assert f"{video.title}: 1 of 2 clips failed" in str(failure.step_failure_data.user_failure_data.description)
+    assert f"{video.title}: 1 of 2 clips failed: clip 1: " in str(failure.step_failure_data.user_failure_data.description)
+    assert failure.step_failure_data.user_failure_data.metadata["failed clips"].value == [first.sequence]
     assert "has no gold master" in str(failure.step_failure_data.user_failure_data.description)
     assert desk.clips.load(second.id).state == ClipState.EXPORTED

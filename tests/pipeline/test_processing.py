@@ -234,7 +234,7 @@ def test_bad_input_is_named_and_does_not_stop_the_rest(settings: Settings, datab
     video = SourceVideoStore(database).add(str(bad), "notes")
     outcome = process_due(settings)
     (failure,) = outcome.failures
-    assert failure.startswith(f"source video {video.id}, ingest: ")
+    assert failure.startswith(f"source video {video.id}, {video.title}, ingest: ")
     assert "notes.mp4" in failure
     assert "Traceback" not in failure
     row = SourceVideoStore(database).load(video.id)
@@ -242,7 +242,7 @@ def test_bad_input_is_named_and_does_not_stop_the_rest(settings: Settings, datab
     assert row.error is not None
     assert row.error in failure
     assert process_due(settings).runs == ()  # not again until a person says so
-    assert retry_failed(database) == [f"source video {video.id} was download_failed, is new"]
+    assert retry_failed(database) == [f"source video {video.id}, {video.title}, was download_failed, is new"]
     assert len(process_due(settings).runs) == 1
 
 
@@ -297,11 +297,12 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     reviews(database).approve([clip.id, fine.id], reviewer="ada")
     ClipStore(database).claim_export(clip.id, "final_clips/video_3_clip_001.mp4")
     ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+    title = SourceVideoStore(database).load(clip.source_video_id).title
     assert retry_failed(database, videos=[other.id]) == []
     assert retry_failed(database) == [
-        f"source video {failed.id} was preprocess_failed, is downloaded",
-        f"source video {clip.source_video_id} gets another try at its gold master",
-        f"clip {clip.id} was export_failed, is review_approved",
+        f"source video {failed.id}, {failed.title}, was preprocess_failed, is downloaded",
+        f"source video {clip.source_video_id}, {title}, gets another try at its gold master",
+        f"clip {clip.sequence} of {title} was export_failed, is review_approved",
     ]
     assert retry_failed(database) == []
 
@@ -311,9 +312,10 @@ def test_only_the_clips_that_were_named_are_retried(database: Database) -> None:
     reviews(database).approve([one.id, two.id], reviewer="ada")
     for clip in (one, two):
         ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
-    assert retry_failed(database, clips=[two.id]) == [f"clip {two.id} was export_failed, is review_approved"]
+    title = SourceVideoStore(database).load(two.source_video_id).title
+    assert retry_failed(database, clips=[two.id]) == [f"clip {two.sequence} of {title} was export_failed, is review_approved"]
     assert ClipStore(database).load(one.id).state is C.EXPORT_FAILED
-    with pytest.raises(IllegalTransitionError, match=f"clip {fine.id} is pending_review: nothing to retry"):
+    with pytest.raises(IllegalTransitionError, match=f"clip id:{fine.id} is pending_review: nothing to retry"):
         retry_failed(database, clips=[fine.id])
 
 
@@ -338,10 +340,10 @@ def test_bytes_that_turn_out_to_be_there_already_are_no_failure(
         outcome = process_due(settings, only=[second.id])
     told = f"same file as source video {first.id} (film), which is used instead; nothing is stored twice"
     assert outcome.failures == []
-    assert [run.sentence for run in outcome.runs] == [f"source video {second.id}: {told}"]
+    assert [run.sentence for run in outcome.runs] == [f"source video {second.id}, {second.title}: {told}"]
     assert videos.load(second.id).error == told
     assert retry_failed(database) == []
-    assert retry_failed(database, videos=[second.id]) == [f"source video {second.id} was download_failed, is new"]
+    assert retry_failed(database, videos=[second.id]) == [f"source video {second.id}, {second.title}, was download_failed, is new"]
     with open_instance(settings) as instance:
         (run,) = instance.get_runs()
         assert run.is_success

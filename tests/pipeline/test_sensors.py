@@ -373,7 +373,7 @@ def test_what_waits_is_reported_when_it_changes(desk: Desk, database: Database) 
     assert isinstance(told, dg.SensorResult)
     (observation,) = told.asset_events
     assert observation.metadata["source videos that wait"].value == 1
-    assert "| 1 source videos | to be fetched |" in str(observation.metadata["report"].value)
+    assert "| 1 source video | to be fetched |" in str(observation.metadata["report"].value)
     assert isinstance(report(told.cursor), dg.SkipReason)
     cut_video(database)
     assert isinstance(report(told.cursor), dg.SensorResult)

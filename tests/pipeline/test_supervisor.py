@@ -266,6 +266,10 @@ def test_run_events_of_dagster_become_a_line_or_two() -> None:
         "",
         "Stack Trace:",
         '  File "x.py", line 1, in f',
+        f"{prefix} - ERROR - ingest - {run} - 19841 - RUN_FAILURE - "
+        "Execution of run for \"ingest\" failed. Steps failed: ['source_video'].",
+        "",
+        "dagster._core.definitions.events.Failure: empty.mp4 is empty (0 bytes)",
         f"{prefix} - WARNING - Sensor daemon caught an error",
         "Traceback (most recent call last):",
         "ValueError: a defect",
@@ -273,6 +277,8 @@ def test_run_events_of_dagster_become_a_line_or_two() -> None:
     assert list(readable(lines)) == [
         "enrich: RUN_FAILURE - Run failed.",
         "1 of 1 clips of source video 1: the model cannot be had",
+        "ingest failed at source_video:",
+        "empty.mp4 is empty (0 bytes)",
         f"{prefix} - WARNING - Sensor daemon caught an error",
         "Traceback (most recent call last):",
         "ValueError: a defect",

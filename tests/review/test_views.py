@@ -115,16 +115,6 @@ def test_an_undo_names_what_it_took_back() -> None:
     assert views.history_rows([undo], reader="Ada")[0].what == "took back"
 
 
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        ("clip 70 already begins at frame 9; choose another", "clip 14 of Harbour already begins at frame 9; choose another"),
-        ("in its place there is clips 70 and 71", "in its place there is clips 14 and 15 of Harbour"),
-        ("clips 70, 71 and 80", "clip 14 of Harbour and clip 15 of Harbour and clip 1 of Snow"),
-        ("clip 99 is not known", "clip 99 is not known"),
-        ("clip 80 has no embedding: it is review_skipped", "clip 1 of Snow has no embedding: it is skipped"),
-    ],
-)
-def test_a_message_names_clips_as_the_pages_do(message: str, words: str) -> None:
-    names = {70: (14, "Harbour"), 71: (15, "Harbour"), 80: (1, "Snow")}
-    assert views.for_people(message, names) == words
+def test_a_message_names_states_as_the_pages_do() -> None:
+    message = "clip 1 of Snow has no embedding: it is review_skipped"
+    assert views.without_state_names(message) == "clip 1 of Snow has no embedding: it is skipped"

@@ -135,7 +135,7 @@ class TestCutting:
 class TestReading:
     def test_a_clip_that_is_not_there(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips()[0]
-        with pytest.raises(NotFoundError, match="there is no clip 98, 99"):
+        with pytest.raises(NotFoundError, match="there is no clips id:98 and id:99"):
             store.load_many([99, clip.id, 98][::-1])
 
     def test_many_in_the_order_asked_for(self, store: ClipStore, some_clips: SomeClips) -> None:

@@ -129,7 +129,8 @@ def test_filters_by_video_state_confidence_and_text(
     assert found(text="1%0") == found(text="w_nter") == []
     assert found(text="' or 1=1 --") == []
     assert found(text="2 of Holiday") == found(text=f"clip 2 of {beach[1].source_video_id}. Holiday") == [beach[1].id]
-    assert found(text="2 of Snow_fall") == []
+    assert found(text=f"{beach[1].source_video_id}:2") == found(text=f"id:{beach[1].id}") == [beach[1].id]
+    assert found(text="2 of Snow_fall") == found(text="999:2") == found(text="id:999") == []
     assert found(text="2", source_video_ids=(beach[1].source_video_id,)) == [beach[1].id]
 
 
@@ -238,7 +239,7 @@ def test_a_certain_clip_is_opened_and_says_who_is_at_it(queue: ReviewQueueStore,
     gone = queue.open(one.id, reviewer="ben")
     assert (gone.clip.is_live, gone.leased_by) == (False, None)
     for missing in (0, 999, 10**30):
-        with pytest.raises(NotFoundError, match=f"no clip {missing}"):
+        with pytest.raises(NotFoundError, match=f"no clip id:{missing}"):
             queue.open(missing, reviewer="ann")
 
 

@@ -144,10 +144,10 @@ def test_grouping_links_a_clip_to_the_one_before_it(database: Database, store: R
     store.group(three.id, reviewer="ann")
     store.skip(two.id, reviewer="ben")
     assert [c.grouped_with_clip_id for c in live(database, one.source_video_id)] == [None, None, None]
-    with pytest.raises(CutError, match=f"clip {one.id} is the first"):
+    with pytest.raises(CutError, match=f"clip id:{one.id} is the first"):
         store.group(one.id, reviewer="ann")
     for clip in (two, three):  # as the one that is grouped, and as the one before it
-        with pytest.raises(VerdictStandsError, match=f"clip {two.id} was skipped by ben; a group would approve it"):
+        with pytest.raises(VerdictStandsError, match=f"clip id:{two.id} was skipped by ben; a group would approve it"):
             store.group(clip.id, reviewer="ann")
     assert [c.state for c in live(database, one.source_video_id)][1] == ClipState.REVIEW_SKIPPED
 
@@ -225,7 +225,7 @@ def test_what_does_not_exist_is_said_so(database: Database, store: ReviewStore, 
         store.add_cut_point(77, 5, reviewer="ann")
     with pytest.raises(NotFoundError, match="no source video 77"):
         store.remove_cut_point(77, 5, reviewer="ann")
-    with pytest.raises(NotFoundError, match="no clip 5"):
+    with pytest.raises(NotFoundError, match="no clip id:5"):
         store.approve([5], reviewer="ann")
     for wrong in (0, -1, 2**63, 10**30):
         with pytest.raises(NotFoundError, match="there is no clip"):
@@ -385,7 +385,7 @@ def test_a_stale_version_is_refused_with_the_fresh_clip_and_who_changed_it(
     with pytest.raises(StaleClipsError) as caught:
         store.approve(clip.id, reviewer="ann", expected_version=1)
     assert str(caught.value) == (
-        f"clip {clip.id} has changed, last by ben: it is review_skipped with the frames 0..99 now (version 2 now, 1 when you read it)"
+        f"clip id:{clip.id} has changed, last by ben: it is review_skipped with the frames 0..99 now (version 2 now, 1 when you read it)"
     )
     assert isinstance(caught.value, StaleClipError)
     assert [(fresh.id, fresh.state) for fresh in caught.value.clips] == [(clip.id, ClipState.REVIEW_SKIPPED)]
@@ -397,7 +397,7 @@ def test_a_clip_that_a_cut_replaced_is_refused_and_its_parts_are_given(store: Re
     _, clip = some_clips(20)
     store.add_cut_point(clip.source_video_id, 50, reviewer="ben")
     with pytest.raises(
-        StaleClipsError, match=rf"clip {clip.id} is not in the cut list any more, changed by ben; in its place there is clips"
+        StaleClipsError, match=rf"clip id:{clip.id} is not in the cut list any more, changed by ben; in its place there is clips"
     ) as caught:
         getattr(store, method)(clip.id, reviewer="ann")
     assert ranges(caught.value.clips) == [(20, 50), (50, 100)]
@@ -413,11 +413,11 @@ def test_cut_operations_check_the_versions_of_the_clips_beside_the_cut(store: Re
         lambda: store.remove_cut_point(video, 30, reviewer="ann", expected_version=1),
         lambda: store.move_cut_point(video, 60, 50, reviewer="ann", expected_version={two.id: 1}),
     ):
-        with pytest.raises(StaleClipsError, match=f"clip {two.id} has changed, last by ben"):
+        with pytest.raises(StaleClipsError, match=f"clip id:{two.id} has changed, last by ben"):
             attempt()
     store.move_cut_point(video, 60, 50, reviewer="ann", expected_version={two.id: 2, three.id: 1})
     store.add_cut_point(video, 70, reviewer="ann", expected_version={three.id: 2})
-    with pytest.raises(StaleClipsError, match=f"clip {three.id} is not in the cut list any more"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{three.id} is not in the cut list any more"):
         store.add_cut_point(video, 80, reviewer="ann", expected_version={three.id: 3})
 
 
@@ -425,14 +425,14 @@ def test_expected_versions_must_fit_the_action(store: ReviewStore, some_clips: S
     one, two, three = some_clips(30, 60)
     with pytest.raises(BadRequestError, match="by id"):
         store.approve([one.id, two.id], reviewer="ann", expected_version=1)
-    with pytest.raises(BadRequestError, match=f"clip {three.id}, which the action does not touch"):
+    with pytest.raises(BadRequestError, match=f"clip id:{three.id}, which the action does not touch"):
         store.approve([one.id], reviewer="ann", expected_version={three.id: 1})
 
 
 def test_one_stale_clip_of_many_refuses_them_all(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
     clips = some_clips(10, 20, 30)
     store.skip(clips[2].id, reviewer="ben")
-    with pytest.raises(StaleClipsError, match=f"clip {clips[2].id}"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{clips[2].id}"):
         store.approve([clip.id for clip in clips], reviewer="ann", expected_version={clip.id: 1 for clip in clips})
     assert [clip.state for clip in live(database, clips[0].source_video_id)].count(ClipState.REVIEW_APPROVED) == 0
 
@@ -513,7 +513,7 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile(
     store.group(two.id, reviewer="ben")
     store.undo("ben")
     store.undo("ann")
-    with pytest.raises(StaleClipsError, match=f"clip {one.id} has changed, last by ann: it is pending_review"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} has changed, last by ann: it is pending_review"):
         store.redo("ben")
     assert [clip.grouped_with_clip_id for clip in live(database, one.source_video_id)] == [None, None]
     store.redo("ann")
@@ -531,7 +531,7 @@ def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back(
     store.remove_cut_point(video, 30, reviewer="ann")
     store.undo("ann")
     store.undo("ben")
-    with pytest.raises(StaleClipsError, match=f"clip {three.id} has changed, last by ben"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{three.id} has changed, last by ben"):
         store.redo("ann")
     assert [(clip.id, clip.grouped_with_clip_id) for clip in live(database, video)] == [(one.id, None), (two.id, None), (three.id, two.id)]
 
@@ -542,7 +542,7 @@ def test_undo_reaches_back_over_videos_and_sessions(database: Database, store: R
     store.skip(two.id, reviewer="ann")
     store.approve(two.id, reviewer="ben")
     tomorrow = ReviewStore(Database.connect(database.url), times)
-    with pytest.raises(StaleClipsError, match=f"ben has approved clip {two.id} since"):
+    with pytest.raises(StaleClipsError, match=f"ben has approved clip id:{two.id} since"):
         tomorrow.undo("ann")
     tomorrow.undo("ann", source_video_id=one.source_video_id)
     assert ClipStore(database).load(one.id).state == ClipState.PENDING_REVIEW
@@ -558,8 +558,9 @@ def test_undo_is_refused_under_a_later_action_and_gives_the_fresh_clips(store: R
     store.move_cut_point(clip.source_video_id, 50, 60, reviewer="ben")
     with pytest.raises(StaleClipsError) as caught:
         store.undo("ann")
-    assert f"cannot undo the add_cut_point of clips {clip.id}, {clip.id + 1} and {clip.id + 2}: ben has moved a cut of clip" in str(
-        caught.value
+    assert (
+        f"cannot undo the add_cut_point of clips id:{clip.id}, id:{clip.id + 1} and id:{clip.id + 2}: ben has moved a cut of clip"
+        in str(caught.value)
     )
     assert ranges(caught.value.clips) == [(0, 60), (60, 100)]
     store.undo("ben")
@@ -572,7 +573,7 @@ def test_undo_is_refused_when_the_clips_were_cut_anew_by_force(database: Databas
     with database.begin() as connection:
         moved = "start_frame = case start_frame when 50 then 40 else 0 end, end_frame = case end_frame when 50 then 40 else 100 end"
         connection.execute(text(f"update clips set {moved}"))
-    with pytest.raises(StaleClipsError, match=f"cannot undo action 1: clip {one.id} has changed"):
+    with pytest.raises(StaleClipsError, match=f"cannot undo action 1: clip id:{one.id} has changed"):
         store.undo("ann")
 
 
@@ -594,7 +595,7 @@ def test_a_forced_recut_is_in_the_ledger_and_undo_passes_over_what_it_retired(
     assert (entry.before[str(one.id)] or {})["state"] == "review_approved"
     assert entry.after[str(whole.id)]["end_time_seconds"] == 4
     assert [entry.after[str(clip.id)]["is_live"] for clip in (one, two, whole)] == [False, False, True]
-    with pytest.raises(StaleClipsError, match=f"clip {one.id} is not in the cut list any more, changed by ben"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} is not in the cut list any more, changed by ben"):
         store.undo("ann", action_id=first)
     with pytest.raises(NothingToUndoError, match="nothing to redo"):
         store.redo("ann")

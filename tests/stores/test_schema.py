@@ -275,7 +275,7 @@ class TestTransitions:
 
     def test_an_illegal_change_of_a_clip_is_refused(self, database: Database, some_clips: SomeClips) -> None:
         clip = some_clips()[0]
-        with pytest.raises(IllegalTransitionError, match=f"clip {clip.id}, which is pending_review, cannot become exporting"):
+        with pytest.raises(IllegalTransitionError, match=f"clip id:{clip.id}, which is pending_review, cannot become exporting"):
             run(database, "update clips set state = 'exporting'")
 
     def test_writing_the_same_state_again_is_no_change(self, database: Database, some_clips: SomeClips) -> None:

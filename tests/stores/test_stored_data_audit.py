@@ -24,6 +24,10 @@ def whole(database: Database, objects: ObjectStore) -> Clip:
     return clip
 
 
+def title_of(database: Database, clip: Clip) -> str:
+    return SourceVideoStore(database).load(clip.source_video_id).title
+
+
 def test_all_is_well(database: Database, object_store: ObjectStore) -> None:
     exported(database, whole(database, object_store), object_store)
     assert audit(database, object_store) == []
@@ -32,7 +36,9 @@ def test_all_is_well(database: Database, object_store: ObjectStore) -> None:
 def test_a_lost_file_is_named_with_its_owner(database: Database, object_store: ObjectStore) -> None:
     clip = exported(database, whole(database, object_store), object_store)
     object_store.delete(str(clip.clip_filepath))
-    assert audit(database, object_store) == [f"{clip.clip_filepath} of clip {clip.id} is gone from the store"]
+    assert audit(database, object_store) == [
+        f"{clip.clip_filepath} of clip {clip.sequence} of {title_of(database, clip)} is gone from the store"
+    ]
 
 
 def test_a_file_without_a_row_is_named(database: Database, object_store: ObjectStore) -> None:
@@ -81,8 +87,8 @@ def test_of_very_many_findings_some_are_said_and_the_rest_is_counted(
         object_store.delete(str(clip.clip_filepath))
         object_store.put_bytes(f"keyframes/video_{clip.source_video_id}_clip_099_mid.jpg", b"x")
     assert audit(database, object_store) == [
-        f"{clips[0].clip_filepath} of clip {clips[0].id} is gone from the store",
-        f"{clips[1].clip_filepath} of clip {clips[1].id} is gone from the store",
+        f"{clips[0].clip_filepath} of clip {clips[0].sequence} of {title_of(database, clips[0])} is gone from the store",
+        f"{clips[1].clip_filepath} of clip {clips[1].sequence} of {title_of(database, clips[1])} is gone from the store",
         "and 3 more objects are gone from the store",
         f"keyframes/video_{clips[0].source_video_id}_clip_099_mid.jpg is stored, but no row names it",
         f"keyframes/video_{clips[1].source_video_id}_clip_099_mid.jpg is stored, but no row names it",

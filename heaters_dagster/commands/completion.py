@@ -1,0 +1,71 @@
+"""What a shell offers where a source video or a clip is asked for. Nothing while the database does not run: a key starts no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from heaters_dagster.domain.clip_names import reference
+from heaters_dagster.settings import load_settings
+
+if TYPE_CHECKING:
+    from resources.database import Database
+
+#: What a shell can show at once.
+_MOST = 200
+
+
+def source_videos(incomplete: str) -> list[tuple[str, str]]:
+    """(number, title) of the source videos whose number begins so, newest first."""
+    return [(str(video_id), title) for video_id, title in _titles(incomplete).items()]
+
+
+def clips(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """(`3:14`, title) of the clips whose name begins so; before the colon those of the source videos whose number begins so."""
+    video, colon, number = incomplete.partition(":")
+    before = "".join((ctx.params.get("clips") or ctx.params.get("called") or [])[-2:])
+    if not colon and before.endswith(":"):  # bash takes `3:1` for three words, and wants the third
+        return [(name.partition(":")[2], title) for name, title in _clips_of(before.removesuffix(":"), video)]
+    if colon:
+        return _clips_of(video, number)
+    return [found for one in _titles(video) for found in _clips_of(str(one), "")][:_MOST]
+
+
+def _titles(begins: str) -> dict[int, str]:
+    from resources.source_video_lists import SourceVideoLists
+
+    with _running_database() as database:
+        if database is None:
+            return {}
+        titles = SourceVideoLists(database).titles(text=begins, limit=_MOST)
+    return {video_id: title for video_id, title in titles.items() if str(video_id).startswith(begins)}
+
+
+def _clips_of(video: str, begins: str) -> list[tuple[str, str]]:
+    from resources.clip_store import ClipStore
+
+    if not (video.isascii() and video.isdigit() and len(video) < 16):
+        return []
+    with _running_database() as database:
+        live = ClipStore(database).load_live(int(video)) if database is not None else []
+    numbers = [clip.sequence for clip in live if str(clip.sequence).startswith(begins)]
+    return [(reference(int(video), number), "") for number in numbers[:_MOST]]
+
+
+@contextmanager
+def _running_database() -> Iterator[Database | None]:
+    from resources import embedded_postgres
+    from resources.database import open_database
+
+    settings = load_settings()
+    if settings.database_url is None and not embedded_postgres.status(settings.postgres_folder).running:
+        yield None
+        return
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        database.dispose()
