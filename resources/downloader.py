@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from heaters_dagster.domain.errors import DownloadError, HeatersError, InvalidMediaError, ObjectNotFoundError, SourceNotFoundError
+from heaters_dagster.domain.file_kinds import refuse_other_kinds
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.settings import Settings
@@ -58,7 +59,8 @@ class Downloader:
         """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes. confined_to: where a local file must lie.
 
         Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and, when it is temporary: DownloadError, DiskFullError,
-        StoreUnavailableError. It does not check yet whether the file is a video.
+        StoreUnavailableError. A file whose first bytes show that it is no video is refused before the rest is fetched; whether the others
+        are videos is not checked yet.
         """
         meter = ByteMeter(report)
         match source_kind(source):
@@ -78,12 +80,16 @@ class Downloader:
         from resources.object_store.s3 import fetch_object
 
         bucket, key = s3_location(source)
-        path = folder / "original"
+        path, name = folder / "original", Path(key).name
+
+        def look(head: bytes, is_whole: bool) -> None:
+            refuse_other_kinds(head, is_whole=is_whole, called=name)
+
         try:
-            fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter)
+            fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter, look=look)
         except ObjectNotFoundError:
             raise SourceNotFoundError(f"there is no object {source}") from None
-        return Fetched(path, path.stat().st_size, file_sha256(path), Path(key).name, title_from_name(key))
+        return Fetched(path, path.stat().st_size, file_sha256(path), name, title_from_name(key))
 
 
 def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
@@ -101,6 +107,8 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
         check_room(folder, byte_size)
         with disk_full_named(path, bytes_needed=byte_size), path.open("xb") as copy:
             while chunk := _read(file, source, byte_size - done):
+                if done == 0:
+                    refuse_other_kinds(chunk, is_whole=len(chunk) == byte_size, called=source.name)
                 digest.update(chunk)
                 copy.write(chunk)
                 done += len(chunk)

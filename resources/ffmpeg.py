@@ -118,6 +118,8 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
         audio=None if audio is None else audio.index,
         audio_channels=0 if audio is None else audio.channels,
         look_bytes=probe.look_bytes,
+        first_seconds=probe.video.start_seconds - min([probe.video.start_seconds, *(sound.start_seconds for sound in probe.audio)]),
+        longest_delay_seconds=probe.longest_delay_seconds,
     )
 
 

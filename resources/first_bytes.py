@@ -1,4 +1,4 @@
-"""Whether a file that is still being sent can be a video, judged by its first bytes: FFmpeg's own look at the kind of file, and no more.
+"""Whether a file that is still being sent can be a video, judged by its first bytes: known kinds of other files, then FFmpeg's own look.
 
 It runs as a program of its own (`python -m resources.first_bytes NAME`, the bytes on standard input), because strangers make these bytes: a
 fault of a parser ends that program and not the review app, and it gets no secret.
@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.file_kinds import no_video_kind
 from heaters_dagster.domain.ingest import CONTAINERS
 from heaters_dagster.settings import environment_without_secrets
 
@@ -72,8 +73,11 @@ def problem(head: bytes, *, is_whole: bool, name: str) -> str | None:
     """Why the file is no video, None when it can be one."""
     import av
 
-    from resources.media_probe import unreadable
+    from resources.media_probe import SNIFF_BYTES, unreadable
 
+    kind = no_video_kind(head, is_whole=is_whole, name=name)
+    if kind:
+        return f"{name} is not a video: it is {kind}"
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "", "formatprobesize": str(_TOLD_FROM_BYTES)}
     try:
         with av.open(_Head(head, is_whole=is_whole), options=options, metadata_errors="replace") as container:
@@ -82,7 +86,7 @@ def problem(head: bytes, *, is_whole: bool, name: str) -> str | None:
     except _Behind:
         return None
     except av.FFmpegError:
-        return unreadable(name, head[:4096])
+        return unreadable(name, head[:SNIFF_BYTES])
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from heaters_dagster.domain.clock import ClockJump
 from heaters_dagster.domain.colour import HDR_TRANSFERS, RESERVED
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS, MAX_PICTURE_PIXELS, MAX_SIDE_PIXELS, MIN_SIDE_PIXELS
 from heaters_dagster.domain.media_failures import library_failure
 
@@ -40,20 +40,12 @@ _RANGES = {1: "tv", 2: "pc"}
 
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
-#: Of an extended WebP file, bit 1 of the byte behind "VP8X" and its length says that pictures follow each other.
-_ANIMATED_WEBP = b"[" + re.escape(bytes(flags for flags in range(256) if flags & 2)) + b"]"
-_PICTURES = {
-    re.compile(rb"RIFF.{4}WEBPVP8X.{4}" + _ANIMATED_WEBP, re.DOTALL): (
-        "an animated WebP picture, which Heaters does not read; convert it to MP4 or GIF with another program, or submit the video that it"
-        " was made from"
-    ),
-    re.compile(rb"\x89PNG"): "a PNG picture",
-    re.compile(rb"RIFF.{4}WEBP", re.DOTALL): "a WebP picture",
-    re.compile(rb"II\*\0|MM\0\*"): "a TIFF picture",
-    re.compile(rb"BM.{12}[\x0c\x28-\x7c]\0\0\0", re.DOTALL): "a BMP picture",
-}
-_SNIFF_BYTES = 4096
+#: So much of a file is looked at to see whether it is text or zeros.
+SNIFF_BYTES = 4096
 _LOOK_MICROSECONDS = 10**12
+#: ITU-T H.264, A.3.1: max_num_reorder_frames.
+_MOST_FRAMES_HELD = 16
+_FRAMES_PER_SECOND_WHEN_UNKNOWN = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +105,9 @@ class MediaProbe:
     look_bytes: how much of the file must be looked at until every stream has shown what it is; 0 when the usual look is enough.
     sounds: indexes of the sounds that make up the one that is used: its own stream, and those that take over where it ends.
     jumps: where the picture's clock was set anew. end_seconds: when the last picture is shown, without those jumps.
+    stands_still: the picture stands still for long near its beginning or end, while there is sound.
+    in_decoding_order: the container counts frames as they are decoded and has no other times (AVI). Players show the first frame at the
+    first of these times; FFmpeg shows all of them late, by as many frames as the decoder holds back, and the sound not.
     notes: what is odd about the streams, one sentence each, for people.
     """
 
@@ -124,6 +119,8 @@ class MediaProbe:
     sounds: tuple[int, ...] = ()
     jumps: tuple[ClockJump, ...] = ()
     end_seconds: float | None = None
+    stands_still: bool = False
+    in_decoding_order: bool = False
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -145,8 +142,22 @@ class MediaProbe:
             sounds=tuple(fields.get("sounds", ())),
             jumps=tuple(ClockJump(**jump) for jump in fields.get("jumps", ())),
             end_seconds=fields.get("end_seconds"),
+            stands_still=fields.get("stands_still", True),
+            in_decoding_order=fields.get("in_decoding_order", False),
             notes=tuple(fields.get("notes", ())),
         )
+
+    @property
+    def longest_delay_seconds(self) -> float:
+        """By how much FFmpeg may show the picture late, at most; 0 when it does not."""
+        frames_per_second = float(self.video.average_frame_rate) or _FRAMES_PER_SECOND_WHEN_UNKNOWN
+        return (_MOST_FRAMES_HELD + 0.5) / frames_per_second if self.in_decoding_order else 0.0
+
+    def delay_seconds(self, first_seconds: float) -> float:
+        """By how much FFmpeg shows the picture late when it shows the first frame at `first_seconds`. A file whose first frames do not
+        decode is not late."""
+        delay = first_seconds - self.video.start_seconds
+        return delay if 0 < delay <= self.longest_delay_seconds else 0.0
 
     @property
     def used_audio(self) -> AudioStream | None:
@@ -156,10 +167,17 @@ class MediaProbe:
 
 
 def probe(path: Path, *, name: str | None = None) -> MediaProbe:
-    """What the file is. `name`: what to call it in messages, when people know it by another name than that of `path`.
+    """What the file is; it is read to its end. `name`: what to call it in messages, when people know it by another name than its path's.
 
     Raises InvalidMediaError when it is no video that can be used, SourceNotFoundError when it is not there or cannot be read.
     """
+    from resources.packet_count import counted
+
+    return counted(path, first_look(path, name=name), name=name or path.name)
+
+
+def first_look(path: Path, *, name: str | None = None) -> MediaProbe:
+    """What the beginning of the file says, as far as one frame that decodes. name, raises: as `probe`."""
     called = name or path.name
     with opened(path, name=called) as container:
         stream = chosen_video(container, called)
@@ -169,15 +187,12 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
         _check_size(frame.width, frame.height, called)
         if container.format.name == "jpeg_pipe" and not any(packet.size for packet in container.demux(stream)):
             raise InvalidMediaError(f"{called} is not a video: it is a JPEG picture")
-        found = MediaProbe(
+        return MediaProbe(
             container=container.format.name,
             duration_seconds=_duration_seconds(container, stream),
             video=_video_stream(stream, frame),
             audio=tuple(_audio_stream(audio) for audio in container.streams.audio if audio.codec_context is not None),
         )
-    from resources.packet_count import counted
-
-    return counted(path, found, name=called)
 
 
 def known_probe(stored: Mapping[str, Any] | None, path: Path, *, name: str) -> MediaProbe:
@@ -188,7 +203,7 @@ def known_probe(stored: Mapping[str, Any] | None, path: Path, *, name: str) -> M
 def _head(path: Path, called: str) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(_SNIFF_BYTES)
+            head = file.read(KIND_BYTES)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{called} is not there") from None
     except IsADirectoryError:
@@ -210,7 +225,8 @@ def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Itera
 
     called = name or path.name
     head = _head(path, called)
-    playlist = next((what for mark, what in _PLAYLISTS.items() if mark in head and _is_text(head)), None)
+    playlist = next((what for mark, what in _PLAYLISTS.items() if mark in head[:SNIFF_BYTES] and _is_text(head[:SNIFF_BYTES])), None)
+    refuse_other_kinds(head, is_whole=len(head) < KIND_BYTES, called=called)
     if playlist:
         raise InvalidMediaError(
             f"{called} is not a video: it is {playlist}, which only names other files; submit those, or its web address"
@@ -220,7 +236,7 @@ def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Itera
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:
-        raise InvalidMediaError(unreadable(called, head)) from error
+        raise InvalidMediaError(unreadable(called, head[:SNIFF_BYTES])) from error
     except av.error.FFmpegError as error:
         raise _from_ffmpeg(called, error) from error
     with container:
@@ -240,9 +256,7 @@ def unreadable(called: str, head: bytes) -> str:
         )
     if head.count(0) == len(head):
         return f"{called} is not a video: it begins with {len(head)} zero bytes; it may not have been copied or downloaded to its end"
-    picture = next((kind for mark, kind in _PICTURES.items() if mark.match(head)), None)
-    unknown = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
-    what = f"it is {picture}" if picture else unknown
+    what = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
     return f"{called} is not a video: {what}"
 
 

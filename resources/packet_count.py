@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.clock import FORWARD_SECONDS, FORWARD_SECONDS_OF_STREAMS, clock_jumps, mended
+from heaters_dagster.domain.clock import FORWARD_SECONDS, FORWARD_SECONDS_OF_STREAMS, clock_jumps, mended, stands_still_at_an_end
 from resources.media_probe import AudioStream, MediaProbe, opened
 
 #: What FFmpeg reads of a transport stream may lie this far behind what it needs.
@@ -30,6 +30,8 @@ _LOOKED_AT_EVERY_SECONDS = 1.0
 #: Containers whose streams share a clock that each programme may set anew.
 _STREAM_CONTAINERS = frozenset({"mpegts", "mpeg"})
 _TOGETHER_SECONDS = 0.1
+#: Containers that count frames in the order of decoding and have no times for showing them.
+_COUNTING_CONTAINERS = frozenset({"avi"})
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class _Count:
     channels: int = 0
     sample_rate: int = 0
     told_at_byte: int = 0
+    first_keyframe_seconds: float | None = None
 
     def times(self) -> NDArray[np.float64]:
         return np.frombuffer(self.seconds, dtype=np.float64) if self.seconds else np.zeros(0)
@@ -105,17 +108,22 @@ def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
     audio = tuple(_told(stream, counts[stream.index]) for stream in found.audio)
     picture = counts[found.video.index].times()
     known = replace(found, audio=audio, video=replace(found.video, interlaced=found.video.interlaced or fields.seen))
+    begins = counts[found.video.index].first_keyframe_seconds
+    if found.container in _COUNTING_CONTAINERS and begins is not None:
+        known = replace(known, video=replace(known.video, start_seconds=begins), in_decoding_order=True)
     sounds = _sounds(known, counts)
     heard = np.concatenate([counts[number].times() for number in sounds]) if sounds else None
     limit = forward_limit(found.container)
     jumps = clock_jumps(picture, forward_seconds=limit, sound=None if is_stream(found.container) else heard)
-    on_one_clock = mended(picture, jumps, forward_seconds=limit).seconds
+    still = heard is not None and not is_stream(found.container) and stands_still_at_an_end(picture, heard)
+    on_one_clock = mended(picture, jumps, forward_seconds=limit, stands_still=still).seconds
     return replace(
         known,
         look_bytes=max((count.told_at_byte for count in counts.values() if count.told_at_byte <= LARGEST_LOOK_BYTES), default=0),
         sounds=sounds,
         jumps=jumps,
         end_seconds=float(on_one_clock.max()) if len(on_one_clock) else None,
+        stands_still=still,
         notes=tuple(_notes(known, counts, pictures, sounds)),
     )
 
@@ -130,6 +138,7 @@ def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> 
     from av.stream import Disposition
 
     still = Disposition.attached_pic | Disposition.timed_thumbnails
+    counting = found.container in _COUNTING_CONTAINERS
     with opened(path, name=name) as container:
         counts = {stream.index: _Count() for stream in container.streams}
         for stream in container.streams.audio:
@@ -138,7 +147,7 @@ def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> 
         try:
             for packet in container.demux():
                 if packet.size:
-                    _count(counts.setdefault(packet.stream.index, _Count()), packet)
+                    _count(counts.setdefault(packet.stream.index, _Count()), packet, packet.dts if counting else packet.pts)
                     if packet.stream.index == found.video.index and not fields.done:
                         fields.look(packet)
         except av.FFmpegError:
@@ -148,13 +157,15 @@ def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> 
     return counts, pictures
 
 
-def _count(count: _Count, packet: Any) -> None:
+def _count(count: _Count, packet: Any, time: int | None) -> None:
     import av
 
     count.packets += 1
-    time = packet.pts if packet.pts is not None else packet.dts
+    time = packet.dts if time is None else time
     if time is not None and not packet.is_discard:
         count.seconds.append(float(time * packet.time_base))
+        if count.first_keyframe_seconds is None and packet.is_keyframe:
+            count.first_keyframe_seconds = count.seconds[-1]
     if count.untold and count.tried < _TRIED_PACKETS:
         count.tried += 1
         try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.frame_times import TimesCompared, times_compared
@@ -22,13 +25,15 @@ def compared_with_original(original: Path, probe: MediaProbe, index: FrameIndex,
     By the times in the original's packets, which costs no decoding. When they differ the original is decoded, because a damaged file has
     packets that give no frame. Raises FfmpegError, InvalidMediaError.
     """
-    limit = forward_limit(probe.container)
+
+    def compared(seconds: NDArray[np.float64]) -> TimesCompared:
+        limit = forward_limit(probe.container)
+        return times_compared(seconds, index, probe.jumps, forward_seconds=limit, stands_still=probe.stands_still)
+
     packets = packet_times(original, probe)
-    if packets is not None:
-        compared = times_compared(packets, index, probe.jumps, forward_seconds=limit)
-        if compared.same:
-            return compared
-    return times_compared(decoded_times(original, probe, report=report), index, probe.jumps, forward_seconds=limit)
+    if packets is not None and (found := compared(packets)).same:
+        return found
+    return compared(decoded_times(original, probe, report=report))
 
 
 def undecodable_frames(proxy: Path | RangeFile, index: FrameIndex, frames: Iterable[int]) -> dict[int, str]:

@@ -76,7 +76,8 @@ def write_proxy(
     finally:
         if sound is not None:
             sound.close()
-    shown = mended(times.seconds, found.jumps, forward_seconds=forward_limit(found.container))
+    delay = found.delay_seconds(float(times.seconds[0])) if len(times.seconds) else 0.0
+    shown = mended(times.seconds - delay, found.jumps, forward_seconds=forward_limit(found.container), stands_still=found.stands_still)
     starts = [*shown.seconds[:1].tolist(), *([sound.start_seconds] if sound else [])]
     writer.finish(shown.seconds, zero_seconds=min(starts, default=0.0))
     return WrittenProxy(finished, shown, sound.facts if sound else None)

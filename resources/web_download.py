@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -19,6 +19,7 @@ from heaters_dagster.domain.errors import (
     InvalidMediaError,
     TransientError,
 )
+from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
 from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
 from heaters_dagster.domain.web_answers import NO_RUNTIME, UNSOLVED, meaning
@@ -26,7 +27,7 @@ from resources import ffmpeg
 from resources.address_guard import AddressGuard
 from resources.fetched import ByteMeter, Fetched, file_sha256
 from resources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
-from resources.media_probe import probe
+from resources.media_probe import first_look
 from resources.stream_joiner import check_clean, joined
 from resources.web_failures import asked_for, failure, no_video
 from resources.web_traffic import WebTraffic
@@ -152,11 +153,15 @@ class WebDownload:
         check_room(folder, sum(size or 0 for size in sizes))
         whole = {name: value for name, value in info.items() if name != "requested_formats"}
         parts: list[Path] = []
+        looked_at: set[int] = set()
         earlier_bytes = 0
 
         def hook(status: dict[str, Any]) -> None:
             if status.get("total_bytes"):
                 check_room(folder, status["total_bytes"] - (status.get("downloaded_bytes") or 0))
+            if len(parts) not in looked_at and (status.get("downloaded_bytes") or 0) >= KIND_BYTES:
+                looked_at.add(len(parts))
+                self._look(Path(status.get("tmpfilename") or status.get("filename") or ""))
             meter(*_progress(status, earlier_bytes, sizes[len(parts) + 1 :]))
 
         session.add_progress_hook(hook)
@@ -178,6 +183,11 @@ class WebDownload:
         picture, sound = reversed(parts) if chosen[0].get("vcodec") == "none" else parts
         return self._together(picture, sound, folder)
 
+    def _look(self, path: Path) -> None:
+        """What the first bytes of a file that is being downloaded show to be no video is not downloaded to its end."""
+        with suppress(OSError), path.open("rb") as file:
+            refuse_other_kinds(file.read(KIND_BYTES), is_whole=False, called=self._name)
+
     def _playlist(self, session: GuardedYoutubeDL, stream: dict[str, Any]) -> dict[str, Any]:
         """The media playlist of an HLS stream, read here and handed on: what yt-dlp cannot read it would give to any ffmpeg on the PATH."""
         if not str(stream.get("protocol")).startswith("m3u8") or stream.get("hls_media_playlist_data"):
@@ -198,7 +208,7 @@ class WebDownload:
         except InvalidMediaError as error:
             mended = folder / "normalized.mp4"
             ffmpeg.run(download_normalization(audio=True, copy=False), copied.path, [mended], called=self._name)
-            probe(mended, name=self._name)
+            first_look(mended, name=self._name)  # ingest counts its packets
             return mended, (f"picture and sound could not be joined cleanly ({error}); they were encoded again",)
 
     def _given_name(self, info: dict[str, Any]) -> str | None:

@@ -19,6 +19,8 @@ from tests.media_files import SAMPLE_RATE, barcodes, frame_times
 
 _WINDOW_SECONDS = 0.5
 _LONGEST_LAG_SECONDS = 0.6
+#: Matroska keeps milliseconds: a packet that follows the one before within that has no gap before it.
+_ROUNDING_SECONDS = 0.0015
 #: Of the largest possible correlation: two windows of different noise have less than 0.05.
 _HEARD = 0.2
 
@@ -77,8 +79,11 @@ def decoded_sound(path: Path, channel: int = 0) -> tuple[NDArray[np.float64], fl
                 pieces.append((float(made.pts * made.time_base) if made.pts is not None else float(time or 0), made.to_ndarray()[channel]))
     begins = pieces[0][0]
     whole = np.zeros(round((pieces[-1][0] - begins) * SAMPLE_RATE) + len(pieces[-1][1]) + 1)
+    end = 0
     for time_, samples in pieces:
         at = round((time_ - begins) * SAMPLE_RATE)
+        at = end if abs(at - end) < _ROUNDING_SECONDS * SAMPLE_RATE else at
+        end = at + len(samples)
         whole[at : at + len(samples)] = samples[: len(whole) - at]
     return whole, begins
 

@@ -23,8 +23,14 @@ FORWARD_SECONDS_OF_STREAMS = 10.0
 #: Up to this many frames in a row may have a wrong time and are put between their neighbours; more mean that the clock jumped.
 OUTLIERS_IN_A_ROW = 8
 
+#: A few frames at either end of a steady picture that are further away from all others have wrong times, unless there is sound between.
+FAR_END_SECONDS = 10.0
+_STEADY_SHARE = 0.95
+
 _FRAMES_AT_ONCE = 65_536
 _USUAL_STEPS = 100
+#: One right frame has more witnesses on one side of it than OUTLIERS_IN_A_ROW wrong ones that agree can have among themselves.
+_WITNESSES = OUTLIERS_IN_A_ROW * (OUTLIERS_IN_A_ROW + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +98,33 @@ def clock_jumps(
     still; without, the clock jumped.
     """
     jumps = [jump for _, jump in _placed_jumps(seconds, forward_seconds)]
-    return tuple(jump for jump in jumps if jump.shift_seconds < 0 or sound is None or not _filled(jump, sound))
+    return tuple(
+        jump for jump in jumps if jump.shift_seconds < 0 or sound is None or not _filled(jump.before_seconds, jump.after_seconds, sound)
+    )
 
 
-def mended(seconds: NDArray[np.float64], jumps: Sequence[ClockJump] = (), *, forward_seconds: float = FORWARD_SECONDS) -> MendedTimes:
+def stands_still_at_an_end(seconds: NDArray[np.float64], sound: NDArray[np.float64]) -> bool:
+    """Whether sound fills a long time between the first few frames and the others, or the last few: then their times are right.
+
+    seconds: (n,) of a picture's frames in any order. sound: (m,) times at which there is sound.
+    """
+    shown = np.sort(seconds)
+    gaps = np.flatnonzero(np.diff(shown) > FAR_END_SECONDS)
+    at_an_end = gaps[(gaps < OUTLIERS_IN_A_ROW) | (gaps >= len(shown) - 1 - OUTLIERS_IN_A_ROW)]
+    return any(_filled(float(shown[gap]), float(shown[gap + 1]), sound) for gap in at_an_end.tolist())
+
+
+def mended(
+    seconds: NDArray[np.float64],
+    jumps: Sequence[ClockJump] = (),
+    *,
+    forward_seconds: float = FORWARD_SECONDS,
+    stands_still: bool = False,
+) -> MendedTimes:
     """The times of frames on one clock, with impossible times corrected.
 
     seconds: (n,) in order of showing. jumps: of this clock, as found in the file's packets. No others are searched for, because the sound
-    would not follow them.
+    would not follow them. stands_still: see `stands_still_at_an_end`.
     """
     found = np.array(seconds, dtype=np.float64)
     followed = []
@@ -111,7 +136,7 @@ def mended(seconds: NDArray[np.float64], jumps: Sequence[ClockJump] = (), *, for
             del left[: same + 1]
     for place, jump in followed:
         found[place:] -= jump.shift_seconds
-    trusted = _trusted(found, forward_seconds)
+    trusted = _trusted(found, forward_seconds, stands_still)
     wild = ~trusted
     straight = _between(found, trusted) if wild.any() else found
     farthest = float(np.abs(straight - found)[wild].max()) if wild.any() else 0.0
@@ -152,15 +177,15 @@ def _placed_jumps(seconds: NDArray[np.float64], forward_seconds: float) -> list[
 
 
 def _level(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) the median around each frame: a few wrong ones do not move it."""
-    padded = np.pad(seconds, OUTLIERS_IN_A_ROW, mode="reflect")
-    windows = sliding_window_view(padded, 2 * OUTLIERS_IN_A_ROW + 1)
-    return np.concatenate([np.median(windows[low : low + _FRAMES_AT_ONCE], axis=1) for low in range(0, len(seconds), _FRAMES_AT_ONCE)])
+    """(n,) the median around each frame: a few wrong ones do not move it. The first and the last few share the median of their end."""
+    windows = sliding_window_view(seconds, 2 * OUTLIERS_IN_A_ROW + 1)
+    whole = [np.median(windows[low : low + _FRAMES_AT_ONCE], axis=1) for low in range(0, len(windows), _FRAMES_AT_ONCE)]
+    return np.pad(np.concatenate(whole), OUTLIERS_IN_A_ROW, mode="edge")
 
 
-def _filled(jump: ClockJump, sound: NDArray[np.float64]) -> bool:
-    """Whether there is sound all through the time that a jump would leave out."""
-    parts = np.linspace(jump.before_seconds, jump.after_seconds, 9)
+def _filled(low: float, high: float, sound: NDArray[np.float64]) -> bool:
+    """Whether there is sound all through the time from `low` to `high`."""
+    parts = np.linspace(low, high, 9)
     return bool(np.all(np.histogram(sound, parts)[0] > 0))
 
 
@@ -168,54 +193,62 @@ def _alike(one: ClockJump, other: ClockJump) -> bool:
     return abs(one.shift_seconds - other.shift_seconds) < max(BACKWARD_SECONDS, abs(one.shift_seconds) / 100)
 
 
-def _trusted(seconds: NDArray[np.float64], forward_seconds: float) -> NDArray[np.bool_]:
-    """(n,) bool: the largest set of frames whose times never fall, without a few at either end that are far from all others."""
+def _trusted(seconds: NDArray[np.float64], forward_seconds: float, stands_still: bool) -> NDArray[np.bool_]:
+    """(n,) bool: the best witnessed set of frames whose times never fall, without a few at either end that are far from all others."""
     trusted = np.ones(len(seconds), dtype=np.bool_)
     if np.any(np.diff(seconds) < 0):
-        trusted = _longest_rising(seconds)
-        _prefer_neighbours(seconds, trusted)
+        trusted = _heaviest_rising(seconds, _witnessed(seconds))
     kept = np.flatnonzero(trusted)
-    if len(kept) > 2 * OUTLIERS_IN_A_ROW:
-        far = max(forward_seconds, _USUAL_STEPS * usual_step(seconds[kept]))
-        leaps = np.flatnonzero(np.diff(seconds[kept]) > far)
+    if len(kept) > OUTLIERS_IN_A_ROW:
+        few = min(OUTLIERS_IN_A_ROW, len(kept) // 3)
+        steps = np.diff(seconds[kept])
+        far = _far(steps, np.diff(kept), forward_seconds, stands_still)
+        leaps = np.flatnonzero(steps > far)
         for leap in leaps.tolist():
-            if leap + 1 <= OUTLIERS_IN_A_ROW:
+            if leap + 1 <= few:
                 trusted[kept[: leap + 1]] = False
-            elif len(kept) - (leap + 1) <= OUTLIERS_IN_A_ROW:
+            elif len(kept) - (leap + 1) <= few:
                 trusted[kept[leap + 1 :]] = False
     return trusted
 
 
-def _prefer_neighbours(seconds: NDArray[np.float64], trusted: NDArray[np.bool_]) -> None:
-    """When either of two frames could be wrong (a second frame far before the first one), trust the one that is near the others."""
-    if len(seconds) <= OUTLIERS_IN_A_ROW:
-        return
-    away = np.abs(seconds - _level(seconds))
-    for frame in np.flatnonzero((away > BACKWARD_SECONDS) & trusted).tolist():
-        low, high = max(0, frame - OUTLIERS_IN_A_ROW), min(len(seconds), frame + OUTLIERS_IN_A_ROW + 1)
-        for other in (low + np.flatnonzero(~trusted[low:high] & (away[low:high] < away[frame] / 4))).tolist():
-            before, after = np.flatnonzero(trusted[: min(frame, other)]), np.flatnonzero(trusted[max(frame, other) + 1 :])
-            earliest = seconds[before[-1]] if len(before) else -np.inf
-            latest = seconds[max(frame, other) + 1 + after[0]] if len(after) else np.inf
-            if earliest <= seconds[other] <= latest and not trusted[min(frame, other) + 1 : max(frame, other)].any():
-                trusted[frame], trusted[other] = False, True
-                break
+def _far(steps: NDArray[np.float64], frames: NDArray[np.int64], forward_seconds: float, stands_still: bool) -> float:
+    """From how many seconds on a step is none of this clock, near either end. steps: (n,), each over that many frames."""
+    of_one = steps / frames
+    rising = of_one[of_one > 0]
+    usual = float(np.median(rising)) if len(rising) else 0.0
+    far = max(FAR_END_SECONDS, _USUAL_STEPS * usual)
+    near = of_one[steps <= far]
+    steady = len(near) > 0 and float(np.mean(np.abs(near - usual) <= usual / 2)) >= _STEADY_SHARE
+    return far if steady and not stands_still else max(forward_seconds, far)
 
 
-def _longest_rising(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) bool: a longest subsequence that never falls (patience sorting)."""
+def _witnessed(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) above 0: how well the time of each frame agrees with those of its neighbours, both exactly and roughly."""
+    usual = usual_step(seconds)
+    weights = np.full(len(seconds), 1e-6)
+    for apart in range(1, min(_WITNESSES, len(seconds) - 1) + 1):
+        off = np.abs(seconds[apart:] - seconds[:-apart] - apart * usual) / usual
+        agreement = 1 / (1 + off) + 1 / (1 + off / apart)
+        weights[apart:] += agreement
+        weights[:-apart] += agreement
+    return weights
+
+
+def _heaviest_rising(seconds: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) bool: a subsequence that never falls, of the largest weight (patience sorting)."""
     tails: list[float] = []
+    heaviest: list[float] = []
     tail_frames: list[int] = []
     before = np.full(len(seconds), -1, dtype=np.int64)
-    for frame, time in enumerate(seconds.tolist()):
-        place = bisect_right(tails, time)
+    for frame, (time, weight) in enumerate(zip(seconds.tolist(), weights.tolist(), strict=True)):
+        place = past = bisect_right(tails, time)
         if place:
             before[frame] = tail_frames[place - 1]
-        if place == len(tails):
-            tails.append(time)
-            tail_frames.append(frame)
-        else:
-            tails[place], tail_frames[place] = time, frame
+            weight += heaviest[place - 1]
+        while past < len(tails) and heaviest[past] <= weight:
+            past += 1
+        tails[place:past], heaviest[place:past], tail_frames[place:past] = [time], [weight], [frame]
     rising = np.zeros(len(seconds), dtype=np.bool_)
     frame = tail_frames[-1]
     while frame >= 0:

@@ -41,6 +41,7 @@ def times_compared(
     jumps: Sequence[ClockJump] = (),
     *,
     forward_seconds: float = FORWARD_SECONDS,
+    stands_still: bool = False,
 ) -> TimesCompared:
     """Compare the times of the original's frames with a whole frame index; both count from their first frame.
 
@@ -51,7 +52,7 @@ def times_compared(
     count = min(len(original_seconds), len(index))
     if count == 0:
         return TimesCompared(len(original_seconds), len(index), 0.0, None)
-    seconds = mended(original_seconds, jumps, forward_seconds=forward_seconds).seconds[:count]
+    seconds = mended(original_seconds, jumps, forward_seconds=forward_seconds, stands_still=stands_still).seconds[:count]
     units = (seconds - seconds[0]) / time_base
     steps = np.arange(count)
     expected = np.maximum.accumulate(units - steps) + steps

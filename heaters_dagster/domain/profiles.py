@@ -95,6 +95,8 @@ class SourceStreams:
 
     video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: the
     `ffv1.slice_count` of its pictures. look_bytes: how much of the file ffmpeg must read to find all streams; 0 when its default is enough.
+    first_seconds: when the first frame is shown, counted from the file's beginning, when ffmpeg may show it up to longest_delay_seconds
+    later.
     """
 
     video: int
@@ -109,6 +111,8 @@ class SourceStreams:
     audio: int | None = None
     audio_channels: int = 0
     look_bytes: int = 0
+    first_seconds: float = 0.0
+    longest_delay_seconds: float = 0.0
 
     @property
     def look_options(self) -> Options:
@@ -300,6 +304,8 @@ def gold_master(source: SourceStreams) -> Profile:
     limited range. Pictures that cannot be divided into slices are stored in the format's version 1, which has no slices and no checksums.
     """
     full = source.color_range == "pc" and not source.is_rgb
+    late = f"between(STARTT-{source.first_seconds:.6f},0,{source.longest_delay_seconds:.6f})"
+    in_time = Filter("setpts", {"expr": f"if({late},PTS-STARTPTS+{source.first_seconds:.6f}/TB,PTS)"})
     sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}
     return Profile(
         name="gold_master",
@@ -319,6 +325,7 @@ def gold_master(source: SourceStreams) -> Profile:
                     **EXACT_TIMES,
                     "f": "matroska",
                 },
+                filters=(in_time,) if source.longest_delay_seconds else (),
                 audio=("a?",),
             ),
         ),

@@ -21,6 +21,7 @@ from heaters_dagster.domain.errors import (
     StoreRefusedError,
     StoreUnavailableError,
 )
+from heaters_dagster.domain.file_kinds import KIND_BYTES
 from heaters_dagster.domain.keys import PREFIXES, checked_key
 from heaters_dagster.domain.reasons import without_objects
 from resources.object_store.interface import CHECKED, ObjectInfo
@@ -209,12 +210,28 @@ def fetch_object(
     endpoint_url: str | None = None,
     max_attempts: int = 5,
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[bytes, bool], None] | None = None,
 ) -> None:
     """Write an object of any bucket to `path`, complete or not at all: for sources that are submitted as s3:// addresses.
 
-    key: any S3 key. progress: gets (bytes so far, bytes in all). Raises what an ObjectStore raises.
+    key: any S3 key. progress: gets (bytes so far, bytes in all). look: gets the first bytes, and whether they are all, before anything else
+    is fetched; what it raises ends the fetch. Raises what an ObjectStore raises.
     """
-    _download(_client(bucket, endpoint_url, max_attempts), bucket, key, path, progress)
+    client = _client(bucket, endpoint_url, max_attempts)
+    if look is not None:
+        look(*_first_bytes(client, bucket, key))
+    _download(client, bucket, key, path, progress)
+
+
+def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:
+    """(KIND_BYTES of an object or all of a smaller one, whether they are all)."""
+    with _store_errors(bucket, key):
+        byte_size: int = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        if byte_size == 0:
+            return b"", True
+        body = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{min(KIND_BYTES, byte_size) - 1}")["Body"]
+        head: bytes = body.read()
+    return head, byte_size <= KIND_BYTES
 
 
 def _client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeout_seconds: float = 60) -> Any:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heaters_dagster.domain.clock import OUTLIERS_IN_A_ROW, clock_jumps, mended, rising_ticks
+from heaters_dagster.domain.clock import OUTLIERS_IN_A_ROW, clock_jumps, mended, rising_ticks, stands_still_at_an_end
 
 
 def frames(count: int, step: float = 1 / 25) -> np.ndarray:
@@ -30,6 +30,65 @@ def test_frames_whose_times_are_right_keep_them_and_wild_ones_come_between(gaps:
     assert np.array_equal(found.seconds[kept], right[kept])
     assert set(np.flatnonzero(found.wild)) == set(wild)
     assert np.all(np.abs(found.seconds[wild] - right[wild]) <= 0.4 * (OUTLIERS_IN_A_ROW + 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(17, 400).flatmap(
+        lambda count: st.tuples(
+            st.just(count),
+            st.dictionaries(
+                st.one_of(st.integers(0, count - 1), st.integers(0, 10), st.integers(count - 10, count - 1)),
+                st.one_of(st.floats(11, 1e6), st.floats(-1e6, -11), st.sampled_from([10_800.0, -10_800.0, -500.0, 500.0])),
+                max_size=min(OUTLIERS_IN_A_ROW, count // 8),
+            ),
+        )
+    ),
+    st.sampled_from([1 / 60, 1001 / 24000, 1 / 25, 0.1]),
+    st.sampled_from([0.0, -0.08, -2.0, 1.4, 36_000.0]),
+)
+def test_a_few_wild_times_anywhere_in_a_steady_picture_come_out_as_the_right_ones(
+    wild: tuple[int, dict[int, float]], step: float, start: float
+):
+    """At the very start and end too, in runs and beside single right frames, and where an edit list begins before 0."""
+    count, offs = wild
+    right = start + frames(count, step)
+    times = right.copy()
+    for number, off in offs.items():
+        times[number] += off
+    assert clock_jumps(times) == ()
+    found = mended(times)
+    assert found.seconds == pytest.approx(right, abs=1e-6)
+    assert set(np.flatnonzero(found.wild)) == set(offs)
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {1: -10_800.0, 2: -10_800.0},
+        {0: -500.0, 2: -500.0, 3: -500.0},
+        dict.fromkeys(range(1, 9), -10800.0),
+        {198: 10_800.0, 197: 10_800.0},
+        dict.fromkeys(range(191, 199), 60.0),
+        {1: 0.09},
+    ],
+)
+def test_wild_times_beside_one_right_frame_at_an_end_are_not_trusted(wild: dict[int, float]):
+    times = frames(200)
+    for number, off in wild.items():
+        times[number] += off
+    found = mended(times, clock_jumps(times))
+    assert found.seconds == pytest.approx(frames(200))
+    assert set(np.flatnonzero(found.wild)) == set(wild)
+
+
+def test_a_picture_that_stands_still_at_an_end_keeps_its_times_while_there_is_sound():
+    times = np.concatenate([[0.0], 60 + frames(100), [600.0]])
+    sound = frames(30_000, 0.02)
+    assert stands_still_at_an_end(times, sound)
+    assert not stands_still_at_an_end(times, sound[sound > 590])
+    assert not mended(times, stands_still=True).wild.any()
+    assert np.flatnonzero(mended(times).wild).tolist() == [0, 101]
 
 
 @settings(max_examples=60, deadline=None)

@@ -104,6 +104,16 @@ def test_a_file_that_does_not_fit_is_refused_before_the_first_byte(tmp_path, fol
     assert list(folder.iterdir()) == []
 
 
+def test_what_its_first_bytes_show_to_be_no_video_is_not_copied(tmp_path, folder):
+    source = tmp_path / "report.mp4"
+    source.write_bytes(b"%PDF-1.7" + bytes(3_000_000))
+    seen = []
+    with pytest.raises(InvalidMediaError, match=r"^report\.mp4 is not a video: it is a PDF document$"):
+        downloader().fetch(str(source), folder, report=seen.append)
+    assert seen == []
+    assert [path.stat().st_size for path in folder.iterdir()] in ([], [0])
+
+
 # objects of a bucket
 
 
@@ -116,6 +126,11 @@ def test_an_object_of_a_bucket(s3_endpoint, folder, clip):
     assert (fetched.name, fetched.title, fetched.sha256) == ("a_clip.mp4", "a clip", sha256(clip))
     assert seen[-1].done == seen[-1].total == clip.stat().st_size
     assert [path.name for path in folder.iterdir()] == ["original"]
+    client.put_object(Bucket="footage", Key="scan.mp4", Body=b"%PDF-1.7" + bytes(3_000_000))
+    seen.clear()
+    with pytest.raises(InvalidMediaError, match=r"^scan\.mp4 is not a video: it is a PDF document$"):
+        downloader(s3_endpoint_url=s3_endpoint).fetch("s3://footage/scan.mp4", folder, report=seen.append)
+    assert seen == []
     with pytest.raises(SourceNotFoundError, match=r"there is no object s3://footage/none.mp4"):
         downloader(s3_endpoint_url=s3_endpoint).fetch("s3://footage/none.mp4", folder)
 

@@ -171,11 +171,11 @@ def test_zero_bytes_all_through(tmp_path):
 
 def test_noise_and_an_archive_are_no_video(tmp_path, plain):
     noise, archive = tmp_path / "noise.mp4", tmp_path / "archive.mp4"
-    noise.write_bytes(os.urandom(50_000))
+    noise.write_bytes(b"n" + os.urandom(50_000))
     with zipfile.ZipFile(archive, "w") as file:
         file.write(plain)
-    for path in (noise, archive):
-        with pytest.raises(InvalidMediaError, match=f"^{path.name} is not a video: its contents are in no video format"):
+    for path, what in ((noise, "its contents are in no video format"), (archive, "it is a ZIP archive; unpack it and submit the videos")):
+        with pytest.raises(InvalidMediaError, match=f"^{path.name} is not a video: {what}"):
             probe(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from resources.ffmpeg import source_streams
+from resources.gold_masters import write_gold_master
 from resources.media_probe import probe
 from resources.proxy_writer import WrittenProxy, write_proxy
-from tests.media_files import SAMPLE_RATE, barcode_video, ffmpeg, with_shifted_times, with_sound_gap, without_packets
+from tests.media_files import SAMPLE_RATE, barcode_video, barcodes, ffmpeg, with_shifted_times, with_sound_gap, without_packets
 from tests.sound_sync import assert_in_sync, heard_lags, loudness, recorded
 
 FRAMES = 120
@@ -172,6 +174,76 @@ def test_sound_that_moves_to_another_stream_goes_on(tmp_path: Path) -> None:
     path, _ = made(source)
     assert_in_sync(path, time_of_frame=at_its_frame, silent=1)
     assert max(one.seconds for one in heard_lags(path, time_of_frame=at_its_frame)) > 4
+
+
+AVI = {
+    "H.264": {"b_frames": 3},
+    "H.264 without B-frames": {},
+    "MPEG-4": {"codec": "mpeg4", "b_frames": 2},
+    "MPEG-2": {"codec": "mpeg2video", "b_frames": 2},
+    "MPEG-4, packed": {"codec": "mpeg4", "b_frames": 1},
+}
+
+
+@pytest.mark.parametrize("kind", AVI)
+def test_a_picture_in_avi_is_shown_when_its_sound_is_heard(kind: str, tmp_path: Path) -> None:
+    """AVI counts frames as they are decoded; ffmpeg showed them one or two frames late."""
+    source = video(tmp_path / "s.avi", audio_codec="pcm_s16le", **AVI[kind])
+    if kind.endswith("packed"):
+        source = packed(source, tmp_path / "packed.avi")
+    path, _ = made(source)
+    assert barcodes(path) == list(range(FRAMES))
+    assert_in_sync(path, time_of_frame=at_its_frame)
+    master = tmp_path / "master.mkv"
+    write_gold_master(source, probe(source), master, called="s.avi")
+    assert barcodes(master) == list(range(FRAMES))
+    assert_in_sync(master, time_of_frame=at_its_frame)
+
+
+def test_an_avi_whose_first_frames_do_not_decode_keeps_its_times(tmp_path: Path) -> None:
+    whole = video(tmp_path / "s.avi", audio_codec="pcm_s16le", b_frames=3, keyframe_every=24)
+    path, _ = made(without_packets(whole, tmp_path / "cut.avi", "video", lambda number: number == 0))
+    assert 20 <= barcodes(path)[0] <= 24
+    assert_in_sync(path, time_of_frame=at_its_frame, silent=2, within_ms=1000 * 3 / RATE)
+
+
+def packed(source: Path, path: Path) -> Path:
+    """An AVI as DivX and Xvid wrote them: each B-frame lies in one packet with the frame after it, and an empty one follows."""
+    vop, empty = b"\x00\x00\x01\xb6", bytes.fromhex("000001b6 5b 00")
+    with av.open(str(source)) as original, av.open(str(path), "w") as output:
+        copies = {stream.index: output.add_stream_from_template(stream) for stream in original.streams}
+        number, held = 0, b""
+
+        def write(data: bytes, like: Any, *, keyframe: bool = False) -> None:
+            nonlocal number
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = copies[like.stream.index], Fraction(1, RATE)
+            packet.pts = packet.dts = number
+            packet.is_keyframe = keyframe
+            number += 1
+            output.mux(packet)
+
+        for packet in original.demux():
+            if packet.stream.type == "audio" and packet.size:
+                packet.stream = copies[packet.stream.index]
+                output.mux(packet)
+                continue
+            data = bytes(packet)
+            kind = data[data.index(vop) + 4] >> 6 if data else None
+            if kind == 2:
+                write(held + data, packet)
+                write(empty, packet)
+                held = b""
+                continue
+            if held:
+                write(held, packet)
+            held = b""
+            if kind == 0 and number == 0:
+                at = data.index(vop)
+                write(data[:at] + b"\x00\x00\x01\xb2DivX503b1393p" + data[at:], packet, keyframe=True)
+            elif data:
+                held = data
+    return path
 
 
 LAYOUTS = {

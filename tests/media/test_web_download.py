@@ -21,7 +21,7 @@ from resources.address_guard import AddressGuard
 from resources.fetched import Fetched
 from resources.media_probe import probe
 from tests.media_files import barcode_video, barcodes, ffmpeg
-from tests.web_server import WebServer, cut_off, downloader, redirect, slow, status, text
+from tests.web_server import WebServer, cut_off, downloader, file, redirect, slow, status, text
 
 MASTER = """#EXTM3U
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="sound",DEFAULT=YES,URI="sound.m3u8"
@@ -90,6 +90,14 @@ def test_a_plain_file(web, folder, clip):
     assert (fetched.name, fetched.title, fetched.sha256, fetched.warnings) == ("a_clip.mp4", "a clip", sha256(clip), ())
     assert_whole(fetched)
     assert seen[-1].done == seen[-1].total == clip.stat().st_size
+
+
+def test_what_its_first_bytes_show_to_be_no_video_is_not_downloaded_to_its_end(web, folder):
+    web.answers["/scan.mp4"] = file(b"%PDF-1.7" + bytes(30_000_000), "video/mp4")
+    seen = []
+    with pytest.raises(InvalidMediaError, match=r"^scan\.mp4 is not a video: it is a PDF document$"):
+        downloader().fetch(f"{web.url}/scan.mp4", folder, report=seen.append)
+    assert all(progress.done < 30_000_000 for progress in seen)
 
 
 @pytest.mark.parametrize("path", ["hls/master.m3u8", "dash/manifest.mpd"])

@@ -50,8 +50,10 @@ from tests.media_files import (
     rotated,
     with_default_sound_second,
     with_sound_gap,
+    without_packets,
 )
 from tests.proxy_files import SOURCES, local_copy, stored_video, written_at
+from tests.sound_sync import assert_in_sync
 
 
 class Desk:
@@ -330,6 +332,24 @@ def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(desk: D
     assert len(sound) == pytest.approx(2.5 * 48_000, abs=2 * 1024)
     loudness = [float(np.abs(sound[round(at * 48_000) :][:4_800]).mean()) for at in (0.2, 0.9, 1.2, 2.0)]
     assert min(loudness[0], loudness[3]) > 0.02 > 0.001 > max(loudness[1:3])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_after_gaps_the_sound_of_the_gold_master_and_of_every_export_is_at_its_time(suffix: str, desk: Desk) -> None:
+    """Measured by correlation. Missing are single packets, three in a row, and half a second; a cut lies in the middle of that."""
+    lost = {20, 26, 50, 51, 52, 80, 160, 190, *range(106, 130)}
+    whole = barcode_video(desk.folder / "whole.mp4", frames=120, size=(96, 64))
+    video = desk.video(without_packets(whole, desk.folder / f"gaps{suffix}", "audio", lost.__contains__), 30, 60)
+    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
+    files = [local_copy(desk.objects, key, desk.folder) for key in (proxy_key(video.id), gold_master_key(video.id))]
+    for path in files:
+        assert_in_sync(path, time_of_frame=lambda number: number / 24, silent=2)
+    for profile in ("stream_copy", "delivery", "gold_master"):
+        with_profile(desk, video, profile)
+        assert not desk.export(desk.videos.load(video.id)).failed
+        for clip in desk.clips.load_live(video.id):
+            assert desk.manifest(clip).profile == profile
+            assert_in_sync(desk.file(clip), time_of_frame=lambda number: number / 24, silent=1)
 
 
 def heard(path: Path) -> Any:

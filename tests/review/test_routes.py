@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -49,6 +50,13 @@ A_FILM = b"YUV4MPEG2 W16 H16 F1:1 C420jpeg\nFRAME\n" + bytes(16 * 16 * 3 // 2)
 def video(tmp_path: Path, database: Database, object_store: ObjectStore) -> SourceVideo:
     source = barcode_video(tmp_path / "holiday.mp4", frames=60, vfr=True)
     return stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False)
+
+
+def _large_jpeg() -> bytes:
+    file = BytesIO()
+    Image.frombytes("L", (2000, 1000), random.Random(1).randbytes(2_000_000)).save(file, "JPEG", quality=95)
+    assert file.tell() > HEAD_BYTES
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -493,7 +501,15 @@ def test_an_upload_goes_once_its_original_is_in_the_store(client: TestClient, de
 
 
 @pytest.mark.parametrize(
-    "content", [b"Dear all, this is no video. " * 100, bytes(3_000_000), os.urandom(3_000_000), b"\x89PNG\r\n\x1a\n" + bytes(100)]
+    "content",
+    [
+        b"Dear all, this is no video. " * 100,
+        bytes(3_000_000),
+        b"n" + os.urandom(3_000_000),
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        pytest.param(_large_jpeg(), id="a large JPEG picture"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(3_000_000), id="a large HEIC picture"),
+    ],
 )
 def test_what_is_no_video_is_refused_and_leaves_nothing(client: TestClient, desk: ReviewDesk, settings: Settings, content: bytes) -> None:
     answer = client.post("/api/uploads", content=content, headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
