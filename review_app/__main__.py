@@ -14,7 +14,7 @@ from review_app.pace import PatientProtocol
 #: that is on its way when the server ends its connection meets a reset: with uvicorn's own 5 s, 110 of 400 posts did that came 5 s after
 #: each other.
 KEEP_ALIVE_SECONDS = 330
-#: For requests under way when it is told to end: decisions take milliseconds, and an upload must not hold the end up.
+#: Time for running requests when the server is stopped: decisions take milliseconds, and an upload must not delay the end.
 _GRACE_SECONDS = 5
 
 

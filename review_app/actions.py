@@ -1,4 +1,4 @@
-"""The only way pages change anything. Every outcome is said in words, errors too."""
+"""The only way in which pages change anything. Every result is a sentence, errors too."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
 
 
 def _some(told: list[str]) -> str:
-    """Of a folder of a thousand files only some are named."""
+    """When a folder has a thousand files, only some are named."""
     more = [f"And {len(told) - _TOLD} more."] if len(told) > _TOLD else []
     return "\n\n".join([*told[:_TOLD], *more])
 

@@ -1,4 +1,4 @@
-"""What the player's JSON routes answer: it gathers rows, calls the review store, and says the outcome in the player's words."""
+"""The answers of the player's JSON routes: gathers rows, calls the review store, and gives the result in the player's words."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class ReviewDesk:
         return {"title": empty.title, "text": empty.text, "ways": ways}
 
     def _opened(self, session: Session, clip_id: int) -> tuple[int | None, str | None]:
-        """(id of the clip to begin with, what to say about it): that of what lies in its place when the clip itself is gone."""
+        """(id of the clip to begin with, a note about it). When the clip itself is gone, the clip in its place."""
         try:
             held = self.queue_store.open(clip_id, reviewer=session.reviewer)
         except NotFoundError:
@@ -166,7 +166,7 @@ class ReviewDesk:
             named = sorted(versions)
             result = self._applied(session, body, versions)
             if body.get("action") in {"undo", "redo"}:
-                # What it brings back is on the page before the page's next sync could hold it.
+                # The clips that it brings back are on the page before the next sync could lease them.
                 self.queue_store.renew([clip.id for clip in result.live_clips][:MAX_QUEUE], reviewer=session.reviewer)
         except StaleClipsError as error:
             return self._refused(409, "stale", self._stale_words(error), [*named, *(clip.id for clip in error.clips)])
@@ -181,7 +181,7 @@ class ReviewDesk:
         except NotFoundError as error:
             return self._refused(404, "not_found", self.in_words(str(error)), [])
         except SettingsError:
-            raise  # the database or the store cannot be reached as it is set: nothing is wrong with the decision
+            raise  # the settings of the database or the store are wrong, not the decision
         except PermanentError as error:
             return self._refused(422, "illegal", self.in_words(str(error)), named)
         versions = {clip.id: clip.cut_point_version for clip in result.clips}
@@ -189,7 +189,7 @@ class ReviewDesk:
         if result.replayed or body.get("action") in {"undo", "redo"}:
             assert result.action_id is not None  # a browser's decision has a request key, and so an entry of its own
             taken = self._around.action_taken(result.action_id)
-            # A clip may have been changed again before the answer is asked for once more: whoever sent the decision has not seen that.
+            # When the answer is requested again, a clip may have changed since: the sender of the decision has not seen that change.
             versions = dict(taken.versions)
             done = {} if taken.undone is None else {"done": self._done_json(*taken.undone)}
         return Answer(
@@ -238,7 +238,7 @@ class ReviewDesk:
                 raise BadRequestError(f"{str(action)[:40]!r} is not a review action")
 
     def _unseen_but_free(self, session: Session, request_key: str, clip_ids: Collection[int]) -> dict[int, int]:
-        """Versions of clips that the sender names without having seen one: only where no verdict of a colleague stands on them."""
+        """Versions for clips that the sender named without a version: only for clips without a colleague's verdict."""
         if not clip_ids or self._around.action_of_request(request_key) is not None:
             return {}
         found = self.clips.load_many(sorted(clip_ids))
@@ -275,7 +275,7 @@ class ReviewDesk:
     def _done_json(
         self, action: str, before: Mapping[str, Mapping[str, Any] | None], after: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        """What an undo took back or a redo did again, for the page to say it: the action, and its clips before and after."""
+        """The action that an undo took back or a redo did again, with its clips before and after, so that the page can name it."""
         shown = ("id", "source_video_id", "sequence", "start_frame", "end_frame", "state")
         sides = [
             [{name: clip[name] for name in shown} for clip in side.values() if clip is not None and clip.get("is_live", True)]
@@ -358,7 +358,7 @@ class ReviewDesk:
         return (self.settings.dagster_url or self.settings.dagster_local_url).rstrip("/")
 
     def _boundaries(self, source_video_id: int) -> Mapping[int, float]:
-        """As in the scenes file, read again after half a minute: a video may be cut anew."""
+        """As in the scenes file, read again after half a minute: a video may be cut again."""
         read = self._boundaries_read.get(source_video_id)
         if read is None or time.monotonic() - read[0] > _BOUNDARIES_SECONDS:
             read = (time.monotonic(), self._read_boundaries(source_video_id))

@@ -1,4 +1,4 @@
-"""What every request passes first: the name it came under, and the headers that keep the page to itself.
+"""The checks before every request: the host name that it uses, and the headers that protect the page from other sites.
 
 A web page of a stranger can make its own host name mean 127.0.0.1 and so ask this server as if it were its own (DNS rebinding); such a
 request names the stranger's host. Names that are no IP address, not localhost and not this machine's own must be told in the settings:
@@ -22,7 +22,7 @@ from review_app.player.component import KEPT_PATH
 
 
 class Door:
-    """ASGI middleware: refuses with 400 what is no address, with 421 names that are not ours, and adds security headers to every answer."""
+    """ASGI middleware: refuses malformed addresses with 400 and foreign names with 421, and adds security headers to every answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class Door:
         await self._app(scope, receive, send_with_headers)
 
     def _policy(self, host: str) -> str:
-        """The page loads from here and from where the media lie, and from nowhere else; no other site may frame it.
+        """The page loads only from this server and from the places of the media; no other site may show it in a frame.
 
         Streamlit's page has inline scripts and styles and imports components from blob addresses.
         """

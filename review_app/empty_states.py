@@ -1,4 +1,4 @@
-"""What a page says when it has no clip to show: what is so, and the way on. Pure: no Streamlit, no database."""
+"""What a page says when it has no clip to show: the reason, and links onward. Pure: no Streamlit, no database."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def _titles_to_choose(desk: ReviewDesk, chosen_key: str) -> dict[int, str]:
             "Find source videos for the menu", placeholder="title, address or id", max_chars=MAX_TEXT, key=f"{chosen_key}-find"
         )
         titles = desk.lists.titles(text=words.strip(), limit=_MENU)
-        # A menu whose choices change is another menu to Streamlit: what was chosen has to be said to it anew.
+        # When its choices change, Streamlit takes it for another menu: the chosen values must be given to it again.
         st.session_state[chosen_key] = list(chosen)
     return titles | desk.lists.titles_of(set(chosen) - set(titles))
 
@@ -170,6 +170,6 @@ def filters_in_words(chosen: QueueFilter) -> str:
 
 
 def say_bad_address(error: BadRequestError) -> None:
-    """The address asks for nonsense: say so, and offer the way out."""
+    """The address has a value that cannot be used: say so, and offer a way out."""
     st.error(views.plain(str(error)), icon=":material/link_off:")
     st.button("Show everything", on_click=st.query_params.clear)

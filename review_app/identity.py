@@ -1,4 +1,4 @@
-"""Who sits at the page: signed in by OIDC where that is configured, else a name chosen once and remembered in a signed cookie."""
+"""Who uses the page: signed in by OIDC where that is configured, else a name chosen once and remembered in a signed cookie."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def current_session(desk: ReviewDesk) -> Session:
 
 
 def forget_name() -> None:
-    """Let somebody else sit down."""
+    """Forget the chosen name, so that another person can choose one."""
     st.session_state["reviewer"] = None
 
 

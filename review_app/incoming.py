@@ -1,4 +1,4 @@
-"""What a browser sends is parsed here and nowhere else: the address, its query, JSON bodies and the values in them.
+"""Parses everything that a browser sends, and is the only place that does: addresses, queries, JSON bodies and the values in them.
 
 What makes no sense is refused in words (BadRequestError, status 400) before anybody works with it: text that is no text, JSON that is no
 JSON or is nested without end, numbers that no column holds, values of another kind than asked for.
@@ -141,7 +141,7 @@ def versions(body: Mapping[str, Any], name: str) -> dict[int, int]:
 
 
 def _parts(value: object) -> list[Any]:
-    """What a JSON value holds; texts, as names and as values, are looked at on the way."""
+    """All parts of a JSON value; checks all texts in it, as names and as values."""
     if isinstance(value, str):
         checked_text(value, "the message")
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Signed, expiring addresses of media, and the signed token of a review session. Nothing in a browser can make or widen one."""
+"""Signed, expiring addresses of media, and the signed token of a review session. A browser can neither make nor change one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMEMBERED_TTL_SECONDS = 90 * 24 * 3600
 
 
 class LinkError(PermanentError):
-    """A link or token that is forged, of another row, or expired. `expired` tells which: an expired one can be asked for anew."""
+    """A link or token that is forged, of another row, or expired. `expired`: the browser can ask for a new one."""
 
     def __init__(self, message: str, *, expired: bool) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class Links:
         return _session(self._sessions.loaded(token))
 
     def remembered_token(self, session: Session) -> str:
-        """For the cookie that remembers a chosen name; good for nothing else."""
+        """For the cookie that remembers a chosen name; it has no other use."""
         return self._remembered.made([session.reviewer_id, session.reviewer])
 
     def remembered(self, token: str) -> Session:

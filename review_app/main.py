@@ -46,7 +46,7 @@ def run() -> None:
 
 
 def _carried(name: str) -> dict[str, dict[str, str]]:
-    """What the links between queue and grid take along: the filters last looked at, and for the grid its states."""
+    """The query parameters for links between queue and grid: the filters last used, and for the grid its states."""
     if name in {"review", "clips"}:
         try:
             asked = filter_of_address(EVERY_STATE)

@@ -1,4 +1,4 @@
-"""Nobody holds the server up by sending slowly or without end: a guard of request bodies, and one of the lines before them.
+"""Ends requests that are sent too slowly or without end: one guard for request bodies, and one for the header lines.
 
 A body must come at a pace, and only an upload may be large. A connection must have sent a whole request's header lines in time.
 """
@@ -17,7 +17,7 @@ WINDOW_SECONDS = 30.0
 HEADER_SECONDS = 20.0
 #: Chromium opens connections before it needs them, and ends those after 60 s by itself.
 SILENT_SECONDS = 90.0
-#: Of every request but an upload. Ours have their own, smaller limit; Streamlit has routes that would take 200 MB into memory.
+#: Limit for every request except uploads. Heaters' own routes have smaller limits; Streamlit has routes that would hold 200 MB in memory.
 MAX_BODY_BYTES = 1024 * 1024
 UPLOADS_PATH = "/api/uploads"
 

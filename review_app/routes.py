@@ -117,7 +117,7 @@ async def _index(desk: ReviewDesk, request: Request) -> Response:
             raise CutError(f"frames {start}..{end - 1} of source video {source_video_id}: it has frames 0..{frame_count - 1}")
         last = min(end, start + MAX_INDEX_FRAMES)
         rows = desk.indexes.slice(source_video_id, start, min(last + 1, frame_count))
-        # To bytes in the thread too: the event loop has everybody's decisions to carry meanwhile.
+        # Encoded in the thread too, so that the event loop stays free for decisions.
         return json.dumps(slice_json(rows, start, last), separators=(",", ":")).encode()
 
     return Response(await run_in_threadpool(read), media_type="application/json", headers=PRIVATE)

@@ -32,7 +32,7 @@ PRIVATE = {**_SAFE, "Cache-Control": "private, max-age=3600"}
 FRESH = {**_SAFE, "Cache-Control": "no-store"}
 
 _RETRY_SECONDS = "2"
-#: How long, and how much of, a body that nobody wants is still taken.
+#: For how long, and up to how many bytes, a refused body is still read.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 4 * 1024**2
 

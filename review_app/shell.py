@@ -1,4 +1,4 @@
-"""What stands around every page: the bar with the ways between the pages, and what is shown when Postgres is away."""
+"""The frame of every page: the bar with links to the pages, and the message when Postgres is away."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def page(name: str) -> st.Page:
 
 
 def say_unavailable(error: HeatersError) -> None:
-    """Say what is away, and run the page again until it is back."""
+    """Say what cannot be reached, and run the page again until it can."""
     st.error(f"{views.plain(str(error))}\n\nThe page tries again by itself.", icon=":material/cloud_off:")
     st.session_state["trying_again"] = False
     st.fragment(_again, run_every=_AGAIN_SECONDS)()

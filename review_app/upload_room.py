@@ -1,4 +1,4 @@
-"""How much may be uploaded at once: uploads that are let in together never need more than is free."""
+"""How much may be uploaded at once: all admitted uploads together never need more than the free space."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from heaters_dagster.domain.errors import BusyError, DiskFullError
 from resources.private_folder import private_folder
 
 MAX_UPLOADS = 16
-#: Of one whose browser does not say how large it is.
+#: Limit of an upload when the browser does not say how large it is.
 UNDECLARED_BYTES = 2 * 1024**3
-#: For the rest of Heaters: the database, what stages write.
+#: Free space that is kept for the rest of Heaters: the database, and files that stages write.
 RESERVE_BYTES = 1024**3
 
 

@@ -57,7 +57,7 @@ _ACTIONS = {
 _WORDS_OF_STATES = {
     state.value: words for state, words in (*((one, _VIDEO_STATES[one][0]) for one in SourceVideoState), *_CLIP_STATES.items())
 }
-#: Those that nobody takes for a word: `review_skipped`.
+#: State names that are no ordinary words, such as `review_skipped`.
 _STATE_NAMES = re.compile("|".join(rf"\b{name}\b" for name in _WORDS_OF_STATES if "_" in name))
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
@@ -86,7 +86,7 @@ class HistoryRow:
 
 
 def plain(text: str) -> str:
-    """`text` for a place that reads Markdown: every character stands for itself, tags and formulas too."""
+    """`text` escaped for Markdown: every character is shown as it is, in tags and formulas too."""
     return text.translate(_MARKDOWN).replace("\n", " ")
 
 
@@ -171,7 +171,7 @@ def clip_note(clip: Clip) -> str:
 
 
 def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
-    """What a colleague made of the clips that a decision was for. fresh: what lies in their place now, in the source video `title`."""
+    """What a colleague did to the clips that a decision was for. fresh: the clips in their place now, in the source video `title`."""
     there = ", ".join(
         f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}" for clip in fresh
     )

@@ -1,4 +1,4 @@
-"""Python side of the grid: cards in. What is decided goes straight to the server; a click on a card goes to another page by its address."""
+"""Python side of the grid: it gets cards. Decisions go directly to the server; a click on a card opens another page by its address."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def clip_grid(cards: Sequence[Card], *, key: str, place: int = 0, token: str | N
             "decisions_url": "/api/decisions",
             "place": place,
         },
-        key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # another reviewer's undelivered decisions are not ours
+        key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # never send another reviewer's waiting decisions
         on_changed_change=_nothing,
     )
 

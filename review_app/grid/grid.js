@@ -29,7 +29,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
 }
 
 /**
- * One reviewer's decisions on selections without an answer yet, oldest first. They outlive the page: whoever reads the storage next sends them,
+ * One reviewer's decisions on selections without an answer yet, oldest first. They outlive the page: the next page that reads the storage sends them,
  * under the same request keys. storage: localStorage or alike; null when it is switched off.
  */
 export class Undelivered {
@@ -76,7 +76,7 @@ export class Undelivered {
 }
 
 /**
- * Send a decision until the server has answered. Promise of {ok, error}; a no of the server is an answer, everything else is temporary.
+ * Send a decision until the server has answered. Promise of {ok, error}; a refusal of the server is an answer, everything else is temporary.
  * send(decision): promise of a Response. onWait(error, status): before each wait. wait(ms): promise.
  */
 export async function answered(decision, { send, onWait, wait }) {
@@ -284,7 +284,7 @@ class Grid {
     this.#deliver();
   }
 
-  /** Send what is undelivered, one after the other, and say what came of it. */
+  /** Send the waiting decisions, one after the other, and show each result. */
   async #deliver() {
     if (this.busy) return;
     for (let entry = this.undelivered.first(); entry; entry = this.undelivered.first()) {
@@ -314,7 +314,7 @@ class Grid {
   #waits(error, status) {
     const where = this.kept === false ? "Leave this page open" : "It is kept in this browser";
     this.#say(`${error.replace(/[.]$/, "")}. ${where}; trying again …`);
-    // The page that is drawn anew brings a fresh token.
+    // When the page is drawn again, it brings a fresh token.
     if (status === 401 && this.refused !== this.sentWith) this.tell("changed", Date.now());
     if (status === 401) this.refused = this.sentWith;
   }

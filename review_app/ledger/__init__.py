@@ -1,4 +1,4 @@
-"""The ledger of review actions as a Streamlit component: one row an action, with the way back beside it."""
+"""The ledger of review actions as a Streamlit component: one row per action, with its Undo."""
 
 from review_app.ledger.component import ledger
 

@@ -1,4 +1,4 @@
-"""Python side of the ledger: rows in, the action to take back out."""
+"""Python side of the ledger: it gets rows, and returns the action to undo."""
 
 from __future__ import annotations
 

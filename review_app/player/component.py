@@ -58,7 +58,7 @@ def review_player(config: PlayerConfig, *, key: str = "player") -> None:
     When the server refuses the token the page is run again, to give a fresh one.
     """
     _mount()(
-        key=f"{key}-{config.reviewer_id}",  # another reviewer's undelivered decisions are not ours
+        key=f"{key}-{config.reviewer_id}",  # never send another reviewer's waiting decisions
         data=config.to_json(),
         on_signed_out_change=_nothing,
     )

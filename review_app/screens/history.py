@@ -1,4 +1,4 @@
-"""History: who did what, when; and the way back."""
+"""History: who did what, when; with Undo."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _actions(
     seen = own[0].id if own else 0
     outcome = None
     with st.container(horizontal=True, vertical_alignment="center"):
-        # A button of its own for every state of the ledger: the second click of a double click is on one that is gone.
+        # Each state of the ledger has a button of its own: the second click of a double click meets a button that is gone.
         if st.button("Undo my latest", icon=":material/undo:", key=f"undo-after-{seen}"):
             outcome = actions.undo(desk, session, seen=seen)
         if st.button("Redo", icon=":material/redo:", key=f"redo-after-{seen}"):

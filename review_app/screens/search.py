@@ -1,4 +1,4 @@
-"""Search: words, or likeness to a clip, to clips with scores; and clips that look nearly the same."""
+"""Search by words or by likeness to a clip, with scores; and a list of clips that look nearly the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// The marked cut from near: the last frame of the left clip beside the first frame of the right one, live while the cut moves.
+// The marked cut in close-up: the last frame of the left clip beside the first frame of the right one, live while the cut moves.
 
 import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
@@ -60,7 +60,7 @@ export class BoundaryView {
     setText(this.right.caption, `${clipName(right)} begins · frame ${cut}`);
     this.element.classList.toggle("at-end", side === "end");
     if (this.#wanted?.media === media && this.#wanted.cut === cut) return;
-    // A cut that moves keeps its pictures until the next ones are there; those of other clips must not pass for this one's.
+    // A cut that moves keeps its pictures until the next ones are there; pictures of other clips must not be taken for this one's.
     const clips = `${left.id} ${right.id}`;
     const wanted = { media, cut, clips };
     if (!this.#isOf(wanted)) for (const half of [this.left, this.right]) this.#veil(half);
@@ -70,7 +70,7 @@ export class BoundaryView {
     });
   }
 
-  /** Whether what is wanted now is the same cut, wherever it has been moved to. */
+  /** Whether the cut wanted now is the same one, even if it has been moved. */
   #isOf({ media, clips }) {
     return this.#wanted?.media === media && this.#wanted.clips === clips;
   }

@@ -71,7 +71,7 @@ export class ByteSource {
     }
     let flight = [...this.#flights].find((one) => one.start <= span.offset && span.offset + span.size <= one.end);
     if (!flight) {
-      // Alone and at once, not behind the rest of a plan that it is also part of.
+      // On its own and at once: it must not wait for the rest of the plan that it belongs to.
       const others = (run) => run.spans.filter((one) => one.offset !== span.offset);
       this.#waiting = this.#waiting.flatMap((run) => coalesced(others(run), this));
       flight = this.#fly({ start: span.offset, end: span.offset + span.size, spans: [span] });

@@ -1,4 +1,4 @@
-// What can be decided on the clip of the stage, and which of this page's decisions an undo or redo means. Pure, as review_state.js.
+// What can be decided on the clip on the stage, and which of this page's decisions an undo or redo means. Pure, as review_state.js.
 
 import { clipEndingAt, clipsMeetingAt, isReturn, visible } from "./review_state.js";
 import { clipName, clipOf } from "./words.js";
@@ -22,7 +22,7 @@ export function undoStacks(state) {
   return { standing, undone };
 }
 
-/** Whether a redo may find something: only a decision of this page says that what was undone before it, by an earlier page too, is gone. */
+/** Whether a redo may find something. Only a decision of this page proves that there is nothing to redo; an earlier page may have undone something. */
 export function canRedo(state) {
   return undoStacks(state).undone.length > 0 || state.log.every(isReturn);
 }
@@ -43,7 +43,7 @@ export function addChoice(clip, frame) {
 
 const SET_ASIDE = { review_skipped: "skipped", review_archived: "archived" };
 
-/** Why a clip cannot be grouped that somebody has put aside; the server says the same. */
+/** Why a clip that somebody has skipped or archived cannot be grouped; the server says the same. */
 function verdictStands(clip, state) {
   const own = clip.version === null || clip.changed_by?.id === state.me;
   const by = own ? " by you" : clip.changed_by ? ` (last change: ${clip.changed_by.name})` : "";

@@ -1,4 +1,4 @@
-// The cut that the keys act on, and the one on the move: shown where it would be, and decided when the hand rests.
+// The cut that the keys act on, and a cut that is being moved: shown at its new place, and decided when the reviewer stops moving it.
 
 import { decisionFor, moveRange } from "./choices.js";
 import { clipsMeetingAt, scene, visible } from "./review_state.js";
@@ -87,7 +87,7 @@ export class CutHand {
     page.player.show(beside);
   }
 
-  /** Leave the cut that is on the move, by mouse or by keys, where it was. */
+  /** Put the cut that is being moved, by mouse or by keys, back to where it was. */
   putBack() {
     const page = this.#page;
     const moved = page.state.preview;
@@ -100,7 +100,7 @@ export class CutHand {
     page.player.show(beside);
   }
 
-  /** Make the decision that the moved cut stands for. */
+  /** Send the decision to move the cut to where it is shown. */
   settle() {
     clearTimeout(this.#timer);
     const page = this.#page;

@@ -17,7 +17,7 @@ export function el(name, options = {}, ...children) {
   return element;
 }
 
-/** A handler of clicks that passes over the second click of a double click: the button may stand for something else by then. */
+/** A handler of clicks that ignores the second click of a double click: the button may mean something else by then. */
 export function singleClick(handler) {
   return (event) => event.detail <= 1 && handler();
 }

@@ -8,7 +8,7 @@ const STRIDE = 10; // frames; a longer way is a jump, and the next one may follo
 const AFTER_JUMP_MS = 60;
 
 /**
- * Frames worth having before they are asked for, nearest first: on in the direction of the last step and at its stride, then the other way.
+ * Frames to fetch beforehand, nearest first: in the direction and at the stride of the last step, then in the other direction.
  * frame: shown now; stride: last step (sign = direction); [start, end): the clip.
  */
 export function framesAround(frame, stride, start, end) {

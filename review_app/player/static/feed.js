@@ -1,4 +1,4 @@
-// What comes from the server by itself: clips to review, leases, and what colleagues do; and when it is asked.
+// What the page asks the server for, and when: clips to review, leases, and what colleagues do.
 
 import { touchedIds } from "./outbox.js";
 import { takenOver } from "./lane.js";
@@ -38,7 +38,7 @@ export class Feed {
     return Date.now() - this.#inputAt > IDLE_MS;
   }
 
-  /** Somebody is at the page: take the clips again, or hear who has them. */
+  /** Somebody uses the page again: lease its clips again, or learn who has them. */
   onInput() {
     const back = this.isIdle;
     this.#inputAt = Date.now();
@@ -86,7 +86,7 @@ export class Feed {
     } catch (error) {
       if (filters !== this.#filters) return;
       this.failed = error.message;
-      // Clips of the queue before must not pass for those that the address now asks for.
+      // Clips of the earlier queue must not be taken for clips of the present address.
       if (fresh) page.dispatch({ type: "left", ids: [page.state.current, ...page.state.queue] });
     } finally {
       if (filters === this.#filters) this.loading = false;
@@ -100,7 +100,7 @@ export class Feed {
     this.#timer = setTimeout(() => this.sync(), document.visibilityState === "hidden" ? SYNC_HIDDEN_MS : SYNC_MS);
   }
 
-  /** Renew the leases (not those of a forgotten tab), hear what colleagues have changed, ask for more clips when none are left. */
+  /** Renew the leases (not those of a forgotten tab), learn what colleagues have changed, ask for more clips when none are left. */
   async sync() {
     clearTimeout(this.#timer);
     const page = this.#page;

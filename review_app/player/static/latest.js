@@ -1,4 +1,4 @@
-// Latest request wins, without starving: one piece of work runs, the newest request waits, those between are passed over.
+// Latest request wins, without starving: one piece of work runs, the newest request waits, those between are dropped.
 
 export class Latest {
   #work;
@@ -10,7 +10,7 @@ export class Latest {
     this.#work = work;
   }
 
-  /** Promise of true when the work on `value` is done, false when a later request passed it over. Rejects when the work does. */
+  /** Promise of true when the work on `value` is done, false when a later request replaced it. Rejects when the work does. */
   ask(value) {
     return new Promise((resolve, reject) => {
       this.#waiting?.resolve(false);

@@ -1,4 +1,4 @@
-// What the page says of decisions: made, saved, taken back, and what a colleague has done meanwhile; each with the clip's name.
+// What the page says about decisions: made, saved, undone, and what a colleague has done meanwhile; each with the clip's name.
 
 import { keyShown } from "./keys.js";
 import { visible } from "./review_state.js";
@@ -35,7 +35,7 @@ export class Notices {
     this.#say(capital(this.#wordsOf(decision, clip, answer.done)), "saved");
   }
 
-  /** A clip that a cut has retired is known no more, but the record of what was done to it is. */
+  /** A clip that a cut has retired is no longer on the page, but the record of what was done to it is. */
   #clipNamed({ clip_id: id, request_key: key }) {
     const { clips, records } = visible(this.#page.state);
     return records.get(key)?.before.find((clip) => clip.id === id) ?? clips.get(id) ?? null;

@@ -8,7 +8,7 @@ import { randomId } from "./lane.js";
 const PREFIX = "heaters.outbox";
 const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
 
-/** The server has considered the decision and said no. `code`: "stale", "lease", "illegal", ...; `body`: its whole answer. */
+/** The server has refused the decision. `code`: "stale", "lease", "illegal", ...; `body`: its whole answer. */
 export class Refusal extends Error {
   constructor(message, code, body = {}) {
     super(message);
@@ -29,7 +29,7 @@ export function touchedIds(decision) {
 }
 
 /**
- * A decision with what an earlier one's answer taught: ids given to new clips, and their versions after it.
+ * A decision with what is known from the answer to an earlier one: ids of new clips, and their versions after it.
  * ids: {provisional id: id}; versions: {id: version}. Only versions not yet known (null) are filled in: a known one is what the reviewer saw.
  */
 export function informed(decision, { ids, versions }) {
@@ -58,7 +58,7 @@ export class Outbox {
 
   /**
    * storage: localStorage or alike. reviewer: whose decisions; lane: id of this tab.
-   * send(decision): promise of the server's answer; throws Refusal for a no, anything else for "try again".
+   * send(decision): promise of the server's answer; throws Refusal when the server refuses, anything else for "try again".
    * learn(decision, answer): {ids, versions} for the decisions behind it.
    * Handlers: onConfirmed(decision, answer), onRefused(decision, refusal, dropped), where `dropped` are later decisions that rested on it,
    * onState({waiting, failures, message, kept}).
@@ -137,7 +137,7 @@ export class Outbox {
   }
 
   /**
-   * The page is gone but not the document: send on what waits. A no stays stored, for the next page to hear and say. Promise that settles
+   * The page is gone but not the document: go on sending. A refusal stays stored, so that the next page shows it. Promise that settles
    * when nothing more is sent; stop() ends it sooner.
    */
   async leave() {
@@ -192,7 +192,7 @@ export class Outbox {
   }
 
   /**
-   * Ids go to all that wait. A version goes only to the first that touches the clip: those behind it rest on what that one will make of it.
+   * Ids go to all waiting decisions. A version goes only to the first that touches the clip: later ones depend on the version that this one makes.
    */
   #teach(entries, { ids, versions }) {
     const open = { ...versions };

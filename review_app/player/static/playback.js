@@ -120,7 +120,7 @@ export class Playback {
     this.onBroken(this.#broken);
   }
 
-  /** What is loaded is of no more use: the next prepare() loads it anew. */
+  /** The loaded segment is of no more use: the next prepare() loads it again. */
   #unload() {
     if (this.#loaded) this.#loaded.ready = null;
     this.#loaded = this.shown = null;

@@ -87,7 +87,7 @@ export class Player {
     this.#clip = { media, start, end };
     this.frame = Math.min(Math.max(frame, start), end - 1);
     if (foreign) {
-      // Until the clip's own picture is there, the old one is veiled: it must not pass for the clip.
+      // Until the clip's own picture is there, the old one is veiled: it must not be taken for the clip.
       this.shown = null;
       this.stage.classList.add("loading");
       this.#awaits();
@@ -198,7 +198,7 @@ export class Player {
     this.stage.classList.remove("stalled");
   }
 
-  /** Run a wish; a failure is shown in words and, while the wish stands, tried again until it succeeds. */
+  /** Run a request; a failure is shown in words, and the request is tried again until it succeeds or a newer one replaces it. */
   async #try(wish, work) {
     clearTimeout(this.#retry);
     try {

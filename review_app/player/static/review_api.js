@@ -1,4 +1,4 @@
-// The review app's JSON routes. A no of the server is a Refusal; everything else that goes wrong is temporary and is tried again by the caller.
+// The review app's JSON routes. A decision that the server refuses is a Refusal; any other failure is temporary, and the caller tries again.
 
 import { Refusal } from "./outbox.js";
 import { withQuery } from "./video_media.js";

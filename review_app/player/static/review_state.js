@@ -1,7 +1,7 @@
 // What the reviewer sees, as a pure function of what the server said and of the decisions it has not answered yet.
 //
-// `clips` is the server's word. The decisions under way are laid over it (`visible`), so a decision shows at once, an answer replaces the
-// guess, and a refusal needs no undoing: the decision is dropped and what is left is laid over the fresh clips.
+// `clips` is what the server said. The decisions without an answer are applied to it (`visible`), so a decision shows at once, and an answer
+// replaces the guess. After a refusal nothing needs to be undone: the decision is dropped, and the others are applied to the fresh clips.
 
 import { provisionalId } from "./outbox.js";
 
@@ -176,7 +176,7 @@ export function scene(state) {
   };
 }
 
-/** Clips that come after the current one and still wait for a decision, in order; those that were passed over come last. */
+/** Clips after the current one that still wait for a decision, in order; those that the reviewer left undecided come last. */
 export function upcoming(state) {
   const { clips } = visible(state);
   return after(state, state.current)
@@ -196,7 +196,7 @@ function after(state, id) {
   return [...state.queue.slice(place + 1), ...state.queue.slice(0, Math.max(place, 0))];
 }
 
-/** How many waiting clips the reviewer has passed over: they stand before the current one. */
+/** How many waiting clips the reviewer has left undecided: they are before the current one. */
 export function passedOver(state) {
   const { clips } = visible(state);
   const place = state.queue.indexOf(state.current);
@@ -262,7 +262,7 @@ function step(state, event) {
       const merged = withServer(state, event.answer);
       const rest = event.fresh ? [] : merged.queue;
       const kept = event.fresh ? null : merged.current;
-      // The current clip keeps its place: those before it were passed over.
+      // The current clip keeps its place: those before it were left undecided.
       const queue = unique([...(event.front ?? []), ...(kept && !rest.includes(kept) ? [kept] : []), ...rest, ...event.answer.queue]);
       const exhausted = event.answer.queue.length === 0 || Boolean(event.answer.exhausted);
       return settled({ ...merged, queue, current: kept, exhausted }, state);
@@ -302,7 +302,7 @@ function step(state, event) {
     }
     case "refused": {
       const keys = new Set([event.decision, ...event.dropped].map((decision) => decision.request_key));
-      // What could not be undone or redone is passed over from now on: the next press goes on to the one before.
+      // An action that could not be undone or redone is left out from now on: the next press goes on to the one before.
       const target = event.decision.target ?? null;
       const kept = {
         ...state,

@@ -1,4 +1,4 @@
-// What the reviewer sees around the stage: decisions, transport, timeline, the cut from near, what is saved and what is not.
+// What the reviewer sees around the stage: decisions, transport, timeline, the close-up of the cut, what is saved and what is not.
 
 import { BoundaryView } from "./boundary_view.js";
 import { el, icon, setText, singleClick } from "./dom.js";

@@ -186,7 +186,7 @@ export class Timeline {
     this.#waveSoon();
   }
 
-  /** Pictures of another clip must not pass for this one's; while a cut moves the old ones stay until the next are there. */
+  /** Pictures of another clip must not be taken for this one's; while a cut moves the old ones stay until the next are there. */
   #veil() {
     const { clip, video } = this.#scene;
     const shows = `${video.id}/${clip.id}`;
@@ -350,7 +350,7 @@ export class Timeline {
     this.#hand = this.#follow(
       event,
       (moved) => {
-        // A click that trembles is no move.
+        // A small movement during a click is no move of the cut.
         if (from !== null && Math.abs(moved.clientX - from) < 3) return;
         from = null;
         this.handlers.onPreview(side, cutAtX(moved.clientX - box.left, this.#view, box.width));

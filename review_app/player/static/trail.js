@@ -23,7 +23,7 @@ export function renamedTrail(trail, ids) {
 
 /**
  * Id of the clip to look at next without deciding, null when there is none. Back: the one that was on the stage before, and at the beginning
- * the one before in the video. On: along the trail, then the next that waits; those passed over come round again.
+ * the one before in the video. On: along the trail, then the next that waits; those left undecided come again at the end.
  */
 export function nextStop(state, trail, scene, forward) {
   const { clips } = visible(state);

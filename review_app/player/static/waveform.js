@@ -20,7 +20,7 @@ export function peaksOf(channels, bins) {
 export class Waveform {
   #kept = new Map(); // range -> promise of peaks or null
 
-  /** Promise of the peaks of [start, end), or null when there is no sound or it would be dear. Never throws: it is a help, no more. */
+  /** Promise of the peaks of [start, end), or null when there is no sound or it would cost too much. Never throws: the curve is only a help. */
   async peaks(media, start, end) {
     if (!media.index.header?.hasAudio) return null;
     const name = `${media.video.id}/${start}-${end}`;

@@ -60,7 +60,7 @@ const DONE = {
 const RETURNS = { undo: "undid", redo: "did again" };
 const DECIDED = { skip: "review_skipped", archive: "review_archived" };
 
-/** What a first-hand decision did: "skipped clip 14 of Harbour". clip: `clipOf` of the clip it was made on. */
+/** What a decision (no undo or redo) did: "skipped clip 14 of Harbour". clip: `clipOf` of the clip it was made on. */
 export function decisionWords(decision, clip) {
   return DONE[decision.action]?.(clip, decision) ?? decision.action;
 }
