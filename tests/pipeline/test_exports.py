@@ -409,7 +409,7 @@ def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(desk
     desk.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
     done = desk.export(video)
     assert "none can be made: its pictures change on the way" in done.failed[clip.id]
-    assert f"heaters export {clip.id} --profile stream_copy" in done.failed[clip.id]
+    assert f"heaters export {video.id}:{clip.sequence} --profile stream_copy" in done.failed[clip.id]
     assert not done.retryable
 
 

@@ -119,7 +119,7 @@ def test_one_clip_without_its_file_does_not_stop_the_others(desk: Desk) -> None:
     done = desk.run(video)
     assert done.clip_ids == (first.id, third.id)
     assert final_clip_key(video.id, second.sequence) in done.failed[second.id]
-    assert f"heaters export {second.id}" in done.failed[second.id]
+    assert f"heaters export {second.source_video_id}:{second.sequence} makes" in done.failed[second.id]
     assert not done.retryable
     assert desk.clips.load(second.id).state == ClipState.KEYFRAME_FAILED
 

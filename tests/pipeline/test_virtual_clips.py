@@ -392,7 +392,7 @@ def test_the_asset_shows_an_operator_counts_durations_and_the_scores_with_the_cu
     assert (shown["clips"], shown["frames"], shown["boundaries found"], shown["boundaries left out"]) == (3, 100, 2, 0)
     assert (shown["detector"], shown["threshold"], shown["scores from"]) == ("transnetv2", 0.35, "the proxy pass")
     assert shown["seconds, shortest clip"] <= shown["seconds, median clip"] <= shown["seconds, longest clip"]
-    assert "| 002 | 30..59 | " in str(shown["least confident"])
+    assert "| 2 | 30..59 | " in str(shown["least confident"])
     picture = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)\)", str(shown["scene scores"]))
     assert picture is not None
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
