@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
@@ -15,7 +16,6 @@ from assets.failures import CANCELED
 from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted, VideoFacts, wanted_runs
 from heaters_dagster.domain.errors import BusyError, NotFoundError
 from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY, ClipState, SourceVideoState
-from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.runs import (
     SETTLED_TAG,
     assets_in_flight,
@@ -53,13 +53,12 @@ class Outlook:
     """What one look found.
 
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
-    has_partition: whether Dagster knows a partition key. facts: by partition key.
+    facts: by partition key.
     problem: why none of the wanted runs can begin: nothing can be stored.
     """
 
     wanted: tuple[RunWanted, ...]
     in_flight: Set[tuple[str, str]]
-    has_partition: Callable[[str], bool]
     facts: Mapping[str, VideoFacts]
     problem: str | None = None
 
@@ -72,6 +71,41 @@ class Outlook:
     def in_flight_of(self, job: Job) -> int:
         """How many runs of the job are queued or running."""
         return len({key for asset, key in self.in_flight if asset in ASSETS_OF_JOB[job]})
+
+
+class SharedLook:
+    """One look for all sensors of a round: they ask at nearly the same moment, and each look costs the same whatever it is for.
+
+    A sensor gets a look that another one made only when it is fresh, when it has not had it before, and when it asked for nothing the
+    last time: runs that it asked for may not be there yet, and would be wanted twice.
+    """
+
+    FRESH_SECONDS = 1.5
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outlook: Outlook | None = None
+        self._looked_at = 0.0
+        self._had_it: set[Job] = set()
+        self._asked_nothing: set[Job] = set()
+
+    def for_job(self, job: Job, anew: Callable[[], Outlook]) -> Outlook:
+        """anew: makes a look. What the sensor of `job` asks for because of it is told by `asked`."""
+        with self._lock:
+            fresh = time.monotonic() - self._looked_at < self.FRESH_SECONDS
+            if self._outlook is None or not fresh or job in self._had_it or job not in self._asked_nothing:
+                self._outlook, self._had_it = None, set()
+                looked_at = time.monotonic()
+                self._outlook, self._looked_at = anew(), looked_at
+            self._had_it.add(job)
+            self._asked_nothing.discard(job)
+            return self._outlook
+
+    def asked(self, job: Job, runs: int) -> None:
+        """How many runs the sensor of `job` asks for now."""
+        with self._lock:
+            if not runs:
+                self._asked_nothing.add(job)
 
 
 def look(
@@ -100,8 +134,7 @@ def look(
     if any(told):
         facts = _facts(database, only)
         wanted = wanted_runs(facts.values(), in_flight)
-    has_partition = partial(instance.has_dynamic_partition, str(source_video_partitions.name))
-    return Outlook(tuple(wanted), in_flight, has_partition, facts, place_problem(settings) if wanted else None)
+    return Outlook(tuple(wanted), in_flight, facts, place_problem(settings) if wanted else None)
 
 
 def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:

@@ -3,14 +3,18 @@
 (A cursor on the identity column can skip a row that commits late, and an asset sensor sees only the last of several materializations.)
 """
 
+from collections.abc import Callable
+from functools import lru_cache, partial
+
 import dagster as dg
 
 from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import Job, RunWanted
-from heaters_dagster.facts import Outlook, look, settle_failed_run
+from heaters_dagster.facts import Outlook, SharedLook, look, settle_failed_run
 from heaters_dagster.jobs import ASSET_JOBS
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.runs import run_tags, withdraw_unbegun
+from heaters_dagster.settings import Settings
 from resources.backlog import load_backlog
 from resources.dagster_resources import DatabaseResource, WorkspaceResource
 
@@ -35,12 +39,26 @@ def _sensor(name: str, job: Job, *, description: str, nothing: str) -> dg.Sensor
     def sensor(
         context: dg.SensorEvaluationContext, database: DatabaseResource, workspace: WorkspaceResource
     ) -> dg.SensorResult | dg.SkipReason:
-        return tick(look(context.instance, workspace.settings(), database.get()), job, nothing=nothing)
+        settings = workspace.settings()
+        shared = _shared_look(settings)
+        outlook = shared.for_job(job, lambda: look(context.instance, settings, database.get()))
+        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=nothing)
+        shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
+        return answer
 
     return sensor
 
 
-def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.SkipReason:
+@lru_cache(maxsize=8)
+def _shared_look(settings: Settings) -> SharedLook:
+    return SharedLook()
+
+
+def _has_partition(context: dg.SensorEvaluationContext, key: str) -> bool:
+    return context.instance.has_dynamic_partition(str(source_video_partitions.name), key)
+
+
+def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], nothing: str) -> dg.SensorResult | dg.SkipReason:
     """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
     due = [run for run in outlook.wanted if run.job is job]
     if due and outlook.problem:
@@ -51,7 +69,7 @@ def tick(outlook: Outlook, job: Job, *, nothing: str) -> dg.SensorResult | dg.Sk
     if room <= 0:
         return dg.SkipReason(f"{len(due)} runs are due, {outlook.in_flight_of(job)} are in flight: more when those are done")
     now = due[: min(room, MAX_IN_TICK)]
-    new_keys = sorted({key for key in (run.partition_key for run in now) if not outlook.has_partition(key)}, key=int)
+    new_keys = sorted({key for key in (run.partition_key for run in now) if not has_partition(key)}, key=int)
     return dg.SensorResult(
         run_requests=[_request(run) for run in now],
         dynamic_partitions_requests=[source_video_partitions.build_add_request(new_keys)] if new_keys else [],

@@ -29,7 +29,6 @@ from dagster._core.storage.schedules import ScheduleStorage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
-from dagster_postgres import DagsterPostgresStorage
 
 from heaters_dagster.domain.due import ASSETS_OF_JOB, Job
 from heaters_dagster.domain.errors import HeatersError
@@ -37,6 +36,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.run_tags import TITLE_TAG, tags_of_work
 from heaters_dagster.settings import Settings, load_settings
+from resources.dagster_connections import open_dagster_storage
 from resources.dagster_resources import shared_database
 from resources.database import dagster_database_url
 from resources.source_video_store import SourceVideoStore
@@ -47,7 +47,7 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
     def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
-        self._postgres: DagsterStorage[Any] = DagsterPostgresStorage(dagster_database_url(settings), should_autocreate_tables=True)
+        self._postgres: DagsterStorage[Any] = open_dagster_storage(dagster_database_url(settings))
         super().__init__()  # type: ignore[no-untyped-call]
 
     @property

@@ -36,9 +36,8 @@ DATABASE_NAME = "heaters"
 DAGSTER_NAME = "dagster"
 
 #: Keepalives: a server that vanished is noticed within a minute, not after two hours.
-_CONNECT_ARGUMENTS = {
-    "connect_timeout": 10, "application_name": "heaters", "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
-}  # fmt: skip
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "heaters", **KEEPALIVES}
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 #: A number too large for its column, bytes that are no text, half a character in JSON. NUL in a text is missing: psycopg refuses it itself.
 _NOT_STORABLE = {"22003", "22021", "22P05"}

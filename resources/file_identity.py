@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
@@ -79,6 +79,8 @@ class KnownSources:
 
     def __init__(self, videos: SourceVideoStore) -> None:
         self._videos = videos
+        #: Fingerprints that several files share: all those that wait have their hashes, so the next file is read whole at once.
+        self._shared: set[str] = set()
         self._identify_older_rows()
 
     def same_as(self, source: str, confined_to: str | None = None) -> tuple[SourceVideo | None, FileIdentity | None]:
@@ -101,24 +103,27 @@ class KnownSources:
             _video.original_bytes == identity.byte_size,
             or_(_video.source_fingerprint.is_(None), _video.source_fingerprint == identity.fingerprint),
         )
-        # Nearly always none, or the one that waits under this path: then no file is read whole.
-        few = self._all(or_(same_path, alike, fetched) if identity.byte_size else same_path, limit=2)
-        if not few or (len(few) == 1 and few[0].source == str(path) and few[0].original_bytes is None) or not identity.byte_size:
-            return next(iter(few), None), identity
+        if not identity.byte_size:
+            return self._first(same_path), identity
+        if identity.fingerprint not in self._shared:
+            # Nearly always none, or the one that waits under this path: then no file is read whole. Not in order, which would read all.
+            few = self._videos.find(_not_duplicates(or_(same_path, alike, fetched)).limit(2))
+            if not few or (len(few) == 1 and few[0].source == str(path) and few[0].original_bytes is None):
+                return next(iter(few), None), identity
+            for video in self._all(alike, _video.source_sha256.is_(None)):
+                self._identified(video, whole=True)
+            self._shared.add(identity.fingerprint)
         sha256 = local_sha256(path, confined_to=confined_to)
-        found = [self._first(fetched, _video.content_sha256 == sha256), self._waiting_with(alike, sha256), self._first(same_path)]
-        oldest = min((video for video in found if video is not None), key=lambda video: video.id, default=None)
-        return oldest, replace(identity, sha256=sha256)
+        hashed = or_(and_(fetched, _video.content_sha256 == sha256), and_(alike, _video.source_sha256 == sha256), same_path)
+        same = (video for video in self._all(hashed) if self._has_still(video, path, sha256))
+        return next(same, None), replace(identity, sha256=sha256)
 
-    def _waiting_with(self, alike: ColumnElement[bool], sha256: str) -> SourceVideo | None:
-        """The oldest source video that is not fetched yet and whose file has these bytes now."""
-        for video in self._all(alike, _video.source_sha256.is_(None)):
-            self._identified(video, whole=True)
-        for video in self._all(alike, _video.source_sha256 == sha256):
-            now = self._identified(video, whole=True)
-            if now is not None and now.sha256 == sha256:
-                return video
-        return None
+    def _has_still(self, video: SourceVideo, path: Path, sha256: str) -> bool:
+        """Whether a source video that was found by path or hash holds these bytes. The file of one that waits may have changed."""
+        if video.original_bytes is not None or video.source == str(path):
+            return True
+        now = self._identified(video, whole=True)
+        return now is not None and now.sha256 == sha256
 
     def _identify_older_rows(self) -> None:
         """Rows that were submitted before fingerprints were kept get theirs."""
@@ -147,5 +152,8 @@ class KnownSources:
         return next(iter(self._all(*conditions, limit=1)), None)
 
     def _all(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[SourceVideo]:
-        query = select(source_videos).where(_video.duplicate_of_id.is_(None), *conditions).order_by(_video.id).limit(limit)
-        return self._videos.find(query)
+        return self._videos.find(_not_duplicates(*conditions).order_by(_video.id).limit(limit))
+
+
+def _not_duplicates(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(source_videos).where(_video.duplicate_of_id.is_(None), *conditions)

@@ -153,7 +153,12 @@ source_videos = Table(
         "id",
         postgresql_where=text("gold_master_filepath is null and duplicate_of_id is null"),
     ),
-    Index("source_videos_source_fingerprint_idx", "source_fingerprint", postgresql_where=text("source_fingerprint is not null")),
+    Index(
+        "source_videos_source_fingerprint_idx",
+        "source_fingerprint",
+        "source_sha256",
+        postgresql_where=text("source_fingerprint is not null"),
+    ),
     Index("source_videos_original_bytes_idx", "original_bytes", postgresql_where=text("original_bytes is not null")),
 )
 

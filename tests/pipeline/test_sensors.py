@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,9 +19,9 @@ from sqlalchemy import text
 
 from heaters_dagster import facts
 from heaters_dagster.definitions import heaters_definitions
-from heaters_dagster.domain.due import MAX_ATTEMPTS
+from heaters_dagster.domain.due import MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.facts import settle_failed_run
+from heaters_dagster.facts import Outlook, SharedLook, look, settle_failed_run
 from heaters_dagster.run_tags import ENDED_TAG
 from heaters_dagster.runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
 from heaters_dagster.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
@@ -377,3 +377,31 @@ def test_what_waits_is_reported_when_it_changes(desk: Desk, database: Database) 
     assert isinstance(report(told.cursor), dg.SkipReason)
     cut_video(database)
     assert isinstance(report(told.cursor), dg.SensorResult)
+
+
+def test_sensors_share_a_look_but_none_acts_on_one_from_before_its_own_runs(
+    instance: dg.DagsterInstance, settings: Settings, database: Database
+) -> None:
+    shared = SharedLook()
+    made: list[Outlook] = []
+
+    def anew() -> Outlook:
+        made.append(look(instance, settings, database))
+        return made[-1]
+
+    def ticks(jobs: Iterable[Job], asking: Job | None = None) -> int:
+        """How many looks these sensors take, one after the other."""
+        before = len(made)
+        for job in jobs:
+            assert shared.for_job(job, anew) is made[-1]
+            shared.asked(job, 3 if job is asking else 0)
+        return len(made) - before
+
+    assert ticks(Job) == len(Job), "nobody knows yet what they asked for before"
+    assert ticks([Job.INGEST]) == 0
+    assert ticks([Job.INGEST]) == 1, "not the same one twice"
+    assert ticks([Job.EXPORT, Job.ENRICH, Job.CLEAN_UP, Job.ARCHIVE_MASTER], asking=Job.EXPORT) == 0
+    assert ticks([Job.INGEST, Job.EXPORT]) == 2, "runs that it asked for may not have been there when another one looked"
+    assert ticks([Job.INGEST]) == 0
+    time.sleep(SharedLook.FRESH_SECONDS)
+    assert ticks([Job.ENRICH, *set(Job) - {Job.ENRICH}]) == 1
