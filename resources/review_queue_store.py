@@ -128,6 +128,15 @@ class ReviewQueueStore:
             ids = list(connection.scalars(_page_of_ids(chosen, scope_of(connection, chosen), after, limit)))
             return _shown(connection, ids, chosen.order)
 
+    def versions(self, chosen: QueueFilter, *, limit: int) -> dict[int, int]:
+        """Clip id -> version of the first `limit` clips that match, by id, whoever holds them."""
+        with self._database.read() as connection:
+            within = scope_of(connection, chosen)
+            if within.is_empty:
+                return {}
+            query = select(clips.c.id, clips.c.cut_point_version).where(_matching(within, chosen.states)).order_by(clips.c.id).limit(limit)
+            return {row.id: row.cut_point_version for row in connection.execute(query)}
+
     def progress(self, chosen: QueueFilter, *, reviewer: str | None = None) -> QueueProgress:
         """How far review of the clips of `chosen` is, whatever states it shows. reviewer: whose decisions `per_hour` counts; None: all."""
         with self._database.read() as connection:

@@ -146,16 +146,23 @@ class ReviewStore:
         return self._act(reviewer, request_key, decide)
 
     def decide_unchanged(
-        self, action: ReviewAction, seen: Mapping[int, int], *, reviewer: str, request_key: str | None = None
+        self,
+        action: ReviewAction,
+        seen: Mapping[int, int],
+        *,
+        reviewer: str,
+        request_key: str | None = None,
+        most_told: int = MAX_ID,
     ) -> DecidedUnchanged:
         """Approve, skip or archive those of many clips that are as they were seen, as one action, and leave the others alone.
 
-        seen: clip id -> version. A colleague's decision that came in between stands; `left_alone` tells of it.
+        seen: clip id -> version. A colleague's decision that came in between stands; `left_alone` tells of it, for the first `most_told`
+        with the name.
         """
         clip_ids = _ids(list(seen))
 
         def decide(desk: ReviewTransaction) -> Change | None:
-            chosen, others = desk.lock_unchanged({clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS)
+            chosen, others = desk.lock_unchanged({clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS, most_told=most_told)
             left_alone.update(others)
             if not chosen:
                 return None

@@ -78,7 +78,7 @@ class ReviewTransaction:
         self._connection = connection
         self._reviewer_id = reviewer_id
         self._rows: dict[int, Clip] = {}
-        self._asked: list[int] = []
+        self._asked: set[int] = set()
         self._times: dict[tuple[int, int], float] = {}
         self._source_video_id: int | None = None
         self._target: LedgerEntry | None = None
@@ -97,20 +97,28 @@ class ReviewTransaction:
         self._hold(clip_ids, beside)
         versions = {clip_ids[0]: expected} if isinstance(expected, int) else dict(expected or {})
         self._check_fresh(clip_ids, versions)
-        self._asked = list(clip_ids)
+        self._asked = set(clip_ids)
         self._source_video_id = self._rows[clip_ids[0]].source_video_id
         return [review_clip(self._rows[clip_id]) for clip_id in clip_ids]
 
-    def lock_unchanged(self, seen: Mapping[int, int], *, beside: str = "") -> tuple[list[ReviewClip], dict[int, str]]:
-        """Hold those of the clips {id: version} that are as they were seen; (they, by id what became of each of the others)."""
+    def lock_unchanged(
+        self, seen: Mapping[int, int], *, beside: str = "", most_told: int = MAX_ID
+    ) -> tuple[list[ReviewClip], dict[int, str]]:
+        """Hold those of the clips {id: version} that are as they were seen; (they, by id what became of each of the others).
+
+        most_told: of so many others at most it is looked up; of the rest it is said that they have changed.
+        """
         clip_ids = list(seen)
         lock_source_videos_of(self._connection, clip_ids)
         self._hold(clip_ids, beside)
         same = [clip_id for clip_id in clip_ids if self._rows[clip_id].is_live and self._rows[clip_id].cut_point_version == seen[clip_id]]
-        self._asked = same
+        self._asked = set(same)
         if same:
             self._source_video_id = self._rows[same[0]].source_video_id
-        others = {clip_id: self._what_became_of(clip_id) for clip_id in clip_ids if clip_id not in set(same)}
+        others: dict[int, str] = {}
+        for clip_id in clip_ids:
+            if clip_id not in self._asked:
+                others[clip_id] = self._what_became_of(clip_id) if len(others) < most_told else f"clip id:{clip_id} has changed"
         return [review_clip(self._rows[clip_id]) for clip_id in same], others
 
     def lock_around(self, source_video_id: int, frame: int, expected: ExpectedVersion) -> list[ReviewClip]:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import (
     BadRequestError,
     CutError,
@@ -41,9 +42,15 @@ from resources.source_video_store import SourceVideo, SourceVideoStore
 from review_app import incoming, views
 from review_app.empty_states import Empty, no_clip_to_show
 from review_app.links import Links, Session
+from review_app.selection import MAX_MATCHING, packed, unpacked
 from review_app.upload_room import UploadRoom
 
 MAX_QUEUE = 50
+#: Clips that one answer describes: a decision may have been on thousands, and a page asks for what it shows.
+_MAX_TOLD = 100
+#: Clips of a selection of which it is said what a colleague made of them.
+_NAMED = 3
+_ON_SELECTIONS = frozenset({ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE})
 _BOUNDARIES_SECONDS = 30.0
 
 
@@ -158,10 +165,21 @@ class ReviewDesk:
             },
         )
 
+    def select_all(self, chosen: QueueFilter) -> Answer:
+        """All clips that match, as a selection to decide on. Raises BadRequestError when there are too many."""
+        seen = self.queue_store.versions(chosen, limit=MAX_MATCHING + 1)
+        if len(seen) > MAX_MATCHING:
+            raise BadRequestError(
+                f"more than {MAX_MATCHING:,} clips match, and so many are decided at once at most: choose narrower filters"
+            )
+        return Answer(200, {"count": len(seen), "newest": max(seen, default=0), "selection": packed(seen)})
+
     def decide(self, session: Session, body: Mapping[str, Any], chosen: QueueFilter) -> Answer:
         """Apply one decision. The same `request_key` again gives the same outcome and changes nothing."""
         named: list[int] = []
         try:
+            if "selection" in body:
+                return self._decide_selection(session, body, chosen)
             versions = incoming.versions(body, "versions")
             named = sorted(versions)
             result = self._applied(session, body, versions)
@@ -199,12 +217,44 @@ class ReviewDesk:
                 "replayed": result.replayed,
                 "action_id": result.action_id,
                 "action": str(result.action),
-                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in result.clips])],
+                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in result.clips[:_MAX_TOLD]])],
                 "changed": [clip.id for clip in result.live_clips],
                 "retired": [clip.id for clip in result.clips if not clip.is_live],
                 "versions": versions,
                 "progress": self._progress(chosen, session),
                 **done,
+            },
+        )
+
+    def _decide_selection(self, session: Session, body: Mapping[str, Any], chosen: QueueFilter) -> Answer:
+        """One action on all clips of a selection that are as they were when it was made; what became of the others is said."""
+        try:
+            action = ReviewAction(incoming.words(body, "action"))
+        except ValueError:
+            action = ReviewAction.UNDO
+        if action not in _ON_SELECTIONS:
+            raise BadRequestError(f"a selection can be approved, skipped or archived, not {str(body['action'])[:40]!r}")
+        seen = unpacked(incoming.words(body, "selection"))
+        request_key = incoming.words(body, "request_key")
+        done = self.reviews.decide_unchanged(action, seen, reviewer=session.reviewer, request_key=request_key, most_told=_NAMED)
+        if done.result is not None and done.result.replayed:
+            # What had changed then is not known any more; what the action did is.
+            decided = len(seen.keys() & {clip.id for clip in done.result.clips})
+            told = views.selection_words(action, decided, len(seen) - decided, [])
+        else:
+            decided = len(seen) - len(done.left_alone)
+            named = [self.in_words(words) for words in list(done.left_alone.values())[:_NAMED]]
+            told = views.selection_words(action, decided, len(done.left_alone), named)
+        return Answer(
+            200,
+            {
+                "ok": True,
+                "replayed": bool(done.result and done.result.replayed),
+                "action_id": done.result.action_id if done.result else None,
+                "action": str(action),
+                "decided": decided,
+                "told": told,
+                "progress": self._progress(chosen, session),
             },
         )
 
@@ -277,15 +327,14 @@ class ReviewDesk:
     ) -> dict[str, Any]:
         """The action that an undo took back or a redo did again, with its clips before and after, so that the page can name it."""
         shown = ("id", "source_video_id", "sequence", "start_frame", "end_frame", "state")
-        sides = [
-            [{name: clip[name] for name in shown} for clip in side.values() if clip is not None and clip.get("is_live", True)]
-            for side in (before, after)
-        ]
+        live = [[clip for clip in side.values() if clip is not None and clip.get("is_live", True)] for side in (before, after)]
+        sides = [[{name: clip[name] for name in shown} for clip in side[:_MAX_TOLD]] for side in live]
         title = self.videos.load(next(iter(after.values()))["source_video_id"]).title if after else ""
-        return {"action": action, "before": sides[0], "after": sides[1], "title": title}
+        count = {"count": len(live[1])} if len(live[1]) > _MAX_TOLD else {}
+        return {"action": action, "before": sides[0], "after": sides[1], "title": title, **count}
 
     def _refused(self, status: int, code: str, error: str, clip_ids: Collection[int]) -> Answer:
-        known = self.clips.load_many(sorted(set(clip_ids))) if clip_ids else []
+        known = self.clips.load_many(sorted(set(clip_ids))[: incoming.MAX_SELECTED]) if clip_ids else []
         return Answer(
             status,
             {

@@ -55,6 +55,7 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/queue", _queue),
         served("/api/video", _video),
         served("/api/decisions", _decisions, methods=("POST",)),
+        served("/api/selection", _selection),
         served("/api/sync", _sync, methods=("POST",)),
         served(UPLOADS_PATH, _upload, methods=("POST",), takes_files=True),
         served("/api/session", _remember, methods=("POST", "DELETE")),
@@ -189,6 +190,12 @@ async def _decisions(desk: ReviewDesk, request: Request) -> Response:
     session = _session(desk, request)
     body = await _json(request)
     return _said(await run_in_threadpool(desk.decide, session, body, filter_of_query(_query(request))))
+
+
+async def _selection(desk: ReviewDesk, request: Request) -> Response:
+    """All clips that match the filters of the query, to be decided on at once."""
+    _session(desk, request)
+    return _said(await run_in_threadpool(desk.select_all, filter_of_query(_query(request))))
 
 
 async def _sync(desk: ReviewDesk, request: Request) -> Response:

@@ -62,6 +62,7 @@ _STATE_NAMES = re.compile("|".join(rf"\b{name}\b" for name in _WORDS_OF_STATES i
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
 _NAMED_SHOTS = 3
+_LINKED_CLIPS = 6
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
 
 
@@ -69,7 +70,7 @@ _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}
 class HistoryRow:
     """A review action as the history shows it.
 
-    when: seconds since 1970, shown in the reader's own time zone. clips: (id, number in its source video);
+    when: seconds since 1970, shown in the reader's own time zone. clips: (id, number in its source video) of the first of the `clip_count`;
     each leads to the clip in Review. undone: it is taken back. why_not: why the reader cannot take it back, None when that is possible.
     """
 
@@ -79,6 +80,7 @@ class HistoryRow:
     what: str
     source_video: str
     clips: tuple[tuple[int, int | None], ...]
+    clip_count: int
     before: str
     after: str
     undone: bool
@@ -173,8 +175,11 @@ def clip_note(clip: Clip) -> str:
 def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
     """What a colleague did to the clips that a decision was for. fresh: the clips in their place now, in the source video `title`."""
     there = ", ".join(
-        f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}" for clip in fresh
+        f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}"
+        for clip in fresh[:_NAMED_SHOTS]
     )
+    if len(fresh) > _NAMED_SHOTS:
+        there += f" and {count(len(fresh) - _NAMED_SHOTS, 'clip')} more"
     return f"{reviewer} has changed {title} here meanwhile. In its place there is now {there}."
 
 
@@ -185,6 +190,20 @@ def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) ->
         f"clip {clip.sequence} of {title} was {verdict}{who}, and a group would approve it. "
         f"Approve clip {clip.sequence} first if the two belong together."
     )
+
+
+def selection_words(action: ReviewAction, decided: int, left_alone: int, named: Sequence[str]) -> str:
+    """What a decision on a selection came to. left_alone: clips that had changed since they were selected. named: what became of some."""
+    done = f"{decided:,} {'clip' if decided == 1 else 'clips'} {action_words(action)}." if decided else "Nothing was done."
+    if not left_alone:
+        return done
+    them = (
+        "1 clip had changed since and was left as it is"
+        if left_alone == 1
+        else f"{left_alone:,} had changed since and were left as they are"
+    )
+    more = f" And {left_alone - len(named):,} more." if named and left_alone > len(named) else ""
+    return f"{done} {them}{': ' + '; '.join(named) if named else ''}.{more}"
 
 
 def without_state_names(message: str) -> str:
@@ -207,7 +226,8 @@ def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[Histor
             who=entry.reviewer,
             what=_done(entry, known),
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
-            clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids),
+            clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
+            clip_count=len(entry.clip_ids),
             before=_frames(entry.before),
             after=_frames(entry.after),
             undone=entry.undone,

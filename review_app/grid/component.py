@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import streamlit as st
+from review_app.player import component as player
+from review_app.selection import MAX_MATCHING
+from review_app.served_component import served_component
 
-_FOLDER = Path(__file__).parent
-_mount = st.components.v2.component(
-    "heaters_clip_grid",
-    js=(_FOLDER / "grid.js").read_text(),
-    css=(_FOLDER / "grid.css").read_text(),
-    html='<div class="bar" hidden></div><div class="grid"></div>',
+_component = served_component(
+    Path(__file__).parent, "grid", js="grid.js", css="grid.css", html='<div class="bar" hidden></div><div class="grid"></div>'
 )
 
 
@@ -41,17 +39,31 @@ class Card:
     group: str = ""
 
 
-def clip_grid(cards: Sequence[Card], *, key: str, place: int = 0, token: str | None = None, reviewer_id: int | None = None) -> None:
-    """Show `cards`. token, reviewer_id: the session's; with them clips can be selected and decided on together, and the page runs again
-    afterwards. A decision without an answer is kept in the browser for its reviewer. place: another page of a list is shown from its top.
+def clip_grid(
+    cards: Sequence[Card],
+    *,
+    key: str,
+    place: int = 0,
+    token: str | None = None,
+    reviewer_id: int | None = None,
+    matching: int | None = None,
+    query: str = "",
+) -> None:
+    """Show `cards`. token, reviewer_id: the session's; with them clips can be selected and decided on together, by keys too, and the page
+    runs again afterwards. A decision without an answer is kept in the browser for its reviewer. place: another page of a list is shown from
+    its top. matching: how many clips the filters match, with those of other pages; query: the filters as a query, to select all of them.
     """
-    _mount(
+    _component.mount()(
         data={
             "cards": [asdict(card) for card in cards],
             "token": token,
             "reviewer_id": reviewer_id,
             "decisions_url": "/api/decisions",
             "place": place,
+            "matching": matching,
+            "most_matching": MAX_MATCHING,
+            "selection_url": f"/api/selection?{query}",
+            "keys_url": player.served_address("keys.js"),
         },
         key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # never send another reviewer's waiting decisions
         on_changed_change=_nothing,

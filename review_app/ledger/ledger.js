@@ -1,6 +1,5 @@
 // The ledger as a table. Text is set as text, never as HTML.
 
-const SHOWN_CLIPS = 6;
 const times = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -14,12 +13,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
 
 function shown(row, body) {
   const cell = (...children) => element("td", {}, ...children);
-  const clips = row.clips.slice(0, SHOWN_CLIPS).map(([id, number]) => {
+  const clips = row.clips.map(([id, number]) => {
     const link = element("a", { href: `/?clip=${id}`, textContent: number ?? "clip", title: number === null ? "The clip in Review" : `Clip ${number} in Review` });
     link.addEventListener("click", follow);
     return link;
   });
-  if (row.clips.length > SHOWN_CLIPS) clips.push(element("span", { textContent: `and ${row.clips.length - SHOWN_CLIPS} more` }));
+  const more = row.clip_count - row.clips.length;
+  if (more) clips.push(element("span", { textContent: `and ${more} more` }));
   const made = element(
     "tr",
     { className: row.undone ? "undone" : "" },
@@ -39,7 +39,7 @@ function shown(row, body) {
 function way(row, body) {
   if (row.undone) return element("span", { textContent: "taken back" });
   if (row.why_not !== null) return element("span", { className: "why", textContent: row.why_not });
-  const button = element("button", { type: "button", textContent: "Undo" });
+  const button = element("button", { type: "button", textContent: "Undo", title: "Take this decision back: its clips become as they were before" });
   button.setAttribute("aria-label", `Undo: ${row.what}, ${row.source_video}`);
   button.addEventListener("click", () => {
     button.disabled = true; // a second click is no second undo

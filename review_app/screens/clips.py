@@ -47,12 +47,20 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         return
     if page:
         st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
-        queue = query_of_filter(replace(asked, states=QueueFilter().states))
-        cards = [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page]
-        clip_grid(cards, key="clips", place=len(behind), token=desk.links.session_token(session), reviewer_id=session.reviewer_id)
-    elif behind:
+    queue = query_of_filter(replace(asked, states=QueueFilter().states))
+    # Without clips too: what the last decision came to, and its Undo, stay.
+    clip_grid(
+        [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page],
+        key="clips",
+        place=len(behind),
+        token=desk.links.session_token(session),
+        reviewer_id=session.reviewer_id,
+        matching=sum(progress.by_state.get(state, 0) for state in set(asked.states)),
+        query=urlencode(query_of_filter(asked)),
+    )
+    if not page and behind:
         st.info("Nothing on this page matches these filters any more.")
-    else:
+    elif not page:
         _say_empty(desk, asked)
     _paging(behind, page)
 
@@ -101,6 +109,13 @@ def _other(item: QueueClip, session: Session) -> str | None:
 def _paging(behind: list[QueueClip], page: list[QueueClip]) -> None:
     with st.container(horizontal=True):
         if behind:
-            st.button("Back", icon=":material/chevron_left:", on_click=behind.pop)
+            st.button("Back", help="The clips before these", icon=":material/chevron_left:", on_click=behind.pop)
         if len(page) == _PAGE:
-            st.button("More", icon=":material/chevron_right:", icon_position="right", on_click=behind.append, args=(page[-1],))
+            st.button(
+                "More",
+                help="The clips after these",
+                icon=":material/chevron_right:",
+                icon_position="right",
+                on_click=behind.append,
+                args=(page[-1],),
+            )

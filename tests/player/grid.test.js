@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answered, Undelivered } from "../../review_app/grid/grid.js";
+import { answered, Undelivered } from "../../review_app/grid/static/delivery.js";
+import { placeBeside } from "../../review_app/grid/static/elements.js";
 import { MemoryStorage } from "../../review_app/player/static/outbox.js";
 
 const skip = (key) => ({ decision: { request_key: key, action: "skip", clip_ids: [1, 2] }, told: "2 clips skipped.", undoKey: key });
@@ -82,4 +83,17 @@ test("a storage that is full or switched off keeps a decision as long as the pag
     undelivered.remove(undelivered.first());
     assert.equal(undelivered.first(), undefined);
   }
+});
+
+test("an arrow leads to the card beside, above or below, and stays at the edge", () => {
+  const middles = [[0, 0], [10, 0], [20, 0], [0, 50], [10, 50]].map(([x, y]) => ({ x, y }));
+  const to = (place, ...ways) => ways.reduce((at, way) => placeBeside(middles, at, way), place);
+  assert.deepEqual([to(0, "right"), to(2, "right"), to(4, "right"), to(0, "left")], [1, 3, 4, 0]);
+  assert.deepEqual([to(1, "down"), to(2, "down"), to(4, "down"), to(4, "up"), to(0, "up")], [4, 4, 4, 1, 0]);
+  assert.deepEqual([to(2, "last"), to(2, "first")], [4, 0]);
+});
+
+test("what the server says of a selection is what is said", async () => {
+  const { result } = await sent([200, { ok: true, told: "19,997 clips approved." }]);
+  assert.deepEqual(result, { ok: true, told: "19,997 clips approved." });
 });

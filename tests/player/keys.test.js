@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { KEYS, keyMeaning, keyShown } from "../../review_app/player/static/keys.js";
+import { KEYS, keyMeaning, keyShown, keysOf } from "../../review_app/player/static/keys.js";
 
 const press = (key, more = {}) => ({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, repeat: false, composedPath: () => [more.target ?? { localName: "div" }], ...more });
 const meaning = (key, more) => {
@@ -128,9 +128,26 @@ test("Latin keyboards go by the letter, wherever it lies", () => {
 });
 
 test("no key has two meanings, and every row can be shown", () => {
-  const keys = KEYS.flatMap((row) => row.keys);
-  assert.equal(new Set(keys).size, keys.length);
+  for (const page of ["review", "grid"]) {
+    const keys = keysOf(page).flatMap((row) => row.keys);
+    assert.equal(new Set(keys).size, keys.length, page);
+  }
   for (const row of KEYS) assert.ok(row.shown && row.label && row.group);
   assert.equal(keyShown("step", -10), "Shift+←");
   assert.equal(keyShown("approve"), "A");
+});
+
+test("the grid has the same keys for decisions, and those of a list; Space selects there, also on the link of a picture", () => {
+  const inGrid = (key, more) => keyMeaning(press(key, more), null, { page: "grid" });
+  for (const [key, action] of [["a", "approve"], ["s", "skip"], ["x", "archive"], ["?", "help"], [" ", "select"], ["Enter", "open"], ["Escape", "select_none"]])
+    assert.equal(inGrid(key)?.action, action, key);
+  assert.equal(inGrid("z", { ctrlKey: true }).action, "undo");
+  assert.deepEqual([inGrid("ArrowDown").amount, inGrid("ArrowDown", { shiftKey: true }).action], ["down", "extend"]);
+  assert.equal(inGrid("ArrowDown", { repeat: true }).action, "move");
+  for (const key of ["a", " "]) assert.equal(inGrid(key, { repeat: true }), null, "one press, one decision");
+  for (const key of ["k", "n", "g", "l"]) assert.equal(inGrid(key), null, "only on the review page");
+  assert.equal(inGrid("ф", { code: "KeyA" }).action, "approve");
+  assert.equal(inGrid(" ", { target: element("a[href]") }).action, "select");
+  assert.equal(inGrid("Enter", { target: element("a[href]") }), null, "the browser follows the link");
+  assert.equal(inGrid(" ", { target: element("button") }), null);
 });

@@ -386,7 +386,7 @@ def test_a_selection_is_decided_at_once_and_taken_back_at_once(app: App, visit: 
     expect(boxes).to_have_count(5)
     boxes.nth(1).click()
     boxes.nth(3).click(modifiers=["Shift"])
-    expect(page.locator(".count")).to_have_text("3 selected")
+    expect(page.locator(".count")).to_have_text("3 of 5 selected")
     page.locator(".bar button.skip").click()
     expect(page.locator(".said")).to_have_text("3 clips skipped.")
     assert app.states(video) == [PENDING, SKIPPED, SKIPPED, SKIPPED, PENDING]

@@ -1,16 +1,19 @@
-// Which key does what. One table: the buttons, the help overlay and the handler all read it.
+// Which key does what, on the review page and in the grid of clips. One table: the buttons, the help overlays and the handlers all read it.
 //
 // `r` and `c` are Streamlit's own and stay free. Shift makes ten of one, everywhere. Letters are taken by what they type, so that they are
 // where the keyboard's print says (AZERTY, Dvorak). Two exceptions go by the key's place on a US keyboard: shifted punctuation, because what it
 // types differs between layouts, and everything on a keyboard that types no Latin letters (Cyrillic, Greek, Arabic, Hebrew).
 
-/** {action, amount?, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down, moving: only while a cut is on the move} */
+const EVERYWHERE = ["review", "grid"];
+const GRID = ["grid"];
+
+/** {action, amount?, on: pages that have it, only the review page when it is missing, keys: [what it matches], shown: text on buttons and in the help, label, group, repeats: also while held down, moving: only while a cut is on the move} */
 export const KEYS = [
-  { action: "approve", keys: ["a"], shown: "A", label: "Approve", group: "Decide" },
-  { action: "skip", keys: ["s"], shown: "S", label: "Skip", group: "Decide" },
-  { action: "archive", keys: ["x"], shown: "X", label: "Archive", group: "Decide" },
+  { action: "approve", on: EVERYWHERE, keys: ["a"], shown: "A", label: "Approve", group: "Decide" },
+  { action: "skip", on: EVERYWHERE, keys: ["s"], shown: "S", label: "Skip", group: "Decide" },
+  { action: "archive", on: EVERYWHERE, keys: ["x"], shown: "X", label: "Archive", group: "Decide" },
   { action: "group", keys: ["g"], shown: "G", label: "Group with previous", group: "Decide" },
-  { action: "undo", keys: ["ctrl+z"], shown: "Ctrl+Z", label: "Undo", group: "Decide" },
+  { action: "undo", on: EVERYWHERE, keys: ["ctrl+z"], shown: "Ctrl+Z", label: "Undo", group: "Decide" },
   { action: "redo", keys: ["ctrl+shift+z", "ctrl+y"], shown: "Ctrl+Shift+Z", label: "Redo", group: "Decide" },
   { action: "add_cut_point", keys: ["k"], shown: "K", label: "Add a cut at the playhead", group: "Cut" },
   { action: "remove_cut_point", keys: ["delete", "backspace"], shown: "Delete", label: "Remove the marked cut", group: "Cut" },
@@ -40,8 +43,22 @@ export const KEYS = [
   { action: "rate", amount: 1.5, keys: ["3"], shown: "3", label: "Speed 1.5", group: "Look" },
   { action: "rate", amount: 2, keys: ["4"], shown: "4", label: "Double speed", group: "Look" },
   { action: "rate", amount: 4, keys: ["5"], shown: "5", label: "Speed 4", group: "Look" },
-  { action: "filters", keys: ["/"], shown: "/", label: "Filters: to the words of the title", group: "Help" },
-  { action: "help", keys: ["?", "؟"], shown: "?", label: "This help", group: "Help" },
+  { action: "select", on: GRID, keys: ["space"], shown: "Space", label: "Select the clip, or take it out", group: "Select" },
+  { action: "select_all", on: GRID, keys: ["ctrl+a"], shown: "Ctrl+A", label: "Select all on this page; once more: all that match", group: "Select" },
+  { action: "select_none", on: GRID, keys: ["escape"], shown: "Esc", label: "Select none", group: "Select" },
+  { action: "extend", amount: "left", on: GRID, keys: ["shift+arrowleft"], shown: "Shift+←", label: "Select on to the clip before", group: "Select", repeats: true },
+  { action: "extend", amount: "right", on: GRID, keys: ["shift+arrowright"], shown: "Shift+→", label: "Select on to the next clip", group: "Select", repeats: true },
+  { action: "extend", amount: "up", on: GRID, keys: ["shift+arrowup"], shown: "Shift+↑", label: "Select on to the row above", group: "Select", repeats: true },
+  { action: "extend", amount: "down", on: GRID, keys: ["shift+arrowdown"], shown: "Shift+↓", label: "Select on to the row below", group: "Select", repeats: true },
+  { action: "move", amount: "left", on: GRID, keys: ["arrowleft"], shown: "←", label: "To the clip before", group: "Go", repeats: true },
+  { action: "move", amount: "right", on: GRID, keys: ["arrowright"], shown: "→", label: "To the next clip", group: "Go", repeats: true },
+  { action: "move", amount: "up", on: GRID, keys: ["arrowup"], shown: "↑", label: "To the row above", group: "Go", repeats: true },
+  { action: "move", amount: "down", on: GRID, keys: ["arrowdown"], shown: "↓", label: "To the row below", group: "Go", repeats: true },
+  { action: "move", amount: "first", on: GRID, keys: ["home"], shown: "Home", label: "To the first clip of the page", group: "Go" },
+  { action: "move", amount: "last", on: GRID, keys: ["end"], shown: "End", label: "To the last clip of the page", group: "Go" },
+  { action: "open", on: GRID, keys: ["enter"], shown: "Enter", label: "Open the clip in Review", group: "Go" },
+  { action: "filters", on: EVERYWHERE, keys: ["/"], shown: "/", label: "Filters: to the words of the title", group: "Help" },
+  { action: "help", on: EVERYWHERE, keys: ["?", "؟"], shown: "?", label: "This help", group: "Help" },
 ];
 
 const TYPING = new Set(["input", "textarea", "select"]);
@@ -68,32 +85,43 @@ function isInKeyed(event, own) {
   return path.some((one) => KEYED.has(one.getAttribute?.("role")) || one.localName === "dialog" || (one.localName === "input" && one.type === "range"));
 }
 
-const PRESSABLE = "button, a[href], summary, [role=button], input[type=checkbox], input[type=radio]";
+const BUTTONS = "button, summary, [role=button]";
+const PRESSABLE = {
+  review: { space: `${BUTTONS}, a[href], input[type=checkbox], input[type=radio]` },
+  // The picture of a clip is a link: Space selects the clip, Enter follows any link.
+  grid: { space: `${BUTTONS}, input[type=checkbox], input[type=radio]`, enter: `${BUTTONS}, a[href]` },
+};
 
 /**
- * Whether Space presses what has the focus. Only where the focus came by keyboard: after a mouse click Space goes on playing. A button of a
+ * Whether the key presses what has the focus. Only where the focus came by keyboard: after a mouse click Space goes on playing. A button of a
  * dialog that was just closed has the focus until the page is drawn again.
  */
-function isPressable(event) {
+function isPressable(event, pressable) {
   const target = event.composedPath?.()[0] ?? event.target;
-  return Boolean(target?.matches?.(PRESSABLE) && target.matches(":focus-visible") && (target.checkVisibility?.() ?? true));
+  return Boolean(target?.matches?.(pressable) && target.matches(":focus-visible") && (target.checkVisibility?.() ?? true));
+}
+
+/** The rows of KEYS that a page has. */
+export function keysOf(page) {
+  return KEYS.filter(({ on = ["review"] }) => on.includes(page));
 }
 
 /**
- * The row of KEYS that a keydown event means, or null. Decisions do not repeat while a key is held: one press, one decision.
+ * The row of KEYS that a keydown event means on a page ("review", "grid"), or null. Decisions do not repeat while a key is held: one press, one decision.
  * own: the player's element. What has keys of its own around it (a slider, an open menu or popover of the page) keeps them all.
  * moving: whether a cut is on the move.
  */
-export function keyMeaning(event, own = null, { moving = false } = {}) {
+export function keyMeaning(event, own = null, { moving = false, page = "review" } = {}) {
   if (event.isComposing || isTyping(event) || isInKeyed(event, own)) return null;
   // AltGr, which types the brackets on many layouts, looks like Ctrl+Alt on Windows.
   const typed = Boolean(event.getModifierState?.("AltGraph"));
   if (event.altKey && !typed) return null;
   const control = !typed && (event.ctrlKey || event.metaKey);
   const spelled = spellings(event, control);
-  const row = KEYS.find(({ keys }) => keys.some((key) => spelled.includes(key)));
+  const row = keysOf(page).find(({ keys }) => keys.some((key) => spelled.includes(key)));
   if (!row || (event.repeat && !row.repeats) || (row.moving && !moving)) return null;
-  return spelled.includes("space") && isPressable(event) ? null : row;
+  const pressable = PRESSABLE[page][spelled[0]];
+  return pressable && isPressable(event, pressable) ? null : row;
 }
 
 /** A letter, accent or digit of a script other than Latin: what the key would type on a US keyboard is meant. */

@@ -3,7 +3,7 @@
 import { BoundaryView } from "./boundary_view.js";
 import { el, icon, setText, singleClick } from "./dom.js";
 import { GO_TO_TITLE, GoToField } from "./go_to.js";
-import { KEYS, keyShown } from "./keys.js";
+import { keyShown, keysOf } from "./keys.js";
 import { RATES } from "./player.js";
 import { hasDropFrame, timecodeAt } from "./timecode.js";
 import { Timeline } from "./timeline.js";
@@ -151,9 +151,9 @@ export class ReviewView {
 
   #help() {
     const groups = new Map();
-    for (const row of KEYS) groups.set(row.group, [...(groups.get(row.group) ?? []), row]);
+    for (const row of keysOf("review")) groups.set(row.group, [...(groups.get(row.group) ?? []), row]);
     const dialog = el("dialog", { class: "help", "aria-labelledby": "help-title" });
-    const close = el("button", { class: "small", type: "button", text: "Close", on: { click: () => dialog.close() } });
+    const close = el("button", { class: "small", type: "button", text: "Close", title: "Back to the clip (Esc)", on: { click: () => dialog.close() } });
     dialog.append(
       el("header", {}, el("h2", { id: "help-title", text: "Keys" }), close),
       el(
@@ -320,11 +320,11 @@ export class ReviewView {
     this.last.dataset.state = state;
   }
 
-  /** A message that stays a while. kind: "note", "warning" or "taken-back". action: {text, run} of a button in it. */
+  /** A message that stays a while. kind: "note", "warning" or "taken-back". action: {text, title, run} of a button in it. */
   toast(text, { kind = "note", action = null } = {}) {
     this.#toasts.get(text)?.remove();
-    const close = el("button", { class: "close", type: "button", label: "Close this message", on: { click: () => toast.remove() } }, icon("remove"));
-    const button = action && el("button", { class: "small", type: "button", text: action.text, on: { click: () => (toast.remove(), action.run()) } });
+    const close = el("button", { class: "close", type: "button", label: "Close this message", title: "Close this message", on: { click: () => toast.remove() } }, icon("remove"));
+    const button = action && el("button", { class: "small", type: "button", text: action.text, title: action.title, on: { click: () => (toast.remove(), action.run()) } });
     const toast = el("div", { class: `toast ${kind}` }, el("p", { text }), button, close);
     this.#toasts.set(text, toast);
     this.toastList.append(toast);

@@ -85,7 +85,8 @@ export function recordWords(action, record, videos) {
     default: {
       // Skipping a clip also frees those grouped with it.
       const decided = after.filter((clip) => !(action in DECIDED) || clip.state === DECIDED[action]);
-      return DONE[action](decided.length === 1 ? of(decided[0]) : count(decided.length, "clip"));
+      const number = record.count ?? decided.length; // of a selection of thousands only some are named
+      return DONE[action](number === 1 ? of(decided[0]) : count(number, "clip"));
     }
   }
 }

@@ -1,18 +1,20 @@
-// A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range. A decision on the selection is one
-// request and one action, kept in the browser and sent until there is an answer: the server applies it once however often it is sent.
-// Text is set as text, never as HTML.
+// A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range, and a button selects all that match
+// the filters, on other pages too: as a text of the server's that says which they are. A decision on the selection is one request and one
+// action, kept in the browser and sent until there is an answer: the server applies it once however often it is sent.
+// Text is set as text, never as HTML. What the keys do is in the player's table of keys.
+
+import { answered, browserStorage, Undelivered } from "./delivery.js";
+import { element, keysDialog, middleOf, placeBeside } from "./elements.js";
 
 const PREVIEW_AFTER_MS = 150;
-const PREFIX = "heaters.grid";
-const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
 const TIMEOUT_MS = 15_000;
-const REFUSALS = new Set([400, 404, 409, 410, 422]);
+const MANY_TIMEOUT_MS = 120_000;
 const DONE = { approve: "approved", skip: "skipped", archive: "archived" };
 
 const MEANINGS = {
-  approve: "Approve: the clips are exported and can be searched (A)",
-  skip: "Skip: not these. Nothing is exported; they stay in the list and can be approved later (S)",
-  archive: "Archive: throw them out. Nothing is exported, and files that were made of them are deleted; Undo brings the clips back (X)",
+  approve: "Approve: the clips are exported and can be searched",
+  skip: "Skip: not these. Nothing is exported; they stay in the list and can be approved later",
+  archive: "Archive: throw them out. Nothing is exported, and files that were made of them are deleted; Undo brings the clips back",
 };
 
 const grids = new WeakMap(); // parentElement -> Grid
@@ -28,76 +30,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
 }
 
-/**
- * One reviewer's decisions on selections without an answer yet, oldest first. They outlive the page: the next page that reads the storage sends them,
- * under the same request keys. storage: localStorage or alike; null when it is switched off.
- */
-export class Undelivered {
-  #held = new Map(); // name -> entry; with those that the storage did not take
-
-  constructor(reviewer, storage) {
-    this.prefix = `${PREFIX}/${reviewer}/`;
-    this.storage = storage;
-  }
-
-  /** entry: {decision, told, undoKey}. Returns whether it would survive a reload. */
-  add(entry) {
-    const name = `${this.prefix}${entry.decision.request_key}`;
-    const stamped = { ...entry, at: Date.now() };
-    this.#held.set(name, stamped);
-    try {
-      this.storage.setItem(name, JSON.stringify(stamped));
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** The oldest entry, or undefined. */
-  first() {
-    for (let n = 0; n < (this.storage?.length ?? 0); n++) {
-      const name = this.storage.key(n);
-      if (!name.startsWith(this.prefix) || this.#held.has(name)) continue;
-      try {
-        const entry = JSON.parse(this.storage.getItem(name));
-        if (entry?.decision) this.#held.set(name, entry);
-      } catch {
-        // damaged: left alone
-      }
-    }
-    return [...this.#held.values()].sort((one, other) => one.at - other.at)[0];
-  }
-
-  remove({ decision }) {
-    const name = `${this.prefix}${decision.request_key}`;
-    this.#held.delete(name);
-    this.storage?.removeItem(name);
-  }
-}
-
-/**
- * Send a decision until the server has answered. Promise of {ok, error}; a refusal of the server is an answer, everything else is temporary.
- * send(decision): promise of a Response. onWait(error, status): before each wait. wait(ms): promise.
- */
-export async function answered(decision, { send, onWait, wait }) {
-  for (let tried = 0; ; tried++) {
-    let error = "No connection to the server";
-    let status = null;
-    try {
-      const response = await send(decision);
-      const answer = await response.json().catch(() => null);
-      if (response.ok && answer) return { ok: true };
-      status = response.status;
-      error = answer?.error ?? `The server answers ${status}`;
-      if (REFUSALS.has(status) && answer?.error) return { ok: false, error };
-    } catch {
-      // sent again below
-    }
-    onWait(error, status);
-    await wait(WAITS_MS[Math.min(tried, WAITS_MS.length - 1)]);
-  }
-}
-
 class Grid {
   constructor(root) {
     this.host = root.querySelector(".grid");
@@ -105,11 +37,17 @@ class Grid {
     this.cards = new Map(); // id -> card
     this.shown = new Map(); // group and id -> {id, figure, text of its card}
     this.selected = new Set();
+    this.matched = null; // {selection, count, newest} while all that match are selected
     this.last = null;
+    this.base = null; // what was selected before Shift and an arrow began to select a range
+    this.placeOfFocus = 0; // of the figure that had the focus last
+    this.matching = 0; // clips that match the filters, on all pages
+    this.most = 0; // that can be decided at once
     this.busy = false;
     this.#makeBar();
     this.stop = new AbortController();
     window.addEventListener("online", () => this.poke?.(), { signal: this.stop.signal });
+    window.addEventListener("keydown", (event) => this.#onKey(event), { signal: this.stop.signal });
   }
 
   /** The page shows something else. What is being sent is sent on as long as the page lives. */
@@ -118,18 +56,24 @@ class Grid {
     this.tell = () => {};
   }
 
-  update({ cards, token, reviewer_id: reviewer, decisions_url: url, place }) {
+  update({ cards, token, reviewer_id: reviewer, decisions_url: url, place, matching, most_matching: most, selection_url: selectionUrl, keys_url: keysUrl }) {
     if (this.place !== undefined && place !== this.place) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
     this.place = place;
     if (token !== this.token) this.poke?.();
     this.token = token;
     this.url = url;
+    if (selectionUrl !== this.selectionUrl) this.matched = null; // other filters
+    Object.assign(this, { selectionUrl, most });
     if (token) {
+      this.keysAsked ??= import(new URL(keysUrl, location.href)).then((keys) => this.#takeKeys(keys));
       this.undelivered ??= new Undelivered(reviewer, browserStorage());
       this.#deliver();
     }
     this.cards = new Map(cards.map((card) => [card.id, card]));
+    this.matching = matching ?? this.cards.size; // a page that has no filters has no others
     for (const id of [...this.selected]) if (!this.cards.has(id)) this.selected.delete(id);
+    if (this.matched) this.#tickMatched();
+    const hadFocus = this.#figureWithFocus() !== null;
     const children = [];
     let group = "";
     let row = null;
@@ -146,7 +90,7 @@ class Grid {
     // Figures that stay in place are left alone: one that is taken out and put back ends its preview.
     if (children.length !== this.host.childElementCount || children.some((child, place) => child !== this.host.children[place]))
       this.host.replaceChildren(...children);
-    this.bar.hidden = !token || !cards.length;
+    if (hadFocus && !this.#figureWithFocus()) this.#goTo(this.placeOfFocus);
     this.#showSelection();
   }
 
@@ -210,8 +154,7 @@ class Grid {
       const range = event.shiftKey && this.cards.has(this.last) ? this.#between(this.last, card.id) : [card.id];
       for (const id of range) this.selected[box.checked ? "add" : "delete"](id);
       this.last = card.id;
-      this.#say("");
-      this.#showSelection();
+      this.#selectedAnew();
     });
     return element("label", {}, box);
   }
@@ -232,17 +175,19 @@ class Grid {
     this.all.setAttribute("aria-label", "Select all on this page");
     this.all.addEventListener("change", () => {
       this.selected = new Set(this.all.checked ? this.cards.keys() : []);
-      this.#say("");
-      this.#showSelection();
+      this.#selectedAnew();
     });
+    this.everything = button("", () => this.#selectMatching());
+    this.help = button("Keys", () => this.dialog?.showModal(), "What the keys do (?)");
+    this.help.className = "help";
     this.count = element("span", { className: "count" });
     this.decisions = Object.keys(DONE).map((action) => button(action[0].toUpperCase() + action.slice(1), () => this.#decide(action), MEANINGS[action]));
     this.decisions.forEach((made, place) => (made.className = Object.keys(DONE)[place]));
     this.said = element("span", { className: "said" });
     this.said.setAttribute("role", "status");
-    this.back = button("Undo", () => this.#undo());
+    this.back = button("Undo", () => this.#undo(), "Undo: take back the decision that was just made");
     this.back.hidden = true;
-    this.bar.append(element("label", {}, this.all, this.count), ...this.decisions, this.said, this.back);
+    this.bar.append(element("label", {}, this.all, this.count), this.everything, ...this.decisions, this.said, this.back, this.help);
   }
 
   #showSelection() {
@@ -251,10 +196,20 @@ class Grid {
       if (box) box.checked = this.selected.has(id);
       figure.classList.toggle("selected", this.selected.has(id));
     }
-    const some = this.selected.size;
-    this.all.checked = some > 0 && some === this.cards.size;
-    this.all.indeterminate = some > 0 && some < this.cards.size;
-    this.count.textContent = some ? `${some} selected` : "Select all, or tick clips; Shift ticks a range";
+    const some = this.matched?.count ?? this.selected.size;
+    const here = this.selected.size;
+    this.all.checked = here > 0 && here === this.cards.size;
+    this.all.indeterminate = here > 0 && here < this.cards.size;
+    if (this.matched) this.count.textContent = `All ${number(some)} that match selected`;
+    else this.count.textContent = some ? `${number(some)} of ${number(this.matching)} selected` : `${number(this.matching)} match. Select all, or tick clips; Shift ticks a range`;
+    this.everything.hidden = Boolean(this.matched) || this.matching <= this.cards.size;
+    this.everything.disabled = this.busy || this.matching > this.most;
+    this.everything.textContent = `Select all ${number(this.matching)} that match`;
+    this.everything.title =
+      this.matching > this.most
+        ? `At most ${number(this.most)} clips are decided at once: choose narrower filters`
+        : "Select all clips that match the filters, those on other pages too; they are decided as one, and one Undo takes it back";
+    this.bar.hidden = !this.token || !(this.cards.size || this.said.textContent);
     for (const button of this.decisions) button.disabled = !some || this.busy;
     this.back.disabled = this.busy;
   }
@@ -265,11 +220,50 @@ class Grid {
     this.undoKey = key;
   }
 
-  async #decide(action) {
-    const ids = [...this.cards.keys()].filter((id) => this.selected.has(id));
+  /** Whoever ticks a box means the boxes: all that match are not selected any more. */
+  #selectedAnew() {
+    this.matched = null;
+    this.base = null;
+    this.#say("");
+    this.#showSelection();
+  }
+
+  /** A clip made since was not among those that were selected. */
+  #tickMatched() {
+    this.selected = new Set([...this.cards.keys()].filter((id) => id <= this.matched.newest));
+  }
+
+  async #selectMatching() {
+    if (this.busy || this.matching <= this.cards.size || this.matching > this.most) return;
+    const url = this.selectionUrl;
+    this.busy = true;
+    this.#say("Selecting …");
+    this.#showSelection();
+    try {
+      const response = await fetch(url, { headers: { "X-Heaters-Token": this.token }, signal: AbortSignal.timeout(MANY_TIMEOUT_MS) });
+      const answer = await response.json();
+      if (!response.ok) throw new Error(answer.error);
+      if (url === this.selectionUrl) this.matched = answer;
+      this.#say("");
+    } catch (error) {
+      this.#say(`Not selected: ${error.message}`);
+    }
+    this.busy = false;
+    if (this.matched) this.#tickMatched();
+    this.#showSelection();
+    this.#deliver(); // what was decided meanwhile
+  }
+
+  async #decide(action, only = null) {
+    const key = `grid-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+    if (this.matched && !this.busy) {
+      const { selection, count } = this.matched;
+      this.#keep({ decision: { request_key: key, action, selection }, told: `${number(count)} clips ${DONE[action]}.`, undoKey: key });
+      return;
+    }
+    const ids = [...this.cards.keys()].filter((id) => (this.selected.size ? this.selected.has(id) : id === only));
     if (!ids.length || this.busy) return;
     const versions = Object.fromEntries(ids.map((id) => [id, this.cards.get(id).version]));
-    const key = `grid-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
     const told = `${ids.length === 1 ? "1 clip" : `${ids.length} clips`} ${DONE[action]}.`;
     this.#keep({ decision: { request_key: key, action, clip_ids: ids, versions }, told, undoKey: key });
   }
@@ -291,15 +285,19 @@ class Grid {
       this.busy = true;
       this.#say("Saving …");
       this.#showSelection();
-      const { ok, error } = await answered(entry.decision, {
+      const { ok, error, told } = await answered(entry.decision, {
         send: (decision) => this.#send(decision),
         onWait: (words, status) => this.#waits(words, status),
         wait: (ms) => this.#wait(ms),
       });
       this.undelivered.remove(entry);
       this.busy = false;
+      if (entry.decision.selection) {
+        this.matched = null;
+        this.selected.clear();
+      }
       if (ok) for (const id of entry.decision.clip_ids ?? []) this.selected.delete(id);
-      this.#say(ok ? entry.told : `Not done: ${error}`, ok ? entry.undoKey : null);
+      this.#say(ok ? (told ?? entry.told) : `Not done: ${error}`, ok ? entry.undoKey : null);
       this.#showSelection();
       this.tell("changed", Date.now()); // the page draws itself anew
     }
@@ -308,7 +306,82 @@ class Grid {
   #send(decision) {
     this.sentWith = this.token;
     const headers = { "Content-Type": "application/json", "X-Heaters-Token": this.token };
-    return fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(decision.clip_ids ? TIMEOUT_MS : MANY_TIMEOUT_MS) });
+  }
+
+  // ---- keys
+
+  #takeKeys(keys) {
+    this.keys = keys;
+    this.decisions.forEach((made, place) => (made.title = `${MEANINGS[Object.keys(DONE)[place]]} (${keys.keyShown(Object.keys(DONE)[place])})`));
+    this.dialog = keysDialog(keys.keysOf("grid"), Object.values(MEANINGS));
+    this.bar.after(this.dialog);
+  }
+
+  #onKey(event) {
+    if (!this.token || !this.cards.size || !this.host.isConnected || this.dialog?.open) return;
+    const row = this.keys?.keyMeaning(event, this.host, { page: "grid" });
+    if (!row || row.action === "filters") return; // the page has that one
+    event.preventDefault();
+    this.#act(row.action, row.amount);
+  }
+
+  /** An action in the words of KEYS. */
+  #act(action, amount) {
+    const figure = this.#figureWithFocus();
+    const id = figure && Number(figure.dataset.id);
+    if (action === "help") this.dialog.showModal();
+    else if (action === "undo") this.#undo();
+    else if (action === "move") this.#move(amount, figure);
+    else if (action === "extend") this.#extend(amount, figure);
+    else if (action === "open") figure?.querySelector(".picture").click();
+    else if (action === "select_all" && this.selected.size === this.cards.size) this.#selectMatching();
+    else if (action === "select_all" || action === "select_none") {
+      this.selected = new Set(action === "select_all" ? this.cards.keys() : []);
+      this.#selectedAnew();
+    } else if (action === "select" && figure) {
+      this.selected[this.selected.has(id) ? "delete" : "add"](id);
+      this.last = id;
+      this.#selectedAnew();
+    } else if (action === "select") this.#goTo(this.placeOfFocus);
+    else this.#decide(action, id);
+  }
+
+  get #figures() {
+    return [...this.host.querySelectorAll("figure")];
+  }
+
+  #figureWithFocus() {
+    const figure = this.host.getRootNode().activeElement?.closest?.("figure") ?? null;
+    if (!figure || !this.host.contains(figure)) return null;
+    this.placeOfFocus = this.#figures.indexOf(figure);
+    return figure;
+  }
+
+  #goTo(place) {
+    const figures = this.#figures;
+    const figure = figures[Math.min(Math.max(place, 0), figures.length - 1)];
+    figure?.querySelector(".picture").focus({ focusVisible: true });
+    this.#figureWithFocus();
+  }
+
+  #move(way, from) {
+    this.base = null;
+    this.#goTo(from ? placeBeside(this.#figures.map(middleOf), this.placeOfFocus, way) : this.placeOfFocus);
+    if (from) this.last = Number(this.#figures[this.placeOfFocus].dataset.id);
+  }
+
+  /** Select from where Shift began to where the arrow leads, beside what was selected before. */
+  #extend(way, from) {
+    if (!from) return this.#goTo(this.placeOfFocus);
+    this.base ??= { from: this.placeOfFocus, before: new Set(this.selected) };
+    const { base } = this;
+    this.#goTo(placeBeside(this.#figures.map(middleOf), this.placeOfFocus, way));
+    const [low, high] = [base.from, this.placeOfFocus].sort((a, b) => a - b);
+    this.selected = new Set([...base.before, ...this.#figures.slice(low, high + 1).map(({ dataset }) => Number(dataset.id))]);
+    this.#selectedAnew();
+    this.base = base;
+    return undefined;
   }
 
   #waits(error, status) {
@@ -331,12 +404,9 @@ class Grid {
   }
 }
 
-function browserStorage() {
-  try {
-    return window.localStorage;
-  } catch {
-    return null;
-  }
+/** 20000 -> "20,000" */
+function number(count) {
+  return count.toLocaleString("en");
 }
 
 /** Go to another page without loading all of it anew, as Back and Forward do: by the address, which Streamlit then reads. */
@@ -350,10 +420,4 @@ function follow(event) {
 /** A clip can stand in several groups, each time as a card of its own. */
 function nameOf(card) {
   return `${card.id} ${card.group}`;
-}
-
-function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
 }
