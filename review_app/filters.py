@@ -172,4 +172,4 @@ def filters_in_words(chosen: QueueFilter) -> str:
 def say_bad_address(error: BadRequestError) -> None:
     """The address has a value that cannot be used: say so, and offer a way out."""
     st.error(views.plain(str(error)), icon=":material/link_off:")
-    st.button("Show everything", on_click=st.query_params.clear)
+    st.button("Show everything", help="Leave the filters of the address out", on_click=st.query_params.clear)

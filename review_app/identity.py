@@ -55,7 +55,7 @@ def _signed_in(desk: ReviewDesk) -> Session:
         with st.container(key="door"):
             st.header("Heaters")
             st.write("Sign in to review clips. Decisions are kept under your name, and only you can take yours back.")
-            st.button("Sign in", on_click=st.login, type="primary")
+            st.button("Sign in", help="To the page where you sign in, and back", on_click=st.login, type="primary")
         st.stop()
     held = st.session_state.get("reviewer")
     if isinstance(held, Session):
@@ -96,7 +96,7 @@ def _ask(desk: ReviewDesk) -> NoReturn:
         st.write("Who reviews? Decisions are kept under this name, and only you can take yours back.")
         with st.form("name", border=False):
             name = st.text_input("Your name", max_chars=60, placeholder="Ada", autocomplete="name")
-            if st.form_submit_button("Start", type="primary"):
+            if st.form_submit_button("Start", type="primary", help="Go on under this name: it stands beside your decisions"):
                 _sit_down(desk, name)
     if "reviewer" in st.session_state and st.context.cookies.get(COOKIE):
         with st.container(key="session"):

@@ -50,14 +50,26 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
                 st.page_link(page, query_params=dict(carried.get(name, {})))
         st.space("stretch")
         tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content", vertical_alignment="center")
-        with st.popover(views.plain(session.reviewer), icon=":material/person:", type="tertiary", key="who"):
+        with st.popover(
+            views.plain(session.reviewer), icon=":material/person:", type="tertiary", help="You, and what operators need", key="who"
+        ):
             if sign_in_is_configured():
-                st.button("Sign out", on_click=st.logout, icon=":material/logout:", width="stretch")
+                st.button(
+                    "Sign out", help="End your session in this browser", on_click=st.logout, icon=":material/logout:", width="stretch"
+                )
             else:
-                st.button("Somebody else", on_click=forget_name, icon=":material/switch_account:", width="stretch")
+                st.button(
+                    "Somebody else",
+                    help="Let another person choose a name here",
+                    on_click=forget_name,
+                    icon=":material/switch_account:",
+                    width="stretch",
+                )
             for name in _FOR_OPERATORS:
                 st.page_link(pages[name])
-            st.link_button("Dagster UI", desk.dagster_url, icon=":material/account_tree:", width="stretch")
+            st.link_button(
+                "Dagster UI", desk.dagster_url, help="Assets, runs and logs, for operators", icon=":material/account_tree:", width="stretch"
+            )
     return tools
 
 

@@ -71,9 +71,11 @@ def _actions(
     outcome = None
     with st.container(horizontal=True, vertical_alignment="center"):
         # Each state of the ledger has a button of its own: the second click of a double click meets a button that is gone.
-        if st.button("Undo my latest", icon=":material/undo:", key=f"undo-after-{seen}"):
+        if st.button(
+            "Undo my latest", help="Take back your newest decision that still stands", icon=":material/undo:", key=f"undo-after-{seen}"
+        ):
             outcome = actions.undo(desk, session, seen=seen)
-        if st.button("Redo", icon=":material/redo:", key=f"redo-after-{seen}"):
+        if st.button("Redo", help="Decide again what you took back last", icon=":material/redo:", key=f"redo-after-{seen}"):
             outcome = actions.redo(desk, session, seen=seen)
         _paging(entries[-1].id if len(entries) == _PAGE else None)
     if entries:
@@ -90,7 +92,7 @@ def _actions(
 def _say_empty(desk: ReviewDesk) -> None:
     if desk.reviews.history(limit=1):
         st.info("No decision matches these filters.")
-        if st.button("Clear filters", icon=":material/filter_alt_off:", on_click=_clear):
+        if st.button("Clear filters", help="Show all decisions", icon=":material/filter_alt_off:", on_click=_clear):
             st.rerun()
         return
     st.info("No decisions yet. They appear here as soon as they are made.")
@@ -102,9 +104,11 @@ def _clear() -> None:
 
 
 def _paging(last_id: int | None) -> None:
-    if "history-before" in st.session_state and st.button("Newest", icon=":material/first_page:"):
+    if "history-before" in st.session_state and st.button("Newest", help="Back to the newest decisions", icon=":material/first_page:"):
         del st.session_state["history-before"]
         st.rerun()
-    if last_id is not None and st.button("Older", icon=":material/chevron_right:", icon_position="right"):
+    if last_id is not None and st.button(
+        "Older", help="The decisions before these", icon=":material/chevron_right:", icon_position="right"
+    ):
         st.session_state["history-before"] = last_id
         st.rerun()

@@ -35,7 +35,16 @@ def show(visit: shell.Visit) -> None:
     if set(wanted.states) != set(_WAITING):
         with visit.tools:
             _say_waiting_only(wanted)
-    with visit.tools, st.popover(filters_in_words(asked), icon=":material/tune:", type="tertiary", key="filters"):
+    with (
+        visit.tools,
+        st.popover(
+            filters_in_words(asked),
+            icon=":material/tune:",
+            type="tertiary",
+            help="Which clips are shown, and in which order (/)",
+            key="filters",
+        ),
+    ):
         filter_bar(desk, asked, page="review", default_states=_WAITING, in_a_row=False, choose_states=False)
     query = urlencode(query_of_filter(asked))
     review_player(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -41,7 +42,12 @@ def show(visit: shell.Visit) -> None:
             st.session_state["videos-text"] = address["text"]
         words = st.text_input("Find", placeholder="Find by title or address", label_visibility="collapsed", width=420, key="videos-text")
         if only is not None:
-            st.button(f"Only source video {only}: show all", icon=":material/close:", on_click=st.query_params.clear)
+            st.button(
+                f"Only source video {only}: show all",
+                help="Show the other source videos too",
+                icon=":material/close:",
+                on_click=st.query_params.clear,
+            )
     keep_parameters("videos", {"text": words})
     st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, session, words, only)
 
@@ -61,7 +67,7 @@ def _submit_form(desk: ReviewDesk) -> None:
         height=98,
         key="sources",
     )
-    st.button("Submit", type="primary", on_click=submit)
+    st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)
     outcome = st.session_state.pop("submitted", None)
     if outcome is not None:
         for lines, box in ((outcome.refused, st.error), (outcome.told, st.success)):
@@ -100,15 +106,34 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
 def _paging(last_id: int | None, shown: int) -> None:
     """last_id: of the last one shown when there are more."""
     if "videos-before" in st.session_state:
-        st.button("Newest", icon=":material/first_page:", on_click=st.session_state.pop, args=("videos-before", None))
+        st.button(
+            "Newest",
+            help="Back to the newest source videos",
+            icon=":material/first_page:",
+            on_click=st.session_state.pop,
+            args=("videos-before", None),
+        )
     if last_id is None:
         return
     if shown < _MOST_ON_A_PAGE:
         more = {"videos-shown": shown + _PAGE}
-        st.button(f"Show {_PAGE} more", icon=":material/expand_more:", on_click=st.session_state.update, args=(more,))
+        st.button(
+            f"Show {_PAGE} more",
+            help="Show more below these",
+            icon=":material/expand_more:",
+            on_click=st.session_state.update,
+            args=(more,),
+        )
     else:
         older = {"videos-before": last_id, "videos-shown": _PAGE}
-        st.button("Older", icon=":material/chevron_right:", icon_position="right", on_click=st.session_state.update, args=(older,))
+        st.button(
+            "Older",
+            help="The source videos before these",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            on_click=st.session_state.update,
+            args=(older,),
+        )
 
 
 def _one(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int]) -> None:
@@ -166,11 +191,15 @@ def _ways(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
             or video.gold_master_error
             or any(views.has_failed(state) for state in counts)
         )
-        if failed and st.button("Retry", key=f"retry-{video.id}", icon=":material/refresh:"):
+        if failed and st.button(
+            "Retry", help="Try again what has failed of this video", key=f"retry-{video.id}", icon=":material/refresh:"
+        ):
             outcome = actions.retry(desk, video.id)
             st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
             st.rerun(scope="fragment")
-        with st.popover("Edit", icon=":material/edit:", type="tertiary", key=f"edit-{video.id}"):
+        with st.popover(
+            "Edit", help="Change the title, or delete the video", icon=":material/edit:", type="tertiary", key=f"edit-{video.id}"
+        ):
             _edit(desk, session, video, counts)
 
 
@@ -178,12 +207,12 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
     """Another title; or delete it, asked twice: a box to tick, then the title to type."""
     outcome = None
     title = st.text_input("Title", value=video.title, max_chars=300, key=f"title-{video.id}")
-    if st.button("Save the title", key=f"rename-{video.id}"):
+    if st.button("Save the title", help="The video and its clips are called so everywhere", key=f"rename-{video.id}"):
         outcome = actions.rename(desk, session, video.id, title)
     clips = views.count(sum(counts.values()), "clip")
     if st.checkbox(f"Delete this source video with {clips} and all its files", key=f"delete-{video.id}"):
         typed = st.text_input("It cannot be taken back. Type the title to delete it", key=f"typed-{video.id}")
-        if st.button("Delete for good", type="primary", key=f"deleted-{video.id}"):
+        if st.button("Delete for good", type="primary", help="Delete the video, its clips and all its files", key=f"deleted-{video.id}"):
             outcome = actions.delete(desk, session, video.id, typed)
     if outcome is not None:
         st.toast(
@@ -215,9 +244,10 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{first + 1} to {last} of {len(approved)}", width="content")
-        for words, icon, start in (("Back", "left", first - _EXPORTS_SHOWN), ("More", "right", last)):
+        pages = (("Back", "left", first - _EXPORTS_SHOWN, "The exports before these"), ("More", "right", last, "The exports after these"))
+        for words, icon, start, what in pages:
             if 0 <= start < len(approved):
-                turn = {"on_click": st.session_state.update, "args": ({place: start},)}
+                turn: dict[str, Any] = {"help": what, "on_click": st.session_state.update, "args": ({place: start},)}
                 st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
 
 

@@ -23,7 +23,7 @@ export class GoToField {
       "form",
       { class: "go-to", hidden: true, label: "Go to" },
       this.input,
-      el("button", { class: "small", type: "submit", text: "Go" }),
+      el("button", { class: "small", type: "submit", text: "Go", title: "Show that frame (Enter)" }),
       el("button", { class: "small quiet", type: "button", text: "Close", title: "Close (Esc)", on: { click: () => this.close() } }),
       this.problem,
     );

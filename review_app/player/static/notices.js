@@ -51,7 +51,7 @@ export class Notices {
     const why = sentence(refusal.message);
     page.view.toast(`${words.includes(": ") ? `${words}. ${capital(why)}` : `${words}: ${why}`}${more}`, {
       kind: "taken-back",
-      action: there ? { text: "Show the clip", run: () => page.open(id) } : null,
+      action: there ? { text: "Show the clip", title: "Back to the clip that the decision was on", run: () => page.open(id) } : null,
     });
   }
 
