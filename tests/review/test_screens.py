@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from heaters_dagster.domain.review_queue import QueueFilter
@@ -249,3 +250,30 @@ def test_partitions_and_titles_are_found_by_each_other(desk: ReviewDesk, a_sourc
     assert not app.exception
     assert app.text_input[0].value == "Harbour"
     assert told(page("partitions", desk, find="nobody")) == "No source video has that number or title."
+
+
+def test_exports_that_wait_for_the_gold_master_are_named(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    one, two, three = some_clips(20, 40)
+    desk.reviews.approve([one.id, three.id], reviewer="Ada", export_profile="gold_master")
+    desk.reviews.approve(two.id, reviewer="Ada")
+    desk.videos.update(one.source_video_id, original_filepath=f"originals/video_{one.source_video_id}.mp4")
+    app = page("videos", desk)
+    app.session_state[f"exports-{one.source_video_id}"] = True
+    app.run()
+    line = "Waiting for the gold master, from which they are exported as soon as it is there: clip 1, 3"
+    assert line in told(app)
+    desk.videos.record_gold_master_failure(one.source_video_id, "its pictures change on the way", transient=False)
+    app.run()
+    assert "Waiting for the gold master" not in told(app), "what will never be there is not waited for"
+
+
+def test_retry_is_offered_only_where_it_can_help(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:
+    a_source_video(state=SourceVideoState.PREPROCESSED)
+    failed = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
+    duplicate = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
+    assert labels(page("videos", desk)).count("Retry") == 2
+    with desk.database.begin() as connection:
+        connection.execute(
+            text("update source_videos set duplicate_of_id = :first where id = :id"), {"first": failed.id, "id": duplicate.id}
+        )
+    assert labels(page("videos", desk)).count("Retry") == 1, "a duplicate would only be fetched once more"
