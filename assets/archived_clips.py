@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets.failures import TRANSIENT_RETRIES
-from assets.stage import Stage
+from assets.stage_run import StageRun
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from resources.clip_store import ClipStore
@@ -48,7 +48,7 @@ def clean_up_archived_clips(source_video_id: int, *, database: Database, delete:
 def archived_clips(
     context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
 ) -> dg.MaterializeResult[None]:
-    stage = Stage(context, database, object_store)
+    stage = StageRun(context, database, object_store)
     with stage.failures():
         store, objects = database.get(), object_store.get()
         done = clean_up_archived_clips(stage.video_id, database=store, delete=objects.delete)

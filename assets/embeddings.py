@@ -1,42 +1,24 @@
 """`embeddings`: keyframes of exported clips become vectors that can be searched."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from typing import Any
 
 import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import readable
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason
-from assets.stage import Stage
+from assets.clip_stage import ClipRun, clip_asset, materialized, opened_once, work_through
+from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
 from heaters_dagster.domain.pooling import pooled
-from heaters_dagster.domain.progress import Progress, Report
-from heaters_dagster.domain.states import ClipState
-from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from resources.clip_store import Clip, ClipStore
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.database import Database
 from resources.embedder import Embedder, open_embedder
 from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
-from resources.object_store.probe import raise_fault_of_the_place
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingRun:
-    """What one run did.
-
-    model: the name the vectors are stored under, None when no model was needed. failed: clip id -> reason.
-    retryable: something failed, and every failure is temporary: trying again may work.
-    """
-
-    model: str | None
-    embedded: tuple[int, ...] = ()
-    failed: Mapping[int, str] = field(default_factory=dict)
-    retryable: bool = False
 
 
 def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:
@@ -45,10 +27,10 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects
     False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when its keyframes are gone;
     a retry then makes them again.
     """
-    claimed = clips.claim_embedding(clip.id)
+    claimed = clips.claim(clip.id, EMBEDDINGS)
     if claimed is None:
         return False
-    keys = clips.live_artifact_keys(clip.id, kind="keyframe")
+    keys = clips.live_artifact_keys(clip.id, kind=str(KEYFRAMES.artifact))
     try:
         pictures = [_picture(objects.get_bytes(key)) for key in keys]
     except ObjectNotFoundError as error:
@@ -63,49 +45,20 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects
 
 
 def embed_due(
-    source_video_id: int,
-    *,
-    clips: ClipStore,
-    vectors: EmbeddingStore,
-    objects: ObjectStore,
-    open_model: Callable[[], Embedder],
-    strategy: str,
-    report: Report,
-    clock: Callable[[], float],
-) -> EmbeddingRun:
-    """Embed every clip of a source video that is due; one clip's failure does not stop the others.
+    source_video_id: int, *, database: Database, objects: ObjectStore, open_model: Callable[[], Embedder], strategy: str, **options: Any
+) -> ClipRun[str]:
+    """Embed every clip of a source video that is due; see `work_through`. Returns the name of the model for each clip that it made.
 
     When the model itself is not available, every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
     """
-    due = clips.due_for_embeddings(source_video_id)
-    if not due:
-        return EmbeddingRun(model=None)
-    started = clock()
-    embedded: list[int] = []
-    failed: dict[int, str] = {}
-    retryable: list[bool] = []
-    try:
-        embedder = open_model()
-    except Exception as error:  # of any kind: the rows must also say that a driver is broken
-        for clip in due:
-            _record(clips, clip, error)
-        return EmbeddingRun(model=None, failed={clip.id: reason(error) for clip in due}, retryable=is_transient(error))
-    for number, clip in enumerate(due, start=1):
-        try:
-            if embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy):
-                embedded.append(clip.id)
-        except Exception as error:  # a defect that shows on one clip must not stop the others
-            raise_fault_of_the_place(error, objects)
-            _record(clips, clip, error)
-            failed[clip.id] = reason(error)
-            retryable.append(is_transient(error))
-        report(Progress(stage="embeddings", done=number, total=len(due), unit="clips", elapsed_seconds=clock() - started))
-    return EmbeddingRun(model=embedder.model, embedded=tuple(embedded), failed=failed, retryable=bool(retryable) and all(retryable))
+    clips, vectors, model = ClipStore(database), EmbeddingStore(database), opened_once(open_model)
 
+    def make(clip: Clip) -> tuple[str] | None:
+        embedder = model()
+        done = embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy)
+        return (embedder.model,) if done else None
 
-def _record(clips: ClipStore, clip: Clip, error: Exception) -> None:
-    version = clip.cut_point_version
-    clips.fail(clip.id, ClipState.EMBEDDING_FAILED, reason(error), transient=is_transient(error), expected_version=version)
+    return work_through(EMBEDDINGS, source_video_id, make, database=database, objects=objects, **options)
 
 
 def _picture(jpeg: bytes) -> NDArray[np.uint8]:
@@ -116,14 +69,11 @@ def _picture(jpeg: bytes) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 
-@dg.asset(
-    deps=["keyframes"],
-    partitions_def=source_video_partitions,
-    group_name="search",
+@clip_asset(
+    EMBEDDINGS,
+    group="search",
     description="One vector per clip in pgvector, pooled from its keyframes: search by words and by likeness.",
     kinds={"postgres", "pytorch"},
-    retry_policy=TRANSIENT_RETRIES,
-    output_required=False,
 )
 def embeddings(
     context: dg.AssetExecutionContext,
@@ -132,30 +82,25 @@ def embeddings(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, settings, store = Stage(context, database, object_store), workspace.get().settings, database.get()
-    # Every failed clip has its reason on its own row.
-    with stage.failures(), store.stage_lock("embeddings", stage.video_id):
-        done = embed_due(
-            stage.video_id,
-            clips=ClipStore(store),
-            vectors=EmbeddingStore(store),
+    run, settings = StageRun(context, database, object_store), workspace.get().settings
+
+    def work() -> ClipRun[str]:
+        return embed_due(
+            run.video_id,
+            database=database.get(),
             objects=object_store.get(),
-            open_model=lambda: open_embedder(settings, say=stage.log),
+            open_model=lambda: open_embedder(settings, say=run.log),
             strategy=settings.keyframe_strategy,
-            report=progress.report_to(stage.log),
-            clock=time.monotonic,
+            report=progress.report_to(run.log),
         )
-        if done.failed:
-            raise stage.clips_failed(done.failed, done=len(done.embedded), retryable=done.retryable)
-        counts = stage.clip_counts()
-    if not readable.searchable(counts) and readable.waiting(counts):
-        stage.log.info(f"no clip is searchable: {readable.waiting_words(counts)}. The partition stays as it was")
-        return
-    yield stage.made(
-        {
-            **readable.totals(counts),
-            "clips embedded by this run": len(done.embedded),
-            "model": done.model or "not needed",
+
+    yield from materialized(
+        run,
+        EMBEDDINGS,
+        work,
+        lambda done: {
+            "clips embedded by this run": len(done.clip_ids),
+            "model": next(iter(done.made), "not needed"),
             "strategy": settings.keyframe_strategy,
-        }
+        },
     )

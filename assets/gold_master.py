@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets import readable
+from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
-from assets.stage import Stage
+from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
@@ -89,7 +89,7 @@ def gold_master(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
     source_video_id = stage.video_id
 
     def record(message: str, transient: bool) -> None:
@@ -109,10 +109,10 @@ def gold_master(
     return stage.made(
         {
             "key": gold_master_key(source_video_id),
-            "store": readable.store(place.settings),
-            "size": readable.size(byte_size),
-            "size, times the original": readable.times(byte_size, made.video.original_bytes),
-            **readable.speed(made.video.duration_seconds or 0.0, made.wall_seconds),
+            "store": metadata.store(place.settings),
+            "size": metadata.size(byte_size),
+            "size, times the original": metadata.times(byte_size, made.video.original_bytes),
+            **metadata.speed(made.video.duration_seconds or 0.0, made.wall_seconds),
             "proof": _proof(made.proven),
             "SHA-256": made.video.gold_master_sha256 or "",
             **({"storage class": info.storage_class} if info and bucket else {}),

@@ -1,56 +1,32 @@
 """`keyframes`: stills of exported clips, for embedding and thumbnails."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import readable
-from assets.failures import TRANSIENT_RETRIES, is_transient, reason
-from assets.stage import Stage
+from assets import metadata
+from assets.clip_stage import ClipRun, clip_asset, materialized, work_through
+from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import ObjectNotFoundError, StaleClipError
 from heaters_dagster.domain.keyframe_choice import KeyframeChoice, keyframe_choices
 from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.manifest import KeyframeManifest
-from heaters_dagster.domain.progress import Progress, Report, silent
-from heaters_dagster.domain.states import ClipState
-from heaters_dagster.partitions import source_video_partitions
-from resources.clip_store import Clip, ClipStore
+from heaters_dagster.domain.stages import KEYFRAMES
+from resources.clip_store import Clip, ClipStore, MadeObject
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.database import Database
 from resources.frame_hashes import frame_hash
 from resources.frame_reader import file_frames, rgb, sample_aspect_ratio
 from resources.object_store.interface import ObjectStore
-from resources.object_store.probe import raise_fault_of_the_place
 from resources.proxy_bytes import open_proxy
 
 if TYPE_CHECKING:
     import av
 
 JPEG_QUALITY = 90
-_SHOWN_STILLS = 6
-_SHOWN_HEIGHT = 90
-
-
-@dataclass(frozen=True, slots=True)
-class KeyframeRun:
-    """What one run did. made: the stills in the order of publication. failed: clip id -> reason. changed: clips changed meanwhile.
-
-    retryable: something failed, and every failure is temporary: trying again may work.
-    """
-
-    made: tuple[KeyframeManifest, ...] = ()
-    failed: Mapping[int, str] = field(default_factory=dict)
-    changed: tuple[int, ...] = ()
-    retryable: bool = False
-
-    @property
-    def clip_ids(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(manifest.clip_id for manifest in self.made))
 
 
 def keyframe_clip(
@@ -64,14 +40,14 @@ def keyframe_clip(
     clip = clips.load(clip_id)
     choices = keyframe_choices(clip.frame_count, strategy=strategy, percentages=percentages)
     keys = [keyframe_key(clip.source_video_id, clip.sequence, choice.tag) for choice in choices]
-    claimed = clips.claim_keyframes(clip_id, keys)
+    claimed = clips.claim(clip_id, KEYFRAMES, keys)
     if claimed is None:
         return None
     if claimed.cut_point_version != clip.cut_point_version:
         raise StaleClipError(f"clip {clip.sequence} was changed at this moment; its keyframes are made with the next run")
     made = _stills(claimed, choices, keys, objects)
-    stills = [(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
-    if not clips.finish_keyframes(clip_id, claimed.cut_point_version, stills):
+    stills = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
+    if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, stills):
         clips.clean_up(clip_id, objects.delete)
         return None
     return tuple(made)
@@ -119,52 +95,25 @@ def jpeg(frame: "av.VideoFrame", ratio: Fraction) -> tuple[bytes, int, int]:
 
 
 def keyframe_due(
-    source_video_id: int,
-    *,
-    database: Database,
-    objects: ObjectStore,
-    strategy: str,
-    percentages: Sequence[float],
-    report: Report = silent,
-    clock: Callable[[], float] = time.monotonic,
-) -> KeyframeRun:
-    """Make the stills of every clip of a source video that is due, and of those exported while it works, until none is left.
+    source_video_id: int, *, database: Database, objects: ObjectStore, strategy: str, percentages: Sequence[float], **options: Any
+) -> ClipRun[KeyframeManifest]:
+    """Make the stills of every clip of a source video that is due, and of those exported while it works; see `work_through`.
 
-    strategy, percentages: see `keyframe_choices`. One clip's failure is written to its row and does not stop the others.
-    Raises BusyError when another process makes keyframes of this video.
+    strategy, percentages: see `keyframe_choices`.
     """
-    clips, started = ClipStore(database), clock()
-    made: list[KeyframeManifest] = []
-    failed: dict[int, str] = {}
-    changed: list[int] = []
-    retryable: list[bool] = []
-    tried: set[tuple[int, int]] = set()
-    with database.stage_lock("keyframes", source_video_id):
-        while batch := [clip for clip in clips.due_for_keyframes(source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
-            total = len(tried) + len(batch)
-            for clip in batch:
-                tried.add((clip.id, clip.cut_point_version))
-                try:
-                    stills = keyframe_clip(clip.id, clips=clips, objects=objects, strategy=strategy, percentages=percentages)
-                    (made.extend(stills) if stills else changed.append(clip.id))
-                except Exception as error:  # a defect that shows on one clip must not stop the others
-                    raise_fault_of_the_place(error, objects)
-                    version = clip.cut_point_version
-                    clips.fail(clip.id, ClipState.KEYFRAME_FAILED, reason(error), transient=is_transient(error), expected_version=version)
-                    failed[clip.id] = reason(error)
-                    retryable.append(is_transient(error))
-                report(Progress("keyframes", len(tried), total, "clips", clock() - started))
-    return KeyframeRun(tuple(made), failed, tuple(changed), bool(retryable) and all(retryable))
+    clips = ClipStore(database)
+
+    def make(clip: Clip) -> tuple[KeyframeManifest, ...] | None:
+        return keyframe_clip(clip.id, clips=clips, objects=objects, strategy=strategy, percentages=percentages)
+
+    return work_through(KEYFRAMES, source_video_id, make, database=database, objects=objects, **options)
 
 
-@dg.asset(
-    deps=["exports"],
-    partitions_def=source_video_partitions,
-    group_name="delivery",
+@clip_asset(
+    KEYFRAMES,
+    group="delivery",
     description="Stills of every exported clip, chosen by strategy, in square pixels.",
     kinds={"ffmpeg", "postgres"},
-    retry_policy=TRANSIENT_RETRIES,
-    output_required=False,
 )
 def keyframes(
     context: dg.AssetExecutionContext,
@@ -173,44 +122,18 @@ def keyframes(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, settings, objects = Stage(context, database, object_store), workspace.get().settings, object_store.get()
-    with stage.failures():  # every failed clip has its reason on its own row
-        done = keyframe_due(
-            stage.video_id,
+    run, settings = StageRun(context, database, object_store), workspace.get().settings
+
+    def work() -> ClipRun[KeyframeManifest]:
+        return keyframe_due(
+            run.video_id,
             database=database.get(),
-            objects=objects,
+            objects=object_store.get(),
             strategy=settings.keyframe_strategy,
             percentages=settings.keyframe_percentages,
-            report=progress.report_to(stage.log),
+            report=progress.report_to(run.log),
         )
-        if done.failed:
-            raise stage.clips_failed(done.failed, done=len(done.clip_ids), retryable=done.retryable)
-        counts = stage.clip_counts()
-    if not readable.with_keyframes(counts) and readable.waiting(counts):
-        stage.log.info(f"no clip has keyframes: {readable.waiting_words(counts)}. The partition stays as it was")
-        return
-    yield stage.made(
-        {
-            **readable.totals(counts),
-            "clips with keyframes by this run": dg.MetadataValue.int(len(done.clip_ids)),
-            "keyframes": dg.MetadataValue.int(len(done.made)),
-            "strategy": dg.MetadataValue.text(settings.keyframe_strategy),
-            "stills": dg.MetadataValue.md(_thumbnails([manifest.key for manifest in done.made[:_SHOWN_STILLS]], objects)),
-        }
+
+    yield from materialized(
+        run, KEYFRAMES, work, lambda done: metadata.of_keyframes(done.made, done.clip_ids, settings.keyframe_strategy, object_store.get())
     )
-
-
-def _thumbnails(keys: Sequence[str], objects: ObjectStore) -> str:
-    """Small pictures as data inside the text: Dagster's page cannot reach the object store."""
-    from base64 import b64encode
-
-    from PIL import Image
-
-    shown = []
-    for key in keys:
-        buffer = BytesIO()
-        with Image.open(BytesIO(objects.get_bytes(key))) as picture:
-            picture.thumbnail((4 * _SHOWN_HEIGHT, _SHOWN_HEIGHT))
-            picture.save(buffer, "JPEG", quality=70)
-        shown.append(f"![{key}](data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()})")
-    return "\n".join(shown) or "none"

@@ -11,9 +11,9 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import readable
+from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
-from assets.stage import Stage
+from assets.stage_run import StageRun
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.errors import FfmpegError, HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
@@ -267,7 +267,7 @@ def proxy_and_keyframe_offsets(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, store, place, objects = Stage(context, database, object_store), database.get(), workspace.get(), object_store.get()
+    stage, store, place, objects = StageRun(context, database, object_store), database.get(), workspace.get(), object_store.get()
     video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
@@ -285,9 +285,9 @@ def proxy_and_keyframe_offsets(
             report=progress.report_to(stage.log),
         )
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
-    for key, metadata in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):
+    for key, shown in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):
         if dg.AssetKey(key) in context.selected_asset_keys:
-            yield stage.made(metadata, asset_key=key)
+            yield stage.made(shown, asset_key=key)
 
 
 def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -> dict[str, dg.MetadataValue]:
@@ -297,10 +297,10 @@ def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -
         "frames": dg.MetadataValue.int(header.frame_count),
         "duration in seconds": dg.MetadataValue.float(round(seconds, 3)),
         "picture": dg.MetadataValue.text(f"{header.width}x{header.height}, pixels {header.sample_aspect_ratio}"),
-        "store": readable.store(settings),
-        "size": dg.MetadataValue.text(readable.size(made.proxy_bytes)),
-        "size, times the original": readable.times(made.proxy_bytes, video.original_bytes),
-        **readable.speed(seconds, made.wall_seconds),
+        "store": metadata.store(settings),
+        "size": dg.MetadataValue.text(metadata.size(made.proxy_bytes)),
+        "size, times the original": metadata.times(made.proxy_bytes, video.original_bytes),
+        **metadata.speed(seconds, made.wall_seconds),
         "thumbnails": dg.MetadataValue.md(_thumbnails(made, objects)),
         "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
     }
@@ -315,7 +315,7 @@ def _index_metadata(index: FrameIndex) -> dict[str, dg.MetadataValue]:
         "frame rate": dg.MetadataValue.text("variable" if uneven else "constant"),
         "first frame shown at second": dg.MetadataValue.float(round(index.time_seconds(0), 3)),
         "original's first frame shown at second": dg.MetadataValue.float(round(index.header.source_start_seconds, 3)),
-        "largest frame": dg.MetadataValue.text(readable.size(int(index.byte_size.max()))),
+        "largest frame": dg.MetadataValue.text(metadata.size(int(index.byte_size.max()))),
     }
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import readable
+from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
-from assets.stage import Stage
+from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import DuplicateSourceError
 from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind, title_from_name
 from heaters_dagster.domain.keys import original_key
@@ -144,7 +144,7 @@ def source_video(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
     video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
@@ -174,8 +174,8 @@ def source_video(
         {
             "source": without_access(video.source),
             "original": video.original_filepath or "",
-            "store": readable.store(place.settings),
-            "size": readable.size(video.original_bytes or 0),
+            "store": metadata.store(place.settings),
+            "size": metadata.size(video.original_bytes or 0),
             "sha256": video.content_sha256 or "",
             "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
             "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),

@@ -12,9 +12,9 @@ import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import readable
+from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
-from assets.stage import Stage
+from assets.stage_run import StageRun
 from heaters_dagster.domain import profiles, scenes
 from heaters_dagster.domain.errors import HeatersError, IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.keys import proxy_key, scenes_key
@@ -249,7 +249,7 @@ def virtual_clips(
     workspace: WorkspaceResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    stage, store, place = Stage(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
     source_video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
@@ -264,7 +264,7 @@ def virtual_clips(
             settings=place.settings,
             report=progress.report_to(stage.log),
         )
-    return stage.made({**_metadata(made), **readable.review_link(place.settings, source_video_id)})
+    return stage.made({**_metadata(made), **metadata.review_link(place.settings, source_video_id)})
 
 
 def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:

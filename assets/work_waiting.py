@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from assets import readable
+from assets import metadata
 from resources.backlog import Group, failed_count
 
 #: Not made by a run; the sensor `what_waits` reports it. Each figure is a plot over time in Dagster.
@@ -25,7 +25,7 @@ def backlog_metadata(groups: Sequence[Group]) -> Mapping[str, dg.MetadataValue]:
     return {
         **{f"{what} that wait": dg.MetadataValue.int(count) for what, count in waiting.items()},
         "failed": dg.MetadataValue.int(failed_count(groups)),
-        "size of what waits": dg.MetadataValue.text(readable.size(sum(group.byte_size for group in groups if group.what == _KINDS[0]))),
+        "size of what waits": dg.MetadataValue.text(metadata.size(sum(group.byte_size for group in groups if group.what == _KINDS[0]))),
         **({"oldest": dg.MetadataValue.timestamp(oldest)} if oldest is not None else {}),
         "report": dg.MetadataValue.md(_table(groups)),
     }
@@ -36,7 +36,7 @@ _KINDS = ("source videos", "clips", "gold masters")
 
 def _table(groups: Sequence[Group]) -> str:
     rows = [
-        f"| {group.counted} | {group.words} | {readable.size(group.byte_size) if group.byte_size else ''}"
+        f"| {group.count} {group.what} | {group.words} | {metadata.size(group.byte_size) if group.byte_size else ''}"
         f" | {group.oldest.isoformat(' ', 'minutes') if group.oldest else ''} | {_cell(', '.join(group.titles))} |"
         for group in groups
     ]

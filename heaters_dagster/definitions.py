@@ -1,33 +1,33 @@
 """The one place where assets, checks, jobs, sensors, schedules and resources meet."""
 
+from importlib import import_module
+from typing import Any
+
 import dagster as dg
 
-from assets.archived_clips import archived_clips
-from assets.embeddings import embeddings
-from assets.exports import exports
-from assets.gold_master import gold_master
-from assets.keyframes import keyframes
-from assets.proxy import proxy_and_keyframe_offsets
-from assets.source_video import source_video
-from assets.virtual_clips import virtual_clips
 from assets.work_waiting import work_waiting
 from heaters_dagster.checks import CHECKS
+from heaters_dagster.domain.stages import STAGES, Stage
 from heaters_dagster.jobs import ASSET_JOBS, MAINTENANCE_JOBS
 from heaters_dagster.schedules import SCHEDULES
 from heaters_dagster.sensors import SENSORS
 from heaters_dagster.settings import Settings
 from resources.dagster_resources import dagster_resources
 
-ASSETS = (
-    source_video,
-    proxy_and_keyframe_offsets,
-    gold_master,
-    virtual_clips,
-    exports,
-    keyframes,
-    embeddings,
-    archived_clips,
-)
+
+def _assets_of(stage: Stage[Any]) -> dg.AssetsDefinition:
+    """What the module of a stage defines. Raises when it does not define exactly its assets."""
+    module = import_module(f"assets.{stage.asset}")
+    defined = [one for one in vars(module).values() if isinstance(one, dg.AssetsDefinition)]
+    made = {key.to_user_string() for one in defined for key in one.keys}
+    if len(defined) != 1 or made != set(stage.makes):
+        raise dg.DagsterInvalidDefinitionError(
+            f"assets/{stage.asset}.py defines {sorted(made)}; domain/stages.py says {sorted(stage.makes)}"
+        )
+    return defined[0]
+
+
+ASSETS = tuple(_assets_of(stage) for stage in STAGES)
 
 #: Owners of the assets of a group.
 _OWNERS = {

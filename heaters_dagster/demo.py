@@ -11,6 +11,7 @@ from heaters_dagster import terminal
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
+from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.processing import Outcome, process_due, register_partitions
 from heaters_dagster.settings import PROJECT_ROOT, Settings
@@ -140,7 +141,7 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
 
 
 def _show_search(clips: list[Clip], database: Database, settings: Settings) -> None:
-    embedded = [clip for clip in clips if clip.state == ClipState.EMBEDDED]
+    embedded = [clip for clip in clips if clip.state in states_from(EMBEDDINGS)]
     if not embedded:
         return
     try:

@@ -13,9 +13,9 @@ import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from assets.failures import CANCELED
-from heaters_dagster.domain.due import ASSETS_OF_JOB, Job, RunWanted, VideoFacts, wanted_runs
+from heaters_dagster.domain.due import RunWanted, VideoFacts, wanted_runs
 from heaters_dagster.domain.errors import BusyError, NotFoundError
-from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY, ClipState, SourceVideoState
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, VIDEO_STAGES, Job, WorkState, with_states
 from heaters_dagster.runs import (
     SETTLED_TAG,
     assets_in_flight,
@@ -33,19 +33,8 @@ from resources.due_facts import load_video_facts
 from resources.object_store.probe import place_problem
 from resources.source_video_store import SourceVideoStore
 
-_S, _C = SourceVideoState, ClipState
-
-#: Asset -> the state of a source video that it works on, and the state when that fails.
-_VIDEO_STAGES = {
-    "source_video": (_S.DOWNLOADING, _S.DOWNLOAD_FAILED),
-    "proxy": (_S.PREPROCESSING, _S.PREPROCESS_FAILED),
-    "virtual_clips": (_S.DETECTING_SCENES, _S.DETECT_SCENES_FAILED),
-}
-_CLIP_STAGES = {
-    "exports": (_C.EXPORTING, _C.EXPORT_FAILED),
-    "keyframes": (_C.KEYFRAMING, _C.KEYFRAME_FAILED),
-    "embeddings": (_C.EMBEDDING, _C.EMBEDDING_FAILED),
-}
+_VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
+_CLIP_STAGES = {stage.asset: stage for stage in CLIP_STAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +55,8 @@ class Outlook:
         """The facts behind a wanted run, without those that change only because time passes."""
         video = self.facts[run.partition_key]
         clips = tuple(replace(group, seconds_since_change=0.0) for group in video.clips)
-        return replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, clips=clips)
+        work = tuple(replace(group, seconds_since_change=0.0) for group in video.work)
+        return replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, clips=clips, work=work)
 
     def in_flight_of(self, job: Job) -> int:
         """How many runs of the job are queued or running."""
@@ -199,9 +189,11 @@ def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, vide
 
 
 def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
-    """For how long the rows that `run` resumes have been in their working state."""
-    working = {_CLIP_STAGES[asset][0] for asset in run.assets if asset in _CLIP_STAGES}
-    return max((group.seconds_since_change for group in video.clips if group.state in working), default=video.seconds_since_change)
+    """For how long the rows that `run` takes up again have been in their working state."""
+    working = {stage.steps.working for stage in with_states(CLIP_STAGES) if stage.asset in run.assets}
+    at_work = [group.seconds_since_change for group in video.clips if group.state in working]
+    at_work += [group.seconds_since_change for group in video.work if group.asset in run.assets and group.state is WorkState.WORKING]
+    return max(at_work, default=video.seconds_since_change)
 
 
 def _settle_video(
@@ -210,14 +202,13 @@ def _settle_video(
     """not_begun_before: also a row that has waited for the stage since before then."""
     if asset not in _VIDEO_STAGES:
         return []
-    working, failed = _VIDEO_STAGES[asset]
-    videos = SourceVideoStore(database)
+    states, videos = _VIDEO_STAGES[asset].steps, SourceVideoStore(database)
     video = videos.load(source_video_id)
-    waits = not_begun_before is not None and video.state is SOURCE_VIDEO_RETRY[failed] and video.state_changed_at < not_begun_before
-    if video.state is not working and not waits:
+    waits = not_begun_before is not None and video.state is states.ready and video.state_changed_at < not_begun_before
+    if video.state is not states.working and not waits:
         return []
-    video = videos.record_failure(source_video_id, failed, message, transient=transient)
-    return [f"source video {source_video_id}, {video.title}, is {failed}, try {video.attempts}: {message}"]
+    video = videos.record_failure(source_video_id, states.failed, message, transient=transient)
+    return [f"source video {source_video_id}, {video.title}, is {states.failed}, try {video.attempts}: {message}"]
 
 
 def _settle_clips(
@@ -225,16 +216,11 @@ def _settle_clips(
 ) -> list[str]:
     if asset not in _CLIP_STAGES:
         return []
-    working, failed = _CLIP_STAGES[asset]
-    clips, title = ClipStore(database), SourceVideoStore(database).load(source_video_id).title
-    told = []
-    states = [working] if not_begun_before is None else [working, CLIP_RETRY[failed]]
-    for clip in clips.find(source_video_id=source_video_id, states=states):
-        if not_begun_before is not None and clip.state is not working and clip.state_changed_at >= not_begun_before:
-            continue
-        after = clips.fail(clip.id, failed, message, transient=transient)
-        if after is not None:
-            told.append(f"clip {clip.sequence} of {title} is {failed}, try {after.attempts}: {message}")
+    stage, clips, told = _CLIP_STAGES[asset], ClipStore(database), []
+    title = SourceVideoStore(database).load(source_video_id).title
+    for clip in clips.begun(stage, source_video_id, not_begun_before=not_begun_before):
+        if clips.fail(clip.id, stage, message, transient=transient) is not None:
+            told.append(f"clip {clip.sequence} of {title}: {stage.words.failed}, try {clips.attempts(clip.id, stage)}: {message}")
     return told
 
 

@@ -1,10 +1,10 @@
-"""What runs together. `domain/due.py` requests the jobs over assets; schedules request the maintenance jobs."""
+"""What runs together. The jobs over assets are those of `domain/stages.py`; the maintenance jobs are asked for by schedules."""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from heaters_dagster.domain.due import ASSETS_OF_JOB, PRIORITY_OF_JOB, Job
 from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 from heaters_dagster.run_tags import JOB_TAG, PRIORITY_TAG
 from resources.audit import audit
 from resources.backfill import start_backfill
@@ -13,21 +13,13 @@ from resources.embedder import open_embedder
 from resources.leftovers import sweep_uploads
 from resources.source_video_store import SourceVideoStore
 
-_DESCRIPTIONS = {
-    Job.INGEST: "From a submitted source video to virtual clips that wait for review.",
-    Job.ARCHIVE_MASTER: "The lossless gold master; beside the rest and never in the way of review.",
-    Job.EXPORT: "A file for every approved clip.",
-    Job.ENRICH: "Keyframes and embeddings of exported clips, so that search finds them.",
-    Job.CLEAN_UP: "Delete the files that nobody needs any more; the rows stay.",
-}
-
 
 def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         name=job.value,
         selection=dg.AssetSelection.assets(*ASSETS_OF_JOB[job]),
-        description=_DESCRIPTIONS[job],
-        tags={JOB_TAG: job.value, PRIORITY_TAG: str(PRIORITY_OF_JOB[job])},
+        description=JOBS[job].description,
+        tags={JOB_TAG: job.value, PRIORITY_TAG: str(JOBS[job].priority)},
         # In one process: the default executor costs six seconds of processor time per step.
         executor_def=dg.in_process_executor,
     )

@@ -22,7 +22,7 @@ from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
 from heaters_dagster.domain.progress import Report, silent
-from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.facts import look
 from heaters_dagster.instance import open_instance
 from heaters_dagster.partitions import source_video_partitions
@@ -246,8 +246,7 @@ def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Col
         if video.gold_master_error is not None:
             video_store.retry_gold_master(video.id)
             retried.append(f"source video {video.id}, {video.title}, gets another try at its gold master")
-        failed = [state for state in clip_store.counts_by_state(video.id).get(video.id, {}) if state in CLIP_RETRY]
-        while failed and (page := clip_store.find(source_video_id=video.id, states=failed, limit=1000)):
+        while page := clip_store.failed(video.id):
             retried += [_clip_retried(clip, video.title, clip_store) for clip in page]
     return retried + [_clip_retried(clip, video_store.load(clip.source_video_id).title, clip_store) for clip in failed_clips]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from heaters_dagster.domain.due import ASSETS_OF_JOB, PRIORITY_OF_JOB, Job
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 
 JOB_TAG = "heaters/job"
 WORK_TAG = "heaters/work"
@@ -19,13 +19,10 @@ ENDED_TAG = "heaters/ended"
 #: The value of JOB_TAG of a run that only checks what is there.
 CHECK = "check"
 
-#: When a run does the work of several jobs, it counts as the one with the lowest limit.
-_NARROWEST_FIRST = (Job.INGEST, Job.ARCHIVE_MASTER, Job.EXPORT, Job.ENRICH, Job.CLEAN_UP)
-
 
 def job_of(assets: Collection[str]) -> Job | None:
-    """The job that sets the limits of a run that makes these assets; None when it makes no asset of Heaters."""
-    return next((job for job in _NARROWEST_FIRST if set(ASSETS_OF_JOB[job]) & set(assets)), None)
+    """The job whose limits hold for a run that makes these assets; None when it makes none of ours."""
+    return next((job for job in Job if set(ASSETS_OF_JOB[job]) & set(assets)), None)
 
 
 def tags_of_work(assets: Collection[str], partition_key: str) -> dict[str, str]:
@@ -33,4 +30,4 @@ def tags_of_work(assets: Collection[str], partition_key: str) -> dict[str, str]:
     job = job_of(assets)
     if job is None:
         return {JOB_TAG: CHECK, WORK_TAG: f"{CHECK}:{partition_key}"}
-    return {JOB_TAG: job.value, WORK_TAG: f"{job}:{partition_key}", PRIORITY_TAG: str(PRIORITY_OF_JOB[job])}
+    return {JOB_TAG: job.value, WORK_TAG: f"{job}:{partition_key}", PRIORITY_TAG: str(JOBS[job].priority)}

@@ -9,7 +9,8 @@ from functools import lru_cache, partial
 import dagster as dg
 
 from assets.work_waiting import backlog_metadata
-from heaters_dagster.domain.due import Job, RunWanted
+from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.domain.stages import JOBS, Job
 from heaters_dagster.facts import Outlook, SharedLook, look, settle_failed_run
 from heaters_dagster.jobs import ASSET_JOBS
 from heaters_dagster.partitions import source_video_partitions
@@ -28,10 +29,12 @@ MAX_IN_TICK = 10
 _INTERVAL_SECONDS = 5
 
 
-def _sensor(name: str, job: Job, *, description: str, nothing: str) -> dg.SensorDefinition:
+def _sensor(job: Job) -> dg.SensorDefinition:
+    plan = JOBS[job]
+
     @dg.sensor(
-        name=name,
-        description=description,
+        name=plan.sensor,
+        description=plan.watches,
         job=ASSET_JOBS[job],
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -42,7 +45,7 @@ def _sensor(name: str, job: Job, *, description: str, nothing: str) -> dg.Sensor
         settings = workspace.settings()
         shared = _shared_look(settings)
         outlook = shared.for_job(job, lambda: look(context.instance, settings, database.get()))
-        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=nothing)
+        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=plan.idle)
         shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
         return answer
 
@@ -86,38 +89,6 @@ def _request(run: RunWanted) -> dg.RunRequest:
     )
 
 
-new_source_videos = _sensor(
-    "new_source_videos",
-    Job.INGEST,
-    description="Submitted source videos, and those whose ingest was cut off or may be tried again -> ingest.",
-    nothing="no source video waits to be ingested",
-)
-approvals_to_exports = _sensor(
-    "approvals_to_exports",
-    Job.EXPORT,
-    description="Clips that reviewers approved -> export, each as soon as it is approved.",
-    nothing="no approved clip waits for its file",
-)
-exported_clips_to_search = _sensor(
-    "exported_clips_to_search",
-    Job.ENRICH,
-    description="Exported clips -> keyframes and embeddings.",
-    nothing="no exported clip waits for keyframes or embeddings",
-)
-archives_to_clean_up = _sensor(
-    "archives_to_clean_up",
-    Job.CLEAN_UP,
-    description="Clips that were archived or cut anew after export -> their files are deleted.",
-    nothing="no file waits to be deleted",
-)
-gold_masters = _sensor(
-    "gold_masters",
-    Job.ARCHIVE_MASTER,
-    description="Source videos without a gold master -> gold master, once nothing is on its way to review.",
-    nothing="no source video waits for its gold master, or others are on their way to review first",
-)
-
-
 @dg.run_failure_sensor(
     description="Runs that ended without a message (killed, out of memory): the reason goes to the row, where people look for it.",
     minimum_interval_seconds=_INTERVAL_SECONDS,
@@ -143,4 +114,4 @@ def what_waits(context: dg.SensorEvaluationContext, database: DatabaseResource) 
     return dg.SensorResult(asset_events=[dg.AssetObservation(asset_key="work_waiting", metadata=backlog_metadata(groups))], cursor=figures)
 
 
-SENSORS = (what_waits, new_source_videos, approvals_to_exports, exported_clips_to_search, archives_to_clean_up, gold_masters, run_failures)
+SENSORS = (what_waits, *(_sensor(job) for job in Job), run_failures)

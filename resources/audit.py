@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select, text
 
 from heaters_dagster.domain.audit import lost_keys, orphan_keys
 from heaters_dagster.domain.cuts import ReviewClip, mece_problems
-from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.keys import PREFIXES
+from heaters_dagster.domain.stages import MAX_ATTEMPTS
 from heaters_dagster.domain.states import SourceVideoState
 from resources.clip_counts import count_problems
 from resources.clip_store import ClipArtifact

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from resources.clip_counts import among
 from resources.clip_store import ClipStore
 from resources.database import Database
@@ -28,9 +28,11 @@ def start_backfill(database: Database, *, model: str, strategy: str) -> list[int
             of_page = select(embeddings.c.clip_id).where(embeddings.c.strategy == strategy, among(embeddings.c.clip_id, ids))
             same_keyframes = set(connection.scalars(of_page))
         for clip_id in ids:
-            clips.advance(clip_id, ClipState.EMBEDDING if clip_id in same_keyframes else ClipState.KEYFRAMING, ClipState.EMBEDDED)
+            clips.advance(
+                clip_id, EMBEDDINGS.steps.working if clip_id in same_keyframes else KEYFRAMES.steps.working, EMBEDDINGS.steps.done
+            )
             started.append(clip_id)
-    failed = clips.find(states=[ClipState.EMBEDDING_FAILED], limit=10_000)
+    failed = clips.find(states=[EMBEDDINGS.steps.failed], limit=10_000)
     for clip in failed:
         clips.retry(clip.id)
     return [*started, *(clip.id for clip in failed)]

@@ -8,42 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import CLIP_STAGES, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_counts import EVERYTHING, counts_by_state
+from resources.clip_work import ClipStage, needs_of
 from resources.database import Database
 from resources.source_video_store import is_there
-from resources.tables import clips, source_videos
+from resources.tables import clip_work, clips, source_videos
 
-_S, _C = SourceVideoState, ClipState
+S = TypeVar("S", SourceVideoState, ClipState)
 _TITLES = 5
+
+
+def _waiting(stage: Stage[S]) -> tuple[tuple[S, str], tuple[S, str]]:
+    return (stage.steps.ready, stage.words.waiting), (stage.steps.working, stage.words.working)
+
 
 #: State -> what rows in it wait for, or what failed; in the order of the pipeline.
 VIDEO_WORDS = {
-    _S.NEW: "to be fetched",
-    _S.DOWNLOADING: "being fetched",
-    _S.DOWNLOADED: "for their proxy",
-    _S.PREPROCESSING: "proxy in the making",
-    _S.PREPROCESSED: "to be cut",
-    _S.DETECTING_SCENES: "being cut",
-    _S.DOWNLOAD_FAILED: "fetching failed",
-    _S.PREPROCESS_FAILED: "making the proxy failed",
-    _S.DETECT_SCENES_FAILED: "cutting failed",
+    **{state: words for stage in with_states(VIDEO_STAGES) for state, words in _waiting(stage)},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(VIDEO_STAGES)},
 }
 CLIP_WORDS = {
-    _C.PENDING_REVIEW: "for review",
-    _C.REVIEW_APPROVED: "to be exported",
-    _C.EXPORTING: "being exported",
-    _C.EXPORTED: "for keyframes",
-    _C.KEYFRAMING: "keyframes in the making",
-    _C.KEYFRAMED: "to be embedded",
-    _C.EMBEDDING: "being embedded",
-    _C.EXPORT_FAILED: "export failed",
-    _C.KEYFRAME_FAILED: "keyframes failed",
-    _C.EMBEDDING_FAILED: "embedding failed",
+    ClipState.PENDING_REVIEW: "for review",
+    **{state: words for stage in with_states(CLIP_STAGES) for state, words in _waiting(stage)},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(CLIP_STAGES)},
 }
 
 
@@ -72,7 +66,7 @@ class Group:
 def load_backlog(database: Database) -> list[Group]:
     """Every group that is not empty, in the order of the pipeline."""
     with database.read() as connection:
-        return [*_videos(connection), *_gold_masters(connection), *_clips(connection)]
+        return [*_videos(connection), *_gold_masters(connection), *_clips(connection), *work_beside(connection)]
 
 
 def failed_count(groups: Iterable[Group]) -> int:
@@ -88,7 +82,7 @@ def _videos(connection: Connection) -> list[Group]:
     own = source_videos.c
     query = (
         select(own.state, func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at))
-        .where(own.state != _S.SCENES_DETECTED.value, own.duplicate_of_id.is_(None))
+        .where(own.state != SourceVideoState.SCENES_DETECTED.value, own.duplicate_of_id.is_(None))
         .group_by(own.state)
     )
     rows = {SourceVideoState(row[0]): row for row in connection.execute(query)}
@@ -107,7 +101,10 @@ def _gold_masters(connection: Connection) -> list[Group]:
     missing = is_there() & own.gold_master_filepath.is_(None) & own.original_filepath.is_not(None) & own.duplicate_of_id.is_(None)
     failed = own.gold_master_error.is_not(None)
     groups = []
-    for words, has_failed, chosen in (("to be made", False, missing & ~failed), ("making them failed", True, missing & failed)):
+    for words, has_failed, chosen in (
+        (GOLD_MASTER.words.waiting, False, missing & ~failed),
+        (GOLD_MASTER.words.failed, True, missing & failed),
+    ):
         query = select(func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at)).where(chosen)
         count, byte_size, oldest = connection.execute(query).one()
         if count:
@@ -130,6 +127,27 @@ def _clips(connection: Connection) -> list[Group]:
                 .order_by(source_videos.c.id)
             )
             groups.append(Group("clips", words, counts[state], state.endswith("_failed"), 0, oldest, _shown(connection.scalars(query))))
+    return groups
+
+
+def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGES) -> list[Group]:
+    """Clips that wait for stages beside the others, or on which one failed."""
+    groups = []
+    for stage in beside(stages):
+        query = (
+            select(clip_work.c.state, func.count(), func.min(clip_work.c.changed_at), func.min(clips.c.source_video_id))
+            .join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id)
+            .where(clip_work.c.stage == stage.asset, clip_work.c.state != WorkState.DONE.value, clips.c.is_live)
+            .where(clips.c.state.in_(sorted(needs_of(stage, tuple(stages)))))
+            .group_by(clip_work.c.state)
+        )
+        words = {WorkState.WAITING: stage.words.waiting, WorkState.WORKING: stage.words.working, WorkState.FAILED: stage.words.failed}
+        rows = {WorkState(row[0]): row for row in connection.execute(query)}
+        for state, said in words.items():
+            if state in rows:
+                _, count, oldest, video_id = rows[state]
+                titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == video_id))
+                groups.append(Group("clips", said, count, state is WorkState.FAILED, 0, oldest, _shown(titles)))
     return groups
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import text as sql
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import CutError, PermanentError
 from heaters_dagster.domain.keys import scenes_key
-from heaters_dagster.domain.states import ClipState, SourceVideoState, checked_source_video_transition
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import checked_source_video_transition
 from resources.clip_files import VIRTUAL, forget_files
 from resources.clip_rows import Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
 from resources.row_locks import known_reviewer, lock_live_clips

@@ -30,10 +30,10 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
 
-from heaters_dagster.domain.due import ASSETS_OF_JOB, Job
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
 from heaters_dagster.run_tags import TITLE_TAG, tags_of_work
 from heaters_dagster.settings import Settings, load_settings
 from resources.dagster_connections import open_dagster_storage

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union, union_all
 
-from heaters_dagster.domain.due import MAX_ATTEMPTS, ClipGroup, VideoFacts
+from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
+from heaters_dagster.domain.stages import CLIP_STAGES, LOCKED_ASSETS, MAX_ATTEMPTS, VIDEO_STAGES, Job, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import BEFORE_EXPORT, CLIP_RETRY
 from resources.clip_counts import among
-from resources.clip_store import EXPORT_STATES, is_unneeded, waits_for_gold_master
+from resources.clip_store import waits_for_gold_master
+from resources.clip_work import ClipStage, is_unneeded, open_work
 from resources.database import Database, lock_key
 from resources.source_video_store import is_there
-from resources.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clips, source_videos
+from resources.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
 
-#: Clip states in which the pipeline, not a person, acts next.
-_PIPELINE_STATES = (
-    ClipState.REVIEW_APPROVED,
-    ClipState.EXPORTING,
-    ClipState.EXPORT_FAILED,
-    ClipState.EXPORTED,
-    ClipState.KEYFRAMING,
-    ClipState.KEYFRAME_FAILED,
-    ClipState.KEYFRAMED,
-    ClipState.EMBEDDING,
-    ClipState.EMBEDDING_FAILED,
-)
-
-#: Assets with a stage lock that a process holds while it works: `Database.stage_lock(asset, source_video_id)`.
-LOCKED_ASSETS = ("source_video", "proxy", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings", "archived_clips")
+#: Clip states that the pipeline, not a person, leads onwards.
+_PIPELINE_STATES = sorted(frozenset().union(*(stage.steps.due for stage in with_states(CLIP_STAGES))))
 
 #: Deleted, but its row still names objects: the deletion was interrupted.
 _IS_HALF_DELETED = and_(
@@ -54,7 +44,7 @@ _HELD_LOCKS = text(
 )
 
 
-_EXPORT_WAITS = clips.c.state.in_(EXPORT_STATES) & waits_for_gold_master()
+_EXPORT_WAITS = clips.c.state.in_(sorted(BEFORE_EXPORT)) & waits_for_gold_master()
 
 #: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
 WINDOW = 100
@@ -62,14 +52,17 @@ WINDOW = 100
 _OBSOLETE_WINDOW = 2_000
 
 
-def load_video_facts(database: Database, only: Collection[int] | None = None) -> list[VideoFacts]:
+def load_video_facts(
+    database: Database, only: Collection[int] | None = None, *, stages: Sequence[ClipStage] = CLIP_STAGES
+) -> list[VideoFacts]:
     """Facts of source videos of which anything could be due, in order of id: at most WINDOW for each kind of work.
 
     only: of these, however many. Final failures, finished work and duplicates are not read, so a look costs only what is due.
     """
     with database.read() as connection:
-        ids = sorted(_candidates(connection) if only is None else set(only))
+        ids = sorted(_candidates(connection, stages) if only is None else set(only))
         groups = _clip_groups(connection, ids)
+        work = _work_groups(connection, ids, stages)
         waiting = _exports_waiting(connection, ids)
         obsolete = _obsolete_artifacts(connection, ids)
         held = set(connection.scalars(_HELD_LOCKS))
@@ -101,6 +94,7 @@ def load_video_facts(database: Database, only: Collection[int] | None = None) ->
             has_gold_master=row.has_gold_master,
             gold_master_attempts=row.gold_master_attempts,
             clips=tuple(groups.get(row.id, ())),
+            work=tuple(work.get(row.id, ())),
             obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted),
             exports_waiting_for_master=waiting.get(row.id, 0),
             busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
@@ -113,7 +107,7 @@ def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.extract("epoch", func.now() - moment)
 
 
-def _candidates(connection: Connection) -> set[int]:
+def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]:
     """Ids of source videos of which anything could be due: for each kind of work the first by id, those that failed the longest ago."""
     video = source_videos.c
     tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
@@ -141,7 +135,8 @@ def _candidates(connection: Connection) -> set[int]:
     first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
     of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
     queries.append(of_files.order_by(clips.c.source_video_id))
-    # One statement: each sensor asks every few seconds, and ten statements would mean ten round trips to the database.
+    # One statement: each sensor asks every few seconds, and ten would be ten ways to the database and back.
+    queries += [_open_work(stage) for stage in beside(stages)]
     windows = [query.limit(WINDOW).subquery() for query in queries]
     return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
 
@@ -161,6 +156,33 @@ def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> d
     groups: dict[int, list[ClipGroup]] = defaultdict(list)
     for row in rows:
         groups[row.source_video_id].append(ClipGroup(ClipState(row.state), row.attempts, row.number, float(row.seconds_since_change)))
+    return groups
+
+
+def _open_work(stage: ClipStage) -> Select[Any]:
+    of_clips = select(clips.c.source_video_id).join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id).where(open_work(stage))
+    return of_clips.distinct().order_by(clips.c.source_video_id)
+
+
+def _work_groups(connection: Connection, source_video_ids: Collection[int], stages: Sequence[ClipStage]) -> dict[int, list[WorkGroup]]:
+    """Source video id -> what stages beside the others have to do on its clips."""
+    groups: dict[int, list[WorkGroup]] = defaultdict(list)
+    for stage in beside(stages):
+        rows = connection.execute(
+            select(
+                clips.c.source_video_id,
+                clip_work.c.state,
+                clip_work.c.attempts,
+                func.count().label("number"),
+                func.max(_seconds_since(clip_work.c.changed_at)).label("seconds_since_change"),
+            )
+            .join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id)
+            .where(open_work(stage), among(clips.c.source_video_id, source_video_ids))
+            .group_by(clips.c.source_video_id, clip_work.c.state, clip_work.c.attempts)
+        )
+        for row in rows:
+            group = WorkGroup(stage.asset, WorkState(row.state), row.attempts, row.number, float(row.seconds_since_change))
+            groups[row.source_video_id].append(group)
     return groups
 
 
@@ -185,17 +207,16 @@ def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int
     return {row.source_video_id: row.files for row in connection.execute(query)}
 
 
-_FAILED = (SourceVideoState.DOWNLOAD_FAILED, SourceVideoState.PREPROCESS_FAILED, SourceVideoState.DETECT_SCENES_FAILED)
-_UNFINISHED = tuple(
-    state for state in SourceVideoState if state not in {*_FAILED, SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED}
-)
-#: For each kind of work on clips: the states in which it is due at once.
-_READY_CLIPS = (
-    (ClipState.REVIEW_APPROVED, ClipState.EXPORTING),
-    (ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAMED, ClipState.EMBEDDING),
-)
-#: Worded as in the partial indexes, so that Postgres uses them.
+_FAILED = [stage.steps.failed for stage in with_states(VIDEO_STAGES)]
+_UNFINISHED = [state for stage in with_states(VIDEO_STAGES) for state in (stage.steps.ready, stage.steps.working)]
+#: For each job on clips: the states in which it is due at once.
+_READY_CLIPS = [
+    [state for stage in of_job for state in (stage.steps.ready, stage.steps.working)]
+    for job in Job
+    if (of_job := [stage for stage in with_states(CLIP_STAGES) if stage.job is job])
+]
+#: In the words of the partial indexes, so that Postgres sees that they serve.
 _MAY_BE_RETRIED = literal_column(
-    f"clips.state in ('export_failed', 'keyframe_failed', 'embedding_failed') and clips.attempts < {MAX_ATTEMPTS}", Boolean
+    f"clips.state in ({', '.join(repr(state.value) for state in CLIP_RETRY)}) and clips.attempts < {MAX_ATTEMPTS}", Boolean
 )
 _UNNEEDED = literal_column("clip_artifacts.state in ('writing', 'obsolete')", Boolean)

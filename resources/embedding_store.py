@@ -11,9 +11,9 @@ from sqlalchemy import Float, TextClause, cast, delete, func, literal, literal_c
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import NotFoundError
-from heaters_dagster.domain.states import ClipState, checked_clip_transition
+from heaters_dagster.domain.stages import EMBEDDINGS, states_from
+from resources import clip_work
 from resources.database import Database
-from resources.row_locks import lock_clips
 from resources.tables import clips, embeddings, source_videos
 
 
@@ -51,22 +51,15 @@ class EmbeddingStore:
 
         vector: (d,), norm 1. Saving again replaces. False, and nothing is saved, when a reviewer changed the clip since it had `version`.
         """
+        statement = insert(embeddings).values(
+            clip_id=clip_id, model=model, strategy=strategy, dimensions=len(vector), embedding=vector.tolist()
+        )
+        saved = statement.on_conflict_do_update(
+            index_elements=["clip_id", "model", "strategy"],
+            set_={"embedding": statement.excluded.embedding, "dimensions": statement.excluded.dimensions, "created_at": func.now()},
+        )
         with self._database.begin() as connection:
-            row = next(iter(lock_clips(connection, [clip_id])), None)
-            if row is None or row.cut_point_version != version or row.state != ClipState.EMBEDDING:
-                return False
-            statement = insert(embeddings).values(
-                clip_id=clip_id, model=model, strategy=strategy, dimensions=len(vector), embedding=vector.tolist()
-            )
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["clip_id", "model", "strategy"],
-                    set_={"embedding": statement.excluded.embedding, "dimensions": statement.excluded.dimensions, "created_at": func.now()},
-                )
-            )
-            state = checked_clip_transition(ClipState(row.state), ClipState.EMBEDDED)
-            connection.execute(clips.update().where(clips.c.id == clip_id).values(state=state.value, error=None, attempts=0))
-            return True
+            return clip_work.finish(connection, clip_id, EMBEDDINGS, version, also=lambda own: own.execute(saved))
 
     def vector(self, clip_id: int, *, model: str, strategy: str | None = None) -> NDArray[np.float32]:
         """(d,) the stored vector. Raises NotFoundError when the clip has none of that model."""
@@ -165,7 +158,7 @@ class EmbeddingStore:
             .where(embeddings.c.clip_id == clips.c.id, embeddings.c.model == model, embeddings.c.strategy == strategy)
             .exists()
         )
-        query = select(clips.c.id, clips.c.source_video_id).where(clips.c.is_live, clips.c.state == ClipState.EMBEDDED.value, ~has)
+        query = select(clips.c.id, clips.c.source_video_id).where(clips.c.is_live, clips.c.state.in_(sorted(states_from(EMBEDDINGS))), ~has)
         query = query.where(clips.c.id > after_id).limit(limit)
         with self._database.read() as connection:
             return [(clip_id, video_id) for clip_id, video_id in connection.execute(query.order_by(clips.c.id))]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from heaters_dagster.domain.review_queue import MAX_ID
-from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, ClipState, SourceVideoState
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.clip_counts import among, counts_of_videos
 from resources.database import Database
 from resources.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row

@@ -23,13 +23,13 @@ from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.ingest import clean_title
 from heaters_dagster.domain.keys import PREFIXES, original_key
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import LOCKED_ASSETS
 from heaters_dagster.domain.states import SourceVideoState
 from resources import row_locks
 from resources.clip_cutting import retired
 from resources.clip_files import forget_files
 from resources.clip_rows import clip_of_row, ledger_snapshot
 from resources.database import Database
-from resources.due_facts import LOCKED_ASSETS
 from resources.object_store.interface import ObjectStore
 from resources.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.tables import clip_artifacts, clips, review_actions, source_videos

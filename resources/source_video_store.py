@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
-from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState, checked_source_video_transition, is_past
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources import row_locks
 from resources.database import Database
 from resources.tables import source_videos

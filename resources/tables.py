@@ -30,10 +30,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
-
-#: Approved, and no file has been made yet. A clip further on has one.
-BEFORE_EXPORT = frozenset({ClipState.REVIEW_APPROVED, ClipState.EXPORTING, ClipState.EXPORT_FAILED})
+from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, WorkState, states_from
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import CLIP_RETRY
 
 metadata = MetaData(
     naming_convention={
@@ -220,7 +219,7 @@ clips = Table(
     CheckConstraint("(leased_by_user_id is null) = (lease_expires_at is null)", name="lease"),
     CheckConstraint("is_virtual or clip_filepath is not null", name="filepath_required_when_physical"),
     CheckConstraint(
-        f"not is_virtual or not {_one_of('state', [s.value for s in ClipState if s in APPROVED_STATES - BEFORE_EXPORT])}",
+        f"not is_virtual or not {_one_of('state', [s.value for s in ClipState if s in states_from(EXPORTS)])}",
         name="physical_when_exported",
     ),
     CheckConstraint("not is_virtual or source_video_order is not null", name="mece_ordering"),
@@ -233,7 +232,7 @@ clips = Table(
         "clips_to_retry_idx",
         "state",
         "source_video_id",
-        postgresql_where=text("is_live and state in ('export_failed', 'keyframe_failed', 'embedding_failed') and attempts < 6"),
+        postgresql_where=text(f"is_live and {_one_of('state', [s.value for s in CLIP_RETRY])} and attempts < {MAX_ATTEMPTS}"),
     ),
 )
 
@@ -361,10 +360,28 @@ clip_artifacts = Table(
     ),
     _now("created_at"),
     _now("updated_at"),
-    CheckConstraint("kind in ('export', 'keyframe')", name="kind"),
+    CheckConstraint("kind ~ '^[a-z_]+$'", name="kind"),
     CheckConstraint("state in ('writing', 'live', 'obsolete', 'deleted')", name="state"),
     Index("clip_artifacts_clip_idx", "clip_id", "kind"),
     Index("clip_artifacts_obsolete_idx", "clip_id", postgresql_where=text("state in ('writing', 'obsolete')")),
+)
+
+clip_work = Table(
+    "clip_work",
+    metadata,
+    Column("clip_id", BigInteger, ForeignKey("clips.id"), primary_key=True),
+    Column("stage", Text, primary_key=True, comment="name of its asset"),
+    Column("state", Text, nullable=False, server_default=WorkState.WAITING.value),
+    Column(
+        "attempts", Integer, nullable=False, server_default="0", comment="failed tries; a temporary failure is tried again by the sensor"
+    ),
+    Column("error", Text, comment="why the last try failed, in words for a person"),
+    Column("version", Integer, nullable=False, comment="cut_point_version of the clip that it worked on"),
+    _now("changed_at"),
+    CheckConstraint(_one_of("state", [s.value for s in WorkState]), name="state"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    Index("clip_work_open_idx", "stage", "state", "clip_id", postgresql_where=text("state <> 'done'")),
+    comment="what each stage did to each clip",
 )
 
 embeddings = Table(
@@ -396,6 +413,7 @@ __all__ = [
     "clip_counts_by_confidence",
     "clip_counts_by_video",
     "clip_coverage_checks",
+    "clip_work",
     "clips",
     "cut_point_operations",
     "embeddings",

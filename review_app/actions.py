@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
-from heaters_dagster.domain.states import CLIP_RETRY, SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.address_guard import AddressGuard
 from resources.source_video_removal import delete_source_video, rename_source_video
 from resources.submission import submit
@@ -110,10 +110,9 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
         if video.gold_master_error is not None:
             desk.videos.retry_gold_master(video.id)
             told.append("Its gold master gets another try.")
-        for state in CLIP_RETRY:
-            for clip in desk.clips.find(source_video_id=video.id, states=[state], limit=10_000):
-                desk.clips.retry(clip.id)
-                told.append(f"Clip {clip.sequence} gets another try.")
+        for clip in desk.clips.failed(video.id, limit=10_000):
+            desk.clips.retry(clip.id)
+            told.append(f"Clip {clip.sequence} gets another try.")
         return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing of it has failed."
 
     return _said(desk, apply)

@@ -10,23 +10,21 @@ from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.review import STAYS
+from heaters_dagster.domain.stages import CLIP_STAGES, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clip_store import Clip
 from resources.review_store import HistoryEntry
 from resources.source_video_store import SourceVideo
 
+#: Stage -> how far along, 0..1, a source video is that waits for it, and one that it works on.
+_PROGRESS = {SOURCE_VIDEO: (0.0, 0.1), PROXY: (0.3, 0.5), VIRTUAL_CLIPS: (0.8, 0.9)}
+_OF_INGEST = [(stage.steps, stage.words, _PROGRESS[stage]) for stage in with_states(VIDEO_STAGES)]
 #: State -> (words, how far along, 0..1).
 _VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
-    SourceVideoState.NEW: ("waiting to be fetched", 0.0),
-    SourceVideoState.DOWNLOADING: ("being fetched", 0.1),
-    SourceVideoState.DOWNLOADED: ("fetched, waiting for its proxy", 0.3),
-    SourceVideoState.PREPROCESSING: ("proxy in the making", 0.5),
-    SourceVideoState.PREPROCESSED: ("waiting to be cut", 0.8),
-    SourceVideoState.DETECTING_SCENES: ("being cut", 0.9),
-    SourceVideoState.SCENES_DETECTED: ("ready for review", 1.0),
-    SourceVideoState.DOWNLOAD_FAILED: ("fetching failed", 0.1),
-    SourceVideoState.PREPROCESS_FAILED: ("making the proxy failed", 0.5),
-    SourceVideoState.DETECT_SCENES_FAILED: ("cutting failed", 0.9),
+    **{states.ready: (f"waiting {words.waiting}", ready) for states, words, (ready, _) in _OF_INGEST},
+    **{states.working: (words.working, working) for states, words, (_, working) in _OF_INGEST},
+    VIRTUAL_CLIPS.steps.done: (VIRTUAL_CLIPS.words.done or "", 1.0),
+    **{states.failed: (words.failed, working) for states, words, (_, working) in _OF_INGEST},
     SourceVideoState.DELETED: ("deleted", 0.0),
 }
 #: As the player says it; a state that is not here is called by its name.
@@ -35,10 +33,8 @@ _CLIP_STATES: Mapping[ClipState, str] = {
     ClipState.REVIEW_APPROVED: "approved",
     ClipState.REVIEW_SKIPPED: "skipped",
     ClipState.REVIEW_ARCHIVED: "archived",
-    ClipState.EMBEDDED: "searchable",
-    ClipState.EXPORT_FAILED: "export failed",
-    ClipState.KEYFRAME_FAILED: "keyframes failed",
-    ClipState.EMBEDDING_FAILED: "embedding failed",
+    **{stage.steps.done: stage.words.done for stage in with_states(CLIP_STAGES) if stage.words.done is not None},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(CLIP_STAGES)},
 }
 _ACTIONS = {
     "approve": "approved",
@@ -122,7 +118,7 @@ def video_fraction(video: SourceVideo) -> float:
 
 def waiting_words(video: SourceVideo, now: datetime) -> str:
     """Under the bar of a source video that is on its way."""
-    if video.state in {SourceVideoState.DOWNLOADING, SourceVideoState.PREPROCESSING, SourceVideoState.DETECTING_SCENES}:
+    if video.state in {states.working for states, *_ in _OF_INGEST}:
         return f"being worked on for {_so_long((now - video.state_changed_at).total_seconds())}"
     return "the pipeline takes it on by itself: heaters up, or heaters process"
 

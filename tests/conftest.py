@@ -26,10 +26,12 @@ from playwright.sync_api import Browser
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
-from heaters_dagster.domain.states import CLIP_TRANSITIONS, SOURCE_VIDEO_RETRY, SOURCE_VIDEO_TRANSITIONS, ClipState, SourceVideoState
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_RETRY, SOURCE_VIDEO_TRANSITIONS
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
-from resources.clip_store import Clip, ClipStore, NewClip
+from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
 from resources.database import Database, migrate
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
@@ -297,20 +299,23 @@ def some_clips(database: Database, a_source_video: ASourceVideo) -> SomeClips:
     return make
 
 
+FAILS = {stage.steps.failed: stage for stage in CLIP_STAGES}
+
+
 def _lead_clip(clips: ClipStore, clip: Clip, step: ClipState) -> None:
     export = final_clip_key(clip.source_video_id, clip.sequence)
     keyframe = keyframe_key(clip.source_video_id, clip.sequence, "mid")
     match step:
         case ClipState.EXPORTING:
-            assert clips.claim_export(clip.id, export)
+            assert clips.claim(clip.id, EXPORTS, [export])
         case ClipState.EXPORTED:
-            assert clips.finish_export(clip.id, clip.cut_point_version, export, 1000, {})
+            assert clips.finish(clip.id, EXPORTS, clip.cut_point_version, [MadeObject(export, 1000, {})])
         case ClipState.KEYFRAMING:
-            assert clips.claim_keyframes(clip.id, [keyframe])
+            assert clips.claim(clip.id, KEYFRAMES, [keyframe])
         case ClipState.KEYFRAMED:
-            assert clips.finish_keyframes(clip.id, clip.cut_point_version, [(keyframe, 100, {})])
+            assert clips.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(keyframe, 100, {})])
         case ClipState.EXPORT_FAILED | ClipState.KEYFRAME_FAILED | ClipState.EMBEDDING_FAILED:
-            assert clips.fail(clip.id, step, "made to fail", transient=False)
+            assert clips.fail(clip.id, FAILS[step], "made to fail", transient=False)
         case _:
             clips.advance(clip.id, step, clips.load(clip.id).state)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import Clip, ClipStore, NewClip
+from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
 from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.review_store import ReviewStore
@@ -46,8 +47,8 @@ def exported(database: Database, clip: Clip, objects: ObjectStore) -> Clip:
     """The clip approved and exported: a file in the store, its row live."""
     reviews(database).approve([clip.id], reviewer="ada")
     clips, key = ClipStore(database), f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4"
-    claimed = clips.claim_export(clip.id, key)
+    claimed = clips.claim(clip.id, EXPORTS, [key])
     assert claimed is not None
     objects.put_bytes(key, b"clip")
-    assert clips.finish_export(clip.id, claimed.cut_point_version, key, 4, {"frame_count": clip.frame_count})
+    assert clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 4, {"frame_count": clip.frame_count})])
     return clips.load(clip.id)

@@ -6,16 +6,22 @@ machine that was switched off need no special case: at the next look their work 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from enum import StrEnum
 
+from heaters_dagster.domain.stages import (
+    ASSETS_OF_JOB,
+    CLIP_STAGES,
+    JOBS,
+    MAX_ATTEMPTS,
+    VIDEO_STAGES,
+    Job,
+    Stage,
+    WorkState,
+    beside,
+    with_states,
+)
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-
-_S, _C = SourceVideoState, ClipState
-
-#: Failed tries after which a stage waits for `heaters retry`. One run makes up to 3 of them, some seconds apart.
-MAX_ATTEMPTS = 6
 
 #: Wait between two runs of a stage that failed for a temporary reason (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
@@ -28,29 +34,6 @@ ENRICH_PATIENCE_SECONDS = 30.0
 GOLD_MASTER_PATIENCE_SECONDS = 6 * 3600.0
 
 
-class Job(StrEnum):
-    """The jobs that sensors ask for, by their names in Dagster."""
-
-    INGEST = "ingest"
-    ARCHIVE_MASTER = "archive_master"
-    EXPORT = "export"
-    ENRICH = "enrich"
-    CLEAN_UP = "clean_up"
-
-
-#: Asset names in the order in which a run makes them.
-ASSETS_OF_JOB: Mapping[Job, tuple[str, ...]] = {
-    Job.INGEST: ("source_video", "proxy", "keyframe_offsets", "virtual_clips"),
-    Job.ARCHIVE_MASTER: ("gold_master",),
-    Job.EXPORT: ("exports",),
-    Job.ENRICH: ("keyframes", "embeddings"),
-    Job.CLEAN_UP: ("archived_clips",),
-}
-
-#: Order in the queue: what a person waits for first.
-PRIORITY_OF_JOB: Mapping[Job, int] = {Job.EXPORT: 30, Job.ENRICH: 10, Job.INGEST: 0, Job.CLEAN_UP: -10, Job.ARCHIVE_MASTER: -20}
-
-
 @dataclass(frozen=True, slots=True)
 class ClipGroup:
     """Live clips of one source video with the same state and number of failed tries.
@@ -59,6 +42,17 @@ class ClipGroup:
     """
 
     state: ClipState
+    attempts: int
+    count: int
+    seconds_since_change: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkGroup:
+    """Clips of one source video on which a stage beside the others has the same to do; else as ClipGroup."""
+
+    asset: str
+    state: WorkState
     attempts: int
     count: int
     seconds_since_change: float
@@ -86,6 +80,7 @@ class VideoFacts:
     gold_master_attempts: int = 0
     seconds_since_gold_master_failure: float = 0.0
     clips: tuple[ClipGroup, ...] = ()
+    work: tuple[WorkGroup, ...] = ()
     obsolete_artifacts: int = 0
     exports_waiting_for_master: int = 0
     busy: frozenset[str] = frozenset()
@@ -116,15 +111,15 @@ class RunWanted:
         return f"{self.job}:{self.partition_key}"
 
 
-def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -> list[RunWanted]:
+def wanted_runs(
+    videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]], *, stages: Sequence[Stage[ClipState]] = CLIP_STAGES
+) -> list[RunWanted]:
     """Every run that is due, most urgent first, then lowest source video first.
 
     in_flight: (asset, partition key) of every run that is queued or running; what is in flight is not asked for again.
     """
     known = list(videos)
-    exporting = {key for asset, key in in_flight if asset in ASSETS_OF_JOB[Job.EXPORT]}
-    found = ((_ingest(video), _export(video), _enrich(video, video.partition_key in exporting), _clean_up(video)) for video in known)
-    runs = [run for of_video in found for run in of_video if run is not None]
+    runs = [run for video in known for run in (_ingest(video), *_of_clips(video, in_flight, stages), _clean_up(video)) if run is not None]
     reviewable_soon = any(run.job is Job.INGEST for run in runs) or any(asset in ASSETS_OF_JOB[Job.INGEST] for asset, _ in in_flight)
     runs += [run for video in known if (run := _archive_master(video, reviewable_soon=reviewable_soon)) is not None]
     taken = set(in_flight) | {(asset, video.partition_key) for video in known for asset in video.busy}
@@ -133,20 +128,18 @@ def wanted_runs(videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]]) -
 
 
 def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
-    """How many source videos, gold masters and clips failed a moment ago for a temporary reason, and will soon be due again."""
-    known, failed = list(videos), _EXPORT_STATES[2] | _ENRICH_STATES[2]
+    """How many source videos, gold masters and clips failed a moment ago for a temporary reason, and are due again before long."""
+    known, failed = list(videos), {stage.steps.failed for stage in with_states(CLIP_STAGES)}
     ingests = sum(video.state in _INGEST_FAILED and not video.is_duplicate and video.attempts < MAX_ATTEMPTS for video in known)
     masters = sum(0 < video.gold_master_attempts < MAX_ATTEMPTS and not video.has_gold_master for video in known)
-    return (
-        ingests
-        + masters
-        + sum(group.count for video in known for group in video.clips if group.state in failed and group.attempts < MAX_ATTEMPTS)
-    )
+    of_clips: list[ClipGroup | WorkGroup] = [group for video in known for group in video.clips if group.state in failed]
+    of_clips += [group for video in known for group in video.work if group.state is WorkState.FAILED]
+    return ingests + masters + sum(group.count for group in of_clips if group.attempts < MAX_ATTEMPTS)
 
 
-def attempts_after_failure(attempts: int, *, transient: bool) -> int:
-    """Failed tries after one more: a temporary failure counts one, any other uses up all of them."""
-    return min(attempts + 1, MAX_ATTEMPTS) if transient else MAX_ATTEMPTS
+def attempts_after_failure(attempts: int, *, transient: bool, limit: int = MAX_ATTEMPTS) -> int:
+    """Failed tries after one more: a temporary failure counts one; the last of `limit` and any other failure use up all."""
+    return attempts + 1 if transient and attempts + 1 < limit else MAX_ATTEMPTS
 
 
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
@@ -154,26 +147,12 @@ def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
     return attempts < MAX_ATTEMPTS and seconds_since_change >= RETRY_AFTER_SECONDS
 
 
+#: State of a source video -> the first asset of the ingest that is still to be made.
 _FIRST_ASSET: Mapping[SourceVideoState, int] = {
-    _S.NEW: 0,
-    _S.DOWNLOADING: 0,
-    _S.DOWNLOAD_FAILED: 0,
-    _S.DOWNLOADED: 1,
-    _S.PREPROCESSING: 1,
-    _S.PREPROCESS_FAILED: 1,
-    _S.PREPROCESSED: 3,
-    _S.DETECTING_SCENES: 3,
-    _S.DETECT_SCENES_FAILED: 3,
+    state: ASSETS_OF_JOB[Job.INGEST].index(stage.asset) for stage in with_states(VIDEO_STAGES) for state in stage.steps.due
 }
-_INGEST_FAILED = frozenset({_S.DOWNLOAD_FAILED, _S.PREPROCESS_FAILED, _S.DETECT_SCENES_FAILED})
-_INGEST_WORKING = frozenset({_S.DOWNLOADING, _S.PREPROCESSING, _S.DETECTING_SCENES})
-
-_EXPORT_STATES = (frozenset({_C.REVIEW_APPROVED}), frozenset({_C.EXPORTING}), frozenset({_C.EXPORT_FAILED}))
-_ENRICH_STATES = (
-    frozenset({_C.EXPORTED, _C.KEYFRAMED}),
-    frozenset({_C.KEYFRAMING, _C.EMBEDDING}),
-    frozenset({_C.KEYFRAME_FAILED, _C.EMBEDDING_FAILED}),
-)
+_INGEST_FAILED = frozenset(stage.steps.failed for stage in with_states(VIDEO_STAGES))
+_INGEST_WORKING = frozenset(stage.steps.working for stage in with_states(VIDEO_STAGES))
 
 
 def _ingest(video: VideoFacts) -> RunWanted | None:
@@ -193,7 +172,7 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
-    if video.has_gold_master or not video.has_original or video.is_duplicate or video.state is _S.DELETED:
+    if video.has_gold_master or not video.has_original or video.is_duplicate or video.state is SourceVideoState.DELETED:
         return None
     if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_gold_master_failure):
         return None
@@ -206,22 +185,33 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
     return _run(Job.ARCHIVE_MASTER, video, f"source video {video.id} has no gold master{waiting}")
 
 
-def _export(video: VideoFacts) -> RunWanted | None:
-    count = _due_clips(video, *_EXPORT_STATES)
-    resumes = any(group.state is _C.EXPORTING for group in video.clips)
-    return _run(Job.EXPORT, video, f"{_counted(count, 'approved clip')} of source video {video.id}", resumes=resumes) if count else None
+def _of_clips(video: VideoFacts, in_flight: Set[tuple[str, str]], stages: Sequence[Stage[ClipState]]) -> Iterable[RunWanted | None]:
+    """One run for each job on clips. The second and later wait a little for the clips that those before are making files of."""
+    more_to_come = False
+    for job in Job:
+        of_job = [stage for stage in stages if stage.job is job]
+        if of_job:
+            yield _job_on_clips(video, job, of_job, more_to_come=more_to_come)
+        exporting = any(asset in ASSETS_OF_JOB[job] and key == video.partition_key for asset, key in in_flight)
+        more_to_come |= bool(of_job) and (exporting or _due_clips(video, of_job) > 0)
 
 
-def _enrich(video: VideoFacts, exporting: bool) -> RunWanted | None:
-    count = _due_clips(video, *_ENRICH_STATES)
-    waited = max((group.seconds_since_change for group in video.clips if group.state in _ENRICH_STATES[0]), default=ENRICH_PATIENCE_SECONDS)
-    more_to_come = exporting or _due_clips(video, *_EXPORT_STATES)
+def _job_on_clips(video: VideoFacts, job: Job, stages: Sequence[Stage[ClipState]], *, more_to_come: bool) -> RunWanted | None:
+    """The run that does what is due on clips, from the first stage that has something to do onwards."""
+    count = _due_clips(video, stages)
+    ready = {stage.steps.ready for stage in with_states(stages)}
+    waited = max((group.seconds_since_change for group in video.clips if group.state in ready), default=ENRICH_PATIENCE_SECONDS)
     if not count or (more_to_come and waited < ENRICH_PATIENCE_SECONDS):
         return None
-    only_embeddings = not any(group.state in {_C.EXPORTED, _C.KEYFRAMING, _C.KEYFRAME_FAILED} for group in video.clips)
-    assets = ("embeddings",) if only_embeddings else ASSETS_OF_JOB[Job.ENRICH]
-    resumes = any(group.state in {_C.KEYFRAMING, _C.EMBEDDING} for group in video.clips)
-    return _run(Job.ENRICH, video, f"{_counted(count, 'exported clip')} of source video {video.id}", assets, resumes=resumes)
+    following = with_states(stages)
+    while following and not _due_clips(video, following[:1]):
+        following = following[1:]
+    working = {stage.asset for stage in beside(stages)} & {group.asset for group in video.work}
+    assets = tuple(stage.asset for stage in stages if stage in following or stage.asset in working)
+    resumes = any(group.state in {stage.steps.working for stage in with_states(stages)} for group in video.clips) or any(
+        group.state is WorkState.WORKING and group.asset in working for group in video.work
+    )
+    return _run(job, video, f"{_counted(count, JOBS[job].clip)} of source video {video.id}", assets, resumes=resumes)
 
 
 def _clean_up(video: VideoFacts) -> RunWanted | None:
@@ -230,18 +220,17 @@ def _clean_up(video: VideoFacts) -> RunWanted | None:
     return _run(Job.CLEAN_UP, video, f"{_counted(video.obsolete_artifacts, 'file')} of source video {video.id} to delete")
 
 
-def _due_clips(video: VideoFacts, ready: Set[ClipState], working: Set[ClipState], failed: Set[ClipState]) -> int:
-    return sum(
-        group.count
-        for group in video.clips
-        if group.state in ready
-        or group.state in working
-        or (group.state in failed and may_be_tried(group.attempts, group.seconds_since_change))
-    )
+def _due_clips(video: VideoFacts, stages: Sequence[Stage[ClipState]]) -> int:
+    due = {state for stage in with_states(stages) for state in stage.steps.due}
+    failed = {stage.steps.failed for stage in with_states(stages)}
+    names = {stage.asset for stage in beside(stages)}
+    groups: list[tuple[ClipGroup | WorkGroup, bool]] = [(group, group.state in failed) for group in video.clips if group.state in due]
+    groups += [(group, group.state is WorkState.FAILED) for group in video.work if group.asset in names]
+    return sum(group.count for group, has_failed in groups if not has_failed or may_be_tried(group.attempts, group.seconds_since_change))
 
 
 def _run(job: Job, video: VideoFacts, reason: str, assets: tuple[str, ...] | None = None, *, resumes: bool = False) -> RunWanted:
-    return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], PRIORITY_OF_JOB[job], reason, resumes)
+    return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], JOBS[job].priority, reason, resumes)
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, retired, unlinked_followers
 from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
-from heaters_dagster.domain.states import ClipState, checked_clip_transition
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.transitions import checked_clip_transition
 
 #: Actions that cannot be undone, with their names in messages.
 STAYS: Mapping[ReviewAction, str] = {

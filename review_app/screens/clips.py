@@ -10,7 +10,7 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from resources.clip_store import Clip
 from resources.review_queue_store import QueueClip
 from review_app import shell, views
@@ -96,7 +96,7 @@ def card(
         still_url=desk.media_url("still", clip.source_video_id, frame=(clip.start_frame + clip.end_frame) // 2, width=480),
         preview_url=desk.media_url("segment", clip.source_video_id, start=clip.start_frame, end=preview_end),
         open_url="/?" + urlencode({**(queue or {}), "clip": clip.id}),
-        like_url=f"/search?like={clip.id}" if clip.state is ClipState.EMBEDDED else None,
+        like_url=f"/search?like={clip.id}" if clip.state in states_from(EMBEDDINGS) else None,
         held_by=held_by,
         group=group,
     )

@@ -6,7 +6,7 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.domain.review_queue import QueueFilter
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from resources.clip_search import ClipSearch, Found
 from resources.embedding_store import EmbeddingStore
 from review_app import shell, views
@@ -102,7 +102,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
         return
     st.caption(views.plain("Searchable: " + ", ".join(f"{count} clips by {model}" for model, count in sorted(models.items()))))
     if not st.toggle("Clips that look nearly the same", key="search-pairs"):
-        first = desk.queue_store.page(QueueFilter(states=(ClipState.EMBEDDED,)), limit=_SHOWN_FIRST)
+        first = desk.queue_store.page(QueueFilter(states=tuple(sorted(states_from(EMBEDDINGS)))), limit=_SHOWN_FIRST)
         clip_grid([card(desk, item.clip, title=item.source_video_title) for item in first], key="searchable")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):

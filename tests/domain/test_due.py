@@ -7,19 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heaters_dagster.domain.due import (
-    ASSETS_OF_JOB,
     ENRICH_PATIENCE_SECONDS,
     GOLD_MASTER_PATIENCE_SECONDS,
-    MAX_ATTEMPTS,
     RETRY_AFTER_SECONDS,
     ClipGroup,
-    Job,
     VideoFacts,
     attempts_after_failure,
     may_be_tried,
     waiting_to_be_tried,
     wanted_runs,
 )
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 
 S, C = SourceVideoState, ClipState

@@ -72,6 +72,6 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
 
     monkeypatch.setattr(S3ObjectStore, "get_range", counting)
     done: Any = export_due(video.id, database=database, objects=objects, work=WorkFolder(settings.work_folder))
-    (manifest,) = done.exported
+    (manifest,) = done.made
     assert manifest.byte_size > 20_000_000
     assert sum(read) < 1.2 * manifest.byte_size

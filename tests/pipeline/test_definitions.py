@@ -12,7 +12,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from heaters_dagster.definitions import heaters_definitions
-from heaters_dagster.domain.due import ASSETS_OF_JOB, Job
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
 from heaters_dagster.instance import open_instance, packaged, prepare_dagster_home
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 

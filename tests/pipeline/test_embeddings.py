@@ -12,12 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from assets.embeddings import EmbeddingRun, embed_due
+from assets.clip_stage import ClipRun
+from assets.embeddings import embed_due
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState
-from resources.clip_store import Clip, ClipStore
+from resources.clip_store import Clip, ClipStore, MadeObject
 from resources.database import Database
 from resources.embedder import Embedder, clip_embedder
 from resources.embedding_store import EmbeddingStore
@@ -36,18 +38,19 @@ def jpeg(seed: int) -> bytes:
 def give_keyframes(clip: Clip, clips: ClipStore, objects: ObjectStore) -> None:
     """Lead an exported clip through the keyframe stage with pictures of its own."""
     keys = [keyframe_key(clip.source_video_id, clip.sequence, tag) for tag in ("p25", "p50")]
-    claimed = clips.claim_keyframes(clip.id, keys)
+    claimed = clips.claim(clip.id, KEYFRAMES, keys)
     assert claimed is not None
     sizes = [objects.put_bytes(key, jpeg(clip.id * 10 + number)).byte_size for number, key in enumerate(keys)]
-    assert clips.finish_keyframes(clip.id, claimed.cut_point_version, [(key, size, {}) for key, size in zip(keys, sizes, strict=True)])
+    assert clips.finish(
+        clip.id, KEYFRAMES, claimed.cut_point_version, [MadeObject(key, size, {}) for key, size in zip(keys, sizes, strict=True)]
+    )
 
 
-def run(clip: Clip, database: Database, objects: ObjectStore, embedder: Embedder, readings: list[Progress] | None = None) -> EmbeddingRun:
+def run(clip: Clip, database: Database, objects: ObjectStore, embedder: Embedder, readings: list[Progress] | None = None) -> ClipRun[str]:
     seen = readings if readings is not None else []
     return embed_due(
         clip.source_video_id,
-        clips=ClipStore(database),
-        vectors=EmbeddingStore(database),
+        database=database,
         objects=objects,
         open_model=lambda: embedder,
         strategy="multi",
@@ -65,7 +68,7 @@ def test_every_due_clip_is_embedded_by_the_real_loading_code(
     readings: list[Progress] = []
     embedder = clip_embedder(str(save_tiny_clip(tmp_path / "tiny-clip")))
     done = run(made[0], database, object_store, embedder, readings)
-    assert done == EmbeddingRun(model=embedder.model, embedded=tuple(clip.id for clip in made))
+    assert done == ClipRun(made=(embedder.model,) * 3, clip_ids=tuple(clip.id for clip in made))
     assert {clip.state for clip in ClipStore(database).load_live(made[0].source_video_id)} == {ClipState.EMBEDDED}
     assert readings[-1].fraction == 1
     vectors = EmbeddingStore(database)
@@ -79,7 +82,7 @@ def test_one_clip_that_fails_does_not_stop_the_others(database: Database, object
         give_keyframes(clip, ClipStore(database), object_store)
     object_store.delete(keyframe_key(made[0].source_video_id, made[0].sequence, "p25"))
     done = run(made[0], database, object_store, VisualDescriptor())
-    assert done.embedded == (made[1].id,)
+    assert done.clip_ids == (made[1].id,)
     assert "p25" in done.failed[made[0].id]
     first, second = ClipStore(database).load_live(made[0].source_video_id)
     assert (first.state, second.state) == (ClipState.EMBEDDING_FAILED, ClipState.EMBEDDED)
@@ -106,7 +109,7 @@ def test_an_error_that_is_not_ours_is_on_the_row_and_does_not_stop_the_others(
     for clip in made:
         give_keyframes(clip, ClipStore(database), object_store)
     done = run(made[0], database, object_store, Defective())
-    assert done.embedded == (made[1].id,)
+    assert done.clip_ids == (made[1].id,)
     assert not done.retryable
     first = ClipStore(database).load(made[0].id)
     assert (first.state, first.error) == (
@@ -123,8 +126,7 @@ def test_a_model_that_breaks_as_it_is_loaded_is_on_every_row(database: Database,
     def broken() -> Embedder:
         raise RuntimeError("CUDA driver version is insufficient")
 
-    stores = {"clips": ClipStore(database), "vectors": EmbeddingStore(database), "objects": object_store}
-    done = embed_due(made[0].source_video_id, **stores, open_model=broken, strategy="multi", report=lambda _: None, clock=time.monotonic)
+    done = embed_due(made[0].source_video_id, database=database, objects=object_store, open_model=broken, strategy="multi")
     assert set(done.failed) == {clip.id for clip in made}
     assert {clip.error for clip in ClipStore(database).load_live(made[0].source_video_id)} == {
         "RuntimeError: CUDA driver version is insufficient"
@@ -140,13 +142,12 @@ def test_without_a_model_every_due_clip_says_so_and_can_be_retried(
     def no_model() -> Embedder:
         raise ModelUnavailableError("The embedding model is not on this machine.")
 
-    stores = {"clips": ClipStore(database), "vectors": EmbeddingStore(database), "objects": object_store}
-    done = embed_due(clip.source_video_id, **stores, open_model=no_model, strategy="multi", report=lambda _: None, clock=time.monotonic)
+    done = embed_due(clip.source_video_id, database=database, objects=object_store, open_model=no_model, strategy="multi")
     assert done.failed == {clip.id: "The embedding model is not on this machine."}
     failed = ClipStore(database).load(clip.id)
     assert (failed.state, failed.error) == (ClipState.EMBEDDING_FAILED, "The embedding model is not on this machine.")
     ClipStore(database).retry(clip.id)
-    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+    assert run(clip, database, object_store, VisualDescriptor()).clip_ids == (clip.id,)
 
 
 def test_a_clip_left_embedding_by_a_killed_process_is_picked_up_again(
@@ -154,8 +155,8 @@ def test_a_clip_left_embedding_by_a_killed_process_is_picked_up_again(
 ) -> None:
     (clip,) = some_clips(state=ClipState.EXPORTED)
     give_keyframes(clip, ClipStore(database), object_store)
-    ClipStore(database).claim_embedding(clip.id)
-    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+    ClipStore(database).claim(clip.id, EMBEDDINGS)
+    assert run(clip, database, object_store, VisualDescriptor()).clip_ids == (clip.id,)
 
 
 def test_nothing_due_opens_no_model(database: Database, object_store: ObjectStore, some_clips: SomeClips) -> None:
@@ -166,15 +167,14 @@ def test_nothing_due_opens_no_model(database: Database, object_store: ObjectStor
 
     done = embed_due(
         clip.source_video_id,
-        clips=ClipStore(database),
-        vectors=EmbeddingStore(database),
+        database=database,
         objects=object_store,
         open_model=never,
         strategy="multi",
         report=lambda _: None,
         clock=time.monotonic,
     )
-    assert done == EmbeddingRun(model=None)
+    assert done == ClipRun()
 
 
 @pytest.mark.parametrize("lost", [("p25",), ("p25", "p50")])
@@ -191,9 +191,9 @@ def test_keyframes_that_are_gone_are_made_again_by_a_retry(
         in run(clip, database, object_store, VisualDescriptor()).failed[clip.id]
     )
     assert clips.retry(clip.id).state == ClipState.KEYFRAMING
-    assert [due.id for due in clips.due_for_keyframes()] == [clip.id]
+    assert [due.id for due in clips.due(KEYFRAMES)] == [clip.id]
     give_keyframes(clip, clips, object_store)
-    assert run(clip, database, object_store, VisualDescriptor()).embedded == (clip.id,)
+    assert run(clip, database, object_store, VisualDescriptor()).clip_ids == (clip.id,)
 
 
 def test_keyframes_that_are_there_are_not_made_again_by_a_retry(

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from assets.exports import ENCODED_EXPORT, ExportRun, export_due, export_problems, exports
+from assets.clip_stage import ClipRun
+from assets.exports import ENCODED_EXPORT, export_due, export_problems, exports
 from assets.gold_master import make_gold_master
-from heaters_dagster.domain.due import Job, wanted_runs
+from heaters_dagster.domain.due import wanted_runs
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, gold_master_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
@@ -66,7 +68,7 @@ class Desk:
     def video(self, source: Path, *cuts: int, approved: bool = True) -> SourceVideo:
         return stored_video(source, self.folder, database=self.database, objects=self.objects, cuts=cuts, approved=approved)
 
-    def export(self, video: SourceVideo, **options: Any) -> ExportRun:
+    def export(self, video: SourceVideo, **options: Any) -> ClipRun[ExportManifest]:
         options = {"objects": self.objects, "work": self.work, "database": self.database, **options}
         return export_due(video.id, **options)
 
@@ -94,7 +96,7 @@ def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind:
     hashes = list(file_frame_hashes(proxy))
     clips = desk.clips.load_live(video.id)
     assert not done.failed
-    assert [manifest.clip_id for manifest in done.exported] == [clip.id for clip in clips]
+    assert [manifest.clip_id for manifest in done.made] == [clip.id for clip in clips]
     for clip in clips:
         manifest = desk.manifest(clip)
         assert (clip.state, clip.is_virtual, clip.clip_filepath) == (ClipState.EXPORTED, False, manifest.key)
@@ -113,11 +115,11 @@ def test_only_approved_clips_are_exported_and_only_once(desk: Desk) -> None:
     desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
     desk.clips.advance(third.id, ClipState.REVIEW_SKIPPED, ClipState.PENDING_REVIEW)
     readings: list[Progress] = []
-    assert [one.clip_id for one in desk.export(video, report=readings.append).exported] == [second.id]
+    assert [one.clip_id for one in desk.export(video, report=readings.append).made] == [second.id]
     assert [clip.state for clip in desk.clips.load_live(video.id)] == ["pending_review", "exported", "review_skipped"]
     assert readings[-1].fraction == 1
     before = written_at(desk.objects, final_clip_key(video.id, second.sequence))
-    assert desk.export(video) == ExportRun()
+    assert desk.export(video) == ClipRun()
     assert written_at(desk.objects, final_clip_key(video.id, second.sequence)) == before
     assert desk.keys() == {final_clip_key(video.id, second.sequence)}
     assert desk.clips.load(first.id).state == ClipState.PENDING_REVIEW
@@ -132,7 +134,7 @@ def test_a_clip_approved_while_others_are_exported_is_exported_in_the_same_run(d
         if desk.clips.load(second.id).state == ClipState.PENDING_REVIEW:
             desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
 
-    assert len(desk.export(video, report=approve_the_other).exported) == 2
+    assert len(desk.export(video, report=approve_the_other).made) == 2
 
 
 class Interfering(LocalObjectStore):
@@ -161,13 +163,13 @@ def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: I
 
     interfering.before_put = full  # type: ignore[method-assign]
     done = desk.export(video, objects=interfering)
-    assert {one.clip_id for one in done.exported} == {first.id, third.id}
+    assert {one.clip_id for one in done.made} == {first.id, third.id}
     assert list(done.failed) == [second.id]
     assert done.retryable
     failed = desk.clips.load(second.id)
     assert (failed.state, failed.attempts) == (ClipState.EXPORT_FAILED, 1)
     assert "no room left" in str(failed.error)
-    assert [one.clip_id for one in desk.export(video).exported] == [second.id]
+    assert [one.clip_id for one in desk.export(video).made] == [second.id]
 
 
 @pytest.mark.folder
@@ -178,7 +180,7 @@ def test_a_clip_that_was_archived_while_it_was_exported_leaves_no_file(desk: Des
         clip.id, ClipState.REVIEW_ARCHIVED, ClipState.EXPORTING
     )
     done = desk.export(video, objects=interfering)
-    assert (done.exported, done.failed, done.changed) == ((), {}, (clip.id,))
+    assert (done.made, done.failed, done.changed) == ((), {}, (clip.id,))
     assert desk.clips.load(clip.id).state == ClipState.REVIEW_ARCHIVED
     assert desk.keys() == set()
     assert desk.clips.artifacts(clip.id) == []
@@ -251,7 +253,7 @@ def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, desk:
     assert killed.returncode == -9
     assert [clip.state for clip in desk.clips.load_live(video.id)] == ["exporting", "review_approved"]
     desk.work.sweep()
-    assert len(desk.export(video).exported) == 2
+    assert len(desk.export(video).made) == 2
     assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORTED}
     assert desk.keys() == {final_clip_key(video.id, clip.sequence) for clip in desk.clips.load_live(video.id)}
     assert not list(desk.work.root.iterdir())
@@ -264,7 +266,7 @@ def with_profile(desk: Desk, video: SourceVideo, profile: str) -> list[Clip]:
 @pytest.mark.parametrize("kind", ["variable", "b_frames", "delayed", "silent"])
 def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
     video = desk.video(SOURCES[kind](desk.folder), 13)
-    exact = {one.clip_id: one for one in desk.export(video).exported}
+    exact = {one.clip_id: one for one in desk.export(video).made}
     with_profile(desk, video, "delivery")
     done = desk.export(video)
     assert not done.failed
@@ -384,14 +386,14 @@ def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(profile: str, 
 def test_a_stream_copy_does_not_wait_for_an_encode(desk: Desk) -> None:
     video = desk.video(SOURCES["constant"](desk.folder))
     with desk.database.turn_on_this_machine(ENCODED_EXPORT):
-        assert len(desk.export(video).exported) == 1
+        assert len(desk.export(video).made) == 1
 
 
 def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(desk: Desk) -> None:
     video = desk.video(SOURCES["constant"](desk.folder))
     (clip,) = with_profile(desk, video, "gold_master")
     done = desk.export(video)
-    assert (done.failed, done.exported) == ({}, ())
+    assert (done.failed, done.made) == ({}, ())
     assert [one.id for one in desk.clips.waiting_for_gold_master()] == [clip.id]
     (facts,) = load_video_facts(desk.database)
     assert (facts.exports_waiting_for_master, facts.clips) == (1, ())
@@ -399,7 +401,7 @@ def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happ
     make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
     (facts,) = load_video_facts(desk.database)
     assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == [Job.EXPORT]
-    assert len(desk.export(video).exported) == 1
+    assert len(desk.export(video).made) == 1
     assert desk.clips.waiting_for_gold_master() == []
 
 

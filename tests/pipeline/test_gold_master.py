@@ -8,7 +8,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import readable
 from assets.gold_master import gold_master, make_gold_master
 from heaters_dagster.checks import gold_master_problems
 from heaters_dagster.domain.errors import BusyError, PermanentError
@@ -146,7 +145,7 @@ def test_the_asset_says_what_an_operator_wants_to_know(video: SourceVideo, setti
     assert metadata["made in seconds"].value > 0
     assert "speed, times real time" in metadata
     assert metadata["proof"].value == "12 frames equal the original's by SHA-256; its sound equals the original's, sample by sample"
-    assert metadata["store"].value == readable.store(settings).value
+    assert metadata["store"].value == metadata.store(settings).value
     assert ("storage class" in metadata) == (settings.object_bucket is not None)
     assert gold_master.op.pool == "gold_master"
 

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assets.clip_stage import ClipRun
 from assets.exports import export_due
-from assets.keyframes import KeyframeRun, keyframe_due, keyframes
+from assets.keyframes import keyframe_due, keyframes
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key, proxy_key
 from heaters_dagster.domain.manifest import KeyframeManifest
+from heaters_dagster.domain.stages import KEYFRAMES
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
@@ -44,7 +46,9 @@ class Desk:
         export_due(video.id, database=self.database, objects=self.objects, work=WorkFolder(self.folder / "work"))
         return video
 
-    def run(self, video: SourceVideo, strategy: str = "tag", percentages: tuple[float, ...] = (), **options: Any) -> KeyframeRun:
+    def run(
+        self, video: SourceVideo, strategy: str = "tag", percentages: tuple[float, ...] = (), **options: Any
+    ) -> ClipRun[KeyframeManifest]:
         options = {"database": self.database, "objects": self.objects, "strategy": strategy, "percentages": percentages, **options}
         return keyframe_due(video.id, **options)
 
@@ -99,7 +103,7 @@ def test_only_exported_clips_get_stills_and_only_once(desk: Desk) -> None:
     desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.EXPORTED)
     assert desk.run(video, "midpoint").clip_ids == (first.id,)
     assert desk.keys() == {keyframe_key(video.id, first.sequence, "mid")}
-    assert desk.run(video, "midpoint") == KeyframeRun()
+    assert desk.run(video, "midpoint") == ClipRun()
 
 
 def test_another_strategy_replaces_the_stills_of_the_first(desk: Desk) -> None:
@@ -127,7 +131,7 @@ def test_one_clip_without_its_file_does_not_stop_the_others(desk: Desk) -> None:
 def test_a_clip_left_keyframing_by_a_killed_process_is_picked_up_again(desk: Desk) -> None:
     video = desk.video("constant")
     (clip,) = desk.clips.load_live(video.id)
-    desk.clips.claim_keyframes(clip.id, [keyframe_key(video.id, clip.sequence, "mid")])
+    desk.clips.claim(clip.id, KEYFRAMES, [keyframe_key(video.id, clip.sequence, "mid")])
     desk.objects.put_bytes(keyframe_key(video.id, clip.sequence, "mid"), b"half a picture")
     (still,) = desk.run(video, "midpoint").made
     assert read_barcode(desk.picture(still.key)) == 30

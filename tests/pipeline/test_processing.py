@@ -14,6 +14,7 @@ from assets.source_video import fetch_source_video
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.instance import open_instance
 from heaters_dagster.processing import RunDone, process_due, register_partitions, retry_failed
@@ -164,9 +165,9 @@ UP_TO_REVIEW = [
     ("before", 1, f"{VIDEOS}:update"),  # the gold master is stored, no row says so
 ]
 AFTER_REVIEW = [
-    ("after", 1, f"{CLIPS}:claim_export"),
-    ("before", 1, f"{CLIPS}:finish_export"),  # the file is stored, the clip is still exporting
-    ("before", 2, f"{CLIPS}:finish_keyframes"),  # one clip has its keyframes, the other's are stored and not noted
+    ("after", 1, f"{CLIPS}:claim"),
+    ("before", 1, f"{CLIPS}:finish"),  # the file is stored, the clip is still exporting
+    ("before", 4, f"{CLIPS}:finish"),  # both are exported, one clip has its keyframes, the other's are stored and not noted
     ("after", 1, "resources.embedding_store:EmbeddingStore:finish_embedding"),
 ]
 AFTER_ARCHIVING = [
@@ -295,8 +296,8 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     clip, fine, _ = cut_video(database, gold_master=False)
     SourceVideoStore(database).record_gold_master_failure(clip.source_video_id, "disk full", transient=False)
     reviews(database).approve([clip.id, fine.id], reviewer="ada")
-    ClipStore(database).claim_export(clip.id, "final_clips/video_3_clip_001.mp4")
-    ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+    ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_3_clip_001.mp4"])
+    ClipStore(database).fail(clip.id, EXPORTS, "disk full", transient=True)
     title = SourceVideoStore(database).load(clip.source_video_id).title
     assert retry_failed(database, videos=[other.id]) == []
     assert retry_failed(database) == [
@@ -311,7 +312,7 @@ def test_only_the_clips_that_were_named_are_retried(database: Database) -> None:
     one, two, fine = cut_video(database)
     reviews(database).approve([one.id, two.id], reviewer="ada")
     for clip in (one, two):
-        ClipStore(database).fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+        ClipStore(database).fail(clip.id, EXPORTS, "disk full", transient=True)
     title = SourceVideoStore(database).load(two.source_video_id).title
     assert retry_failed(database, clips=[two.id]) == [f"clip {two.sequence} of {title} was export_failed, is review_approved"]
     assert ClipStore(database).load(one.id).state is C.EXPORT_FAILED

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from heaters_dagster import facts
 from heaters_dagster.definitions import heaters_definitions
-from heaters_dagster.domain.due import MAX_ATTEMPTS, Job
+from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.facts import Outlook, SharedLook, look, settle_failed_run
 from heaters_dagster.run_tags import ENDED_TAG
@@ -219,7 +219,7 @@ def test_a_row_that_was_taken_up_again_is_left_alone(desk: Desk, database: Datab
 def test_a_killed_export_tells_its_clip(desk: Desk, database: Database) -> None:
     clip, *_ = cut_video(database)
     reviews(database).approve([clip.id], reviewer="ada")
-    ClipStore(database).claim_export(clip.id, "final_clips/video_1_clip_001.mp4")
+    ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_1_clip_001.mp4"])
     run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
     desk.instance.report_run_failed(run, "the worker was killed")
     assert desk.tick("approvals_to_exports") == []
@@ -230,7 +230,7 @@ def test_a_killed_export_tells_its_clip(desk: Desk, database: Database) -> None:
 def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     clip, *_ = cut_video(database)
     reviews(database).approve([clip.id], reviewer="ada")
-    ClipStore(database).claim_export(clip.id, "final_clips/video_1_clip_001.mp4")
+    ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_1_clip_001.mp4"])
     run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
     desk.instance.report_run_failed(run, "the worker was killed")
     load = facts.load_video_facts

@@ -81,12 +81,12 @@ class App:
         entries = self.reviews.history(source_video_id=video.id, limit=200)
         return [(entry.reviewer, str(entry.action), entry.clip_ids) for entry in reversed(entries)]
 
-    def do_all_that_is_due(self, *, failures: bool = False) -> None:
-        """Do all that is due, as `heaters process` does. failures: some of it is expected to fail."""
-        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process"]
+    def do_what_is_due(self, video: SourceVideo, *, fails: bool = False) -> None:
+        """Do all that is due on one source video, as `heaters process VIDEO` does. fails: it is expected to fail."""
+        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process", str(video.id)]
         variables = {**child_environment(self.settings), "HOME": str(self.settings.home)}
         done = subprocess.run(command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == int(failures), done.stdout + done.stderr
+        assert done.returncode == int(fails), done.stdout + done.stderr
 
     @contextmanager
     def postgres_away(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from heaters_dagster.domain.keys import final_clip_key
+from heaters_dagster.domain.stages import EXPORTS
+from resources.clip_store import MadeObject
 from tests.accessibility import found_by_axe
 from tests.chromium import WAIT_MS
 from tests.review.conftest import App
@@ -50,10 +52,10 @@ def test_axe_finds_nothing_on_pages_with_clips(app: App, visit: Callable[..., Pa
         decide(clip.id, reviewer="Ada")
     clip = app.live(video)[0]
     key = final_clip_key(video.id, clip.sequence)
-    claimed = app.clips.claim_export(clip.id, key)
+    claimed = app.clips.claim(clip.id, EXPORTS, [key])
     assert claimed is not None
-    stored = app.objects.put_bytes(key, app.proxy.read_bytes())  # other tests of this app do all that is due: keyframes of this clip, too
-    app.clips.finish_export(clip.id, claimed.cut_point_version, key, stored.byte_size, {})
+    stored = app.objects.put_bytes(key, app.proxy.read_bytes())
+    app.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, stored.byte_size, {})])
     found = []
     page = visit(f"/?video={video.id}")
     for path, shown in FILLED.items():

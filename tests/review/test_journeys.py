@@ -16,7 +16,9 @@ from playwright.sync_api import Browser, Download, Page, Route, TimeoutError, ex
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.keys import final_clip_key
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.clip_store import MadeObject
 from resources.reviewer_store import ReviewerStore
 from resources.source_video_store import SourceVideoStore
 from review_app.player.component import KEPT_PATH
@@ -454,7 +456,7 @@ def test_an_uploaded_file_becomes_clips_that_are_reviewed_and_exported(app: App,
     page.locator("input[type=file]").set_input_files(str(holiday))
     expect(page.locator("li.ok")).to_contain_text("submitted as source video")
     submitted = videos.load_all(text="holiday & sea")[0]
-    app.do_all_that_is_due()
+    app.do_what_is_due(submitted)
     assert app.starts(submitted) == [0]
     app.reviews.add_cut_point(submitted.id, 40, reviewer="Bob")
     page = visit(f"/videos?video={submitted.id}")
@@ -465,7 +467,7 @@ def test_an_uploaded_file_becomes_clips_that_are_reviewed_and_exported(app: App,
     page.keyboard.press("s")
     expect(page.locator(".done")).to_contain_text("Nothing left to review here")
     all_saved(page)
-    app.do_all_that_is_due()
+    app.do_what_is_due(submitted)
     page = visit(f"/videos?video={submitted.id}")
     page.get_by_text("Exports").click()
     assert list(file_frame_hashes(Path(downloaded(page).path()))) == list(file_frame_hashes(app.proxy))[:40]
@@ -482,7 +484,7 @@ def test_every_frame_that_was_seen_is_in_the_exported_file_bit_for_bit(app: App,
         page.keyboard.press("ArrowRight")
     page.keyboard.press("a")
     all_saved(page)
-    app.do_all_that_is_due()
+    app.do_what_is_due(video)
     [export] = app.clips.artifacts(clip.id, kind="export")
     path = app.objects.local_path(export.key)
     assert path is not None
@@ -530,12 +532,11 @@ def test_an_uploaded_video_that_cannot_be_read_says_so_and_is_tried_again(app: A
     submitted = videos.load_all(text="letter")[0]
     card = page.locator(f".st-key-video-{submitted.id}")
     expect(card).to_contain_text("letter <i>")
-    app.do_all_that_is_due(failures=True)
+    app.do_what_is_due(submitted, fails=True)
     expect(card).to_contain_text("letter <i>")
     soon(lambda: videos.load(submitted.id).state is SourceVideoState.DOWNLOAD_FAILED)
     card.get_by_role("button", name="Retry").click()
     soon(lambda: videos.load(submitted.id).state is SourceVideoState.NEW)
-    app.do_all_that_is_due(failures=True)  # leave nothing that is due
 
 
 def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(app: App, visit: Callable[..., Page], tmp_path: Path) -> None:
@@ -573,10 +574,10 @@ def test_an_exported_clip_is_fetched(app: App, visit: Callable[..., Page]) -> No
     clip = app.live(video)[0]
     app.reviews.approve(clip.id, reviewer="Ada")
     key = final_clip_key(video.id, clip.sequence)
-    claimed = app.clips.claim_export(clip.id, key)
+    claimed = app.clips.claim(clip.id, EXPORTS, [key])
     assert claimed is not None
-    app.objects.put_bytes(key, b"a clip")
-    app.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
+    stored = app.objects.put_bytes(key, app.proxy.read_bytes())
+    app.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, stored.byte_size, {})])
     page = visit(f"/videos?video={video.id}")
     page.get_by_text("Exports").click()
     download = downloaded(page)

@@ -25,9 +25,10 @@ from starlette.testclient import TestClient
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, DiskFullError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
-from resources.clip_store import Clip, ClipStore
+from resources.clip_store import Clip, ClipStore, MadeObject
 from resources.database import Database
 from resources.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
@@ -562,10 +563,10 @@ def test_an_exported_clip_is_downloaded_under_its_name(client: TestClient, desk:
     assert client.get(desk.media_url("export", clip.id)).status_code == 404
     desk.reviews.approve(clip.id, reviewer="Ada")
     key = f"final_clips/video_{video.id}_clip_001.mp4"
-    claimed = desk.clips.claim_export(clip.id, key)
+    claimed = desk.clips.claim(clip.id, EXPORTS, [key])
     assert claimed is not None
     desk.objects.put_bytes(key, b"a clip")
-    desk.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {})
+    desk.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {})])
     answer = client.get(desk.media_url("export", clip.id))
     assert answer.content == b"a clip"
     assert f"video_{video.id}_clip_001.mp4" in answer.headers["content-disposition"]
@@ -590,11 +591,13 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         contents = {}
         for clip in (first, second):
             key = f"final_clips/video_{video.id}_clip_{clip.sequence:03d}.mp4"
-            claimed = desk.clips.claim_export(clip.id, key)
+            claimed = desk.clips.claim(clip.id, EXPORTS, [key])
             assert claimed is not None
             contents[f"Caf\u00e9_ the _end_2 clip {clip.sequence:03d}.mp4"] = os.urandom(9_000_000 // clip.sequence)
             objects.put_bytes(key, list(contents.values())[-1])
-            assert desk.clips.finish_export(clip.id, claimed.cut_point_version, key, 6, {"first_frame_hash": f"hash {clip.id}"})
+            assert desk.clips.finish(
+                clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {"first_frame_hash": f"hash {clip.id}"})]
+            )
         answer = client.get(desk.media_url("clips", video.id))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     assert "Caf%C3%A9_%20the%20_end_2%20clips.zip" in answer.headers["content-disposition"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from heaters_dagster.domain.keys import keyframe_key
+from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState
 from resources.backfill import start_backfill
-from resources.clip_store import Clip, ClipStore
+from resources.clip_store import Clip, ClipStore, MadeObject
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
@@ -17,10 +18,10 @@ from tests.pipeline_rows import cut_video, exported
 def embedded(database: Database, objects: ObjectStore, clip: Clip, *, model: str, strategy: str) -> Clip:
     clips, key = ClipStore(database), f"keyframes/video_{clip.source_video_id}_clip_{clip.sequence:03d}_midpoint.jpg"
     clip = exported(database, clip, objects)
-    clips.claim_keyframes(clip.id, [key])
+    clips.claim(clip.id, KEYFRAMES, [key])
     objects.put_bytes(key, b"jpeg")
-    assert clips.finish_keyframes(clip.id, clip.cut_point_version, [(key, 4, {})])
-    clips.claim_embedding(clip.id)
+    assert clips.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(key, 4, {})])
+    clips.claim(clip.id, EMBEDDINGS)
     vector = np.zeros(8, np.float32)
     vector[0] = 1
     assert EmbeddingStore(database).finish_embedding(clip.id, version=clip.cut_point_version, model=model, strategy=strategy, vector=vector)
@@ -38,8 +39,8 @@ def test_clips_of_another_model_or_strategy_become_due_and_others_do_not(databas
     clips = ClipStore(database)
     states = [clips.load(clip.id).state for clip in (current, old_model, old_strategy)]
     assert states == [ClipState.EMBEDDED, ClipState.EMBEDDING, ClipState.KEYFRAMING]
-    assert [clip.id for clip in clips.due_for_embeddings()] == [old_model.id]
-    assert [clip.id for clip in clips.due_for_keyframes()] == [old_strategy.id]
+    assert [clip.id for clip in clips.due(EMBEDDINGS)] == [old_model.id]
+    assert [clip.id for clip in clips.due(KEYFRAMES)] == [old_strategy.id]
     assert start_backfill(database, model="new", strategy="multi") == []
 
 
@@ -55,9 +56,9 @@ def test_clips_whose_embedding_failed_are_tried_again(database: Database, object
     clip = exported(database, clip, object_store)
     clips = ClipStore(database)
     key = keyframe_key(clip.source_video_id, clip.sequence, "mid")
-    clips.claim_keyframes(clip.id, [key])
-    clips.finish_keyframes(clip.id, clip.cut_point_version, [(key, 4, {})])
-    clips.claim_embedding(clip.id)
-    clips.fail(clip.id, ClipState.EMBEDDING_FAILED, "the model cannot be had", transient=False)
+    clips.claim(clip.id, KEYFRAMES, [key])
+    clips.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(key, 4, {})])
+    clips.claim(clip.id, EMBEDDINGS)
+    clips.fail(clip.id, EMBEDDINGS, "the model cannot be had", transient=False)
     assert start_backfill(database, model="new", strategy="multi") == [clip.id]
     assert (clips.load(clip.id).state, clips.load(clip.id).attempts) == (ClipState.KEYFRAMED, 0)

@@ -28,12 +28,12 @@ def test_groups_say_how_many_how_much_since_when_and_which(database: Database) -
     reviews(database).approve([clip.id], reviewer="ada")
     groups = {(group.what, group.words): group for group in load_backlog(database)}
     assert {key: group.count for key, group in groups.items()} == {
-        ("source videos", "for their proxy"): 2,
+        ("source videos", "for a proxy"): 2,
         ("source videos", "fetching failed"): 1,
         ("clips", "for review"): 2,
         ("clips", "to be exported"): 1,
     }
-    waiting = groups["source videos", "for their proxy"]
+    waiting = groups["source videos", "for a proxy"]
     assert (waiting.byte_size, waiting.titles, waiting.failed) == (1500, ("Harbour", "test"), False)
     assert waiting.oldest == videos.load(first.id).state_changed_at
     assert groups["clips", "for review"].titles == ("test",)

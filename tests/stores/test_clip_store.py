@@ -6,17 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
-from heaters_dagster.domain.states import APPROVED_STATES, CLIP_RETRY, CLIP_TRANSITIONS, ClipState, SourceVideoState
+from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, KEYFRAMES, MAX_ATTEMPTS
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import CLIP_RETRY, CLIP_TRANSITIONS
 from resources.clip_files import VIRTUAL, forget_files
-from resources.clip_store import Clip, ClipStore, NewClip
+from resources.clip_store import Clip, ClipStage, ClipStore, MadeObject, NewClip
 from resources.database import Database
 from resources.source_video_store import SourceVideoStore
 from resources.tables import clips as clip_table
@@ -184,43 +184,43 @@ class TestReading:
 
 class TestDue:
     @pytest.mark.parametrize(
-        ("due", "states"),
+        ("stage", "states"),
         [
-            (ClipStore.due_for_export, {C.REVIEW_APPROVED, C.EXPORTING}),
-            (ClipStore.due_for_keyframes, {C.EXPORTED, C.KEYFRAMING}),
-            (ClipStore.due_for_embeddings, {C.KEYFRAMED, C.EMBEDDING}),
+            (EXPORTS, {C.REVIEW_APPROVED, C.EXPORTING}),
+            (KEYFRAMES, {C.EXPORTED, C.KEYFRAMING}),
+            (EMBEDDINGS, {C.KEYFRAMED, C.EMBEDDING}),
         ],
     )
     def test_each_stage_takes_what_is_ready_or_was_left_behind(
-        self, store: ClipStore, some_clips: SomeClips, due: Any, states: set[ClipState]
+        self, store: ClipStore, some_clips: SomeClips, stage: ClipStage, states: set[ClipState]
     ) -> None:
         made = {state: some_clips(state=state)[0] for state in ClipState}
-        assert {clip.id for clip in due(store)} == {made[state].id for state in states}
+        assert {clip.id for clip in store.due(stage)} == {made[state].id for state in states}
 
     def test_a_failed_clip_is_due_while_it_has_tries_left(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         for _ in range(MAX_ATTEMPTS):
-            assert [due.id for due in store.due_for_export()] == [clip.id]
-            assert store.claim_export(clip.id, export_key(clip))
-            assert store.fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
-        assert store.due_for_export() == []
+            assert [due.id for due in store.due(EXPORTS)] == [clip.id]
+            assert store.claim(clip.id, EXPORTS, [export_key(clip)])
+            assert store.fail(clip.id, EXPORTS, "disk full", transient=True)
+        assert store.due(EXPORTS) == []
         store.retry(clip.id)
-        assert [due.id for due in store.due_for_export()] == [clip.id]
+        assert [due.id for due in store.due(EXPORTS)] == [clip.id]
 
     def test_of_one_source_video(self, store: ClipStore, some_clips: SomeClips) -> None:
         one, other = some_clips(state=C.REVIEW_APPROVED)[0], some_clips(state=C.REVIEW_APPROVED)[0]
-        assert [clip.id for clip in store.due_for_export(other.source_video_id)] == [other.id]
-        assert [clip.id for clip in store.due_for_export()] == [one.id, other.id]
+        assert [clip.id for clip in store.due(EXPORTS, other.source_video_id)] == [other.id]
+        assert [clip.id for clip in store.due(EXPORTS)] == [one.id, other.id]
 
 
 class TestExport:
     def test_from_approval_to_file(self, database: Database, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.REVIEW_APPROVED)[0]
-        claimed = store.claim_export(clip.id, export_key(clip))
+        claimed = store.claim(clip.id, EXPORTS, [export_key(clip)])
         assert claimed is not None
         assert claimed.state == C.EXPORTING
         assert artifact_states(database) == {export_key(clip): "writing"}
-        assert store.finish_export(clip.id, claimed.cut_point_version, export_key(clip), 1234, {"frame_count": 100})
+        assert store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(clip), 1234, {"frame_count": 100})])
         done = store.load(clip.id)
         assert (done.state, done.is_virtual, done.clip_filepath, done.attempts) == (C.EXPORTED, False, export_key(clip), 0)
         (artifact,) = store.artifacts(clip.id)
@@ -234,26 +234,26 @@ class TestExport:
     @pytest.mark.parametrize("state", sorted(set(ClipState) - {C.REVIEW_APPROVED, C.EXPORTING, C.EXPORT_FAILED}))
     def test_only_an_approved_clip_can_be_claimed(self, store: ClipStore, some_clips: SomeClips, state: ClipState) -> None:
         clip = some_clips(state=state)[0]
-        assert store.claim_export(clip.id, export_key(clip)) is None
+        assert store.claim(clip.id, EXPORTS, [export_key(clip)]) is None
         assert store.load(clip.id) == clip
 
     def test_a_retired_clip_cannot_be_claimed(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.REVIEW_APPROVED)[0]
         store.replace_cuts(clip.source_video_id, new_clips(0, 50, 100), 100)
-        assert store.claim_export(clip.id, export_key(clip)) is None
+        assert store.claim(clip.id, EXPORTS, [export_key(clip)]) is None
 
     def test_the_key_of_another_clip_cannot_be_claimed(self, database: Database, store: ClipStore, some_clips: SomeClips) -> None:
         one, other = some_clips(50, state=C.REVIEW_APPROVED)
-        assert store.claim_export(one.id, export_key(one))
+        assert store.claim(one.id, EXPORTS, [export_key(one)])
         with pytest.raises(PermanentError, match="belongs to another clip"):
-            store.claim_export(other.id, export_key(one))
+            store.claim(other.id, EXPORTS, [export_key(one)])
         assert store.load(other.id).state == C.REVIEW_APPROVED
 
     def test_work_that_was_killed_is_claimed_again(self, database: Database, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
-        claimed = store.claim_export(clip.id, export_key(clip))
+        claimed = store.claim(clip.id, EXPORTS, [export_key(clip)])
         assert claimed is not None
-        assert store.finish_export(clip.id, claimed.cut_point_version, export_key(clip), 1, {})
+        assert store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(clip), 1, {})])
         assert artifact_states(database) == {export_key(clip): "live"}
 
     @pytest.mark.parametrize("decision", [C.REVIEW_ARCHIVED, C.REVIEW_APPROVED, C.PENDING_REVIEW])
@@ -262,7 +262,7 @@ class TestExport:
     ) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         decide(clip, decision)
-        assert not store.finish_export(clip.id, clip.cut_point_version, export_key(clip), 1, {})
+        assert not store.finish(clip.id, EXPORTS, clip.cut_point_version, [MadeObject(export_key(clip), 1, {})])
         after = store.load(clip.id)
         assert (after.state, after.is_virtual, after.clip_filepath) == (decision, True, None)
         assert artifact_states(database) == {export_key(clip): "obsolete"}
@@ -270,7 +270,7 @@ class TestExport:
     def test_an_object_that_was_not_claimed_is_not_taken(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         with pytest.raises(PermanentError, match="was not claimed"):
-            store.finish_export(clip.id, clip.cut_point_version, "final_clips/other.mp4", 1, {})
+            store.finish(clip.id, EXPORTS, clip.cut_point_version, [MadeObject("final_clips/other.mp4", 1, {})])
         assert store.load(clip.id) == clip
 
     def test_exporting_again_uses_the_key_again(
@@ -279,9 +279,9 @@ class TestExport:
         clip = some_clips(state=C.EMBEDDED)[0]
         decide(clip, C.REVIEW_APPROVED)
         assert set(artifact_states(database).values()) == {"obsolete"}
-        claimed = store.claim_export(clip.id, export_key(clip))
+        claimed = store.claim(clip.id, EXPORTS, [export_key(clip)])
         assert claimed is not None
-        assert store.finish_export(clip.id, claimed.cut_point_version, export_key(clip), 9, {})
+        assert store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(clip), 9, {})])
         assert artifact_states(database)[export_key(clip)] == "live"
 
     def test_of_two_that_claim_at_once_both_see_the_clip_and_one_finishes(self, store: ClipStore, some_clips: SomeClips) -> None:
@@ -289,8 +289,10 @@ class TestExport:
         outcomes: list[bool] = []
 
         def export() -> None:
-            claimed = store.claim_export(clip.id, export_key(clip))
-            outcomes.append(claimed is not None and store.finish_export(clip.id, claimed.cut_point_version, export_key(clip), 1, {}))
+            claimed = store.claim(clip.id, EXPORTS, [export_key(clip)])
+            outcomes.append(
+                claimed is not None and store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(clip), 1, {})])
+            )
 
         threads = [threading.Thread(target=export) for _ in range(4)]
         for thread in threads:
@@ -306,7 +308,7 @@ class TestExport:
         asked = store.request_export(clip.id, "delivery")
         assert (asked.state, asked.export_profile) == (C.REVIEW_APPROVED, "delivery")
         assert asked.cut_point_version == clip.cut_point_version + 1
-        assert [due.id for due in store.due_for_export()] == [clip.id]
+        assert [due.id for due in store.due(EXPORTS)] == [clip.id]
 
     def test_another_profile_is_not_for_a_clip_that_is_not_approved(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips()[0]
@@ -326,9 +328,9 @@ class TestExportAgain:
 
     def test_the_clip_keeps_its_files_when_it_fails(self, store: ClipStore, asked: Clip) -> None:
         before = store.artifacts(asked.id)
-        assert store.claim_export(asked.id, export_key(asked))
+        assert store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert self.nothing_goes(store, asked)
-        store.fail(asked.id, C.EXPORT_FAILED, "the gold master is in cold storage", transient=False)
+        store.fail(asked.id, EXPORTS, "the gold master is in cold storage", transient=False)
         after = store.load(asked.id)
         assert (after.is_virtual, after.clip_filepath) == (False, export_key(asked))
         assert [(one.key, one.byte_size, one.manifest) for one in store.artifacts(asked.id)] == [
@@ -338,32 +340,34 @@ class TestExportAgain:
         assert self.nothing_goes(store, asked)
 
     def test_the_new_file_takes_the_place_of_the_old(self, store: ClipStore, asked: Clip) -> None:
-        claimed = store.claim_export(asked.id, export_key(asked))
+        claimed = store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert claimed is not None
-        assert store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {"profile": "gold_master"})
+        assert store.finish(asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "gold_master"})])
         assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
         assert store.load(asked.id).state == C.EXPORTED
 
     def test_the_file_outlives_a_process_that_died_and_another_request(self, store: ClipStore, asked: Clip) -> None:
-        assert store.claim_export(asked.id, export_key(asked))
+        assert store.claim(asked.id, EXPORTS, [export_key(asked)])
         store.request_export(asked.id, "delivery")
         assert self.nothing_goes(store, asked)
 
     def test_a_file_whose_profile_is_no_longer_wanted_serves_until_the_next_one(self, store: ClipStore, asked: Clip) -> None:
-        claimed = store.claim_export(asked.id, export_key(asked))
+        claimed = store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert claimed is not None
         store.request_export(asked.id, "delivery")
-        assert not store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {"profile": "gold_master"})
+        assert not store.finish(
+            asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "gold_master"})]
+        )
         assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
         assert self.nothing_goes(store, asked)
 
     def test_an_archive_meanwhile_makes_all_files_go(
         self, store: ClipStore, asked: Clip, decide: Callable[[Clip, ClipState], None]
     ) -> None:
-        claimed = store.claim_export(asked.id, export_key(asked))
+        claimed = store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert claimed is not None
         decide(asked, C.REVIEW_ARCHIVED)
-        assert not store.finish_export(asked.id, claimed.cut_point_version, export_key(asked), 77, {})
+        assert not store.finish(asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {})])
         assert len(store.clean_up(asked.id, lambda key: True)) == 2
         assert store.artifacts(asked.id) == []
 
@@ -375,9 +379,9 @@ class TestKeyframes:
     def test_several_pictures_become_live_together(self, database: Database, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTED)[0]
         keys = self.keys(clip, "p25", "p75")
-        claimed = store.claim_keyframes(clip.id, keys)
+        claimed = store.claim(clip.id, KEYFRAMES, keys)
         assert claimed is not None
-        assert store.finish_keyframes(clip.id, claimed.cut_point_version, [(key, 10, {"frame": 3}) for key in keys])
+        assert store.finish(clip.id, KEYFRAMES, claimed.cut_point_version, [MadeObject(key, 10, {"frame": 3}) for key in keys])
         assert store.load(clip.id).state == C.KEYFRAMED
         assert store.live_artifact_keys(clip.id, "keyframe") == keys
         assert store.live_artifact_keys(clip.id, "export") == [export_key(clip)]
@@ -386,9 +390,9 @@ class TestKeyframes:
         clip = some_clips(state=C.KEYFRAMED)[0]
         store.advance(clip.id, C.KEYFRAMING, C.KEYFRAMED)
         keys = self.keys(clip, "p25")
-        claimed = store.claim_keyframes(clip.id, keys)
+        claimed = store.claim(clip.id, KEYFRAMES, keys)
         assert claimed is not None
-        assert store.finish_keyframes(clip.id, claimed.cut_point_version, [(keys[0], 10, {})])
+        assert store.finish(clip.id, KEYFRAMES, claimed.cut_point_version, [MadeObject(keys[0], 10, {})])
         assert store.live_artifact_keys(clip.id, "keyframe") == keys
         assert artifact_states(database)[self.keys(clip, "mid")[0]] == "obsolete"
 
@@ -397,7 +401,7 @@ class TestKeyframes:
     ) -> None:
         clip = some_clips(state=C.KEYFRAMING)[0]
         decide(clip, C.REVIEW_ARCHIVED)
-        assert not store.finish_keyframes(clip.id, clip.cut_point_version, [(key, 10, {}) for key in self.keys(clip, "mid")])
+        assert not store.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(key, 10, {}) for key in self.keys(clip, "mid")])
         assert set(artifact_states(database).values()) == {"obsolete"}
 
 
@@ -420,7 +424,7 @@ class TestFailures:
     ) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         decide(clip, C.REVIEW_ARCHIVED)
-        assert store.fail(clip.id, C.EXPORT_FAILED, "late", transient=True) is None
+        assert store.fail(clip.id, EXPORTS, "late", transient=True) is None
         assert store.load(clip.id).state == C.REVIEW_ARCHIVED
 
     def test_a_failure_is_not_put_on_a_newer_version(
@@ -428,18 +432,18 @@ class TestFailures:
     ) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         decide(clip, C.REVIEW_APPROVED)
-        assert store.fail(clip.id, C.EXPORT_FAILED, "late", transient=False, expected_version=clip.cut_point_version) is None
+        assert store.fail(clip.id, EXPORTS, "late", transient=False, expected_version=clip.cut_point_version) is None
         assert (store.load(clip.id).state, store.load(clip.id).attempts) == (C.REVIEW_APPROVED, 0)
 
     def test_success_forgets_the_failed_tries(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
-        failed = store.fail(clip.id, C.EXPORT_FAILED, "disk full", transient=True)
+        failed = store.fail(clip.id, EXPORTS, "disk full", transient=True)
         assert failed is not None
         assert (failed.attempts, failed.error) == (1, "disk full")
-        claimed = store.claim_export(clip.id, export_key(clip))
+        claimed = store.claim(clip.id, EXPORTS, [export_key(clip)])
         assert claimed is not None
         assert (claimed.attempts, claimed.error) == (1, None)
-        store.finish_export(clip.id, claimed.cut_point_version, export_key(clip), 1, {})
+        store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(clip), 1, {})])
         assert store.load(clip.id).attempts == 0
 
 
@@ -520,7 +524,7 @@ class TestCleanUp:
         decide(clip, C.REVIEW_ARCHIVED)
         with database.stage_lock("exports", clip.source_video_id):
             assert store.clean_up(clip.id, lambda key: pytest.fail(f"deleted {key}")) == []
-            assert not store.finish_export(clip.id, clip.cut_point_version, export_key(clip), 1, {})
+            assert not store.finish(clip.id, EXPORTS, clip.cut_point_version, [MadeObject(export_key(clip), 1, {})])
             assert store.clean_up(clip.id, lambda key: True) == [export_key(clip)]
 
     def test_no_claim_gets_in_while_its_object_goes(
@@ -531,7 +535,7 @@ class TestCleanUp:
         order: list[str] = []
 
         def claim() -> None:
-            assert store.claim_export(clip.id, export_key(clip))
+            assert store.claim(clip.id, EXPORTS, [export_key(clip)])
             order.append("claimed")
 
         thread = threading.Thread(target=claim)

@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, SettingsError
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources import embedded_postgres
 from resources.database import (
@@ -315,6 +316,19 @@ class TestMigrations:
             for column in ("clips.state_changed_at", "source_videos.state_changed_at", "source_videos.gold_master_failed_at"):
                 query = text(f"select bool_and(now() - {column} between '1 hour' and '2 hours') from clips, source_videos")
                 assert connection.scalar(query), column
+
+    def test_clips_of_before_have_their_work_written_down(self, database: Database, some_clips: SomeClips) -> None:
+        for state in ClipState:
+            some_clips(state=state)
+        with database.read() as connection:
+            query = text(
+                "select clip_id, stage, w.state, w.attempts, w.error, version from clip_work w join clips on id = clip_id where is_live"
+            )
+            before = set(connection.execute(query))
+        run_alembic(database, lambda config: command.downgrade(config, "0010"))
+        migrate(database)
+        with database.read() as connection:
+            assert set(connection.execute(query)) == before
 
     def test_several_threads_that_start_at_once_migrate_once(self, empty: Database) -> None:
         failures: list[Exception] = []

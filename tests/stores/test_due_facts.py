@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from heaters_dagster.domain.due import GOLD_MASTER_PATIENCE_SECONDS, RETRY_AFTER_SECONDS, Job, VideoFacts, wanted_runs
+from heaters_dagster.domain.due import GOLD_MASTER_PATIENCE_SECONDS, RETRY_AFTER_SECONDS, VideoFacts, wanted_runs
 from heaters_dagster.domain.review_queue import QueueFilter
-from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.stages import EXPORTS, Job
+from heaters_dagster.domain.states import SourceVideoState
 from resources import due_facts
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
@@ -57,7 +58,7 @@ def written_meanwhile(database: Database, clip: Clip) -> None:
 def test_a_failed_export_is_tried_again_though_somebody_looks_at_it(database: Database, meanwhile: Written) -> None:
     clip, *_ = cut_video(database)
     reviews(database).approve(clip.id, reviewer="ann")
-    failed = ClipStore(database).fail(clip.id, ClipState.EXPORT_FAILED, "the disk is full", transient=True)
+    failed = ClipStore(database).fail(clip.id, EXPORTS, "the disk is full", transient=True)
     assert failed is not None
     assert jobs(facts(database)) == []
     grow_older(database, RETRY_AFTER_SECONDS)
@@ -101,7 +102,7 @@ def test_the_clip_that_waits_longest_is_exported_first_whoever_looked_at_it(data
     for clip in (first, second):
         reviews(database).approve(clip.id, reviewer="ann")
     looked_at(database, ClipStore(database).load(first.id))
-    assert [clip.id for clip in ClipStore(database).due_for_export()] == [first.id, second.id]
+    assert [clip.id for clip in ClipStore(database).due(EXPORTS)] == [first.id, second.id]
 
 
 S = SourceVideoState

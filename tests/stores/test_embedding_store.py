@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import event, text
 
 from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources.clip_search import ClipSearch
@@ -29,7 +30,7 @@ def direction(degrees: float, size: int = 512) -> NDArray[np.float32]:
 
 
 def save(database: Database, clip: Clip, vector: NDArray[np.float32], *, model: str = MODEL, strategy: str = "multi") -> bool:
-    claimed = ClipStore(database).claim_embedding(clip.id)
+    claimed = ClipStore(database).claim(clip.id, EMBEDDINGS)
     assert claimed is not None
     return EmbeddingStore(database).finish_embedding(
         clip.id, version=claimed.cut_point_version, model=model, strategy=strategy, vector=vector
@@ -54,7 +55,7 @@ def test_a_clip_that_is_exported_again_is_still_found(database: Database, some_c
     (clip,) = some_clips(state=ClipState.KEYFRAMED)
     save(database, clip, direction(0))
     ClipStore(database).request_export(clip.id, "gold_master")
-    ClipStore(database).fail(clip.id, ClipState.EXPORT_FAILED, "the gold master is in cold storage", transient=False)
+    ClipStore(database).fail(clip.id, EXPORTS, "the gold master is in cold storage", transient=False)
     assert [hit.clip_id for hit in EmbeddingStore(database).search(direction(0), model=MODEL)] == [clip.id]
 
 
@@ -71,7 +72,7 @@ def test_saving_again_replaces(database: Database, some_clips: SomeClips) -> Non
 
 def test_a_clip_that_changed_meanwhile_is_left_alone(database: Database, some_clips: SomeClips) -> None:
     (clip,) = some_clips(state=ClipState.KEYFRAMED)
-    ClipStore(database).claim_embedding(clip.id)
+    ClipStore(database).claim(clip.id, EMBEDDINGS)
     store = EmbeddingStore(database)
     assert not store.finish_embedding(clip.id, version=clip.cut_point_version + 1, model=MODEL, strategy="multi", vector=direction(0))
     assert store.models() == {}

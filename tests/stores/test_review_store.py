@@ -23,9 +23,10 @@ from heaters_dagster.domain.errors import (
     StaleClipError,
     VerdictStandsError,
 )
+from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from resources.clip_rows import review_clip
-from resources.clip_store import Clip, ClipStore, NewClip
+from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
@@ -281,7 +282,7 @@ def test_the_frame_index_is_read_before_the_transaction(database: Database, some
 def leave_tracks(database: Database, some_clips: SomeClips) -> list[Clip]:
     clips = some_clips(30, 60, state=ClipState.KEYFRAMED)
     for clip in clips:
-        claimed = ClipStore(database).claim_embedding(clip.id)
+        claimed = ClipStore(database).claim(clip.id, EMBEDDINGS)
         assert claimed is not None
         vector = np.eye(1, 512, dtype=np.float32)[0]
         assert EmbeddingStore(database).finish_embedding(
@@ -339,7 +340,7 @@ def test_undo_of_an_archive_approves_again_for_export(database: Database, store:
     store.undo("ann")
     after = ClipStore(database).load(clip.id)
     assert (after.state, after.is_virtual) == (ClipState.REVIEW_APPROVED, True)
-    assert [due.id for due in ClipStore(database).due_for_export()] == [clip.id]
+    assert [due.id for due in ClipStore(database).due(EXPORTS)] == [clip.id]
 
 
 def test_undo_of_an_approval_takes_the_files_back(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:
@@ -357,12 +358,12 @@ def test_an_export_that_finishes_after_the_decision_changed_does_not_count(
 ) -> None:
     (clip,) = some_clips(state=ClipState.REVIEW_APPROVED)
     exports = ClipStore(database)
-    claimed = exports.claim_export(clip.id, "final_clips/a.mp4")
+    claimed = exports.claim(clip.id, EXPORTS, ["final_clips/a.mp4"])
     assert claimed is not None
     store.skip(clip.id, reviewer="ann")
     store.approve(clip.id, reviewer="ann")
-    assert exports.claim_export(clip.id, "final_clips/a.mp4") is not None
-    assert not exports.finish_export(clip.id, claimed.cut_point_version, "final_clips/a.mp4", 10, {})
+    assert exports.claim(clip.id, EXPORTS, ["final_clips/a.mp4"]) is not None
+    assert not exports.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject("final_clips/a.mp4", 10, {})])
     assert exports.load(clip.id).state == ClipState.EXPORTING
 
 
@@ -946,9 +947,9 @@ def seen_on_desk(desk: Desk) -> list[tuple[Any, ...]]:
 
 def lead_to_exported(database: Database, clip_id: int) -> None:
     exports = ClipStore(database)
-    claimed = exports.claim_export(clip_id, f"final_clips/{clip_id}.mp4")
+    claimed = exports.claim(clip_id, EXPORTS, [f"final_clips/{clip_id}.mp4"])
     if claimed is not None:
-        assert exports.finish_export(clip_id, claimed.cut_point_version, f"final_clips/{clip_id}.mp4", 1, {})
+        assert exports.finish(clip_id, EXPORTS, claimed.cut_point_version, [MadeObject(f"final_clips/{clip_id}.mp4", 1, {})])
 
 
 def test_of_many_clips_those_that_changed_since_they_were_seen_are_left_alone(store: ReviewStore, some_clips: SomeClips) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import BusyError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter
-from heaters_dagster.domain.states import ClipState
-from resources.clip_store import ClipStore, NewClip
+from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
+from resources.clip_store import ClipStore, MadeObject, NewClip
 from resources.database import Database
 from resources.embedding_store import EmbeddingStore
 from resources.review_queue_store import ReviewQueueStore
@@ -93,12 +93,12 @@ def test_whatever_runs_at_once_there_is_no_deadlock(database: Database, some_cli
 
     def stages(number: int) -> object:
         for clip in store.load_live(video if number % 2 else other):
-            claimed = store.claim_export(clip.id, f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4")
+            claimed = store.claim(clip.id, EXPORTS, [f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4"])
             if claimed is not None and number % 3:
                 key = f"final_clips/video_{clip.source_video_id}_clip_{clip.sequence:03d}.mp4"
-                store.finish_export(clip.id, claimed.cut_point_version, key, 1, {})
-            store.fail(clip.id, ClipState.EXPORT_FAILED, "full", transient=True)
-            store.claim_embedding(clip.id)
+                store.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 1, {})])
+            store.fail(clip.id, EXPORTS, "full", transient=True)
+            store.claim(clip.id, EMBEDDINGS)
             vectors.finish_embedding(clip.id, version=1, model="m", strategy="s", vector=np.ones(8, np.float32))
             store.clean_up(clip.id, lambda key: None)
         return videos.add_warning(video, f"odd {number}")

@@ -14,13 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from heaters_dagster.domain.errors import CutError, HeatersError, IllegalTransitionError
-from heaters_dagster.domain.states import (
-    CLIP_TRANSITIONS,
-    REVIEW_STATES,
-    SOURCE_VIDEO_TRANSITIONS,
-    ClipState,
-    SourceVideoState,
-)
+from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS
 from resources.clip_store import Clip, ClipStore
 from resources.database import Database
 from tests.conftest import ASourceVideo, SomeClips
@@ -367,7 +362,7 @@ class TestSequences:
         ("update source_videos set duplicate_of_id = 0", "source_videos_duplicate_check"),
         ("update source_videos set title = null", "title"),
         ("delete from source_videos", "clips_source_video_id_fkey"),
-        ("insert into clip_artifacts (clip_id, kind, key) select id, 'poster', 'k' from clips", "clip_artifacts_kind_check"),
+        ("insert into clip_artifacts (clip_id, kind, key) select id, 'Poster 1', 'k' from clips", "clip_artifacts_kind_check"),
         (
             "insert into clip_artifacts (clip_id, kind, key, state) select id, 'export', 'k', 'lost' from clips",
             "clip_artifacts_state_check",

@@ -12,14 +12,15 @@ import pytest
 
 from assets.archived_clips import archived_clips
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.due import Job, wanted_runs
+from heaters_dagster.domain.due import wanted_runs
 from heaters_dagster.domain.errors import BadRequestError, BusyError, NotFoundError, NothingToUndoError
 from heaters_dagster.domain.keys import frame_index_key, gold_master_key, original_key, proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.audit import coverage_problems, orphan_objects
-from resources.clip_store import Clip, ClipStore
+from resources.clip_store import Clip, ClipStore, MadeObject
 from resources.database import Database
 from resources.due_facts import load_video_facts
 from resources.embedding_store import EmbeddingStore
@@ -49,10 +50,10 @@ def with_everything(database: Database, objects: ObjectStore) -> list[Clip]:
     videos.update(video_id, **columns, content_sha256=f"{video_id:064x}", original_bytes=1)
     clip = exported(database, clips[0], objects)
     store = ClipStore(database)
-    store.claim_keyframes(clip.id, [f"keyframes/video_{video_id}_clip_001_mid.jpg"])
+    store.claim(clip.id, KEYFRAMES, [f"keyframes/video_{video_id}_clip_001_mid.jpg"])
     objects.put_bytes(f"keyframes/video_{video_id}_clip_001_mid.jpg", b"x")
-    store.finish_keyframes(clip.id, clip.cut_point_version, [(f"keyframes/video_{video_id}_clip_001_mid.jpg", 1, {})])
-    store.claim_embedding(clip.id)
+    store.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(f"keyframes/video_{video_id}_clip_001_mid.jpg", 1, {})])
+    store.claim(clip.id, EMBEDDINGS)
     vector = np.ones(8, np.float32) / np.sqrt(np.float32(8))
     assert EmbeddingStore(database).finish_embedding(clip.id, version=clip.cut_point_version, model="m", strategy="s", vector=vector)
     return store.load_live(video_id)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.domain.due import MAX_ATTEMPTS
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
-from heaters_dagster.domain.states import SOURCE_VIDEO_RETRY, SourceVideoState
+from heaters_dagster.domain.stages import MAX_ATTEMPTS
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.database import Database
 from resources.source_video_store import SourceVideoStore
 from tests.conftest import ASourceVideo

@@ -43,8 +43,8 @@ class TitledLog:
         self._log.warning(titled(self._title, str(message)))
 
 
-class Stage:
-    """What a step tells Dagster about the source video of its partition."""
+class StageRun:
+    """What a step does towards Dagster, on the source video of its partition."""
 
     def __init__(self, context: dg.AssetExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource) -> None:
         self._context = context

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from math import fsum
 
 import dagster as dg
 
+from heaters_dagster.domain.manifest import ExportManifest, KeyframeManifest
+from heaters_dagster.domain.stages import CLIP_STAGES, EMBEDDINGS, EXPORTS, Stage, states_from, with_states
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from heaters_dagster.domain.transitions import CLIP_RETRY
 from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
-_WITH_A_FILE = frozenset(
-    {
-        ClipState.EXPORTED,
-        ClipState.KEYFRAMING,
-        ClipState.KEYFRAMED,
-        ClipState.KEYFRAME_FAILED,
-        ClipState.EMBEDDING,
-        ClipState.EMBEDDED,
-        ClipState.EMBEDDING_FAILED,
-    }
-)
-_WITH_KEYFRAMES = _WITH_A_FILE - {ClipState.EXPORTED, ClipState.KEYFRAMING, ClipState.KEYFRAME_FAILED}
-_SETTLED = (ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED, ClipState.EMBEDDED)
-_FAILED = (ClipState.EXPORT_FAILED, ClipState.KEYFRAME_FAILED, ClipState.EMBEDDING_FAILED)
+_SETTLED = (ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED, with_states(CLIP_STAGES)[-1].steps.done)
+_SHOWN_FILES = 50
+_SHOWN_STILLS = 6
+_STILL_HEIGHT = 90
 
 
 def size(byte_count: int) -> str:
@@ -69,23 +66,16 @@ def totals(counts: Mapping[ClipState, int]) -> Mapping[str, dg.MetadataValue]:
         "clips of the video at this moment": sum(counts.values()),
         "of these wait for review": counts.get(ClipState.PENDING_REVIEW, 0),
         "of these approved": sum(counts.get(state, 0) for state in APPROVED_STATES),
-        "of these with a file": with_a_file(counts),
-        "of these searchable": counts.get(ClipState.EMBEDDED, 0),
-        "of these failed": sum(counts.get(state, 0) for state in _FAILED),
+        "of these with a file": made_by(EXPORTS, counts),
+        "of these searchable": made_by(EMBEDDINGS, counts),
+        "of these failed": sum(counts.get(state, 0) for state in CLIP_RETRY),
     }
     return {name: dg.MetadataValue.int(number) for name, number in sums.items()}
 
 
-def with_a_file(counts: Mapping[ClipState, int]) -> int:
-    return sum(number for state, number in counts.items() if state in _WITH_A_FILE)
-
-
-def with_keyframes(counts: Mapping[ClipState, int]) -> int:
-    return sum(number for state, number in counts.items() if state in _WITH_KEYFRAMES)
-
-
-def searchable(counts: Mapping[ClipState, int]) -> int:
-    return counts.get(ClipState.EMBEDDED, 0)
+def made_by(stage: Stage[ClipState], counts: Mapping[ClipState, int]) -> int:
+    """How many of these clips a stage that has states is done with."""
+    return sum(counts.get(state, 0) for state in states_from(stage)) if stage.states is not None else 0
 
 
 def waiting(counts: Mapping[ClipState, int]) -> int:
@@ -100,3 +90,48 @@ def waiting_words(counts: Mapping[ClipState, int]) -> str:
     parts = [f"{pending} for review"] if pending else []
     parts += [f"{others} that are approved for the next stage"] if others else []
     return f"clips wait: {', '.join(parts)}"
+
+
+def of_exports(made: Sequence[ExportManifest], settings: Settings) -> Mapping[str, dg.MetadataValue]:
+    return {
+        "clips exported by this run": dg.MetadataValue.int(len(made)),
+        "frames": dg.MetadataValue.int(sum(manifest.frame_count for manifest in made)),
+        "seconds": dg.MetadataValue.float(round(fsum(manifest.duration_seconds for manifest in made), 2)),
+        "size": dg.MetadataValue.text(size(sum(manifest.byte_size for manifest in made))),
+        "store": store(settings),
+        "files": dg.MetadataValue.md(_files(made)),
+    }
+
+
+def of_keyframes(
+    made: Sequence[KeyframeManifest], clip_ids: Sequence[int], strategy: str, objects: ObjectStore
+) -> Mapping[str, dg.MetadataValue]:
+    return {
+        "clips with keyframes by this run": dg.MetadataValue.int(len(clip_ids)),
+        "keyframes": dg.MetadataValue.int(len(made)),
+        "strategy": dg.MetadataValue.text(strategy),
+        "stills": dg.MetadataValue.md(_stills([manifest.key for manifest in made[:_SHOWN_STILLS]], objects)),
+    }
+
+
+def _files(made: Sequence[ExportManifest]) -> str:
+    rows = [
+        f"| `{one.key}` | {one.start_frame}..{one.end_frame - 1} | {one.duration_seconds:.2f} | {size(one.byte_size)} | {one.profile} |"
+        for one in made[:_SHOWN_FILES]
+    ]
+    more = [f"and {len(made) - _SHOWN_FILES} more"] if len(made) > _SHOWN_FILES else []
+    return "\n".join(["| file | frames | seconds | size | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])
+
+
+def _stills(keys: Sequence[str], objects: ObjectStore) -> str:
+    """Small pictures inside the text itself: Dagster's page cannot reach the object store."""
+    from PIL import Image
+
+    shown = []
+    for key in keys:
+        buffer = BytesIO()
+        with Image.open(BytesIO(objects.get_bytes(key))) as picture:
+            picture.thumbnail((4 * _STILL_HEIGHT, _STILL_HEIGHT))
+            picture.save(buffer, "JPEG", quality=70)
+        shown.append(f"![{key}](data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()})")
+    return "\n".join(shown) or "none"

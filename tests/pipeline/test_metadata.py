@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assets import readable
+from assets import metadata
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 
@@ -16,29 +16,29 @@ C = ClipState
     [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.00 KiB"), (187_678, "183.28 KiB"), (3 * 2**29, "1.50 GiB"), (2**60, "1048576.00 TiB")],
 )
 def test_sizes(byte_count: int, shown: str) -> None:
-    assert readable.size(byte_count) == shown
+    assert metadata.size(byte_count) == shown
 
 
 def test_ratios_have_two_digits() -> None:
-    assert readable.times(3_000, 2_000).value == "1.50"
-    assert readable.times(3_000, None).value == "not known"
+    assert metadata.times(3_000, 2_000).value == "1.50"
+    assert metadata.times(3_000, None).value == "not known"
 
 
 def test_the_kind_of_store_is_named() -> None:
-    assert readable.store(Settings(bucket="films")).value == "bucket films"
-    assert str(readable.store(Settings()).value).startswith("local folder /")
+    assert metadata.store(Settings(bucket="films")).value == "bucket films"
+    assert str(metadata.store(Settings()).value).startswith("local folder /")
 
 
 def test_a_link_stands_in_dagster_only_when_it_holds_for_good() -> None:
-    here = readable.review_link(Settings(review_port=8700), 3)["review"].value
+    here = metadata.review_link(Settings(review_port=8700), 3)["review"].value
     assert "8700" not in str(here)
     shared = Settings.from_environment({"HEATERS_REVIEW_URL": "https://review.example.org/app/"})
-    assert readable.review_link(shared, 3)["review"].value == "https://review.example.org/app/?video=3"
+    assert metadata.review_link(shared, 3)["review"].value == "https://review.example.org/app/?video=3"
 
 
 def test_totals_are_those_of_all_clips() -> None:
     counts = {C.PENDING_REVIEW: 4, C.REVIEW_APPROVED: 1, C.EXPORTED: 2, C.EMBEDDED: 3, C.EXPORT_FAILED: 1, C.REVIEW_SKIPPED: 5}
-    shown = [value.value for value in readable.totals(counts).values()]
+    shown = [value.value for value in metadata.totals(counts).values()]
     assert shown == [16, 4, 7, 5, 3, 1]
-    assert (readable.with_a_file(counts), readable.waiting(counts)) == (5, 8)
-    assert readable.waiting_words(counts) == "clips wait: 4 for review, 4 that are approved for the next stage"
+    assert (metadata.with_a_file(counts), metadata.waiting(counts)) == (5, 8)
+    assert metadata.waiting_words(counts) == "clips wait: 4 for review, 4 that are approved for the next stage"

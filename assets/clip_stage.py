@@ -1,0 +1,133 @@
+"""The one loop of all stages of clips: take what is due, make it, write it down, and go on until nothing is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import dagster as dg
+
+from assets import metadata
+from assets.failures import TRANSIENT_RETRIES, is_transient, reason
+from assets.stage_run import StageRun
+from heaters_dagster.domain.progress import Progress, Report, silent
+from heaters_dagster.partitions import source_video_partitions
+from resources.clip_store import Clip, ClipStage, ClipStore
+from resources.database import Database
+from resources.object_store.interface import ObjectStore
+from resources.object_store.probe import raise_fault_of_the_place
+
+R = TypeVar("R")
+
+Made = tuple[R, ...] | None
+"""What a stage made of one clip; None when the clip is not due any more, or a reviewer changed it meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRun(Generic[R]):
+    """What one run of a stage did.
+
+    made: in the order of publication. clip_ids: of the clips that are done. failed: clip id -> reason.
+    changed: clips that a reviewer changed meanwhile. retryable: something failed, and every failure is temporary.
+    """
+
+    made: tuple[R, ...] = ()
+    clip_ids: tuple[int, ...] = ()
+    failed: Mapping[int, str] = field(default_factory=dict)
+    changed: tuple[int, ...] = ()
+    retryable: bool = False
+
+
+def work_through(
+    stage: ClipStage,
+    source_video_id: int,
+    make: Callable[[Clip], Made[R]],
+    *,
+    database: Database,
+    objects: ObjectStore,
+    report: Report = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> ClipRun[R]:
+    """Do what is due of a stage on the clips of a source video, and what becomes due while it works, until none is left.
+
+    make: claims the clip, makes what the stage makes, and finishes. One clip's failure is written to its row and does not stop the others;
+    a fault of the store stops all and is on no row. Raises BusyError when another process has the stage of this source video.
+    """
+    clips, started = ClipStore(database), clock()
+    made: list[R] = []
+    done: list[int] = []
+    failed: dict[int, str] = {}
+    changed: list[int] = []
+    retryable: list[bool] = []
+    tried: set[tuple[int, int]] = set()
+    with database.stage_lock(stage.asset, source_video_id):
+        while batch := [clip for clip in clips.due(stage, source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
+            total = len(tried) + len(batch)
+            for clip in batch:
+                tried.add((clip.id, clip.cut_point_version))
+                try:
+                    of_clip = make(clip)
+                    if of_clip is None:
+                        changed.append(clip.id)
+                    else:
+                        made += of_clip
+                        done.append(clip.id)
+                except Exception as error:  # a defect that shows on one clip must not stop the others
+                    raise_fault_of_the_place(error, objects)
+                    version = clip.cut_point_version
+                    clips.fail(clip.id, stage, reason(error), transient=is_transient(error), expected_version=version)
+                    failed[clip.id] = reason(error)
+                    retryable.append(is_transient(error))
+                report(Progress(stage.asset, len(tried), total, "clips", clock() - started))
+    return ClipRun(tuple(made), tuple(done), failed, tuple(changed), bool(retryable) and all(retryable))
+
+
+def clip_asset(stage: ClipStage, *, group: str, description: str, kinds: set[str]) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` for a stage of clips: its place in the graph is that of the table of stages."""
+    return dg.asset(
+        name=stage.asset,
+        deps=list(stage.needs),
+        partitions_def=source_video_partitions,
+        group_name=group,
+        description=description,
+        kinds=kinds,
+        retry_policy=TRANSIENT_RETRIES,
+        output_required=False,
+    )
+
+
+def materialized(
+    run: StageRun, stage: ClipStage, work: Callable[[], ClipRun[R]], shown: Callable[[ClipRun[R]], Mapping[str, Any]]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Do the work and yield what Dagster shows of it. Nothing while clips wait and none has been made: the partition stays as it was.
+
+    shown: metadata of this run, after the totals of the source video.
+    """
+    with run.failures():  # every failed clip has its reason on its own row
+        done = work()
+        if done.failed:
+            raise run.clips_failed(done.failed, done=len(done.clip_ids), retryable=done.retryable)
+        counts = run.clip_counts()
+    if not done.clip_ids and not metadata.made_by(stage, counts) and metadata.waiting(counts):
+        run.log.info(f"nothing is made yet: {metadata.waiting_words(counts)}. The partition stays as it was")
+        return
+    yield run.made({**metadata.totals(counts), **shown(done)})
+
+
+def opened_once(open_it: Callable[[], R]) -> Callable[[], R]:
+    """As `open_it`, called at the first use only; an error is kept as well, and every use raises it."""
+    kept: list[R | Exception] = []
+
+    def get() -> R:
+        if not kept:
+            try:
+                kept.append(open_it())
+            except Exception as error:
+                kept.append(error)
+        if isinstance(kept[0], Exception):
+            raise kept[0]
+        return kept[0]
+
+    return get
