@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
@@ -22,6 +21,7 @@ from heaters_dagster.domain.states import ClipState
 from heaters_dagster.run_tags import ENDED_TAG, TITLE_TAG
 from resources.clip_lookup import ClipLookup
 from resources.clip_store import ClipStore
+from resources.dagster_private import SqlEventLogStorage
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource
 from resources.dagster_storage import missing_tags, withdraw_plans
 from resources.source_video_store import SourceVideoStore

@@ -7,15 +7,18 @@ from typing import Any
 
 import dagster as dg
 import uvicorn
-from dagster._core.workspace.context import IWorkspaceProcessContext, WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._utils.log import configure_loggers
-from dagster_webserver.app import create_app_from_workspace_process_context
-from dagster_webserver.version import __version__
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.operator_door import OperatorDoor, check_reach
 from heaters_dagster.settings import Settings, load_settings
+from resources.dagster_web_private import (
+    IWorkspaceProcessContext,
+    WorkspaceFileTarget,
+    WorkspaceProcessContext,
+    __version__,
+    configure_loggers,
+    create_app_from_workspace_process_context,
+)
 
 #: As in Dagster's own command.
 _STATEMENT_TIMEOUT_MILLISECONDS = 15_000

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from assets.failures import CANCELED
 from heaters_dagster.domain.due import RunWanted, VideoFacts, wanted_runs
@@ -27,6 +26,7 @@ from heaters_dagster.runs import (
 )
 from heaters_dagster.settings import Settings
 from resources.clip_store import ClipStore
+from resources.dagster_private import PARTITION_NAME_TAG
 from resources.dagster_storage import assets_of
 from resources.database import Database
 from resources.due_facts import load_video_facts

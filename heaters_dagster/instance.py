@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance import InstanceRef
 
 from heaters_dagster.settings import PROJECT_ROOT, Settings
+from resources.dagster_private import InstanceRef
 from resources.dagster_storage import opened_with
 from resources.private_folder import private_folder, private_home
 

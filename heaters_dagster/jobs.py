@@ -1,13 +1,13 @@
 """What runs together. The jobs over assets are those of `domain/stages.py`; the maintenance jobs are asked for by schedules."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 from heaters_dagster.run_tags import JOB_TAG, PRIORITY_TAG
 from resources.audit import audit
 from resources.backfill import start_backfill
+from resources.dagster_private import UnresolvedAssetJobDefinition
 from resources.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
 from resources.embedder import open_embedder
 from resources.leftovers import sweep_uploads

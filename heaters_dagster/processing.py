@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
@@ -30,6 +28,7 @@ from heaters_dagster.run_tags import ENDED_TAG
 from heaters_dagster.runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.settings import Settings
 from resources.clip_store import Clip, ClipStore
+from resources.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
 from resources.dagster_resources import progress_shown_by, shared_database
 from resources.database import Database
 from resources.leftovers import sweep_leftovers

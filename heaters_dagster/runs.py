@@ -16,15 +16,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
 from assets.failures import CANCELED
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.run_tags import ENDED_TAG, REASON_TAG, tags_of_work
 from heaters_dagster.settings import Settings
+from resources.dagster_private import (
+    GRPC_INFO_TAG,
+    IN_PROGRESS_RUN_STATUSES,
+    NOT_FINISHED_STATUSES,
+    PARTITION_NAME_TAG,
+    RUN_FAILURE_REASON_TAG,
+    RunFailureReason,
+    RunRecord,
+    SqlEventLogStorage,
+)
 from resources.dagster_storage import assets_of, withdraw_plans
 from resources.work_folder import WorkFolder
 

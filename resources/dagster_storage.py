@@ -15,20 +15,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from dagster import AssetKey, DagsterEventType, DagsterRun
-from dagster._core.execution.compute_logs import redirect_to_file
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.event_log import EventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
-from dagster._core.storage.runs import RunStorage
-from dagster._core.storage.schedules import ScheduleStorage
-from dagster._core.storage.tags import PARTITION_NAME_TAG
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from dagster._utils import ensure_file, touch_file
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -37,6 +23,28 @@ from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
 from heaters_dagster.run_tags import TITLE_TAG, tags_of_work
 from heaters_dagster.settings import Settings, load_settings
 from resources.dagster_connections import open_dagster_storage
+from resources.dagster_private import (
+    IO_TYPE_EXTENSION,
+    PARTITION_NAME_TAG,
+    AssetCheckExecutionRecordStatus,
+    AssetCheckExecutionsTable,
+    CapturedLogContext,
+    ComputeIOType,
+    ConfigurableClass,
+    ConfigurableClassData,
+    DagsterStorage,
+    EventLogStorage,
+    LocalComputeLogManager,
+    QueuedRunCoordinator,
+    RunStorage,
+    ScheduleStorage,
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+    SubmitRunContext,
+    ensure_file,
+    redirect_to_file,
+    touch_file,
+)
 from resources.dagster_resources import shared_database
 from resources.database import dagster_database_url
 from resources.source_video_store import SourceVideoStore

@@ -369,7 +369,7 @@ clip_artifacts = Table(
 clip_work = Table(
     "clip_work",
     metadata,
-    Column("clip_id", BigInteger, ForeignKey("clips.id"), primary_key=True),
+    Column("clip_id", BigInteger, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
     Column("stage", Text, primary_key=True, comment="name of its asset"),
     Column("state", Text, nullable=False, server_default=WorkState.WAITING.value),
     Column(

@@ -18,7 +18,7 @@ _STAGES = (
 def upgrade() -> None:
     op.execute("""
         create table clip_work (
-            clip_id bigint not null constraint clip_work_clip_id_fkey references clips,
+            clip_id bigint not null constraint clip_work_clip_id_fkey references clips on delete cascade,
             stage text not null,
             state text not null default 'waiting',
             attempts integer not null default 0,

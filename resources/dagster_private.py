@@ -1,0 +1,55 @@
+"""The private parts of Dagster that Heaters uses, all of them: nothing else imports `dagster._*`. Its public interface lacks them.
+
+Before Dagster is updated, run tests/pipeline/test_dagster_private.py: it says in words what would break. The web server's private parts,
+which take a second to load, are in `dagster_web_private.py`.
+"""
+
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.compute_logs import redirect_to_file
+from dagster._core.instance import InstanceRef
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.event_log import EventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
+from dagster._core.storage.runs import RunStorage
+from dagster._core.storage.schedules import ScheduleStorage
+from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils import ensure_file, touch_file
+
+__all__ = [
+    "GRPC_INFO_TAG",
+    "IN_PROGRESS_RUN_STATUSES",
+    "IO_TYPE_EXTENSION",
+    "NOT_FINISHED_STATUSES",
+    "PARTITION_NAME_TAG",
+    "RUN_FAILURE_REASON_TAG",
+    "AssetCheckExecutionRecordStatus",
+    "AssetCheckExecutionsTable",
+    "CapturedLogContext",
+    "ComputeIOType",
+    "ConfigurableClass",
+    "ConfigurableClassData",
+    "DagsterStorage",
+    "EventLogStorage",
+    "InstanceRef",
+    "LocalComputeLogManager",
+    "QueuedRunCoordinator",
+    "RunFailureReason",
+    "RunRecord",
+    "RunStorage",
+    "ScheduleStorage",
+    "SqlEventLogStorage",
+    "SqlEventLogStorageTable",
+    "SubmitRunContext",
+    "UnresolvedAssetJobDefinition",
+    "ensure_file",
+    "redirect_to_file",
+    "touch_file",
+]
