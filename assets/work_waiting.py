@@ -36,7 +36,7 @@ _KINDS = ("source videos", "clips", "gold masters")
 
 def _table(groups: Sequence[Group]) -> str:
     rows = [
-        f"| {group.count} {group.what} | {group.words} | {metadata.size(group.byte_size) if group.byte_size else ''}"
+        f"| {group.counted} | {group.words} | {metadata.size(group.byte_size) if group.byte_size else ''}"
         f" | {group.oldest.isoformat(' ', 'minutes') if group.oldest else ''} | {_cell(', '.join(group.titles))} |"
         for group in groups
     ]
