@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from dagster._core.storage.base_storage import DagsterStorage
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from sqlalchemy import Engine, create_engine
 
+from resources.dagster_private import DagsterStorage
 from resources.database import KEEPALIVES
 
 #: Connections that a process keeps open for later. When it needs more at a time, it opens them and closes them afterwards.

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster
+import dagster_postgres
 import pytest
+from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
 from heaters_dagster.settings import PROJECT_ROOT
 from resources import dagster_private as private
@@ -108,6 +110,14 @@ def test_dagsters_methods_take_what_we_give_them(owner: type, method: str, param
 )
 def test_dagsters_tables_have_the_columns_that_plans_are_withdrawn_by(table: object, columns: set[str]) -> None:
     assert columns <= {column.name for column in table.columns}, f"Dagster {dagster.__version__}: assets stay red that never began"  # type: ignore[attr-defined]
+
+
+def test_dagsters_postgres_storages_keep_their_engine_where_we_set_it() -> None:
+    for kind in (PostgresRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
+        told = (
+            f"dagster-postgres {dagster_postgres.__version__}: {kind.__name__} has no _engine; each question would open a connection again"
+        )
+        assert "self._engine" in inspect.getsource(kind), told
 
 
 def test_the_tags_are_spelled_as_in_runs_of_before() -> None:

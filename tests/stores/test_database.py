@@ -325,7 +325,7 @@ class TestMigrations:
                 "select clip_id, stage, w.state, w.attempts, w.error, version from clip_work w join clips on id = clip_id where is_live"
             )
             before = set(connection.execute(query))
-        run_alembic(database, lambda config: command.downgrade(config, "0010"))
+        run_alembic(database, lambda config: command.downgrade(config, "0012"))
         migrate(database)
         with database.read() as connection:
             assert set(connection.execute(query)) == before
