@@ -101,6 +101,7 @@ def run() -> list[Row]:
         Row("random seek to a cold frame, median", _percentile(seek_times, 50), "ms"),
         at_most("step to the next frame, p95", _percentile(steps, 95), "ms", 33, "30 steps a second"),
         at_most("key press to the next clip's first frame, p95", _percentile(next_clip, 95), "ms", 150, "whole review page, approve"),
+        Row("key press to the next clip's first frame, median", _percentile(next_clip, 50), "ms"),
         at_most("wrong frames, WebCodecs", len(wrong), "", 0, f"{2 * SEEKS:,} seeks, constant and variable frame rate; {_PROOF}"),
         at_most("wrong frames, plain video", len(fallback_wrong), "", 0, f"{2 * FALLBACK_SEEKS} seeks, likewise"),
         Row("random seek, plain video, median", _percentile(fallback_times, 50), "ms", note="clip segment loaded"),

@@ -72,13 +72,32 @@ test("a picture that left the cache before it was taken is decoded again", async
   assert.deepEqual(seen.decoded, [3, 3]);
 });
 
-test("warming fetches all and decodes the first few, without urgency; what is held is left out", async () => {
+test("warming fetches all and has the first few decoded, without urgency; what is held is left out", async () => {
   const { frames, seen } = source();
   await frames.picture(2);
   await frames.warm([1, 2, 3, 4, 5, 99]);
   assert.deepEqual(seen.prefetched, [[100, 300, 400, 500]]);
-  assert.deepEqual(seen.decoded, [2, 1, 3, 4]);
-  assert.deepEqual(seen.urgent, [true, false, false, false]);
+  assert.deepEqual(seen.decoded, [2, 1, 3]);
+  assert.deepEqual(seen.urgent, [true, false, false]);
+});
+
+test("step by step each frame is decoded once: warming drives out nothing that is needed sooner", async () => {
+  const { frames, seen } = source();
+  for (let frame = 0; frame < 6; frame++) {
+    await frames.picture(frame);
+    await frames.warm(Array.from({ length: 9 - frame }, (_, n) => frame + 1 + n));
+  }
+  assert.deepEqual(seen.decoded, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+test("what is warmed again stays, though the cache has held it for long", async () => {
+  const { frames, seen } = source();
+  await frames.warm([9], { ahead: 1 });
+  await frames.warm([0, 1, 2]);
+  await frames.warm([9], { ahead: 1 });
+  await frames.warm([3, 4, 5]);
+  await frames.picture(9);
+  assert.deepEqual(seen.decoded, [9, 0, 1, 2, 3, 4, 5]);
 });
 
 test("a newer warming replaces the older one, and a frame that fails ends it quietly", async () => {

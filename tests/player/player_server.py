@@ -76,7 +76,10 @@ class Faults:
 
 
 class Player:
-    """What the server serves and saw. Change `faults` and `desk` between requests; `requests` counts by route, `decisions` keeps bodies."""
+    """What the server serves and saw. Change `faults` and `desk` between requests.
+
+    requests: counted by route. decisions: bodies in the order in which they were considered, each once, however often a page sent it.
+    """
 
     def __init__(self, proxy: Path, *, edges: tuple[int, ...] | None = None, title: str = "Barcode") -> None:
         self.proxy = proxy
@@ -146,10 +149,10 @@ class Player:
     def decide(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         with self._lock:
             key = body["request_key"]
-            self.decisions.append(body)
             if key in self.answers:
                 status, answer = self.answers[key]
                 return status, {**answer, "replayed": True}
+            self.decisions.append(body)
             status, answer = self._decided(body)
             self.answers[key] = (status, answer)
             return status, answer

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from heaters_dagster.domain.states import ClipState
-from tests.player.player_server import Player
+from tests.player.player_server import STATIC, Player
 
 Open = Callable[..., Page]
 APPROVED, SKIPPED, ARCHIVED, PENDING = (
@@ -31,6 +31,18 @@ def on_stage(page: Page, clip_id: int | str) -> None:
 def all_saved(page: Page) -> None:
     page.wait_for_function("review.pending.length === 0")
     expect(page.locator(".saved")).to_have_text("All decisions saved")
+
+
+def with_constants(others: dict[str, str]) -> tuple[str, Callable[[Route], None]]:
+    """A route that serves the real modules with other constants: {"PAGE_FRAMES = 1024": "PAGE_FRAMES = 16"}."""
+
+    def served(route: Route) -> None:
+        text = (STATIC / route.request.url.rpartition("/")[2]).read_text()
+        for constant, other in others.items():
+            text = text.replace(constant, other)
+        route.fulfill(body=text, content_type="text/javascript")
+
+    return "**/modules/*.js", served
 
 
 def applied(server: Player) -> list[tuple[str, Any]]:

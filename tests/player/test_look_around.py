@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
-from tests.player.player_server import STATIC, Player
-from tests.player.review_steps import Open, all_saved, applied, on_stage
+from tests.player.player_server import Player
+from tests.player.review_steps import Open, all_saved, applied, on_stage, with_constants
 from tests.review_desk import Desk, clips_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
@@ -99,14 +99,7 @@ def test_a_long_clip_asks_for_the_rows_it_needs_and_every_frame_is_right(open_pa
     """With pages and parts so small that 240 frames are many of them; the modules are the real ones."""
     server.desk = Desk.of(clips_of(0, 240))
     sizes = {"PAGE_FRAMES = 1024": "PAGE_FRAMES = 16", "PART_FRAMES = 4096": "PART_FRAMES = 64", "LONG_FRAMES = 8192": "LONG_FRAMES = 64"}
-
-    def small(route: Route) -> None:
-        text = (STATIC / route.request.url.rpartition("/")[2]).read_text()
-        for size, smaller in sizes.items():
-            text = text.replace(size, smaller)
-        route.fulfill(body=text, content_type="text/javascript")
-
-    page = open_page("review", before=before, route=("**/modules/*.js", small))
+    page = open_page("review", before=before, route=with_constants(sizes))
     on_stage(page, 1)
     page.wait_for_function("player.shown === 0")
     assert server.index_ranges[0] == (0, 16)

@@ -6,7 +6,19 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.player.player_server import Player
-from tests.player.review_steps import APPROVED, ARCHIVED, PENDING, SKIPPED, Open, all_saved, applied, edges, on_stage, states
+from tests.player.review_steps import (
+    APPROVED,
+    ARCHIVED,
+    PENDING,
+    SKIPPED,
+    Open,
+    all_saved,
+    applied,
+    edges,
+    on_stage,
+    states,
+    with_constants,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
@@ -28,7 +40,6 @@ def test_a_queue_is_reviewed_by_keyboard_alone(open_page: Open, server: Player) 
 def test_the_next_clip_is_shown_without_waiting_for_the_server(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    page.wait_for_timeout(500)
     server.faults.held.add("decisions")
     page.evaluate(
         """async () => {
@@ -70,11 +81,14 @@ def test_a_burst_a_reload_and_lost_answers_decide_each_clip_once_and_in_order(op
 def test_without_a_connection_decisions_are_kept_and_said_to_be(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    page.wait_for_timeout(300)
+    page.wait_for_function("[40, 80, 120, 160, 200].every((frame) => player.clip.media.bytes.has(player.clip.media.index.bytes(frame)))")
     page.context.set_offline(True)
     page.keyboard.press("a")
     on_stage(page, 2)
     page.keyboard.press("a")
+    for clip_id in (3, 4, 5, 6):  # those ahead can be looked at
+        on_stage(page, clip_id)
+        page.keyboard.press("n")
     expect(page.locator(".saved")).to_contain_text("No connection to the server. 2 decisions kept in this browser; trying again.")
     page.context.set_offline(False)
     all_saved(page)
@@ -176,7 +190,7 @@ def test_a_new_cut_and_decisions_on_both_halves_without_waiting(open_page: Open,
 
 
 def test_nudges_in_a_row_are_one_move_and_the_cut_is_seen_before_it_is_made(open_page: Open, server: Player) -> None:
-    page = open_page("review")
+    page = open_page("review", route=with_constants({"NUDGE_PAUSE_MS = 800": "NUDGE_PAUSE_MS = 3000"}))  # the pictures may be slow
     on_stage(page, 1)
     page.keyboard.press("a")
     on_stage(page, 2)
@@ -202,10 +216,12 @@ def test_a_nudged_cut_is_settled_where_it_is_when_the_other_cut_is_taken_in_hand
     on_stage(page, 1)
     page.keyboard.press("a")
     on_stage(page, 2)
-    page.keyboard.press(".")
-    page.keyboard.press("o")
-    page.keyboard.press(".")
-    assert page.evaluate("[player.clip.start, review.state.preview.frame, review.state.preview.new_frame]") == [41, 80, 81]
+    # At once: a nudged cut is decided after a pause.
+    nudged = page.evaluate("""() => {
+      for (const key of [".", "o", "."]) dispatchEvent(new KeyboardEvent("keydown", { key }));
+      return [player.clip.start, review.state.preview.frame, review.state.preview.new_frame];
+    }""")
+    assert nudged == [41, 80, 81]
     cut, strip = page.locator(".cut[data-side=start]").bounding_box(), page.locator(".strip").bounding_box()
     assert cut is not None
     assert strip is not None
@@ -435,6 +451,8 @@ def test_pictures_of_the_clip_before_do_not_stay_under_the_next_ones_captions(op
 def test_expired_links_are_asked_for_anew_once(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
+    # Nothing is on its way with the old link.
+    page.wait_for_function("player.video.readyState >= 2 && player.clip.media.bytes.has(player.clip.media.index.bytes(200))")
     server.generation = server.faults.expired_before = 1
     page.evaluate("player.clip.media.refresh()")
     page.keyboard.press("ArrowRight")
@@ -494,9 +512,9 @@ def test_a_colleagues_changes_and_leases_arrive_by_themselves(open_page: Open, s
     page = open_page("review")
     on_stage(page, 1)
     server.desk.approve("Ada", 2)
-    expect(page.locator(".neighbour.after")).to_contain_text("approved", timeout=8000)
+    expect(page.locator(".neighbour.after")).to_contain_text("approved")
     server.leased_to_others[1] = "Ada"
-    expect(page.locator(".toast")).to_contain_text("Ada is on that clip now", timeout=8000)
+    expect(page.locator(".toast")).to_contain_text("Ada is on that clip now")
     on_stage(page, 3)
 
 

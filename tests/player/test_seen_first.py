@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
 
 def told(page: Page, words: str) -> None:
-    expect(page.locator(".toast").last).to_contain_text(words, timeout=10_000)
+    expect(page.locator(".toast").last).to_contain_text(words)
 
 
 @pytest.mark.parametrize("before", ["", "delete window.VideoDecoder;"], ids=["webcodecs", "plain"])

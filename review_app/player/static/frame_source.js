@@ -50,12 +50,15 @@ export class FrameSource {
     }
   }
 
-  /** Fetch the bytes of `frames` (nearest first) and decode the first few. A newer call replaces what is still to be done. */
+  /**
+   * Fetch the bytes of `frames` (nearest first) and have the first `ahead` of them decoded. A newer call replaces what is still to be done.
+   * Those that the cache holds count as used: it holds six, and each one decoded beyond the first `ahead` would drive out one that is needed sooner.
+   */
   async warm(frames, { ahead = DECODE_AHEAD } = {}) {
     const ticket = ++this.#warming;
-    const wanted = frames.filter((frame) => this.index.has(frame) && !this.cache.has(this.key(frame)));
-    this.bytes.prefetch(wanted.map((frame) => this.index.bytes(frame)));
-    for (const frame of wanted.slice(0, ahead)) {
+    const known = frames.filter((frame) => this.index.has(frame));
+    this.bytes.prefetch(known.filter((frame) => !this.cache.has(this.key(frame))).map((frame) => this.index.bytes(frame)));
+    for (const frame of known.slice(0, ahead)) {
       if (ticket !== this.#warming) return;
       try {
         await this.picture(frame, { urgent: false });

@@ -12,12 +12,15 @@ export const RATES = [0.5, 1, 1.5, 2, 4];
 const PRELOAD_AFTER_MS = 350;
 const RETRY_MS = 3000;
 const LATE_MS = 400; // a picture that takes longer is said to be on its way
+const REST_MS = 250; // without a wish, after the picture is there
+const REST_LATEST_MS = 2000; // a browser that is never idle is at rest then
 
 /**
  * Events, by `on(name, handler)`:
  *   "frame" {frame, playing}: that frame is on screen. "state" {playing, rate, loop, muted}: a control changed.
  *   "engine" {kind: "webcodecs"|"video", reason}: which player is in use, and why not the other.
  *   "problem" {message} | null: the picture cannot be shown, in words; null when it can again. "note" {message}: worth a mention.
+ *   "rest": the picture is there, nobody has asked for another since, and the browser has nothing else to do.
  */
 export class Player {
   #handlers = new Map();
@@ -29,8 +32,8 @@ export class Player {
   #retry = null;
   #preload = null;
   #late = null;
+  #rest = null;
   #wishes = 0;
-  #hoarding = 0;
   #closed = false;
   kind = null;
   reason = null;
@@ -123,14 +126,15 @@ export class Player {
 
   /**
    * Have the bytes of the first pictures of clips that come later, one after the other, so that an outage does not end the review at once.
-   * Clips of other videos are left out: only a few videos are held open. clips: [[start, end]] of the video on the stage.
+   * Meant for "rest"; the next wish ends it. Clips of other videos are left out: only a few videos are held open.
+   * clips: [[start, end]] of the video on the stage.
    */
   async hoard(clips) {
-    const ticket = ++this.#hoarding;
+    const wish = this.#wishes;
     const { media } = this.#clip ?? {};
     if (!media || this.#engine !== this.#exact) return;
     for (const [start] of clips) {
-      if (ticket !== this.#hoarding || this.#closed) return;
+      if (wish !== this.#wishes || this.#closed) return;
       try {
         await media.index.ensure(start, start + 1);
         await media.bytes.read(media.index.bytes(start));
@@ -185,6 +189,14 @@ export class Player {
     this.stage.classList.remove("playing", "loading");
     this.#tell("problem", null);
     this.#tell("frame", { frame, playing: false });
+    this.#restSoon();
+  }
+
+  #restSoon() {
+    clearTimeout(this.#rest);
+    const wish = this.#wishes;
+    const rest = () => wish === this.#wishes && !this.#closed && this.#tell("rest");
+    this.#rest = setTimeout(() => whenIdle(rest), REST_MS);
   }
 
   #awaits() {
@@ -247,6 +259,7 @@ export class Player {
       const muted = await this.#playback.play(from, { rate: this.rate, loop: this.loop });
       if (wish !== this.#wishes) return;
       this.#tell("problem", null);
+      this.#restSoon();
       if (muted) {
         this.#tell("note", { message: "The browser allows sound only after a click: playing without." });
         this.#tellState();
@@ -327,7 +340,14 @@ export class Player {
     clearTimeout(this.#retry);
     clearTimeout(this.#preload);
     clearTimeout(this.#late);
+    clearTimeout(this.#rest);
     this.#playback.close();
     this.#exact.close();
   }
+}
+
+/** Run `work` once the browser has nothing else to do. */
+function whenIdle(work) {
+  if (typeof requestIdleCallback === "function") requestIdleCallback(work, { timeout: REST_LATEST_MS });
+  else setTimeout(work);
 }

@@ -18,6 +18,7 @@ import { sentence } from "./words.js";
 
 const HABITS = "heaters.player";
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
+const NEXT = 2; // clips whose first picture is decoded beforehand
 const leaving = new Set(); // pages that are gone and still send what the reviewer decided there
 
 export class Review {
@@ -68,6 +69,7 @@ export class Review {
     this.player.on("engine", (engine) => this.view.setEngine(engine));
     this.player.on("problem", (problem) => this.view.setProblem(problem));
     this.player.on("note", ({ message }) => this.view.toast(message));
+    this.player.on("rest", () => this.#provide());
     this.#recallHabits();
     this.#fit();
   }
@@ -450,17 +452,21 @@ export class Review {
     const play = this.#wishPlay;
     this.#wishPlay = false;
     this.placed = null;
-    this.player.open(video, now.start, now.end, { frame, play }).then(() => this.#warmNext(video.id));
+    this.player.open(video, now.start, now.end, { frame, play }).then(() => this.#warmNext());
   }
 
-  /** The next clips appear at once; those behind them can at least be looked at when the server goes away. */
-  #warmNext(videoId) {
-    const coming = upcoming(this.state);
-    for (const next of coming.slice(0, 2)) {
-      const nextVideo = this.state.videos[next.source_video_id];
-      if (nextVideo) this.player.warm(nextVideo, next.start_frame, next.end_frame);
+  /** Have the next clips ready, so that they appear at once. */
+  #warmNext() {
+    for (const next of upcoming(this.state).slice(0, NEXT)) {
+      const video = this.state.videos[next.source_video_id];
+      if (video) this.player.warm(video, next.start_frame, next.end_frame);
     }
-    const later = coming.slice(2, AHEAD).filter((next) => next.source_video_id === videoId);
+  }
+
+  /** The picture stands: stepping has pushed the next clips' pictures out, and those behind them can be looked at when the server goes away. */
+  #provide() {
+    this.#warmNext();
+    const later = upcoming(this.state).slice(NEXT, AHEAD).filter((next) => next.source_video_id === this.#opened?.video);
     this.player.hoard(later.map((next) => [next.start_frame, next.end_frame]));
   }
 

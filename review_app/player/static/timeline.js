@@ -22,12 +22,16 @@ export class Timeline {
   #hand = null; // ends the drag of the cut that is being moved
   #marked = "start";
   #frame = 0;
+  #width = 0; // of the strip, in pixels; 1 while it is out of sight
+  #filmHeight = 0;
+  #waveHeight = 0;
   #slots = []; // of the filmstrip drawn last
   #film = 0; // ticket of the newest filmstrip
   #filmTimer = null;
   #waveTimer = null;
   #waveform = new Waveform();
   #peaks = null;
+  #waved = ""; // what the curve of the sound shows
   #drawn = "";
   #shows = ""; // video and clip that the film is of
 
@@ -63,7 +67,10 @@ export class Timeline {
     this.element = el("section", { class: "timeline", label: "Timeline of this clip and its neighbours" }, this.track);
     this.strip.addEventListener("pointerdown", (event) => this.#scrub(event));
     this.ruler.addEventListener("pointerdown", (event) => this.#scrub(event));
-    this.observer = new ResizeObserver(() => this.#layout(true));
+    this.observer = new ResizeObserver(() => {
+      this.#measure();
+      this.#layout(true);
+    });
     this.observer.observe(this.strip);
   }
 
@@ -93,8 +100,11 @@ export class Timeline {
     return { element, mark, tip };
   }
 
-  get #width() {
-    return this.strip.clientWidth || 1;
+  /** Only when the size has changed: between two changes of the page, reading a size makes the browser lay the whole page out. */
+  #measure() {
+    this.#width = this.strip.clientWidth || 1;
+    this.#filmHeight = this.film.clientHeight;
+    this.#waveHeight = this.wave.clientHeight;
   }
 
   /** scene: as review_state.scene gives it; marked: "start", "end" or null, the cut that the keys act on; choice: of addChoice. */
@@ -165,6 +175,7 @@ export class Timeline {
 
   #layout(resized) {
     if (!this.#scene) return;
+    if (this.#width < 2) this.#measure();
     const width = this.#width;
     const { clip } = this.#scene;
     const left = xOf(clip.start_frame, this.#view, width);
@@ -194,6 +205,7 @@ export class Timeline {
     this.#shows = shows;
     this.element.classList.add("loading");
     this.wave.getContext("2d").clearRect(0, 0, this.wave.width, this.wave.height);
+    this.#waved = "";
   }
 
   #drawRuler() {
@@ -239,7 +251,7 @@ export class Timeline {
     const ticket = ++this.#film;
     const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
     const width = this.#width;
-    const height = this.film.clientHeight;
+    const height = this.#filmHeight;
     if (this.film.width !== Math.round(width * scale) || this.film.height !== Math.round(height * scale)) {
       this.film.width = Math.round(width * scale);
       this.film.height = Math.round(height * scale);
@@ -308,11 +320,15 @@ export class Timeline {
   #drawWave() {
     const { values, start, end } = this.#peaks;
     const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
+    const colour = getComputedStyle(this.wave).color;
+    const waved = `${this.#peaks.range}/${this.#view.start}-${this.#view.end}/${this.#width}x${this.#waveHeight}/${scale}/${colour}`;
+    if (waved === this.#waved) return;
+    this.#waved = waved;
     this.wave.width = Math.round(this.#width * scale);
-    this.wave.height = Math.round(this.wave.clientHeight * scale);
+    this.wave.height = Math.round(this.#waveHeight * scale);
     if (!values) return;
     const context = this.wave.getContext("2d");
-    context.fillStyle = getComputedStyle(this.wave).color;
+    context.fillStyle = colour;
     const left = xOf(start, this.#view, this.wave.width);
     const width = xOf(end, this.#view, this.wave.width) - left;
     const middle = this.wave.height / 2;
