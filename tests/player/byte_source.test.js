@@ -44,6 +44,17 @@ test("a read joins the prefetch that brings its bytes", async () => {
   assert.deepEqual(asked, [["/media", 0, 390]]);
 });
 
+test("a read that joins a request made for others holds its bytes too", async () => {
+  const { asked, fetch } = server();
+  const bytes = source(fetch);
+  bytes.prefetch([0, 300].map((offset) => ({ offset, size: 90 }))); // one run over the gap
+  const between = { offset: 100, size: 90 };
+  await bytes.read(between);
+  assert.ok(bytes.has(between));
+  assert.deepEqual(await bytes.read(between), FILE.slice(100, 190));
+  assert.equal(asked.length, 1);
+});
+
 test("a newer prefetch plan drops what the older one still waited for", async () => {
   const { asked, fetch } = server();
   const bytes = source(fetch, { parallel: 1, gapBytes: 0 });

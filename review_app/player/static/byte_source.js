@@ -76,8 +76,10 @@ export class ByteSource {
       this.#waiting = this.#waiting.flatMap((run) => coalesced(others(run), this));
       flight = this.#fly({ start: span.offset, end: span.offset + span.size, spans: [span] });
     }
-    const bytes = await flight.promise;
-    return bytes.subarray(span.offset - flight.start, span.offset - flight.start + span.size);
+    const run = await flight.promise;
+    const bytes = run.subarray(span.offset - flight.start, span.offset - flight.start + span.size);
+    this.#hold(span, bytes); // a request that was under way already holds only what it was made for
+    return bytes;
   }
 
   /** Fetch these spans beforehand, nearest first as given; what an earlier plan still waited for is dropped. Errors show when they are read. */
