@@ -81,14 +81,11 @@ def test_a_burst_a_reload_and_lost_answers_decide_each_clip_once_and_in_order(op
 def test_without_a_connection_decisions_are_kept_and_said_to_be(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    page.wait_for_function("[40, 80, 120, 160, 200].every((frame) => player.clip.media.bytes.has(player.clip.media.index.bytes(frame)))")
+    page.wait_for_function("review.library.pictures.has('1/full/40')")
     page.context.set_offline(True)
     page.keyboard.press("a")
     on_stage(page, 2)
     page.keyboard.press("a")
-    for clip_id in (3, 4, 5, 6):  # those ahead can be looked at
-        on_stage(page, clip_id)
-        page.keyboard.press("n")
     expect(page.locator(".saved")).to_contain_text("No connection to the server. 2 decisions kept in this browser; trying again.")
     page.context.set_offline(False)
     all_saved(page)
