@@ -88,7 +88,7 @@ source_videos = Table(
         Integer,
         nullable=False,
         server_default="0",
-        comment="failed tries of the stage in hand; a transient failure is tried again by the sensor",
+        comment="failed tries of the current stage; after a transient failure the sensor tries again",
     ),
     Column(
         "warnings",

@@ -60,7 +60,7 @@ def failure(
 ) -> HeatersError:
     """The HeatersError that says what `error`, or what lies under it, means.
 
-    address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the stream in hand.
+    address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the present stream.
     """
     for under in _chain(error):
         match under:
