@@ -9,10 +9,10 @@ from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
-from resources.clip_store import ClipStore
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource
-from resources.database import Database
-from resources.source_video_removal import finish_deletion, is_deleted
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.upkeep.source_video_removal import finish_deletion, is_deleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from assets.failures import TRANSIENT_RETRIES, is_transient, reason
 from assets.stage_run import StageRun
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.partitions import source_video_partitions
-from resources.clip_store import Clip, ClipStage, ClipStore
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
 from resources.object_store.probe import raise_fault_of_the_place
+from resources.postgres.clip_store import Clip, ClipStage, ClipStore
+from resources.postgres.database import Database
 
 R = TypeVar("R")
 

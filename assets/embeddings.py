@@ -13,12 +13,12 @@ from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
-from resources.clip_store import Clip, ClipStore
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.database import Database
-from resources.embedder import Embedder, open_embedder
-from resources.embedding_store import EmbeddingStore
+from resources.models.embedder import Embedder, open_embedder
 from resources.object_store.interface import ObjectStore
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
 
 
 def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:

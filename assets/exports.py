@@ -15,18 +15,18 @@ from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.stages import EXPORTS
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.clip_writer import ClipWriter
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.database import Database
-from resources.frame_hashes import file_sha256, frame_hash
-from resources.frame_index_reader import FrameIndexes
-from resources.frame_reader import FrameReader
+from resources.clips.clip_writer import ClipWriter
+from resources.clips.written_clip import read_back
+from resources.media.frame_hashes import file_sha256, frame_hash
+from resources.media.frame_index_reader import FrameIndexes
+from resources.media.frame_reader import FrameReader
+from resources.media.proxy_bytes import open_proxy
 from resources.object_store.interface import ObjectStore
-from resources.proxy_bytes import open_proxy
-from resources.source_video_store import SourceVideoStore
-from resources.work_folder import WorkFolder
-from resources.written_clip import read_back
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 
 #: Exports that encode take turns, one at a time on a machine; exports by stream copy cost almost nothing and never wait.
 ENCODED_EXPORT = "encoded export"

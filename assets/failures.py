@@ -12,8 +12,8 @@ from dagster import DagsterError, DagsterExecutionInterruptedError, DagsterInvar
 from heaters_dagster.domain.errors import BusyError, HeatersError, PlaceError, TransientError
 from heaters_dagster.domain.media_failures import is_low_memory
 from heaters_dagster.domain.reasons import without_objects
+from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.secrets import safe_to_show, without_access
-from heaters_dagster.run_tags import ENDED_TAG
 from resources.object_store.interface import ObjectStore
 from resources.object_store.probe import raise_fault_of_the_place
 

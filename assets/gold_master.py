@@ -12,14 +12,14 @@ from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.partitions import source_video_partitions
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.database import Database
-from resources.frame_hashes import file_sha256
-from resources.gold_masters import GoldMasterFile, write_gold_master
-from resources.media_probe import known_probe
+from resources.media.frame_hashes import file_sha256
+from resources.media.gold_masters import GoldMasterFile, write_gold_master
+from resources.media.media_probe import known_probe
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
 #: A pool of its own, so that a gold master never takes the place of a proxy that somebody waits for.
 GOLD_MASTER_POOL = "gold_master"

@@ -15,13 +15,13 @@ from heaters_dagster.domain.keyframe_choice import KeyframeChoice, keyframe_choi
 from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.manifest import KeyframeManifest
 from heaters_dagster.domain.stages import KEYFRAMES
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.database import Database
-from resources.frame_hashes import frame_hash
-from resources.frame_reader import file_frames, rgb, sample_aspect_ratio
+from resources.media.frame_hashes import frame_hash
+from resources.media.frame_reader import file_frames, rgb, sample_aspect_ratio
+from resources.media.proxy_bytes import open_proxy
 from resources.object_store.interface import ObjectStore
-from resources.proxy_bytes import open_proxy
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
 
 if TYPE_CHECKING:
     import av

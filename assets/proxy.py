@@ -24,22 +24,22 @@ from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources import ffmpeg
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.detectors.registry import open_score_streams
-from resources.fetched import ByteMeter
-from resources.frame_index_reader import FrameIndexes, read_frame_index
-from resources.frame_reader import FrameReader
-from resources.media_probe import MediaProbe, known_probe, opened
-from resources.memory import release_freed_memory
+from resources.files.memory import release_freed_memory
+from resources.media import ffmpeg
+from resources.media.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.frame_reader import FrameReader
+from resources.media.media_probe import MediaProbe, known_probe, opened
+from resources.media.proxy_bytes import open_proxy
+from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
+from resources.media.proxy_writer import WrittenProxy, write_proxy
+from resources.media.side_streams import ScorePass
+from resources.models.detectors.registry import open_score_streams
 from resources.object_store.interface import ObjectStore
-from resources.originals import Originals
-from resources.proxy_bytes import open_proxy
-from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
-from resources.proxy_writer import WrittenProxy, write_proxy
-from resources.side_streams import ScorePass
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.originals import Originals
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.fetched import ByteMeter
 
 _S = SourceVideoState
 #: In these states there may be clips already, so the number of frames must stay.

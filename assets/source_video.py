@@ -15,15 +15,15 @@ from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.downloader import Downloader, local_sha256
-from resources.fetched import ByteMeter, Fetched
-from resources.file_identity import fingerprint
-from resources.media_probe import MediaProbe, probe
+from resources.media.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
-from resources.originals import Originals
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.originals import Originals
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.downloader import Downloader, local_sha256
+from resources.sources.fetched import ByteMeter, Fetched
+from resources.sources.file_identity import fingerprint
 
 _STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED})
 

@@ -16,15 +16,15 @@ from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.reasons import titled
+from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.run_tags import ENDED_TAG, TITLE_TAG
-from resources.clip_lookup import ClipLookup
-from resources.clip_store import ClipStore
-from resources.dagster_private import SqlEventLogStorage
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource
-from resources.dagster_storage import missing_tags, withdraw_plans
-from resources.source_video_store import SourceVideoStore
+from resources.orchestrator.dagster_private import SqlEventLogStorage
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource
+from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
+from resources.postgres.clip_lookup import ClipLookup
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.source_video_store import SourceVideoStore
 
 Record = Callable[[str, bool], object]
 

@@ -23,17 +23,17 @@ from heaters_dagster.domain.scenes import CutSettings, Scenes
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources import ffmpeg
-from resources.clip_store import Clip, ClipStore, NewClip
-from resources.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
-from resources.database import Database
-from resources.detectors.registry import open_score_streams
-from resources.frame_index_reader import FrameIndexes
+from resources.media import ffmpeg
+from resources.media.frame_index_reader import FrameIndexes
+from resources.media.side_streams import ScorePass
+from resources.models.detectors.registry import open_score_streams
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
-from resources.side_streams import ScorePass
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.postgres.clip_store import Clip, ClipStore, NewClip
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
 _S = SourceVideoState
 _PLOT_COLUMNS = 1600

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from assets import metadata
-from resources.backlog import Group, failed_count
+from resources.postgres.backlog import Group, failed_count
 
 #: Not made by a run; the sensor `what_waits` reports it. Each figure is a plot over time in Dagster.
 work_waiting = dg.AssetSpec(

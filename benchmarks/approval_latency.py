@@ -10,19 +10,19 @@ import time
 from pathlib import Path
 
 from benchmarks.table import Row, at_most
+from heaters_dagster.commands.process_due import process_due
+from heaters_dagster.commands.up.start import heaters_parts
+from heaters_dagster.commands.up.supervisor import Supervisor
 from heaters_dagster.domain.keys import final_clip_key
-from heaters_dagster.instance import open_instance, prepare_dagster_home
-from heaters_dagster.processing import process_due
+from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
-from heaters_dagster.supervisor import Supervisor
-from heaters_dagster.up import heaters_parts
-from resources import embedded_postgres
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database, open_database
-from resources.frame_index_reader import FrameIndexes
+from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.open import open_object_store
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres import embedded_postgres
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database, open_database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideoStore
 
 _SAMPLE = PROJECT_ROOT / "samples" / "tears_of_steel_battle.mp4"
 _CLIP_FRAMES = 25

@@ -13,9 +13,9 @@ from benchmarks.many_clips import FRAME_RATE, cut_source_video
 from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.states import ClipState
-from resources.clip_store import ClipStore
-from resources.database import Database
-from resources.review_store import ReviewStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.review_store import ReviewStore
 
 CLIPS_IN_VIDEO = 2_000
 VIDEOS = 100

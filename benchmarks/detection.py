@@ -20,11 +20,11 @@ from assets.proxy import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.profiles import scene_scores
-from resources.detectors.registry import open_score_streams
-from resources.detectors.transnetv2 import TransNetV2Scores
-from resources.ffmpeg import run as run_ffmpeg
-from resources.media_probe import probe
-from resources.side_streams import ScorePass
+from resources.media.ffmpeg import run as run_ffmpeg
+from resources.media.media_probe import probe
+from resources.media.side_streams import ScorePass
+from resources.models.detectors.registry import open_score_streams
+from resources.models.detectors.transnetv2 import TransNetV2Scores
 from tests.footage import FOOTAGE
 
 _DEFAULT = "transnetv2"

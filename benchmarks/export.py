@@ -14,14 +14,14 @@ from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.keys import final_clip_key, frame_index_key, proxy_key
 from heaters_dagster.domain.profiles import EXACT_TIMES, Filter, Output, Profile, proxy
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import Clip
-from resources.clip_writer import ClipWriter
-from resources.ffmpeg import run as run_ffmpeg
-from resources.ffmpeg import source_streams
-from resources.frame_index_reader import FrameIndexes, read_frame_index
-from resources.media_probe import probe
+from resources.clips.clip_writer import ClipWriter
+from resources.media.ffmpeg import run as run_ffmpeg
+from resources.media.ffmpeg import source_streams
+from resources.media.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.media_probe import probe
 from resources.object_store.local import LocalObjectStore
-from resources.source_video_store import SourceVideo
+from resources.postgres.clip_store import Clip
+from resources.postgres.source_video_store import SourceVideo
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "tears_of_steel_battle.mp4"
 HEIGHT = 720

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.keys import frame_index_key
-from resources.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.object_store.local import LocalObjectStore
 
 FRAMES = 100_000

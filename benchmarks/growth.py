@@ -25,22 +25,22 @@ from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.facts import look
-from heaters_dagster.instance import open_instance
+from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.orchestration.outlook import look
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.address_guard import AddressGuard
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
-from resources.review_queue_store import ReviewQueueStore
-from resources.review_store import ReviewStore
-from resources.reviewer_store import ReviewerStore
-from resources.source_video_lists import SourceVideoLists
-from resources.source_video_store import SourceVideoStore
-from resources.submission import submit
-from resources.tables import clips
-from review_app.links import Session, open_links
-from review_app.routes import TOKEN_HEADER
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_video_lists import SourceVideoLists
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.tables import clips
+from resources.sources.address_guard import AddressGuard
+from resources.sources.submission import submit
+from review_app.server.routes import TOKEN_HEADER
+from review_app.service.links import Session, open_links
 from tests.served_review_app import ServedReviewApp
 
 REVIEWERS = 25
@@ -203,12 +203,12 @@ def _programs(settings: Settings, database: Database) -> list[Row]:
     status, _ = _program(["-c", _HEATERS, "status"], environment)
     listed, _ = _program(["-c", _HEATERS, "status", "--json"], environment)
     audit = (
-        "from heaters_dagster.settings import load_settings; from resources.database import open_database; "
+        "from heaters_dagster.settings import load_settings; from resources.postgres.database import open_database; "
         "from resources.object_store.open import open_object_store; settings = load_settings(); database = open_database(settings); {}"
     )
     _, idle = _program(["-c", audit.format("open_object_store(settings)")], environment)
     seconds, full = _program(
-        ["-c", "from resources.audit import audit; " + audit.format("audit(database, open_object_store(settings))")], environment
+        ["-c", "from resources.upkeep.audit import audit; " + audit.format("audit(database, open_object_store(settings))")], environment
     )
     doctor, _ = _program(["-c", _HEATERS, "doctor"], environment, may_complain=True)
     search = EmbeddingStore(database)

@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from resources.database import Database, alembic_config
+from resources.postgres.database import Database, alembic_config
 
 _TABLES = ("source_videos", "clips", "review_actions", "clip_artifacts")
 _LOOK_SECONDS = 0.02

@@ -7,7 +7,7 @@ from statistics import median
 
 from playwright.sync_api import Page
 
-from review_app.links import COOKIE
+from review_app.service.links import COOKIE
 from tests.chromium import started_chromium
 from tests.served_review_app import ServedReviewApp
 

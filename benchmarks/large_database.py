@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from resources.database import Database
+from resources.postgres.database import Database
 
 VIDEOS = 20_000
 CLIPS_IN_VIDEO = 50

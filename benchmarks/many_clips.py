@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from heaters_dagster.domain.states import SourceVideoState
-from resources.clip_store import ClipStore, NewClip
-from resources.database import Database
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore, NewClip
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 
 FRAME_RATE = 25.0
 

@@ -18,8 +18,8 @@ from benchmarks.table import Row, at_most
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.profiles import EXACT_TIMES, PROXY_VIDEO
 from heaters_dagster.domain.scenes import encoded as encoded_scenes
-from resources.ffmpeg import ffmpeg_path
-from resources.media_probe import probe
+from resources.media.ffmpeg import ffmpeg_path
+from resources.media.media_probe import probe
 
 _SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "tears_of_steel_battle.mp4"
 _SPEED_SECONDS = 30

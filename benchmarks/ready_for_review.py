@@ -16,13 +16,13 @@ from assets.source_video import fetch_source_video
 from assets.virtual_clips import make_virtual_clips
 from benchmarks.table import Row, at_least
 from heaters_dagster.settings import PROJECT_ROOT, Settings
-from resources import embedded_postgres
-from resources.database import Database, open_database
-from resources.downloader import Downloader, local_sha256
-from resources.ffmpeg import ffmpeg_path
+from resources.media.ffmpeg import ffmpeg_path
 from resources.object_store.open import open_object_store
-from resources.source_video_store import SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres import embedded_postgres
+from resources.postgres.database import Database, open_database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.downloader import Downloader, local_sha256
 from tests.footage import FOOTAGE
 
 _DETECTORS = {"adaptive": 2.0, "transnetv2": 1.3}

@@ -18,12 +18,12 @@ from benchmarks.many_clips import cut_source_video
 from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
 from resources.object_store.open import open_object_store
-from resources.reviewer_store import ReviewerStore
-from review_app.links import COOKIE, Session, open_links
-from review_app.routes import TOKEN_HEADER
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from review_app.server.routes import TOKEN_HEADER
+from review_app.service.links import COOKIE, Session, open_links
 from tests.chromium import started_chromium, with_profile
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
-from resources.database import Database, open_database
+from resources.postgres import embedded_postgres
+from resources.postgres.database import Database, open_database
 
 
 @contextmanager

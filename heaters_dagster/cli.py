@@ -14,8 +14,7 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster import terminal
-from heaters_dagster.commands import clips, cuts, review, running, source_videos
+from heaters_dagster.commands import clips, cuts, review, running, source_videos, terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 
 app = typer.Typer(

@@ -6,13 +6,13 @@ from typing import Any
 import dagster as dg
 
 from assets.work_waiting import work_waiting
-from heaters_dagster.checks import CHECKS
 from heaters_dagster.domain.stages import STAGES, Stage
-from heaters_dagster.jobs import ASSET_JOBS, MAINTENANCE_JOBS
-from heaters_dagster.schedules import SCHEDULES
-from heaters_dagster.sensors import SENSORS
+from heaters_dagster.orchestration.checks import CHECKS
+from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS
+from heaters_dagster.orchestration.schedules import SCHEDULES
+from heaters_dagster.orchestration.sensors import SENSORS
 from heaters_dagster.settings import Settings
-from resources.dagster_resources import dagster_resources
+from resources.orchestrator.dagster_resources import dagster_resources
 
 
 def _assets_of(stage: Stage[Any]) -> dg.AssetsDefinition:

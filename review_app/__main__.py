@@ -8,7 +8,7 @@ import uvicorn
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.settings import load_settings
-from review_app.pace import PatientProtocol
+from review_app.server.pace import PatientProtocol
 
 #: Longer than browsers keep a connection that they may use again (Chromium 300 s, Firefox 115 s), so it is they who end it. A request
 #: that is on its way when the server ends its connection meets a reset: with uvicorn's own 5 s, 110 of 400 posts did that came 5 s after
@@ -27,7 +27,7 @@ def main() -> int:
         return 2
     print(f"Review app: {settings.review_url}", flush=True)
     uvicorn.run(
-        "review_app.launch:app",
+        "review_app.server.launch:app",
         host=settings.review_host,
         port=settings.review_port,
         access_log=False,

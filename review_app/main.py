@@ -6,11 +6,10 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
-from review_app import shell
-from review_app.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
-from review_app.identity import current_session
-from review_app.launch import open_desk
-from review_app.screens import clips, history, partitions, review, search, source_videos
+from review_app.screens import clips, history, partitions, review, search, shell, source_videos
+from review_app.screens.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
+from review_app.server.identity import current_session
+from review_app.server.launch import open_desk
 
 _SCREENS = {
     "review": (review.show, "Review", ":material/rate_review:"),

@@ -1,4 +1,4 @@
-"""Where Alembic meets the database: with the connection of `resources.database`, or from `alembic` on the command line by the settings."""
+"""Where Alembic meets the database: by the connection of `resources.postgres.database`, or by the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alembic.util import CommandError
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Connection, create_engine, text
 
-from resources.tables import metadata
+from resources.postgres.tables import metadata
 
 #: Two processes that start at once migrate one after the other; the second finds nothing to do.
 MIGRATION_LOCK = 7_438_219_640_551_208
@@ -25,7 +25,7 @@ def connected() -> Iterator[Connection]:
         yield given
         return
     from heaters_dagster.settings import load_settings
-    from resources.database import database_url
+    from resources.postgres.database import database_url
 
     engine = create_engine(database_url(load_settings()))
     with engine.connect() as connection:
@@ -34,7 +34,7 @@ def connected() -> Iterator[Connection]:
 
 
 def numbered(_: object, __: object, directives: list[MigrationScript]) -> None:
-    """Give a new revision the next number: file names sort in order, and the last one is the newest (`resources.database.migrate`)."""
+    """Give a new revision the next number: file names sort in order, and the last one is the newest."""
     newest = ScriptDirectory.from_config(context.config).get_current_head() or "0"
     directives[0].rev_id = f"{int(newest) + 1:04d}"
 

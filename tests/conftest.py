@@ -30,12 +30,12 @@ from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_RETRY, SOURCE_VIDEO_TRANSITIONS
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
-from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
-from resources.database import Database, migrate
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres import embedded_postgres
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
+from resources.postgres.database import Database, migrate
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.buckets import BucketServer, bucket_server
 from tests.chromium import started_chromium
 

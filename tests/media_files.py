@@ -20,7 +20,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from resources.frame_hashes import frame_hash
+from resources.media.frame_hashes import frame_hash
 
 SAMPLE_RATE = 48_000
 _BITS = 12

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
+from resources.postgres.database import Database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
 S, C = SourceVideoState, ClipState
 FRAME_RATE = 25.0

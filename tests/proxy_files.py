@@ -12,15 +12,15 @@ import boto3
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import ClipStore, NewClip
-from resources.database import Database
-from resources.ffmpeg import source_streams
-from resources.frame_index_reader import read_frame_index
-from resources.media_probe import probe
+from resources.media.ffmpeg import source_streams
+from resources.media.frame_index_reader import read_frame_index
+from resources.media.media_probe import probe
+from resources.media.proxy_writer import write_proxy
 from resources.object_store.interface import ObjectStore
 from resources.object_store.s3 import S3ObjectStore
-from resources.proxy_writer import write_proxy
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.clip_store import ClipStore, NewClip
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
 
 #: What promise 2 names: every kind of source whose frames must come out exactly.

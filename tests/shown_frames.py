@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from resources.remuxer import ProxyReader, remux
+from resources.media.remuxer import ProxyReader, remux
 from tests.media_files import file_frame_hashes
 from tests.proxy_files import index_of
 
@@ -54,5 +54,5 @@ def exported_hashes(proxy: Path, edges: tuple[int, ...], folder: Path) -> list[s
 
 
 def shown_hash(page: Page) -> str:
-    """SHA-256 of the decoded frame on the stage; see `resources.frame_hashes`."""
+    """SHA-256 of the decoded frame on the stage; see `resources.media.frame_hashes`."""
     return str(page.locator(".stage").evaluate("shownHash"))

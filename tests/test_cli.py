@@ -25,22 +25,22 @@ from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
 from heaters_dagster.commands import review as review_commands
+from heaters_dagster.commands.process_due import RunDone
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.processing import RunDone
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
-from resources import embedded_postgres
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
+from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
-from resources.source_video_removal import rename_source_video
-from resources.source_video_store import SourceVideoStore
-from resources.visual_descriptor import VisualDescriptor
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres import embedded_postgres
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.source_video_removal import rename_source_video
 from tests.buckets import BucketServer
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
@@ -269,7 +269,7 @@ def test_submit_prints_ids_and_says_what_was_there_already(heaters: Heaters, tmp
 
 
 def test_submit_registers_the_partition_with_dagster(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
-    from heaters_dagster.instance import open_instance
+    from heaters_dagster.orchestration.instance import open_instance
 
     ids = heaters.json("submit", str(barcode_video(tmp_path / "a.mp4", frames=5)))
     with open_instance(settings) as instance:
@@ -604,7 +604,7 @@ def test_what_breaks_outside_is_said_in_a_line(heaters: Heaters, monkeypatch: py
     def breaks(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("heaters_dagster.processing.process_due", breaks)
+    monkeypatch.setattr("heaters_dagster.commands.process_due.process_due", breaks)
     assert heaters("process")[0] == 1
     assert told in heaters.error
     assert len(heaters.error.strip().splitlines()) == 1
@@ -623,7 +623,7 @@ def _no_database() -> None:
 
 
 def test_a_defect_of_ours_keeps_its_traceback(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("heaters_dagster.processing.process_due", None)
+    monkeypatch.setattr("heaters_dagster.commands.process_due.process_due", None)
     with pytest.raises(TypeError):
         heaters("process")
 
@@ -747,7 +747,7 @@ def test_process_says_of_each_run_that_it_has_ended_when_it_has(heaters: Heaters
         ended(RunDone("ingest", 7, ("proxy",), 1.0, None, "run"))
         raise DiskFullError("no room left")
 
-    monkeypatch.setattr("heaters_dagster.processing.process_due", process_due)
+    monkeypatch.setattr("heaters_dagster.commands.process_due.process_due", process_due)
     assert heaters("process") == (1, "source video 7: proxy done in 1.0 s\n")
     assert heaters("process --json") == (1, "")
 
@@ -756,7 +756,7 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("heaters_dagster.processing.process_due", interrupted)
+    monkeypatch.setattr("heaters_dagster.commands.process_due.process_due", interrupted)
     assert heaters("process") == (130, "")
     assert "the interrupted work is due again" in heaters.error
 

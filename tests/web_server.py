@@ -10,8 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from resources.address_guard import AddressGuard
-from resources.downloader import Downloader
+from resources.sources.address_guard import AddressGuard
+from resources.sources.downloader import Downloader
 
 Answer: TypeAlias = Callable[["Handler"], None]
 

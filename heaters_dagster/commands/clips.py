@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster import terminal
-from heaters_dagster.commands import completion
+from heaters_dagster.commands import completion, terminal
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
@@ -25,10 +24,10 @@ from heaters_dagster.commands.shared import (
     say_next,
     show_clips,
 )
+from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
 from heaters_dagster.settings import load_settings
-from heaters_dagster.terminal import Column
 
 app = typer.Typer()
 
@@ -36,8 +35,8 @@ app = typer.Typer()
 @app.command(epilog=example("clips 3"))
 def clips(video: VideoId, as_json: AsJson = False) -> None:
     """List the clips of a source video in order."""
-    from resources.clip_store import ClipStore
-    from resources.source_video_store import SourceVideoStore
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.source_video_store import SourceVideoStore
 
     with opened_database(load_settings()) as database:
         source = SourceVideoStore(database).load(video)
@@ -69,8 +68,8 @@ def search(
     words = (words or "").strip()
     if bool(words) == (like is not None):
         raise typer.BadParameter("give either WORDS or --like CLIP")
-    from resources.clip_lookup import ClipLookup
-    from resources.clip_search import ClipSearch
+    from resources.clips.clip_search import ClipSearch
+    from resources.postgres.clip_lookup import ClipLookup
 
     settings = load_settings()
     with opened_database(settings, video) as database:
@@ -106,7 +105,7 @@ def cutlist(
 ) -> None:
     """Write the cut list of a source video for an editing program."""
     from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS
-    from resources.cut_list_writer import stored_cut_list
+    from resources.clips.cut_list_writer import stored_cut_list
 
     if form not in CUT_LIST_FORMATS:
         raise typer.BadParameter(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
@@ -136,8 +135,8 @@ def export(
     """Ask for approved clips to be exported again with another profile."""
     if profile not in EXPORT_PROFILES:
         raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
-    from resources.clip_lookup import ClipLookup
-    from resources.clip_store import ClipStore
+    from resources.postgres.clip_lookup import ClipLookup
+    from resources.postgres.clip_store import ClipStore
 
     settings = load_settings()
     with opened_database(settings) as database:

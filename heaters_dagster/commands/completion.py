@@ -12,7 +12,7 @@ from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.settings import load_settings
 
 if TYPE_CHECKING:
-    from resources.database import Database
+    from resources.postgres.database import Database
 
 #: What a shell can show at once.
 _MOST = 200
@@ -35,7 +35,7 @@ def clips(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def _titles(begins: str) -> dict[int, str]:
-    from resources.source_video_lists import SourceVideoLists
+    from resources.postgres.source_video_lists import SourceVideoLists
 
     with _running_database() as database:
         if database is None:
@@ -45,7 +45,7 @@ def _titles(begins: str) -> dict[int, str]:
 
 
 def _clips_of(video: str, begins: str) -> list[tuple[str, str]]:
-    from resources.clip_store import ClipStore
+    from resources.postgres.clip_store import ClipStore
 
     if not (video.isascii() and video.isdigit() and len(video) < 16):
         return []
@@ -57,8 +57,8 @@ def _clips_of(video: str, begins: str) -> list[tuple[str, str]]:
 
 @contextmanager
 def _running_database() -> Iterator[Database | None]:
-    from resources import embedded_postgres
-    from resources.database import open_database
+    from resources.postgres import embedded_postgres
+    from resources.postgres.database import open_database
 
     settings = load_settings()
     if settings.database_url is None and not embedded_postgres.status(settings.postgres_folder).running:

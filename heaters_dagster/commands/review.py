@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster import terminal
+from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import (
     All,
     As,
@@ -23,11 +23,11 @@ from heaters_dagster.commands.shared import (
     reviewer_name,
     show_result,
 )
+from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_by_number, clips_in_words
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
-from heaters_dagster.terminal import Column
 
 app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decisions back.")
 
@@ -72,7 +72,7 @@ def _decide_named(settings: Settings, action: str, called: list[str], reviewer: 
 
 def _waiting(settings: Settings, video: int) -> dict[int, int]:
     """Clip id -> version of the clips that wait for review."""
-    from resources.clip_store import ClipStore
+    from resources.postgres.clip_store import ClipStore
 
     with opened_database(settings, video) as database:
         live = ClipStore(database).load_live(video)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster import terminal
+from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import AsJson, VideoIds, example
 from heaters_dagster.settings import load_settings
 
@@ -22,7 +22,7 @@ def up(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the review app in a browser.")] = False,
 ) -> None:
     """Run everything: Postgres, Dagster with its sensors and schedules, and the review app. Ctrl-C ends all of it."""
-    from heaters_dagster.up import run_everything
+    from heaters_dagster.commands.up.start import run_everything
 
     raise typer.Exit(run_everything(load_settings(), open_browser=open_browser))
 
@@ -30,8 +30,8 @@ def up(
 @app.command(epilog=example("down"))
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
-    from heaters_dagster.up import is_running
-    from resources.embedded_postgres import stop
+    from heaters_dagster.commands.up.start import is_running
+    from resources.postgres.embedded_postgres import stop
 
     settings = load_settings()
     if settings.database_url:
@@ -51,7 +51,7 @@ def process(
     as_json: AsJson = False,
 ) -> None:
     """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
-    from heaters_dagster.processing import RunDone, process_due
+    from heaters_dagster.commands.process_due import RunDone, process_due
 
     def tell(run: RunDone) -> None:
         if not as_json:
@@ -83,7 +83,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check this machine and this installation: programs, database, store, model, settings, secrets in records, data that disagrees."""
-    from heaters_dagster.doctor import checked
+    from heaters_dagster.commands.doctor import checked
 
     findings = checked(load_settings(), repair=repair)
     if as_json:
@@ -107,7 +107,7 @@ def demo(
 
     At a terminal it then offers to start everything, so that the rest can be reviewed.
     """
-    from heaters_dagster.demo import run_demo
+    from heaters_dagster.commands.demo import run_demo
 
     code = run_demo(load_settings(), video)
     if code == 0 and sys.stdin.isatty() and terminal.out.is_terminal and typer.confirm("Start it now?", default=True):

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heaters_dagster import terminal
-from heaters_dagster.commands import completion
+from heaters_dagster.commands import completion, terminal
+from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.settings import Settings, load_settings
-from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
-    from resources.clip_lookup import ClipLookup
-    from resources.clip_store import Clip
-    from resources.database import Database
-    from resources.review_store import ReviewResult, ReviewStore
-    from resources.reviewer_store import ReviewerStore
+    from resources.postgres.clip_lookup import ClipLookup
+    from resources.postgres.clip_store import Clip
+    from resources.postgres.database import Database
+    from resources.postgres.review_store import ReviewResult, ReviewStore
+    from resources.postgres.reviewer_store import ReviewerStore
 
 
 def known_id(value: int | Sequence[int] | None) -> Any:
@@ -136,9 +135,9 @@ def opened_database(settings: Settings, video: int | None = None) -> Iterator[Da
 
     What goes wrong while it is open names clips as people do.
     """
-    from resources.clip_lookup import ClipLookup
-    from resources.database import open_database
-    from resources.source_video_store import SourceVideoStore
+    from resources.postgres.clip_lookup import ClipLookup
+    from resources.postgres.database import open_database
+    from resources.postgres.source_video_store import SourceVideoStore
 
     database = open_database(settings)
     try:
@@ -154,9 +153,9 @@ def opened_database(settings: Settings, video: int | None = None) -> Iterator[Da
 
 @contextmanager
 def opened_reviews(settings: Settings, video: int | None = None) -> Iterator[ReviewStore]:
-    from resources.frame_index_reader import FrameIndexes
+    from resources.media.frame_index_reader import FrameIndexes
     from resources.object_store.open import open_object_store
-    from resources.review_store import ReviewStore
+    from resources.postgres.review_store import ReviewStore
 
     with opened_database(settings, video) as database:
         yield ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
@@ -198,7 +197,7 @@ def _way_back(action: str) -> str:
 
 def say_next(settings: Settings) -> None:
     """What to do for the work to go on: nothing while `heaters up` runs."""
-    from heaters_dagster.up import is_running
+    from heaters_dagster.commands.up.start import is_running
 
     if is_running(settings):
         terminal.say(f"Next: nothing to type, heaters up goes on with it; watch it at {settings.review_url}")

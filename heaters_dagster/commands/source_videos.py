@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heaters_dagster import terminal
-from heaters_dagster.commands import completion
+from heaters_dagster.commands import completion, terminal
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
@@ -24,13 +23,13 @@ from heaters_dagster.commands.shared import (
     reviewer_name,
     say_next,
 )
+from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.settings import DETECTORS, load_settings
-from heaters_dagster.terminal import Column
 
 if TYPE_CHECKING:
-    from resources.database import Database
-    from resources.source_video_lists import VideoOverview
+    from resources.postgres.database import Database
+    from resources.postgres.source_video_lists import VideoOverview
 
 app = typer.Typer()
 
@@ -44,11 +43,11 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs."""
-    from heaters_dagster.instance import prepare_dagster_home
-    from heaters_dagster.processing import register_partitions
-    from resources.address_guard import AddressGuard
-    from resources.source_video_store import SourceVideoStore
-    from resources.submission import submit as submit_sources
+    from heaters_dagster.commands.process_due import register_partitions
+    from heaters_dagster.orchestration.instance import prepare_dagster_home
+    from resources.postgres.source_video_store import SourceVideoStore
+    from resources.sources.address_guard import AddressGuard
+    from resources.sources.submission import submit as submit_sources
 
     settings = load_settings()
     guard = AddressGuard(allow_private=settings.allow_private_addresses)
@@ -82,9 +81,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """List the source videos: state, clips by state, errors. Of more than --most: those that have failed, and the newest."""
-    from resources.clip_store import ClipStore
     from resources.object_store.probe import place_problem
-    from resources.source_video_lists import SourceVideoLists
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.source_video_lists import SourceVideoLists
 
     with opened_database(load_settings()) as database:
         lists = SourceVideoLists(database)
@@ -173,8 +172,8 @@ def rename(
     as_json: AsJson = False,
 ) -> None:
     """Give a source video another title. The history keeps the old one."""
-    from resources.reviewer_store import ReviewerStore
-    from resources.source_video_removal import rename_source_video
+    from resources.postgres.reviewer_store import ReviewerStore
+    from resources.upkeep.source_video_removal import rename_source_video
 
     with opened_database(load_settings(), video) as database:
         named = rename_source_video(video, title, reviewer=reviewer_name(ReviewerStore(database), reviewer), database=database)
@@ -192,12 +191,12 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a source video with everything: its files, clips, exports and vectors. It cannot be taken back; the history stays."""
-    from heaters_dagster.processing import forget_partition
-    from resources.clip_store import ClipStore
+    from heaters_dagster.commands.process_due import forget_partition
     from resources.object_store.open import open_object_store
-    from resources.reviewer_store import ReviewerStore
-    from resources.source_video_removal import delete_source_video, is_deleted
-    from resources.source_video_store import SourceVideoStore
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.reviewer_store import ReviewerStore
+    from resources.postgres.source_video_store import SourceVideoStore
+    from resources.upkeep.source_video_removal import delete_source_video, is_deleted
 
     settings = load_settings()
     with opened_database(settings) as database:
@@ -241,8 +240,8 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Put failed source videos, clips and gold masters back before the stage that failed."""
-    from heaters_dagster.processing import retry_failed
-    from resources.clip_lookup import ClipLookup
+    from heaters_dagster.commands.process_due import retry_failed
+    from resources.postgres.clip_lookup import ClipLookup
 
     settings = load_settings()
     with opened_database(settings) as database:
@@ -269,7 +268,7 @@ def _show_one(row: dict[str, Any]) -> None:
 
 def _ask_for_many(database: Database) -> None:
     """Raises typer.Exit when many would be touched and nobody says yes."""
-    from resources.backlog import failed_count, load_backlog
+    from resources.postgres.backlog import failed_count, load_backlog
 
     failed = [group for group in load_backlog(database) if group.failed]
     if failed_count(failed) <= _MANY:

@@ -1,4 +1,4 @@
-"""Cut lists for editing programs: CSV, EDL (CMX 3600) and FCPXML as text. OpenTimelineIO is written by `resources/cut_list_otio.py`.
+"""Cut lists for editing programs: CSV, EDL (CMX 3600) and FCPXML as text. OpenTimelineIO is written by `resources/clips/cut_list_otio.py`.
 
 Editing programs count time in frames of the timeline's rate. A cut is therefore placed at `round(seconds x frame_rate)` of the time that
 the frame index gives: with a constant rate that is the frame's ordinal, with a variable rate the timeline frame shown at that moment.

@@ -1,6 +1,6 @@
 """What proves an exported clip or a keyframe. It is stored with the file's key, and anybody can check it with another tool.
 
-Frame hashes are those of `resources.frame_hashes`: `ffmpeg -i clip.mp4 -map 0:v:0 -f framehash -hash sha256 -` prints the same.
+Frame hashes are those of `resources.media.frame_hashes`: `ffmpeg -i clip.mp4 -map 0:v:0 -f framehash -hash sha256 -` prints the same.
 """
 
 from __future__ import annotations

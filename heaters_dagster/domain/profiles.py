@@ -1,4 +1,4 @@
-"""Every use of ffmpeg, as data: which streams, filters and options. `resources.ffmpeg` turns a profile into a command line and runs it.
+"""Every use of ffmpeg, as data: which streams, filters and options. `resources.media.ffmpeg` runs it.
 
 Times are never recalculated: `-fps_mode passthrough -enc_time_base:v demux` on each output keeps every frame at its own time. ffmpeg's
 defaults dropped 17 of 120 frames of a file with variable frame rate.
@@ -53,7 +53,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class SoundInput:
-    """Sound that comes through a pipe of its own, as 32-bit samples: `resources.sound_reader` puts each sample at its time.
+    """Sound that comes through a pipe of its own, as 32-bit samples: `resources.media.sound_reader` puts each sample at its time.
 
     rate: samples a second. channels: 1 or 2. start_seconds: when the first sample is heard, on the picture's clock.
     """
@@ -239,7 +239,7 @@ PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 
 
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
-#: Frames keep the times of the file, whatever they are; `resources.proxy_writer` mends them and counts from the first.
+#: Frames keep the times of the file, whatever they are; `resources.media.proxy_writer` mends them and counts from the first.
 _FILE_CLOCK: Options = {"copyts": None}
 
 
@@ -257,8 +257,8 @@ def proxy(
 ) -> Profile:
     """The proxy and, from the same decoded pictures, one small raw stream per entry of `side_streams`: outputs in that order.
 
-    sound: None for a silent proxy. in_fragments: fragmented MP4 into a pipe; `resources.progressive_mp4` makes the same file from it with
-    memory that does not grow with the file.
+    sound: None for a silent proxy. in_fragments: fragmented MP4 into a pipe; `resources.media.progressive_mp4` makes the same file from it,
+    with memory that does not grow with the file.
     """
     container: Options = _FRAGMENTS if in_fragments else {"movflags": "+faststart"}
     file = Output(

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
+from resources.files.private_folder import close_to_others, private_folder, private_opener
 from resources.object_store.interface import CHECKED, LEAST_FREE_BYTES, ObjectInfo
-from resources.private_folder import close_to_others, private_folder, private_opener
-from resources.work_folder import WorkFolder, check_room, disk_full_named
+from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
 
 _INCOMING = ".incoming"  # no key segment begins with a dot
 _CHUNK_BYTES = 1 << 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from heaters_dagster.settings import Settings
+from resources.files.private_folder import private_home
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
-from resources.private_folder import private_home
 
 
 def open_object_store(settings: Settings) -> ObjectStore:

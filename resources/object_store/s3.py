@@ -25,7 +25,7 @@ from heaters_dagster.domain.file_kinds import KIND_BYTES
 from heaters_dagster.domain.keys import PREFIXES, checked_key
 from heaters_dagster.domain.reasons import without_objects
 from resources.object_store.interface import CHECKED, ObjectInfo
-from resources.work_folder import check_room, disk_full_named
+from resources.object_store.work_folder import check_room, disk_full_named
 
 _PART_BYTES = 16 << 20
 _COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from review_app.player import component as player
-from review_app.selection import MAX_MATCHING
 from review_app.served_component import served_component
+from review_app.service.selection import MAX_MATCHING
 
 _component = served_component(
     Path(__file__).parent, "grid", js="grid.js", css="grid.css", html='<div class="bar" hidden></div><div class="grid"></div>'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from review_app.views import HistoryRow
+from review_app.service.views import HistoryRow
 
 _FOLDER = Path(__file__).parent
 _COLUMNS = ("When", "Who", "What", "Source video", "Clips", "Frames before", "Frames after", "Way back")

@@ -11,13 +11,14 @@ import streamlit as st
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
-from resources.clip_store import Clip
-from resources.review_queue_store import QueueClip
-from review_app import shell, views
-from review_app.desk import ReviewDesk
-from review_app.filters import EVERY_STATE, address_of_filter, filter_bar, filter_of_address, say_bad_address
+from resources.postgres.clip_store import Clip
+from resources.postgres.review_queue_store import QueueClip
 from review_app.grid import Card, clip_grid
-from review_app.links import Session
+from review_app.screens import shell
+from review_app.screens.filters import EVERY_STATE, address_of_filter, filter_bar, filter_of_address, say_bad_address
+from review_app.service import views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
 
 _PAGE = 60
 _REFRESH_SECONDS = 4

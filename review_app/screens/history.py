@@ -8,12 +8,13 @@ import streamlit as st
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import HeatersError
-from resources.reviewer_store import ReviewerStore
-from review_app import actions, shell, views
-from review_app.desk import ReviewDesk
-from review_app.filters import clip_field, clip_text, keep_parameters, parameters_to_show
+from resources.postgres.reviewer_store import ReviewerStore
 from review_app.ledger import ledger
-from review_app.links import Session
+from review_app.screens import shell
+from review_app.screens.filters import clip_field, clip_text, keep_parameters, parameters_to_show
+from review_app.service import actions, views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
 
 _PAGE = 100
 _REFRESH_SECONDS = 5

@@ -9,10 +9,11 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import HeatersError, NotFoundError
 from heaters_dagster.domain.review_queue import MAX_ID
-from resources.source_video_store import SourceVideo
-from review_app import shell, views
-from review_app.desk import ReviewDesk
-from review_app.filters import keep_parameters, parameters_to_show
+from resources.postgres.source_video_store import SourceVideo
+from review_app.screens import shell
+from review_app.screens.filters import keep_parameters, parameters_to_show
+from review_app.service import views
+from review_app.service.review_desk import ReviewDesk
 
 _MOST = 100
 #: Where an operator looks first.

@@ -9,8 +9,9 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
-from review_app import shell, views
-from review_app.filters import (
+from review_app.player.component import PlayerConfig, review_player
+from review_app.screens import shell
+from review_app.screens.filters import (
     EVERY_STATE,
     address_of_filter,
     filter_bar,
@@ -19,7 +20,7 @@ from review_app.filters import (
     id_of_parameter,
     say_bad_address,
 )
-from review_app.player.component import PlayerConfig, review_player
+from review_app.service import views
 
 _WAITING = QueueFilter().states
 

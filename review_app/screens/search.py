@@ -7,14 +7,15 @@ import streamlit as st
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
-from resources.clip_search import ClipSearch, Found
-from resources.embedding_store import EmbeddingStore
-from review_app import shell, views
-from review_app.desk import ReviewDesk
-from review_app.filters import clip_field, clip_text, keep_parameters, parameters_to_show
+from resources.clips.clip_search import ClipSearch, Found
+from resources.postgres.embedding_store import EmbeddingStore
 from review_app.grid import Card, clip_grid
-from review_app.links import Session
+from review_app.screens import shell
 from review_app.screens.clips import card
+from review_app.screens.filters import clip_field, clip_text, keep_parameters, parameters_to_show
+from review_app.service import views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
 
 _LIKELY = 0.95
 _PAIRS = 48

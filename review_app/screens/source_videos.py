@@ -12,14 +12,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
-from resources.clip_store import Clip
 from resources.object_store.probe import last_known_problem
-from resources.source_video_store import SourceVideo
-from review_app import actions, shell, views
-from review_app.desk import ReviewDesk
-from review_app.filters import id_of_parameter, keep_parameters, parameters_to_show
-from review_app.links import Session
-from review_app.upload import upload_box
+from resources.postgres.clip_store import Clip
+from resources.postgres.source_video_store import SourceVideo
+from review_app.screens import shell
+from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
+from review_app.screens.upload_box import upload_box
+from review_app.service import actions, views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
 
 _REFRESH_SECONDS = 3
 _PAGE = 20

@@ -12,10 +12,10 @@ import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.keys import proxy_key
-from resources.clip_media import ClipMedia
-from resources.database import Database
-from resources.frame_index_reader import FrameIndexes
+from resources.clips.clip_media import ClipMedia
+from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
+from resources.postgres.database import Database
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
 

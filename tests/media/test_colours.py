@@ -13,10 +13,10 @@ import pytest
 
 from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_colour
 from heaters_dagster.domain.profiles import SourceStreams, picture_filters
-from resources.ffmpeg import ffmpeg_path, source_streams
-from resources.frame_reader import rgb
-from resources.media_probe import probe
-from resources.proxy_writer import write_proxy
+from resources.media.ffmpeg import ffmpeg_path, source_streams
+from resources.media.frame_reader import rgb
+from resources.media.media_probe import probe
+from resources.media.proxy_writer import write_proxy
 from tests.media_files import decoded, ffmpeg
 
 PRIMARIES = [

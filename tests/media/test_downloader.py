@@ -16,9 +16,9 @@ from heaters_dagster.domain.errors import (
     InvalidMediaError,
     SourceNotFoundError,
 )
-from resources.downloader import local_sha256
-from resources.fetched import Fetched
 from resources.object_store.s3 import fetch_object
+from resources.sources.downloader import local_sha256
+from resources.sources.fetched import Fetched
 from tests.media_files import barcode_video
 from tests.web_server import downloader
 

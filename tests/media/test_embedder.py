@@ -10,9 +10,9 @@ import pytest
 
 from heaters_dagster.domain.errors import EmbeddingError, ModelUnavailableError
 from heaters_dagster.settings import Settings
-from resources import embedder
-from resources.embedder import ClipEmbedder, open_embedder, stored_name
-from resources.visual_descriptor import VisualDescriptor
+from resources.models import embedder
+from resources.models.embedder import ClipEmbedder, open_embedder, stored_name
+from resources.models.visual_descriptor import VisualDescriptor
 from tests.tiny_clip import DIMENSIONS, save_tiny_clip
 
 

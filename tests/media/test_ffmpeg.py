@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.errors import DiskFullError, FfmpegError, InvalidMediaError, ProcessKilledError
 from heaters_dagster.domain.profiles import SideStream, delivery, proxy
 from heaters_dagster.domain.progress import Progress
-from resources.ffmpeg import Finished, command, run, source_streams
-from resources.media_probe import MediaProbe, probe
-from resources.proxy_writer import write_proxy
+from resources.media.ffmpeg import Finished, command, run, source_streams
+from resources.media.media_probe import MediaProbe, probe
+from resources.media.proxy_writer import write_proxy
 from tests.media_files import (
     barcode_video,
     barcodes,
@@ -298,8 +298,8 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from heaters_dagster.domain.media_failures import is_low_memory
-from resources.ffmpeg import command, run, source_streams
-from resources.media_probe import probe
+from resources.media.ffmpeg import command, run, source_streams
+from resources.media.media_probe import probe
 from heaters_dagster.domain.profiles import proxy
 source = Path(sys.argv[1])
 profile = proxy(source_streams(probe(source)))
@@ -435,8 +435,8 @@ def test_ffmpeg_dies_with_the_process_that_started_it(long_source: Path, tmp_pat
         import sys
         from pathlib import Path
         from heaters_dagster.domain.profiles import proxy
-        from resources.ffmpeg import run, source_streams
-        from resources.media_probe import probe
+        from resources.media.ffmpeg import run, source_streams
+        from resources.media.media_probe import probe
         source, target = map(Path, sys.argv[1:])
         run(proxy(source_streams(probe(source))), source, [target], report=lambda progress: print("running", flush=True))
     """

@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError
-from resources.frame_hashes import file_sha256, frame_hash
+from resources.media.frame_hashes import file_sha256, frame_hash
 from tests.media_files import file_frame_hashes, make_video
 from tests.proxy_files import SOURCES, make_proxy_file
 

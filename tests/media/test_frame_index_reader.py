@@ -12,11 +12,11 @@ import pytest
 from heaters_dagster.domain.errors import CutError, InvalidMediaError, ObjectNotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader, encoded
 from heaters_dagster.domain.keys import frame_index_key
-from resources.ffmpeg import source_streams
-from resources.frame_index_reader import FrameIndexes, read_frame_index
-from resources.media_probe import probe
+from resources.media.ffmpeg import source_streams
+from resources.media.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.media_probe import probe
+from resources.media.proxy_writer import write_proxy
 from resources.object_store.local import LocalObjectStore
-from resources.proxy_writer import write_proxy
 from tests.media_files import barcode_video, read_barcode
 
 SOURCES: dict[str, Callable[[Path], Path]] = {
@@ -167,5 +167,5 @@ def test_an_index_that_was_made_anew_is_noticed_after_a_while(tmp_path: Path, mo
     assert indexes.header(3).frame_count == 300
     stored(tmp_path, 200)
     now = time.monotonic()
-    monkeypatch.setattr("resources.frame_index_reader.time.monotonic", lambda: now + 61)
+    monkeypatch.setattr("resources.media.frame_index_reader.time.monotonic", lambda: now + 61)
     assert indexes.header(3).frame_count == 200

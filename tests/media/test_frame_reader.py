@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from heaters_dagster.domain.errors import CutError, InvalidMediaError
-from resources.frame_hashes import frame_hash
-from resources.frame_reader import FrameReader, file_frames, rgb, square_size
-from resources.proxy_bytes import RangeFile
+from resources.media.frame_hashes import frame_hash
+from resources.media.frame_reader import FrameReader, file_frames, rgb, square_size
+from resources.media.proxy_bytes import RangeFile
 from tests.media_files import barcode_video, file_frame_hashes, make_video, read_barcode
 from tests.proxy_files import SOURCES, index_of, make_proxy_file
 

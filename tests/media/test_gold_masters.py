@@ -10,9 +10,9 @@ import imageio_ffmpeg
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError
-from resources.gold_masters import GoldMasterFile, master_problems, write_gold_master
-from resources.master_frames import MasterClip, master_clip
-from resources.media_probe import probe
+from resources.media.gold_masters import GoldMasterFile, master_problems, write_gold_master
+from resources.media.master_frames import MasterClip, master_clip
+from resources.media.media_probe import probe
 from tests.media_files import (
     barcode_video,
     barcodes,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import PermanentError
-from resources import javascript_solver
-from resources.address_guard import AddressGuard
-from resources.guarded_ytdlp import GuardedYoutubeDL, QuietLog, solver_told
+from resources.sources import javascript_solver
+from resources.sources.address_guard import AddressGuard
+from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog, solver_told
 from tests.web_server import WebServer
 
 

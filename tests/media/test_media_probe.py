@@ -12,7 +12,7 @@ import av
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
-from resources.media_probe import MediaProbe, probe
+from resources.media.media_probe import MediaProbe, probe
 from tests.media_files import ffmpeg, make_video, progressive_then_interlaced, rotated, truncated, with_bit_errors
 
 

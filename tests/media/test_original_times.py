@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resources.media_probe import probe
-from resources.original_times import decoded_times, packet_times
+from resources.media.media_probe import probe
+from resources.media.original_times import decoded_times, packet_times
 from tests.media_files import barcode_video, frame_times, truncated
 
 SOURCES: dict[str, Callable[[Path], Path]] = {

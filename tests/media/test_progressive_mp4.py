@@ -11,11 +11,11 @@ import pytest
 
 from heaters_dagster.domain.errors import DiskFullError, InvalidMediaError
 from heaters_dagster.domain.profiles import proxy
-from resources.ffmpeg import run, source_streams
-from resources.frame_index_reader import read_frame_index
-from resources.media_probe import probe
-from resources.progressive_mp4 import ProgressiveMp4Writer, header_bytes
-from resources.proxy_writer import sound_input, sound_of, write_proxy
+from resources.media.ffmpeg import run, source_streams
+from resources.media.frame_index_reader import read_frame_index
+from resources.media.media_probe import probe
+from resources.media.progressive_mp4 import ProgressiveMp4Writer, header_bytes
+from resources.media.proxy_writer import sound_input, sound_of, write_proxy
 from tests.media_files import barcode_video, barcodes, ffmpeg
 
 SOURCES = {

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, ObjectNotFoundError
+from resources.media.proxy_bytes import FIRST_WINDOW_BYTES, LARGEST_WINDOW_BYTES, ProxyBytes, RangeFile, open_proxy
 from resources.object_store.interface import ObjectInfo
-from resources.proxy_bytes import FIRST_WINDOW_BYTES, LARGEST_WINDOW_BYTES, ProxyBytes, RangeFile, open_proxy
 
 
 class Ranges:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.ffmpeg import source_streams
-from resources.frame_index_reader import read_frame_index
-from resources.media_probe import probe
-from resources.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
-from resources.proxy_writer import write_proxy
+from resources.media.ffmpeg import source_streams
+from resources.media.frame_index_reader import read_frame_index
+from resources.media.media_probe import probe
+from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
+from resources.media.proxy_writer import write_proxy
 from tests.media_files import barcode_video, truncated
 
 

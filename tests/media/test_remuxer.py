@@ -14,8 +14,8 @@ import pytest
 
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
-from resources.proxy_bytes import RangeFile, open_proxy
-from resources.remuxer import ProxyReader, remux
+from resources.media.proxy_bytes import RangeFile, open_proxy
+from resources.media.remuxer import ProxyReader, remux
 from tests.media_files import barcodes, ffmpeg, file_frame_hashes, make_video
 from tests.proxy_files import SOURCES, index_of, make_proxy_file
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.profiles import SideStream
-from resources.side_streams import ScorePass
+from resources.media.side_streams import ScorePass
 
 
 class Means:

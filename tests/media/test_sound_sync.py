@@ -11,10 +11,10 @@ import av
 import numpy as np
 import pytest
 
-from resources.ffmpeg import source_streams
-from resources.gold_masters import write_gold_master
-from resources.media_probe import probe
-from resources.proxy_writer import WrittenProxy, write_proxy
+from resources.media.ffmpeg import source_streams
+from resources.media.gold_masters import write_gold_master
+from resources.media.media_probe import probe
+from resources.media.proxy_writer import WrittenProxy, write_proxy
 from tests.media_files import SAMPLE_RATE, barcode_video, barcodes, ffmpeg, with_shifted_times, with_sound_gap, without_packets
 from tests.sound_sync import assert_in_sync, heard_lags, loudness, recorded
 

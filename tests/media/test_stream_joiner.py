@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError
-from resources.media_probe import probe
-from resources.stream_joiner import Joined, check_clean, joined
+from resources.media.media_probe import probe
+from resources.media.stream_joiner import Joined, check_clean, joined
 from tests.media_files import barcode_video, barcodes, ffmpeg, frame_times, make_video, truncated
 
 

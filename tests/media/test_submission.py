@@ -12,11 +12,11 @@ import pytest
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.states import SourceVideoState
-from resources.address_guard import AddressGuard
-from resources.downloader import Downloader, local_sha256
-from resources.source_video_store import SourceVideoStore
-from resources.submission import submit
-from resources.submit_places import SubmitPlaces
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.address_guard import AddressGuard
+from resources.sources.downloader import Downloader, local_sha256
+from resources.sources.submission import submit
+from resources.sources.submit_places import SubmitPlaces
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from heaters_dagster.domain.errors import (
     InvalidMediaError,
     SourceNotFoundError,
 )
-from resources.address_guard import AddressGuard
-from resources.fetched import Fetched
-from resources.media_probe import probe
+from resources.media.media_probe import probe
+from resources.sources.address_guard import AddressGuard
+from resources.sources.fetched import Fetched
 from tests.media_files import barcode_video, barcodes, ffmpeg
 from tests.web_server import WebServer, cut_off, downloader, file, redirect, slow, status, text
 

@@ -9,10 +9,10 @@ from assets.archived_clips import archived_clips, clean_up_archived_clips
 from heaters_dagster.domain.errors import BusyError, StoreUnavailableError
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
 from tests.pipeline_rows import cut_video, exported, reviews
 
 

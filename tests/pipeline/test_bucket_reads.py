@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.keys import gold_master_key, original_key
-from heaters_dagster.processing import process_due
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
 from resources.object_store.s3 import S3ObjectStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 
@@ -52,7 +52,7 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     """Of the proxy: the clip, its headers, and the two frames that prove the file. Larger than a window of the read-ahead."""
     from assets.exports import export_due
     from resources.object_store.open import shared_object_store
-    from resources.work_folder import WorkFolder
+    from resources.object_store.work_folder import WorkFolder
     from tests.media_files import ffmpeg
     from tests.proxy_files import stored_video
 

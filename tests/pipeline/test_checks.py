@@ -8,17 +8,17 @@ import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from sqlalchemy import text
 
-from heaters_dagster.checks import CHECKS, judged
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.definitions import ASSETS
 from heaters_dagster.domain.errors import StoreUnavailableError
 from heaters_dagster.domain.keys import gold_master_key, proxy_key
-from heaters_dagster.processing import process_due
+from heaters_dagster.orchestration.checks import CHECKS, judged
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideoStore
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 

@@ -10,12 +10,12 @@ from heaters_dagster.domain.errors import BusyError, IllegalTransitionError, Inv
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES, MAX_ATTEMPTS, Job, Stage, Words, WorkState
 from heaters_dagster.domain.states import ClipState
-from resources import clip_work
-from resources.backlog import Group, work_beside
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.database import Database
-from resources.due_facts import load_video_facts
 from resources.object_store.interface import ObjectStore
+from resources.postgres import clip_work
+from resources.postgres.backlog import Group, work_beside
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.due_facts import load_video_facts
 from tests.conftest import SomeClips
 from tests.pipeline_rows import reviews
 

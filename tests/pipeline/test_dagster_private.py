@@ -14,7 +14,7 @@ import pytest
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
 from heaters_dagster.settings import PROJECT_ROOT
-from resources import dagster_private as private
+from resources.orchestrator import dagster_private as private
 
 #: Private name -> what stops working without it.
 USES = {
@@ -53,7 +53,7 @@ USES = {
     "dagster_webserver.app:create_app_from_workspace_process_context": "the Dagster UI starts behind our door",
     "dagster_webserver.version:__version__": "the Dagster UI says its version",
 }
-WALLS = {Path(name) for name in ("resources/dagster_private.py", "resources/dagster_web_private.py")}
+WALLS = {Path(name) for name in ("resources/orchestrator/dagster_private.py", "resources/orchestrator/dagster_web_private.py")}
 
 
 @pytest.mark.parametrize("use", sorted(USES))

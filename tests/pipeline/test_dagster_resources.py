@@ -7,7 +7,14 @@ import dagster as dg
 
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.settings import Settings
-from resources.dagster_resources import ProgressResource, WorkspaceResource, dagster_resources, logged, progress_shown_by, shared_database
+from resources.orchestrator.dagster_resources import (
+    ProgressResource,
+    WorkspaceResource,
+    dagster_resources,
+    logged,
+    progress_shown_by,
+    shared_database,
+)
 
 
 def test_resources_carry_the_settings_into_the_run(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dagster._serdes import serialize_value
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
-from heaters_dagster.instance import open_instance, packaged, prepare_dagster_home
+from heaters_dagster.orchestration.instance import open_instance, packaged, prepare_dagster_home
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 
 UPSTREAM = {
@@ -129,7 +129,10 @@ def test_a_home_that_is_out_of_step_gets_the_shipped_instance_file(tmp_path: Pat
 
 def test_the_instance_file_is_one_that_dagster_takes(tmp_path: Path) -> None:
     reference = InstanceRef.from_dir(str(prepare_dagster_home(Settings(home=tmp_path))))
-    assert (reference.storage_data.module_name, reference.storage_data.class_name) == ("resources.dagster_storage", "HeatersStorage")
+    assert (reference.storage_data.module_name, reference.storage_data.class_name) == (
+        "resources.orchestrator.dagster_storage",
+        "HeatersStorage",
+    )
     assert reference.settings["telemetry"] == {"enabled": False}
     assert reference.settings["run_monitoring"]["max_resume_run_attempts"] == 0
 

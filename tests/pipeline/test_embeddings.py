@@ -19,12 +19,12 @@ from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.database import Database
-from resources.embedder import Embedder, clip_embedder
-from resources.embedding_store import EmbeddingStore
+from resources.models.embedder import Embedder, clip_embedder
+from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
-from resources.visual_descriptor import VisualDescriptor
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
 from tests.conftest import SomeClips
 from tests.tiny_clip import save_tiny_clip
 

@@ -29,19 +29,19 @@ from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources import clip_writer
-from resources.clip_store import Clip, ClipStore
-from resources.dagster_resources import dagster_resources
-from resources.database import Database, lock_key
-from resources.due_facts import load_video_facts
-from resources.frame_index_reader import FrameIndexes
-from resources.media_probe import probe
+from resources.clips import clip_writer
+from resources.media.frame_index_reader import FrameIndexes
+from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.s3 import S3ObjectStore
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database, lock_key
+from resources.postgres.due_facts import load_video_facts
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.buckets import BucketServer
 from tests.media_files import (
     barcode_video,
@@ -227,10 +227,10 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from assets.exports import export_due
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.database import Database
 from resources.object_store.local import LocalObjectStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
 url, folder, work, video, when = json.loads(sys.argv[1])
 
 class Dying(LocalObjectStore):

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from assets.virtual_clips import recut
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.errors import TransientError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.processing import process_due
 from heaters_dagster.settings import Settings
-from resources.audit import audit
-from resources.clip_store import ClipStore
-from resources.database import Database
-from resources.ffmpeg import ffmpeg_path
+from resources.media.ffmpeg import ffmpeg_path
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import audit
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 

@@ -9,20 +9,20 @@ import dagster as dg
 import pytest
 
 from assets.gold_master import gold_master, make_gold_master
-from heaters_dagster.checks import gold_master_problems
 from heaters_dagster.domain.errors import BusyError, PermanentError
 from heaters_dagster.domain.keys import gold_master_key, original_key
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.orchestration.checks import gold_master_problems
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
-from resources.gold_masters import master_problems
-from resources.media_probe import probe
+from resources.media.gold_masters import master_problems
+from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import ffmpeg, make_video
 from tests.proxy_files import local_copy, stored_video
 

@@ -22,13 +22,13 @@ from heaters_dagster.domain.stages import KEYFRAMES
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
 from resources.object_store.interface import ObjectInfo, ObjectStore
 from resources.object_store.local import LocalObjectStore
-from resources.source_video_store import SourceVideo
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo
 from tests.media_files import file_frame_hashes, read_barcode
 from tests.proxy_files import SOURCES, local_copy, stored_video
 

@@ -17,9 +17,9 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from heaters_dagster.dagster_ui import behind_the_door
+from heaters_dagster.commands.up.dagster_ui import behind_the_door
+from heaters_dagster.commands.up.operator_door import COOKIE, SIGN_IN_PATH, SIGN_OUT_PATH, check_reach
 from heaters_dagster.domain.errors import SettingsError
-from heaters_dagster.operator_door import COOKIE, SIGN_IN_PATH, SIGN_OUT_PATH, check_reach
 from heaters_dagster.settings import Settings
 
 TOKEN = "a-token-of-16-or-more"

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.errors import PlaceError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.processing import process_due
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
 from resources.object_store import probe
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.open import shared_object_store
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.buckets import BucketServer
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews

@@ -11,22 +11,22 @@ import dagster as dg
 import pytest
 
 from assets.source_video import fetch_source_video
+from heaters_dagster.commands.process_due import RunDone, process_due, register_partitions, retry_failed
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.instance import open_instance
-from heaters_dagster.processing import RunDone, process_due, register_partitions, retry_failed
-from heaters_dagster.runs import PROCESS_TAG
+from heaters_dagster.orchestration.dead_runs import PROCESS_TAG
+from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings, child_environment
-from resources.audit import audit
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
-from resources.downloader import Downloader
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.downloader import Downloader
+from resources.upkeep.audit import audit
 from tests.media_files import make_video
 from tests.pipeline_rows import cut_video, reviews, video_in
 from tests.web_server import WebServer
@@ -135,7 +135,7 @@ def test_from_a_file_to_clips_that_can_be_found(
 #: Runs all that is due and dies of SIGKILL before or after the n-th call of a method.
 DIES = """
 import importlib, os, signal, sys
-from heaters_dagster.processing import process_due
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.settings import Settings
 when, number, target = sys.argv[1:]
 module, class_name, method = target.split(":")
@@ -154,8 +154,8 @@ setattr(owner, method, deadly)
 process_due(Settings.from_environment())
 """
 STORE = "STORE"  # the class of the object store in use
-VIDEOS = "resources.source_video_store:SourceVideoStore"
-CLIPS = "resources.clip_store:ClipStore"
+VIDEOS = "resources.postgres.source_video_store:SourceVideoStore"
+CLIPS = "resources.postgres.clip_store:ClipStore"
 UP_TO_REVIEW = [
     ("after", 1, f"{STORE}:put_file"),  # the original is stored, no row says so
     ("after", 1, f"{STORE}:put_bytes"),  # the scores are stored, there is no proxy
@@ -168,7 +168,7 @@ AFTER_REVIEW = [
     ("after", 1, f"{CLIPS}:claim"),
     ("before", 1, f"{CLIPS}:finish"),  # the file is stored, the clip is still exporting
     ("before", 4, f"{CLIPS}:finish"),  # both are exported, one clip has its keyframes, the other's are stored and not noted
-    ("after", 1, "resources.embedding_store:EmbeddingStore:finish_embedding"),
+    ("after", 1, "resources.postgres.embedding_store:EmbeddingStore:finish_embedding"),
 ]
 AFTER_ARCHIVING = [
     ("before", 1, f"{STORE}:delete"),  # nothing of the archived clip is gone

@@ -34,14 +34,14 @@ from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings, child_environment
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
-from resources.frame_index_reader import FrameIndexes
-from resources.media_probe import probe
+from resources.media.frame_index_reader import FrameIndexes
+from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectInfo
 from resources.object_store.local import LocalObjectStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import (
     barcode_video,
     barcodes,
@@ -292,10 +292,10 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     program = f"""
         from assets.proxy import make_proxy
         from heaters_dagster.settings import Settings
-        from resources.database import Database
+        from resources.postgres.database import Database
         from resources.object_store.open import open_object_store
-        from resources.source_video_store import SourceVideoStore
-        from resources.work_folder import WorkFolder
+        from resources.postgres.source_video_store import SourceVideoStore
+        from resources.object_store.work_folder import WorkFolder
         settings = Settings.from_environment()
         objects = open_object_store(settings)
         say = lambda progress: print("running", flush=True)

@@ -14,15 +14,15 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.instance import open_instance
-from heaters_dagster.jobs import ASSET_JOBS, MAINTENANCE_JOBS
-from heaters_dagster.processing import process_due
+from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS
 from heaters_dagster.settings import Settings, secret_setting_names
-from resources.clip_store import ClipStore
-from resources.database import Database, dagster_database_url
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database, dagster_database_url
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 from tests.web_server import WebServer

@@ -17,20 +17,20 @@ from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
 
-from heaters_dagster import facts
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.facts import Outlook, SharedLook, look, settle_failed_run
-from heaters_dagster.run_tags import ENDED_TAG
-from heaters_dagster.runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
-from heaters_dagster.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
+from heaters_dagster.orchestration import outlook as facts
+from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
+from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look, settle_failed_run
+from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
 
 S, C = SourceVideoState, ClipState

@@ -24,15 +24,15 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.ingest import title_from_name
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.settings import Settings, child_environment
-from resources.address_guard import AddressGuard
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
-from resources.downloader import Downloader
-from resources.media_probe import MediaProbe, probe
+from resources.media.media_probe import MediaProbe, probe
 from resources.object_store import LocalObjectStore, ObjectStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.submission import submit
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.address_guard import AddressGuard
+from resources.sources.downloader import Downloader
+from resources.sources.submission import submit
 from tests.media_files import make_video, rotated
 from tests.web_server import WebServer
 
@@ -268,12 +268,12 @@ _FETCH = """
 import sys, time
 from assets.source_video import fetch_source_video
 from heaters_dagster.settings import Settings
-from resources.address_guard import AddressGuard
-from resources.database import Database
-from resources.downloader import Downloader
+from resources.sources.address_guard import AddressGuard
+from resources.postgres.database import Database
+from resources.sources.downloader import Downloader
 from resources.object_store.open import open_object_store
-from resources.source_video_store import SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.object_store.work_folder import WorkFolder
 video_id, point = sys.argv[1:]
 settings = Settings.from_environment()
 database = Database.connect(settings.database_url)

@@ -21,15 +21,15 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from assets.failures import CANCELED
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.facts import look
-from heaters_dagster.instance import open_instance
+from heaters_dagster.orchestration.dead_runs import withdraw_unbegun
+from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.orchestration.outlook import look
 from heaters_dagster.partitions import source_video_partitions
-from heaters_dagster.runs import withdraw_unbegun
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.dagster_storage import HeatersRunCoordinator, assets_of
-from resources.database import Database
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.orchestrator.dagster_storage import HeatersRunCoordinator, assets_of
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 S, C = SourceVideoState, ClipState

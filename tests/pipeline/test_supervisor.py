@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from heaters_dagster.commands.up.part_lines import readable
+from heaters_dagster.commands.up.start import check_port, run_everything
+from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import BusyError, SettingsError
 from heaters_dagster.domain.restarts import RestartRule
-from heaters_dagster.part_lines import readable
 from heaters_dagster.settings import Settings
-from heaters_dagster.supervisor import Part, Supervisor
-from heaters_dagster.up import check_port, run_everything
-from resources import embedded_postgres
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres import embedded_postgres
 
 #: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
 WITH_A_CHILD = """
@@ -186,7 +186,7 @@ def test_when_the_supervisor_is_killed_everything_ends_all_the_same(program: Pat
     runner.write_text(
         textwrap.dedent(f"""
         import os, pathlib, sys
-        from heaters_dagster.supervisor import Part, Supervisor
+        from heaters_dagster.commands.up.supervisor import Part, Supervisor
         command = (sys.executable, {str(program)!r}, {str(folder)!r}, "one", "deaf")
         child = pathlib.Path({str(folder / "one-child.pid")!r})
         Supervisor([Part("one", command, ready=child.is_file)], environment=dict(os.environ), say=print).run(when_ready=lambda: None)
@@ -244,7 +244,7 @@ def test_an_interrupt_at_the_start_stops_the_postgres_that_was_started(tmp_path:
         embedded_postgres.ensure_running(settings.postgres_folder, durable=False)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resources.database.open_database", interrupted)
+    monkeypatch.setattr("resources.postgres.database.open_database", interrupted)
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         settings = Settings(home=tmp_path / "home", dagster_port=one.getsockname()[1], review_port=other.getsockname()[1])
     try:

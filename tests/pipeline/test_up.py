@@ -16,10 +16,10 @@ import pytest
 
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
-from resources.clip_store import ClipStore
-from resources.database import dagster_database_url, open_database
-from resources.source_video_store import SourceVideoStore
+from resources.postgres import embedded_postgres
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import dagster_database_url, open_database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline.test_secrets import MARK, files_with, rows_with
 from tests.pipeline_rows import reviews

@@ -29,15 +29,15 @@ from heaters_dagster.domain.scenes import CutSettings
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.clip_store import Clip, ClipStore
-from resources.dagster_resources import dagster_resources
-from resources.database import Database
-from resources.media_probe import probe
+from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
 from tests.proxy_files import index_of, make_proxy_file
 
@@ -180,10 +180,10 @@ import json, os, signal, sys
 from pathlib import Path
 from assets.virtual_clips import make_virtual_clips, recut
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
 from resources.object_store.local import LocalObjectStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
 url, home, objects, video, when, again = json.loads(sys.argv[1])
 settings = Settings(home=Path(home), database_url=url)
 

@@ -33,8 +33,8 @@ from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.errors import CutError, HeatersError, NothingToUndoError, StaleClipError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.states import ClipState
-from resources.frame_reader import FrameReader
-from resources.remuxer import ProxyReader, remux, remux_sound
+from resources.media.frame_reader import FrameReader
+from resources.media.remuxer import ProxyReader, remux, remux_sound
 from review_app.player.index_slice import slice_json
 from tests.media_files import barcode_video
 from tests.proxy_files import index_of

@@ -18,11 +18,11 @@ from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
 from resources.object_store.local import LocalObjectStore
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video
 from tests.proxy_files import make_proxy_file, stored_video

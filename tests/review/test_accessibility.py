@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.stages import EXPORTS
-from resources.clip_store import MadeObject
+from resources.postgres.clip_store import MadeObject
 from tests.accessibility import found_by_axe
 from tests.chromium import WAIT_MS
 from tests.review.conftest import App

@@ -9,12 +9,12 @@ import pytest
 
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
-from review_app import actions
-from review_app.desk import ReviewDesk
-from review_app.links import Session, open_links
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from review_app.service import actions
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import make_video
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.processing import process_due
 from heaters_dagster.settings import Settings
-from resources.clip_store import ClipStore
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideo
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo
 from tests.buckets import BucketServer, without_cors
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video, file_frame_hashes

@@ -15,8 +15,8 @@ from starlette.websockets import WebSocket
 
 from heaters_dagster.doors import is_own_name
 from heaters_dagster.settings import Settings
-from review_app.door import Door, media_origins
 from review_app.player.component import KEPT_PATH
+from review_app.server.door import Door, media_origins
 
 NAMES = {"localhost", "review.example.org"}
 

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heaters_dagster.domain.states import SourceVideoState
-from resources.source_video_removal import delete_source_video
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.source_video_removal import delete_source_video
 from tests.review.conftest import App
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]

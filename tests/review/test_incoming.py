@@ -17,14 +17,14 @@ from starlette.testclient import TestClient
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.settings import Settings
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
-from review_app import incoming
-from review_app.desk import ReviewDesk
-from review_app.door import Door
-from review_app.links import Session, open_links
-from review_app.routes import TOKEN_HEADER, review_routes
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from review_app.server.door import Door
+from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.service import incoming
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
 

@@ -18,9 +18,9 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.clip_store import MadeObject
-from resources.reviewer_store import ReviewerStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import MadeObject
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_video_store import SourceVideoStore
 from review_app.player.component import KEPT_PATH
 from tests.chromium import WAIT_MS
 from tests.media_files import file_frame_hashes

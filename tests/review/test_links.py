@@ -9,7 +9,7 @@ import pytest
 from itsdangerous import URLSafeTimedSerializer
 
 from heaters_dagster.settings import Settings
-from review_app.links import LinkError, Links, Session, open_links
+from review_app.service.links import LinkError, Links, Session, open_links
 
 
 @pytest.fixture

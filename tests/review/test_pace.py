@@ -16,15 +16,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from heaters_dagster.settings import Settings
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
 from review_app.__main__ import KEEP_ALIVE_SECONDS
-from review_app.desk import ReviewDesk
-from review_app.links import Session, open_links
-from review_app.pace import Pace, PatientProtocol
-from review_app.routes import TOKEN_HEADER, review_routes
-from review_app.upload_room import MAX_UPLOADS
+from review_app.server.pace import Pace, PatientProtocol
+from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
+from review_app.service.upload_room import MAX_UPLOADS
 
 WINDOW_SECONDS = 0.6
 

@@ -28,17 +28,17 @@ from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.database import Database
-from resources.first_bytes import HEAD_BYTES
+from resources.media.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
 from resources.object_store.s3 import S3ObjectStore
-from resources.reviewer_store import ReviewerStore
-from resources.source_video_store import SourceVideo
-from review_app.desk import ReviewDesk
-from review_app.links import Session, open_links
-from review_app.routes import TOKEN_HEADER, review_routes
-from review_app.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.source_video_store import SourceVideo
+from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
+from review_app.service.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
 from tests.buckets import BucketServer
 from tests.media_files import barcode_video, ffmpeg, make_video, noisy_minute
 from tests.proxy_files import stored_video

@@ -11,13 +11,12 @@ from streamlit.testing.v1 import AppTest
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import Reviewer, ReviewerStore
-from review_app import filters
-from review_app.desk import ReviewDesk
-from review_app.links import Session, open_links
-from review_app.screens import clips, partitions, source_videos
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import Reviewer, ReviewerStore
+from review_app.screens import clips, filters, partitions, source_videos
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
 from tests.conftest import ASourceVideo, SomeClips
 
 
@@ -38,8 +37,7 @@ def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
 def _script(name, desk, session):  # type: ignore[no-untyped-def]
     import streamlit as st
 
-    from review_app import shell
-    from review_app.screens import clips, history, partitions, review, search, source_videos
+    from review_app.screens import clips, history, partitions, review, search, shell, source_videos
 
     screens = {"review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions}
     pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}

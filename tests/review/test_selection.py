@@ -16,15 +16,15 @@ from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.reviewer_store import ReviewerStore
-from review_app import desk as desks
-from review_app.desk import ReviewDesk
-from review_app.incoming import MAX_BODY_BYTES
-from review_app.links import Session, open_links
-from review_app.routes import TOKEN_HEADER, review_routes
-from review_app.selection import MAX_MATCHING, packed, unpacked
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
+from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.service import review_desk as desks
+from review_app.service.incoming import MAX_BODY_BYTES
+from review_app.service.links import Session, open_links
+from review_app.service.review_desk import ReviewDesk
+from review_app.service.selection import MAX_MATCHING, packed, unpacked
 from tests.conftest import SomeClips
 
 PENDING, APPROVED, SKIPPED = ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED, ClipState.REVIEW_SKIPPED

@@ -11,9 +11,9 @@ import pytest
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.review_store import HistoryEntry
-from resources.source_video_store import SourceVideo
-from review_app import views
+from resources.postgres.review_store import HistoryEntry
+from resources.postgres.source_video_store import SourceVideo
+from review_app.service import views
 
 
 def a_video(state: SourceVideoState, **columns: Any) -> SourceVideo:

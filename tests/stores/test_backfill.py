@@ -7,11 +7,11 @@ import numpy as np
 from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState
-from resources.backfill import start_backfill
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.upkeep.backfill import start_backfill
 from tests.pipeline_rows import cut_video, exported
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from resources.backlog import CLIP_WORDS, VIDEO_WORDS, failed_count, load_backlog
-from resources.database import Database
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.backlog import CLIP_WORDS, VIDEO_WORDS, failed_count, load_backlog
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 S = SourceVideoState

@@ -14,14 +14,14 @@ from sqlalchemy import func, select, text
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
-from resources.audit import audit
-from resources.clip_counts import count_problems, counts_by_state, counts_of_videos, recount, scope_of, within_scope
-from resources.clip_store import Clip, ClipStore, NewClip
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.review_store import ReviewStore
-from resources.source_video_store import SourceVideoStore
-from resources.tables import clips
+from resources.postgres.clip_counts import count_problems, counts_by_state, counts_of_videos, recount, scope_of, within_scope
+from resources.postgres.clip_store import Clip, ClipStore, NewClip
+from resources.postgres.database import Database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.tables import clips
+from resources.upkeep.audit import audit
 from tests.pipeline_rows import cut_video, exported, reviews
 
 FRAMES = 200

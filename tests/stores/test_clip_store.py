@@ -15,11 +15,11 @@ from heaters_dagster.domain.keys import final_clip_key, keyframe_key
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, KEYFRAMES, MAX_ATTEMPTS
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY, CLIP_TRANSITIONS
-from resources.clip_files import VIRTUAL, forget_files
-from resources.clip_store import Clip, ClipStage, ClipStore, MadeObject, NewClip
-from resources.database import Database
-from resources.source_video_store import SourceVideoStore
-from resources.tables import clips as clip_table
+from resources.postgres.clip_files import VIRTUAL, forget_files
+from resources.postgres.clip_store import Clip, ClipStage, ClipStore, MadeObject, NewClip
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.tables import clips as clip_table
 from tests.conftest import ASourceVideo, SomeClips
 
 C = ClipState

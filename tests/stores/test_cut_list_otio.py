@@ -6,7 +6,7 @@ import pytest
 from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS, CutListSource
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.states import ClipState
-from resources.cut_list_otio import cut_list
+from resources.clips.cut_list_otio import cut_list
 
 RATE = Fraction(24_000, 1001)
 SOURCE = CutListSource(

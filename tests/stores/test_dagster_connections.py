@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 from sqlalchemy import text
 
-from heaters_dagster.instance import open_instance
+from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings
-from resources.database import Database
+from resources.postgres.database import Database
 
 
 def test_questions_to_dagster_share_the_connections_of_the_process(settings: Settings, database: Database) -> None:

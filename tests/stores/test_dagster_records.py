@@ -8,13 +8,13 @@ import dagster as dg
 import pytest
 from sqlalchemy.engine import make_url
 
-from heaters_dagster.doctor import checked
-from heaters_dagster.instance import open_instance
+from heaters_dagster.commands.doctor import checked
+from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings
-from resources.dagster_records import find_secrets
-from resources.database import Database, dagster_database_url
-from resources.signing_key import kept_signing_key
-from resources.source_video_store import SourceVideoStore
+from resources.files.signing_key import kept_signing_key
+from resources.orchestrator.dagster_records import find_secrets
+from resources.postgres.database import Database, dagster_database_url
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.pipeline.test_secrets import MARK, rows_with
 
 ADDRESS = f"http://ada:{MARK}password@films.example/film.mp4?token={MARK}token"

@@ -10,7 +10,7 @@ import pytest
 from dagster._core.storage.compute_log_manager import ComputeLogManager
 
 from heaters_dagster.settings import Settings
-from resources.dagster_storage import HeatersLogs, opened_with
+from resources.orchestrator.dagster_storage import HeatersLogs, opened_with
 
 LOG_KEY = ["run-1", "compute_logs", "proxy"]
 

@@ -24,16 +24,8 @@ from sqlalchemy.exc import ProgrammingError
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, SettingsError
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
-from resources import embedded_postgres
-from resources.database import (
-    MIGRATIONS,
-    Database,
-    alembic_config,
-    dagster_database_url,
-    database_url,
-    migrate,
-    open_database,
-)
+from resources.postgres import embedded_postgres
+from resources.postgres.database import MIGRATIONS, Database, alembic_config, dagster_database_url, database_url, migrate, open_database
 from tests.conftest import SomeClips
 
 
@@ -240,7 +232,7 @@ class TestStageLock:
 
     def test_a_killed_process_leaves_it_free(self, database: Database) -> None:
         code = (
-            "import sys, time; from resources.database import Database\n"
+            "import sys, time; from resources.postgres.database import Database\n"
             "with Database.connect(sys.argv[1]).stage_lock('proxy', 7): print('held', flush=True); time.sleep(60)"
         )
         holder = subprocess.Popen([sys.executable, "-c", code, database.url], stdout=subprocess.PIPE, text=True)
@@ -348,7 +340,7 @@ class TestMigrations:
         assert reviewer_names(empty) == []
 
     def test_several_processes_that_start_at_once_migrate_once(self, empty: Database) -> None:
-        code = "import sys; from resources.database import Database, migrate; migrate(Database.connect(sys.argv[1]))"
+        code = "import sys; from resources.postgres.database import Database, migrate; migrate(Database.connect(sys.argv[1]))"
         starters = [subprocess.Popen([sys.executable, "-c", code, empty.url]) for _ in range(3)]
         assert [starter.wait() for starter in starters] == [0, 0, 0]
         assert reviewer_names(empty) == []
@@ -377,7 +369,7 @@ class TestMigrations:
 
     def test_alembic_is_not_imported_when_there_is_nothing_to_do(self, database: Database) -> None:
         code = (
-            "import sys; from resources.database import Database, migrate\n"
+            "import sys; from resources.postgres.database import Database, migrate\n"
             "migrate(Database.connect(sys.argv[1])); print('alembic' in sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code, database.url], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ from heaters_dagster.domain.due import GOLD_MASTER_PATIENCE_SECONDS, RETRY_AFTER
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EXPORTS, Job
 from heaters_dagster.domain.states import SourceVideoState
-from resources import due_facts
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
-from resources.due_facts import load_video_facts
-from resources.review_queue_store import ReviewQueueStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres import due_facts
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.due_facts import load_video_facts
+from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 Written = Callable[[Database, Clip], None]

@@ -23,8 +23,8 @@ import psycopg
 import pytest
 
 from heaters_dagster.domain.errors import HeatersError, SettingsError
-from resources import embedded_postgres
-from resources.embedded_postgres import ensure_running, remove, status, stop
+from resources.postgres import embedded_postgres
+from resources.postgres.embedded_postgres import ensure_running, remove, status, stop
 
 AS_ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not AS_ROOT, reason="changes its user, which only root can")
@@ -236,7 +236,9 @@ def test_settings_of_ones_own_survive_a_restart(running: Path) -> None:
 
 
 def test_several_processes_that_start_it_at_once_get_one_server(folder: Path) -> None:
-    script = "import sys; from pathlib import Path; from resources.embedded_postgres import *; print(ensure_running(Path(sys.argv[1])))"
+    script = (
+        "import sys; from pathlib import Path; from resources.postgres.embedded_postgres import *; print(ensure_running(Path(sys.argv[1])))"
+    )
     starters = [subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     urls = {starter.communicate()[0].strip() for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4

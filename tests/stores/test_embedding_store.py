@@ -13,10 +13,10 @@ from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
-from resources.clip_search import ClipSearch
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
+from resources.clips.clip_search import ClipSearch
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
 from tests.conftest import SomeClips
 
 MODEL = "a-model"

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.instance import prepare_dagster_home
+from heaters_dagster.orchestration.instance import prepare_dagster_home
 from heaters_dagster.settings import Settings
-from resources.clip_media import ClipMedia
-from resources.frame_index_reader import FrameIndexes
+from resources.clips.clip_media import ClipMedia
+from resources.files.private_folder import PASSABLE, private_folder, private_home
+from resources.files.signing_key import kept_signing_key
+from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.open import open_object_store
-from resources.private_folder import PASSABLE, private_folder, private_home
-from resources.signing_key import kept_signing_key
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
 from tests.conftest import SESSION_FOLDER
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
@@ -82,7 +82,7 @@ def test_the_embedded_postgres_starts_in_a_new_home_under_any_umask() -> None:
     home = Path(os.environ[SESSION_FOLDER]) / "closed home"
     code = (
         "from pathlib import Path; from heaters_dagster.settings import Settings; from resources import embedded_postgres;"
-        "from resources.database import open_database; import sys;"
+        "from resources.postgres.database import open_database; import sys;"
         "s = Settings(home=Path(sys.argv[1])); open_database(s).dispose(); embedded_postgres.remove(s.postgres_folder)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=False, umask=0o077)

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
-from resources.clip_store import Clip
-from resources.database import Database
-from resources.review_queue_store import QueueClip, ReviewQueueStore
-from resources.review_store import ReviewStore
+from resources.postgres.clip_store import Clip
+from resources.postgres.database import Database
+from resources.postgres.review_queue_store import QueueClip, ReviewQueueStore
+from resources.postgres.review_store import ReviewStore
 from tests.conftest import ASourceVideo, SomeClips
 
 ALL = QueueFilter()
@@ -136,8 +136,8 @@ def test_filters_by_video_state_confidence_and_text(
 
 def lead_to_clips(database: Database, video_id: int) -> int:
     from heaters_dagster.domain.states import SourceVideoState
-    from resources.clip_store import ClipStore, NewClip
-    from resources.source_video_store import SourceVideoStore
+    from resources.postgres.clip_store import ClipStore, NewClip
+    from resources.postgres.source_video_store import SourceVideoStore
 
     videos = SourceVideoStore(database)
     for state in ("downloading", "downloaded", "preprocessing", "preprocessed", "detecting_scenes"):

@@ -25,13 +25,13 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from resources.clip_rows import review_clip
-from resources.clip_store import Clip, ClipStore, MadeObject, NewClip
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
-from resources.review_store import ReviewResult, ReviewStore, StaleClipsError
-from resources.tables import clips as clips_table
-from resources.tables import cut_point_operations, review_actions, source_videos
+from resources.postgres.clip_rows import review_clip
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
+from resources.postgres.tables import clips as clips_table
+from resources.postgres.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
 from tests.review_desk import Desk, clips_of, group_problems
 

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
-from resources.database import Database
-from resources.reviewer_store import ReviewerStore
+from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
 
 
 def test_a_name_is_one_reviewer_however_often_it_comes(database: Database) -> None:

@@ -15,11 +15,11 @@ from sqlalchemy import text
 from heaters_dagster.domain.errors import BusyError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
-from resources.clip_store import ClipStore, MadeObject, NewClip
-from resources.database import Database
-from resources.embedding_store import EmbeddingStore
-from resources.review_queue_store import ReviewQueueStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import ClipStore, MadeObject, NewClip
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import SomeClips
 from tests.pipeline_rows import FRAME_RATE, reviews
 

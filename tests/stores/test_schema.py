@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from heaters_dagster.domain.errors import CutError, HeatersError, IllegalTransitionError
 from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS
-from resources.clip_store import Clip, ClipStore
-from resources.database import Database
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
 from tests.conftest import ASourceVideo, SomeClips
 from tests.pipeline_rows import reviews
 

@@ -19,17 +19,17 @@ from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
-from resources.audit import coverage_problems, orphan_objects
-from resources.clip_store import Clip, ClipStore, MadeObject
-from resources.database import Database
-from resources.due_facts import load_video_facts
-from resources.embedding_store import EmbeddingStore
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
-from resources.review_queue_store import ReviewQueueStore
-from resources.source_video_lists import SourceVideoLists
-from resources.source_video_removal import delete_source_video, is_deleted, rename_source_video
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import Clip, ClipStore, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.due_facts import load_video_facts
+from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.source_video_lists import SourceVideoLists
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import coverage_problems, orphan_objects
+from resources.upkeep.source_video_removal import delete_source_video, is_deleted, rename_source_video
 from tests.pipeline_rows import cut_video, exported, reviews
 
 _FILES = {
@@ -136,9 +136,9 @@ def test_it_can_be_deleted_in_every_state(database: Database, object_store: Obje
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from resources.database import Database
+from resources.postgres.database import Database
 from resources.object_store.local import LocalObjectStore
-from resources.source_video_removal import delete_source_video
+from resources.upkeep.source_video_removal import delete_source_video
 url, folder, video, deletes = json.loads(sys.argv[1])
 
 class Dying(LocalObjectStore):
@@ -161,7 +161,7 @@ def test_a_deletion_that_was_killed_is_finished_by_the_clean_up(
     import dagster as dg
 
     from heaters_dagster.partitions import source_video_partitions
-    from resources.dagster_resources import dagster_resources
+    from resources.orchestrator.dagster_resources import dagster_resources
 
     video_id = with_everything(database, object_store)[0].source_video_id
     arguments = json.dumps([database.url, str(object_store.folder), video_id, deletes])

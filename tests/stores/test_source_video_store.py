@@ -11,8 +11,8 @@ from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError,
 from heaters_dagster.domain.stages import MAX_ATTEMPTS
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
-from resources.database import Database
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import ASourceVideo
 
 S = SourceVideoState

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from heaters_dagster.domain.states import SourceVideoState
-from resources.audit import audit, coverage_problems, orphan_objects
-from resources.clip_store import Clip
-from resources.database import Database
 from resources.object_store.interface import ObjectStore
-from resources.source_video_store import SourceVideoStore
+from resources.postgres.clip_store import Clip
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import audit, coverage_problems, orphan_objects
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
 
 
@@ -80,8 +80,8 @@ def test_clips_that_do_not_cover_their_source_video_are_named(database: Database
 def test_of_very_many_findings_some_are_said_and_the_rest_is_counted(
     database: Database, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resources.audit.MOST_SAID", 2)
-    monkeypatch.setattr("resources.audit._KEYS_AT_ONCE", 2)
+    monkeypatch.setattr("resources.upkeep.audit.MOST_SAID", 2)
+    monkeypatch.setattr("resources.upkeep.audit._KEYS_AT_ONCE", 2)
     clips = [exported(database, clip, object_store) for _ in range(5) for clip in (whole(database, object_store),)]
     for clip in clips:
         object_store.delete(str(clip.clip_filepath))

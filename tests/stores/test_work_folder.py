@@ -13,17 +13,17 @@ import pytest
 
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.settings import Settings
-from resources.leftovers import sweep_leftovers
 from resources.object_store.local import LocalObjectStore
-from resources.work_folder import WorkFolder, check_room, disk_full_named
+from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
+from resources.upkeep.leftovers import sweep_leftovers
 
 _HOLD = """
 import sys, time
 from pathlib import Path
 from heaters_dagster.settings import Settings
-from resources.leftovers import sweep_leftovers
+from resources.upkeep.leftovers import sweep_leftovers
 from resources.object_store.local import LocalObjectStore
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
 with WorkFolder(Path(sys.argv[1])).attempt("proxy-12") as folder:
     (folder / "half.mp4").write_bytes(b"half")
     print(folder, flush=True)
@@ -145,7 +145,7 @@ import sys, time
 from heaters_dagster.settings import Settings
 from pathlib import Path
 from resources.object_store.open import open_object_store
-from resources.work_folder import WorkFolder
+from resources.object_store.work_folder import WorkFolder
 settings = Settings(home=Path(sys.argv[1]))
 def wait(done):
     print(done, flush=True)

@@ -1,0 +1,175 @@
+"""`heaters demo`: the main job on the samples, or on one given video, from file to searchable clips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.panel import Panel
+
+from heaters_dagster.commands import terminal
+from heaters_dagster.commands.process_due import Outcome, process_due, register_partitions
+from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.clip_names import reference
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
+from heaters_dagster.domain.stages import EMBEDDINGS, states_from
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.settings import PROJECT_ROOT, Settings
+from resources.clips.clip_search import ClipSearch
+from resources.media.frame_index_reader import FrameIndexes
+from resources.models.embedder import clip_embedder
+from resources.object_store.open import open_object_store
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database, open_database
+from resources.postgres.review_store import ReviewStore
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.address_guard import AddressGuard
+from resources.sources.submission import submit
+
+SAMPLES = PROJECT_ROOT / "samples"
+_REVIEWER = "demo"
+
+
+def run_demo(settings: Settings, video: Path | None) -> int:
+    """Run the demo and print its results; returns the exit code.
+
+    The first video is approved as by a reviewer and goes through all stages; with the samples, the second one is left for review.
+    """
+    sources = [str(video)] if video is not None else [str(path) for path in _samples()]
+    with_fallback = replace(settings, embedding_fallback=True)
+    terminal.say("Starting Postgres ...")
+    database = open_database(settings)
+    try:
+        submissions = submit(sources, SourceVideoStore(database), guard=AddressGuard(allow_private=settings.allow_private_addresses))
+        if refused := [item.told for item in submissions if item.refused]:
+            return _failed(refused)
+        ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
+        register_partitions(settings, ids)
+        _step(f"1. {len(ids)} source video(s): fetch, proxy with frame index and scene scores, virtual clips, gold master")
+        failed = _process(with_fallback, ids)
+        first = SourceVideoStore(database).load(ids[0])
+        if first.state is not SourceVideoState.SCENES_DETECTED:
+            return _failed(failed or [f"source video {first.id} is {first.state}: {first.error}; heaters retry {first.id}"])
+        _step("2. Approve every clip of the first one, as a reviewer does in the browser")
+        _approve(ids[0], database, settings)
+        _step("3. Export by stream copy, keyframes, embeddings")
+        _say_which_model(settings)
+        failed += _process(with_fallback, ids)
+        _show(ids, database, settings)
+    finally:
+        database.dispose()
+    return _failed(failed)
+
+
+def _failed(reasons: list[str]) -> int:
+    for reason in reasons:
+        terminal.complain(reason)
+    return 1 if reasons else 0
+
+
+def _samples() -> list[Path]:
+    found = sorted(SAMPLES.glob("*.mp4"), reverse=True)
+    if not found:
+        raise SourceNotFoundError(f"no samples in {SAMPLES}; name a video of your own: heaters demo FILE")
+    return found
+
+
+def _process(settings: Settings, ids: list[int]) -> list[str]:
+    with terminal.bars() as report:
+        outcome: Outcome = process_due(settings, only=ids, report=report, say=terminal.warn)
+    for run in outcome.runs:
+        terminal.say(f"   {run.sentence}")
+    return outcome.failures
+
+
+def _approve(source_video_id: int, database: Database, settings: Settings) -> None:
+    live = ClipStore(database).load_live(source_video_id)
+    pending = {clip.id: clip.cut_point_version for clip in live if clip.state == ClipState.PENDING_REVIEW}
+    if not pending:
+        terminal.say("   nothing waits for review (the demo has run before)")
+        return
+    reviews = ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
+    decided = reviews.decide_unchanged(ReviewAction.APPROVE, pending, reviewer=reviews.reviewers.at_command_line(_REVIEWER).name)
+    for told in decided.left_alone.values():
+        terminal.warn(f"   left alone: {told}")
+    count = len(pending) - len(decided.left_alone)
+    terminal.say(f"   {count} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
+
+
+def _say_which_model(settings: Settings) -> None:
+    """The demo goes on without the embedding model, but never silently."""
+    try:
+        terminal.say(f"   embedding model: {clip_embedder(settings.embedding_model).model}")
+    except ModelUnavailableError as error:
+        terminal.warn(f"   {error}")
+        terminal.warn("   The demo uses the built-in visual descriptor instead: it finds clips that look alike; words need the model.")
+
+
+def _show(ids: list[int], database: Database, settings: Settings) -> None:
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    columns = [Column("clip", "id", True), Column("frames", "frames", True), Column("from", "from", True), Column("to", "to", True)]
+    columns += [Column("state", "state"), Column("confidence", "confidence", True), Column("file", "clip_filepath")]
+    for source_video_id in ids:
+        video = videos.load(source_video_id)
+        live = clips.load_live(source_video_id)
+        terminal.out.print()
+        terminal.show_table(f"{video.id}. {video.title}: {video.frame_count} frames, {video.state}", columns, [_row(clip) for clip in live])
+        for what, key in (
+            ("proxy", video.proxy_filepath),
+            ("frame index", video.frame_index_filepath),
+            ("gold master", video.gold_master_filepath),
+        ):
+            terminal.say(f"   {what}: {key or 'none'}")
+        if video.error:
+            terminal.warn(f"   {video.error}")
+    terminal.out.print()
+    where = f"bucket {settings.object_bucket}" if settings.object_bucket else str(settings.objects_folder)
+    terminal.say(f"Files are under {where}")
+    _show_search(clips.load_live(ids[0]), database, settings)
+    terminal.out.print(
+        Panel(
+            f"[bold]heaters up[/bold]  starts everything:\n"
+            f"  review app   {settings.review_url}\n"
+            f"  Dagster UI   {settings.dagster_local_url}\n"
+            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like {ids[0]}:1, heaters doctor",
+            title="Next",
+            title_align="left",
+            expand=False,
+        )
+    )
+
+
+def _show_search(clips: list[Clip], database: Database, settings: Settings) -> None:
+    embedded = [clip for clip in clips if clip.state in states_from(EMBEDDINGS)]
+    if not embedded:
+        return
+    try:
+        found = ClipSearch(database, settings).like(embedded[0].id, limit=3)
+    except NotFoundError:
+        return
+    terminal.out.print()
+    columns = [
+        Column("score", "score", True),
+        Column("clip", "reference", True),
+        Column("from", "from", True),
+        Column("file", "clip_filepath"),
+    ]
+    rows = [
+        asdict(hit) | {"from": terminal.clock_time(hit.start_time_seconds), "reference": reference(hit.source_video_id, hit.sequence)}
+        for hit in found.hits
+    ]
+    terminal.show_table(f"Clips most like clip {embedded[0].sequence} (by {found.model})", columns, rows)
+
+
+def _step(text: str) -> None:
+    terminal.out.print(f"\n[bold]{text}[/bold]")
+
+
+def _row(clip: Clip) -> dict[str, object]:
+    return asdict(clip) | {
+        "state": str(clip.state),
+        "frames": f"{clip.start_frame}..{clip.end_frame - 1}",
+        "from": terminal.clock_time(clip.start_time_seconds),
+        "to": terminal.clock_time(clip.end_time_seconds),
+    }

@@ -1,0 +1,173 @@
+"""`heaters doctor`: what works on this machine, what does not, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from sqlalchemy import text
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.postgres.database import Database
+
+_LOW_DISK_BYTES = 5 * 1024**3
+_OLD_YTDLP_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one test. needed: a fault must be repaired, for the main job or for safety. told: state and remedy, in words."""
+
+    what: str
+    ok: bool
+    needed: bool
+    told: str
+
+
+def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
+    """Test everything; when one test fails, the others still run.
+
+    repair: remove the secrets that older versions left in records, and then renew the signing key.
+    """
+    findings = [
+        _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
+        _finding("ffmpeg", True, _ffmpeg),
+        _finding("database", True, lambda: _database(settings)),
+        _finding("object store", True, lambda: _object_store(settings)),
+        _finding("browsers and the bucket", True, lambda: _browsers(settings)),
+        _finding("disk", False, lambda: _disk(settings)),
+        _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
+        _finding("embedding model", False, lambda: _embedding_model(settings)),
+        _finding("web sites", False, _web_sites),
+    ]
+    if all(finding.ok for finding in findings if finding.what == "database"):
+        findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
+    if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
+        findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
+    return findings
+
+
+def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, needed, look())
+    except (HeatersError, OSError, ImportError, subprocess.SubprocessError) as error:
+        return Finding(what, False, needed, without_access(str(error)))
+
+
+def _ffmpeg() -> str:
+    from resources.media.ffmpeg import ffmpeg_path
+
+    path = ffmpeg_path()
+    first_line = subprocess.run([path, "-version"], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()[0]
+    return f"{first_line.split(' Copyright')[0]} ({path})"
+
+
+def _database(settings: Settings) -> str:
+    with _opened(settings) as database, database.read() as connection:
+        server = connection.scalar(text("show server_version"))
+        vector = connection.scalar(text("select extversion from pg_extension where extname = 'vector'"))
+        revision = connection.scalar(text("select version_num from alembic_version"))
+    where = "HEATERS_DATABASE_URL" if settings.database_url else f"embedded, data under {settings.postgres_folder}"
+    return f"Postgres {server} with pgvector {vector}, schema {revision} ({where})"
+
+
+def _object_store(settings: Settings) -> str:
+    from resources.object_store.open import open_object_store
+
+    open_object_store(settings).check()
+    return f"bucket {settings.object_bucket}" if settings.object_bucket else f"folder {settings.objects_folder}"
+
+
+def _browsers(settings: Settings) -> str:
+    from resources.object_store.cors import cors_problem
+    from resources.object_store.open import open_object_store
+
+    if settings.object_bucket is None:
+        return "reviewers read from the review app itself"
+    page = urlsplit(settings.shared_review_url or settings.review_url)
+    origin = f"{page.scheme}://{page.netloc}"
+    problem = cors_problem(open_object_store(settings), origin)
+    if problem is not None:
+        raise OSError(problem)
+    return f"a page at {origin} may read"
+
+
+def _disk(settings: Settings) -> str:
+    from resources.files.private_folder import private_home
+
+    home = private_home(settings)
+    free = shutil.disk_usage(home).free
+    if free < _LOW_DISK_BYTES:
+        raise OSError(f"{free / 1e9:.1f} GB free under {home}; a proxy takes 3 to 11 times its original: make room or move HEATERS_HOME")
+    return f"{free / 1e9:.0f} GB free under {home}"
+
+
+def _detector() -> str:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError("torch is not installed: make install, or HEATERS_DETECTOR=adaptive")
+    import torch
+
+    return f"TransNetV2 on {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the processor'} (torch {torch.__version__})"
+
+
+def _embedding_model(settings: Settings) -> str:
+    from resources.models.embedder import clip_embedder
+
+    return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+
+
+def _web_sites() -> str:
+    from yt_dlp.version import __version__
+
+    from resources.sources.guarded_ytdlp import solver_told
+
+    made = date(*map(int, __version__.split(".")[:3]))
+    days = (date.today() - made).days
+    old = "; sites change, so when one fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
+    return f"yt-dlp of {made}, {days} days old{old}; {solver_told()}"
+
+
+def _secrets(settings: Settings, *, repair: bool) -> str:
+    from resources.files.signing_key import renew_signing_key
+    from resources.orchestrator.dagster_records import advice, clean_secrets, find_secrets
+
+    with _opened(settings) as database:
+        found = clean_secrets(settings, database) if repair else find_secrets(settings, database)
+    if not found:
+        return "none"
+    if repair:
+        return advice(found, settings, lambda: renew_signing_key(settings))
+    raise OSError(f"an older version left secrets in {found}: type heaters doctor --repair, which removes them and says what to change")
+
+
+def _stored_data(settings: Settings) -> str:
+    from resources.object_store.open import open_object_store
+    from resources.upkeep.audit import audit
+
+    with _opened(settings) as database:
+        problems = audit(database, open_object_store(settings))
+    if problems:
+        raise OSError("; ".join(problems))
+    return "clips cover their source videos, and every object has its row"
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
+    from resources.postgres.database import open_database
+
+    database = open_database(settings)
+    try:
+        yield database
+    finally:
+        database.dispose()

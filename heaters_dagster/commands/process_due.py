@@ -1,0 +1,254 @@
+"""The engine of `heaters process`: runs all that is due, one run after the other, in this process.
+
+The runs are real Dagster runs in the persistent instance, so that the UI shows them beside those that sensors asked for. What is due is
+decided by `domain/due.py`, as everywhere. Killed in the middle, the next `heaters process`, or the sensors, carry on.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+
+from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.run_tags import ENDED_TAG
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
+from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.orchestration.outlook import look
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
+from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.leftovers import sweep_leftovers
+
+#: A run that succeeds and changes nothing is wanted again at once. After this many of them it counts as failed.
+_RUNS_WITHOUT_EFFECT = 3
+
+#: Dagster's own log lines would break the progress bars; the run's page in the UI has them all.
+_QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+_DAEMON_SILENCE_SECONDS = 60.0
+_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone:
+    """One run. error: why it failed, in words for a person; None when it succeeded. note: why it made nothing although it succeeded."""
+
+    job: str
+    source_video_id: int
+    assets: tuple[str, ...]
+    seconds: float
+    error: str | None
+    run_id: str
+    note: str | None = None
+    title: str = ""
+
+    @property
+    def called(self) -> str:
+        return f"source video {self.source_video_id}" + (f", {self.title}" if self.title else "")
+
+    @property
+    def sentence(self) -> str:
+        if self.note is not None:
+            return f"{self.called}: {self.note}"
+        what = f"{self.called}: {', '.join(self.assets)}"
+        return f"{what} done in {self.seconds:.1f} s" if self.error is None else f"{what} failed after {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `process_due` did, in order. later: how many source videos and clips failed for a temporary reason and are tried again later.
+
+    problem: why due work was not begun: nothing can be stored. held_up: how many runs this holds up.
+    """
+
+    runs: tuple[RunDone, ...]
+    later: int = 0
+    problem: str | None = None
+    held_up: int = 0
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed and did not succeed later on."""
+        last = {(run.job, run.source_video_id): run for run in self.runs}
+        return [f"{run.called}, {run.job}: {run.error}" for run in last.values() if run.error not in (None, self.problem)]
+
+    @property
+    def sentence(self) -> str:
+        done = f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. " if self.runs else ""
+        if self.problem is not None:
+            return f"{done}{self.held_up} runs are due and were not begun, because nothing can be stored: {self.problem}"
+        said = f"{done}Nothing more is due." if done else "Nothing is due."
+        again = f" {self.later} failed a moment ago: try again in a minute, or heaters retry." if self.later else ""
+        return said + again
+
+
+def process_due(
+    settings: Settings,
+    *,
+    only: Collection[int] | None = None,
+    report: Report = silent,
+    say: Callable[[str], None] = lambda text: None,
+    ended: Callable[[RunDone], None] = lambda run: None,
+) -> Outcome:
+    """Run all that is due until nothing is, and wait for the runs of other processes.
+
+    only: these source videos. report: gets the stages' progress. say: gets sentences about waiting. ended: gets each run when it has ended.
+    Raises KeyboardInterrupt when interrupted: the interrupted work is due again. Raises NotFoundError, DatabaseUnavailableError.
+    """
+    sweep_leftovers(settings)
+    work = WorkFolder(settings.work_folder)
+    database = shared_database(settings)
+    videos = SourceVideoStore(database)
+    for source_video_id in only or ():
+        videos.load(source_video_id)
+    definitions = heaters_definitions(settings)
+    runs: list[RunDone] = []
+    without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
+    waiting = False
+    with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
+        engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
+        while True:
+            outlook = look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
+            if outlook.problem is not None:
+                return Outcome(tuple(runs), problem=outlook.problem, held_up=len(outlook.wanted))
+            due = [(run, outlook.situation_of(run)) for run in outlook.wanted]
+            wanted = next((one for one in due if without_effect[one] < _RUNS_WITHOUT_EFFECT), None)
+            if wanted is not None:
+                without_effect[wanted] += 1
+                done = engine.execute(wanted[0])
+                video = videos.load(done.source_video_id)
+                done = replace(done, title=video.title, note=video.error if video.duplicate_of_id is not None else None)
+                stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
+                runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
+                ended(runs[-1])
+                waiting = False
+            elif outlook.in_flight:
+                if not waiting:
+                    say("waiting for the runs of other processes")
+                waiting = True
+                time.sleep(_WAIT_SECONDS)
+            else:
+                return Outcome(tuple(runs), waiting_to_be_tried(outlook.facts.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    """Executes wanted runs in this process, in the persistent instance. tags: on each of them."""
+
+    definitions: dg.Definitions
+    instance: dg.DagsterInstance
+    tags: Mapping[str, str]
+
+    def execute(self, wanted: RunWanted) -> RunDone:
+        """Raises KeyboardInterrupt, after the run was marked as canceled."""
+        started = time.monotonic()
+        self.instance.add_dynamic_partitions(str(source_video_partitions.name), [wanted.partition_key])
+        result = self.definitions.resolve_job_def(wanted.job.value).execute_in_process(
+            run_config=_QUIET,
+            instance=self.instance,
+            partition_key=wanted.partition_key,
+            asset_selection=[dg.AssetKey(asset) for asset in wanted.assets],
+            tags={**run_tags(wanted), **self.tags},
+            raise_on_error=False,
+        )
+        run = self.instance.get_run_by_id(result.run_id)
+        if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value:
+            self.instance.add_run_tags(run.run_id, {ENDED_TAG: "interrupted"})
+            self.instance.report_run_canceled(run, "heaters process was interrupted. The interrupted work is due again.")
+            raise KeyboardInterrupt
+        return RunDone(
+            job=wanted.job.value,
+            source_video_id=int(wanted.partition_key),
+            assets=wanted.assets,
+            seconds=time.monotonic() - started,
+            error=None if result.success else _why(result),
+            run_id=result.run_id,
+        )
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The reason of the step that failed first, in the words of the error that was raised on purpose where there is one."""
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    for failure in failures:
+        if failure.user_failure_data is not None and failure.user_failure_data.description:
+            return str(failure.user_failure_data.description)
+    for failure in failures:
+        if failure.error is not None:
+            return str(failure.error.message).strip()
+    return f"run {result.run_id} did not get as far as its first step; see it in the Dagster UI"
+
+
+def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
+    """Whether a daemon starts queued runs. Without one, waiting for queued runs of an earlier session would never end."""
+    beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
+    return beat is not None and time.time() - beat.timestamp < _DAEMON_SILENCE_SECONDS
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends the current work as Ctrl-C does, and its ffmpeg with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
+    """Add the partitions of source videos to Dagster, so that they can be named before a sensor has looked."""
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
+
+
+def forget_partition(settings: Settings, source_video_id: int) -> None:
+    """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
+    with open_instance(settings) as instance:
+        instance.delete_dynamic_partition(str(source_video_partitions.name), str(source_video_id))
+
+
+def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
+    """Put what has failed back before the stage that failed; returns a sentence for each.
+
+    videos: these source videos, with all their failures. clips: these clips, which must have failed. Neither: everything except
+    duplicates of other source videos, which a retry would only fetch once more.
+    Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
+    """
+    video_store, clip_store = SourceVideoStore(database), ClipStore(database)
+    failed_clips = [clip_store.load(clip_id) for clip_id in clips]
+    if videos:
+        wanted = [video_store.load(source_video_id) for source_video_id in videos]
+    else:
+        wanted = [] if clips else [video for video in video_store.load_all() if video.duplicate_of_id is None]
+    retried = []
+    for video in wanted:
+        if video.state in SOURCE_VIDEO_RETRY:
+            retried.append(f"source video {video.id}, {video.title}, was {video.state}, is {video_store.retry(video.id).state}")
+        if video.gold_master_error is not None:
+            video_store.retry_gold_master(video.id)
+            retried.append(f"source video {video.id}, {video.title}, gets another try at its gold master")
+        while page := clip_store.failed(video.id):
+            retried += [_clip_retried(clip, video.title, clip_store) for clip in page]
+    return retried + [_clip_retried(clip, video_store.load(clip.source_video_id).title, clip_store) for clip in failed_clips]
+
+
+def _clip_retried(clip: Clip, title: str, clips: ClipStore) -> str:
+    return f"clip {clip.sequence} of {title} was {clip.state}, is {clips.retry(clip.id).state}"

@@ -1,0 +1,1 @@
+"""`heaters up`: all parts on this machine, supervised."""

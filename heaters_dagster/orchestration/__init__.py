@@ -1,0 +1,1 @@
+"""What runs when: jobs, sensors, schedules, checks, and what they look at."""

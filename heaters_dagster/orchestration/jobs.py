@@ -1,0 +1,91 @@
+"""What runs together. The jobs over assets are those of `domain/stages.py`; the maintenance jobs are asked for by schedules."""
+
+import dagster as dg
+
+from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.domain.run_tags import JOB_TAG, PRIORITY_TAG
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
+from resources.models.embedder import open_embedder
+from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import audit
+from resources.upkeep.backfill import start_backfill
+from resources.upkeep.leftovers import sweep_uploads
+
+
+def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name=job.value,
+        selection=dg.AssetSelection.assets(*ASSETS_OF_JOB[job]),
+        description=JOBS[job].description,
+        tags={JOB_TAG: job.value, PRIORITY_TAG: str(JOBS[job].priority)},
+        # In one process: the default executor costs six seconds of processor time per step.
+        executor_def=dg.in_process_executor,
+    )
+
+
+ASSET_JOBS = {job: _asset_job(job) for job in Job}
+
+
+@dg.op(description="Remove temporary files and half-written objects of processes that are gone, and uploads that are in the store by now.")
+def sweep_temporary_files(
+    context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource, object_store: ObjectStoreResource
+) -> None:
+    place = workspace.get()
+    folders = [folder.name for folder in place.work.sweep()]
+    half_written = object_store.get().sweep()
+    uploads = [path.name for path in sweep_uploads(place.settings, SourceVideoStore(database.get()))]
+    context.log.info(f"{len(folders)} folders removed: {', '.join(folders) or 'nothing was left behind'}")
+    context.log.info(f"{len(half_written)} half-written objects removed: {', '.join(half_written) or 'nothing was left behind'}")
+    context.log.info(f"{len(uploads)} uploads removed: {', '.join(uploads) or 'nothing was left behind'}")
+
+
+@dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")
+def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource) -> None:
+    findings = audit(database.get(), object_store.get())
+    for finding in findings:
+        context.log.error(finding)
+    if findings:
+        raise dg.Failure(description="\n".join(findings), metadata={"findings": len(findings)}, allow_retries=False)
+    context.log.info("every source video is covered exactly once; rows and stored files agree")
+
+
+@dg.op(description="Make clips due that lack a vector of the present model: it was changed, or was not available when they were embedded.")
+def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource) -> None:
+    settings = workspace.get().settings
+    try:
+        model = open_embedder(settings).model
+    except ModelUnavailableError as error:
+        context.log.warning(f"nothing is changed: {error}")
+        return
+    started = start_backfill(database.get(), model=model, strategy=settings.keyframe_strategy)
+    context.log.info(f"{len(started)} clips are due for {model}; the sensor exported_clips_to_search asks for their runs")
+
+
+@dg.job(
+    description="Temporary files and half-written objects of dead processes.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "temp_clean_up"},
+)
+def temp_clean_up() -> None:
+    sweep_temporary_files()
+
+
+@dg.job(
+    description="Look for gaps, overlaps, lost files and stray files.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "mece_audit"},
+)
+def mece_audit() -> None:
+    audit_everything()
+
+
+@dg.job(
+    description="Make clips searchable by the present model.", executor_def=dg.in_process_executor, tags={JOB_TAG: "embedding_backfill"}
+)
+def embedding_backfill() -> None:
+    find_clips_to_embed()
+
+
+MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill)

@@ -1,0 +1,31 @@
+"""What happens at fixed times: clean-up of temporary files, the nightly audit, embeddings that the present model lacks."""
+
+import dagster as dg
+
+from heaters_dagster.orchestration.jobs import embedding_backfill, mece_audit, temp_clean_up
+
+temp_clean_up_hourly = dg.ScheduleDefinition(
+    name="temp_clean_up_hourly",
+    job=temp_clean_up,
+    cron_schedule="7 * * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour: remove the temporary files of processes that are gone, and uploads that are in the store by now.",
+)
+
+mece_audit_nightly = dg.ScheduleDefinition(
+    name="mece_audit_nightly",
+    job=mece_audit,
+    cron_schedule="23 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: clips cover their source video exactly once, rows and stored files agree.",
+)
+
+embedding_backfill_nightly = dg.ScheduleDefinition(
+    name="embedding_backfill_nightly",
+    job=embedding_backfill,
+    cron_schedule="43 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: clips without a vector of the present model become due, as do those whose embedding failed.",
+)
+
+SCHEDULES = (temp_clean_up_hourly, mece_audit_nightly, embedding_backfill_nightly)

@@ -1,0 +1,117 @@
+"""Sensors: at every look they ask `domain/due.py` what is due by the state of the rows, never by a cursor, and request those runs.
+
+(A cursor on the identity column can skip a row that commits late, and an asset sensor sees only the last of several materializations.)
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import dagster as dg
+
+from assets.work_waiting import backlog_metadata
+from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.domain.stages import JOBS, Job
+from heaters_dagster.orchestration.dead_runs import run_tags, withdraw_unbegun
+from heaters_dagster.orchestration.jobs import ASSET_JOBS
+from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look, settle_failed_run
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources.orchestrator.dagster_resources import DatabaseResource, WorkspaceResource
+from resources.postgres.backlog import load_backlog
+
+#: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
+#: ten thousand queued runs.
+MAX_IN_FLIGHT = 50
+
+#: Runs that one tick asks for. Dagster makes them within the 60 seconds that it gives a tick, and with fifty it came near that.
+MAX_IN_TICK = 10
+
+_INTERVAL_SECONDS = 5
+
+
+def _sensor(job: Job) -> dg.SensorDefinition:
+    plan = JOBS[job]
+
+    @dg.sensor(
+        name=plan.sensor,
+        description=plan.watches,
+        job=ASSET_JOBS[job],
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, database: DatabaseResource, workspace: WorkspaceResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        settings = workspace.settings()
+        shared = _shared_look(settings)
+        outlook = shared.for_job(job, lambda: look(context.instance, settings, database.get()))
+        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=plan.idle)
+        shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
+        return answer
+
+    return sensor
+
+
+@lru_cache(maxsize=8)
+def _shared_look(settings: Settings) -> SharedLook:
+    return SharedLook()
+
+
+def _has_partition(context: dg.SensorEvaluationContext, key: str) -> bool:
+    return context.instance.has_dynamic_partition(str(source_video_partitions.name), key)
+
+
+def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], nothing: str) -> dg.SensorResult | dg.SkipReason:
+    """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
+    due = [run for run in outlook.wanted if run.job is job]
+    if due and outlook.problem:
+        return dg.SkipReason(f"{len(due)} runs are due, but nothing can be stored: {outlook.problem}")
+    room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
+    if not due:
+        return dg.SkipReason(f"{nothing}; in flight: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)
+    if room <= 0:
+        return dg.SkipReason(f"{len(due)} runs are due, {outlook.in_flight_of(job)} are in flight: more when those are done")
+    now = due[: min(room, MAX_IN_TICK)]
+    new_keys = sorted({key for key in (run.partition_key for run in now) if not has_partition(key)}, key=int)
+    return dg.SensorResult(
+        run_requests=[_request(run) for run in now],
+        dynamic_partitions_requests=[source_video_partitions.build_add_request(new_keys)] if new_keys else [],
+    )
+
+
+def _request(run: RunWanted) -> dg.RunRequest:
+    """No run key: whether the run was requested before does not matter, only whether it is due."""
+    return dg.RunRequest(
+        job_name=run.job.value,
+        partition_key=run.partition_key,
+        tags=run_tags(run),
+        asset_selection=[dg.AssetKey(asset) for asset in run.assets],
+    )
+
+
+@dg.run_failure_sensor(
+    description="Runs that ended without a message (killed, out of memory): the reason goes to the row, where people look for it.",
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def run_failures(context: dg.RunFailureSensorContext, database: DatabaseResource) -> dg.SkipReason:
+    withdraw_unbegun(context.instance, context.dagster_run)
+    settled = settle_failed_run(context.dagster_run, context.instance, database.get())
+    return dg.SkipReason("; ".join(settled) or "the row already says why")
+
+
+@dg.sensor(
+    name="what_waits",
+    description="Every minute, when figures have changed: how much waits, how much failed, the oldest and their titles -> work_waiting.",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def what_waits(context: dg.SensorEvaluationContext, database: DatabaseResource) -> dg.SensorResult | dg.SkipReason:
+    groups = load_backlog(database.get())
+    figures = " ".join(f"{group.what}/{group.words}={group.count}" for group in groups) or "nothing"
+    if figures == context.cursor:
+        return dg.SkipReason("nothing has changed since the last report")
+    return dg.SensorResult(asset_events=[dg.AssetObservation(asset_key="work_waiting", metadata=backlog_metadata(groups))], cursor=figures)
+
+
+SENSORS = (what_waits, *(_sensor(job) for job in Job), run_failures)

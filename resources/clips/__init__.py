@@ -1,0 +1,1 @@
+"""What is made of clips for people: files, previews, search, lists, zips."""

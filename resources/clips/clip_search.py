@@ -1,0 +1,87 @@
+"""Search by words, or by likeness to a clip. Chooses a model with vectors in the database, and says which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
+from heaters_dagster.settings import Settings
+from resources.models.embedder import clip_embedder, stored_name
+from resources.models.visual_descriptor import VisualDescriptor
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.embedding_store import EmbeddingStore, SearchHit
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """hits: best first. model: the model of the vectors that were compared. note: what the user should know about the answer, or None."""
+
+    model: str
+    hits: tuple[SearchHit, ...]
+    note: str | None
+
+
+class ClipSearch:
+    """Words to clips, clip to clips."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._vectors = EmbeddingStore(database)
+        self._clips = ClipStore(database)
+        self._settings = settings
+
+    def by_words(self, words: str, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
+        """Clips that show what `words` say. Raises ModelUnavailableError when the model that understands words is not available."""
+        try:
+            embedder = clip_embedder(self._settings.embedding_model)
+        except ModelUnavailableError as error:
+            if VisualDescriptor.model in self._vectors.models():
+                raise ModelUnavailableError(
+                    f"Words need the embedding model. {error} The clips have the built-in visual descriptor, which finds "
+                    "clips that look alike: heaters search --like CLIP"
+                ) from error
+            raise
+        counts = self._vectors.models()
+        note = None
+        if embedder.model not in counts:
+            others = ", ".join(sorted(counts)) or "none"
+            note = f"No clip has an embedding by {embedder.model} yet (there are: {others}). Approved clips get one: heaters process"
+        return self._found(embedder.model, embedder.embed_text(words), limit, source_video_id, title_contains, None, note)
+
+    def like(self, clip_id: int, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
+        """Clips nearest to a clip, itself left out. Raises NotFoundError when there is no such clip, or it has no vector."""
+        clip = self._clips.load(clip_id)
+        for model in self._preferred_models():
+            try:
+                vector = self._vectors.vector(clip_id, model=model)
+            except NotFoundError:
+                continue
+            note = (
+                "Compared by the built-in visual descriptor: looks alike, not means the same." if model == VisualDescriptor.model else None
+            )
+            return self._found(model, vector, limit, source_video_id, title_contains, clip_id, note)
+        where = "it was cut anew and is not in the cut list any more" if not clip.is_live else f"it is {clip.state}"
+        raise NotFoundError(f"clip id:{clip_id} has no embedding: {where}; clips get one after approval and export")
+
+    def _preferred_models(self) -> list[str]:
+        """Models that have vectors: the settings' own first, the descriptor last."""
+        own = stored_name(self._settings.embedding_model)
+        return sorted(self._vectors.models(), key=lambda model: (model != own, model == VisualDescriptor.model, model))
+
+    def _found(
+        self,
+        model: str,
+        vector: NDArray[np.float32],
+        limit: int,
+        source_video_id: int | None,
+        title_contains: str | None,
+        not_clip_id: int | None,
+        note: str | None,
+    ) -> Found:
+        hits = self._vectors.search(
+            vector, model=model, limit=limit, source_video_id=source_video_id, title_contains=title_contains, not_clip_id=not_clip_id
+        )
+        return Found(model=model, hits=tuple(hits), note=note)

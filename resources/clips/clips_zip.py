@@ -1,0 +1,128 @@
+"""The approved clips of a source video as one zip, written while it is sent: never on disk, never whole in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from heaters_dagster.domain.errors import NotFoundError, StoreUnavailableError
+from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.settings import Settings
+from resources.clips.cut_list_writer import stored_cut_list
+from resources.object_store.interface import ObjectStore
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+
+#: Bytes of one read: a bucket gets one request for each.
+_RANGE_BYTES = 8 * 1024**2
+_CUT_LISTS = ("csv", "edl")
+_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
+_LONGEST_TITLE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ZippedFile:
+    """One exported clip. name: in the zip. key: of its object."""
+
+    name: str
+    key: str
+    byte_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipsZip:
+    """name: of the zip. texts: {name in the zip: content}. files: the clips, in order."""
+
+    name: str
+    texts: dict[str, str]
+    files: tuple[ZippedFile, ...]
+
+    def chunks(self, objects: ObjectStore) -> Iterator[bytes]:
+        """The zip's bytes: stored, because video does not compress, and with 64-bit sizes.
+
+        Raises StoreUnavailableError when a file has changed since the zip was begun: the receiver then sees that the zip is incomplete.
+        """
+        sink = _Sink()
+        now = time.localtime()[:6]
+        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, text in self.texts.items():
+                archive.writestr(zipfile.ZipInfo(name, now), text)
+                yield sink.taken()
+            for file in self.files:
+                with archive.open(zipfile.ZipInfo(file.name, now), "w", force_zip64=True) as entry:
+                    for start in range(0, file.byte_size, _RANGE_BYTES):
+                        end = min(start + _RANGE_BYTES, file.byte_size)
+                        data = objects.get_range(file.key, start, end)
+                        if len(data) != end - start:
+                            raise StoreUnavailableError(f"{file.key} was changed while it was sent")
+                        entry.write(data)
+                        yield sink.taken()
+        yield sink.taken()
+
+
+class _Sink:
+    """The output of a ZipFile, which cannot be rewound: so the size of each file is written after it, not before."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore, settings: Settings) -> ClipsZip:
+    """The zip of all approved clips that have a file. Raises NotFoundError when there is none."""
+    store = ClipStore(database)
+    video = SourceVideoStore(database).load(source_video_id)
+    approved = [clip for clip in store.load_live(source_video_id) if clip.state in APPROVED_STATES]
+    title = _file_name(video.title)
+    files, described = [], []
+    for clip in approved:
+        artifact = next(iter(store.artifacts(clip.id, kind="export")), None) if clip.clip_filepath else None
+        found = objects.info(artifact.key) if artifact is not None else None
+        name = f"{title} clip {clip.sequence:03d}"
+        about: dict[str, Any] = {
+            "clip": clip.sequence,
+            "clip_id": clip.id,
+            "start_frame": clip.start_frame,
+            "end_frame": clip.end_frame,
+            "start_seconds": clip.start_time_seconds,
+            "end_seconds": clip.end_time_seconds,
+            "file": None,
+            "proof": None,
+        }
+        if artifact is not None and found is not None:
+            files.append(ZippedFile(name + PurePosixPath(artifact.key).suffix, artifact.key, found.byte_size))
+            about |= {"file": files[-1].name, "proof": dict(artifact.manifest)}
+        described.append(about)
+    if not files:
+        raise NotFoundError(f"{video.title} has no exported clips yet: {len(approved)} are approved")
+    manifest = {"source_video_id": video.id, "title": video.title, "clips": described}
+    texts = {
+        f"{title}.{form}": stored_cut_list(video.id, form, database=database, settings=settings, objects=objects) for form in _CUT_LISTS
+    }
+    texts[f"{title} manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    return ClipsZip(f"{title} clips.zip", texts, tuple(files))
+
+
+def _file_name(title: str) -> str:
+    """A title as a file name that every system accepts."""
+    return _NOT_IN_NAMES.sub("_", title)[:_LONGEST_TITLE].strip(" .") or "untitled"

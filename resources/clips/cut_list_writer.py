@@ -1,0 +1,46 @@
+"""The cut list of a stored source video: rows and frame index in, the text of one of the formats out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from heaters_dagster.domain.cut_lists import CutListSource
+from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.settings import Settings
+from resources.clips.cut_list_otio import cut_list
+from resources.media.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectStore
+from resources.object_store.open import open_object_store
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+
+_LINK_SECONDS = 7 * 24 * 3600
+
+
+def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None) -> str:
+    """The cut list in `form`, one of CUT_LIST_FORMATS; the media it names is the proxy, whose frames the cuts count.
+
+    Raises NotFoundError when the source video has no clips yet, BadRequestError for another format.
+    """
+    video = SourceVideoStore(database).load(source_video_id)
+    clips = ClipStore(database).load_live(source_video_id)
+    if not clips:
+        raise NotFoundError(f"source video {source_video_id} is {video.state}: it has no clips yet")
+    objects = objects or open_object_store(settings)
+    key = proxy_key(source_video_id)
+    path = objects.local_path(key)
+    header = FrameIndexes(objects).header(source_video_id)
+    duration = header.end_pts * header.time_base
+    source = CutListSource(
+        id=video.id,
+        title=video.title,
+        media_url=path.as_uri() if path is not None else objects.url(key, expires_seconds=_LINK_SECONDS) or key,
+        frame_rate=Fraction(header.frame_count) / duration if duration else Fraction(25),
+        duration_seconds=float(duration),
+        width=round(header.width * header.sample_aspect_ratio),
+        height=header.height,
+        has_audio=header.has_audio,
+    )
+    return cut_list(form, source, clips)

@@ -1,0 +1,1 @@
+"""Folders and files of this machine that belong to their owner only."""

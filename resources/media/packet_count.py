@@ -1,0 +1,233 @@
+"""Every packet of a file, counted: which streams have any, when, and whether the picture's clock can be trusted.
+
+What a container says at its beginning is not all: a sound may begin later than FFmpeg looks, a change of programme brings new streams,
+and a clock may be set anew. So a file is read through once, without decoding, and nothing in it is left out unseen.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.clock import FORWARD_SECONDS, FORWARD_SECONDS_OF_STREAMS, clock_jumps, mended, stands_still_at_an_end
+from resources.media.media_probe import AudioStream, MediaProbe, opened
+
+#: What FFmpeg reads of a transport stream may lie this far behind what it needs.
+_LOOK_MARGIN_BYTES = 1 << 20
+#: FFmpeg keeps in memory what it looks at.
+LARGEST_LOOK_BYTES = 512 << 20
+_TRIED_PACKETS = 200
+#: Programmes of broadcasters go from progressive to interlaced pictures and back. What files say of such a stream is that of its beginning.
+_MIXING_CODECS = frozenset({"h264", "mpeg1video", "mpeg2video", "vc1"})
+_MIXING_CONTAINERS = frozenset({"h264", "mpeg", "mpegts", "mpegvideo", "mxf", "vc1"})
+#: One keyframe of so many seconds is decoded to see whether it is interlaced.
+_LOOKED_AT_EVERY_SECONDS = 1.0
+#: Containers whose streams share a clock that each programme may set anew.
+_STREAM_CONTAINERS = frozenset({"mpegts", "mpeg"})
+_TOGETHER_SECONDS = 0.1
+#: Containers that count frames in the order of decoding and have no times for showing them.
+_COUNTING_CONTAINERS = frozenset({"avi"})
+
+
+@dataclass(slots=True)
+class _Count:
+    """One stream: packets, their times where they have any, and for a sound that has not said what it is what its first frame says."""
+
+    packets: int = 0
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    untold: bool = False
+    tried: int = 0
+    channels: int = 0
+    sample_rate: int = 0
+    told_at_byte: int = 0
+    first_keyframe_seconds: float | None = None
+
+    def times(self) -> NDArray[np.float64]:
+        return np.frombuffer(self.seconds, dtype=np.float64) if self.seconds else np.zeros(0)
+
+
+def is_stream(container: str) -> bool:
+    """Whether a container is one of those that are broadcast: what is in it may change on the way."""
+    return container in _STREAM_CONTAINERS
+
+
+def forward_limit(container: str) -> float:
+    """From how many seconds on a step forward is another clock, in a file of that container."""
+    return FORWARD_SECONDS_OF_STREAMS if is_stream(container) else FORWARD_SECONDS
+
+
+@dataclass(slots=True)
+class _Fields:
+    """Whether some keyframes are interlaced. Only they are decoded, each alone, and none after the first that is.
+
+    done: there is nothing more to find out. looked_at: the time of the last keyframe that was decoded.
+    """
+
+    done: bool
+    seen: bool = False
+    looked_at: float = float("-inf")
+
+    def look(self, packet: Any) -> None:
+        import av
+
+        if not packet.is_keyframe:
+            return
+        time = packet.dts if packet.dts is not None else packet.pts
+        seconds = float(time * packet.time_base) if time is not None else None
+        if seconds is not None and 0 <= seconds - self.looked_at < _LOOKED_AT_EVERY_SECONDS:
+            return
+        if seconds is not None:
+            self.looked_at = seconds
+        try:
+            self._take(packet.decode())
+        except av.FFmpegError:
+            return
+
+    def end(self, context: Any) -> None:
+        """The decoder still holds the last ones."""
+        import av
+
+        try:
+            self._take(context.decode(None))
+        except av.FFmpegError:
+            return
+
+    def _take(self, frames: Any) -> None:
+        self.seen = self.done = any(frame.interlaced_frame for frame in frames)
+
+
+def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
+    """`found` with what reading the whole file tells. name: what to call it in messages. Raises as `probe` does."""
+    fields = _Fields(done=not _may_mix(found))
+    counts, pictures = _read_through(path, found, name, fields)
+    audio = tuple(_told(stream, counts[stream.index]) for stream in found.audio)
+    picture = counts[found.video.index].times()
+    known = replace(found, audio=audio, video=replace(found.video, interlaced=found.video.interlaced or fields.seen))
+    begins = counts[found.video.index].first_keyframe_seconds
+    if found.container in _COUNTING_CONTAINERS and begins is not None:
+        known = replace(known, video=replace(known.video, start_seconds=begins), in_decoding_order=True)
+    sounds = _sounds(known, counts)
+    heard = np.concatenate([counts[number].times() for number in sounds]) if sounds else None
+    limit = forward_limit(found.container)
+    jumps = clock_jumps(picture, forward_seconds=limit, sound=None if is_stream(found.container) else heard)
+    still = heard is not None and not is_stream(found.container) and stands_still_at_an_end(picture, heard)
+    on_one_clock = mended(picture, jumps, forward_seconds=limit, stands_still=still).seconds
+    return replace(
+        known,
+        look_bytes=max((count.told_at_byte for count in counts.values() if count.told_at_byte <= LARGEST_LOOK_BYTES), default=0),
+        sounds=sounds,
+        jumps=jumps,
+        end_seconds=float(on_one_clock.max()) if len(on_one_clock) else None,
+        stands_still=still,
+        notes=tuple(_notes(known, counts, pictures, sounds)),
+    )
+
+
+def _may_mix(found: MediaProbe) -> bool:
+    return not found.video.interlaced and found.video.codec in _MIXING_CODECS and found.container in _MIXING_CONTAINERS
+
+
+def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> tuple[dict[int, _Count], set[int]]:
+    """(stream index -> what was counted, indexes of other pictures than the one that is used)."""
+    import av
+    from av.stream import Disposition
+
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    counting = found.container in _COUNTING_CONTAINERS
+    with opened(path, name=name) as container:
+        counts = {stream.index: _Count() for stream in container.streams}
+        for stream in container.streams.audio:
+            counts[stream.index].untold = stream.codec_context is not None and not (stream.channels and stream.sample_rate)
+        pictures = {one.index for one in container.streams.video if one.index != found.video.index and not one.disposition & still}
+        try:
+            for packet in container.demux():
+                if packet.size:
+                    _count(counts.setdefault(packet.stream.index, _Count()), packet, packet.dts if counting else packet.pts)
+                    if packet.stream.index == found.video.index and not fields.done:
+                        fields.look(packet)
+        except av.FFmpegError:
+            pass  # cut off: what came before counts
+        if not fields.done:
+            fields.end(container.streams[found.video.index].codec_context)
+    return counts, pictures
+
+
+def _count(count: _Count, packet: Any, time: int | None) -> None:
+    import av
+
+    count.packets += 1
+    time = packet.dts if time is None else time
+    if time is not None and not packet.is_discard:
+        count.seconds.append(float(time * packet.time_base))
+        if count.first_keyframe_seconds is None and packet.is_keyframe:
+            count.first_keyframe_seconds = count.seconds[-1]
+    if count.untold and count.tried < _TRIED_PACKETS:
+        count.tried += 1
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, ValueError):
+            return
+        if frames:
+            count.untold = False
+            count.channels, count.sample_rate = frames[0].layout.nb_channels, frames[0].sample_rate
+            count.told_at_byte = (packet.pos or 0) + packet.size + _LOOK_MARGIN_BYTES
+
+
+def _told(stream: AudioStream, count: _Count) -> AudioStream:
+    """A sound that said what it is only later than the container was looked at."""
+    if not count.sample_rate:
+        return stream
+    start = count.seconds[0] if count.seconds else 0.0
+    return replace(stream, channels=count.channels, sample_rate=count.sample_rate, start_seconds=start)
+
+
+def _sounds(found: MediaProbe, counts: dict[int, _Count]) -> tuple[int, ...]:
+    """The sound that is used, and those that begin where it ends while there are pictures, as after a change of programme."""
+    used = found.used_audio
+    if used is None:
+        return ()
+    if not counts[used.index].packets:
+        later = [one for one in found.audio if one.channels > 0 and counts[one.index].packets]
+        used = later[0] if later else used
+    chosen, end = [used.index], _ends(counts[used.index])
+    last_picture = _ends(counts[found.video.index])
+    for stream in found.audio:
+        times = counts[stream.index].times()
+        if stream.index not in chosen and stream.channels > 0 and len(times) and end - _TOGETHER_SECONDS <= times[0] <= last_picture:
+            chosen.append(stream.index)
+            end = _ends(counts[stream.index])
+    return tuple(chosen)
+
+
+def _ends(count: _Count) -> float:
+    return count.seconds[-1] if count.seconds else float("-inf")
+
+
+def _notes(found: MediaProbe, counts: dict[int, _Count], pictures: set[int], sounds: tuple[int, ...]) -> list[str]:
+    notes = []
+    for number in sorted(pictures):
+        count = counts[number]
+        if count.packets > 1:
+            begins = f", from {count.seconds[0]:.3f} s on" if count.seconds else ""
+            notes.append(
+                f"it has another picture (stream {number}, {count.packets} frames{begins}): the proxy and the gold master show stream"
+                f" {found.video.index} only; the original has both"
+            )
+    for stream in found.audio:
+        count = counts[stream.index]
+        if count.packets and not (stream.channels and stream.sample_rate):
+            notes.append(f"sound stream {stream.index} ({stream.codec}) has {count.packets} packets, none of which decodes: it is left out")
+        elif count.told_at_byte > LARGEST_LOOK_BYTES:
+            notes.append(
+                f"sound stream {stream.index} begins after {count.told_at_byte / (1 << 20):.0f} MiB of the file: the proxy has it,"
+                " the gold master cannot keep it; the original does"
+            )
+    if len(sounds) > 1:
+        shown = ", ".join(str(number) for number in sounds)
+        notes.append(f"its sound goes from one stream to another on the way (streams {shown}): the proxy has them one after the other")
+    return notes

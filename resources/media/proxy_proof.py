@@ -1,0 +1,58 @@
+"""Whether a proxy is what it should be, found out again from the files: for asset checks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.frame_times import TimesCompared, times_compared
+from heaters_dagster.domain.progress import Report, silent
+from resources.media.frame_reader import FrameReader
+from resources.media.media_probe import MediaProbe
+from resources.media.original_times import decoded_times, packet_times
+from resources.media.packet_count import forward_limit
+from resources.media.proxy_bytes import RangeFile
+
+
+def compared_with_original(original: Path, probe: MediaProbe, index: FrameIndex, *, report: Report = silent) -> TimesCompared:
+    """Compare the whole frame index with when the original shows its frames.
+
+    By the times in the original's packets, which costs no decoding. When they differ the original is decoded, because a damaged file has
+    packets that give no frame. Raises FfmpegError, InvalidMediaError.
+    """
+
+    def compared(seconds: NDArray[np.float64]) -> TimesCompared:
+        limit = forward_limit(probe.container)
+        return times_compared(seconds, index, probe.jumps, forward_seconds=limit, stands_still=probe.stands_still)
+
+    packets = packet_times(original, probe)
+    if packets is not None and (found := compared(packets)).same:
+        return found
+    return compared(decoded_times(original, probe, report=report))
+
+
+def undecodable_frames(proxy: Path | RangeFile, index: FrameIndex, frames: Iterable[int]) -> dict[int, str]:
+    """Which of `frames` do not decode alone from their bytes in the index to a picture of the index's size: frame -> reason."""
+    problems = {}
+    with FrameReader(proxy, index) as reader:
+        for number in frames:
+            try:
+                frame = reader.frame(number)
+            except InvalidMediaError as error:
+                problems[number] = str(error)
+                continue
+            if (frame.width, frame.height) != (index.header.width, index.header.height):
+                problems[number] = f"frame {number} is {frame.width}x{frame.height} pixels, not {index.header.width}x{index.header.height}"
+    return problems
+
+
+def sampled_frames(frame_count: int, most: int) -> list[int]:
+    """The first frame, the last and up to `most` - 2 spread evenly between, rising and distinct."""
+    if frame_count <= most:
+        return list(range(frame_count))
+    return sorted({round(step * (frame_count - 1) / (most - 1)) for step in range(most)})

@@ -1,0 +1,314 @@
+"""The sound of a file, decoded and put where it belongs: one row of samples in one or two channels, as ffmpeg takes it from a pipe.
+
+ffmpeg would do this with its `aresample` filter, but that mends only what is off by more than a tenth of a second, takes one wrong time for
+hours of silence, and gives up on channels whose names it cannot mix.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.clock import ClockJump, spoken
+from heaters_dagster.domain.downmix import downmix
+from heaters_dagster.domain.sound_placement import Placed, SoundPlacement
+from resources.media.media_probe import opened
+
+Block = NDArray[np.float32]
+
+#: Sample rates that AAC has (ISO/IEC 14496-3, 1.6.3.4) and every browser plays; others become 48 kHz.
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+_USUAL_RATE = 48_000
+_SILENT_SAMPLES = 1 << 16
+_LEAST_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundSource:
+    """Which sound to read. streams: indexes in the file, of which the first is used, and each later one where those before have ended.
+
+    look_bytes: as in `MediaProbe`. jumps, end_seconds: as for `SoundPlacement`. from_seconds, to_seconds: on the file's clock; None for
+    all of it.
+    """
+
+    path: Path
+    streams: tuple[int, ...]
+    look_bytes: int = 0
+    jumps: tuple[ClockJump, ...] = ()
+    end_seconds: float | None = None
+    channels: int = 2
+    from_seconds: float | None = None
+    to_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class SoundFacts:
+    """What was found while reading. silence_seconds: put in where packets are missing; errors: packets that do not decode."""
+
+    rate: int = 0
+    silence_seconds: float = 0.0
+    dropped_seconds: float = 0.0
+    clock_errors: int = 0
+    errors: int = 0
+    layouts: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """For people: what was done to the sound."""
+        notes = []
+        if self.errors:
+            notes.append(f"{self.errors} packets of its sound are damaged: there is silence in their place")
+        elif self.silence_seconds >= 0.01:
+            notes.append(f"{spoken(self.silence_seconds)} of its sound are missing: there is silence in their place")
+        if self.dropped_seconds >= 0.01:
+            notes.append(f"{spoken(self.dropped_seconds)} of its sound overlap with what came before: left out of the proxy")
+        if self.clock_errors:
+            notes.append("the clock of its sound jumps where the picture's does not: the sound after it follows without a gap")
+        return notes
+
+
+class PlacedSound:
+    """The sound from its first sample on. Iterate it once; `rate`, `channels` and `start_seconds` are known before."""
+
+    def __init__(self, source: SoundSource) -> None:
+        self.facts = SoundFacts()
+        self.channels = source.channels
+        self._source = source
+        self._pieces = _Pieces(source, self.facts)
+        self._first = next(self._pieces.rows(), None)
+        self.rate = self.facts.rate
+        self._placement: SoundPlacement[Block] = SoundPlacement(
+            self.rate or _USUAL_RATE, jumps=source.jumps, end_seconds=source.end_seconds
+        )
+        self._blocks = self._placed()
+        self._head = next(self._blocks, None)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything of it decodes."""
+        return self._head is not None
+
+    @property
+    def start_seconds(self) -> float:
+        """When the first sample is heard, on the file's clock."""
+        assert self._placement.start_seconds is not None
+        return self._placement.start_seconds
+
+    def blocks(self) -> Iterator[Block]:
+        """(n, channels) float32 blocks, without a gap between them."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            yield head
+        yield from self._blocks
+
+    def write(self, file: IO[bytes]) -> None:
+        """Everything into a pipe, to its end or until nobody reads it any more."""
+        try:
+            with file:
+                for block in self.blocks():
+                    _write_all(file, np.ascontiguousarray(block).data.cast("B"))
+        except BrokenPipeError:
+            pass  # whoever ran ffmpeg knows why
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._pieces.close()
+
+    def _placed(self) -> Iterator[Block]:
+        if self._first is None:
+            return
+        rows = self._pieces.rows()
+        placement = self._placement
+        time, samples = self._first
+        yield from self._written(placement.add(time, len(samples), samples))
+        for time, samples in rows:
+            yield from self._written(placement.add(time, len(samples), samples))
+        yield from self._written(placement.finish())
+        self.facts.silence_seconds = placement.silence / placement.rate
+        self.facts.dropped_seconds = placement.dropped / placement.rate
+        self.facts.clock_errors = placement.clock_errors
+
+    def _written(self, placed: Iterator[Placed[Block]]) -> Iterator[Block]:
+        for one in placed:
+            for left in range(one.silence, 0, -_SILENT_SAMPLES):
+                yield np.zeros((min(left, _SILENT_SAMPLES), self.channels), dtype=np.float32)
+            samples = one.samples[one.dropped :]
+            yield _stretched(samples, len(samples) + one.stretched) if one.stretched else samples
+
+
+def _write_all(file: IO[bytes], view: memoryview) -> None:
+    while view:
+        view = view[file.write(view) or 0 :]
+
+
+def _stretched(samples: Block, count: int) -> Block:
+    """The same sound in `count` samples."""
+    at = np.linspace(0, len(samples) - 1, count)
+    known = np.arange(len(samples))
+    return np.stack([np.interp(at, known, channel) for channel in samples.T], axis=1).astype(np.float32)
+
+
+class _Pieces:
+    """Decodes: (time on the file's clock or None, (n, channels) samples at one rate), piece after piece."""
+
+    def __init__(self, source: SoundSource, facts: SoundFacts) -> None:
+        self._source = source
+        self._facts = facts
+        self._rows = self._decoded()
+
+    def rows(self) -> Iterator[tuple[float | None, Block]]:
+        return self._rows
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def _decoded(self) -> Generator[tuple[float | None, Block]]:
+        source = self._source
+        with opened(source.path, look_bytes=source.look_bytes) as container:
+            streams = [container.streams[number] for number in source.streams if number < len(container.streams)]
+            if not streams:
+                return
+            mixers = {stream.index: _Mixer(source.channels, self._facts) for stream in streams}
+            if source.from_seconds is not None:
+                container.seek(max(0, int((source.from_seconds - 1) * 1_000_000)), backward=True, any_frame=False)
+            ended = -float("inf")
+            current = streams[0].index
+            for stream, frame in self._frames(container, streams):
+                time = None if frame.pts is None else float(frame.pts * frame.time_base)
+                if stream.index != current:  # another stream takes over where the one before has ended
+                    if time is None or source.streams.index(stream.index) < source.streams.index(current) or time < ended - 0.1:
+                        continue
+                    yield from mixers[current].flushed()
+                    current = stream.index
+                if time is not None:
+                    ended = max(ended, time + frame.samples / frame.sample_rate)
+                for row in mixers[stream.index].mixed(frame, time):
+                    if (cut := self._within(row)) is not None:
+                        yield cut
+                if source.to_seconds is not None and time is not None and time > source.to_seconds + 1:
+                    break
+            yield from mixers[current].flushed()
+
+    def _frames(self, container: Any, streams: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """(stream, frame); packets that do not decode leave their time empty, and a file that breaks off ends here."""
+        import av
+
+        packets = container.demux(streams)
+        while True:
+            try:
+                packet = next(packets)
+            except (StopIteration, av.FFmpegError):
+                break
+            yield from ((packet.stream, frame) for frame in self._decoding(packet))
+
+    def _decoding(self, packet: Any) -> list[Any]:
+        import av
+
+        try:
+            return [frame for frame in packet.decode() if frame.samples > 0 and frame.sample_rate > 0]
+        except (av.FFmpegError, ValueError):
+            self._facts.errors += 1
+            return []
+
+    def _within(self, row: tuple[float | None, Block]) -> tuple[float | None, Block] | None:
+        """The part of a piece between `from_seconds` and `to_seconds`."""
+        time, samples = row
+        if time is None or (self._source.from_seconds is None and self._source.to_seconds is None):
+            return row
+        low, high = self._source.from_seconds, self._source.to_seconds
+        first = 0 if low is None else max(0, round((low - time) * self._facts.rate))
+        past = len(samples) if high is None else min(len(samples), round((high - time) * self._facts.rate))
+        return (time + first / self._facts.rate, samples[first:past]) if first < past else None
+
+
+class _Mixer:
+    """From decoded frames of any kind, which may change on the way, to blocks of one rate and number of channels."""
+
+    def __init__(self, channels: int, facts: SoundFacts) -> None:
+        self._channels = channels
+        self._facts = facts
+        self._gains: dict[str, NDArray[np.float32]] = {}
+        self._resampler: Any = None
+        self._resampled_rate = 0
+        self._held: list[Block] = []
+        self._held_samples = 0
+        self._held_time: float | None = None
+
+    def mixed(self, frame: Any, time: float | None) -> Iterator[tuple[float | None, Block]]:
+        rate = self._facts.rate = self._facts.rate or (frame.sample_rate if frame.sample_rate in _AAC_RATES else _USUAL_RATE)
+        layout = frame.layout.name
+        self._facts.layouts[layout] += 1
+        if layout not in self._gains:
+            self._gains[layout] = downmix([channel.name for channel in frame.layout.channels], self._channels)
+        samples = _samples(frame) @ self._gains[layout].T
+        if frame.sample_rate == rate:
+            if self._resampler is not None:
+                yield from self._resampled(None)
+                self._resampler = None
+            yield from self._gathered(time, samples, rate)
+        else:
+            yield from self._gathered(None, samples[:0], rate, end=True)
+            yield from self._converted(frame.sample_rate, rate, time, samples)
+
+    def flushed(self) -> Iterator[tuple[float | None, Block]]:
+        if self._resampler is not None:
+            yield from self._resampled(None)
+            self._resampler = None
+        yield from self._gathered(None, np.zeros((0, self._channels), np.float32), self._facts.rate, end=True)
+
+    def _gathered(self, time: float | None, samples: Block, rate: int, *, end: bool = False) -> Iterator[tuple[float | None, Block]]:
+        """Pieces of a few samples (TrueHD has 40 to a packet) become fewer, as long as each follows the one before."""
+        follows = self._held and (
+            time is None or self._held_time is None or abs(time - self._held_time - self._held_samples / rate) < 0.0015
+        )
+        if self._held and (not follows or end or self._held_samples >= _LEAST_SAMPLES):
+            yield self._held_time, self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+            self._held, self._held_samples = [], 0
+        if len(samples):
+            if not self._held:
+                self._held_time = time
+            self._held.append(samples)
+            self._held_samples += len(samples)
+
+    def _converted(self, source_rate: int, rate: int, time: float | None, samples: Block) -> Iterator[tuple[float | None, Block]]:
+        import av
+
+        if self._resampler is None or self._resampled_rate != source_rate:
+            if self._resampler is not None:
+                yield from self._resampled(None)
+            layout = "mono" if self._channels == 1 else "stereo"
+            self._resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
+            self._resampled_rate = source_rate
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="mono" if self._channels == 1 else "stereo")
+        frame.sample_rate, frame.time_base = source_rate, Fraction(1, source_rate)
+        frame.pts = None if time is None else round(time * source_rate)
+        yield from self._resampled(frame)
+
+    def _resampled(self, frame: Any) -> Iterator[tuple[float | None, Block]]:
+        for made in self._resampler.resample(frame):
+            time = None if made.pts is None else float(made.pts * made.time_base)
+            yield time, made.to_ndarray().reshape(-1, self._channels)
+
+
+_FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+
+
+def _samples(frame: Any) -> Block:
+    """(n, channels) float32, full scale at 1."""
+    kind, channels = frame.format.packed.name, frame.layout.nb_channels
+    if kind == "s64":  # PyAV makes no array of these
+        values = np.stack([np.frombuffer(plane, np.int64)[: frame.samples * channels] for plane in frame.planes])
+    else:
+        values = frame.to_ndarray()
+    values = values[:, : frame.samples].T if frame.format.is_planar else values.reshape(-1, channels)
+    samples = np.ascontiguousarray(values, dtype=np.float32)
+    if kind == "u8":
+        samples -= 128.0
+    return samples / np.float32(_FULL_SCALE.get(kind, 1.0))

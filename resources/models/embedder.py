@@ -1,0 +1,160 @@
+"""Pictures and words to vectors: CLIP by sentence-transformers, or the built-in visual descriptor when asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import EmbeddingError, HeatersError, ModelUnavailableError
+from heaters_dagster.domain.reasons import without_objects
+from heaters_dagster.settings import Settings
+from resources.models.visual_descriptor import VisualDescriptor
+
+_BATCH = 16
+
+
+class Embedder(Protocol):
+    """`model` is the name vectors are stored under: vectors of different models are never compared."""
+
+    model: str
+    dimensions: int
+    understands_words: bool
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """images: n >= 1 of (h, w, 3) RGB. Returns (n, dimensions), rows of norm 1."""
+        ...
+
+    def embed_text(self, text: str) -> NDArray[np.float32]:
+        """Returns (dimensions,), norm 1, comparable with the images'. Raises EmbeddingError where words are not understood."""
+        ...
+
+
+class ClipEmbedder:
+    """A CLIP model in sentence-transformers' layout, from a folder or from the model hub's local cache, else from the hub.
+
+    Raises ModelUnavailableError within seconds when the model is neither on this machine nor to be had.
+    """
+
+    understands_words = True
+
+    def __init__(self, name: str) -> None:
+        self._encoder = _loaded(name)
+        self.model = stored_name(name)
+        probe = np.zeros((32, 32, 3), np.uint8)
+        self.dimensions = int(self._encode([_picture(probe)]).shape[1])
+
+    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return _unit(self._encode([_picture(image) for image in images]))
+
+    def embed_text(self, text: str) -> NDArray[np.float32]:
+        vector: NDArray[np.float32] = _unit(self._encode([text]))[0]
+        return vector
+
+    def _encode(self, inputs: list[Any]) -> NDArray[np.float32]:
+        return np.asarray(self._encoder.encode(inputs, batch_size=_BATCH, show_progress_bar=False, convert_to_numpy=True), dtype=np.float32)
+
+
+def stored_name(name: str) -> str:
+    """What vectors of a model are stored under: the name as it is set. Two folders, or two owners at the hub, are two models.
+
+    A model of sentence-transformers itself has the same name with and without its owner, who is implied.
+    """
+    return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name.removeprefix("sentence-transformers/")
+
+
+@lru_cache(maxsize=2)
+def clip_embedder(name: str) -> ClipEmbedder:
+    """One loaded model per process: loading takes seconds and hundreds of megabytes."""
+    return ClipEmbedder(name)
+
+
+class Warned(Protocol):
+    """The part of a logger that is used here."""
+
+    def warning(self, message: str, /) -> object: ...
+
+
+def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
+    """The model that the settings name. When it is not available and the settings allow it: the visual descriptor, with a warning."""
+    try:
+        return clip_embedder(settings.embedding_model)
+    except ModelUnavailableError as error:
+        if not settings.embedding_fallback:
+            raise
+        (say or logging.getLogger(__name__)).warning(
+            f"{error} Using the built-in visual descriptor instead: clips that look alike can be found, words cannot."
+        )
+        return VisualDescriptor()
+
+
+def _loaded(name: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        with _quiet():
+            return SentenceTransformer(name, local_files_only=True)
+    except Exception as local_error:
+        if Path(name).expanduser().exists():
+            raise ModelUnavailableError(f"The embedding model in {name} cannot be loaded: {_first_line(local_error)}") from local_error
+    host = _hub_host()
+    if not _reachable(host):
+        raise ModelUnavailableError(
+            f"The embedding model {name} is not on this machine and {host} cannot be reached. "
+            "Connect once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder that holds it, then: heaters retry."
+        )
+    try:
+        return SentenceTransformer(name)
+    except HeatersError:
+        raise
+    except Exception as error:
+        raise ModelUnavailableError(f"The embedding model {name} cannot be fetched from {host}: {_first_line(error)}") from error
+
+
+def _hub_host() -> str:
+    from huggingface_hub import constants
+
+    return urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
+
+
+def _reachable(host: str) -> bool:
+    """Whether a TCP connection opens within 3 s; the hub's own retries would take over a minute to say no."""
+    with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=3):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The libraries warn at length that a model is not in the cache; that is our next question, not news."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _picture(image: NDArray[np.uint8]) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(image)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.all(np.isfinite(norms)) or np.any(norms < 1e-12):
+        raise EmbeddingError("the model gave a vector without direction")
+    unit: NDArray[np.float32] = (vectors / norms).astype(np.float32)
+    return unit
+
+
+def _first_line(error: Exception) -> str:
+    return (without_objects(str(error)).strip().splitlines() or [type(error).__name__])[0]

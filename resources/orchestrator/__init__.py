@@ -1,0 +1,1 @@
+"""Dagster: resources, storage, logs, and its private parts behind one wall."""

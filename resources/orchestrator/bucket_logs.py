@@ -1,0 +1,20 @@
+"""What Dagster's steps print, in the bucket. Apart, because dagster-aws takes most of a second to import, in every run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+
+from heaters_dagster.domain.keys import LOGS_PREFIX
+
+if TYPE_CHECKING:
+    from resources.orchestrator.dagster_storage import HeatersLogs
+
+
+class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
+    """dagster-aws's manager, over `logs` for what is being written. An upload that fails is written to the run's log and fails no step."""
+
+    def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None) -> None:
+        super().__init__(bucket, inst_data=logs.inst_data, prefix=LOGS_PREFIX, endpoint_url=endpoint_url, skip_empty_files=True)
+        self._local_manager = logs

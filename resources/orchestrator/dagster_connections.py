@@ -1,0 +1,42 @@
+"""Dagster's storage in Postgres over connections that a process keeps.
+
+dagster-postgres opens a connection for each question and closes it again, and Postgres starts a process for each connection. In an idle
+`heaters up` that was more than half of the processor time, and in a sensor's look it was half of the wait.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
+from sqlalchemy import Engine, create_engine
+
+from resources.orchestrator.dagster_private import DagsterStorage
+from resources.postgres.database import KEEPALIVES
+
+#: Connections that a process keeps open for later. When it needs more at a time, it opens them and closes them afterwards.
+_KEPT_CONNECTIONS = 2
+_MORE_AT_A_TIME = 50
+
+
+def open_dagster_storage(url: str) -> DagsterStorage[Any]:
+    """Dagster's tables at this address, made when they are missing. All storages that a process opens share its connections."""
+    storage: DagsterStorage[Any] = DagsterPostgresStorage(url, should_autocreate_tables=True)
+    # The web server of Dagster replaces these engines by its own, with a time limit for each statement (`optimize_for_webserver`).
+    for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
+        assert isinstance(part, PostgresRunStorage | PostgresEventLogStorage | PostgresScheduleStorage)
+        part._engine = _engine(url)
+    return storage
+
+
+@lru_cache(maxsize=8)
+def _engine(url: str) -> Engine:
+    return create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_KEPT_CONNECTIONS,
+        max_overflow=_MORE_AT_A_TIME,
+        pool_pre_ping=True,  # the server may have been started anew since the connection was last used
+        connect_args=KEEPALIVES,
+    )

@@ -1,0 +1,201 @@
+"""Where Dagster keeps its own runs, events and logs, and how runs come into its queue: found through Heaters' settings.
+
+All of it is in Heaters' Postgres and under HEATERS_HOME.
+
+`dagster dev` without DAGSTER_HOME makes a temporary home, but reads the `dagster.yaml` of the folder it is started in. Because that file
+names these classes and no address, a plain `dagster dev` keeps its runs between sessions with nothing exported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any
+
+from dagster import AssetKey, DagsterEventType, DagsterRun
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.run_tags import TITLE_TAG, tags_of_work
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
+from heaters_dagster.settings import Settings, load_settings
+from resources.orchestrator.dagster_connections import open_dagster_storage
+from resources.orchestrator.dagster_private import (
+    IO_TYPE_EXTENSION,
+    PARTITION_NAME_TAG,
+    AssetCheckExecutionRecordStatus,
+    AssetCheckExecutionsTable,
+    CapturedLogContext,
+    ComputeIOType,
+    ConfigurableClass,
+    ConfigurableClassData,
+    DagsterStorage,
+    EventLogStorage,
+    LocalComputeLogManager,
+    QueuedRunCoordinator,
+    RunStorage,
+    ScheduleStorage,
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+    SubmitRunContext,
+    ensure_file,
+    redirect_to_file,
+    touch_file,
+)
+from resources.orchestrator.dagster_resources import shared_database
+from resources.postgres.database import dagster_database_url
+from resources.postgres.source_video_store import SourceVideoStore
+
+
+class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
+    """dagster-postgres on the database of the settings; starts the embedded Postgres when that is the one. It has no configuration."""
+
+    def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        self._postgres: DagsterStorage[Any] = open_dagster_storage(dagster_database_url(settings))
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersStorage:
+        return cls(_settings(), inst_data)
+
+    @property
+    def event_log_storage(self) -> EventLogStorage[Any]:
+        return self._postgres.event_log_storage
+
+    @property
+    def run_storage(self) -> RunStorage[Any]:
+        return self._postgres.run_storage
+
+    @property
+    def schedule_storage(self) -> ScheduleStorage[Any]:
+        return self._postgres.schedule_storage
+
+
+class HeatersRunCoordinator(QueuedRunCoordinator):
+    """The queue. It gives every run, however it was started, the tags that the limits of `dagster.yaml` use.
+
+    Sensors can give them only to their own runs; a run that a person starts in the UI, and each run of a backfill, comes without them.
+    """
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        self._settings = settings
+        super().__init__(**options)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersRunCoordinator:
+        return cls(_settings(), inst_data=inst_data, **config_value)
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        run = context.dagster_run
+        if missing := missing_tags(run, self._title):
+            self._instance.add_run_tags(run.run_id, missing)
+        return super().submit_run(context)
+
+    def _title(self, source_video_id: int) -> str | None:
+        with suppress(HeatersError):
+            return without_access(SourceVideoStore(shared_database(self._settings)).load(source_video_id).title)
+        return None
+
+
+def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict[str, str]:
+    """The tags that a run on one source video lacks; those it has stay."""
+    key = run.tags.get(PARTITION_NAME_TAG)
+    if key is None or not key.isdigit() or int(key) > MAX_ID:
+        return {}
+    tags = {name: value for name, value in tags_of_work(assets_of(run), key).items() if name not in run.tags}
+    title = None if TITLE_TAG in run.tags else title_of(int(key))
+    return tags if title is None else {**tags, TITLE_TAG: title}
+
+
+def assets_of(run: DagsterRun) -> tuple[str, ...]:
+    """The assets that a run makes, also when a person chose them; none for a run that only checks what is there."""
+    if run.asset_selection:
+        return tuple(key.to_user_string() for key in run.asset_selection)
+    if run.asset_check_selection:
+        return ()
+    return ASSETS_OF_JOB[Job(run.job_name)] if run.job_name in set(Job) else tuple(name for made in ASSETS_OF_JOB.values() for name in made)
+
+
+def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> int:
+    """Delete the plans of a run that is about to fail: to make `assets` and to run `checks`. Returns how many were deleted.
+
+    Dagster shows in red everything that a failed run had planned and did not make: one file that is no video made four assets and three
+    checks red. Work that never began has not failed.
+    """
+    assert isinstance(storage, SqlEventLogStorage)
+    withdrawn, planned = 0, SqlEventLogStorageTable.c
+    with storage.run_connection(run_id) as connection:
+        for key in assets:
+            mine = (planned.run_id == run_id) & (planned.asset_key == key.to_string())
+            kind = planned.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value
+            withdrawn += connection.execute(SqlEventLogStorageTable.delete().where(mine & kind)).rowcount
+    executions = AssetCheckExecutionsTable.c
+    with storage.index_connection() as connection:
+        for key in checks:
+            mine = (executions.run_id == run_id) & (executions.asset_key == key.to_string())
+            kind = executions.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
+            withdrawn += connection.execute(AssetCheckExecutionsTable.delete().where(mine & kind)).rowcount
+    return withdrawn
+
+
+class HeatersLogs(LocalComputeLogManager):
+    """What steps print, in files under the home folder; with a bucket, by dagster-aws in the bucket, where every machine's UI finds it.
+
+    Dagster's own manager also mirrors them to the terminal with two `tail` and two Python processes per run, which cost an export
+    more than its work, and hide the terminal from progress bars.
+    """
+
+    @classmethod
+    def config_type(cls) -> Any:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        settings = _settings()
+        logs = cls(base_dir=str(settings.dagster_home / "logs"), inst_data=inst_data)
+        if settings.object_bucket is None:
+            return logs
+        from resources.orchestrator.bucket_logs import BucketLogs
+
+        return BucketLogs(logs, settings.object_bucket, settings.s3_endpoint_url)
+
+    @contextmanager
+    def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
+        out, err = (self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]) for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR))
+        ensure_file(out)
+        ensure_file(err)
+        with redirect_to_file(sys.stdout, out), redirect_to_file(sys.stderr, err):
+            yield CapturedLogContext(log_key)
+        touch_file(self.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
+
+
+_given: ContextVar[Settings | None] = ContextVar("given", default=None)
+
+
+@contextmanager
+def opened_with(settings: Settings) -> Iterator[None]:
+    """Within this block Dagster's storage and logs are opened with these settings instead of those of the environment.
+
+    As configuration they would travel with the instance: Dagster shows that in its UI, and puts it on command lines.
+    """
+    token = _given.set(settings)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def _settings() -> Settings:
+    return _given.get() or load_settings()

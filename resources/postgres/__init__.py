@@ -1,0 +1,1 @@
+"""Everything that reads and writes Postgres: the tables, one store per noun, the review transaction."""

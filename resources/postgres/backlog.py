@@ -1,0 +1,163 @@
+"""What waits and what failed, in a few figures: for the report in Dagster, and for commands that ask before they change many rows.
+
+The database makes the sums; for a million clips that wait for review it reads the counts that it keeps, not the clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import CLIP_STAGES, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.postgres.clip_counts import EVERYTHING, counts_by_state
+from resources.postgres.clip_work import ClipStage, needs_of
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import is_there
+from resources.postgres.tables import clip_work, clips, source_videos
+
+S = TypeVar("S", SourceVideoState, ClipState)
+_TITLES = 5
+
+
+def _waiting(stage: Stage[S]) -> tuple[tuple[S, str], tuple[S, str]]:
+    return (stage.steps.ready, stage.words.waiting), (stage.steps.working, stage.words.working)
+
+
+#: State -> what rows in it wait for, or what failed; in the order of the pipeline.
+VIDEO_WORDS = {
+    **{state: words for stage in with_states(VIDEO_STAGES) for state, words in _waiting(stage)},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(VIDEO_STAGES)},
+}
+CLIP_WORDS = {
+    ClipState.PENDING_REVIEW: "for review",
+    **{state: words for stage in with_states(CLIP_STAGES) for state, words in _waiting(stage)},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(CLIP_STAGES)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Source videos, clips or gold masters that wait for the same thing, or failed at it.
+
+    what: "source videos", "clips" or "gold masters". words: what they wait for, or what failed. byte_size: of the originals of source
+    videos, as far as they are known. oldest: since when the first of them stands there. titles: of up to five source videos, oldest first.
+    """
+
+    what: str
+    words: str
+    count: int
+    failed: bool
+    byte_size: int = 0
+    oldest: datetime | None = None
+    titles: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> str:
+        """`1 source video`, `2 clips`."""
+        return f"{self.count} {self.what.removesuffix('s') if self.count == 1 else self.what}"
+
+
+def load_backlog(database: Database) -> list[Group]:
+    """Every group that is not empty, in the order of the pipeline."""
+    with database.read() as connection:
+        return [*_videos(connection), *_gold_masters(connection), *_clips(connection), *work_beside(connection)]
+
+
+def failed_count(groups: Iterable[Group]) -> int:
+    return sum(group.count for group in groups if group.failed)
+
+
+def _shown(titles: Iterable[str]) -> tuple[str, ...]:
+    """Titles for a report that many may read: a web address may be one until it is fetched."""
+    return tuple(map(without_access, titles))
+
+
+def _videos(connection: Connection) -> list[Group]:
+    own = source_videos.c
+    query = (
+        select(own.state, func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at))
+        .where(own.state != SourceVideoState.SCENES_DETECTED.value, own.duplicate_of_id.is_(None))
+        .group_by(own.state)
+    )
+    rows = {SourceVideoState(row[0]): row for row in connection.execute(query)}
+    groups = []
+    for state, words in VIDEO_WORDS.items():
+        if state in rows:
+            _, count, byte_size, oldest = rows[state]
+            titles = select(own.title).where(own.state == state.value, own.duplicate_of_id.is_(None)).order_by(own.state_changed_at, own.id)
+            found = _shown(connection.scalars(titles.limit(_TITLES)))
+            groups.append(Group("source videos", words, count, state.endswith("_failed"), int(byte_size), oldest, found))
+    return groups
+
+
+def _gold_masters(connection: Connection) -> list[Group]:
+    own = source_videos.c
+    missing = is_there() & own.gold_master_filepath.is_(None) & own.original_filepath.is_not(None) & own.duplicate_of_id.is_(None)
+    failed = own.gold_master_error.is_not(None)
+    groups = []
+    for words, has_failed, chosen in (
+        (GOLD_MASTER.words.waiting, False, missing & ~failed),
+        (GOLD_MASTER.words.failed, True, missing & failed),
+    ):
+        query = select(func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at)).where(chosen)
+        count, byte_size, oldest = connection.execute(query).one()
+        if count:
+            titles = _shown(connection.scalars(select(own.title).where(chosen).order_by(own.id).limit(_TITLES)))
+            groups.append(Group("gold masters", words, count, has_failed, int(byte_size), oldest, titles))
+    return groups
+
+
+def _clips(connection: Connection) -> list[Group]:
+    counts = counts_by_state(connection, EVERYTHING)
+    groups = []
+    for state, words in CLIP_WORDS.items():
+        if counts.get(state):
+            standing = clips.c.is_live & (clips.c.state == state.value)
+            # By id, because an index gives that at once; the clip that was made first is the oldest, unless its decision was just undone.
+            oldest = connection.scalar(select(clips.c.state_changed_at).where(standing).order_by(clips.c.id).limit(1))
+            query = (
+                select(source_videos.c.title)
+                .where(source_videos.c.id.in_(_first_videos(connection, standing)))
+                .order_by(source_videos.c.id)
+            )
+            groups.append(Group("clips", words, counts[state], state.endswith("_failed"), 0, oldest, _shown(connection.scalars(query))))
+    return groups
+
+
+def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGES) -> list[Group]:
+    """Clips that wait for stages beside the others, or on which one failed."""
+    groups = []
+    for stage in beside(stages):
+        query = (
+            select(clip_work.c.state, func.count(), func.min(clip_work.c.changed_at), func.min(clips.c.source_video_id))
+            .join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id)
+            .where(clip_work.c.stage == stage.asset, clip_work.c.state != WorkState.DONE.value, clips.c.is_live)
+            .where(clips.c.state.in_(sorted(needs_of(stage, tuple(stages)))))
+            .group_by(clip_work.c.state)
+        )
+        words = {WorkState.WAITING: stage.words.waiting, WorkState.WORKING: stage.words.working, WorkState.FAILED: stage.words.failed}
+        rows = {WorkState(row[0]): row for row in connection.execute(query)}
+        for state, said in words.items():
+            if state in rows:
+                _, count, oldest, video_id = rows[state]
+                titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == video_id))
+                groups.append(Group("clips", said, count, state is WorkState.FAILED, 0, oldest, _shown(titles)))
+    return groups
+
+
+def _first_videos(connection: Connection, standing: ColumnElement[bool]) -> list[int]:
+    """The lowest ids of source videos with such clips: one look into the index for each, however many clips they have."""
+    found: list[int] = []
+    while len(found) < _TITLES:
+        after = [clips.c.source_video_id > found[-1]] if found else []
+        first = connection.scalar(select(clips.c.source_video_id).where(standing, *after).order_by(clips.c.source_video_id).limit(1))
+        if first is None:
+            break
+        found.append(first)
+    return found

@@ -1,0 +1,159 @@
+"""Replaces the cuts of a source video by those that a detector found, with the settings that made them, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, exists, func, or_, select
+from sqlalchemy import text as sql
+
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.errors import CutError, PermanentError
+from heaters_dagster.domain.keys import scenes_key
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import checked_source_video_transition
+from resources.postgres.clip_files import VIRTUAL, forget_files
+from resources.postgres.clip_rows import Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
+from resources.postgres.row_locks import known_reviewer, lock_live_clips
+from resources.postgres.source_video_store import lock_source_video
+from resources.postgres.tables import clips, review_actions, source_videos
+
+
+def replaced(
+    connection: Connection,
+    source_video_id: int,
+    new: Sequence[NewClip],
+    frame_count: int,
+    *,
+    scene_settings: Mapping[str, Any] | None = None,
+    forced_by: str | None = None,
+) -> list[Clip]:
+    """Make `new` the clips of a source video, store the `scene_settings` that made them, and set the video to `scenes_detected`.
+
+    The video is `detecting_scenes`, or has its scenes already and is cut again from stored scores.
+    new: in order, covering [0, frame_count). The old clips are retired and their files become obsolete. If the old clips have the same
+    frames already, they stay as they are with their decisions, so that a repeated run changes nothing.
+    scene_settings: detector, threshold and shortest clip; None leaves those that the row has.
+    forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then has it as an action of theirs.
+    Raises CutError when the clips do not cover the frames, PermanentError when review has begun and nobody forces it,
+    IllegalTransitionError.
+    """
+    _check_cover(new, frame_count)
+    reviewer = None if forced_by is None else known_reviewer(connection, forced_by)
+    video = lock_source_video(connection, source_video_id)
+    done = SourceVideoState.SCENES_DETECTED
+    if video.state != done:
+        checked_source_video_transition(video.state, done)
+    columns: dict[str, Any] = {"state": done.value, "error": None, "attempts": 0, "frame_count": frame_count}
+    if scene_settings is not None:
+        columns |= {"scene_settings": dict(scene_settings), "scenes_filepath": scenes_key(source_video_id)}
+    old = sorted(map(clip_of_row, lock_live_clips(connection, source_video_id)), key=lambda clip: clip.start_frame)
+    if [(clip.start_frame, clip.end_frame) for clip in old] == [(clip.start_frame, clip.end_frame) for clip in new]:
+        _refresh(connection, old, new)
+    else:
+        begun = review_has_begun(connection, source_video_id)
+        if begun and reviewer is None:
+            raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
+        by = reviewer if begun else None
+        gone = retired(connection, old, by)
+        _insert(connection, source_video_id, new, first_sequence=video.next_clip_sequence)
+        if by is not None:
+            _record_recut(connection, by, source_video_id, old, [*gone, *live_clips(connection, source_video_id)])
+        columns["next_clip_sequence"] = video.next_clip_sequence + len(new)
+    connection.execute(source_videos.update().where(source_videos.c.id == source_video_id).values(**columns))
+    return live_clips(connection, source_video_id)
+
+
+def review_has_begun(connection: Connection, source_video_id: int) -> bool:
+    # An action on several source videos is stored under the first of them; for the others it is found by their clips.
+    acted = exists().where(review_actions.c.source_video_id == source_video_id, review_actions.c.action != ReviewAction.RENAME.value)
+    changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
+    return bool(connection.scalar(select(or_(acted, changed))))
+
+
+def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:
+    reached = 0
+    for clip in new:
+        if clip.start_frame != reached or clip.end_frame <= clip.start_frame:
+            raise CutError(f"the cut list has a clip of frames {clip.start_frame}..{clip.end_frame - 1} where one must begin at {reached}")
+        reached = clip.end_frame
+    if reached != frame_count or not new:
+        raise CutError(f"the cut list covers {reached} frames of {frame_count}; the last clip must end at {frame_count}")
+
+
+def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]) -> None:
+    """Write times and confidences of a new detection where they differ; no decision depends on them."""
+    for clip, found in zip(old, new, strict=True):
+        columns = {
+            "start_time_seconds": found.start_time_seconds,
+            "end_time_seconds": found.end_time_seconds,
+            "confidence": found.confidence,
+        }
+        if any(getattr(clip, name) != value for name, value in columns.items()):
+            connection.execute(clips.update().where(clips.c.id == clip.id).values(**columns))
+
+
+def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
+    """Remove clips from the cut list, with their files; the rows stay. reviewer: id of the person who does it; None: no person."""
+    ids = [clip.id for clip in old]
+    forget_files(connection, ids)
+    rows = connection.execute(
+        clips.update()
+        .where(clips.c.id.in_(ids))
+        .values(
+            **VIRTUAL,
+            is_live=False,
+            state=ClipState.REVIEW_ARCHIVED.value,
+            error=None,
+            grouped_with_clip_id=None,
+            leased_by_user_id=None,
+            lease_expires_at=None,
+            cut_point_version=clips.c.cut_point_version + 1,
+            last_modified_by_user_id=clips.c.last_modified_by_user_id if reviewer is None else reviewer,
+        )
+        .returning(clips)
+    )
+    return [clip_of_row(row) for row in rows]
+
+
+def _record_recut(connection: Connection, reviewer: int, source_video_id: int, old: Sequence[Clip], after: Sequence[Clip]) -> None:
+    before = {clip.id: ledger_snapshot(clip) for clip in old}
+    connection.execute(
+        review_actions.insert().values(
+            reviewer_id=reviewer,
+            source_video_id=source_video_id,
+            action=ReviewAction.RECUT.value,
+            clip_ids=sorted(clip.id for clip in after),
+            before={str(clip.id): before.get(clip.id) for clip in after},
+            after={str(clip.id): ledger_snapshot(clip) for clip in after},
+            created_at=func.clock_timestamp(),
+        )
+    )
+
+
+def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip], *, first_sequence: int) -> None:
+    """One statement however many clips there are."""
+    statement = sql(
+        """
+        insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, confidence)
+        select :source_video_id, :first_sequence + ordinality - 1, start_frame, end_frame, start_time, end_time, confidence
+        from unnest(
+            cast(:start_frames as integer[]), cast(:end_frames as integer[]),
+            cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:confidences as float8[])
+        ) with ordinality as made (start_frame, end_frame, start_time, end_time, confidence, ordinality)
+        order by ordinality
+        """
+    )
+    connection.execute(
+        statement,
+        {
+            "source_video_id": source_video_id,
+            "first_sequence": first_sequence,
+            "start_frames": [clip.start_frame for clip in new],
+            "end_frames": [clip.end_frame for clip in new],
+            "start_times": [clip.start_time_seconds for clip in new],
+            "end_times": [clip.end_time_seconds for clip in new],
+            "confidences": [clip.confidence for clip in new],
+        },
+    )

@@ -1,0 +1,290 @@
+"""Clips in Postgres, and the files made from them: one row each, changed under its lock and only along the table of legal transitions.
+
+What stages do to clips is in `clip_work.py`. A process that dies between claim and finish leaves rows in `writing` whose stage lock is
+free: the next claim takes them over, or `clean_up` deletes their objects. No object is ever without a row. A row is `obsolete` only when
+nobody is writing its object.
+
+A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings are of the same frames, and serve until
+the new file takes the old one's place. Its row is in `writing` then, and not to be deleted yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
+
+from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, StaleClipError
+from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from heaters_dagster.domain.transitions import BEFORE_EXPORT
+from resources.postgres import clip_cutting, clip_work
+from resources.postgres.clip_counts import counts_of_videos
+from resources.postgres.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
+from resources.postgres.clip_work import ClipStage, ClipWork, MadeObject
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import containing
+from resources.postgres.tables import clip_artifacts, clips, source_videos
+
+__all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "ClipWork", "MadeObject", "NewClip"]
+
+
+def waits_for_gold_master() -> ColumnElement[bool]:
+    """Condition on a row of `clips`: its export needs the gold master, which is still to be made or to be tried again."""
+    return (clips.c.export_profile == "gold_master") & exists().where(
+        source_videos.c.id == clips.c.source_video_id,
+        source_videos.c.gold_master_filepath.is_(None),
+        source_videos.c.gold_master_attempts < MAX_ATTEMPTS,
+        source_videos.c.original_filepath.is_not(None),
+    )
+
+
+class ClipStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Reading
+
+    def load(self, clip_id: int) -> Clip:
+        """Raises NotFoundError. Also finds clips that are no longer live."""
+        return self.load_many([clip_id])[0]
+
+    def load_many(self, clip_ids: Sequence[int]) -> list[Clip]:
+        """In the order asked for. Raises NotFoundError naming those that are not there."""
+        with self._database.read() as connection:
+            found = {row.id: clip_of_row(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
+        missing = [clip_id for clip_id in clip_ids if clip_id not in found]
+        if missing:
+            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
+        return [found[clip_id] for clip_id in clip_ids]
+
+    def load_live(self, source_video_id: int) -> list[Clip]:
+        """The clips that cover a source video, in order; none before its scenes are detected."""
+        with self._database.read() as connection:
+            return live_clips(connection, source_video_id)
+
+    def find(
+        self,
+        *,
+        source_video_id: int | None = None,
+        states: Collection[ClipState] = (),
+        text: str | None = None,
+        after: tuple[int, int, int] | None = None,
+        limit: int = 100,
+    ) -> list[Clip]:
+        """One page of live clips, by source video and start.
+
+        states: only these, all when empty. text: part of the source video's title or source, in any case.
+        after: `place` of the last clip of the page before.
+        """
+        page = select(clips).where(clips.c.is_live)
+        if source_video_id is not None:
+            page = page.where(clips.c.source_video_id == source_video_id)
+        if text:
+            pattern = containing(text)
+            named = or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern))
+            page = page.where(clips.c.source_video_id.in_(select(source_videos.c.id).where(named)))
+        if after is not None:
+            # The first comparison says the same as the second, in a form that limits an index scan.
+            page = page.where(clips.c.source_video_id >= after[0])
+            page = page.where(tuple_(clips.c.source_video_id, clips.c.start_frame, clips.c.id) > tuple_(*after))
+        query: Select[Any] = page.order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
+        if states:
+            # One index range for each state, merged: to find a rare state, a filter on all live clips would read up to all of them.
+            parts = [
+                page.where(clips.c.state == state.value).order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
+                for state in sorted(set(states))
+            ]
+            merged = union_all(*(part.subquery().select() for part in parts)).subquery()
+            query = select(merged).order_by(merged.c.source_video_id, merged.c.start_frame, merged.c.id).limit(limit)
+        with self._database.read() as connection:
+            return [clip_of_row(row) for row in connection.execute(query)]
+
+    def counts_by_state(self, source_video_id: int | None = None) -> dict[int, dict[ClipState, int]]:
+        """Source video id -> how many of its live clips are in which state."""
+        with self._database.read() as connection:
+            return counts_of_videos(connection, None if source_video_id is None else [source_video_id])
+
+    def due(self, stage: ClipStage, source_video_id: int | None = None) -> list[Clip]:
+        """Clips for a stage: fresh, left by a process that died, or failed with tries left. The longest waiting first.
+
+        Exports that wait for a gold master are not due until it is there, or has failed for good.
+        """
+        more = [~waits_for_gold_master()] if stage is EXPORTS else []
+        with self._database.read() as connection:
+            return clip_work.due(connection, stage, source_video_id, *more)
+
+    def waiting_for_gold_master(self, clip_ids: Collection[int] | None = None) -> list[Clip]:
+        """Clips whose export from the gold master was asked for before there is one; of all clips when None."""
+        query = select(clips).where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
+        if clip_ids is not None:
+            query = query.where(clips.c.id.in_(clip_ids))
+        with self._database.read() as connection:
+            return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.id))]
+
+    def count_waiting_for_gold_master(self) -> dict[int, int]:
+        """Source video -> how many of its clips wait as above."""
+        query = (
+            select(clips.c.source_video_id, func.count())
+            .where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
+            .group_by(clips.c.source_video_id)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    # Cutting
+
+    def replace_cuts(
+        self,
+        source_video_id: int,
+        new: Sequence[NewClip],
+        frame_count: int,
+        *,
+        scene_settings: Mapping[str, Any] | None = None,
+        forced_by: str | None = None,
+    ) -> list[Clip]:
+        """Make `new` the clips of a source video and the video `scenes_detected`, in one transaction; see `clip_cutting.replaced`."""
+        with self._database.begin() as connection:
+            return clip_cutting.replaced(connection, source_video_id, new, frame_count, scene_settings=scene_settings, forced_by=forced_by)
+
+    def review_has_begun(self, source_video_id: int) -> bool:
+        """Whether anybody has decided anything about this source video; new cuts would undo it."""
+        with self._database.read() as connection:
+            return clip_cutting.review_has_begun(connection, source_video_id)
+
+    # Stages
+
+    def claim(self, clip_id: int, stage: ClipStage, keys: Sequence[str] = ()) -> Clip | None:
+        """Put the clip into the stage's working state and write the rows of the objects at `keys`; None when it is not due any more.
+
+        Hold `Database.stage_lock(stage.asset, source_video_id)` from before this until after `finish`.
+        """
+        with self._database.begin() as connection:
+            return clip_work.claim(connection, clip_id, stage, keys)
+
+    def finish(
+        self,
+        clip_id: int,
+        stage: ClipStage,
+        version: int,
+        made: Sequence[MadeObject] = (),
+        *,
+        also: Callable[[Connection], object] = lambda connection: None,
+    ) -> bool:
+        """Write down that the stage is done with the clip, with the objects that it made; an export becomes the clip's file.
+
+        version: `cut_point_version` of the claimed clip. False when a reviewer changed the clip meanwhile: what was made is then obsolete.
+        also: what the stage writes of its own, in the same transaction, when the clip is as it was claimed.
+        """
+        with self._database.begin() as connection:
+            return clip_work.finish(connection, clip_id, stage, version, made, also=also)
+
+    def advance(self, clip_id: int, new: ClipState, expected: Collection[ClipState] | ClipState) -> Clip:
+        """Change the state of a live clip that is in one of the `expected` states. Raises StaleClipError when it is in another."""
+        allowed = {expected} if isinstance(expected, ClipState) else set(expected)
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            if not clip.is_live or clip.state not in allowed:
+                is_now, wanted = clip_work.described(clip), " or ".join(sorted(allowed))
+                raise StaleClipError(f"clip id:{clip_id} is {is_now}; this needs one that is {wanted}")
+            return clip_work.advanced(connection, clip, new)
+
+    def fail(self, clip_id: int, stage: ClipStage, message: str, *, transient: bool, expected_version: int | None = None) -> Clip | None:
+        """Write down why the stage failed on the clip. A temporary failure counts one try; any other uses up all of them.
+
+        None, and nothing is changed, when a reviewer changed the clip meanwhile: it is no longer in the stage, or no longer of
+        `expected_version`.
+        """
+        with self._database.begin() as connection:
+            return clip_work.fail(connection, clip_id, stage, message, transient=transient, expected_version=expected_version)
+
+    def retry(self, clip_id: int) -> Clip:
+        """Put a failed clip back before each stage that failed, with all tries; if its keyframes are gone, before the keyframe stage.
+
+        Raises IllegalTransitionError if nothing has failed.
+        """
+        with self._database.begin() as connection:
+            return clip_work.retry(connection, clip_id)
+
+    def begun(self, stage: ClipStage, source_video_id: int, *, not_begun_before: datetime | None = None) -> list[Clip]:
+        """Clips of a source video that a stage has begun on. not_begun_before: also those that have waited for it since before then."""
+        with self._database.read() as connection:
+            return clip_work.begun(connection, stage, source_video_id, not_begun_before)
+
+    def attempts(self, clip_id: int, stage: ClipStage) -> int:
+        """Failed tries of a stage on a clip."""
+        with self._database.read() as connection:
+            return clip_work.attempts(connection, clip_id, stage)
+
+    def failed(self, source_video_id: int, *, limit: int = 1000) -> list[Clip]:
+        """Live clips of a source video on which a stage failed, in order."""
+        with self._database.read() as connection:
+            return clip_work.failed_clips(connection, source_video_id, limit)
+
+    def works(self, clip_ids: Collection[int]) -> list[ClipWork]:
+        """What each stage did to these clips."""
+        with self._database.read() as connection:
+            return clip_work.works(connection, clip_ids)
+
+    def request_export(self, clip_id: int, profile: str) -> Clip:
+        """Request a new export of an approved clip with `profile`; its present file stays until the new one is there.
+
+        Raises IllegalTransitionError when the clip is not approved.
+        """
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            if not clip.is_live or clip.state not in APPROVED_STATES:
+                is_now = clip_work.described(clip)
+                raise IllegalTransitionError(f"clip id:{clip_id} is {is_now}: only an approved clip is exported; approve it first")
+            columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
+            return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
+
+    # Files
+
+    def artifacts(self, clip_id: int, *, kind: str | None = None, states: Collection[str] = ("live",)) -> list[ClipArtifact]:
+        """The files of a clip by key. kind: export or keyframe, both when None."""
+        query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(states))
+        if kind is not None:
+            query = query.where(clip_artifacts.c.kind == kind)
+        with self._database.read() as connection:
+            return [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.key))]
+
+    def live_artifact_keys(self, clip_id: int, kind: str) -> list[str]:
+        return [artifact.key for artifact in self.artifacts(clip_id, kind=kind)]
+
+    def obsolete_artifacts(self, source_video_id: int | None = None) -> list[ClipArtifact]:
+        """Files that nobody needs: obsolete, and those half written by a process that died on a clip that has left the stage."""
+        with self._database.read() as connection:
+            return clip_work.unneeded_artifacts(connection, source_video_id)
+
+    def give_up_keyframes(self, clip_id: int, version: int) -> None:
+        """Make the keyframes of a clip obsolete because some of their objects are gone: `retry` then has all of them made again.
+
+        Changes nothing when the clip is no longer of `version`.
+        """
+        with self._database.begin() as connection:
+            if clip_work.locked(connection, clip_id).cut_point_version == version:
+                connection.execute(clip_artifacts.update().where(clip_work.live_keyframes(clip_id)).values(state="obsolete"))
+
+    def clean_up(self, clip_id: int, delete: Callable[[str], object]) -> list[str]:
+        """Delete the objects of a clip that are not needed, by `delete(key)`, and mark their rows `deleted`; return their keys.
+
+        All under the clip's row lock, so that no stage can claim a key while its object is deleted. Live objects stay, and so do
+        objects that a stage is writing: a later call finds them. An object that is gone already counts as deleted.
+        When `delete` raises, nothing is marked and a later call tries again.
+        """
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(["obsolete", "writing"]))
+            deleted: list[ClipArtifact] = []
+            for artifact in [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]:
+                if artifact.state == "obsolete" or clip_work.is_abandoned(connection, clip, artifact):
+                    delete(artifact.key)
+                    deleted.append(artifact)
+            if deleted:
+                ids = [artifact.id for artifact in deleted]
+                connection.execute(clip_artifacts.update().where(clip_artifacts.c.id.in_(ids)).values(state="deleted"))
+            return [artifact.key for artifact in deleted]

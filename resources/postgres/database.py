@@ -1,0 +1,336 @@
+"""Postgres: where it is, its schema, transactions whose errors say what is wrong, and locks that die with their process."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from typing import Any, NoReturn
+
+import psycopg
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from heaters_dagster.domain.errors import (
+    BadRequestError,
+    BusyError,
+    CutError,
+    DatabaseUnavailableError,
+    DiskFullError,
+    HeatersError,
+    IllegalTransitionError,
+    SettingsError,
+)
+from heaters_dagster.settings import PROJECT_ROOT, Settings
+from resources.files.private_folder import private_home
+from resources.postgres import embedded_postgres
+
+MIGRATIONS = PROJECT_ROOT / "sql"
+DATABASE_NAME = "heaters"
+DAGSTER_NAME = "dagster"
+
+#: Keepalives: a server that vanished is noticed within a minute, not after two hours.
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "heaters", **KEEPALIVES}
+_DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
+#: A number too large for its column, bytes that are no text, half a character in JSON. NUL in a text is missing: psycopg refuses it itself.
+_NOT_STORABLE = {"22003", "22021", "22P05"}
+_WRONG_ADDRESS = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
+    r"|could not translate host|Name or service not known"
+)
+
+
+class Database:
+    """One Postgres database. Safe to share between threads, not between processes."""
+
+    def __init__(self, url: str, engine: Engine, lock_engine: Engine) -> None:
+        self.url = url
+        self.engine = engine
+        self._lock_engine = lock_engine
+
+    @classmethod
+    def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None) -> Database:
+        """url: `postgresql://...`; a driver suffix is replaced by the right one. revive: starts the server again when it does not answer.
+
+        Connects when first used. Raises SettingsError when `url` is no address.
+        """
+        address = _with_driver(url, "postgresql+psycopg")
+        engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=_CONNECT_ARGUMENTS)
+        lock_engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT_ARGUMENTS)
+        for one in (engine, lock_engine):
+            event.listen(one, "do_connect", _connecting(revive))
+        return cls(address.render_as_string(hide_password=False), engine, lock_engine)
+
+    def __repr__(self) -> str:
+        return f"Database({_shown(self.engine.url)})"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError, BadRequestError for a value
+        that its column cannot hold; and for the rules that the database itself enforces, CutError (clips overlap or leave a gap) and
+        IllegalTransitionError.
+        """
+        with self._readable_errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that Postgres itself keeps from writing."""
+        with self._readable_errors(), self.engine.connect() as connection:
+            yield connection.execution_options(postgresql_readonly=True)
+
+    @contextmanager
+    def stage_lock(self, stage: str, row_id: int) -> Iterator[None]:
+        """Make this the only process at work on this stage of this row. Raises BusyError when another one is at work.
+
+        The lock belongs to a connection of its own and Postgres frees it when the process dies: a row in a working state with a free lock
+        was left behind. It does not replace row locks: when the connection is lost, the lock is lost too.
+        """
+        with self._lock_connection() as connection:
+            with self._readable_errors():
+                taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
+            if not taken:
+                raise BusyError(f"another process is at work on {stage} of {row_id}: wait until it is done, or stop it")
+            try:
+                yield
+            finally:
+                with suppress(DBAPIError):
+                    connection.execute(text("select pg_advisory_unlock(:key)"), {"key": lock_key(stage, row_id)})
+
+    @contextmanager
+    def turn_on_this_machine(self, work: str) -> Iterator[None]:
+        """Wait until no other process on this machine does such work, then be the only one. The lock ends with its process."""
+        key = {"key": lock_key(f"{work} on {socket.gethostname()}", 0)}
+        with self._lock_connection() as connection:
+            with self._readable_errors():
+                connection.execute(text("select pg_advisory_lock(:key)"), key)
+            try:
+                yield
+            finally:
+                with suppress(DBAPIError):
+                    connection.execute(text("select pg_advisory_unlock(:key)"), key)
+
+    def stage_is_busy(self, stage: str, row_id: int) -> bool:
+        """Whether a living process is at work on this stage of this row."""
+        with self.read() as connection:
+            return bool(connection.scalar(_LOCK_IS_HELD, {"key": lock_key(stage, row_id)}))
+
+    def dispose(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _lock_connection(self) -> Iterator[Connection]:
+        """A connection of its own, for a lock that outlives transactions."""
+        with self._readable_errors():
+            connection = self._lock_engine.connect()
+        try:
+            with self._readable_errors():
+                # The server must notice when the machine of the process that holds the lock is gone.
+                connection.execute(
+                    text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
+                )
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            _raise_readable(error, self.engine.url)
+        except UnicodeEncodeError:
+            raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: remove it") from None
+        except PoolTimeoutError:
+            raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
+
+
+#: Alembic keeps the running migration in a global variable, so threads take turns; for processes the lock in `sql/env.py` does the same.
+_migrating = threading.Lock()
+
+_LOCK_IS_HELD = text(
+    """
+    select exists (
+        select from pg_locks
+        where locktype = 'advisory' and granted and objsubid = 1
+        and database = (select oid from pg_database where datname = current_database())
+        and (classid::bigint << 32) | objid::bigint = :key
+    )
+    """
+)
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of these settings: started if it is the embedded one, created if missing, migrated to the newest revision."""
+    private_home(settings)
+    revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
+    database = Database.connect(database_url(settings), revive=revive)
+    migrate(database)
+    return database
+
+
+def database_url(settings: Settings) -> str:
+    """Address of our database, for psycopg. Starts the embedded server when HEATERS_DATABASE_URL is not set."""
+    if settings.database_url:
+        return _with_driver(settings.database_url, "postgresql+psycopg").render_as_string(hide_password=False)
+    return _embedded_database(settings, DATABASE_NAME).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def dagster_database_url(settings: Settings) -> str:
+    """Address for Dagster's own storage, in the same server as Heaters' tables but separate from them; made if missing.
+
+    Embedded: a database of its own. Otherwise a schema of its own, because a hosted database rarely lets one create another.
+    The driver is psycopg2: dagster-postgres fails on psycopg 3 at its first event (`NOTIFY run_events, $1`).
+    """
+    if not settings.database_url:
+        return _embedded_database(settings, DAGSTER_NAME).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    database = Database.connect(settings.database_url, pool_size=1)
+    try:
+        with database.begin() as connection:
+            if connection.scalar(text("select to_regnamespace(:name)"), {"name": DAGSTER_NAME}) is None:
+                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": lock_key("schema", 0)})
+                connection.execute(text(f"create schema if not exists {DAGSTER_NAME}"))
+    finally:
+        database.dispose()
+    url = _with_driver(settings.database_url, "postgresql+psycopg2")
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={DAGSTER_NAME}"]).strip()
+    return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def migrate(database: Database) -> None:
+    """Bring the schema to the newest revision. Quick when it is there already: one query and no import of Alembic.
+
+    Raises SettingsError when a newer Heaters has migrated the database, or when it lacks pgvector.
+    """
+    known = sorted(path.name.split("_", 1)[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+    with database.begin() as connection:
+        present = connection.scalar(text("select to_regclass('alembic_version')")) is not None
+        revision = connection.scalar(text("select version_num from alembic_version")) if present else None
+        if revision == known[-1]:
+            return
+        if revision is not None and revision not in known:
+            raise SettingsError(
+                f"the database is at revision {revision}, which this Heaters does not know (newest: {known[-1]}): update Heaters"
+            )
+        from alembic import command
+
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        try:
+            with _migrating:
+                command.upgrade(config, "head")
+        except DBAPIError as error:
+            if isinstance(
+                error.orig, (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)
+            ):
+                raise SettingsError(
+                    f"the database cannot be set up: {_first_line(error)}. Heaters needs pgvector: install it on the server and, "
+                    f"as an administrator, type: create extension vector"
+                ) from None
+            raise
+
+
+def alembic_config() -> Any:
+    """Alembic's settings, as code: they hold wherever the program was started."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def lock_key(stage: str, row_id: int) -> int:
+    """The advisory lock of a stage of a row: 64 signed bits."""
+    return int.from_bytes(sha256(f"{stage}:{row_id}".encode()).digest()[:8], "big", signed=True)
+
+
+def _with_driver(url: str, driver: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in _DRIVERS:
+        raise SettingsError("HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name")
+    if "@" in (parsed.host or ""):  # the text after the first @ would be taken for the host, and appear in every message
+        raise SettingsError("HEATERS_DATABASE_URL has more than one @: write the @ of a password as %40")
+    return parsed.set(drivername=driver)
+
+
+def _embedded_database(settings: Settings, name: str) -> URL:
+    private_home(settings)
+    base = embedded_postgres.ensure_running(settings.postgres_folder)
+    with psycopg.connect(base, autocommit=True) as connection:
+        if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process was first
+                connection.execute(f'create database "{name}"'.encode())
+    return make_url(base).set(database=name)
+
+
+def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
+    def do_connect(dialect: Any, record: object, arguments: list[Any], keywords: dict[str, Any]) -> object:
+        try:
+            return dialect.connect(*arguments, **keywords)
+        except psycopg.OperationalError:
+            if revive is None:
+                raise
+            revive()
+            return dialect.connect(*arguments, **keywords)
+
+    return do_connect
+
+
+def _shown(url: URL) -> str:
+    """The address for people: without passwords, wherever they stand in it."""
+    return str(url.difference_update_query([name for name in url.query if "password" in name]))
+
+
+def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
+    """Raise the HeatersError for `error`, or `error` itself when it is a mistake in the program."""
+    url = _shown(address)
+    original = error.orig
+    if not isinstance(original, psycopg.Error):
+        raise error
+    code, constraint = original.sqlstate, original.diag.constraint_name or ""
+    said = original.diag.message_primary or _first_line(error)
+    readable: HeatersError
+    if constraint == "clips_no_overlap":
+        readable = CutError(f"two clips of a source video would overlap; {original.diag.message_detail or said}")
+    elif constraint in {"clips_cover_source_video", "clips_times_follow_frames"}:
+        readable = CutError(said)
+    elif constraint.endswith("_legal_transition"):
+        readable = IllegalTransitionError(re.sub(r"\bclip (?=[0-9])", "clip id:", said))
+    elif code in {"40001", "40P01", "55P03"}:
+        readable = BusyError(f"another process is changing the same rows; try again ({said})")
+    elif code in _NOT_STORABLE or (code is None and isinstance(original, psycopg.DataError)):
+        readable = BadRequestError(f"a value cannot be stored: {said}")
+    elif code == "53100":
+        readable = DiskFullError(f"the disk of the database is full: {said}")
+    elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):
+        readable = SettingsError(f"the database at {url} cannot be used: {_first_line(error)}. Correct HEATERS_DATABASE_URL")
+    elif code == "42501":
+        readable = SettingsError(f"{said}: give the user of the database at {url} that right, or correct HEATERS_DATABASE_URL")
+    elif (code or "").startswith(("08", "57P0", "53300")) or (
+        code is None and isinstance(original, (psycopg.OperationalError, psycopg.InterfaceError))
+    ):
+        readable = DatabaseUnavailableError(
+            f"Postgres at {url} does not answer ({_first_line(error)}). See that it runs, or correct HEATERS_DATABASE_URL; "
+            f"the embedded one starts again with the next command"
+        )
+    else:
+        raise error
+    raise readable from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error.orig).__name__

@@ -1,0 +1,222 @@
+"""Reads from the database what decides which runs are due: a few rows, however many source videos are done."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union, union_all
+
+from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
+from heaters_dagster.domain.stages import CLIP_STAGES, LOCKED_ASSETS, MAX_ATTEMPTS, VIDEO_STAGES, Job, WorkState, beside, with_states
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import BEFORE_EXPORT, CLIP_RETRY
+from resources.postgres.clip_counts import among
+from resources.postgres.clip_store import waits_for_gold_master
+from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
+from resources.postgres.database import Database, lock_key
+from resources.postgres.source_video_store import is_there
+from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
+
+#: Clip states that the pipeline, not a person, leads onwards.
+_PIPELINE_STATES = sorted(frozenset().union(*(stage.steps.due for stage in with_states(CLIP_STAGES))))
+
+#: Deleted, but its row still names objects: the deletion was interrupted.
+_IS_HALF_DELETED = and_(
+    source_videos.c.state == SourceVideoState.DELETED.value,
+    func.num_nonnulls(
+        source_videos.c.original_filepath,
+        source_videos.c.proxy_filepath,
+        source_videos.c.frame_index_filepath,
+        source_videos.c.scenes_filepath,
+        source_videos.c.gold_master_filepath,
+    )
+    > 0,
+)
+
+_HELD_LOCKS = text(
+    """
+    select (classid::bigint << 32) | objid::bigint from pg_locks
+    where locktype = 'advisory' and granted and objsubid = 1
+    and database = (select oid from pg_database where datname = current_database())
+    """
+)
+
+
+_EXPORT_WAITS = clips.c.state.in_(sorted(BEFORE_EXPORT)) & waits_for_gold_master()
+
+#: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
+WINDOW = 100
+#: How many files to delete one look reads, to find their source videos.
+_OBSOLETE_WINDOW = 2_000
+
+
+def load_video_facts(
+    database: Database, only: Collection[int] | None = None, *, stages: Sequence[ClipStage] = CLIP_STAGES
+) -> list[VideoFacts]:
+    """Facts of source videos of which anything could be due, in order of id: at most WINDOW for each kind of work.
+
+    only: of these, however many. Final failures, finished work and duplicates are not read, so a look costs only what is due.
+    """
+    with database.read() as connection:
+        ids = sorted(_candidates(connection, stages) if only is None else set(only))
+        groups = _clip_groups(connection, ids)
+        work = _work_groups(connection, ids, stages)
+        waiting = _exports_waiting(connection, ids)
+        obsolete = _obsolete_artifacts(connection, ids)
+        held = set(connection.scalars(_HELD_LOCKS))
+        rows = connection.execute(
+            select(
+                source_videos.c.id,
+                source_videos.c.state,
+                source_videos.c.attempts,
+                _seconds_since(source_videos.c.state_changed_at).label("seconds_since_change"),
+                func.coalesce(_seconds_since(source_videos.c.gold_master_failed_at), 0).label("seconds_since_gold_master_failure"),
+                source_videos.c.duplicate_of_id.is_not(None).label("is_duplicate"),
+                source_videos.c.original_filepath.is_not(None).label("has_original"),
+                source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
+                source_videos.c.gold_master_attempts,
+                _IS_HALF_DELETED.label("is_half_deleted"),
+            )
+            .where(among(source_videos.c.id, ids))
+            .order_by(source_videos.c.id)
+        ).all()
+    return [
+        VideoFacts(
+            id=row.id,
+            state=SourceVideoState(row.state),
+            attempts=row.attempts,
+            seconds_since_change=float(row.seconds_since_change),
+            seconds_since_gold_master_failure=float(row.seconds_since_gold_master_failure),
+            is_duplicate=row.is_duplicate,
+            has_original=row.has_original,
+            has_gold_master=row.has_gold_master,
+            gold_master_attempts=row.gold_master_attempts,
+            clips=tuple(groups.get(row.id, ())),
+            work=tuple(work.get(row.id, ())),
+            obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted),
+            exports_waiting_for_master=waiting.get(row.id, 0),
+            busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
+        )
+        for row in rows
+    ]
+
+
+def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.extract("epoch", func.now() - moment)
+
+
+def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]:
+    """Ids of source videos of which anything could be due: for each kind of work the first by id, those that failed the longest ago."""
+    video = source_videos.c
+    tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
+    without_master = [is_there(), video.gold_master_filepath.is_(None), video.original_filepath.is_not(None)]
+    of_videos = [
+        select(video.id).where(video.state.in_(_UNFINISHED)).order_by(video.id),
+        select(video.id).where(_IS_HALF_DELETED).order_by(video.id),
+        select(video.id).where(*tried_again).order_by(video.state_changed_at),
+        select(video.id).where(*without_master, video.gold_master_attempts == 0).order_by(video.id),
+        select(video.id)
+        .where(*without_master, video.gold_master_attempts > 0, video.gold_master_attempts < MAX_ATTEMPTS)
+        .order_by(video.gold_master_failed_at),
+    ]
+    queries: list[Select[Any]] = [query.where(video.duplicate_of_id.is_(None)) for query in of_videos]
+    for ready in _READY_CLIPS:
+        counted = [
+            select(table.c.source_video_id, table.c.clips).where(table.c.state.in_(ready))
+            for table in (clip_counts_by_video, clip_count_changes)
+        ]
+        both = union_all(*counted).subquery()
+        ready_clips = select(both.c.source_video_id).group_by(both.c.source_video_id).having(func.sum(both.c.clips) > 0)
+        queries.append(ready_clips.order_by(both.c.source_video_id))
+    to_retry = select(clips.c.source_video_id).where(clips.c.is_live, _MAY_BE_RETRIED).distinct()
+    queries.append(to_retry.order_by(clips.c.source_video_id))
+    first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
+    of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
+    queries.append(of_files.order_by(clips.c.source_video_id))
+    # One statement: each sensor asks every few seconds, and ten would be ten ways to the database and back.
+    queries += [_open_work(stage) for stage in beside(stages)]
+    windows = [query.limit(WINDOW).subquery() for query in queries]
+    return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
+
+
+def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> dict[int, list[ClipGroup]]:
+    rows = connection.execute(
+        select(
+            clips.c.source_video_id,
+            clips.c.state,
+            clips.c.attempts,
+            func.count().label("number"),
+            func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
+        )
+        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_EXPORT_WAITS), among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
+    )
+    groups: dict[int, list[ClipGroup]] = defaultdict(list)
+    for row in rows:
+        groups[row.source_video_id].append(ClipGroup(ClipState(row.state), row.attempts, row.number, float(row.seconds_since_change)))
+    return groups
+
+
+def _open_work(stage: ClipStage) -> Select[Any]:
+    of_clips = select(clips.c.source_video_id).join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id).where(open_work(stage))
+    return of_clips.distinct().order_by(clips.c.source_video_id)
+
+
+def _work_groups(connection: Connection, source_video_ids: Collection[int], stages: Sequence[ClipStage]) -> dict[int, list[WorkGroup]]:
+    """Source video id -> what stages beside the others have to do on its clips."""
+    groups: dict[int, list[WorkGroup]] = defaultdict(list)
+    for stage in beside(stages):
+        rows = connection.execute(
+            select(
+                clips.c.source_video_id,
+                clip_work.c.state,
+                clip_work.c.attempts,
+                func.count().label("number"),
+                func.max(_seconds_since(clip_work.c.changed_at)).label("seconds_since_change"),
+            )
+            .join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id)
+            .where(open_work(stage), among(clips.c.source_video_id, source_video_ids))
+            .group_by(clips.c.source_video_id, clip_work.c.state, clip_work.c.attempts)
+        )
+        for row in rows:
+            group = WorkGroup(stage.asset, WorkState(row.state), row.attempts, row.number, float(row.seconds_since_change))
+            groups[row.source_video_id].append(group)
+    return groups
+
+
+def _exports_waiting(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
+    """Source video id -> number of exports that wait for its gold master."""
+    query = (
+        select(clips.c.source_video_id, func.count().label("exports"))
+        .where(clips.c.is_live, _EXPORT_WAITS, among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id)
+    )
+    return {row.source_video_id: row.exports for row in connection.execute(query)}
+
+
+def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
+    """Source video id -> number of files that are no longer needed."""
+    query = (
+        select(clips.c.source_video_id, func.count().label("files"))
+        .join_from(clip_artifacts, clips, clips.c.id == clip_artifacts.c.clip_id)
+        .where(_UNNEEDED, is_unneeded(), among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id)
+    )
+    return {row.source_video_id: row.files for row in connection.execute(query)}
+
+
+_FAILED = [stage.steps.failed for stage in with_states(VIDEO_STAGES)]
+_UNFINISHED = [state for stage in with_states(VIDEO_STAGES) for state in (stage.steps.ready, stage.steps.working)]
+#: For each job on clips: the states in which it is due at once.
+_READY_CLIPS = [
+    [state for stage in of_job for state in (stage.steps.ready, stage.steps.working)]
+    for job in Job
+    if (of_job := [stage for stage in with_states(CLIP_STAGES) if stage.job is job])
+]
+#: In the words of the partial indexes, so that Postgres sees that they serve.
+_MAY_BE_RETRIED = literal_column(
+    f"clips.state in ({', '.join(repr(state.value) for state in CLIP_RETRY)}) and clips.attempts < {MAX_ATTEMPTS}", Boolean
+)
+_UNNEEDED = literal_column("clip_artifacts.state in ('writing', 'obsolete')", Boolean)

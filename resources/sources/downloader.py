@@ -1,0 +1,163 @@
+"""Fetches a submitted source into a folder: a local file is copied, an object of a bucket fetched, a web address downloaded.
+
+The result is the same for all sources: a file, its hash and a title.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from heaters_dagster.domain.errors import DownloadError, HeatersError, InvalidMediaError, ObjectNotFoundError, SourceNotFoundError
+from heaters_dagster.domain.file_kinds import refuse_other_kinds
+from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
+from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.settings import Settings
+from resources.files.confined_file import open_confined
+from resources.object_store.work_folder import check_room, disk_full_named
+from resources.sources.address_guard import AddressGuard
+from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha256
+
+
+class Downloader:
+    """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream.
+
+    longest_wait_seconds: how long a server that asks for a pause (`Retry-After`) may keep one download waiting, in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: AddressGuard,
+        max_height: int = 4320,
+        s3_endpoint_url: str | None = None,
+        timeout_seconds: float = 20.0,
+        retries: int = 4,
+        longest_wait_seconds: float = 120.0,
+    ) -> None:
+        self.guard = guard
+        self.max_height = max_height
+        self.s3_endpoint_url = s3_endpoint_url
+        self.timeout_seconds = timeout_seconds
+        self.retries = retries
+        self.longest_wait_seconds = longest_wait_seconds
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Downloader:
+        return cls(
+            guard=AddressGuard(allow_private=settings.allow_private_addresses),
+            max_height=settings.ytdlp_max_height,
+            s3_endpoint_url=settings.s3_endpoint_url,
+        )
+
+    def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
+        """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes. confined_to: where a local file must lie.
+
+        Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and, when it is temporary: DownloadError, DiskFullError,
+        StoreUnavailableError. A file whose first bytes show that it is no video is refused before the rest is fetched; whether the others
+        are videos is not checked yet.
+        """
+        meter = ByteMeter(report)
+        match source_kind(source):
+            case SourceKind.LOCAL_PATH:
+                return _copied(Path(source), folder, meter, confined_to)
+            case SourceKind.S3_ADDRESS:
+                return self._fetched_object(source, folder, meter)
+            case SourceKind.WEB_ADDRESS:
+                from resources.sources.web_download import WebDownload
+
+                return WebDownload(
+                    source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
+                    retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
+                ).fetched(meter)  # fmt: skip
+
+    def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:
+        from resources.object_store.s3 import fetch_object
+
+        bucket, key = s3_location(source)
+        path, name = folder / "original", Path(key).name
+
+        def look(head: bytes, is_whole: bool) -> None:
+            refuse_other_kinds(head, is_whole=is_whole, called=name)
+
+        try:
+            fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter, look=look)
+        except ObjectNotFoundError:
+            raise SourceNotFoundError(f"there is no object {source}") from None
+        return Fetched(path, path.stat().st_size, file_sha256(path), name, title_from_name(key))
+
+
+def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
+    """Hex SHA-256 of a submitted file, without copying it. Raises as `Downloader.fetch` does."""
+    with _unchanged(path, confined_to) as (file, _):
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | None) -> Fetched:
+    """Copied and hashed in one read."""
+    path = folder / "original"
+    digest = hashlib.sha256()
+    done = 0
+    with _unchanged(source, confined_to) as (file, byte_size):
+        check_room(folder, byte_size)
+        with disk_full_named(path, bytes_needed=byte_size), path.open("xb") as copy:
+            while chunk := _read(file, source, byte_size - done):
+                if done == 0:
+                    refuse_other_kinds(chunk, is_whole=len(chunk) == byte_size, called=source.name)
+                digest.update(chunk)
+                copy.write(chunk)
+                done += len(chunk)
+                meter(done, byte_size)
+    return Fetched(path, done, digest.hexdigest(), source.name, title_from_name(source.name))
+
+
+@contextmanager
+def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[BufferedReader, int]]:
+    """(open file, its size). When the body ends, the file must be unchanged: a file that is still being written is tried later."""
+    try:
+        file = opened_source(path, confined_to)
+    except HeatersError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceNotFoundError(f"{path} is not there") from None
+    except PermissionError:
+        raise SourceNotFoundError(f"{path} cannot be read: permission denied") from None
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read just now: {error.strerror}") from error
+    with file:
+        before = os.fstat(file.fileno())
+        yield file, before.st_size
+        try:
+            with opened_source(path, confined_to) as again:
+                after = os.fstat(again.fileno())
+        except (OSError, HeatersError):
+            raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
+        if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+            raise DownloadError(
+                f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
+            )
+
+
+def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
+    """A submitted file, opened for reading, from the folder that it is confined to. Raises OSError and HeatersError."""
+    # With this flag a named pipe does not block here until another program writes to it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise InvalidMediaError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}; submit files")
+    return os.fdopen(descriptor, "rb")
+
+
+def _read(file: BufferedReader, path: Path, left_bytes: int) -> bytes:
+    """The next bytes, but none beyond the first size of the file: a file that grows faster than it is read would never end."""
+    try:
+        return file.read(min(CHUNK_BYTES, left_bytes))
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read to its end: {error.strerror}") from error

@@ -1,0 +1,194 @@
+"""yt-dlp whose every connection passes an AddressGuard. Imported where it is used: yt-dlp takes a while.
+
+All requests of extractors and of the native downloaders, each redirect and each segment of a stream among them, go through one request
+handler, which is the only one here. It checks the name before it connects, and the address it is connected to before it sends a byte, so
+a name that resolves differently the second time gains nothing. yt-dlp is given no ffmpeg that could open addresses by itself, and a
+JavaScript runtime that may open none.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from yt_dlp import YoutubeDL
+from yt_dlp.downloader import get_suitable_downloader
+from yt_dlp.networking._requests import RequestsHTTPAdapter, RequestsRH
+from yt_dlp.networking.exceptions import HTTPError, RequestError
+from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
+from yt_dlp.utils.networking import select_proxy
+
+from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.ingest import web_host
+from resources.sources import javascript_solver
+from resources.sources.address_guard import AddressGuard
+from resources.sources.web_traffic import WebTraffic
+
+#: Downloaders that do all of their work through the request handler.
+_NATIVE_DOWNLOADERS = frozenset({"HttpFD", "HlsFD", "DashSegmentsFD", "IsmFD"})
+
+
+class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
+    """`YoutubeDL` with the guard; downloads by http(s), HLS, DASH and Smooth Streaming only.
+
+    traffic: told of every request. folder: where the JavaScript runtime may work, else where temporary files lie.
+    """
+
+    def __init__(
+        self, params: dict[str, Any], guard: AddressGuard, *, traffic: WebTraffic | None = None, folder: Path | None = None
+    ) -> None:
+        self._guard = _RememberingGuard(guard)
+        self._traffic = traffic or WebTraffic(longest_wait_seconds=0, tries=0)
+        javascript_solver.use_only_ours()
+        super().__init__(params | javascript_solver.parameters(folder))
+
+    @property
+    def refusal(self) -> ForbiddenSourceError | None:
+        """The first address that the guard refused. yt-dlp takes a refusal for a bad connection and may not pass it on."""
+        return self._guard.refusal
+
+    def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
+        return super().build_request_director(
+            [functools.partial(_GuardedRequestsRH, guard=self._guard, traffic=self._traffic)], preferences
+        )
+
+    def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
+        downloader = get_suitable_downloader(info, self.params)
+        if downloader is None or downloader.__name__ not in _NATIVE_DOWNLOADERS:
+            raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported: https, http, HLS and DASH are")
+        # HlsFD asks for an ffmpeg without our parameters, and would run one of the PATH.
+        token = FFmpegPostProcessor._ffmpeg_location.set(self.params.get("ffmpeg_location"))
+        try:
+            return super().dl(name, info, subtitle, test)
+        finally:
+            FFmpegPostProcessor._ffmpeg_location.reset(token)
+
+
+class QuietLog:
+    """What yt-dlp would print: nothing is; its errors and warnings are kept, because what it raises later says less."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+    def debug(self, message: str) -> None: ...
+
+    def info(self, message: str) -> None: ...
+
+    def warning(self, message: str, *, once: bool = False, only_once: bool = False) -> None:
+        self.warnings.append(message)
+
+    def error(self, message: str) -> None:
+        if message.strip():
+            self.errors.append(message)
+
+
+def solver_told() -> str:
+    """That yt-dlp can solve YouTube's challenges here, and with what; nothing is fetched. Raises PermanentError when it cannot."""
+    with GuardedYoutubeDL({"quiet": True, "cachedir": False, "logger": QuietLog()}, AddressGuard()) as session:
+        runtime = javascript_solver.check_solver(session)
+    return f"the solver of YouTube's challenges works (Deno {runtime.version}, {runtime.path})"
+
+
+class _RememberingGuard(AddressGuard):
+    def __init__(self, guard: AddressGuard) -> None:
+        super().__init__(allow_private=guard.allow_private)
+        self._guard = guard
+        self.refusal: ForbiddenSourceError | None = None
+
+    def check_host(self, host: str) -> None:
+        with self._remembered():
+            self._guard.check_host(host)
+
+    def check_address(self, address: str, *, host: str) -> None:
+        with self._remembered():
+            self._guard.check_address(address, host=host)
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except ForbiddenSourceError as error:
+            self.refusal = self.refusal or error
+            raise
+
+
+class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
+    def __init__(self, *, guard: AddressGuard, traffic: WebTraffic, **options: Any) -> None:
+        self._guard = guard
+        self._traffic = traffic
+        super().__init__(**options)
+
+    def _send(self, request: Any) -> Any:
+        for tried in itertools.count():
+            try:
+                response = super()._send(request)
+            except ForbiddenSourceError as error:
+                raise RequestError(str(error), cause=error) from error
+            except HTTPError as error:
+                if not self._traffic.refused(request.url, error, tried=tried):
+                    raise
+            else:
+                self._traffic.answered(request.url, response)
+                return response
+        return None
+
+    def _create_instance(self, *arguments: Any, **options: Any) -> Any:
+        session = super()._create_instance(*arguments, **options)
+        adapter = _GuardedAdapter(
+            guard=self._guard,
+            ssl_context=self._make_sslcontext(legacy_ssl_support=options.get("legacy_ssl_support")),
+            max_retries=urllib3.util.retry.Retry(False),
+        )
+        for prefix in list(session.adapters):
+            session.mount(prefix, adapter)
+        return session
+
+
+class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]
+    """Every hop of a redirect comes through `send`. Where a proxy connects, the name is all that can be checked here."""
+
+    def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
+        self._guard = guard
+        super().__init__(**options)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _pool_class(urllib3.HTTPConnectionPool, _GuardedHTTPConnection, self._guard),
+            "https": _pool_class(urllib3.HTTPSConnectionPool, _GuardedHTTPSConnection, self._guard),
+        }
+
+    def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+        if select_proxy(request.url, options.get("proxies") or {}):
+            self._guard.check_host(web_host(request.url) or "")
+        return super().send(request, *arguments, **options)
+
+
+def _pool_class(pool: type, connection: type, guard: AddressGuard) -> type:
+    return type(f"Guarded{pool.__name__}", (pool,), {"ConnectionCls": type(connection.__name__, (connection,), {"guard": guard})})
+
+
+class _GuardedHTTPConnection(HTTPConnection):
+    guard: AddressGuard
+
+    def _new_conn(self) -> socket.socket:
+        self.guard.check_host(self.host)
+        connected = super()._new_conn()
+        try:
+            self.guard.check_address(str(connected.getpeername()[0]), host=self.host)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+
+class _GuardedHTTPSConnection(_GuardedHTTPConnection, HTTPSConnection):
+    pass

@@ -1,0 +1,269 @@
+"""One download of a web address with yt-dlp: best quality first, then what is more compatible; every failure in plain words."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from yt_dlp.networking import Request
+
+from heaters_dagster.domain import hls
+from heaters_dagster.domain.errors import (
+    DiskFullError,
+    ForbiddenSourceError,
+    HeatersError,
+    InvalidMediaError,
+    TransientError,
+)
+from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
+from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
+from heaters_dagster.domain.profiles import download_normalization
+from heaters_dagster.domain.web_answers import NO_RUNTIME, UNSOLVED, meaning
+from resources.media import ffmpeg
+from resources.media.media_probe import first_look
+from resources.media.stream_joiner import check_clean, joined
+from resources.object_store.work_folder import check_room
+from resources.sources.address_guard import AddressGuard
+from resources.sources.fetched import ByteMeter, Fetched, file_sha256
+from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
+from resources.sources.web_failures import asked_for, failure, no_video
+from resources.sources.web_traffic import WebTraffic
+
+#: Best quality first, picture and sound apart where the site has them so; then what needs no joining or joins without trouble.
+BEST_FORMATS = "bv*[ext=mp4]+ba[ext=m4a]/b[ext=mp4]/bv*+ba/b"
+COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[ext=mp4]/best"
+
+_LONGEST_PAUSE_SECONDS = 10.0
+_LARGEST_PLAYLIST_BYTES = 64 << 20
+
+
+class WebDownload:
+    """address: http or https. folder: empty and ours. The rest as for Downloader."""
+
+    def __init__(
+        self,
+        address: str,
+        folder: Path,
+        *,
+        guard: AddressGuard,
+        max_height: int,
+        timeout_seconds: float,
+        retries: int,
+        longest_wait_seconds: float,
+    ) -> None:
+        self._address = address
+        self._folder = folder
+        self._guard = guard
+        self._max_height = max_height
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+        self._name = PurePosixPath(unquote(urlsplit(address).path)).name or web_host(address) or address
+        self._traffic = WebTraffic(longest_wait_seconds=longest_wait_seconds, tries=retries + 1)
+        self._parts: dict[str, str] = {}
+
+    def fetched(self, meter: ByteMeter) -> Fetched:
+        """The best formats, or the compatible ones when those fail and others exist. When both fail, a temporary failure is raised."""
+        failures: list[HeatersError] = []
+        tried: list[tuple[str, ...]] = []
+        for formats in (BEST_FORMATS, COMPATIBLE_FORMATS):
+            folder = self._folder / f"try_{len(failures)}"
+            folder.mkdir()
+            try:
+                with self._session(formats, folder) as session:
+                    info = self._info(session)
+                    chosen = info.get("requested_formats") or [info]
+                    names = tuple(str(one.get("format_id")) for one in chosen)
+                    if names in tried:
+                        break
+                    tried.append(names)
+                    path, warnings = self._file(session, info, chosen, folder, meter)
+                    warnings = (*_poorer(session), *warnings)
+            except (ForbiddenSourceError, DiskFullError):
+                raise
+            except HeatersError as error:
+                failures.append(error)
+                shutil.rmtree(folder)
+                if not tried:
+                    break
+            else:
+                told = (f"the best formats could not be downloaded ({failures[0]}); others were downloaded",) if failures else ()
+                name = self._given_name(info)
+                title = self._title(info, name)
+                return Fetched(path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings))
+        raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
+
+    def _session(self, formats: str, folder: Path) -> GuardedYoutubeDL:
+        def pause_seconds(n: int) -> float:
+            return min(0.5 * 2.0**n, _LONGEST_PAUSE_SECONDS)
+
+        parameters = {
+            "format": formats,
+            "format_sort": [f"res:{self._max_height}"],
+            "noplaylist": True,
+            "playlist_items": "1:2",
+            "extract_flat": "in_playlist",
+            "ffmpeg_location": str(folder / "none"),  # not even one that is installed: it would not pass the guard
+            "hls_prefer_native": True,
+            "skip_unavailable_fragments": False,  # by default a stream with segments missing counts as downloaded
+            "socket_timeout": self._timeout_seconds,
+            "retries": self._retries,
+            "fragment_retries": self._retries,
+            "extractor_retries": self._retries,
+            "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), pause_seconds),
+            "concurrent_fragment_downloads": 4,
+            "cachedir": False,
+            "color": {"stdout": "no_color", "stderr": "no_color"},
+            "noprogress": True,
+            "quiet": True,
+            "logger": QuietLog(),
+        }
+        return GuardedYoutubeDL(parameters, self._guard, traffic=self._traffic, folder=folder)
+
+    def _info(self, session: GuardedYoutubeDL) -> dict[str, Any]:
+        """What yt-dlp knows of the one video at the address, formats chosen."""
+        info = self._extracted(session, self._address)
+        if info.get("_type") in {"playlist", "multi_video"}:
+            entries = [entry for entry in info.get("entries") or () if entry]
+            if not entries:
+                raise no_video(self._address)
+            if len(entries) > 1:
+                raise InvalidMediaError(f"{self._address} is a playlist of several videos; submit the address of each")
+            entry = entries[0]
+            info = self._extracted(session, entry["url"]) if entry.get("_type") in {"url", "url_transparent"} else entry
+        if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
+            raise InvalidMediaError(f"{self._address} is a live stream that has not ended; submit it again when it has")
+        return info
+
+    def _extracted(self, session: GuardedYoutubeDL, address: str) -> dict[str, Any]:
+        with self._plain_words(session):
+            info: dict[str, Any] | None = session.extract_info(address, download=False)
+        if info is None:
+            raise no_video(self._address)
+        return info
+
+    def _file(
+        self, session: GuardedYoutubeDL, info: dict[str, Any], chosen: list[dict[str, Any]], folder: Path, meter: ByteMeter
+    ) -> tuple[Path, tuple[str, ...]]:
+        """(file, warnings): the chosen formats downloaded, and put together when picture and sound came apart."""
+        sizes = [one.get("filesize") or one.get("filesize_approx") for one in chosen]
+        check_room(folder, sum(size or 0 for size in sizes))
+        whole = {name: value for name, value in info.items() if name != "requested_formats"}
+        parts: list[Path] = []
+        looked_at: set[int] = set()
+        earlier_bytes = 0
+
+        def hook(status: dict[str, Any]) -> None:
+            if status.get("total_bytes"):
+                check_room(folder, status["total_bytes"] - (status.get("downloaded_bytes") or 0))
+            if len(parts) not in looked_at and (status.get("downloaded_bytes") or 0) >= KIND_BYTES:
+                looked_at.add(len(parts))
+                self._look(Path(status.get("tmpfilename") or status.get("filename") or ""))
+            meter(*_progress(status, earlier_bytes, sizes[len(parts) + 1 :]))
+
+        session.add_progress_hook(hook)
+        for number, one in enumerate(chosen):
+            part = folder / f"part_{number}"
+            with self._plain_words(session):
+                stream = {**whole, **one}
+                stream |= self._playlist(session, stream)
+                self._parts = _parts(stream)
+                success, _ = session.dl(str(part), stream)
+                if not success or not part.is_file():
+                    raise RuntimeError("the download broke off")
+            if hls.is_encrypted(stream.get("hls_media_playlist_data") or "") and not _looks_like_a_stream(part):
+                raise InvalidMediaError(f"{self._address} is encrypted, and the key that its playlist names does not open it")
+            parts.append(part)
+            earlier_bytes += part.stat().st_size
+        if len(parts) == 1:
+            return parts[0], ()
+        picture, sound = reversed(parts) if chosen[0].get("vcodec") == "none" else parts
+        return self._together(picture, sound, folder)
+
+    def _look(self, path: Path) -> None:
+        """What the first bytes of a file that is being downloaded show to be no video is not downloaded to its end."""
+        with suppress(OSError), path.open("rb") as file:
+            refuse_other_kinds(file.read(KIND_BYTES), is_whole=False, called=self._name)
+
+    def _playlist(self, session: GuardedYoutubeDL, stream: dict[str, Any]) -> dict[str, Any]:
+        """The media playlist of an HLS stream, read here and handed on: what yt-dlp cannot read it would give to any ffmpeg on the PATH."""
+        if not str(stream.get("protocol")).startswith("m3u8") or stream.get("hls_media_playlist_data"):
+            return {}
+        response = session.urlopen(Request(stream["url"], headers=stream.get("http_headers") or {}))
+        playlist = response.read(_LARGEST_PLAYLIST_BYTES).decode("utf-8", "ignore")
+        reason = hls.unreadable(playlist)
+        if reason:
+            raise InvalidMediaError(f"{self._address} cannot be read: {reason}")
+        return {"hls_media_playlist_data": playlist, "url": response.url}
+
+    def _together(self, picture: Path, sound: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
+        """(file, warnings). Encoded again only when copying the packets did not give a clean file."""
+        copied = joined(picture, sound, folder, name=self._name)
+        try:
+            check_clean(copied, name=self._name)
+            return copied.path, ()
+        except InvalidMediaError as error:
+            mended = folder / "normalized.mp4"
+            ffmpeg.run(download_normalization(audio=True, copy=False), copied.path, [mended], called=self._name)
+            first_look(mended, name=self._name)  # ingest counts its packets
+            return mended, (f"picture and sound could not be joined cleanly ({error}); they were encoded again",)
+
+    def _given_name(self, info: dict[str, Any]) -> str | None:
+        """The file name that the server gives to what lies at the address itself."""
+        addresses = [self._address, *([str(info.get("url"))] if info.get("direct") else [])]
+        return self._traffic.name(*map(asked_for, addresses))
+
+    def _title(self, info: dict[str, Any], name: str | None) -> str:
+        said = "" if info.get("direct") or name else clean_title(str(info.get("title") or ""))
+        return said or title_from_name((name or self._address).removesuffix(".m3u8").removesuffix(".mpd"))
+
+    @contextmanager
+    def _plain_words(self, session: GuardedYoutubeDL) -> Iterator[None]:
+        try:
+            yield
+        except HeatersError as error:
+            raise session.refusal or error from None
+        except Exception as error:  # whatever: a missing segment can show as "write to closed file"
+            log: QuietLog = session.params["logger"]
+            raise session.refusal or failure(
+                error, address=self._address, folder=self._folder, errors=log.errors, warnings=log.warnings,
+                traffic=self._traffic, parts=self._parts,
+            ) from error  # fmt: skip
+
+
+def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:
+    """(bytes so far, bytes in all or None) of a download in several files, from what yt-dlp says about the current one."""
+    this = status.get("total_bytes") or status.get("total_bytes_estimate")
+    total = earlier_bytes + this + sum(size or 0 for size in later_sizes) if this and all(later_sizes) else None
+    return earlier_bytes + (status.get("downloaded_bytes") or 0), total
+
+
+def _parts(stream: dict[str, Any]) -> dict[str, str]:
+    """Address -> what it is called in messages, of the parts of an HLS or DASH stream."""
+    playlist = stream.get("hls_media_playlist_data")
+    if playlist:
+        return {asked_for(part.address): part.called for part in hls.parts(playlist, stream["url"])}
+    fragments = stream.get("fragments")
+    if not isinstance(fragments, list):
+        return {}
+    base = stream.get("fragment_base_url") or ""
+    addresses = [asked_for(one.get("url") or urljoin(base, one.get("path") or "")) for one in fragments]
+    first = int(len(fragments) > 1 and "duration" not in fragments[0] and "duration" in fragments[1])
+    numbered = {address: f"segment {number} of {len(addresses) - first}" for number, address in enumerate(addresses[first:], 1)}
+    return dict.fromkeys(addresses[:first], "the beginning (initialization)") | numbered
+
+
+def _poorer(session: GuardedYoutubeDL) -> tuple[str, ...]:
+    """A warning when the site would have offered more."""
+    cause = meaning(session.params["logger"].warnings)
+    return (f"the site may have better pictures than it offered: {cause}",) if cause in {NO_RUNTIME, UNSOLVED} else ()
+
+
+def _looks_like_a_stream(path: Path) -> bool:
+    """Whether a file begins as segments do: MPEG transport stream, MP4, or packed sound, which may begin with an ID3 tag."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:1] in {b"\x47", b"\xff"} or head[:3] in {b"ID3"} or head[:2] == b"\x0bw" or head[4:8].isalpha()

@@ -1,0 +1,1 @@
+"""Audit, sweeps, backfills and deletion."""

@@ -1,0 +1,1 @@
+"""The ASGI program: door, routes, uploads, identity."""

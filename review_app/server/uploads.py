@@ -1,0 +1,92 @@
+"""Files that reviewers send from the browser: streamed to disk under a name of our own, then submitted like any other file."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+
+from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError, HeatersError
+from resources.files.private_folder import private_opener
+from resources.media.first_bytes import HEAD_BYTES, refuse_no_video
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres.source_video_store import SourceVideo
+from resources.upkeep.leftovers import sweep_uploads
+from review_app.service.incoming import declared_bytes
+from review_app.service.review_desk import ReviewDesk
+from review_app.service.upload_room import Admission
+
+NAME_HEADER = "X-Heaters-File-Name"
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
+
+
+async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
+    """Read the request's body into `HEATERS_HOME/uploads` and submit it. The body is the file; its name, percent-encoded, is in a header.
+
+    The name is only a title: on disk the file has a random name. A file that did not arrive whole or could not be submitted is removed;
+    one that is in the object store by now makes room first. What cannot be a video is refused after its first megabyte.
+    Raises BadRequestError without name or content, InvalidMediaError, DiskFullError, BusyError, DownloadError when the browser went away.
+    """
+    title = _title(unquote(request.headers.get(NAME_HEADER, "")))
+    declared = declared_bytes(request.headers.get("content-length"))
+    if declared == 0:
+        raise BadRequestError(f"{title}: an empty file cannot be uploaded")
+    await run_in_threadpool(sweep_uploads, desk.settings, desk.videos)
+    suffix = _SUFFIX.search(title)
+    path = desk.settings.uploads_folder / f"{secrets.token_hex(12)}{suffix.group().lower() if suffix else ''}"
+    with desk.upload_room.admitted(declared) as admission:
+        try:
+            # The work folder is swept when its process has died.
+            with WorkFolder(desk.settings.work_folder).attempt("upload") as attempt:
+                received = await _received(request, attempt / path.name, admission, title)
+                if declared not in {None, received}:
+                    raise DownloadError(f"{title}: {received} of {declared} bytes arrived; send it again")
+                (attempt / path.name).rename(path)
+        except OSError as error:
+            if isinstance(error, HeatersError):
+                raise
+            raise DiskFullError(f"{title} cannot be kept: {error.strerror}; make room under {path.parent}") from error
+    try:
+        return await run_in_threadpool(desk.videos.add, str(path), Path(title).stem or title)
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
+
+
+async def _received(request: Request, path: Path, admission: Admission, title: str) -> int:
+    """Write the body to `path`; returns its bytes."""
+    received = 0
+    head: bytearray | None = bytearray()
+    with open(path, "xb", opener=private_opener) as file:
+        try:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > admission.limit_bytes:
+                    raise BadRequestError(
+                        f"{title}: more than {admission.limit_bytes / 1e9:.1f} GB arrived; send it with its size declared"
+                    )
+                await run_in_threadpool(file.write, chunk)
+                admission.received(len(chunk))
+                if head is not None:
+                    head += chunk[: HEAD_BYTES - len(head)]
+                    if len(head) == HEAD_BYTES:
+                        await run_in_threadpool(refuse_no_video, bytes(head), is_whole=False, name=title)
+                        head = None
+        except ClientDisconnect:
+            raise DownloadError(f"{title}: the browser went away, or was too slow, after {received} bytes; send it again") from None
+    if not received:
+        raise BadRequestError(f"{title}: an empty file cannot be uploaded")
+    if head is not None:
+        await run_in_threadpool(refuse_no_video, bytes(head), is_whole=True, name=title)
+    return received
+
+
+def _title(name: str) -> str:
+    plain = "".join(character for character in name.replace("\\", "/").rpartition("/")[2] if character.isprintable()).strip()
+    if not plain:
+        raise BadRequestError("the upload has no file name")
+    return plain[:200]

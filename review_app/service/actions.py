@@ -1,0 +1,127 @@
+"""The only way in which pages change anything. Every result is a sentence, errors too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from resources.sources.address_guard import AddressGuard
+from resources.sources.submission import submit
+from resources.sources.submit_places import SubmitPlaces
+from resources.upkeep.source_video_removal import delete_source_video, rename_source_video
+from review_app.service import views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
+
+#: Sentences that one answer has at most.
+_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """ok: whether all of it was done. told: one or more sentences for the person who asked. refused: those about what was not done, where
+    a part was.
+    """
+
+    ok: bool
+    told: str
+    refused: str = ""
+
+
+def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, seen: int) -> Outcome:
+    """Take back the reviewer's newest decision, or the one named.
+
+    seen: id of the reviewer's newest action that the page showed; what is asked for twice with the same is done once.
+    """
+
+    def apply() -> str:
+        key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
+        result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=key)
+        return f"Taken back: {views.count(len(result.live_clips), 'clip')} as before."
+
+    return _said(desk, apply)
+
+
+def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
+    """Do again what the reviewer took back last. seen: as for `undo`."""
+
+    def apply() -> str:
+        result = desk.reviews.redo(session.reviewer, request_key=f"redo-{session.reviewer_id}-{seen}")
+        return f"Done again: {views.count(len(result.live_clips), 'clip')} changed."
+
+    return _said(desk, apply)
+
+
+def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
+    """Submit addresses and paths, one a line."""
+    sources = [line.strip() for line in text.splitlines() if line.strip()]
+    if not sources:
+        return Outcome(False, "", "Write at least one web address, s3:// address or path.")
+
+    try:
+        guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
+        done = submit(sources, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
+    except HeatersError as error:
+        return Outcome(False, "", str(error))
+    refused, taken = (_some([item.told for item in done if bool(item.refused) is no]) for no in (True, False))
+    return Outcome(not refused, taken, refused)
+
+
+def _some(told: list[str]) -> str:
+    """When a folder has a thousand files, only some are named."""
+    more = [f"And {len(told) - _TOLD} more."] if len(told) > _TOLD else []
+    return "\n\n".join([*told[:_TOLD], *more])
+
+
+def rename(desk: ReviewDesk, session: Session, source_video_id: int, title: str) -> Outcome:
+    """Give a source video another title."""
+
+    def apply() -> str:
+        video = rename_source_video(source_video_id, title, reviewer=session.reviewer, database=desk.database)
+        return f"Source video {video.id} is called {video.title} now."
+
+    return _said(desk, apply)
+
+
+def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str) -> Outcome:
+    """Delete a source video with everything. typed: its title, as the person has typed it."""
+
+    def apply() -> str:
+        title = desk.videos.load(source_video_id).title
+        if " ".join(typed.split()) != " ".join(title.split()):
+            raise BadRequestError("That is not the title: nothing was deleted.")
+        gone = delete_source_video(source_video_id, reviewer=session.reviewer, database=desk.database, objects=desk.objects)
+        return f"Deleted {gone.title}: {views.count(gone.clips, 'clip')}, {views.count(len(gone.objects), 'file')}. Its history stays."
+
+    return _said(desk, apply)
+
+
+def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
+    """Put a source video and its clips back before the stages that failed."""
+
+    def apply() -> str:
+        video = desk.videos.load(source_video_id)
+        told = []
+        if video.state in SOURCE_VIDEO_RETRY:
+            told.append(f"{video.title} gets another try: {views.video_words(desk.videos.retry(video.id))}.")
+        if video.gold_master_error is not None:
+            desk.videos.retry_gold_master(video.id)
+            told.append("Its gold master gets another try.")
+        for clip in desk.clips.failed(video.id, limit=10_000):
+            desk.clips.retry(clip.id)
+            told.append(f"Clip {clip.sequence} gets another try.")
+        return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing of it has failed."
+
+    return _said(desk, apply)
+
+
+def _said(desk: ReviewDesk, apply: Callable[[], str]) -> Outcome:
+    try:
+        return Outcome(True, apply())
+    except HeatersError as error:
+        return Outcome(False, desk.in_words(str(error)))
+    except OSError as error:
+        return Outcome(False, f"{os.strerror(error.errno) if error.errno else error}")

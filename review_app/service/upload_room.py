@@ -1,0 +1,60 @@
+"""How much may be uploaded at once: all admitted uploads together never need more than the free space."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from heaters_dagster.domain.errors import BusyError, DiskFullError
+from resources.files.private_folder import private_folder
+
+MAX_UPLOADS = 16
+#: Limit of an upload when the browser does not say how large it is.
+UNDECLARED_BYTES = 2 * 1024**3
+#: Free space that is kept for the rest of Heaters: the database, and files that stages write.
+RESERVE_BYTES = 1024**3
+
+
+class Admission:
+    """One upload that was let in. limit_bytes: how much it may bring. left_bytes: how much of that is still to come."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.left_bytes = limit_bytes
+
+    def received(self, byte_size: int) -> None:
+        self.left_bytes = max(0, self.left_bytes - byte_size)
+
+
+class UploadRoom:
+    """Counts what was let in and has not arrived yet. One per process; the review app is one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._admitted: list[Admission] = []
+
+    @contextmanager
+    def admitted(self, declared_bytes: int | None) -> Iterator[Admission]:
+        """Let an upload in for as long as the body runs. Raises BusyError above MAX_UPLOADS, DiskFullError."""
+        wanted = UNDECLARED_BYTES if declared_bytes is None else declared_bytes
+        with self._lock:
+            if len(self._admitted) >= MAX_UPLOADS:
+                raise BusyError(f"{MAX_UPLOADS} uploads are under way, which is the most at once: send this one when some are done")
+            free = shutil.disk_usage(private_folder(self._folder)).free
+            promised = sum(other.left_bytes for other in self._admitted)
+            if free - promised < wanted + RESERVE_BYTES:
+                raise DiskFullError(
+                    f"no room for {wanted / 1e9:.1f} GB under {self._folder}: {free / 1e9:.1f} GB are free, "
+                    f"{promised / 1e9:.1f} GB of it for uploads under way; make room or send it later"
+                )
+            admission = Admission(wanted)
+            self._admitted.append(admission)
+        try:
+            yield admission
+        finally:
+            with self._lock:
+                self._admitted.remove(admission)

@@ -1,0 +1,271 @@
+"""From rows to what the pages show. Pure: no Streamlit, no database."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.review import STAYS
+from heaters_dagster.domain.stages import CLIP_STAGES, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from resources.postgres.clip_store import Clip
+from resources.postgres.review_store import HistoryEntry
+from resources.postgres.source_video_store import SourceVideo
+
+#: Stage -> how far along, 0..1, a source video is that waits for it, and one that it works on.
+_PROGRESS = {SOURCE_VIDEO: (0.0, 0.1), PROXY: (0.3, 0.5), VIRTUAL_CLIPS: (0.8, 0.9)}
+_OF_INGEST = [(stage.steps, stage.words, _PROGRESS[stage]) for stage in with_states(VIDEO_STAGES)]
+#: State -> (words, how far along, 0..1).
+_VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
+    **{states.ready: (f"waiting {words.waiting}", ready) for states, words, (ready, _) in _OF_INGEST},
+    **{states.working: (words.working, working) for states, words, (_, working) in _OF_INGEST},
+    VIRTUAL_CLIPS.steps.done: (VIRTUAL_CLIPS.words.done or "", 1.0),
+    **{states.failed: (words.failed, working) for states, words, (_, working) in _OF_INGEST},
+    SourceVideoState.DELETED: ("deleted", 0.0),
+}
+#: As the player says it; a state that is not here is called by its name.
+_CLIP_STATES: Mapping[ClipState, str] = {
+    ClipState.PENDING_REVIEW: "waiting",
+    ClipState.REVIEW_APPROVED: "approved",
+    ClipState.REVIEW_SKIPPED: "skipped",
+    ClipState.REVIEW_ARCHIVED: "archived",
+    **{stage.steps.done: stage.words.done for stage in with_states(CLIP_STAGES) if stage.words.done is not None},
+    **{stage.steps.failed: stage.words.failed for stage in with_states(CLIP_STAGES)},
+}
+_ACTIONS = {
+    "approve": "approved",
+    "skip": "skipped",
+    "archive": "archived",
+    "group": "grouped",
+    "add_cut_point": "added a cut",
+    "remove_cut_point": "removed a cut",
+    "move_cut_point": "moved a cut",
+    "undo": "took back",
+    "redo": "did again",
+    "recut": "cut the video anew",
+    "rename": "gave a new title",
+    "delete": "deleted the video",
+}
+_WORDS_OF_STATES = {
+    state.value: words for state, words in (*((one, _VIDEO_STATES[one][0]) for one in SourceVideoState), *_CLIP_STATES.items())
+}
+#: State names that are no ordinary words, such as `review_skipped`.
+_STATE_NAMES = re.compile("|".join(rf"\b{name}\b" for name in _WORDS_OF_STATES if "_" in name))
+#: The longest hover preview.
+PREVIEW_FRAMES = 250
+_NAMED_SHOTS = 3
+_LINKED_CLIPS = 6
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """A review action as the history shows it.
+
+    when: seconds since 1970, shown in the reader's own time zone. clips: (id, number in its source video) of the first of the `clip_count`;
+    each leads to the clip in Review. undone: it is taken back. why_not: why the reader cannot take it back, None when that is possible.
+    """
+
+    id: int
+    when: float
+    who: str
+    what: str
+    source_video: str
+    clips: tuple[tuple[int, int | None], ...]
+    clip_count: int
+    before: str
+    after: str
+    undone: bool
+    why_not: str | None
+
+
+def plain(text: str) -> str:
+    """`text` escaped for Markdown: every character is shown as it is, in tags and formulas too."""
+    return text.translate(_MARKDOWN).replace("\n", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 clip`, `3 clips`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03.4`, without hours when there are none."""
+    if seconds is None:
+        return ""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 10:02d}.{rest % 10}"
+
+
+def video_words(video: SourceVideo) -> str:
+    return _VIDEO_STATES[video.state][0]
+
+
+def video_state_words(state: SourceVideoState) -> str:
+    return _VIDEO_STATES[state][0]
+
+
+def video_fraction(video: SourceVideo) -> float:
+    """0..1: how far a source video is on its way to review."""
+    return _VIDEO_STATES[video.state][1]
+
+
+def waiting_words(video: SourceVideo, now: datetime) -> str:
+    """Under the bar of a source video that is on its way."""
+    if video.state in {states.working for states, *_ in _OF_INGEST}:
+        return f"being worked on for {_so_long((now - video.state_changed_at).total_seconds())}"
+    return "the pipeline takes it on by itself: heaters up, or heaters process"
+
+
+def _so_long(seconds: float) -> str:
+    """`20 s`, `3 min`, `2 h 5 min`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:
+    """0..1: how many of the clips somebody has decided on."""
+    total = sum(counts.values())
+    return 1 - counts.get(ClipState.PENDING_REVIEW, 0) / total if total else 0.0
+
+
+def reviewed_words(counts: Mapping[ClipState, int]) -> str:
+    total = sum(counts.values())
+    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {count(total, 'clip')} reviewed"
+
+
+def video_counts(counts: Mapping[SourceVideoState, int]) -> str:
+    """`12 source videos: 9 ready for review, 1 fetching failed`."""
+    words = [f"{number} {_VIDEO_STATES[state][0]}" for state, number in counts.items()]
+    return f"{count(sum(counts.values()), 'source video')}: {', '.join(words)}"
+
+
+def has_failed(state: SourceVideoState | ClipState) -> bool:
+    return state.value.endswith("_failed")
+
+
+def clip_words(state: ClipState) -> str:
+    return _CLIP_STATES.get(state, state.value)
+
+
+def action_words(action: str) -> str:
+    """What a review action did: `added a cut`."""
+    return _ACTIONS.get(str(action), str(action))
+
+
+def clip_note(clip: Clip) -> str:
+    """Length and confidence, for a card."""
+    length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
+    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
+
+
+def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
+    """What a colleague did to the clips that a decision was for. fresh: the clips in their place now, in the source video `title`."""
+    there = ", ".join(
+        f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}"
+        for clip in fresh[:_NAMED_SHOTS]
+    )
+    if len(fresh) > _NAMED_SHOTS:
+        there += f" and {count(len(fresh) - _NAMED_SHOTS, 'clip')} more"
+    return f"{reviewer} has changed {title} here meanwhile. In its place there is now {there}."
+
+
+def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) -> str:
+    """Why a clip cannot be grouped: `verdict` ("skipped", "archived") stands on this one."""
+    who = f" by {reviewer}" if reviewer else ""
+    return (
+        f"clip {clip.sequence} of {title} was {verdict}{who}, and a group would approve it. "
+        f"Approve clip {clip.sequence} first if the two belong together."
+    )
+
+
+def selection_words(action: ReviewAction, decided: int, left_alone: int, named: Sequence[str]) -> str:
+    """What a decision on a selection came to. left_alone: clips that had changed since they were selected. named: what became of some."""
+    done = f"{decided:,} {'clip' if decided == 1 else 'clips'} {action_words(action)}." if decided else "Nothing was done."
+    if not left_alone:
+        return done
+    them = (
+        "1 clip had changed since and was left as it is"
+        if left_alone == 1
+        else f"{left_alone:,} had changed since and were left as they are"
+    )
+    more = f" And {left_alone - len(named):,} more." if named and left_alone > len(named) else ""
+    return f"{done} {them}{': ' + '; '.join(named) if named else ''}.{more}"
+
+
+def without_state_names(message: str) -> str:
+    """A message of the domain or of a store, which name states by their own names, as a page says it."""
+    return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], message)
+
+
+def counted(counts: Mapping[ClipState, int]) -> str:
+    """`3 waiting, 5 approved`, in the order of the states."""
+    return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
+
+
+def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:
+    """Rows of the ledger, in the order given. reader: name of whoever looks at it."""
+    known = {entry.id: entry for entry in entries}
+    return [
+        HistoryRow(
+            id=entry.id,
+            when=entry.created_at.timestamp(),
+            who=entry.reviewer,
+            what=_done(entry, known),
+            source_video=f"{entry.source_video_id}. {entry.source_video_title}",
+            clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
+            clip_count=len(entry.clip_ids),
+            before=_frames(entry.before),
+            after=_frames(entry.after),
+            undone=entry.undone,
+            why_not=_why_not(entry, reader),
+        )
+        for entry in entries
+    ]
+
+
+def _why_not(entry: HistoryEntry, reader: str) -> str | None:
+    """Why the reader cannot take an action back, as far as the action alone tells."""
+    if entry.action in {ReviewAction.UNDO, ReviewAction.REDO}:
+        return ""
+    if entry.action in STAYS:
+        return "cannot be taken back"
+    if not entry.clip_ids:
+        return "changed nothing"
+    return None if entry.reviewer == reader else f"{entry.reviewer}'s to take back"
+
+
+def _number(entry: HistoryEntry, clip_id: int) -> int | None:
+    """Of the clip in its source video, as every page and file has it."""
+    shots = (side.get(str(clip_id)) or {} for side in (entry.after, entry.before))
+    number = next((shot["sequence"] for shot in shots if "sequence" in shot), None)
+    return None if number is None else int(str(number))
+
+
+def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
+    words = action_words(entry.action)
+    if entry.action is ReviewAction.RENAME:
+        return f"{words}: {entry.details.get('title')} (was {entry.details.get('title_before')})"
+    if entry.target_action_id is None:
+        return words
+    target = known.get(entry.target_action_id)
+    return f"{words}: {action_words(target.action)}" if target else words
+
+
+def _frames(snapshots: Mapping[str, Mapping[str, object] | None]) -> str:
+    """`0–51 waiting, 52–121 approved`; more than three clips are counted."""
+    shots = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
+    if len(shots) > _NAMED_SHOTS:
+        return counted(Counter(ClipState(str(shot["state"])) for shot in shots))
+    return ", ".join(
+        f"{shot['start_frame']}–{int(str(shot['end_frame'])) - 1} {clip_words(ClipState(str(shot['state'])))}" for shot in shots
+    )
