@@ -26,7 +26,7 @@ from benchmarks.table import Row, at_most
 from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.outlook import look
+from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.postgres.database import Database
@@ -184,12 +184,12 @@ def _looks(settings: Settings, database: Database) -> list[Row]:
     """What every sensor does every five seconds, with all partitions known to Dagster."""
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(number) for number in range(1, large_database.VIDEOS + 1)])
-        look(instance, settings, database)
-        quiet = [_ms(lambda: look(instance, settings, database)) for _ in range(20)]
+        settled_look(instance, settings, database)
+        quiet = [_ms(lambda: settled_look(instance, settings, database)) for _ in range(20)]
         with database.begin() as connection:
             many = {"many": WAITING}
             connection.execute(text("insert into source_videos (source, title) select '/new', 'new' from generate_series(1, :many)"), many)
-        busy = [_ms(lambda: look(instance, settings, database)) for _ in range(20)]
+        busy = [_ms(lambda: settled_look(instance, settings, database)) for _ in range(20)]
     with database.begin() as connection:
         connection.execute(text("delete from source_videos where source = '/new'"))
     return [

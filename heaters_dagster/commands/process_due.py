@@ -24,7 +24,7 @@ from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.outlook import look
+from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.object_store.work_folder import WorkFolder
@@ -124,7 +124,7 @@ def process_due(
     with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
         engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
         while True:
-            outlook = look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
+            outlook = settled_look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
             if outlook.problem is not None:
                 return Outcome(tuple(runs), problem=outlook.problem, held_up=len(outlook.wanted))
             due = [(run, outlook.situation_of(run)) for run in outlook.wanted]

@@ -24,15 +24,13 @@ from heaters_dagster.settings import Settings
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import (
     GRPC_INFO_TAG,
-    IN_PROGRESS_RUN_STATUSES,
     NOT_FINISHED_STATUSES,
     PARTITION_NAME_TAG,
     RUN_FAILURE_REASON_TAG,
     RunFailureReason,
     RunRecord,
-    SqlEventLogStorage,
 )
-from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
+from resources.orchestrator.dagster_storage import assets_of
 
 #: `host:folder`, the held work folder of the `heaters process` that executes the run.
 PROCESS_TAG = "heaters/process"
@@ -69,33 +67,10 @@ def assets_in_flight(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
     return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in assets_of(run)}
 
 
-def end_dead_runs(
-    instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy, records: Iterable[RunRecord] | None = None
-) -> list[str]:
-    """Mark as canceled the runs whose process is gone, and free their pool slots; returns their ids.
-
-    records: those of the `unfinished` runs, when the caller has them already.
-    Canceled, not failed: a switched-off machine is not a reason to count a failed try.
-    """
+def dead_among(records: Iterable[RunRecord], instance: dg.DagsterInstance, settings: Settings, is_busy: StageIsBusy) -> list[RunRecord]:
+    """Of the records of unfinished runs, those of runs whose process is gone."""
     work = WorkFolder(settings.work_folder)
-    alive = unfinished(instance) if records is None else records
-    dead = [record for record in alive if _is_dead(record, instance, work, is_busy)]
-    for record in dead:
-        run = record.dagster_run
-        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})
-        instance.report_run_canceled(run, "The process that executed this run has ended.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [record.dagster_run.run_id for record in dead]
-
-
-def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
-    """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs."""
-    runs = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
-    for run in runs:
-        if PROCESS_TAG not in run.tags:
-            instance.add_run_tags(run.run_id, {ENDED_TAG: why})
-            instance.report_run_canceling(run, f"Canceled: {why}. It is asked for again when it is still due.")
-    return [run.run_id for run in runs]
+    return [record for record in records if _is_dead(record, instance, work, is_busy)]
 
 
 def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
@@ -118,25 +93,6 @@ def canceled_by_people(instance: dg.DagsterInstance, *, within: timedelta = time
     since = datetime.now(UTC) - within
     records = instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED], updated_after=since), limit=200)
     return [record for record in records if not {ENDED_TAG, SETTLED_TAG} & set(record.dagster_run.tags)]
-
-
-def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Of a run that failed, withdraw the plans of what it had not begun; a step that fails does so itself, a killed process cannot."""
-    storage = instance.event_log_storage
-    if run.execution_plan_snapshot_id is None or not isinstance(storage, SqlEventLogStorage):
-        return
-    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
-    begun = {event.event_log_entry.step_key for event in events}
-    made_by = {
-        output.properties.asset_key: step.key
-        for step in instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
-        for output in step.outputs
-        if output.properties is not None and output.properties.asset_key is not None
-    }
-    unbegun = [key for key, step in made_by.items() if step not in begun]
-    if withdraw_plans(storage, run.run_id, unbegun, made_by):
-        for key in unbegun:  # Dagster may have looked meanwhile, and remembers which assets it has seen failing
-            instance.wipe_asset_cached_status([key])
 
 
 def process_tag(folder_name: str) -> str:

@@ -1,40 +1,27 @@
-"""Gathers what `domain/due.py` decides on, from the rows, from Dagster's runs and from the locks of living processes."""
+"""Gathers what `domain/due.py` decides on, from the rows, from Dagster's runs and from the locks of living processes.
+
+Looking changes nothing. What a look finds to be ended or settled it says; `janitor.py` does that.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from assets.failures import CANCELED
 from heaters_dagster.domain.due import RunWanted, VideoFacts, wanted_runs
-from heaters_dagster.domain.errors import BusyError, NotFoundError
-from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, VIDEO_STAGES, Job, WorkState, with_states
-from heaters_dagster.orchestration.dead_runs import (
-    SETTLED_TAG,
-    assets_in_flight,
-    canceled_by_people,
-    death,
-    end_dead_runs,
-    partition_of,
-    unfinished,
-)
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, Job, WorkState, with_states
+from heaters_dagster.orchestration.dead_runs import assets_in_flight, canceled_by_people, dead_among, death, unfinished
 from heaters_dagster.settings import Settings
 from resources.object_store.probe import place_problem
-from resources.orchestrator.dagster_private import PARTITION_NAME_TAG
+from resources.orchestrator.dagster_private import PARTITION_NAME_TAG, RunRecord
 from resources.orchestrator.dagster_storage import assets_of
-from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
-from resources.postgres.source_video_store import SourceVideoStore
-
-_VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
-_CLIP_STAGES = {stage.asset: stage for stage in CLIP_STAGES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +31,18 @@ class Outlook:
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
     facts: by partition key.
     problem: why none of the wanted runs can begin: nothing can be stored.
+    dead: runs that look unfinished and whose process is gone; they are in flight until the janitor has ended them.
+    canceled: runs that a person canceled, and ended: runs that failed, where a row does not say so yet. What would do their work again is
+    not wanted before the row says why they ended.
     """
 
     wanted: tuple[RunWanted, ...]
     in_flight: Set[tuple[str, str]]
     facts: Mapping[str, VideoFacts]
     problem: str | None = None
+    dead: tuple[RunRecord, ...] = ()
+    canceled: tuple[RunRecord, ...] = ()
+    ended: tuple[dg.DagsterRun, ...] = ()
 
     def situation_of(self, run: RunWanted) -> VideoFacts:
         """The facts behind a wanted run, without those that change only because time passes."""
@@ -105,87 +98,46 @@ def look(
     *,
     daemon_runs: bool = True,
     only: Collection[int] | None = None,
+    settled: Set[str] = frozenset(),
 ) -> Outlook:
-    """What is due now. Runs whose process is gone are ended first; rows they left in a working state get the reason.
+    """What is due now, and what the janitor has to do first.
 
     daemon_runs: False when no daemon starts queued runs: queued runs are then not in flight.
     only: consider these source videos and no others.
+    settled: ids of failed runs that the janitor has just dealt with.
     """
     records = unfinished(instance)  # some ten milliseconds each time, whatever there is
-    if end_dead_runs(instance, settings, is_busy=database.stage_is_busy, records=records):
-        records = unfinished(instance)
-    settle_cancellations(instance, database)
+    dead = tuple(dead_among(records, instance, settings, database.stage_is_busy))
+    canceled = tuple(canceled_by_people(instance))
     records = [record for record in records if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
     looked_at = datetime.now(UTC)
-    facts = _facts(database, only)
-    wanted = wanted_runs(facts.values(), in_flight)
-    told = [_told(instance, run, database, facts[run.partition_key], looked_at) for run in wanted if run.resumes]
-    if any(told):
-        facts = _facts(database, only)
-        wanted = wanted_runs(facts.values(), in_flight)
-    return Outlook(tuple(wanted), in_flight, facts, place_problem(settings) if wanted else None)
+    facts = {video.partition_key: video for video in load_video_facts(database, only)}
+    untold = assets_in_flight(canceled)
+    wanted, ended = [], []
+    for run in wanted_runs(facts.values(), in_flight):
+        explained = _that_left_off(instance, run, facts[run.partition_key], looked_at) if run.resumes else None
+        if explained is not None and explained.run_id not in settled:
+            ended.append(explained)
+        elif not any((asset, run.partition_key) in untold for asset in run.assets):
+            wanted.append(run)
+    problem = place_problem(settings) if wanted else None
+    return Outlook(tuple(wanted), in_flight, facts, problem, dead, canceled, tuple(ended))
 
 
-def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
-    """Write to the rows that a run left in a working state why it ended. Returns what was written; nothing when the rows have it already.
-
-    A row stays unchanged while a living process holds the lock of its stage: its work has been resumed.
-    """
-    cause, key = death(run), partition_of(run)
-    if cause is None or key is None:
-        return []
-    message, transient = cause
-    written: list[str] = []
-    for asset in assets_of(run):
-        with suppress(BusyError), database.stage_lock(asset, int(key)):
-            written += _settle_video(asset, int(key), message, transient, database)
-            written += _settle_clips(asset, int(key), message, transient, database)
-            if asset == "gold_master":
-                written += _settle_gold_master(int(key), message, transient, database)
-    return written
-
-
-def settle_cancellations(instance: dg.DagsterInstance, database: Database) -> list[str]:
-    """Write to the rows that a person canceled their run. Returns what was written.
-
-    Also to rows that no step had begun on: otherwise a run that was canceled while it waited in the queue, or for its pool, would be
-    requested again at the next look. Rows that have moved on since, for example by `heaters retry`, stay unchanged.
-    """
-    written: list[str] = []
-    for record in canceled_by_people(instance):
-        run, key = record.dagster_run, partition_of(record.dagster_run)
-        canceled_at = record.update_timestamp.replace(tzinfo=UTC)
-        for asset in assets_of(run) if key is not None else ():
-            with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
-                written += _settle_video(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
-                written += _settle_clips(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
-                if asset == "gold_master":
-                    written += _settle_gold_master(int(key or 0), CANCELED, False, database)
-        instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows say that it was canceled"})
-    return written
-
-
-def _facts(database: Database, only: Collection[int] | None) -> dict[str, VideoFacts]:
-    return {video.partition_key: video for video in load_video_facts(database, only)}
-
-
-def _told(instance: dg.DagsterInstance, run: RunWanted, database: Database, video: VideoFacts, looked_at: datetime) -> bool:
-    """Write to a row in a working state how the run that left it there ended; False when no ended run explains the state.
+def _that_left_off(instance: dg.DagsterInstance, run: RunWanted, video: VideoFacts, looked_at: datetime) -> dg.DagsterRun | None:
+    """The ended run that explains why rows which `run` takes up again are in a working state; None when no failure explains it.
 
     looked_at: just before the facts were read. Counted from now, a slow look would miss a run that ended soon after it began.
-    The sensor `run_failures` may be doing the same at this moment; the second one finds nothing to do.
+    The sensor `run_failures` may be settling the same run at this moment; the second one finds nothing to do.
     """
     since = looked_at - timedelta(seconds=_seconds_at_work(run, video))
     endings = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    ended = instance.get_run_records(
+    records = instance.get_run_records(
         dg.RunsFilter(statuses=endings, tags={PARTITION_NAME_TAG: run.partition_key}, updated_after=since), limit=10
     )
-    newest = next((record.dagster_run for record in ended if set(assets_of(record.dagster_run)) & set(run.assets)), None)
-    if newest is None or death(newest) is None:
-        return False
-    settle_failed_run(newest, instance, database)
-    return True
+    newest = next((record.dagster_run for record in records if set(assets_of(record.dagster_run)) & set(run.assets)), None)
+    return None if newest is None or death(newest) is None else newest
 
 
 def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
@@ -194,39 +146,3 @@ def _seconds_at_work(run: RunWanted, video: VideoFacts) -> float:
     at_work = [group.seconds_since_change for group in video.clips if group.state in working]
     at_work += [group.seconds_since_change for group in video.work if group.asset in run.assets and group.state is WorkState.WORKING]
     return max(at_work, default=video.seconds_since_change)
-
-
-def _settle_video(
-    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
-) -> list[str]:
-    """not_begun_before: also a row that has waited for the stage since before then."""
-    if asset not in _VIDEO_STAGES:
-        return []
-    states, videos = _VIDEO_STAGES[asset].steps, SourceVideoStore(database)
-    video = videos.load(source_video_id)
-    waits = not_begun_before is not None and video.state is states.ready and video.state_changed_at < not_begun_before
-    if video.state is not states.working and not waits:
-        return []
-    video = videos.record_failure(source_video_id, states.failed, message, transient=transient)
-    return [f"source video {source_video_id}, {video.title}, is {states.failed}, try {video.attempts}: {message}"]
-
-
-def _settle_clips(
-    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
-) -> list[str]:
-    if asset not in _CLIP_STAGES:
-        return []
-    stage, clips, told = _CLIP_STAGES[asset], ClipStore(database), []
-    title = SourceVideoStore(database).load(source_video_id).title
-    for clip in clips.begun(stage, source_video_id, not_begun_before=not_begun_before):
-        if clips.fail(clip.id, stage, message, transient=transient) is not None:
-            told.append(f"clip {clip.sequence} of {title}: {stage.words.failed}, try {clips.attempts(clip.id, stage)}: {message}")
-    return told
-
-
-def _settle_gold_master(source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
-    videos = SourceVideoStore(database)
-    if videos.load(source_video_id).gold_master_filepath is not None:
-        return []
-    video = videos.record_gold_master_failure(source_video_id, message, transient=transient)
-    return [f"gold master of source video {source_video_id}, {video.title}, try {video.gold_master_attempts}: {message}"]

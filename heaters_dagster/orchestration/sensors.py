@@ -11,9 +11,10 @@ import dagster as dg
 from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.domain.stages import JOBS, Job
-from heaters_dagster.orchestration.dead_runs import run_tags, withdraw_unbegun
+from heaters_dagster.orchestration.dead_runs import run_tags
+from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
 from heaters_dagster.orchestration.jobs import ASSET_JOBS
-from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look, settle_failed_run
+from heaters_dagster.orchestration.outlook import Outlook, SharedLook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_resources import DatabaseResource, WorkspaceResource
@@ -44,7 +45,7 @@ def _sensor(job: Job) -> dg.SensorDefinition:
     ) -> dg.SensorResult | dg.SkipReason:
         settings = workspace.settings()
         shared = _shared_look(settings)
-        outlook = shared.for_job(job, lambda: look(context.instance, settings, database.get()))
+        outlook = shared.for_job(job, lambda: settled_look(context.instance, settings, database.get()))
         answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=plan.idle)
         shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
         return answer

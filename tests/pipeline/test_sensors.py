@@ -22,8 +22,9 @@ from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration import outlook as facts
-from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, end_dead_runs, process_lives, process_tag
-from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look, settle_failed_run
+from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_lives, process_tag
+from heaters_dagster.orchestration.janitor import end_dead_runs, settle_failed_run, settled_look
+from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
@@ -283,6 +284,44 @@ def test_runs_of_a_machine_that_was_switched_off_do_not_block_and_do_not_count(d
     assert SourceVideoStore(database).load(video.id).attempts == 0
 
 
+def test_a_look_says_what_is_to_be_settled_and_changes_nothing(desk: Desk, database: Database, settings: Settings) -> None:
+    killed, canceled, switched_off = (video_in(database, S.PREPROCESSING) for _ in range(3))
+    runs = [
+        desk.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
+        for video, tags in (
+            (killed, {}),
+            (canceled, {}),
+            (switched_off, {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}),
+        )
+    ]
+    desk.instance.report_run_failed(runs[0], "the worker was killed")
+    desk.instance.report_run_canceled(runs[1])
+
+    def stored() -> list[Any]:
+        rows = [(video.state, video.attempts, video.error) for video in SourceVideoStore(database).load_all()]
+        records = [desk.instance.get_run_by_id(run.run_id) for run in runs]
+        return rows + [(record.status, record.tags) for record in records if record is not None]
+
+    before = stored()
+    for _ in range(2):
+        outlook = look(desk.instance, settings, database)
+        assert outlook.wanted == (), "what is to be settled comes first"
+        assert {run.run_id for run in outlook.ended} == {runs[0].run_id, runs[1].run_id}
+        assert [record.dagster_run.run_id for record in outlook.canceled] == [runs[1].run_id]
+        assert [record.dagster_run.run_id for record in outlook.dead] == [runs[2].run_id]
+    assert stored() == before
+
+    outlook = settled_look(desk.instance, settings, database)
+    assert [run.partition_key for run in outlook.wanted] == [str(switched_off.id)]
+    assert (outlook.dead, outlook.canceled, outlook.ended) == ((), (), ())
+    states = {video.id: (video.state, video.attempts) for video in SourceVideoStore(database).load_all()}
+    assert states == {
+        killed.id: (S.PREPROCESS_FAILED, 1),
+        canceled.id: (S.PREPROCESS_FAILED, MAX_ATTEMPTS),
+        switched_off.id: (S.PREPROCESSING, 0),
+    }
+
+
 def test_a_run_whose_process_lives_is_left_alone(desk: Desk, database: Database, settings: Settings) -> None:
     video = video_in(database, S.PREPROCESSING)
     work = WorkFolder(settings.work_folder)
@@ -386,7 +425,7 @@ def test_sensors_share_a_look_but_none_acts_on_one_from_before_its_own_runs(
     made: list[Outlook] = []
 
     def anew() -> Outlook:
-        made.append(look(instance, settings, database))
+        made.append(settled_look(instance, settings, database))
         return made[-1]
 
     def ticks(jobs: Iterable[Job], asking: Job | None = None) -> int:

@@ -21,9 +21,8 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from assets.failures import CANCELED
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.orchestration.dead_runs import withdraw_unbegun
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.outlook import look
+from heaters_dagster.orchestration.janitor import settled_look, withdraw_unbegun
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_storage import HeatersRunCoordinator, assets_of
@@ -167,12 +166,12 @@ def test_a_run_that_is_canceled_in_the_queue_stays_away_until_a_person_retries(o
     video = video_in(database, S.NEW) if job == "ingest" else video_in(database, S.DOWNLOADED, original_filepath="originals/x.mp4")
     run = submitted(operator, job, str(video.id))
     operator.instance.report_run_canceled(run)
-    outlook = look(operator.instance, operator.settings, database)
+    outlook = settled_look(operator.instance, operator.settings, database)
     assert job not in {wanted.job.value for wanted in outlook.wanted}
     row = SourceVideoStore(database).load(video.id)
     assert CANCELED in ((row.state, row.error)[1] or "", row.gold_master_error or "")
     SourceVideoStore(database).retry(video.id) if job == "ingest" else SourceVideoStore(database).retry_gold_master(video.id)
-    again = {wanted.job.value for wanted in look(operator.instance, operator.settings, database).wanted}
+    again = {wanted.job.value for wanted in settled_look(operator.instance, operator.settings, database).wanted}
     assert "ingest" in again if job == "ingest" else True
     assert CANCELED not in (SourceVideoStore(database).load(video.id).error or "")
 

@@ -54,8 +54,8 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
 
     say(OURS, "starting; Ctrl-C ends everything")
     with _postgres(settings, say) as database, _socket_folder(settings) as folder:
-        from heaters_dagster.orchestration.dead_runs import cancel_running, end_dead_runs
         from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
+        from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs
         from resources.postgres.database import database_url
 
         home = prepare_dagster_home(settings)

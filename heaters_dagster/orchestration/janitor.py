@@ -1,0 +1,171 @@
+"""The one that writes what a look found: it ends the runs whose process is gone, and gives rows the reason why their run ended.
+
+It is called once in a round: by the first sensor of the round, by each round of `heaters process`, and by the sensor of failed runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from assets.failures import CANCELED
+from heaters_dagster.domain.errors import BusyError, NotFoundError
+from heaters_dagster.domain.run_tags import ENDED_TAG
+from heaters_dagster.domain.stages import CLIP_STAGES, VIDEO_STAGES, with_states
+from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, SETTLED_TAG, StageIsBusy, dead_among, death, partition_of, unfinished
+from heaters_dagster.orchestration.outlook import Outlook, look
+from heaters_dagster.settings import Settings
+from resources.orchestrator.dagster_private import IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
+from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+
+_VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
+_CLIP_STAGES = {stage.asset: stage for stage in CLIP_STAGES}
+
+
+def settled_look(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    database: Database,
+    *,
+    daemon_runs: bool = True,
+    only: Collection[int] | None = None,
+) -> Outlook:
+    """One round: look; write what the look found dead or unsettled; look again when there was anything. Arguments as of `look`."""
+    outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only)
+    if not (outlook.dead or outlook.canceled or outlook.ended):
+        return outlook
+    end_runs(outlook.dead, instance)
+    settle_cancellations(outlook.canceled, instance, database)
+    for run in outlook.ended:
+        settle_failed_run(run, instance, database)
+    settled = {run.run_id for run in outlook.ended}
+    return look(instance, settings, database, daemon_runs=daemon_runs, only=only, settled=settled)
+
+
+def end_runs(dead: Iterable[RunRecord], instance: dg.DagsterInstance) -> list[str]:
+    """Mark these runs as canceled and free their pool slots; returns their ids.
+
+    Canceled, not failed: a switched-off machine is not a reason to count a failed try.
+    """
+    ended = []
+    for run in (record.dagster_run for record in dead):
+        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})
+        instance.report_run_canceled(run, "The process that executed this run has ended.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        ended.append(run.run_id)
+    return ended
+
+
+def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy) -> list[str]:
+    """End all runs whose process is gone; returns their ids."""
+    return end_runs(dead_among(unfinished(instance), instance, settings, is_busy), instance)
+
+
+def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
+    """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs."""
+    runs = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
+    for run in runs:
+        if PROCESS_TAG not in run.tags:
+            instance.add_run_tags(run.run_id, {ENDED_TAG: why})
+            instance.report_run_canceling(run, f"Canceled: {why}. It is asked for again when it is still due.")
+    return [run.run_id for run in runs]
+
+
+def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """Write to the rows that a run left in a working state why it ended. Returns what was written; nothing when the rows have it already.
+
+    A row stays unchanged while a living process holds the lock of its stage: its work has been resumed.
+    """
+    cause, key = death(run), partition_of(run)
+    if cause is None or key is None:
+        return []
+    message, transient = cause
+    written: list[str] = []
+    for asset in assets_of(run):
+        with suppress(BusyError), database.stage_lock(asset, int(key)):
+            written += _settle_video(asset, int(key), message, transient, database)
+            written += _settle_clips(asset, int(key), message, transient, database)
+            if asset == "gold_master":
+                written += _settle_gold_master(int(key), message, transient, database)
+    return written
+
+
+def settle_cancellations(records: Iterable[RunRecord], instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """Write to the rows that a person canceled their run. Returns what was written.
+
+    Also to rows that no step had begun on: otherwise a run that was canceled while it waited in the queue, or for its pool, would be
+    requested again at the next look. Rows that have moved on since, for example by `heaters retry`, stay unchanged.
+    """
+    written: list[str] = []
+    for record in records:
+        run, key = record.dagster_run, partition_of(record.dagster_run)
+        canceled_at = record.update_timestamp.replace(tzinfo=UTC)
+        for asset in assets_of(run) if key is not None else ():
+            with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
+                written += _settle_video(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
+                written += _settle_clips(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
+                if asset == "gold_master":
+                    written += _settle_gold_master(int(key or 0), CANCELED, False, database)
+        instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows say that it was canceled"})
+    return written
+
+
+def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Of a run that failed, withdraw the plans of what it had not begun; a step that fails does so itself, a killed process cannot."""
+    storage = instance.event_log_storage
+    if run.execution_plan_snapshot_id is None or not isinstance(storage, SqlEventLogStorage):
+        return
+    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
+    begun = {event.event_log_entry.step_key for event in events}
+    made_by = {
+        output.properties.asset_key: step.key
+        for step in instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
+        for output in step.outputs
+        if output.properties is not None and output.properties.asset_key is not None
+    }
+    unbegun = [key for key, step in made_by.items() if step not in begun]
+    if withdraw_plans(storage, run.run_id, unbegun, made_by):
+        for key in unbegun:  # Dagster may have looked meanwhile, and remembers which assets it has seen failing
+            instance.wipe_asset_cached_status([key])
+
+
+def _settle_video(
+    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
+) -> list[str]:
+    """not_begun_before: also a row that has waited for the stage since before then."""
+    if asset not in _VIDEO_STAGES:
+        return []
+    states, videos = _VIDEO_STAGES[asset].steps, SourceVideoStore(database)
+    video = videos.load(source_video_id)
+    waits = not_begun_before is not None and video.state is states.ready and video.state_changed_at < not_begun_before
+    if video.state is not states.working and not waits:
+        return []
+    video = videos.record_failure(source_video_id, states.failed, message, transient=transient)
+    return [f"source video {source_video_id}, {video.title}, is {states.failed}, try {video.attempts}: {message}"]
+
+
+def _settle_clips(
+    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
+) -> list[str]:
+    if asset not in _CLIP_STAGES:
+        return []
+    stage, clips, told = _CLIP_STAGES[asset], ClipStore(database), []
+    title = SourceVideoStore(database).load(source_video_id).title
+    for clip in clips.begun(stage, source_video_id, not_begun_before=not_begun_before):
+        if clips.fail(clip.id, stage, message, transient=transient) is not None:
+            told.append(f"clip {clip.sequence} of {title}: {stage.words.failed}, try {clips.attempts(clip.id, stage)}: {message}")
+    return told
+
+
+def _settle_gold_master(source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
+    videos = SourceVideoStore(database)
+    if videos.load(source_video_id).gold_master_filepath is not None:
+        return []
+    video = videos.record_gold_master_failure(source_video_id, message, transient=transient)
+    return [f"gold master of source video {source_video_id}, {video.title}, try {video.gold_master_attempts}: {message}"]
