@@ -16,6 +16,7 @@ from heaters_dagster.commands.shared import (
     AsJson,
     OneVideo,
     VideoId,
+    chosen_from,
     clip_called,
     clip_ids,
     clip_row,
@@ -27,6 +28,7 @@ from heaters_dagster.commands.shared import (
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.manifest import EXPORT_PROFILES
+from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import load_settings
 
 app = typer.Typer()
@@ -100,15 +102,12 @@ def search(
 @app.command(epilog=example("cutlist 3 --format edl -o harbour.edl"))
 def cutlist(
     video: VideoId,
-    form: Annotated[str, typer.Option("--format", help="csv, edl, fcpxml or otio.")] = "csv",
+    form: Annotated[str, chosen_from(CUT_LIST_FORMATS, "--format")] = "csv",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of standard output.")] = None,
 ) -> None:
     """Write the cut list of a source video for an editing program."""
-    from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS
     from resources.clips.cut_list_writer import stored_cut_list
 
-    if form not in CUT_LIST_FORMATS:
-        raise typer.BadParameter(f"--format {form}: write one of {', '.join(CUT_LIST_FORMATS)}")
     settings = load_settings()
     with opened_database(settings) as database:
         text = stored_cut_list(video, form, database=database, settings=settings)

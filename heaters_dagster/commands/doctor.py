@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.registries import REGISTRIES
 from heaters_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
         _finding("web sites", False, _web_sites),
+        _finding("added by packages", True, _added),
     ]
     if all(finding.ok for finding in findings if finding.what == "database"):
         findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
@@ -125,6 +127,15 @@ def _embedding_model(settings: Settings) -> str:
     from resources.models.embedder import clip_embedder
 
     return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+
+
+def _added() -> str:
+    """What installed packages add to the registries; all of it is imported, so that a broken one is found here first."""
+    problems = [problem for registry in REGISTRIES for problem in registry.problems()]
+    if problems:
+        raise ImportError("; ".join(problems))
+    added = [f"{registry.what} {name} ({registry.origin(name)})" for registry in REGISTRIES for name in registry.added]
+    return ", ".join(added) or "nothing"
 
 
 def _web_sites() -> str:

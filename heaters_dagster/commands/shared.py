@@ -14,6 +14,7 @@ from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.registries import Registry
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,27 @@ def clip_ids(names: ClipLookup, called: Sequence[str]) -> list[int]:
 def example(line: str) -> str:
     """What a command's help ends with."""
     return f"Example: heaters {line}"
+
+
+def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "") -> Any:
+    """An option that takes a name of `registry`. Its help names the built-in ones; packages are searched only when asked for.
+
+    otherwise: for the help, what holds without the option.
+    """
+
+    def known(ctx: typer.Context, value: str | None) -> str | None:
+        if value is not None and not ctx.resilient_parsing and value not in registry:
+            raise typer.BadParameter(f"{value!r} is not a {registry.what}; write one of: {', '.join(registry.names)}")
+        return value
+
+    def offered(incomplete: str) -> list[str]:
+        return [name for name in registry.names if name.startswith(incomplete)]
+
+    more = "; or one that an installed package adds"
+    without = f"; without it {otherwise}" if otherwise else ""
+    return typer.Option(
+        option, callback=known, autocompletion=offered, metavar="NAME", help=f"{', '.join(registry.built_in)}{more}{without}."
+    )
 
 
 _CLIP_HELP = "3:14 is clip 14 of source video 3, as `heaters clips 3` shows it; or '14 of Harbour', or an id of --json"

@@ -59,6 +59,10 @@ class BadRequestError(PermanentError, ValueError):
     """A value that somebody typed or a browser sent cannot be used; the message says what can."""
 
 
+class UnknownNameError(SettingsError, BadRequestError):
+    """A name, in a setting or typed, that no entry of its registry has; the message lists those there are."""
+
+
 class StaleClipError(PermanentError):
     """Somebody changed the clip since it was read; the fresh clip is needed before deciding again."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from heaters_dagster.domain.errors import NotFoundError, StoreUnavailableError
 from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.clips.cut_list_writer import stored_cut_list
 from resources.object_store.interface import ObjectStore
@@ -22,7 +23,6 @@ from resources.postgres.source_video_store import SourceVideoStore
 
 #: Bytes of one read: a bucket gets one request for each.
 _RANGE_BYTES = 8 * 1024**2
-_CUT_LISTS = ("csv", "edl")
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _LONGEST_TITLE = 100
 
@@ -117,7 +117,9 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
         raise NotFoundError(f"{video.title} has no exported clips yet: {len(approved)} are approved")
     manifest = {"source_video_id": video.id, "title": video.title, "clips": described}
     texts = {
-        f"{title}.{form}": stored_cut_list(video.id, form, database=database, settings=settings, objects=objects) for form in _CUT_LISTS
+        f"{title}{form.suffix}": stored_cut_list(video.id, form.name, database=database, settings=settings, objects=objects)
+        for form in CUT_LIST_FORMATS.usable()
+        if form.in_zip
     }
     texts[f"{title} manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     return ClipsZip(f"{title} clips.zip", texts, tuple(files))

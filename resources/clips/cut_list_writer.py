@@ -7,8 +7,8 @@ from fractions import Fraction
 from heaters_dagster.domain.cut_lists import CutListSource
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
-from resources.clips.cut_list_otio import cut_list
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
@@ -20,10 +20,11 @@ _LINK_SECONDS = 7 * 24 * 3600
 
 
 def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None) -> str:
-    """The cut list in `form`, one of CUT_LIST_FORMATS; the media it names is the proxy, whose frames the cuts count.
+    """The cut list in the format named `form`; the media it names is the proxy, whose frames the cuts count.
 
-    Raises NotFoundError when the source video has no clips yet, BadRequestError for another format.
+    Raises NotFoundError when the source video has no clips yet, UnknownNameError for a format that is not there.
     """
+    write = CUT_LIST_FORMATS.load(form).write
     video = SourceVideoStore(database).load(source_video_id)
     clips = ClipStore(database).load_live(source_video_id)
     if not clips:
@@ -43,4 +44,4 @@ def stored_cut_list(source_video_id: int, form: str, *, database: Database, sett
         height=header.height,
         has_audio=header.has_audio,
     )
-    return cut_list(form, source, clips)
+    return write(source, clips)

@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaters_dagster.domain.cut_lists import (
-    CSV_COLUMNS,
-    CutListSource,
-    csv_cut_list,
-    edl_cut_list,
-    edl_parts,
-    fcpxml_cut_list,
-    timecode,
-    timeline_range,
-    timeline_rate,
-)
+from heaters_dagster.domain.cut_lists import CutListSource, timecode, timeline_range, timeline_rate
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.states import ClipState
+from resources.clips.cut_lists.csv import CSV_COLUMNS, csv_cut_list
+from resources.clips.cut_lists.edl import edl_cut_list, edl_parts
+from resources.clips.cut_lists.fcpxml import fcpxml_cut_list
 
 FILM = Fraction(24_000, 1001)
 NTSC = Fraction(30_000, 1001)

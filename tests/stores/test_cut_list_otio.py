@@ -3,10 +3,10 @@ from fractions import Fraction
 
 import pytest
 
-from heaters_dagster.domain.cut_lists import CUT_LIST_FORMATS, CutListSource
+from heaters_dagster.domain.cut_lists import CutListSource
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.states import ClipState
-from resources.clips.cut_list_otio import cut_list
+from heaters_dagster.registries import CUT_LIST_FORMATS
 
 RATE = Fraction(24_000, 1001)
 SOURCE = CutListSource(
@@ -47,7 +47,7 @@ CLIPS = [Listed(1, 3, 0, 36), Listed(2, 12, 36, 2000, confidence=None), Listed(4
 def test_open_timeline_io_reads_back_the_same_frames() -> None:
     import opentimelineio as otio
 
-    timeline = otio.adapters.read_from_string(cut_list("otio", SOURCE, CLIPS), "otio_json")
+    timeline = otio.adapters.read_from_string(CUT_LIST_FORMATS.load("otio").write(SOURCE, CLIPS), "otio_json")
     video, audio = timeline.tracks
     assert (video.kind, audio.kind, timeline.name) == ("Video", "Audio", SOURCE.title)
     assert [(c.source_range.start_time.to_frames(), c.source_range.duration.to_frames()) for c in video] == [
@@ -64,14 +64,14 @@ def test_without_sound_there_is_no_audio_track() -> None:
     import opentimelineio as otio
 
     silent = replace(SOURCE, has_audio=False)
-    assert len(otio.adapters.read_from_string(cut_list("otio", silent, CLIPS), "otio_json").tracks) == 1
+    assert len(otio.adapters.read_from_string(CUT_LIST_FORMATS.load("otio").write(silent, CLIPS), "otio_json").tracks) == 1
 
 
-@pytest.mark.parametrize("kind", CUT_LIST_FORMATS)
+@pytest.mark.parametrize("kind", CUT_LIST_FORMATS.built_in)
 def test_a_cut_list_without_clips_is_still_one(kind: str) -> None:
-    assert cut_list(kind, SOURCE, [])
+    assert CUT_LIST_FORMATS.load(kind).write(SOURCE, [])
 
 
 def test_an_unknown_format_is_refused_by_name() -> None:
-    with pytest.raises(BadRequestError, match="'aaf' is not a cut list format; choose one of: csv, edl, fcpxml, otio"):
-        cut_list("aaf", SOURCE, CLIPS)
+    with pytest.raises(BadRequestError, match="'aaf' is not a cut-list format; write one of: csv, edl, fcpxml, otio"):
+        CUT_LIST_FORMATS.load("aaf").write(SOURCE, CLIPS)

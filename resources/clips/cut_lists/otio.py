@@ -1,22 +1,10 @@
-"""Cut lists as OpenTimelineIO JSON, and the choice among all formats. The library is imported only where it is used, so that pages that
-only list the formats load fast."""
+"""Cut lists as OpenTimelineIO JSON. The library is imported only when a list is written: it takes long to load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from heaters_dagster.domain.cut_lists import (
-    CUT_LIST_FORMATS,
-    CutListClip,
-    CutListSource,
-    clip_name,
-    csv_cut_list,
-    edl_cut_list,
-    fcpxml_cut_list,
-    timeline_range,
-    timeline_rate,
-)
-from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timeline_range, timeline_rate
 
 
 def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
@@ -49,14 +37,6 @@ def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     return str(otio.adapters.write_to_string(timeline, "otio_json")) + "\n"
 
 
-def cut_list(kind: str, source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """The text of a cut list in one of CUT_LIST_FORMATS. Raises BadRequestError for another."""
-    writers = {"csv": csv_cut_list, "edl": edl_cut_list, "fcpxml": fcpxml_cut_list, "otio": otio_cut_list}
-    if kind not in writers:
-        raise BadRequestError(f"{kind!r} is not a cut list format; choose one of: {', '.join(CUT_LIST_FORMATS)}")
-    return writers[kind](source, clips)
-
-
 def _known(clip: CutListClip) -> dict[str, object]:
     values: dict[str, object] = {
         "id": clip.id,
@@ -71,3 +51,6 @@ def _known(clip: CutListClip) -> dict[str, object]:
         "clip_filepath": clip.clip_filepath,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+CUT_LIST_FORMAT = CutListFormat(name="otio", title="OpenTimelineIO", suffix=".otio", write=otio_cut_list)

@@ -1,0 +1,147 @@
+"""The registries: where people add things. An entry is one file in the registry's folder, or an entry point of an installed package.
+
+Names are listed without importing anything: a file has the name of its entry. An entry is imported when it is chosen, so a package that
+is broken stops only those who choose it. docs/extending.md shows how to add one of each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from heaters_dagster.domain.cut_lists import CutListFormat
+from heaters_dagster.domain.errors import SettingsError, UnknownNameError
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+class Registry(Generic[T]):
+    """Entries of one kind by their names.
+
+    what: the word for one entry. kind: its class. package: whose modules are the built-in entries, each with the entry as `constant`.
+    group: of the entry points by which other packages add entries.
+    """
+
+    def __init__(self, what: str, kind: type[T], *, package: str, constant: str, group: str) -> None:
+        self.what = what
+        self.group = group
+        self._kind = kind
+        self._package = package
+        self._constant = constant
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def built_in(self) -> tuple[str, ...]:
+        """Names of the entries that come with Heaters, in alphabetical order."""
+        return tuple(sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(self._package).__path__)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all entries, those of installed packages after the built-in ones."""
+        return (*self.built_in, *self._points)
+
+    def __contains__(self, name: object) -> bool:
+        # Installed packages are looked through (20 ms) only for a name that is not built in.
+        return name in self.built_in or name in self._points
+
+    def load(self, name: str) -> T:
+        """Raises UnknownNameError for a name that is not there, SettingsError for an entry of another package that cannot be used."""
+        if name not in self:
+            raise UnknownNameError(f"{name!r} is not a {self.what}; write one of: {', '.join(self.names)}")
+        if name not in self._loaded:
+            self._loaded[name] = self._built_in(name) if name in self.built_in else self._installed(name)
+        return self._loaded[name]
+
+    def find(self, name: str) -> T | None:
+        """As `load`; None where that raises: stored data may name an entry of a package that is gone."""
+        try:
+            return self.load(name)
+        except SettingsError:
+            return None
+
+    def usable(self) -> tuple[T, ...]:
+        """All entries that can be loaded."""
+        return tuple(entry for name in self.names if (entry := self.find(name)) is not None)
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the entries of installed packages, a sentence each. Imports them all."""
+        found = list(self._sorted_points[1])
+        for name in self._points:
+            try:
+                self.load(name)
+            except SettingsError as error:
+                found.append(str(error))
+        return tuple(found)
+
+    def origin(self, name: str) -> str:
+        """The package, with its version, that brings an entry which is not built in."""
+        return _package_of(self._points[name])
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Names of the entries that installed packages bring."""
+        return tuple(self._points)
+
+    @property
+    def _points(self) -> dict[str, EntryPoint]:
+        return self._sorted_points[0]
+
+    @cached_property
+    def _sorted_points(self) -> tuple[dict[str, EntryPoint], list[str]]:
+        """Entry points by their names, and what is wrong with those left out. A name must mean one thing, whatever the search path."""
+        by_name: dict[str, list[EntryPoint]] = {}
+        for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, _package_of(point))):
+            by_name.setdefault(point.name, []).append(point)
+        usable, problems = {}, []
+        for name, points in by_name.items():
+            packages = " and ".join(_package_of(point) for point in points)
+            if name in self.built_in:
+                problems.append(f"the {self.what} {name!r} of {packages} is left out: a built-in one has this name")
+            elif len(points) > 1:
+                problems.append(f"the {self.what} {name!r} is left out, because {packages} bring it: remove all but one")
+            elif not _NAME.match(name):
+                problems.append(f"the {self.what} {name!r} of {packages} is left out: a name has lower-case letters, digits and '_'")
+            else:
+                usable[name] = points[0]
+        return usable, problems
+
+    def _built_in(self, name: str) -> T:
+        return self._checked(name, getattr(importlib.import_module(f"{self._package}.{name}"), self._constant))
+
+    def _installed(self, name: str) -> T:
+        try:
+            return self._checked(name, self._points[name].load())
+        except Exception as error:  # whatever a stranger's package raises while it is imported
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise SettingsError(
+                f"the {self.what} {name!r} of {self.origin(name)} cannot be used: {said}. Mend, update or remove that package"
+            ) from error
+
+    def _checked(self, name: str, entry: Any) -> T:
+        if not isinstance(entry, self._kind):
+            raise TypeError(f"it is a {type(entry).__name__}, not a {self._kind.__name__}")
+        if entry.name != name:
+            raise ValueError(f"it calls itself {entry.name!r}")
+        return entry
+
+
+def _package_of(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
+CUT_LIST_FORMATS = Registry(
+    "cut-list format", CutListFormat, package="resources.clips.cut_lists", constant="CUT_LIST_FORMAT", group="heaters.cut_list_formats"
+)
+
+REGISTRIES: tuple[Registry[Any], ...] = (CUT_LIST_FORMATS,)

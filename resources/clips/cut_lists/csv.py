@@ -1,0 +1,46 @@
+"""Cut lists as CSV, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timecode, timeline_range, timeline_rate
+
+CSV_COLUMNS = (
+    "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
+    "start_timecode", "end_timecode", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
+)  # fmt: skip
+
+
+def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
+    """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field is a value that is not known."""
+    rate = timeline_rate(source.frame_rate)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(CSV_COLUMNS)
+    for clip in clips:
+        place = timeline_range(clip, rate)
+        writer.writerow(
+            [
+                clip.id,
+                clip.sequence,
+                clip_name(source, clip),
+                clip.start_frame,
+                clip.end_frame,
+                clip.end_frame - clip.start_frame,
+                clip.start_time_seconds,
+                clip.end_time_seconds,
+                timecode(place.start, rate),
+                timecode(place.end, rate),
+                str(clip.state),
+                clip.confidence,
+                clip.grouped_with_clip_id,
+                clip.clip_filepath,
+            ]
+        )
+    return text.getvalue()
+
+
+CUT_LIST_FORMAT = CutListFormat(name="csv", title="a table (RFC 4180)", suffix=".csv", write=csv_cut_list, in_zip=True)

@@ -1,0 +1,1 @@
+"""Extends Heaters with a cut-list format."""

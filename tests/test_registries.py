@@ -1,0 +1,141 @@
+"""Registries: built-in entries by their files, those of installed packages by entry points, and broken packages that stop nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from heaters_dagster.domain.cut_lists import CutListFormat
+from heaters_dagster.domain.errors import SettingsError, UnknownNameError
+from heaters_dagster.registries import CUT_LIST_FORMATS, REGISTRIES, Registry
+from heaters_dagster.settings import PROJECT_ROOT, Settings
+from resources.object_store.interface import ObjectStore
+from resources.postgres.database import Database
+from tests.installed_packages import install, install_example
+from tests.media_files import barcode_video
+from tests.proxy_files import stored_video
+
+GROUP = "heaters.cut_list_formats"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the search path into which packages are installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def formats() -> Registry[CutListFormat]:
+    """The registry of cut-list formats as a new process has it."""
+    return Registry(
+        "cut-list format", CutListFormat, package="resources.clips.cut_lists", constant="CUT_LIST_FORMAT", group="heaters.cut_list_formats"
+    )
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.group)
+def test_every_built_in_entry_has_the_name_of_its_file_and_is_documented(registry: Registry) -> None:
+    told = (PROJECT_ROOT / "docs" / "extending.md").read_text()
+    assert registry.built_in
+    for name in registry.built_in:
+        assert registry.load(name).name == name
+        assert f"`{name}`" in told
+    assert f"`{registry.group}`" in told
+
+
+def test_an_installed_package_adds_an_entry(site: Path) -> None:
+    install_example(site)
+    found = formats()
+    assert found.names == (*found.built_in, "chapters")
+    assert "chapters" in found
+    assert found.load("chapters").suffix == ".txt"
+    assert found.origin("chapters") == "heaters-example 1.0"
+    assert found.problems() == ()
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("import no_such_library\n", "No module named 'no_such_library'"),
+        ("raise RuntimeError('needs\\na licence')\n", "needs a licence"),
+        ("", "has no attribute 'FORMAT'"),
+        ("FORMAT = 'csv'\n", "it is a str, not a CutListFormat"),
+        ("from resources.clips.cut_lists.csv import CUT_LIST_FORMAT as FORMAT\n", "it calls itself 'csv'"),
+    ],
+)
+def test_a_broken_package_is_told_in_a_sentence_and_stops_nothing_else(site: Path, module: str, told: str) -> None:
+    install_example(site)
+    name = f"broken_{abs(hash(module))}"
+    (site / f"{name}.py").write_text(module)
+    install(site, "heaters-broken", "0.3", {GROUP: {"reel": f"{name}:FORMAT"}})
+    found = formats()
+    with pytest.raises(SettingsError) as refused:
+        found.load("reel")
+    assert str(refused.value).startswith("the cut-list format 'reel' of heaters-broken 0.3 cannot be used: ")
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert found.problems() == (str(refused.value),)
+    assert found.find("reel") is None
+    assert [one.name for one in found.usable()] == [*found.built_in, "chapters"]
+
+
+def test_a_name_means_one_thing(site: Path) -> None:
+    install_example(site)
+    install(site, "heaters-other", "2", {GROUP: {"chapters": "nowhere:X", "csv": "nowhere:X", "My-Format": "nowhere:X"}})
+    found = formats()
+    assert found.names == found.built_in
+    assert found.load("csv").title == CUT_LIST_FORMATS.load("csv").title
+    assert found.problems() == (
+        "the cut-list format 'My-Format' of heaters-other 2 is left out: a name has lower-case letters, digits and '_'",
+        "the cut-list format 'chapters' is left out, because heaters-example 1.0 and heaters-other 2 bring it: remove all but one",
+        "the cut-list format 'csv' of heaters-other 2 is left out: a built-in one has this name",
+    )
+
+
+def test_a_name_that_is_nowhere_is_refused_with_those_there_are(site: Path) -> None:
+    install_example(site)
+    with pytest.raises(UnknownNameError, match="'aaf' is not a cut-list format; write one of: csv, edl, fcpxml, otio, chapters"):
+        formats().load("aaf")
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def heaters(site: Path, settings: Settings) -> Command:
+    """The real command line, which finds the packages in `site`."""
+
+    def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **settings.to_environment(), "PYTHONPATH": str(site), "COLUMNS": "200", **variables}
+        program = Path(sys.executable).with_name("heaters")
+        return subprocess.run([program, *words], env=environment, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def test_the_command_line_uses_what_an_installed_package_adds(
+    heaters: Command, site: Path, tmp_path: Path, database: Database, object_store: ObjectStore
+) -> None:
+    source = barcode_video(tmp_path / "holiday.mp4", frames=60)
+    video = stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False)
+    install_example(site)
+    install(site, "heaters-broken", "0.3", {GROUP: {"reel": "no_such_module:FORMAT"}})
+
+    listed = heaters("cutlist", str(video.id), "--format", "chapters")
+    assert listed.stdout.splitlines() == [f"0:00:0{second} {video.title}, part {part}" for part, second in enumerate((0, 0, 1), start=1)]
+    assert heaters("cutlist", str(video.id), "--format", "edl").stdout.startswith("TITLE: ")
+    broken = heaters("cutlist", str(video.id), "--format", "reel")
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert broken.stderr.strip() == (
+        "heaters: the cut-list format 'reel' of heaters-broken 0.3 cannot be used: No module named 'no_such_module'. "
+        "Mend, update or remove that package"
+    )
+    unknown = heaters("cutlist", str(video.id), "--format", "aaf")
+    assert unknown.returncode == 2
+    assert "write one of: csv, edl, fcpxml, otio, chapters, reel" in unknown.stderr
