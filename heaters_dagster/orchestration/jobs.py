@@ -8,6 +8,7 @@ from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 from resources.models.embedder import open_embedder
 from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
@@ -54,6 +55,8 @@ def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource,
 @dg.op(description="Make clips due that lack a vector of the present model: it was changed, or was not available when they were embedded.")
 def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource) -> None:
     settings = workspace.get().settings
+    if added := ClipStore(database.get()).enqueue_new_stages():
+        context.log.info(f"{added} clips are due for stages that were added after they had come so far")
     try:
         model = open_embedder(settings).model
     except ModelUnavailableError as error:

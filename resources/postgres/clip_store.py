@@ -224,6 +224,11 @@ class ClipStore:
         with self._database.read() as connection:
             return clip_work.failed_clips(connection, source_video_id, limit)
 
+    def enqueue_new_stages(self) -> int:
+        """Make clips due for stages that were added to the product after these clips had come so far; returns how many."""
+        with self._database.begin() as connection:
+            return clip_work.enqueue(connection)
+
     def works(self, clip_ids: Collection[int]) -> list[ClipWork]:
         """What each stage did to these clips."""
         with self._database.read() as connection:

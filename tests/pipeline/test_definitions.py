@@ -113,6 +113,17 @@ def test_the_files_that_dagster_reads_are_in_the_root_and_in_the_wheel(file: str
     assert wheel["force-include"][file] == f"heaters_dagster/{file}"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["check", "defs"], "All definitions loaded successfully"), (["list", "defs"], "archived_clips")]
+)
+def test_dagsters_newer_program_knows_the_project(arguments: list[str], told: str, tmp_path: Path) -> None:
+    environment = {**child_environment(Settings(home=tmp_path)), "VIRTUAL_ENV": sys.prefix}
+    done = subprocess.run(
+        [str(Path(sys.prefix) / "bin" / "dg"), *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, told in done.stdout) == (0, True), done.stdout + done.stderr
+
+
 def test_the_workspace_names_a_module_and_no_folder() -> None:
     (location,) = yaml.safe_load(packaged("workspace.yaml").read_text())["load_from"]
     assert location == {"python_module": {"module_name": "heaters_dagster.definitions", "location_name": "heaters"}}
