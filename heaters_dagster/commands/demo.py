@@ -108,7 +108,7 @@ def _say_which_model(settings: Settings) -> None:
 
 def _show(ids: list[int], database: Database, settings: Settings) -> None:
     videos, clips = SourceVideoStore(database), ClipStore(database)
-    columns = [Column("clip", "id", True), Column("frames", "frames", True), Column("from", "from", True), Column("to", "to", True)]
+    columns = [Column("clip", "sequence", True), Column("frames", "frames", True), Column("from", "from", True), Column("to", "to", True)]
     columns += [Column("state", "state"), Column("confidence", "confidence", True), Column("file", "clip_filepath")]
     for source_video_id in ids:
         video = videos.load(source_video_id)
