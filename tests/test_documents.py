@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.commands.reference import reference
+from heaters_dagster.command_reference import reference
 from heaters_dagster.settings import PROJECT_ROOT
 
 #: The CHANGELOG speaks of files of before.
@@ -18,7 +18,7 @@ DOCUMENTS = sorted(
 
 
 def test_the_command_reference_is_that_of_the_program() -> None:
-    told = "run: .venv/bin/python -m heaters_dagster.commands.reference > docs/commands.md"
+    told = "run: .venv/bin/python -m heaters_dagster.command_reference > docs/commands.md"
     assert (PROJECT_ROOT / "docs/commands.md").read_text() == reference(), told
 
 

@@ -1,4 +1,4 @@
-"""`python -m heaters_dagster.commands.reference`: docs/commands.md, made from the commands themselves. A test compares.
+"""`python -m heaters_dagster.command_reference`: docs/commands.md, made from the commands themselves. A test compares.
 
 Typer carries a click of its own, whose classes are no part of its interface: commands and parameters are asked for their attributes.
 """
@@ -16,7 +16,7 @@ from heaters_dagster.cli import app
 
 _HEAD = """# Commands
 
-Made by `python -m heaters_dagster.commands.reference > docs/commands.md`; a test compares it with the program. Every command has `--help`.
+Made by `python -m heaters_dagster.command_reference > docs/commands.md`; a test compares it with the program. Every command has `--help`.
 Exit codes: 0 done, 1 work failed, 2 wrong usage. What `--json` prints is described in [json.md](json.md).
 """
 
