@@ -16,7 +16,7 @@ _mounts: WeakKeyDictionary[Any, dict[str, Callable[..., Any]]] = WeakKeyDictiona
 
 @dataclass(frozen=True, slots=True)
 class ServedComponent:
-    """name: `heaters.grid-<version>`. folder: holds `static/`. js, css: names of files in it. html: what the component begins with."""
+    """name: `heaters.grid-<version>`. folder: holds `static/`. js, css: paths of files in it. html: what the component begins with."""
 
     name: str
     folder: Path
@@ -28,6 +28,13 @@ class ServedComponent:
     def path(self) -> str:
         """What is served below it never changes."""
         return f"/_stcore/bidi-components/{self.name}/"
+
+    def address(self, path: str) -> str:
+        """Where the browser finds the file `path` of `static/`, also on a page without the component. Raises FileNotFoundError."""
+        if not (self.folder / "static" / path).is_file():
+            raise FileNotFoundError(f"{self.name} has no file {path}")
+        self.mount()
+        return self.path + path
 
     def mount(self) -> Callable[..., Any]:
         """The mounting command, registered once per Streamlit runtime.
@@ -50,6 +57,8 @@ class ServedComponent:
 
 def served_component(folder: Path, name: str, *, js: str, css: str, html: str | None = None) -> ServedComponent:
     """A component with the version of its files in its name: their address changes with them, so a browser may keep them for ever."""
-    files = sorted((folder / "static").iterdir())
-    version = hashlib.sha256(b"".join(part for file in files for part in (file.name.encode(), file.read_bytes()))).hexdigest()[:16]
+    static = folder / "static"
+    files = sorted(file for file in static.rglob("*") if file.is_file())
+    parts = (part for file in files for part in (file.relative_to(static).as_posix().encode(), file.read_bytes()))
+    version = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     return ServedComponent(f"heaters.{name}-{version}", folder, js, css, html)

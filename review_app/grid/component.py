@@ -13,6 +13,8 @@ from review_app.service.selection import MAX_MATCHING
 _component = served_component(
     Path(__file__).parent, "grid", js="grid.js", css="grid.css", html='<div class="bar" hidden></div><div class="grid"></div>'
 )
+#: What the grid has of the player: one table of keys, and one way for a decision to the server.
+_MODULES = {"keys": "page/keys.js", "delivery": "decisions/delivery.js", "review_api": "decisions/review_api.js"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ def clip_grid(
             "matching": matching,
             "most_matching": MAX_MATCHING,
             "selection_url": f"/api/selection?{query}",
-            "keys_url": player.served_address("keys.js"),
+            "modules": {name: player.served_address(path) for name, path in _MODULES.items()},
         },
         key=key if reviewer_id is None else f"{key}-{reviewer_id}",  # never send another reviewer's waiting decisions
         on_changed_change=_nothing,

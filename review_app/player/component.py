@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from review_app.served_component import served_component
+from review_app.service.views import clip_state_words
 
-_component = served_component(Path(__file__).parent, "player", js="component.js", css="styles.css")
+_component = served_component(Path(__file__).parent, "player", js="page/component.js", css="page/styles.css")
 NAME = _component.name
 #: What is served below this path never changes.
 KEPT_PATH = _component.path
@@ -36,13 +37,13 @@ class PlayerConfig:
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
-        return values | {"reviewer": {"id": values.pop("reviewer_id"), "name": values.pop("reviewer_name")}}
+        reviewer = {"id": values.pop("reviewer_id"), "name": values.pop("reviewer_name")}
+        return values | {"reviewer": reviewer, "state_words": clip_state_words()}
 
 
 def served_address(name: str) -> str:
-    """Where the browser finds one of the player's files, also on a page that does not show the player."""
-    _component.mount()
-    return KEPT_PATH + name
+    """Where the browser finds one of the player's files, also on a page that does not show the player. name: its path in `static/`."""
+    return _component.address(name)
 
 
 def review_player(config: PlayerConfig, *, key: str = "player") -> None:

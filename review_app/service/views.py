@@ -27,7 +27,7 @@ _VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
     **{states.failed: (words.failed, working) for states, words, (_, working) in _OF_INGEST},
     SourceVideoState.DELETED: ("deleted", 0.0),
 }
-#: As the player says it; a state that is not here is called by its name.
+#: A state that is not here is called by its name.
 _CLIP_STATES: Mapping[ClipState, str] = {
     ClipState.PENDING_REVIEW: "waiting",
     ClipState.REVIEW_APPROVED: "approved",
@@ -155,6 +155,11 @@ def has_failed(state: SourceVideoState | ClipState) -> bool:
 
 def clip_words(state: ClipState) -> str:
     return _CLIP_STATES.get(state, state.value)
+
+
+def clip_state_words() -> dict[str, str]:
+    """All states of clips with their words, for the browser."""
+    return {state.value: clip_words(state) for state in ClipState}
 
 
 def action_words(action: str) -> str:

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ByteSource, BytesError, coalesced } from "../../review_app/player/static/byte_source.js";
+import { ByteSource, BytesError, coalesced } from "../../review_app/player/static/picture/byte_source.js";
 
 const FILE = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
 

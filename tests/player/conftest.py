@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from review_app.service.views import clip_state_words
 from tests.media_files import noisy_minute
 from tests.player.player_server import Player, make_proxy, serving
 from tests.shown_frames import SHOWN_HASH
@@ -38,8 +40,8 @@ window.barcode = () => {
 PLAYER_SCRIPT = (
     BARCODE
     + """
-import { Player } from "/modules/player.js";
-import { MediaLibrary } from "/modules/video_media.js";
+import { Player } from "/modules/picture/player.js";
+import { MediaLibrary } from "/modules/picture/video_media.js";
 const stage = document.createElement("div");
 stage.className = "stage";
 stage.style.cssText = "position:relative;width:640px;height:360px";
@@ -57,13 +59,15 @@ window.ready = true;
 )
 REVIEW_SCRIPT = (
     BARCODE
+    + f"const STATE_WORDS = {json.dumps(clip_state_words())};"
     + """
-import { Review } from "/modules/review.js";
+import { Review } from "/modules/page/review.js";
 const query = new URLSearchParams(location.search);
 if (query.has("theme")) document.documentElement.dataset.theme = query.get("theme");
 const config = {
   queue_url: "/api/queue", decisions_url: "/api/decisions", sync_url: "/api/sync", video_url: "/api/video", token: "t",
   reviewer: { id: 1, name: "Grace Hopper" }, webcodecs_enabled: !query.has("plain"), open_clip_id: Number(query.get("clip")) || null,
+  state_words: STATE_WORDS,
 };
 window.review = new Review({ root: document.getElementById("app"), config });
 window.player = review.player;

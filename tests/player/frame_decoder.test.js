@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { codecString, decoderConfig, FrameDecodeError, FrameDecoder, isKeyframe } from "../../review_app/player/static/frame_decoder.js";
+import { codecString, decoderConfig, FrameDecodeError, FrameDecoder, isKeyframe } from "../../review_app/player/static/picture/frame_decoder.js";
 
 const AVCC = Uint8Array.from([1, 0x64, 0x00, 0x1f, 0xff, 0xe1]);
 const KEYFRAME = Uint8Array.from([0, 0, 0, 2, 0x09, 0xf0, 0, 0, 0, 3, 0x65, 1, 2]);

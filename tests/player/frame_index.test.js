@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FrameIndex, FrameIndexError, PAGE_FRAMES, parsedSlice } from "../../review_app/player/static/frame_index.js";
+import { FrameIndex, FrameIndexError, PAGE_FRAMES, parsedSlice } from "../../review_app/player/static/picture/frame_index.js";
 
 const AVCC = Buffer.from([1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 4, 0x67, 1, 2, 3, 1, 0, 1, 0x68]).toString("base64");
 

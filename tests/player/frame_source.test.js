@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { FrameCache } from "../../review_app/player/static/frame_cache.js";
-import { FrameSource } from "../../review_app/player/static/frame_source.js";
+import { FrameCache } from "../../review_app/player/static/picture/frame_cache.js";
+import { FrameSource } from "../../review_app/player/static/picture/frame_source.js";
 
 class Picture {
   displayWidth = 64;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { KEYS, keyMeaning, keyShown, keysOf } from "../../review_app/player/static/keys.js";
+import { KEYS, keyMeaning, keyShown, keysOf } from "../../review_app/player/static/page/keys.js";
 
 const press = (key, more = {}) => ({ key, code: "", ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, repeat: false, composedPath: () => [more.target ?? { localName: "div" }], ...more });
 const meaning = (key, more) => {

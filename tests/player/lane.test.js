@@ -1,23 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { claimedLane, takenOver } from "../../review_app/player/static/lane.js";
-import { MemoryStorage, Outbox } from "../../review_app/player/static/outbox.js";
-
-/** Web Locks as far as lanes use them; a request that would wait is given up at once. */
-class FakeLocks {
-  #held = new Set();
-
-  async request(name, { signal }, hold) {
-    if (this.#held.has(name)) {
-      if (signal) throw new DOMException("timed out", "TimeoutError");
-      return hold(null);
-    }
-    this.#held.add(name);
-    await hold({ name });
-    this.#held.delete(name);
-  }
-}
+import { claimedLane, takenOver } from "../../review_app/player/static/decisions/lane.js";
+import { Outbox } from "../../review_app/player/static/decisions/outbox.js";
+import { MemoryStorage } from "../../review_app/player/static/decisions/storage.js";
+import { FakeLocks } from "./fake_locks.js";
 
 const browser = (locks) => Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
 const turn = () => new Promise(setImmediate);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Latest } from "../../review_app/player/static/latest.js";
-import { framesAround } from "../../review_app/player/static/exact_player.js";
-import { FrameCache } from "../../review_app/player/static/frame_cache.js";
+import { Latest } from "../../review_app/player/static/picture/latest.js";
+import { framesAround } from "../../review_app/player/static/picture/exact_player.js";
+import { FrameCache } from "../../review_app/player/static/picture/frame_cache.js";
 
 test("the running request finishes, the newest follows, those between are passed over", async () => {
   const done = [];

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { informed, MemoryStorage, Outbox, Refusal } from "../../review_app/player/static/outbox.js";
-import { lesson } from "../../review_app/player/static/review_state.js";
+import { informed, Outbox, Refusal } from "../../review_app/player/static/decisions/outbox.js";
+import { lesson } from "../../review_app/player/static/decisions/review_state.js";
+import { MemoryStorage } from "../../review_app/player/static/decisions/storage.js";
 
 const soon = () => new Promise((done) => setTimeout(done, 5));
 

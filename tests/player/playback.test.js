@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Playback, PlaybackError, playedWith } from "../../review_app/player/static/playback.js";
+import { Playback, PlaybackError, playedWith } from "../../review_app/player/static/picture/playback.js";
 
 globalThis.requestAnimationFrame = (done) => setImmediate(done);
 globalThis.fetch = async () => new Response("", { status: 206 });

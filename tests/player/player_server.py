@@ -42,7 +42,7 @@ from tests.review_desk import Desk, clips_of
 
 STATIC = Path(review_app.player.__file__).parent / "static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heaters player</title><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/modules/styles.css">
+<link rel="stylesheet" href="/modules/page/styles.css">
 <style>html,body{{margin:0;background:var(--page);color:inherit}} body{{padding:16px}}
 :root{{--page:#fff;--st-background-color:#ffffff;--st-secondary-background-color:#f2f4f7;--st-text-color:#1c2430}}
 :root[data-theme=dark]{{--page:#0e1117;--st-background-color:#0e1117;--st-secondary-background-color:#171c25;--st-text-color:#e8ecf2}}</style>

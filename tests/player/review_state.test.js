@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addChoice, canRedo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/choices.js";
-import { EMPTY, passedOver, progressShown, reduced, scene, upcoming, visible } from "../../review_app/player/static/review_state.js";
-import { newsWords, recordWords } from "../../review_app/player/static/words.js";
+import { addChoice, canRedo, decisionFor, moveRange, newsFor, undoStacks } from "../../review_app/player/static/decisions/choices.js";
+import { EMPTY, passedOver, progressShown, reduced, scene, upcoming, visible } from "../../review_app/player/static/decisions/review_state.js";
+import { newsWords, recordWords } from "../../review_app/player/static/decisions/words.js";
 
 const video = { id: 1, title: "Harbour", frame_count: 160 };
 const clip = (id, start, end, more = {}) => ({

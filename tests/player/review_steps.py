@@ -37,12 +37,12 @@ def with_constants(others: dict[str, str]) -> tuple[str, Callable[[Route], None]
     """A route that serves the real modules with other constants: {"PAGE_FRAMES = 1024": "PAGE_FRAMES = 16"}."""
 
     def served(route: Route) -> None:
-        text = (STATIC / route.request.url.rpartition("/")[2]).read_text()
+        text = (STATIC / route.request.url.partition("/modules/")[2]).read_text()
         for constant, other in others.items():
             text = text.replace(constant, other)
         route.fulfill(body=text, content_type="text/javascript")
 
-    return "**/modules/*.js", served
+    return "**/modules/**/*.js", served
 
 
 def applied(server: Player) -> list[tuple[str, Any]]:

@@ -276,7 +276,7 @@ def test_a_clip_of_a_minute_has_a_waveform(open_page: Open, server: Player, rate
     opened(page, 0, 300)
     heard = page.evaluate(
         """async () => {
-          const { Waveform } = await import("/modules/waveform.js");
+          const { Waveform } = await import("/modules/picture/waveform.js");
           const peaks = await new Waveform().peaks(player.clip.media, 0, 300);
           return peaks && [peaks.length, Math.min(...peaks.slice(10, -10)) > 0.05];
         }"""

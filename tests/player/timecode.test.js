@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { placeOf, timecode, timecodeAt } from "../../review_app/player/static/timecode.js";
+import { placeOf, timecode, timecodeAt } from "../../review_app/player/static/picture/timecode.js";
 
 const NTSC = [30000, 1001];
 const FILM = [24, 1];

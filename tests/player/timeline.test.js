@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "../../review_app/player/static/timeline_scale.js";
-import { peaksOf } from "../../review_app/player/static/waveform.js";
-import { clock, confidenceWords, decisionWords } from "../../review_app/player/static/words.js";
+import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "../../review_app/player/static/page/timeline_scale.js";
+import { peaksOf } from "../../review_app/player/static/picture/waveform.js";
+import { clock, confidenceWords, decisionWords } from "../../review_app/player/static/decisions/words.js";
 
 const range = (start, end) => ({ start_frame: start, end_frame: end });
 

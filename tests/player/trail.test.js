@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { EMPTY } from "../../review_app/player/static/review_state.js";
-import { nextStop, NO_TRAIL, renamedTrail, visited } from "../../review_app/player/static/trail.js";
+import { EMPTY } from "../../review_app/player/static/decisions/review_state.js";
+import { nextStop, NO_TRAIL, renamedTrail, visited } from "../../review_app/player/static/decisions/trail.js";
 
 const clip = (id, state = "pending_review") => ({ id, source_video_id: 1, sequence: id, start_frame: id * 10, end_frame: id * 10 + 10, state, version: 1 });
 const stateAt = (current, clips, queue) => ({ ...EMPTY, current, queue, clips: Object.fromEntries(clips.map((one) => [one.id, one])) });

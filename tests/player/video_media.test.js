@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-import { MediaLibrary } from "../../review_app/player/static/video_media.js";
+import { MediaLibrary } from "../../review_app/player/static/picture/video_media.js";
 
 const SLICE = {
   first_frame: 0, frame_count: 3, time_base: [1, 24], end_pts: 3, width: 64, height: 48, sample_aspect_ratio: [1, 1], has_audio: true,

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -191,3 +192,10 @@ def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Calla
     yield visit
     for page in opened:
         page.close()
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heaters_dagster.domain.states import ClipState
-from tests.review.conftest import FRAMES, App
+from tests.review.conftest import FRAMES, App, soon
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
@@ -46,6 +46,52 @@ def test_all_that_match_are_selected_decided_and_taken_back_with_a_colleague_in_
     expect(page.locator(".said")).to_have_text("Taken back.")
     assert app.states(video) == [*[PENDING] * 100, ARCHIVED, *[PENDING] * 19]
     expect(page.locator(".count")).to_have_text("119 match. Select all, or tick clips; Shift ticks a range")
+
+
+def test_decisions_survive_an_outage_a_reload_and_a_closed_tab_and_are_made_once(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(20, 40, 60, 80, title="Kept")
+    ids = [clip.id for clip in app.live(video)]
+    address = f"/clips?video={video.id}"
+    page = visit(address)
+    kept = "Object.keys(localStorage).filter((name) => name.startsWith('heaters.grid/')).length"
+    skips, said = page.locator(".bar button.skip"), page.locator(".said")
+
+    def select(*places: int) -> None:
+        for place in places:
+            page.locator("figure input").nth(place).click()
+        expect(skips).to_be_enabled()
+
+    select(0, 1)
+    app.server.kill()
+    skips.click()
+    expect(said).to_have_text("No connection to the server. It is kept in this browser; trying again …")
+    expect(skips).to_be_disabled()
+    app.server.start()
+    soon(lambda: app.states(video) == [SKIPPED, SKIPPED, PENDING, PENDING, PENDING])
+    page.wait_for_function(f"{kept} === 0")
+
+    page.reload()
+    page.route("**/api/decisions", lambda route: route.abort())
+    select(2)
+    skips.click()
+    expect(said).to_contain_text("It is kept in this browser")
+    page.reload()
+    expect(said).to_contain_text("It is kept in this browser")
+    assert page.evaluate(kept) == 1
+    page.unroute("**/api/decisions")
+    expect(said).to_have_text("1 clip skipped.")
+
+    page.route("**/api/decisions", lambda route: route.abort())
+    select(3, 4)
+    skips.click()
+    expect(said).to_contain_text("It is kept in this browser")
+    page.close()
+    other = visit(address)
+    expect(other.locator(".said")).to_have_text("2 clips skipped.")
+    assert app.applied(video) == [("Ada", "skip", tuple(some)) for some in (ids[:2], ids[2:3], ids[3:])]
+    other.locator(".bar").get_by_role("button", name="Undo").click()
+    expect(other.locator(".said")).to_have_text("Taken back.")
+    assert app.states(video) == [SKIPPED, SKIPPED, SKIPPED, PENDING, PENDING]
 
 
 def test_whoever_ticks_a_box_means_the_boxes(app: App, visit: Callable[..., Page]) -> None:

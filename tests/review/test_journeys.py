@@ -25,7 +25,7 @@ from review_app.player.component import KEPT_PATH
 from tests.chromium import WAIT_MS
 from tests.media_files import file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
-from tests.review.conftest import App
+from tests.review.conftest import App, soon
 from tests.served_review_app import ServedReviewApp
 from tests.shown_frames import shown_hash
 
@@ -66,13 +66,6 @@ def downloaded(page: Page) -> Download:
             link.click()
             return download.value
     raise AssertionError("no click led to a download")
-
-
-def soon(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_MS / 1000
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 # Deciding

@@ -1,14 +1,11 @@
 // A grid of clips. Hover plays a preview, a click opens, the box or Space selects, Shift selects a range, and a button selects all that match
 // the filters, on other pages too: as a text of the server's that says which they are. A decision on the selection is one request and one
-// action, kept in the browser and sent until there is an answer: the server applies it once however often it is sent.
-// Text is set as text, never as HTML. What the keys do is in the player's table of keys.
+// action. Keys and the delivery of decisions are the player's modules, served under their own address.
+// Text is set as text, never as HTML.
 
-import { answered, browserStorage, Undelivered } from "./delivery.js";
 import { element, keysDialog, middleOf, placeBeside } from "./elements.js";
 
 const PREVIEW_AFTER_MS = 150;
-const TIMEOUT_MS = 15_000;
-const MANY_TIMEOUT_MS = 120_000;
 const DONE = { approve: "approved", skip: "skipped", archive: "archived" };
 
 const MEANINGS = {
@@ -43,32 +40,35 @@ class Grid {
     this.placeOfFocus = 0; // of the figure that had the focus last
     this.matching = 0; // clips that match the filters, on all pages
     this.most = 0; // that can be decided at once
-    this.busy = false;
+    this.delivery = null; // until the player's modules are there
+    this.waiting = 0; // decisions without an answer
+    this.selecting = false;
     this.#makeBar();
     this.stop = new AbortController();
-    window.addEventListener("online", () => this.poke?.(), { signal: this.stop.signal });
     window.addEventListener("keydown", (event) => this.#onKey(event), { signal: this.stop.signal });
   }
 
-  /** The page shows something else. What is being sent is sent on as long as the page lives. */
+  /** The page shows something else. What is undelivered is sent on as long as the document lives. */
   close() {
     this.stop.abort();
     this.tell = () => {};
+    this.delivery?.close();
   }
 
-  update({ cards, token, reviewer_id: reviewer, decisions_url: url, place, matching, most_matching: most, selection_url: selectionUrl, keys_url: keysUrl }) {
+  get busy() {
+    return this.selecting || this.waiting > 0;
+  }
+
+  update({ cards, token, reviewer_id: reviewer, decisions_url, place, matching, most_matching: most, selection_url: selectionUrl, modules }) {
     if (this.place !== undefined && place !== this.place) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
     this.place = place;
-    if (token !== this.token) this.poke?.();
+    this.config = { token, decisions_url, selection_url: selectionUrl };
+    if (this.api) this.api.config = this.config;
+    if (token !== this.token) this.delivery?.outbox?.poke();
     this.token = token;
-    this.url = url;
     if (selectionUrl !== this.selectionUrl) this.matched = null; // other filters
     Object.assign(this, { selectionUrl, most });
-    if (token) {
-      this.keysAsked ??= import(new URL(keysUrl, location.href)).then((keys) => this.#takeKeys(keys));
-      this.undelivered ??= new Undelivered(reviewer, browserStorage());
-      this.#deliver();
-    }
+    if (token) this.opened ??= this.#open(reviewer, modules);
     this.cards = new Map(cards.map((card) => [card.id, card]));
     this.matching = matching ?? this.cards.size; // a page that has no filters has no others
     for (const id of [...this.selected]) if (!this.cards.has(id)) this.selected.delete(id);
@@ -190,6 +190,33 @@ class Grid {
     this.bar.append(element("label", {}, this.all, this.count), this.everything, ...this.decisions, this.said, this.back, this.help);
   }
 
+  /** Fetch the player's modules. Nothing can be decided before: a decision is stored before it is sent. */
+  async #open(reviewer, modules) {
+    let fetched;
+    try {
+      fetched = await Promise.all(["keys", "delivery", "review_api"].map((name) => import(new URL(modules[name], location.href))));
+    } catch {
+      this.opened = null; // the next run of the page asks again
+      this.#say("Nothing can be decided here yet: the server does not answer. Load the page again.");
+      return;
+    }
+    if (this.stop.signal.aborted) return;
+    const [keys, { Delivery }, { ReviewApi }] = fetched;
+    this.#say("");
+    this.#takeKeys(keys);
+    this.api = new ReviewApi({ config: this.config, onSignedOut: () => this.#signedOut() });
+    this.delivery = new Delivery({
+      kind: "grid",
+      reviewer,
+      send: (decision) => this.#send(decision),
+      onConfirmed: (decision, answer) => this.#decided(decision, answer),
+      onRefused: (decision, refusal) => this.#decided(decision, null, refusal),
+      onState: (state) => this.#delivers(state),
+    });
+    await this.delivery.open();
+    this.#showSelection();
+  }
+
   #showSelection() {
     for (const { id, figure } of this.shown.values()) {
       const box = figure.querySelector("input");
@@ -203,14 +230,14 @@ class Grid {
     if (this.matched) this.count.textContent = `All ${number(some)} that match selected`;
     else this.count.textContent = some ? `${number(some)} of ${number(this.matching)} selected` : `${number(this.matching)} match. Select all, or tick clips; Shift ticks a range`;
     this.everything.hidden = Boolean(this.matched) || this.matching <= this.cards.size;
-    this.everything.disabled = this.busy || this.matching > this.most;
+    this.everything.disabled = this.busy || !this.api || this.matching > this.most;
     this.everything.textContent = `Select all ${number(this.matching)} that match`;
     this.everything.title =
       this.matching > this.most
         ? `At most ${number(this.most)} clips are decided at once: choose narrower filters`
         : "Select all clips that match the filters, those on other pages too; they are decided as one, and one Undo takes it back";
     this.bar.hidden = !this.token || !(this.cards.size || this.said.textContent);
-    for (const button of this.decisions) button.disabled = !some || this.busy;
+    for (const button of this.decisions) button.disabled = !some || this.busy || !this.delivery?.outbox;
     this.back.disabled = this.busy;
   }
 
@@ -234,79 +261,65 @@ class Grid {
   }
 
   async #selectMatching() {
-    if (this.busy || this.matching <= this.cards.size || this.matching > this.most) return;
+    if (this.busy || !this.api || this.matching <= this.cards.size || this.matching > this.most) return;
     const url = this.selectionUrl;
-    this.busy = true;
+    this.selecting = true;
     this.#say("Selecting …");
     this.#showSelection();
     try {
-      const response = await fetch(url, { headers: { "X-Heaters-Token": this.token }, signal: AbortSignal.timeout(MANY_TIMEOUT_MS) });
-      const answer = await response.json();
-      if (!response.ok) throw new Error(answer.error);
+      const answer = await this.api.selection();
       if (url === this.selectionUrl) this.matched = answer;
       this.#say("");
     } catch (error) {
       this.#say(`Not selected: ${error.message}`);
     }
-    this.busy = false;
+    this.selecting = false;
     if (this.matched) this.#tickMatched();
     this.#showSelection();
-    this.#deliver(); // what was decided meanwhile
   }
 
-  async #decide(action, only = null) {
-    const key = `grid-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
-    if (this.matched && !this.busy) {
-      const { selection, count } = this.matched;
-      this.#keep({ decision: { request_key: key, action, selection }, told: `${number(count)} clips ${DONE[action]}.`, undoKey: key });
-      return;
-    }
+  #decide(action, only = null) {
     const ids = [...this.cards.keys()].filter((id) => (this.selected.size ? this.selected.has(id) : id === only));
-    if (!ids.length || this.busy) return;
-    const versions = Object.fromEntries(ids.map((id) => [id, this.cards.get(id).version]));
-    const told = `${ids.length === 1 ? "1 clip" : `${ids.length} clips`} ${DONE[action]}.`;
-    this.#keep({ decision: { request_key: key, action, clip_ids: ids, versions }, told, undoKey: key });
+    if (this.busy || !this.delivery?.outbox) return;
+    if (this.matched) this.delivery.outbox.add({ action, selection: this.matched.selection });
+    else if (ids.length) this.delivery.outbox.add({ action, clip_ids: ids, versions: Object.fromEntries(ids.map((id) => [id, this.cards.get(id).version])) });
   }
 
   #undo() {
-    const target = this.undoKey;
-    if (target && !this.busy) this.#keep({ decision: { request_key: `${target}-undo`, action: "undo", target }, told: "Taken back.", undoKey: null });
-  }
-
-  #keep(entry) {
-    this.kept = this.undelivered.add(entry);
-    this.#deliver();
-  }
-
-  /** Send the waiting decisions, one after the other, and show each result. */
-  async #deliver() {
-    if (this.busy) return;
-    for (let entry = this.undelivered.first(); entry; entry = this.undelivered.first()) {
-      this.busy = true;
-      this.#say("Saving …");
-      this.#showSelection();
-      const { ok, error, told } = await answered(entry.decision, {
-        send: (decision) => this.#send(decision),
-        onWait: (words, status) => this.#waits(words, status),
-        wait: (ms) => this.#wait(ms),
-      });
-      this.undelivered.remove(entry);
-      this.busy = false;
-      if (entry.decision.selection) {
-        this.matched = null;
-        this.selected.clear();
-      }
-      if (ok) for (const id of entry.decision.clip_ids ?? []) this.selected.delete(id);
-      this.#say(ok ? (told ?? entry.told) : `Not done: ${error}`, ok ? entry.undoKey : null);
-      this.#showSelection();
-      this.tell("changed", Date.now()); // the page draws itself anew
-    }
+    if (this.undoKey && !this.busy) this.delivery.outbox.add({ action: "undo", target: this.undoKey });
   }
 
   #send(decision) {
     this.sentWith = this.token;
-    const headers = { "Content-Type": "application/json", "X-Heaters-Token": this.token };
-    return fetch(this.url, { method: "POST", headers, body: JSON.stringify(decision), signal: AbortSignal.timeout(decision.clip_ids ? TIMEOUT_MS : MANY_TIMEOUT_MS) });
+    return this.api.decide(decision, { many: !decision.clip_ids });
+  }
+
+  /** The server has answered: with what it did, or with a no in words. */
+  #decided(decision, answer, refusal = null) {
+    const { action, clip_ids: ids = [], request_key: key } = decision;
+    if (decision.selection) {
+      this.matched = null;
+      this.selected.clear();
+    }
+    if (!refusal) for (const id of ids) this.selected.delete(id);
+    const told = action === "undo" ? "Taken back." : `${ids.length === 1 ? "1 clip" : `${ids.length} clips`} ${DONE[action]}.`;
+    if (refusal) this.#say(`Not done: ${refusal.message}`);
+    else this.#say(answer.told ?? told, action === "undo" ? null : key);
+    this.tell("changed", Date.now()); // the page draws itself anew
+  }
+
+  /** What the outbox says: {waiting, failures, message, kept}. */
+  #delivers({ waiting, failures, message, kept }) {
+    this.waiting = waiting;
+    const where = kept ? "It is kept in this browser" : "Leave this page open";
+    if (waiting) this.#say(failures ? `${(message ?? "No connection to the server.").replace(/[.]$/, "")}. ${where}; trying again …` : "Saving …");
+    this.#showSelection();
+  }
+
+  /** The page is drawn again to bring a fresh token, once for each that is refused. */
+  #signedOut() {
+    if (this.refused !== this.sentWith) this.tell("changed", Date.now());
+    this.refused = this.sentWith;
   }
 
   // ---- keys
@@ -382,25 +395,6 @@ class Grid {
     this.#selectedAnew();
     this.base = base;
     return undefined;
-  }
-
-  #waits(error, status) {
-    const where = this.kept === false ? "Leave this page open" : "It is kept in this browser";
-    this.#say(`${error.replace(/[.]$/, "")}. ${where}; trying again …`);
-    // When the page is drawn again, it brings a fresh token.
-    if (status === 401 && this.refused !== this.sentWith) this.tell("changed", Date.now());
-    if (status === 401) this.refused = this.sentWith;
-  }
-
-  /** Until the time is over, the connection is back or there is a fresh token. */
-  async #wait(ms) {
-    let timer;
-    await new Promise((done) => {
-      this.poke = done;
-      timer = setTimeout(done, ms);
-    });
-    clearTimeout(timer);
-    this.poke = null;
   }
 }
 

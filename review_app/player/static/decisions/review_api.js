@@ -1,21 +1,25 @@
 // The review app's JSON routes. A decision that the server refuses is a Refusal; any other failure is temporary, and the caller tries again.
 
+import { withQuery } from "../picture/addresses.js";
 import { Refusal } from "./outbox.js";
-import { withQuery } from "./video_media.js";
 
 const TIMEOUT_MS = 15_000;
+const MANY_TIMEOUT_MS = 120_000; // of a selection of thousands
 const REFUSALS = new Set([400, 404, 409, 410, 422]);
 
 /** The session is over or the token has expired; decisions are kept until there is a fresh one. */
 export class NotSignedInError extends Error {
   constructor() {
-    super("You are signed out. Load the page again; undelivered decisions are kept.");
+    super("You are signed out. Load the page again.");
     this.name = "NotSignedInError";
   }
 }
 
 export class ReviewApi {
-  /** config: {queue_url, decisions_url, sync_url, video_url, token}; may be replaced at any time. onSignedOut(): ask for a fresh token. */
+  /**
+   * config: {token, queue_url, decisions_url, sync_url, video_url, selection_url}, those that the page uses; may be replaced at any time.
+   * onSignedOut(): ask for a fresh token.
+   */
   constructor({ config, fetch = (...args) => globalThis.fetch(...args), onSignedOut = () => {} }) {
     this.config = config;
     this.fetch = fetch;
@@ -27,8 +31,14 @@ export class ReviewApi {
     return this.#ask(withQuery(this.config.queue_url, open === null ? { limit } : { limit, open }));
   }
 
-  decide(decision) {
-    return this.#ask(this.config.decisions_url, decision);
+  /** many: it may be about thousands of clips. */
+  decide(decision, { many = false } = {}) {
+    return this.#ask(this.config.decisions_url, decision, many);
+  }
+
+  /** All clips that match the filters: {count, newest, selection}. */
+  selection() {
+    return this.#ask(this.config.selection_url, undefined, true);
   }
 
   /** hold: clip ids to keep leased; known: {clip id: version} of the clips on the page. */
@@ -41,7 +51,7 @@ export class ReviewApi {
     return this.#ask(withQuery(this.config.video_url, { id, ...place }));
   }
 
-  async #ask(url, body) {
+  async #ask(url, body, many = false) {
     let response;
     try {
       response = await this.fetch(url, {
@@ -51,7 +61,7 @@ export class ReviewApi {
         credentials: "same-origin",
         cache: "no-store",
         keepalive: Boolean(body), // a page that is being left still hands over its decision
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: AbortSignal.timeout(many ? MANY_TIMEOUT_MS : TIMEOUT_MS),
       });
     } catch {
       throw new Error("No connection to the server.");

@@ -1,5 +1,6 @@
 // All ways to one source video's pictures: index, bytes, decoders, stills, segments. Videos in use are kept open, the rest closed.
 
+import { withQuery } from "./addresses.js";
 import { ByteSource } from "./byte_source.js";
 import { FrameCache } from "./frame_cache.js";
 import { FrameDecoder } from "./frame_decoder.js";
@@ -14,12 +15,6 @@ const TIMEOUT_MS = 20_000;
 const WARM_SEGMENTS = 8; // ranges remembered as fetched
 const WARM_BYTES = 32 * 2 ** 20; // a larger segment is made by the server, but not fetched beforehand
 export const SMALL_WIDTH = 320;
-
-/** An address with query fields added. */
-export function withQuery(url, fields) {
-  const query = new URLSearchParams(fields).toString();
-  return url + (url.includes("?") ? "&" : "?") + query;
-}
 
 export class VideoMedia {
   #library;

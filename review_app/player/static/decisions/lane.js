@@ -12,7 +12,7 @@ export function randomId(bytes = 9) {
   return [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-const lockName = (reviewer, lane) => `heaters.outbox/${reviewer}/${lane}`;
+const lockName = (kind, reviewer, lane) => `heaters.${kind}/${reviewer}/${lane}`;
 const beatName = (reviewer, lane) => `${NAME}/${reviewer}/${lane}`;
 
 /** "sessionStorage" or "localStorage"; null where storage is switched off. */
@@ -25,7 +25,7 @@ function storageNamed(name) {
 }
 
 /** Hold the lane until `release` is aborted. Promise of whether it was free (within `waitMs`). */
-function held(reviewer, lane, release, { waitMs = 0, shared }) {
+function held({ kind, reviewer, lane, release, waitMs = 0, shared }) {
   const { locks } = globalThis.navigator ?? {};
   if (!locks) return Promise.resolve(heldByTime(beatName(reviewer, lane), release, shared));
   return new Promise((resolve) => {
@@ -35,7 +35,7 @@ function held(reviewer, lane, release, { waitMs = 0, shared }) {
       if (!lock || release.aborted) return undefined;
       return new Promise((done) => release.addEventListener("abort", done, { once: true }));
     };
-    locks.request(lockName(reviewer, lane), options, hold).catch(() => resolve(false));
+    locks.request(lockName(kind, reviewer, lane), options, hold).catch(() => resolve(false));
   });
 }
 
@@ -68,13 +68,13 @@ function forgetTheDead(shared) {
   for (const name of names) if (name?.startsWith(`${NAME}/`) && !lives(shared.getItem(name))) shared.removeItem(name);
 }
 
-/** Promise of this tab's lane. A duplicated tab brings a copy of the id along; the lock tells, and it gets one of its own. */
-export async function claimedLane({ reviewer, release, storage = storageNamed("sessionStorage"), shared = storageNamed("localStorage") }) {
+/** Promise of this tab's lane, for pages of that kind. A duplicated tab brings a copy of the id along; the lock tells, and it gets one of its own. */
+export async function claimedLane({ kind = "outbox", reviewer, release, storage = storageNamed("sessionStorage"), shared = storageNamed("localStorage") }) {
   forgetTheDead(shared);
   const kept = globalThis.navigator?.locks ? (storage?.getItem(NAME) ?? null) : null;
-  if (kept && (await held(reviewer, kept, release, { waitMs: RELOAD_MS, shared }))) return kept;
+  if (kept && (await held({ kind, reviewer, lane: kept, release, waitMs: RELOAD_MS, shared }))) return kept;
   const lane = randomId();
-  await held(reviewer, lane, release, { shared });
+  await held({ kind, reviewer, lane, release, shared });
   try {
     storage?.setItem(NAME, lane);
   } catch {
@@ -84,6 +84,6 @@ export async function claimedLane({ reviewer, release, storage = storageNamed("s
 }
 
 /** Promise of whether the lane of a closed tab could be taken over; a lane that is in use cannot. */
-export function takenOver({ reviewer, lane, release, shared = storageNamed("localStorage") }) {
-  return held(reviewer, lane, release, { shared });
+export function takenOver({ kind = "outbox", reviewer, lane, release, shared = storageNamed("localStorage") }) {
+  return held({ kind, reviewer, lane, release, shared });
 }

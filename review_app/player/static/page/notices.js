@@ -1,8 +1,8 @@
 // What the page says about decisions: made, saved, undone, and what a colleague has done meanwhile; each with the clip's name.
 
 import { keyShown } from "./keys.js";
-import { visible } from "./review_state.js";
-import { capital, clipOf, count, decisionWords, newsWords, recordWords, sentence } from "./words.js";
+import { visible } from "../decisions/review_state.js";
+import { capital, clipOf, count, decisionWords, newsWords, recordWords, sentence } from "../decisions/words.js";
 
 export class Notices {
   #page;
@@ -51,7 +51,7 @@ export class Notices {
     const why = sentence(refusal.message);
     page.view.toast(`${words.includes(": ") ? `${words}. ${capital(why)}` : `${words}: ${why}`}${more}`, {
       kind: "taken-back",
-      action: there ? { text: "Show the clip", title: "Back to the clip that the decision was on", run: () => page.open(id) } : null,
+      action: there ? { text: "Show the clip", title: "Back to the clip that the decision was on", run: () => page.ways.open(id) } : null,
     });
   }
 
@@ -75,7 +75,7 @@ export class Notices {
     const then = passed === null ? "Look again, then decide." : "Here is the next clip.";
     page.view.toast(`Nothing was decided: ${words}. ${then}`, {
       kind: "warning",
-      action: passed === null ? null : { text: "Back to that clip", run: () => page.open(passed) },
+      action: passed === null ? null : { text: "Back to that clip", run: () => page.ways.open(passed) },
     });
   }
 

@@ -2,8 +2,8 @@
 
 import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
-import { Latest } from "./latest.js";
-import { clipName, confidenceWords } from "./words.js";
+import { Latest } from "../picture/latest.js";
+import { clipName, confidenceWords } from "../decisions/words.js";
 
 export class BoundaryView {
   #latest;

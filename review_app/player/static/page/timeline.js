@@ -2,10 +2,10 @@
 
 import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
-import { moveRange } from "./choices.js";
+import { moveRange } from "../decisions/choices.js";
 import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
-import { clipName, clock, confidenceWords, stateWords } from "./words.js";
-import { Waveform } from "./waveform.js";
+import { clipName, clock, confidenceWords, stateWords } from "../decisions/words.js";
+import { Waveform } from "../picture/waveform.js";
 
 const FILM_AFTER_MS = 60;
 const WAVE_AFTER_MS = 500;

@@ -4,10 +4,10 @@ import { BoundaryView } from "./boundary_view.js";
 import { el, icon, setText, singleClick } from "./dom.js";
 import { GO_TO_TITLE, GoToField } from "./go_to.js";
 import { keyShown, keysOf } from "./keys.js";
-import { RATES } from "./player.js";
-import { hasDropFrame, timecodeAt } from "./timecode.js";
+import { RATES } from "../picture/player.js";
+import { hasDropFrame, timecodeAt } from "../picture/timecode.js";
 import { Timeline } from "./timeline.js";
-import { capital, clipName, clock, count, stateWords } from "./words.js";
+import { capital, clipName, clock, count, stateWords } from "../decisions/words.js";
 
 /** What each button does, also in the help. */
 const DECISIONS = {

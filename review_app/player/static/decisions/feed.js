@@ -1,7 +1,6 @@
 // What the page asks the server for, and when: clips to review, leases, and what colleagues do.
 
 import { touchedIds } from "./outbox.js";
-import { takenOver } from "./lane.js";
 import { passedOver, scene, upcoming, visible } from "./review_state.js";
 
 export const AHEAD = 6; // clips asked for at once; they are leased, so not more than one reviewer looks at soon
@@ -13,7 +12,6 @@ const IDLE_MS = 5 * 60_000; // without any input for so long, the clips go back 
 export class Feed {
   #page;
   #signal;
-  #lane;
   #inputAt = Date.now();
   #filters = 0; // counts changes of the queue's address
   #asked = { open: null, fresh: false }; // what the next queue is to bring: the clip to begin with, and whether it begins anew
@@ -27,11 +25,10 @@ export class Feed {
   /** Id of the clip that the reviewer came for on purpose, by a link or by its frame: it stays though a colleague has it. */
   linked = null;
 
-  /** page: the Review. signal: aborted when the page is left. lane: aborted when it sends no more. */
-  constructor(page, { signal, lane }) {
+  /** page: the Review. signal: aborted when the page is left. */
+  constructor(page, { signal }) {
     this.#page = page;
     this.#signal = signal;
-    this.#lane = lane;
   }
 
   get isIdle() {
@@ -119,7 +116,6 @@ export class Feed {
     } catch {
       // The outbox says whether there is a connection; here the next round tries again.
     }
-    await this.adoptLanes();
     this.syncSoon();
   }
 
@@ -139,17 +135,6 @@ export class Feed {
     const current = lost.find(({ clip_id: id }) => id === page.state.current);
     page.dispatch({ type: "left", ids: lost.map(({ clip_id: id }) => id) });
     if (current) page.view.toast(`${current.reviewer} is on that clip now. Here is the next one.`, { kind: "warning" });
-  }
-
-  /** Deliver what other tabs of this reviewer, closed since, have left. */
-  async adoptLanes() {
-    const page = this.#page;
-    const reviewer = String(page.config.reviewer.id);
-    for (const lane of page.outbox.otherLanes()) {
-      if (!(await takenOver({ reviewer, lane, release: this.#lane }))) continue;
-      const decisions = page.outbox.adopt(lane);
-      if (decisions.length) page.dispatch({ type: "restored", decisions });
-    }
   }
 
   /** Promise of a video with fresh links, which the page uses from then on. */

@@ -5,7 +5,6 @@
 
 import { randomId } from "./lane.js";
 
-const PREFIX = "heaters.outbox";
 const WAITS_MS = [400, 800, 1500, 3000, 6000, 12_000];
 
 /** The server has refused the decision. `code`: "stale", "lease", "illegal", ...; `body`: its whole answer. */
@@ -57,14 +56,14 @@ export class Outbox {
   kept = true;
 
   /**
-   * storage: localStorage or alike. reviewer: whose decisions; lane: id of this tab.
+   * storage: localStorage or alike. kind: of pages whose decisions these are, each kind has its own. reviewer: whose; lane: id of this tab.
    * send(decision): promise of the server's answer; throws Refusal when the server refuses, anything else for "try again".
    * learn(decision, answer): {ids, versions} for the decisions behind it.
    * Handlers: onConfirmed(decision, answer), onRefused(decision, refusal, dropped), where `dropped` are later decisions that rested on it,
    * onState({waiting, failures, message, kept}).
    */
-  constructor({ storage, reviewer, lane, send, learn, onConfirmed, onRefused, onState = () => {} }) {
-    Object.assign(this, { reviewer, lane, send, learn, onConfirmed, onRefused, onState });
+  constructor({ storage, kind = "outbox", reviewer, lane, send, learn, onConfirmed, onRefused, onState = () => {} }) {
+    Object.assign(this, { kind, reviewer, lane, send, learn, onConfirmed, onRefused, onState });
     this.#storage = storage;
     this.#entries = this.#stored(lane);
     this.#next = Math.max(...this.#entries.map((entry) => entry.number), 0) + 1;
@@ -75,12 +74,16 @@ export class Outbox {
     return this.#entries.map((entry) => entry.decision);
   }
 
+  get #prefix() {
+    return `heaters.${this.kind}/${this.reviewer}/`;
+  }
+
   #name(entry) {
-    return `${PREFIX}/${this.reviewer}/${entry.lane}/${String(entry.number).padStart(9, "0")}`;
+    return `${this.#prefix}${entry.lane}/${String(entry.number).padStart(9, "0")}`;
   }
 
   #stored(lane) {
-    const prefix = `${PREFIX}/${this.reviewer}/${lane}/`;
+    const prefix = `${this.#prefix}${lane}/`;
     return storedNames(this.#storage, prefix)
       .map((name) => ({ number: Number(name.slice(prefix.length)), lane, decision: parsed(this.#storage.getItem(name)) }))
       .filter((entry) => entry.decision && entry.number > 0);
@@ -88,8 +91,7 @@ export class Outbox {
 
   /** Lanes of this reviewer with undelivered decisions, other than this one. */
   otherLanes() {
-    const prefix = `${PREFIX}/${this.reviewer}/`;
-    const lanes = storedNames(this.#storage, prefix).map((name) => name.slice(prefix.length).split("/")[0]);
+    const lanes = storedNames(this.#storage, this.#prefix).map((name) => name.slice(this.#prefix.length).split("/")[0]);
     return [...new Set(lanes)].filter((lane) => lane !== this.lane);
   }
 
@@ -260,30 +262,5 @@ function parsed(text) {
     return JSON.parse(text);
   } catch {
     return null;
-  }
-}
-
-/** A stand-in for a storage that is switched off: decisions live as long as the page. */
-export class MemoryStorage {
-  #items = new Map();
-
-  get length() {
-    return this.#items.size;
-  }
-
-  key(n) {
-    return [...this.#items.keys()][n] ?? null;
-  }
-
-  getItem(name) {
-    return this.#items.get(name) ?? null;
-  }
-
-  setItem(name, value) {
-    this.#items.set(name, String(value));
-  }
-
-  removeItem(name) {
-    this.#items.delete(name);
   }
 }

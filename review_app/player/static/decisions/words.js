@@ -9,24 +9,15 @@ export function clock(seconds) {
   return minutes < 60 ? `${part(minutes)}:${tail}` : `${Math.floor(minutes / 60)}:${part(minutes % 60)}:${tail}`;
 }
 
-const STATES = {
-  pending_review: "waiting",
-  review_approved: "approved",
-  review_skipped: "skipped",
-  review_archived: "archived",
-  exporting: "exporting",
-  exported: "exported",
-  export_failed: "export failed",
-  keyframing: "exported",
-  keyframed: "exported",
-  keyframe_failed: "keyframes failed",
-  embedding: "exported",
-  embedded: "searchable",
-  embedding_failed: "embedding failed",
-};
+let wordsOfStates = {};
+
+/** Learn how people call the states of clips, {state: words}: the server has the table of stages. */
+export function learnStateWords(words) {
+  wordsOfStates = words;
+}
 
 export function stateWords(state) {
-  return STATES[state] ?? state;
+  return wordsOfStates[state] ?? state;
 }
 
 /** "clip 12", or "new clip" for one that the server has not numbered yet. */

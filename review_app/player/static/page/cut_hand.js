@@ -1,7 +1,7 @@
 // The cut that the keys act on, and a cut that is being moved: shown at its new place, and decided when the reviewer stops moving it.
 
-import { decisionFor, moveRange } from "./choices.js";
-import { clipsMeetingAt, scene, visible } from "./review_state.js";
+import { decisionFor, moveRange } from "../decisions/choices.js";
+import { clipsMeetingAt, scene, visible } from "../decisions/review_state.js";
 
 const NUDGE_PAUSE_MS = 800; // a row of nudges is one decision
 
@@ -66,7 +66,7 @@ export class CutHand {
     clearTimeout(this.#timer);
     const moving = page.state.preview;
     const settled = moving ? { ...page.state, preview: null } : page.state;
-    if (!moving && page.lacksPicture()) return;
+    if (!moving && page.stage.lacksPicture()) return;
     const found = scene(settled);
     const from = moving ? moving.frame : this.frameOf(side);
     if (!found || from === null || from === undefined) return;
@@ -78,7 +78,7 @@ export class CutHand {
     const to = Math.min(Math.max(frame, range[0]), range[1]);
     this.marked = side;
     const beside = side === "start" ? to : to - 1;
-    page.placed = beside;
+    page.stage.placed = beside;
     if (to === from) page.dispatch({ type: "previewed", decision: null });
     else {
       const decision = decisionFor(settled, "move_cut_point", "preview", { frame: from, new_frame: to });
@@ -95,7 +95,7 @@ export class CutHand {
     clearTimeout(this.#timer);
     page.view.timeline.letGo();
     const beside = this.marked === "start" ? moved.frame : moved.frame - 1;
-    page.placed = beside;
+    page.stage.placed = beside;
     page.dispatch({ type: "previewed", decision: null });
     page.player.show(beside);
   }
