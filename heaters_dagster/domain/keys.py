@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 
 from heaters_dagster.domain.errors import InvalidKeyError
+from heaters_dagster.domain.stages import CLIP_STAGES
+
+#: Kind of artifact of a clip -> what its keys begin with; any other kind begins with its own name.
+_OF_KINDS = {"export": "final_clips/", "keyframe": "keyframes/"}
 
 #: What every object key begins with. A bucket may hold objects of other programs beside them.
-PREFIXES = ("originals/", "gold_masters/", "review_proxies/", "final_clips/", "keyframes/", "metadata/")
+PREFIXES = (
+    "originals/",
+    "gold_masters/",
+    "review_proxies/",
+    *(_OF_KINDS.get(stage.artifact, f"{stage.artifact}/") for stage in CLIP_STAGES if stage.artifact is not None),
+    "metadata/",
+)
 
 #: Dagster's own keys, when the logs of steps are kept in a bucket. No row names them.
 LOGS_PREFIX = "dagster"
@@ -41,6 +51,13 @@ def keyframe_key(source_video_id: int, sequence: int, tag: str) -> str:
     if not _TAG.match(tag):
         raise InvalidKeyError(f"keyframe tag {tag!r}: lower-case letters and digits only")
     return f"keyframes/video_{source_video_id}_clip_{sequence:03d}_{tag}.jpg"
+
+
+def artifact_key(kind: str, source_video_id: int, sequence: int, extension: str) -> str:
+    """`{kind}/video_{id}_clip_{nnn}{extension}`: what a stage of clips makes beside exports and keyframes. extension: with its dot."""
+    if kind in _OF_KINDS:
+        raise InvalidKeyError(f"{kind} has keys of its own")
+    return checked_key(f"{kind}/video_{source_video_id}_clip_{sequence:03d}{extension}")
 
 
 def frame_index_key(source_video_id: int) -> str:

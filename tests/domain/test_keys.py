@@ -21,6 +21,9 @@ def test_the_forms_of_all_keys():
     assert keys.keyframe_key(12, 7, "midpoint") == "keyframes/video_12_clip_007_midpoint.jpg"
     assert keys.frame_index_key(12) == "metadata/video_12_keyframes.json"
     assert keys.scenes_key(12) == "metadata/video_12_scenes.json"
+    assert keys.artifact_key("loudness", 12, 7, ".json") == "loudness/video_12_clip_007.json"
+    with pytest.raises(InvalidKeyError, match="export has keys of its own"):
+        keys.artifact_key("export", 12, 7, ".mp4")
 
 
 def test_every_key_begins_with_one_of_the_prefixes():

@@ -12,7 +12,7 @@ from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
 from heaters_dagster.definitions import heaters_definitions
-from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job, beside
 from heaters_dagster.orchestration.instance import open_instance, packaged, prepare_dagster_home
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 
@@ -27,6 +27,8 @@ UPSTREAM = {
     "embeddings": {"keyframes"},
     "archived_clips": {"virtual_clips"},
 }
+#: Stages of clips that work beside these are what the table of stages says, no more and no less.
+UPSTREAM |= {stage.asset: set(stage.needs) for stage in beside()}
 #: Reported by a sensor, made by no run.
 REPORTS = {"work_waiting"}
 
