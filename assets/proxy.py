@@ -23,6 +23,7 @@ from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treat
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.files.memory import release_freed_memory
 from resources.media import ffmpeg
@@ -33,7 +34,6 @@ from resources.media.proxy_bytes import open_proxy
 from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
 from resources.media.proxy_writer import WrittenProxy, write_proxy
 from resources.media.side_streams import ScorePass
-from resources.models.detectors.registry import open_score_streams
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
@@ -86,7 +86,7 @@ def make_proxy(
 
     Hold `Database.stage_lock("proxy", video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds it
     under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again.
-    detector: one of `settings.DETECTORS`. originals: files that the run has locally. Raises InvalidMediaError, FfmpegError and what
+    detector: a name in `DETECTORS`. originals: files that the run has locally. Raises InvalidMediaError, FfmpegError and what
     ObjectStore raises; the row then stays `preprocessing` until the caller records the failure.
     """
     video = videos.load(video_id)
@@ -129,7 +129,7 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     release_freed_memory()
     source = ffmpeg.source_streams(found)
     width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
-    scoring = ScorePass(open_score_streams(detector, width=width, height=height))
+    scoring = ScorePass(DETECTORS.load(detector).open_streams(width=width, height=height))
     written = write_proxy(
         original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
     )
@@ -185,7 +185,7 @@ def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> 
     except (ObjectNotFoundError, InvalidMediaError):
         return None
     ends = int(index.byte_offset[-1] + index.byte_size[-1])
-    scored = detector is None or scores.has_scores_for(detector)
+    scored = detector is None or scores.has_scores_for(DETECTORS.load(detector))
     return (index, info.byte_size) if scored and ends <= info.byte_size and scores.frame_count == len(index) else None
 
 

@@ -16,17 +16,18 @@ from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain import profiles, scenes
+from heaters_dagster.domain.detector import Detector
 from heaters_dagster.domain.errors import HeatersError, IllegalTransitionError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.scenes import CutSettings, Scenes
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.side_streams import ScorePass
-from resources.models.detectors.registry import open_score_streams
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
@@ -65,7 +66,9 @@ def make_virtual_clips(
     records the failure.
     """
     videos, clips = SourceVideoStore(database), ClipStore(database)
-    wanted = scenes.cut_settings(settings.detector, threshold=settings.detector_threshold, min_clip_frames=settings.min_clip_frames)
+    wanted = scenes.cut_settings(
+        DETECTORS.load(settings.detector), threshold=settings.detector_threshold, min_clip_frames=settings.min_clip_frames
+    )
     video = videos.load(source_video_id)
     if video.state == _S.SCENES_DETECTED:
         if clips.review_has_begun(source_video_id):
@@ -107,7 +110,7 @@ def recut(
         chosen = detector or str((video.scene_settings or {}).get("detector", settings.detector))
         own = settings.detector_threshold if chosen == settings.detector else None
         wanted = scenes.cut_settings(
-            chosen,
+            DETECTORS.load(chosen),
             threshold=own if threshold is None else threshold,
             min_clip_frames=settings.min_clip_frames if min_clip_frames is None else min_clip_frames,
         )
@@ -128,11 +131,12 @@ def _cut(
     indexes = FrameIndexes(objects)
     frame_count = indexes.header(video.id).frame_count
     stored = _stored(video.id, frame_count, objects)
-    decoded_again = stored is None or not stored.has_scores_for(wanted.detector)
+    detector = DETECTORS.load(wanted.detector)
+    decoded_again = stored is None or not stored.has_scores_for(detector)
     if decoded_again:
-        stored = _scored_again(video, wanted.detector, stored, frame_count, objects=objects, work=work, report=report)
+        stored = _scored_again(video, detector, stored, frame_count, objects=objects, work=work, report=report)
     assert stored is not None
-    found = scenes.boundaries(stored.scores, wanted.detector, wanted.threshold)
+    found = scenes.boundaries(stored.scores, detector, wanted.threshold)
     cuts = scenes.cut_list(found, frame_count, wanted.min_clip_frames)
     times = indexes.times(video.id, [0, *(cut.end_frame for cut in cuts)])
     new = [
@@ -187,7 +191,7 @@ def _of_the_row(source_video_id: int, made: Scenes, database: Database) -> Scene
     """The scores, with the settings that the row names for the present cuts."""
     said = SourceVideoStore(database).load(source_video_id).scene_settings
     settings = CutSettings(**said) if said else None
-    return replace(made, settings=settings, boundaries=scenes.told_boundaries(made, said))
+    return replace(made, settings=settings, boundaries=scenes.told_boundaries(made, said, DETECTORS.find))
 
 
 def _told(source_video_id: int, objects: ObjectStore) -> Scenes | None:
@@ -213,11 +217,18 @@ def _stored(source_video_id: int, frame_count: int, objects: ObjectStore) -> Sce
 
 
 def _scored_again(
-    video: SourceVideo, detector: str, stored: Scenes | None, frame_count: int, *, objects: ObjectStore, work: WorkFolder, report: Report
+    video: SourceVideo,
+    detector: Detector,
+    stored: Scenes | None,
+    frame_count: int,
+    *,
+    objects: ObjectStore,
+    work: WorkFolder,
+    report: Report,
 ) -> Scenes:
     """Scores of `detector` from a decode of the proxy, beside those that were stored."""
     header = FrameIndexes(objects).header(video.id)
-    scoring = ScorePass(open_score_streams(detector, width=header.width, height=header.height))
+    scoring = ScorePass(detector.open_streams(width=header.width, height=header.height))
     with work.attempt(f"virtual_clips-{video.id}") as folder:
         path = objects.local_path(proxy_key(video.id))
         if path is None:
@@ -231,7 +242,7 @@ def _scored_again(
         raise InvalidMediaError(f"{video.title}: its proxy gave {sorted(counts)} frames where its index has {frame_count}; make it again")
     kept = {} if stored is None else stored.scores
     # Rounded as they will be read back: float16 may move a score across the threshold.
-    return scenes.decoded(scenes.encoded(stored.detector if stored else detector, {**kept, **scores}))
+    return scenes.decoded(scenes.encoded(stored.detector if stored else detector.name, {**kept, **scores}))
 
 
 @dg.asset(
@@ -306,7 +317,7 @@ def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> str:
     """Base64 of a PNG: the scores over the frames, the threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it."""
     from matplotlib.figure import Figure
 
-    scores = scenes.decisive_scores(made.scores, settings.detector)
+    scores = DETECTORS.load(settings.detector).curve(made.scores)
     places, heights = _peaks(scores)
     figure = Figure(figsize=(11, 2.4), dpi=100, layout="constrained")
     axes = figure.subplots()

@@ -20,11 +20,11 @@ from assets.proxy import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.profiles import scene_scores
+from heaters_dagster.registries import DETECTORS
 from resources.media.ffmpeg import run as run_ffmpeg
 from resources.media.media_probe import probe
 from resources.media.side_streams import ScorePass
-from resources.models.detectors.registry import open_score_streams
-from resources.models.detectors.transnetv2 import TransNetV2Scores
+from resources.models.scores.transnetv2 import TransNetV2Scores
 from tests.footage import FOOTAGE
 
 _DEFAULT = "transnetv2"
@@ -65,7 +65,10 @@ class _Still:
 
     def compare(self, spared: TransNetV2Scores, not_spared: TransNetV2Scores) -> None:
         with_gaps, with_all = spared.finish()[_DEFAULT], not_spared.finish()[_DEFAULT]
-        found = [scenes.boundaries({_DEFAULT: one}, _DEFAULT, scenes.DEFAULT_THRESHOLDS[_DEFAULT]) for one in (with_gaps, with_all)]
+        found = [
+            scenes.boundaries({_DEFAULT: one}, DETECTORS.load(_DEFAULT), DETECTORS.load(_DEFAULT).default_threshold)
+            for one in (with_gaps, with_all)
+        ]
         self._moved += len({one.frame for one in found[0]} ^ {one.frame for one in found[1]})
         self._largest = max(self._largest, float(np.abs(with_gaps - with_all).max()))
         self._left_out, self._frames = self._left_out + spared.left_out, self._frames + len(with_all)
@@ -84,7 +87,7 @@ def _scored_in_the_pass(path: Path, proxy: Path) -> Columns:
 def _scored_again(proxy: Path, still: _Still) -> Columns:
     """The scores of the other detectors, from one decode of the proxy, in which `still` looks on."""
     video = probe(proxy).video
-    others = [stream for one in _OF_THE_PROXY for stream in open_score_streams(one, width=video.width, height=video.height)]
+    others = [stream for one in _OF_THE_PROXY for stream in DETECTORS.load(one).open_streams(width=video.width, height=video.height)]
     networks = TransNetV2Scores(), TransNetV2Scores(leave_out_still=False)
     scoring = ScorePass([*others, *networks])
     run_ffmpeg(scene_scores(scoring.side_streams), proxy, scoring.readers())
@@ -98,9 +101,10 @@ def _as_stored(detector: str, scores: Columns) -> Columns:
 
 def _row(truth: Mapping[str, Any], scores: Mapping[str, Columns], detector: str, threshold: float | None = None) -> list[Row]:
     scorer = _scorer()
-    at = scenes.DEFAULT_THRESHOLDS[detector] if threshold is None else threshold
+    entry = DETECTORS.load(detector)
+    at = entry.default_threshold if threshold is None else threshold
     scored = [
-        scorer.score_file(truth[name], [one.frame for one in scenes.boundaries(columns, detector, at)])
+        scorer.score_file(truth[name], [one.frame for one in scenes.boundaries(columns, entry, at)])
         for name, columns in scores.items()
         if truth[name].get("score") is not False
     ]

@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
 from heaters_dagster.domain.cut_lists import CutListFormat
+from heaters_dagster.domain.detector import Detector
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
 
 
@@ -143,5 +144,6 @@ def _package_of(point: EntryPoint) -> str:
 CUT_LIST_FORMATS = Registry(
     "cut-list format", CutListFormat, package="resources.clips.cut_lists", constant="CUT_LIST_FORMAT", group="heaters.cut_list_formats"
 )
+DETECTORS = Registry("detector", Detector, package="resources.models.detectors", constant="DETECTOR", group="heaters.detectors")
 
-REGISTRIES: tuple[Registry[Any], ...] = (CUT_LIST_FORMATS,)
+REGISTRIES: tuple[Registry[Any], ...] = (DETECTORS, CUT_LIST_FORMATS)

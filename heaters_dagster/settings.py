@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.secrets import HIDDEN, without_access
+from heaters_dagster.registries import DETECTORS, Registry
 
 _SHORTEST_HIDDEN = 8
 
@@ -47,6 +48,17 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
             raise ValueError(f"write one of: {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _name_in(registry: Registry[Any]) -> Callable[[str], str]:
+    """A name of the registry; whether the entry of an installed package works shows when it is used."""
+
+    def parse(text: str) -> str:
+        if text not in registry:
+            raise ValueError(f"write one of: {', '.join(registry.names)}")
         return text
 
     return parse
@@ -125,7 +137,6 @@ def _written(value: object) -> str:
 STORAGE_CLASSES = (
     "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY",
 )  # fmt: skip
-DETECTORS = ("transnetv2", "adaptive", "content", "histogram", "threshold", "fused")
 KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
@@ -166,7 +177,7 @@ class Settings:
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
     )
     webcodecs_enabled: bool = _setting("WEBCODECS_ENABLED", _flag, True, "false: reviewers get the plain video player")
-    detector: str = _setting("HEATERS_DETECTOR", _one_of(*DETECTORS), "transnetv2", "shot detector")
+    detector: str = _setting("HEATERS_DETECTOR", _name_in(DETECTORS), "transnetv2", "shot detector")
     detector_threshold: float | None = _setting(
         "HEATERS_DETECTOR_THRESHOLD", _number(float, 0, 255), None, "score above which a boundary is cut; not set: the detector's default"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from heaters_dagster.domain import scenes
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
+from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.registries import CUT_LIST_FORMATS, REGISTRIES, Registry
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
 from tests.installed_packages import install, install_example
-from tests.media_files import barcode_video
+from tests.media_files import barcode_video, make_video
 from tests.proxy_files import stored_video
 
 GROUP = "heaters.cut_list_formats"
@@ -47,6 +50,17 @@ def test_every_built_in_entry_has_the_name_of_its_file_and_is_documented(registr
         assert registry.load(name).name == name
         assert f"`{name}`" in told
     assert f"`{registry.group}`" in told
+
+
+def test_loading_every_built_in_entry_loads_neither_dagster_nor_a_large_library() -> None:
+    """The review app loads entries, and it must start fast."""
+    script = (
+        "import sys\nfrom heaters_dagster.registries import REGISTRIES\n"
+        "print(len([registry.load(name) for registry in REGISTRIES for name in registry.built_in]))\n"
+        "print({'dagster', 'torch', 'scenedetect', 'sentence_transformers', 'opentimelineio', 'cv2', 'streamlit'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
+    assert done.stdout.split() == [str(sum(len(registry.built_in) for registry in REGISTRIES)), "set()"]
 
 
 def test_an_installed_package_adds_an_entry(site: Path) -> None:
@@ -139,3 +153,28 @@ def test_the_command_line_uses_what_an_installed_package_adds(
     unknown = heaters("cutlist", str(video.id), "--format", "aaf")
     assert unknown.returncode == 2
     assert "write one of: csv, edl, fcpxml, otio, chapters, reel" in unknown.stderr
+
+
+def test_a_detector_of_an_installed_package_cuts_a_video(
+    heaters: Command, site: Path, tmp_path: Path, database: Database, object_store: ObjectStore
+) -> None:
+    source = make_video(tmp_path / "holiday.mp4", frames=60, scenes=(20, 40))
+    video = stored_video(source, tmp_path, database=database, objects=object_store, approved=False)
+    install_example(site)
+
+    cut = heaters("recut", str(video.id), "--json", HEATERS_DETECTOR="picture_change")
+    assert cut.returncode == 0, cut.stderr
+    assert [clip["start_frame"] for clip in json.loads(cut.stdout)] == [0, 20, 40]
+    stored = scenes.decoded(object_store.get_bytes(scenes_key(video.id)))
+    assert stored.settings == scenes.CutSettings("picture_change", 20.0, 2)
+    assert set(stored.scores) == {"example_picture_change"}
+    # Where the package is not installed, the cuts still say what they were made with, and other detectors work.
+    assert scenes.told_boundaries(stored, {"detector": "picture_change", "threshold": 30.0, "min_clip_frames": 2}, lambda name: None) == ()
+    gone = heaters("recut", str(video.id), PYTHONPATH="")
+    assert gone.returncode == 2
+    assert "'picture_change' is not a detector; write one of: adaptive, content, " in gone.stderr
+    assert heaters("recut", str(video.id), "--detector", "content", PYTHONPATH="").returncode == 0
+
+    refused = heaters("status", HEATERS_DETECTOR="eyes")
+    assert refused.returncode == 2
+    assert "write one of: adaptive, content, fused, histogram, threshold, transnetv2, picture_change" in refused.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.registries import REGISTRIES
+from heaters_dagster.registries import DETECTORS, REGISTRIES
 from heaters_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("object store", True, lambda: _object_store(settings)),
         _finding("browsers and the bucket", True, lambda: _browsers(settings)),
         _finding("disk", False, lambda: _disk(settings)),
-        _finding("shot detector", settings.detector in {"transnetv2", "fused"}, _detector),
+        _finding("shot detector", True, lambda: _detector(settings)),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
         _finding("web sites", False, _web_sites),
         _finding("added by packages", True, _added),
@@ -115,12 +114,9 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.0f} GB free under {home}"
 
 
-def _detector() -> str:
-    if importlib.util.find_spec("torch") is None:
-        raise ImportError("torch is not installed: make install, or HEATERS_DETECTOR=adaptive")
-    import torch
-
-    return f"TransNetV2 on {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the processor'} (torch {torch.__version__})"
+def _detector(settings: Settings) -> str:
+    detector = DETECTORS.load(settings.detector)
+    return detector.state() if detector.state is not None else detector.name
 
 
 def _embedding_model(settings: Settings) -> str:

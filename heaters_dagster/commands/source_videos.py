@@ -14,6 +14,7 @@ from heaters_dagster.commands.shared import (
     As,
     AsJson,
     VideoId,
+    chosen_from,
     clip_called,
     clip_ids,
     clip_row,
@@ -25,7 +26,8 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.settings import DETECTORS, load_settings
+from heaters_dagster.registries import DETECTORS
+from heaters_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from resources.postgres.database import Database
@@ -131,7 +133,7 @@ def status(
 def recut(
     video: VideoId,
     detector: Annotated[
-        str | None, typer.Option(help=f"{', '.join(DETECTORS)}; else the one that made the present cuts, whatever the settings say.")
+        str | None, chosen_from(DETECTORS, "--detector", otherwise="the one that made the present cuts, whatever the settings say")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Score above which a boundary is cut; else the detector's default.")] = None,
     min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
@@ -139,8 +141,6 @@ def recut(
     as_json: AsJson = False,
 ) -> None:
     """Cut a source video again from its stored scores: milliseconds, no decode (but for scores of another --detector, the first time)."""
-    if detector is not None and detector not in DETECTORS:
-        raise typer.BadParameter(f"--detector {detector}: write one of {', '.join(DETECTORS)}")
     from assets.virtual_clips import recut as recut_video
     from resources.object_store.open import open_object_store
 

@@ -10,7 +10,7 @@ import base64
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -18,45 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.detector import Boundary, Detector, Scores
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 
 FORMAT_VERSION = 1
-
-#: Detector -> the score columns it decides by. `content` serves two detectors: the adaptive one looks at it relative to its neighbours.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "transnetv2": ("transnetv2",),
-    "fused": ("transnetv2", "content"),
-    "adaptive": ("content",),
-    "content": ("content",),
-    "histogram": ("histogram",),
-    "threshold": ("brightness",),
-}
-
-#: PySceneDetect's own for its detectors. For the network 0.35: from 0.33 to 0.38 the development footage gives the same cuts. Its authors
-#: use 0.5, where flashes are never cut but 2 of 38 dissolves are missed.
-DEFAULT_THRESHOLDS: Mapping[str, float] = {
-    "transnetv2": 0.35,
-    "fused": 0.35,
-    "adaptive": 3.0,
-    "content": 27.0,
-    "histogram": 0.2,
-    "threshold": 12.0,
-}
 
 _HARD_RUN_FRAMES = 3
 _ADAPTIVE_NEIGHBOURS = (-2, -1, 1, 2)
 _ADAPTIVE_LEAST_CONTENT = 15.0
 _ADAPTIVE_MOST = 255.0
-_SUSPICION = 0.6
-_SAME_PLACE_FRAMES = 2
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Boundary:
-    """Where a shot begins. frame: its first frame, 1 <= frame < frame_count. confidence: 0..1."""
-
-    frame: int
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,60 +63,49 @@ class Scenes:
     def frame_count(self) -> int:
         return len(next(iter(self.scores.values())))
 
-    def has_scores_for(self, detector: str) -> bool:
-        return all(name in self.scores for name in columns_of(detector))
+    def has_scores_for(self, detector: Detector) -> bool:
+        return all(name in self.scores for name in detector.columns)
 
 
-def columns_of(detector: str) -> tuple[str, ...]:
-    """Names of the score columns that `detector` decides by. Raises SettingsError for an unknown detector."""
-    if detector not in COLUMNS:
-        raise SettingsError(f"{detector!r} is not a detector; write one of: {', '.join(COLUMNS)}")
-    return COLUMNS[detector]
-
-
-def cut_settings(detector: str, *, threshold: float | None, min_clip_frames: int) -> CutSettings:
+def cut_settings(detector: Detector, *, threshold: float | None, min_clip_frames: int) -> CutSettings:
     """threshold None: the detector's default. Raises SettingsError for values that cannot be used."""
-    columns_of(detector)
     if min_clip_frames < 1:
         raise SettingsError(f"a clip of at least {min_clip_frames} frames: write 1 or more")
-    chosen = DEFAULT_THRESHOLDS[detector] if threshold is None else threshold
+    chosen = detector.default_threshold if threshold is None else threshold
     if not (chosen > 0 and math.isfinite(chosen)):
-        raise SettingsError(f"threshold {chosen} of {detector}: write a number above 0 (its default is {DEFAULT_THRESHOLDS[detector]:g})")
-    return CutSettings(detector, chosen, min_clip_frames)
+        raise SettingsError(
+            f"threshold {chosen} of {detector.name}: write a number above 0 (its default is {detector.default_threshold:g})"
+        )
+    return CutSettings(detector.name, chosen, min_clip_frames)
 
 
-def boundaries(scores: Mapping[str, NDArray[np.float32]], detector: str, threshold: float) -> tuple[Boundary, ...]:
-    """Shot boundaries in order of frames, none at frame 0.
+def boundaries(scores: Scores, detector: Detector, threshold: float) -> tuple[Boundary, ...]:
+    """Shot boundaries in order of frames, none at frame 0 and none after the end: a detector of another package may give such.
 
-    scores: at least `columns_of(detector)`, each (n,) float32. A stretch above the threshold is one boundary, however long.
+    Raises SettingsError when the detector's own streams have not made its columns.
     """
-    columns_of(detector)
-    if detector == "threshold":
-        return _fades(scores["brightness"], threshold)
-    if detector == "transnetv2":
-        return _transitions(scores["transnetv2"], threshold)
-    if detector == "fused":
-        return _fused(scores["transnetv2"], scores["content"], threshold)
-    return _jumps(decisive_scores(scores, detector), threshold)
+    missing = [name for name in detector.columns if name not in scores]
+    if missing:
+        raise SettingsError(f"the detector {detector.name} has no scores {', '.join(missing)}: the streams that it opens must make them")
+    frame_count = len(scores[detector.columns[0]])
+    found = (Boundary(int(one.frame), min(1.0, max(0.0, float(one.confidence)))) for one in detector.boundaries(scores, threshold))
+    return tuple(sorted(one for one in found if 0 < one.frame < frame_count))
 
 
-def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None) -> tuple[Boundary, ...]:
+def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None, find: Callable[[str], Detector | None]) -> tuple[Boundary, ...]:
     """The boundaries behind the cuts of a source video that has these `scene_settings` on its row; the file may not have them yet.
 
-    None without settings, or when the scores are not those of that detector.
+    None without settings, when the scores are not those of that detector, and when `find` does not know it: its package may be gone.
     """
     if settings is None:
         return ()
     cut_with = CutSettings(**settings)
     if document.settings == cut_with:
         return document.boundaries
-    return boundaries(document.scores, cut_with.detector, cut_with.threshold) if document.has_scores_for(cut_with.detector) else ()
-
-
-def decisive_scores(scores: Mapping[str, NDArray[np.float32]], detector: str) -> NDArray[np.float32]:
-    """(n,) float32: the curve that `detector` compares with its threshold. `threshold` cuts where it is below, all others where above."""
-    column = scores[columns_of(detector)[0]]
-    return adaptive_ratio(column) if detector == "adaptive" else column
+    detector = find(cut_with.detector)
+    if detector is None or not document.has_scores_for(detector):
+        return ()
+    return boundaries(document.scores, detector, cut_with.threshold)
 
 
 def adaptive_ratio(content: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,6 +123,38 @@ def adaptive_ratio(content: NDArray[np.float32]) -> NDArray[np.float32]:
     ratio[middle] = np.where(still, _ADAPTIVE_MOST, np.minimum(content[middle] / np.where(still, 1.0, around), _ADAPTIVE_MOST))
     ratio[content < _ADAPTIVE_LEAST_CONTENT] = 0.0
     return ratio
+
+
+def transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """chance: probability that the middle of a transition is at this frame. For a hard cut that is the last frame of the old shot.
+
+    So the new shot begins after a short run; in a long run, which is a dissolve or fade, it begins in the middle.
+    """
+    found = []
+    for start, end in _runs(chance > threshold):
+        frame = end if end - start <= _HARD_RUN_FRAMES else (start + end) // 2
+        if frame < len(chance):
+            found.append(Boundary(frame, min(1.0, float(chance[start:end].max()))))
+    return tuple(found)
+
+
+def jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """scores: difference of each frame from the one before. Confidence is 0.5 at the threshold."""
+    found = []
+    for start, end in _runs(scores >= threshold):
+        frame = start + int(np.argmax(scores[start:end]))
+        if frame > 0:
+            found.append(Boundary(frame, _surplus(float(scores[frame]), threshold)))
+    return tuple(found)
+
+
+def fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
+    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are no boundaries."""
+    return tuple(
+        Boundary((start + end) // 2, 1.0 - 0.5 * float(brightness[start:end].min()) / threshold)
+        for start, end in _runs(brightness < threshold)
+        if start > 0 and end < len(brightness)
+    )
 
 
 def cut_list(found: Iterable[Boundary], frame_count: int, min_clip_frames: int) -> tuple[CutClip, ...]:
@@ -247,53 +238,6 @@ def _runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Stretches [start, end) in which `above` is true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """chance: probability that the middle of a transition is at this frame. For a hard cut that is the last frame of the old shot.
-
-    So the new shot begins after a short run; in a long run, which is a dissolve or fade, it begins in the middle.
-    """
-    found = []
-    for start, end in _runs(chance > threshold):
-        frame = end if end - start <= _HARD_RUN_FRAMES else (start + end) // 2
-        if frame < len(chance):
-            found.append(Boundary(frame, min(1.0, float(chance[start:end].max()))))
-    return tuple(found)
-
-
-def _jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """scores: difference of each frame from the one before. Confidence is 0.5 at the threshold."""
-    found = []
-    for start, end in _runs(scores >= threshold):
-        frame = start + int(np.argmax(scores[start:end]))
-        if frame > 0:
-            found.append(Boundary(frame, _surplus(float(scores[frame]), threshold)))
-    return tuple(found)
-
-
-def _fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are no boundaries."""
-    return tuple(
-        Boundary((start + end) // 2, 1.0 - 0.5 * float(brightness[start:end].min()) / threshold)
-        for start, end in _runs(brightness < threshold)
-        if start > 0 and end < len(brightness)
-    )
-
-
-def _fused(chance: NDArray[np.float32], content: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """The network's boundaries, and those with a lower score where the picture also jumps; a jump also gives the exact frame."""
-    jumps = {one.frame: one for one in _jumps(adaptive_ratio(content), DEFAULT_THRESHOLDS["adaptive"])}
-    suspected = [one for one in _transitions(chance, _SUSPICION * threshold) if one.confidence <= threshold]
-    found: dict[int, float] = {}
-    for one in (*_transitions(chance, threshold), *suspected):
-        near = [jumps[frame] for frame in range(one.frame - _SAME_PLACE_FRAMES, one.frame + _SAME_PLACE_FRAMES + 1) if frame in jumps]
-        if near:
-            jump = max(near, key=lambda each: each.confidence)
-            found[jump.frame] = 1.0 - (1.0 - one.confidence) * (1.0 - jump.confidence)
-        elif one.confidence > threshold:
-            found[one.frame] = one.confidence
-    return tuple(Boundary(frame, confidence) for frame, confidence in sorted(found.items()))
 
 
 def _surplus(score: float, threshold: float) -> float:

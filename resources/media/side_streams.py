@@ -14,9 +14,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.detector import ScoreStream
 from heaters_dagster.domain.profiles import SideStream
 from resources.media.ffmpeg import PipeReader
-from resources.models.detectors.interface import ScoreStream
 
 _BUFFERS = 8
 _BUFFER_BYTES = 1 << 20

@@ -25,6 +25,7 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import proxy_key, scenes_key
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
 from resources.media.frame_index_reader import FrameIndexes
@@ -421,4 +422,4 @@ class ReviewDesk:
         except HeatersError:
             return {}
         made_with = self.videos.load(source_video_id).scene_settings
-        return {boundary.frame: boundary.confidence for boundary in scenes.told_boundaries(document, made_with)}
+        return {boundary.frame: boundary.confidence for boundary in scenes.told_boundaries(document, made_with, DETECTORS.find)}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
-from heaters_dagster.domain.scenes import Boundary, CutClip, CutSettings, boundaries, cut_list, cut_settings
-from heaters_dagster.settings import DETECTORS
+from heaters_dagster.domain.scenes import CutClip, CutSettings, boundaries, cut_list, cut_settings
+from heaters_dagster.registries import DETECTORS
 
 
 def column(length: int, peaks: Mapping[int, float] | None = None, rest: float = 0.0) -> NDArray[np.float32]:
@@ -26,55 +28,54 @@ def frames(found: tuple[Boundary, ...]) -> list[int]:
     return [one.frame for one in found]
 
 
-def test_every_detector_of_the_settings_has_columns_and_a_default_threshold() -> None:
-    assert set(DETECTORS) == set(scenes.COLUMNS) == set(scenes.DEFAULT_THRESHOLDS)
+DETECTOR = {name: DETECTORS.load(name) for name in DETECTORS.built_in}
 
 
 @pytest.mark.parametrize(("last_of_old_shot", "run"), [(30, 1), (30, 2), (30, 3)])
 def test_a_short_transition_of_the_network_ends_with_the_old_shot(last_of_old_shot: int, run: int) -> None:
     scores = column(60, dict.fromkeys(range(last_of_old_shot - run + 1, last_of_old_shot + 1), 0.9))
-    (found,) = boundaries({"transnetv2": scores}, "transnetv2", 0.35)
+    (found,) = boundaries({"transnetv2": scores}, DETECTOR["transnetv2"], 0.35)
     assert found.frame == 31
     assert found.confidence == pytest.approx(0.9)
 
 
 def test_a_dissolve_is_one_boundary_in_its_middle_as_sure_as_its_highest_score() -> None:
     scores = column(60, dict.fromkeys(range(20, 30), 0.4) | {26: 0.8})
-    (found,) = boundaries({"transnetv2": scores}, "transnetv2", 0.35)
+    (found,) = boundaries({"transnetv2": scores}, DETECTOR["transnetv2"], 0.35)
     assert found.frame == 25
     assert found.confidence == pytest.approx(0.8)
 
 
 def test_a_transition_at_the_last_frame_is_no_boundary() -> None:
-    assert boundaries({"transnetv2": column(60, {59: 0.9})}, "transnetv2", 0.35) == ()
+    assert boundaries({"transnetv2": column(60, {59: 0.9})}, DETECTOR["transnetv2"], 0.35) == ()
 
 
 def test_a_higher_threshold_never_finds_what_a_lower_one_does_not_suspect() -> None:
     rng = np.random.default_rng(7)
     scores = {"transnetv2": rng.random(500, np.float32) ** 6}
-    found = [len(boundaries(scores, "transnetv2", threshold)) for threshold in (0.5, 0.7, 0.9, 0.999)]
+    found = [len(boundaries(scores, DETECTOR["transnetv2"], threshold)) for threshold in (0.5, 0.7, 0.9, 0.999)]
     assert found == sorted(found, reverse=True)
     assert found[0] > found[-1]
 
 
 def test_a_jump_in_content_begins_a_shot_at_its_highest_frame() -> None:
-    found = boundaries({"content": column(60, {20: 28.0, 21: 40.0, 40: 27.0})}, "content", 27.0)
+    found = boundaries({"content": column(60, {20: 28.0, 21: 40.0, 40: 27.0})}, DETECTOR["content"], 27.0)
     assert frames(found) == [21, 40]
     assert found[1].confidence == pytest.approx(0.5)
     assert 0.5 < found[0].confidence < 1.0
 
 
 def test_the_first_frame_begins_no_shot() -> None:
-    assert boundaries({"content": column(60, {0: 200.0})}, "content", 27.0) == ()
+    assert boundaries({"content": column(60, {0: 200.0})}, DETECTOR["content"], 27.0) == ()
 
 
 def test_the_adaptive_detector_finds_a_cut_in_calm_and_none_in_constant_motion() -> None:
-    assert frames(boundaries({"content": column(60, {30: 40.0}, rest=2.0)}, "adaptive", 3.0)) == [30]
-    assert boundaries({"content": column(60, {30: 40.0}, rest=30.0)}, "adaptive", 3.0) == ()
+    assert frames(boundaries({"content": column(60, {30: 40.0}, rest=2.0)}, DETECTOR["adaptive"], 3.0)) == [30]
+    assert boundaries({"content": column(60, {30: 40.0}, rest=30.0)}, DETECTOR["adaptive"], 3.0) == ()
 
 
 def test_the_adaptive_detector_wants_some_change_even_where_nothing_moves() -> None:
-    assert frames(boundaries({"content": column(60, {20: 14.9, 40: 15.0})}, "adaptive", 3.0)) == [40]
+    assert frames(boundaries({"content": column(60, {20: 14.9, 40: 15.0})}, DETECTOR["adaptive"], 3.0)) == [40]
 
 
 def test_the_adaptive_ratio_is_that_of_pyscenedetect() -> None:
@@ -103,7 +104,7 @@ def test_a_dark_stretch_between_pictures_is_a_boundary_and_dark_ends_are_none() 
     brightness[:10] = brightness[95:] = 1.0
     brightness[40:50] = 3.0
     brightness[70:72] = 11.0
-    found = boundaries({"brightness": brightness}, "threshold", 12.0)
+    found = boundaries({"brightness": brightness}, DETECTOR["threshold"], 12.0)
     assert frames(found) == [45, 71]
     assert found[0].confidence > found[1].confidence
 
@@ -111,20 +112,20 @@ def test_a_dark_stretch_between_pictures_is_a_boundary_and_dark_ends_are_none() 
 def test_fused_cuts_where_the_network_only_suspects_but_the_picture_jumps() -> None:
     suspicion = column(100, {30: 0.25, 60: 0.25, 80: 0.1})
     jumps = column(100, {31: 60.0, 81: 60.0}, rest=1.0)
-    assert frames(boundaries({"transnetv2": suspicion, "content": jumps}, "fused", 0.35)) == [31]
-    assert boundaries({"transnetv2": suspicion}, "transnetv2", 0.35) == ()
+    assert frames(boundaries({"transnetv2": suspicion, "content": jumps}, DETECTOR["fused"], 0.35)) == [31]
+    assert boundaries({"transnetv2": suspicion}, DETECTOR["transnetv2"], 0.35) == ()
 
 
 def test_fused_takes_the_exact_frame_from_the_jump_and_is_surer_where_both_agree() -> None:
     network, jumps = column(100, {30: 0.6, 70: 0.6}), column(100, {32: 60.0}, rest=1.0)
-    found = boundaries({"transnetv2": network, "content": jumps}, "fused", 0.35)
+    found = boundaries({"transnetv2": network, "content": jumps}, DETECTOR["fused"], 0.35)
     assert frames(found) == [32, 71]
     assert found[0].confidence > found[1].confidence == pytest.approx(0.6)
 
 
 def test_an_unknown_detector_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(SettingsError, match="'eyes' is not a detector; write one of: transnetv2"):
-        boundaries({}, "eyes", 1.0)
+    with pytest.raises(SettingsError, match="'eyes' is not a detector; write one of: adaptive, content"):
+        DETECTORS.load("eyes")
 
 
 @pytest.mark.parametrize(
@@ -132,11 +133,11 @@ def test_an_unknown_detector_is_refused_with_those_that_there_are() -> None:
 )
 def test_settings_that_cannot_cut_are_refused(threshold: float, min_clip_frames: int, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        cut_settings("transnetv2", threshold=threshold, min_clip_frames=min_clip_frames)
+        cut_settings(DETECTOR["transnetv2"], threshold=threshold, min_clip_frames=min_clip_frames)
 
 
 def test_without_a_threshold_the_detectors_own_is_used() -> None:
-    assert cut_settings("adaptive", threshold=None, min_clip_frames=2) == CutSettings("adaptive", 3.0, 2)
+    assert cut_settings(DETECTOR["adaptive"], threshold=None, min_clip_frames=2) == CutSettings("adaptive", 3.0, 2)
 
 
 def test_a_video_without_a_cut_is_one_clip_without_a_confidence() -> None:
@@ -192,7 +193,7 @@ def test_cutting_what_was_stored_gives_the_same_cuts_every_time() -> None:
     scores = {"transnetv2": column(60, {frame: 0.3499 + frame * 1e-5 for frame in range(0, 60, 2)})}
     once = scenes.decoded(scenes.encoded("transnetv2", scores)).scores
     twice = scenes.decoded(scenes.encoded("transnetv2", once)).scores
-    assert boundaries(once, "transnetv2", 0.35) == boundaries(twice, "transnetv2", 0.35)
+    assert boundaries(once, DETECTOR["transnetv2"], 0.35) == boundaries(twice, DETECTOR["transnetv2"], 0.35)
 
 
 def test_the_file_says_what_was_found_and_by_which_settings() -> None:
@@ -209,7 +210,7 @@ def test_the_scores_of_two_hours_fit_in_a_megabyte() -> None:
 
 def test_stored_scores_say_for_which_detectors_they_are_enough() -> None:
     stored = scenes.decoded(scenes.encoded("adaptive", {"content": column(10)}))
-    assert [name for name in DETECTORS if stored.has_scores_for(name)] == ["adaptive", "content"]
+    assert [name for name in DETECTOR if stored.has_scores_for(DETECTOR[name])] == ["adaptive", "content"]
 
 
 @pytest.mark.parametrize(
@@ -242,3 +243,14 @@ def test_what_is_no_scenes_file_at_all_is_refused(data: bytes) -> None:
 def test_columns_that_do_not_belong_together_are_not_stored(scores: dict[str, NDArray[np.float32]]) -> None:
     with pytest.raises(InvalidMediaError, match="columns of"):
         scenes.encoded("fused", scores)
+
+
+def test_what_a_detector_of_another_package_gives_is_put_in_order() -> None:
+    found = (Boundary(40, 3.0), Boundary(0, 0.5), Boundary(12, np.float32(0.25)), Boundary(60, 0.9))
+    detector = replace(DETECTOR["content"], boundaries=lambda scores, threshold: found)
+    assert boundaries({"content": column(60)}, detector, 1.0) == (Boundary(12, 0.25), Boundary(40, 1.0))
+
+
+def test_a_detector_whose_streams_do_not_make_its_columns_is_named() -> None:
+    with pytest.raises(SettingsError, match="the detector content has no scores content: the streams that it opens must make them"):
+        boundaries({"brightness": column(60)}, DETECTOR["content"], 1.0)

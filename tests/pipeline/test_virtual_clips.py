@@ -28,6 +28,7 @@ from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key
 from heaters_dagster.domain.scenes import CutSettings
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectStore
@@ -246,7 +247,7 @@ def assert_the_file_tells_of_no_other_cuts(desk: Desk, video: SourceVideo) -> No
     if stored.settings is not None:
         assert asdict(stored.settings) == row.scene_settings
         assert [boundary.frame for boundary in stored.boundaries] == cuts
-    assert [boundary.frame for boundary in scenes.told_boundaries(stored, row.scene_settings)] == cuts
+    assert [boundary.frame for boundary in scenes.told_boundaries(stored, row.scene_settings, DETECTORS.find)] == cuts
 
 
 @pytest.mark.folder

@@ -1,1 +1,1 @@
-"""Shot detectors: `interface.py` says what one does, one file each, `registry.py` finds them by the name of the setting."""
+"""Shot detectors, one file each: the file has the name of its detector and defines DETECTOR."""

@@ -1,155 +1,34 @@
-"""The network TransNetV2 as a detector: on the GPU when there is one, else on the processors, in bfloat16 where they have it."""
+"""The network TransNetV2: best by far on fades and dissolves."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from typing import TYPE_CHECKING
+import importlib.util
 
-import numpy as np
-from numpy.typing import NDArray
-
-from resources.files.memory import release_freed_memory
-
-if TYPE_CHECKING:
-    from resources.models.detectors.transnetv2_network import StreamingTransNetV2, Weights
-
-_WIDTH, _HEIGHT = 48, 27
-#: How many frames before and after it a score depends on: 48 in the convolutions over time, 50 in the comparison of frames.
-_REACH = 98
-_BATCH_FRAMES = 32
-_GPU_BATCH_FRAMES = 256
-_STILL_LEVELS = 2
+from heaters_dagster.domain.detector import Detector, ScoreStream
+from heaters_dagster.domain.scenes import transitions
+from resources.models.scores.transnetv2 import TransNetV2Scores
 
 
-class TransNetV2Scores:
-    """A ScoreStream with one column, `transnetv2`: the chance, 0..1, that a transition has its middle at the frame.
-
-    leave_out_still: do not run the network on the middle of stretches in which nothing moves; the scores are the same (`_Stillness`).
-    float32: never use bfloat16, even if the processor has it.
-    The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
-    """
-
-    name = "transnetv2"
-    frame_size = (_WIDTH, _HEIGHT)
-    pixel_format = "rgb24"
-    scale_flags = "bicubic"
-
-    def __init__(self, *, leave_out_still: bool = True, float32: bool = False) -> None:
-        loader = ThreadPoolExecutor(1, thread_name_prefix="transnetv2")
-        self._loading: Future[Weights] = loader.submit(_load, float32=float32)
-        loader.shutdown(wait=False)
-        self._network: StreamingTransNetV2 | None = None
-        self._batch_frames = _BATCH_FRAMES
-        self._stillness = _Stillness(most=_REACH if leave_out_still else None)
-        self._waiting: list[NDArray[np.uint8]] = []
-        self._scores: list[NDArray[np.float32]] = []
-
-    @property
-    def left_out(self) -> int:
-        """How many frames were not given to the network so far."""
-        return self._stillness.left_out
-
-    def feed(self, frames: NDArray[np.uint8]) -> None:
-        for frame in frames:
-            self._waiting.extend(self._stillness.passed(frame))
-            while len(self._waiting) >= self._batch_frames:
-                self._push()
-
-    def finish(self) -> Mapping[str, NDArray[np.float32]]:
-        self._waiting.extend(self._stillness.rest())
-        network = self._push()
-        while self._waiting:
-            self._push()
-        self._scores.append(network.finish(batch_frames=self._batch_frames))
-        return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
-
-    def _push(self) -> StreamingTransNetV2:
-        """Give the network the first batch of the waiting frames, always of the same size: scores must not depend on how frames arrive."""
-        network = self._network
-        if network is None:
-            from resources.models.detectors.transnetv2_network import StreamingTransNetV2
-
-            weights = self._loading.result()
-            network = self._network = StreamingTransNetV2(weights)
-            if weights.device.type != "cpu":
-                self._batch_frames = _GPU_BATCH_FRAMES
-        batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
-        if batch:
-            self._scores.append(network.push(np.stack(batch)))
-            # Freed tensors leave gaps in the heap of a thread, more with every batch and in every thread that pushes.
-            release_freed_memory()
-        return network
+def _open_streams(*, width: int, height: int) -> tuple[ScoreStream, ...]:
+    return (TransNetV2Scores(),)
 
 
-class _Stillness:
-    """Leaves out the middle of stretches in which nothing moves, and puts the scores of the frames left out back.
-
-    A frame belongs to the stretch while no pixel differs by more than 2 of 255 levels from the stretch's first frame: slow changes end it.
-    The first and the last `most` frames of a stretch pass. With `most` = the network's reach, a frame at the gap has only still frames in
-    reach, and so would the frames in the gap: they get its score. most None: everything passes.
-    """
-
-    def __init__(self, *, most: int | None) -> None:
-        self._most = most
-        self._first: NDArray[np.int16] | None = None
-        self._length = 0
-        self._held: deque[NDArray[np.uint8]] = deque()
-        self._passed = 0
-        self._left_out: dict[int, int] = {}
-
-    @property
-    def left_out(self) -> int:
-        return sum(self._left_out.values())
-
-    def passed(self, frame: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """The frames that go on to the network now that `frame` has come, in order."""
-        if self._most is not None:
-            levels = frame.astype(np.int16)
-            still = self._first is not None and int(np.abs(levels - self._first).max()) <= _STILL_LEVELS
-            if still:
-                self._length += 1
-                if self._length > self._most:
-                    self._hold(frame.copy(), self._most)
-                    return
-            else:
-                yield from self.rest()
-                self._first, self._length = levels, 0
-        self._passed += 1
-        yield frame.copy()
-
-    def rest(self) -> Iterator[NDArray[np.uint8]]:
-        """The frames held back, when a stretch or the video ends."""
-        self._passed += len(self._held)
-        while self._held:
-            yield self._held.popleft()
-
-    def filled_in(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From one score per frame that passed to one per frame that came."""
-        times = np.ones(len(scores), np.int64)
-        for frame, count in self._left_out.items():
-            times[frame] += count
-        return np.repeat(scores, times)
-
-    def _hold(self, frame: NDArray[np.uint8], most: int) -> None:
-        self._held.append(frame)
-        if len(self._held) > most:
-            self._held.popleft()
-            before = self._passed - 1
-            self._left_out[before] = self._left_out.get(before, 0) + 1
-
-
-@lru_cache(maxsize=2)
-def _load(*, float32: bool) -> Weights:
+def network_state() -> str:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError("torch is not installed: make install, or HEATERS_DETECTOR=adaptive")
     import torch
 
-    from resources.models.detectors.transnetv2_network import load_weights
+    return f"TransNetV2 on {torch.cuda.get_device_name() if torch.cuda.is_available() else 'the processor'} (torch {torch.__version__})"
 
-    if torch.cuda.is_available():
-        return load_weights(torch.device("cuda"), torch.float32)
-    able = torch.cpu.get_capabilities()
-    # By the features that the processor reports, not by a timed try: the same machine must give the same scores, busy or not.
-    fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-    return load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)
+
+DETECTOR = Detector(
+    name="transnetv2",
+    columns=("transnetv2",),
+    # From 0.33 to 0.38 the development footage gives the same cuts. Its authors use 0.5, where flashes are never cut but 2 of 38 dissolves
+    # are missed.
+    default_threshold=0.35,
+    open_streams=_open_streams,
+    boundaries=lambda scores, threshold: transitions(scores["transnetv2"], threshold),
+    curve=lambda scores: scores["transnetv2"],
+    state=network_state,
+)

@@ -1,1 +1,1 @@
-"""Extends Heaters with a cut-list format."""
+"""Extends Heaters with a cut-list format and a detector."""

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.detector import OpenStreams, ScoreStream
+
 Score: TypeAlias = Callable[[Any, NDArray[np.uint8]], float]
 """(scenedetect's FrameTimecode, (h, w, 3) uint8 BGR) -> the score of that frame; called for every frame in order."""
 
@@ -56,6 +58,15 @@ def classical_frame_size(width: int, height: int) -> tuple[int, int]:
     """(width, height) in pixels of the small frames of a video of `width` x `height`: 256 wide, never larger than the video."""
     small = min(_WIDTH, width)
     return small, max(2, round(height * small / width))
+
+
+def classical_streams(column: str) -> OpenStreams:
+    """For a detector that decides by one of these columns alone."""
+
+    def opened(*, width: int, height: int) -> tuple[ScoreStream, ...]:
+        return (ClassicalScores(column, frame_size=classical_frame_size(width, height)),)
+
+    return opened
 
 
 def _content() -> Score:

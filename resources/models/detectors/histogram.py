@@ -1,0 +1,16 @@
+"""PySceneDetect's histogram detector: the change in how lightness is distributed."""
+
+from __future__ import annotations
+
+from heaters_dagster.domain.detector import Detector
+from heaters_dagster.domain.scenes import jumps
+from resources.models.scores.classical import classical_streams
+
+DETECTOR = Detector(
+    name="histogram",
+    columns=("histogram",),
+    default_threshold=0.2,  # PySceneDetect's own
+    open_streams=classical_streams("histogram"),
+    boundaries=lambda scores, threshold: jumps(scores["histogram"], threshold),
+    curve=lambda scores: scores["histogram"],
+)
