@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 
-from resources.orchestrator.dagster_private import DagsterStorage
+from resources.orchestrator.dagster_private import DAGSTER_SCHEMAS, DagsterStorage
 from resources.postgres.database import KEEPALIVES
 
 #: Connections that a process keeps open for later. When it needs more at a time, it opens them and closes them afterwards.
@@ -22,17 +23,45 @@ _MORE_AT_A_TIME = 50
 
 def open_dagster_storage(url: str) -> DagsterStorage[Any]:
     """Dagster's tables at this address, made when they are missing. All storages that a process opens share its connections."""
-    storage: DagsterStorage[Any] = DagsterPostgresStorage(url, should_autocreate_tables=True)
+    engine = _engine(url)
+    storage: DagsterStorage[Any] = DagsterPostgresStorage(url, should_autocreate_tables=not _has_all_tables(engine))
     # The web server of Dagster replaces these engines by its own, with a time limit for each statement (`optimize_for_webserver`).
     for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
         assert isinstance(part, PostgresRunStorage | PostgresEventLogStorage | PostgresScheduleStorage)
-        part._engine = _engine(url)
+        part._engine = engine
     return storage
+
+
+def _has_all_tables(engine: Engine) -> bool:
+    """One question instead of Dagster's three times eight, which it asks each time a sensor or a run opens the storage."""
+    if engine in _complete:
+        return True
+    names = sorted({name for schema in DAGSTER_SCHEMAS for name in schema.tables} | {"alembic_version"})
+    with engine.connect() as connection:
+        query = text("select count(*) from pg_tables where schemaname = current_schema() and tablename = any(:names)")
+        there = bool(connection.scalar(query, {"names": names}) == len(names))
+    if there:
+        _complete.add(engine)
+    return there
+
+
+#: Where Dagster's tables were complete when this process looked.
+_complete: WeakSet[Engine] = WeakSet()
+
+
+#: All that this process has opened.
+_opened: WeakSet[Engine] = WeakSet()
+
+
+def close_kept_connections() -> None:
+    """For a process that ends the server, or counts who uses it. What is opened later opens connections again."""
+    for engine in list(_opened):
+        engine.dispose()
 
 
 @lru_cache(maxsize=8)
 def _engine(url: str) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_size=_KEPT_CONNECTIONS,
@@ -40,3 +69,5 @@ def _engine(url: str) -> Engine:
         pool_pre_ping=True,  # the server may have been started anew since the connection was last used
         connect_args=KEEPALIVES,
     )
+    _opened.add(engine)
+    return engine

@@ -14,16 +14,22 @@ from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES, NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.event_log import EventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageMetadata, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.runs import RunStorage
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 from dagster._core.storage.schedules import ScheduleStorage
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
 
+#: The tables that Dagster makes.
+DAGSTER_SCHEMAS = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+
 __all__ = [
+    "DAGSTER_SCHEMAS",
     "GRPC_INFO_TAG",
     "IN_PROGRESS_RUN_STATUSES",
     "IO_TYPE_EXTENSION",

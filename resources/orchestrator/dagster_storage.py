@@ -47,6 +47,7 @@ from resources.orchestrator.dagster_private import (
 )
 from resources.orchestrator.dagster_resources import shared_database
 from resources.postgres.database import dagster_database_url
+from resources.postgres.nudges import Nudge, nudge
 from resources.postgres.source_video_store import SourceVideoStore
 
 
@@ -101,7 +102,10 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
         run = context.dagster_run
         if missing := missing_tags(run, self._title):
             self._instance.add_run_tags(run.run_id, missing)
-        return super().submit_run(context)
+        submitted = super().submit_run(context)
+        with suppress(HeatersError):
+            nudge(shared_database(self._settings), Nudge.RUNS)
+        return submitted
 
     def _title(self, source_video_id: int) -> str | None:
         with suppress(HeatersError):

@@ -46,6 +46,20 @@ USES = {
     "dagster._serdes:ConfigurableClassData": "Dagster opens our storage and logs by their names in dagster.yaml",
     "dagster._utils:ensure_file": "what steps print goes to files",
     "dagster._utils:touch_file": "the UI knows when a step has stopped printing",
+    "dagster._core.storage.event_log.schema:SqlEventLogStorageMetadata": "tables that are there are not made again at each opening",
+    "dagster._core.storage.runs.schema:RunStorageSqlMetadata": "tables that are there are not made again at each opening",
+    "dagster._core.storage.schedules.schema:ScheduleStorageSqlMetadata": "tables that are there are not made again at each opening",
+    "dagster._core.types.loadable_target_origin:LoadableTargetOrigin": "the code server of heaters up starts",
+    "dagster._core.utils:FuturesAwareThreadPoolExecutor": "the code server of heaters up starts",
+    "dagster._daemon.controller:create_daemon_of_type": "the daemon of heaters up has all its daemons",
+    "dagster._daemon.controller:daemon_controller_from_instance": "the daemon of heaters up starts",
+    "dagster._daemon.daemon:DagsterDaemon": "only a type: one of the daemons",
+    "dagster._daemon.daemon:SensorDaemon": "sensors look when there is something to do, not every five seconds",
+    "dagster._daemon.run_coordinator.queued_run_coordinator_daemon:QueuedRunCoordinatorDaemon": "queued runs start at once",
+    "dagster._grpc.server:DagsterApiServer": "run workers are forks of a warm process",
+    "dagster._grpc.server:DagsterGrpcServer": "the code server of heaters up starts",
+    "dagster._utils.interrupts:capture_interrupts": "the daemon of heaters up ends when it is asked to",
+    "dagster._utils.interrupts:setup_interrupt_handlers": "the daemon of heaters up ends when it is asked to",
     "dagster._core.workspace.context:IWorkspaceProcessContext": "only a type: the code locations of the UI",
     "dagster._core.workspace.context:WorkspaceProcessContext": "the Dagster UI starts behind our door",
     "dagster._core.workspace.load_target:WorkspaceFileTarget": "the Dagster UI starts behind our door",
@@ -53,7 +67,7 @@ USES = {
     "dagster_webserver.app:create_app_from_workspace_process_context": "the Dagster UI starts behind our door",
     "dagster_webserver.version:__version__": "the Dagster UI says its version",
 }
-WALLS = {Path(name) for name in ("resources/orchestrator/dagster_private.py", "resources/orchestrator/dagster_web_private.py")}
+WALLS = {Path(f"resources/orchestrator/{name}.py") for name in ("dagster_private", "dagster_web_private", "dagster_daemon_private")}
 
 
 @pytest.mark.parametrize("use", sorted(USES))

@@ -133,6 +133,7 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         database.dispose()
         commands = processes_of(settings)
         assert any("dagster_ui" in command for command in commands)
+        assert any("multiprocessing.forkserver" in command for command in commands), "run workers start from a warm process"
         assert not [command for command in commands if MARK in command]
         assert rows_with(MARK, dagster_database_url(settings)) == set()
         # The processes themselves have the settings in their environment; what they write has not.

@@ -56,6 +56,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     with _postgres(settings, say) as database, _socket_folder(settings) as folder:
         from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
         from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs
+        from resources.orchestrator.dagster_connections import close_kept_connections
         from resources.postgres.database import database_url
 
         home = prepare_dagster_home(settings)
@@ -71,6 +72,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
                     meanwhile=lambda: database_url(settings),
                     before_end=lambda: cancel_running(instance, "heaters up was ended"),
                 )
+        close_kept_connections()
     say(OURS, "everything has ended")
     return code
 
@@ -90,24 +92,11 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
     """
     code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
     workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {code_socket}\n      location_name: heaters\n")
-    python, target, quiet = sys.executable, ("-w", str(workspace)), ("--log-level", "warning")
-    started = time.time()
+    python, started = sys.executable, time.time()
     return [
         Part(
             "code",
-            (
-                python,
-                "-m",
-                "dagster",
-                "api",
-                "grpc",
-                "-m",
-                "heaters_dagster.definitions",
-                "-s",
-                str(code_socket),
-                "--empty-working-directory",
-                *quiet,
-            ),
+            (python, "-m", "heaters_dagster.commands.up.code_server", str(code_socket)),
             ready=lambda: _accepts(code_socket),
         ),
         Part(
@@ -125,7 +114,7 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
         ),
         Part(
             "daemon",
-            (python, "-m", "dagster._daemon", "run", *target, *quiet),
+            (python, "-m", "heaters_dagster.commands.up.daemon", str(workspace)),
             ready=lambda: any(beat.timestamp > started for beat in instance.get_daemon_heartbeats().values()),
             after=("code",),
         ),

@@ -1,0 +1,64 @@
+"""`python -m heaters_dagster.commands.up.code_server SOCKET`: Dagster's code server, whose run workers start from a warm process.
+
+Dagster's own starts each run in a fresh Python, which loads everything anew: two seconds of processor time before the work begins. Here
+a process of the standard library (`multiprocessing.forkserver`) has loaded it once and runs nothing, and each run worker is its fork.
+When that process could not load something, run workers load it themselves; when it was killed, the next run starts it again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+#: What a run worker needs. Dagster and the assets load more when they first need it, which would be in every worker.
+WARM_MODULES = (
+    "heaters_dagster.definitions",
+    "dagster._grpc.impl",
+    "dagster_postgres",
+    "resources.orchestrator.dagster_storage",
+)
+
+
+def main() -> int:
+    # Here, not above: every run worker imports this module again.
+    import logging
+    import multiprocessing
+    import threading
+    from contextlib import suppress
+    from multiprocessing import forkserver
+    from typing import Any
+
+    from resources.orchestrator.dagster_daemon_private import (
+        DagsterApiServer,
+        DagsterGrpcServer,
+        FuturesAwareThreadPoolExecutor,
+        LoadableTargetOrigin,
+        configure_loggers,
+        setup_interrupt_handlers,
+    )
+
+    class WarmServer(DagsterApiServer):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given)
+            self._mp_ctx = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
+
+    forkserver.set_forkserver_preload(list(WARM_MODULES))
+    forkserver.ensure_running()
+    setup_interrupt_handlers()
+    configure_loggers(log_level="WARNING")
+    logger, ended, threads = logging.getLogger("dagster.code_server"), threading.Event(), FuturesAwareThreadPoolExecutor()
+    place = LoadableTargetOrigin(executable_path=sys.executable, module_name="heaters_dagster.definitions")
+    servicer = WarmServer(server_termination_event=ended, logger=logger, server_threadpool_executor=threads, loadable_target_origin=place)
+    server = DagsterGrpcServer(
+        server_termination_event=ended,
+        dagster_api_servicer=servicer,
+        logger=logger,
+        threadpool_executor=threads,
+        socket=sys.argv[1],
+    )
+    with suppress(KeyboardInterrupt):
+        server.serve()  # type: ignore[no-untyped-call]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""`python -m heaters_dagster.commands.up.daemon WORKSPACE`: Dagster's daemon, which waits for nudges while there is nothing to do.
+
+Dagster's own ticks every sensor every five seconds and asks for queued runs every second, whether anything happens or not. Here both do
+so while runs are unfinished and for two minutes after the last nudge; otherwise they wait longer, and a nudge ends the wait at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import dagster as dg
+
+from heaters_dagster.settings import load_settings
+from resources.orchestrator.dagster_daemon_private import (
+    DagsterDaemon,
+    IWorkspaceProcessContext,
+    QueuedRunCoordinatorDaemon,
+    SensorDaemon,
+    WorkspaceFileTarget,
+    capture_interrupts,
+    create_daemon_of_type,
+    daemon_controller_from_instance,
+    setup_interrupt_handlers,
+)
+from resources.orchestrator.dagster_private import NOT_FINISHED_STATUSES
+from resources.postgres.nudges import Nudge, Nudges
+
+_Rounds = Generator[Any, None, None]
+
+#: Longer than the waits in `domain/due.py`: what failed for a temporary reason is tried again, and what waits for company goes on.
+BUSY_AFTERWARDS_SECONDS = 120.0
+_SENSORS_BUSY_SECONDS, _SENSORS_QUIET_SECONDS = 5.0, 30.0
+_QUEUE_BUSY_SECONDS, _QUEUE_QUIET_SECONDS = 1.0, 10.0
+#: A sensor that was in the middle of its tick when the nudge came is ticked again after this time.
+_SECOND_ROUND_SECONDS = 1.5
+_SHORTEST_PAUSE_SECONDS = 0.5
+_COUNTED_EVERY_SECONDS = 4.0
+
+
+class Pace:
+    """Whether anything happens: there were nudges a short time ago, or runs are unfinished, or nobody would tell us."""
+
+    def __init__(self, instance: dg.DagsterInstance, nudges: Nudges, *, busy_afterwards_seconds: float = BUSY_AFTERWARDS_SECONDS) -> None:
+        self._instance, self._nudges, self._afterwards = instance, nudges, busy_afterwards_seconds
+        self._lock = threading.Lock()
+        self._counted_at = self._unfinished_at = time.monotonic()
+
+    def is_quiet(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._counted_at >= _COUNTED_EVERY_SECONDS:
+                self._counted_at = now
+                if self._instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES)):
+                    self._unfinished_at = now
+            quiet_for = min(now - self._unfinished_at, self._nudges.seconds_since_last())
+            return self._nudges.listening and quiet_for > self._afterwards
+
+
+class Pause(threading.Event):
+    """Stands for the event that ends a daemon, where its loop waits for the next round: as long as the pace says, or until a nudge."""
+
+    def __init__(self, end: threading.Event, nudges: Nudges, kind: Nudge, pace: Pace, *, busy_seconds: float, quiet_seconds: float) -> None:
+        super().__init__()
+        self._end, self._nudges, self._kind, self._pace = end, nudges, kind, pace
+        self._busy_seconds, self._quiet_seconds = busy_seconds, quiet_seconds
+        self._heard, self._was_nudged = nudges.heard(kind), False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """timeout: what Dagster would wait; not used. Returns whether the daemon is to end."""
+        if self._end.wait(_SHORTEST_PAUSE_SECONDS):
+            return True
+        seconds = self._quiet_seconds if self._pace.is_quiet() else self._busy_seconds
+        until = time.monotonic() + (min(seconds, _SECOND_ROUND_SECONDS) if self._was_nudged else seconds) - _SHORTEST_PAUSE_SECONDS
+        self._was_nudged = False
+        while not self._end.is_set() and (left := until - time.monotonic()) > 0 and not self._was_nudged:
+            self._was_nudged = self._nudges.wait(self._kind, self._heard, min(left, 1.0))
+        self._heard = self._nudges.heard(self._kind)
+        return self._end.is_set()
+
+
+class NudgedSensors(SensorDaemon):
+    """Dagster's daemon of sensors, with `Pause` for its waits."""
+
+    def __init__(self, settings: Any, nudges: Nudges, pace: Pace) -> None:
+        super().__init__(settings)
+        self._nudges, self._pace = nudges, pace
+
+    def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
+        pause = Pause(
+            shutdown_event,
+            self._nudges,
+            Nudge.ROWS,
+            self._pace,
+            busy_seconds=_SENSORS_BUSY_SECONDS,
+            quiet_seconds=_SENSORS_QUIET_SECONDS,
+        )
+        yield from super().core_loop(workspace_process_context, pause)
+
+
+class NudgedQueue(QueuedRunCoordinatorDaemon):
+    """Dagster's daemon that starts queued runs, with `Pause` for its waits."""
+
+    def __init__(self, nudges: Nudges, pace: Pace) -> None:
+        super().__init__(interval_seconds=0.01)  # one wait between two rounds, however long that is
+        self._nudges, self._pace = nudges, pace
+
+    def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
+        pause = Pause(
+            shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=_QUEUE_BUSY_SECONDS, quiet_seconds=_QUEUE_QUIET_SECONDS
+        )
+        while not shutdown_event.is_set():
+            yield from self.run_iteration(workspace_process_context)
+            pause.wait()
+            yield None
+
+
+def daemons_of(instance: dg.DagsterInstance, nudges: Nudges) -> list[DagsterDaemon[Any]]:
+    """All daemons that the instance needs, two of them ours."""
+    pace = Pace(instance, nudges)
+    ours: dict[str, Callable[[], DagsterDaemon[Any]]] = {
+        SensorDaemon.daemon_type(): lambda: NudgedSensors(instance.get_sensor_settings(), nudges, pace),
+        QueuedRunCoordinatorDaemon.daemon_type(): lambda: NudgedQueue(nudges, pace),
+    }
+    return [ours[kind]() if kind in ours else create_daemon_of_type(kind, instance) for kind in instance.get_required_daemon_types()]
+
+
+def main() -> int:
+    setup_interrupt_handlers()
+    nudges = Nudges(load_settings())
+    try:
+        with (
+            capture_interrupts(),
+            dg.DagsterInstance.get() as instance,
+            daemon_controller_from_instance(
+                instance,
+                workspace_load_target=WorkspaceFileTarget(paths=[sys.argv[1]]),
+                gen_daemons=lambda given: daemons_of(given, nudges),
+                log_level="warning",
+            ) as controller,
+        ):
+            controller.check_daemon_loop()
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Nudges: word at once that there may be work, by Postgres' NOTIFY.
+
+Nothing depends on them. Work is found by looking at the rows; a nudge that is missed costs only the wait until the next look.
+Triggers (`heaters_nudge`) send ROWS in the transaction of the decision.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.settings import Settings
+from resources.postgres.database import KEEPALIVES, Database, database_url
+
+CHANNEL = "heaters"
+_CONNECT_ARGUMENTS: dict[str, Any] = {"connect_timeout": 10, "application_name": "heaters nudges", **KEEPALIVES}
+_RECONNECT_SECONDS = 2.0
+_LONGEST_SILENCE_SECONDS = 60.0
+
+
+class Nudge(StrEnum):
+    """ROWS: source videos or clips came into a state in which work on them may be due. RUNS: a run was put into Dagster's queue."""
+
+    ROWS = "rows"
+    RUNS = "runs"
+
+
+def nudge(database: Database, kind: Nudge) -> None:
+    """Tell all listeners. Never fails: who misses it looks later."""
+    with suppress(HeatersError), database.begin() as connection:
+        connection.execute(text("select pg_notify(:channel, :kind)"), {"channel": CHANNEL, "kind": kind.value})
+
+
+class Nudges:
+    """Listens in a thread of its own, over a connection of its own, which is made again when it is lost.
+
+    `listening` is False while there is no connection: then nobody should count on being nudged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._heard: dict[Nudge, int] = dict.fromkeys(Nudge, 0)
+        self._changed = threading.Condition()
+        self._last = time.monotonic()
+        self.listening = False
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="nudges", daemon=True)
+        self._thread.start()
+
+    def heard(self, kind: Nudge) -> int:
+        """How many nudges of this kind there were so far."""
+        return self._heard[kind]
+
+    def seconds_since_last(self) -> float:
+        """Since the last nudge of any kind, or since the listening began."""
+        return time.monotonic() - self._last
+
+    def wait(self, kind: Nudge, heard: int, seconds: float) -> bool:
+        """Wait until there were more nudges of this kind than `heard`; False when there were none in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._heard[kind] != heard, seconds)
+
+    def _tell(self, *kinds: Nudge) -> None:
+        with self._changed:
+            self._last = time.monotonic()
+            for kind in kinds:
+                self._heard[kind] += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closed.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            with suppress(psycopg.Error, HeatersError, OSError):
+                address = make_url(database_url(self._settings)).set(drivername="postgresql").render_as_string(hide_password=False)
+                with psycopg.connect(address, autocommit=True, **_CONNECT_ARGUMENTS) as own:
+                    own.execute(f"listen {CHANNEL}")
+                    self.listening = True
+                    self._tell(*Nudge)  # what was said while nobody listened
+                    self._pass_on(own)
+            self.listening = False
+            self._closed.wait(_RECONNECT_SECONDS)
+
+    def _pass_on(self, own: psycopg.Connection[Any]) -> None:
+        asked_at = time.monotonic()
+        while not self._closed.is_set():
+            for told in own.notifies(timeout=1.0):
+                if told.payload in set(Nudge):
+                    self._tell(Nudge(told.payload))
+            if time.monotonic() - asked_at > _LONGEST_SILENCE_SECONDS:
+                own.execute("select 1")  # a server that vanished without a word is noticed
+                asked_at = time.monotonic()
