@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from assets.clip_stage import ClipRun, clip_asset, materialized, opened_once, work_through
 from assets.stage_run import StageRun
+from heaters_dagster.domain.embedder import Embedder
 from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
 from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
-from resources.models.embedder import Embedder, open_embedder
+from resources.models.embedder import open_embedder
 from resources.object_store.interface import ObjectStore
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
 from resources.postgres.clip_store import Clip, ClipStore

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.detector import Detector
+from heaters_dagster.domain.embedder import EmbedderKind
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
 
 
@@ -145,5 +146,6 @@ CUT_LIST_FORMATS = Registry(
     "cut-list format", CutListFormat, package="resources.clips.cut_lists", constant="CUT_LIST_FORMAT", group="heaters.cut_list_formats"
 )
 DETECTORS = Registry("detector", Detector, package="resources.models.detectors", constant="DETECTOR", group="heaters.detectors")
+EMBEDDERS = Registry("embedder", EmbedderKind, package="resources.models.embedders", constant="EMBEDDER", group="heaters.embedders")
 
-REGISTRIES: tuple[Registry[Any], ...] = (DETECTORS, CUT_LIST_FORMATS)
+REGISTRIES: tuple[Registry[Any], ...] = (DETECTORS, EMBEDDERS, CUT_LIST_FORMATS)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.secrets import HIDDEN, without_access
-from heaters_dagster.registries import DETECTORS, Registry
+from heaters_dagster.registries import DETECTORS, EMBEDDERS, Registry
 
 _SHORTEST_HIDDEN = 8
 
@@ -190,7 +190,10 @@ class Settings:
     keyframe_percentages: tuple[float, ...] = _setting(
         "HEATERS_KEYFRAME_PERCENTAGES", _percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
     )
-    embedding_model: str = _setting("HEATERS_EMBEDDING_MODEL", _model, "clip-ViT-B-32", "sentence-transformers model name or folder")
+    embedder: str = _setting("HEATERS_EMBEDDER", _name_in(EMBEDDERS), "clip", "what makes the vectors for search")
+    embedding_model: str = _setting(
+        "HEATERS_EMBEDDING_MODEL", _model, "clip-ViT-B-32", "model of the embedder; for `clip` a name or folder of sentence-transformers"
+    )
     embedding_fallback: bool = _setting(
         "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model is not available"
     )

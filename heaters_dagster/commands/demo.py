@@ -18,7 +18,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.clips.clip_search import ClipSearch
 from resources.media.frame_index_reader import FrameIndexes
-from resources.models.embedder import clip_embedder
+from resources.models.embedder import chosen_embedder
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database, open_database
@@ -100,7 +100,7 @@ def _approve(source_video_id: int, database: Database, settings: Settings) -> No
 def _say_which_model(settings: Settings) -> None:
     """The demo goes on without the embedding model, but never silently."""
     try:
-        terminal.say(f"   embedding model: {clip_embedder(settings.embedding_model).model}")
+        terminal.say(f"   embedding model: {chosen_embedder(settings).model}")
     except ModelUnavailableError as error:
         terminal.warn(f"   {error}")
         terminal.warn("   The demo uses the built-in visual descriptor instead: it finds clips that look alike; words need the model.")

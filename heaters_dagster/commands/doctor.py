@@ -120,9 +120,10 @@ def _detector(settings: Settings) -> str:
 
 
 def _embedding_model(settings: Settings) -> str:
-    from resources.models.embedder import clip_embedder
+    from resources.models.embedder import chosen_embedder
 
-    return f"{settings.embedding_model}, {clip_embedder(settings.embedding_model).dimensions} dimensions"
+    embedder = chosen_embedder(settings)
+    return f"{embedder.model}, {embedder.dimensions} dimensions"
 
 
 def _added() -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.settings import Settings
-from resources.models.embedder import clip_embedder, stored_name
+from resources.models.embedder import chosen_embedder, chosen_model
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -36,7 +36,7 @@ class ClipSearch:
     def by_words(self, words: str, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
         """Clips that show what `words` say. Raises ModelUnavailableError when the model that understands words is not available."""
         try:
-            embedder = clip_embedder(self._settings.embedding_model)
+            embedder = chosen_embedder(self._settings)
         except ModelUnavailableError as error:
             if VisualDescriptor.model in self._vectors.models():
                 raise ModelUnavailableError(
@@ -68,7 +68,7 @@ class ClipSearch:
 
     def _preferred_models(self) -> list[str]:
         """Models that have vectors: the settings' own first, the descriptor last."""
-        own = stored_name(self._settings.embedding_model)
+        own = chosen_model(self._settings)
         return sorted(self._vectors.models(), key=lambda model: (model != own, model == VisualDescriptor.model, model))
 
     def _found(

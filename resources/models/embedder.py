@@ -14,28 +14,14 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.embedder import Embedder
 from heaters_dagster.domain.errors import EmbeddingError, HeatersError, ModelUnavailableError
 from heaters_dagster.domain.reasons import without_objects
+from heaters_dagster.registries import EMBEDDERS
 from heaters_dagster.settings import Settings
 from resources.models.visual_descriptor import VisualDescriptor
 
 _BATCH = 16
-
-
-class Embedder(Protocol):
-    """`model` is the name vectors are stored under: vectors of different models are never compared."""
-
-    model: str
-    dimensions: int
-    understands_words: bool
-
-    def embed_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """images: n >= 1 of (h, w, 3) RGB. Returns (n, dimensions), rows of norm 1."""
-        ...
-
-    def embed_text(self, text: str) -> NDArray[np.float32]:
-        """Returns (dimensions,), norm 1, comparable with the images'. Raises EmbeddingError where words are not understood."""
-        ...
 
 
 class ClipEmbedder:
@@ -86,7 +72,7 @@ class Warned(Protocol):
 def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
     """The model that the settings name. When it is not available and the settings allow it: the visual descriptor, with a warning."""
     try:
-        return clip_embedder(settings.embedding_model)
+        return chosen_embedder(settings)
     except ModelUnavailableError as error:
         if not settings.embedding_fallback:
             raise
@@ -94,6 +80,17 @@ def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
             f"{error} Using the built-in visual descriptor instead: clips that look alike can be found, words cannot."
         )
         return VisualDescriptor()
+
+
+def chosen_embedder(settings: Settings) -> Embedder:
+    """The model that the settings name, without a fallback. Raises ModelUnavailableError, SettingsError for a broken package."""
+    return EMBEDDERS.load(settings.embedder).open(settings.embedding_model)
+
+
+def chosen_model(settings: Settings) -> str | None:
+    """What vectors of the settings' model are stored under; None when the embedder's package cannot be used."""
+    kind = EMBEDDERS.find(settings.embedder)
+    return None if kind is None else kind.stored_name(settings.embedding_model)
 
 
 def _loaded(name: str) -> Any:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heaters_dagster.domain.errors import EmbeddingError, ModelUnavailableError
+from heaters_dagster.domain.errors import EmbeddingError, ModelUnavailableError, SettingsError
 from heaters_dagster.settings import Settings
 from resources.models import embedder
-from resources.models.embedder import ClipEmbedder, open_embedder, stored_name
+from resources.models.embedder import ClipEmbedder, chosen_model, open_embedder, stored_name
 from resources.models.visual_descriptor import VisualDescriptor
 from tests.tiny_clip import DIMENSIONS, save_tiny_clip
 
@@ -94,3 +94,12 @@ def test_the_descriptor_describes_a_black_frame() -> None:
 def test_the_descriptor_does_not_pretend_to_understand_words() -> None:
     with pytest.raises(EmbeddingError, match="search --like"):
         VisualDescriptor().embed_text("a dog")
+
+
+def test_the_settings_choose_the_embedder() -> None:
+    settings = Settings.from_environment({"HEATERS_EMBEDDER": "visual_descriptor", "HEATERS_EMBEDDING_MODEL": "nobody/has-this-model"})
+    assert isinstance(open_embedder(settings), VisualDescriptor)
+    assert chosen_model(settings) == VisualDescriptor.model
+    assert chosen_model(Settings(embedding_model="sentence-transformers/clip-ViT-B-32")) == "clip-ViT-B-32"
+    with pytest.raises(SettingsError, match="HEATERS_EMBEDDER='eyes' cannot be used: write one of: clip, visual_descriptor"):
+        Settings.from_environment({"HEATERS_EMBEDDER": "eyes"})

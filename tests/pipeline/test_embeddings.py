@@ -14,12 +14,13 @@ from PIL import Image
 
 from assets.clip_stage import ClipRun
 from assets.embeddings import embed_due
+from heaters_dagster.domain.embedder import Embedder
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.keys import keyframe_key
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from heaters_dagster.domain.states import ClipState
-from resources.models.embedder import Embedder, clip_embedder
+from resources.models.embedder import clip_embedder
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
