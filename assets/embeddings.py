@@ -16,7 +16,7 @@ from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from resources.models.embedder import open_embedder
 from resources.object_store.interface import ObjectStore
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
@@ -80,10 +80,10 @@ def embeddings(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    run, settings = StageRun(context, database, object_store), workspace.get().settings
+    run, settings = StageRun(context, database, object_store), machine.get().settings
 
     def work() -> ClipRun[str]:
         return embed_due(

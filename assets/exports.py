@@ -23,7 +23,7 @@ from resources.media.frame_reader import FrameReader
 from resources.media.proxy_bytes import open_proxy
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
@@ -118,7 +118,7 @@ def exports(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     run = StageRun(context, database, object_store)
@@ -128,8 +128,8 @@ def exports(
             run.video_id,
             database=database.get(),
             objects=object_store.get(),
-            work=workspace.get().work,
+            work=machine.get().work,
             report=progress.report_to(run.log),
         )
 
-    yield from materialized(run, EXPORTS, work, lambda done: metadata.of_exports(done.made, workspace.get().settings))
+    yield from materialized(run, EXPORTS, work, lambda done: metadata.of_exports(done.made, machine.get().settings))

@@ -17,7 +17,7 @@ from resources.media.gold_masters import GoldMasterFile, write_gold_master
 from resources.media.media_probe import known_probe
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
@@ -86,10 +86,10 @@ def gold_master(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
     source_video_id = stage.video_id
 
     def record(message: str, transient: bool) -> None:

@@ -19,7 +19,7 @@ from resources.media.frame_hashes import frame_hash
 from resources.media.frame_reader import file_frames, rgb, sample_aspect_ratio
 from resources.media.proxy_bytes import open_proxy
 from resources.object_store.interface import ObjectStore
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 
@@ -119,10 +119,10 @@ def keyframes(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    run, settings = StageRun(context, database, object_store), workspace.get().settings
+    run, settings = StageRun(context, database, object_store), machine.get().settings
 
     def work() -> ClipRun[KeyframeManifest]:
         return keyframe_due(

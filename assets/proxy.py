@@ -37,7 +37,7 @@ from resources.media.side_streams import ScorePass
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.fetched import ByteMeter
 
@@ -264,10 +264,10 @@ def proxy_and_keyframe_offsets(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, store, place, objects = StageRun(context, database, object_store), database.get(), workspace.get(), object_store.get()
+    stage, store, place, objects = StageRun(context, database, object_store), database.get(), machine.get(), object_store.get()
     video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:

@@ -19,7 +19,7 @@ from resources.media.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.downloader import Downloader, local_sha256
 from resources.sources.fetched import ByteMeter, Fetched
@@ -141,10 +141,10 @@ def source_video(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
     video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:

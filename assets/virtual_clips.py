@@ -30,7 +30,7 @@ from resources.media.frame_index_reader import FrameIndexes
 from resources.media.side_streams import ScorePass
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, NewClip
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
@@ -257,10 +257,10 @@ def virtual_clips(
     context: dg.AssetExecutionContext,
     database: DatabaseResource,
     object_store: ObjectStoreResource,
-    workspace: WorkspaceResource,
+    machine: MachineResource,
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
-    stage, store, place = StageRun(context, database, object_store), database.get(), workspace.get()
+    stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
     source_video_id, videos = stage.video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:

@@ -20,7 +20,7 @@ from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.partitions import source_video_partitions
 from resources.media.frame_hashes import file_sha256
 from resources.object_store.interface import ObjectStore
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
@@ -62,9 +62,9 @@ def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | 
 
 @_check("proxy", "The proxy shows the original's frames, all of them, at the original's times.")
 def same_frames_at_the_same_times(
-    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, machine: MachineResource
 ) -> dg.AssetCheckResult:
-    place = workspace.get()
+    place = machine.get()
 
     def problems() -> list[str]:
         compared = compare_proxy_with_original(
@@ -110,7 +110,7 @@ def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseRes
     "exports", f"Files hold the proxy's frames, as their manifests say: up to {_EXPORTS_CHECKED} that the run has made, else the newest."
 )
 def files_equal_the_proxy(
-    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, workspace: WorkspaceResource
+    context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, machine: MachineResource
 ) -> dg.AssetCheckResult:
     record = context.instance.get_run_record_by_id(context.run.run_id)
     since = record.start_time if record is not None and record.start_time is not None else time.time()
@@ -119,9 +119,7 @@ def files_equal_the_proxy(
     manifests = [ExportManifest.from_json(artifact.manifest) for artifact in fresh or newest[:1]]
     return judged(
         lambda: [
-            problem
-            for manifest in manifests
-            for problem in export_problems(manifest, objects=object_store.get(), work=workspace.get().work)
+            problem for manifest in manifests for problem in export_problems(manifest, objects=object_store.get(), work=machine.get().work)
         ],
         {**named(context, database), "files": len(manifests)},
     )

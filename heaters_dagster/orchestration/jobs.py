@@ -7,7 +7,7 @@ from heaters_dagster.domain.run_tags import JOB_TAG, PRIORITY_TAG
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 from resources.models.embedder import open_embedder
 from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
@@ -31,9 +31,9 @@ ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
 @dg.op(description="Remove temporary files and half-written objects of processes that are gone, and uploads that are in the store by now.")
 def sweep_temporary_files(
-    context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource, object_store: ObjectStoreResource
+    context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource, object_store: ObjectStoreResource
 ) -> None:
-    place = workspace.get()
+    place = machine.get()
     folders = [folder.name for folder in place.work.sweep()]
     half_written = object_store.get().sweep()
     uploads = [path.name for path in sweep_uploads(place.settings, SourceVideoStore(database.get()))]
@@ -53,8 +53,8 @@ def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource,
 
 
 @dg.op(description="Make clips due that lack a vector of the present model: it was changed, or was not available when they were embedded.")
-def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, workspace: WorkspaceResource) -> None:
-    settings = workspace.get().settings
+def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
+    settings = machine.get().settings
     if added := ClipStore(database.get()).enqueue_new_stages():
         context.log.info(f"{added} clips are due for stages that were added after they had come so far")
     try:

@@ -17,7 +17,7 @@ from heaters_dagster.orchestration.jobs import ASSET_JOBS
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.orchestrator.dagster_resources import DatabaseResource, WorkspaceResource
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource
 from resources.postgres.backlog import load_backlog
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
@@ -43,9 +43,9 @@ def _sensor(job: Job) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sensor(
-        context: dg.SensorEvaluationContext, database: DatabaseResource, workspace: WorkspaceResource
+        context: dg.SensorEvaluationContext, database: DatabaseResource, machine: MachineResource
     ) -> dg.SensorResult | dg.SkipReason:
-        settings = workspace.settings()
+        settings = machine.settings()
         shared = _shared_look(settings)
         outlook = shared.for_job(job, lambda: settled_look(context.instance, settings, database.get()))
         answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=plan.idle)

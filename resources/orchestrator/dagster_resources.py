@@ -37,7 +37,7 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
+class Machine:
     """Where a stage works: the settings, the folder of its temporary files, and the originals that the run has locally."""
 
     settings: Settings
@@ -67,12 +67,12 @@ class ObjectStoreResource(_FromSettings):
         return shared_object_store(self.settings())
 
 
-class WorkspaceResource(_FromSettings):
+class MachineResource(_FromSettings):
     """Settings and work folder of a stage. Files that a run keeps in it are deleted when the run ends."""
 
     _originals: Originals | None = PrivateAttr(default=None)
 
-    def get(self) -> Workspace:
+    def get(self) -> Machine:
         from resources.object_store.work_folder import WorkFolder
 
         settings = self.settings()
@@ -84,7 +84,7 @@ class WorkspaceResource(_FromSettings):
             self._originals = self._originals or Originals(objects, work)
             return self._originals
 
-        return Workspace(settings=settings, work=work, originals=originals)
+        return Machine(settings=settings, work=work, originals=originals)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if self._originals is not None:
@@ -133,7 +133,7 @@ def dagster_resources(settings: Settings | None = None) -> Mapping[str, dg.Confi
     return {
         "database": _made(DatabaseResource, settings),
         "object_store": _made(ObjectStoreResource, settings),
-        "workspace": _made(WorkspaceResource, settings),
+        "machine": _made(MachineResource, settings),
         "progress": ProgressResource(),
     }
 

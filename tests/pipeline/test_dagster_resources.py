@@ -8,8 +8,8 @@ import dagster as dg
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_resources import (
+    MachineResource,
     ProgressResource,
-    WorkspaceResource,
     dagster_resources,
     logged,
     progress_shown_by,
@@ -22,9 +22,9 @@ def test_resources_carry_the_settings_into_the_run(tmp_path: Path) -> None:
     seen: list[Settings] = []
 
     @dg.asset
-    def stage(workspace: WorkspaceResource) -> None:
-        seen.append(workspace.get().settings)
-        assert workspace.get().work.root == settings.work_folder
+    def stage(machine: MachineResource) -> None:
+        seen.append(machine.get().settings)
+        assert machine.get().work.root == settings.work_folder
 
     assert dg.materialize([stage], resources=dagster_resources(settings)).success
     assert seen == [settings]
