@@ -14,3 +14,24 @@ def found_by_axe(page: Page) -> list[str]:
         page.evaluate(AXE_SCRIPT)
     found: list[dict[str, Any]] = page.evaluate("axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations)")
     return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+
+
+def undescribed_buttons(page: Page) -> list[str]:
+    """Visible buttons, in shadow roots too, that do not say what they do: neither by a title nor by a tooltip of Streamlit's.
+
+    What Streamlit itself puts around the page and into its fields is left out.
+    """
+    found: list[str] = page.evaluate(
+        """() => {
+            const all = (root) => [...root.querySelectorAll("*")].flatMap((one) => [one, ...(one.shadowRoot ? all(one.shadowRoot) : [])]);
+            const streamlits = "[data-testid=stHeader], [data-testid=stToolbar], [data-testid=stMultiSelect], [data-testid=stSelectbox], "
+                + "[data-testid=stElementToolbar], [data-testid=stSidebar], [data-testid=stToast]";
+            const described = (one) => one.title?.trim() || one.ariaDescription?.trim() || one.getAttribute("aria-describedby")
+                || one.closest("[data-testid=stTooltipHoverTarget]");
+            return all(document)
+                .filter((one) => one.matches("button, [role=button], input[type=submit], input[type=button]"))
+                .filter((one) => one.checkVisibility({ visibilityProperty: true }) && !one.closest(streamlits) && !described(one))
+                .map((one) => one.outerHTML.replace(/<svg.*?<[/]svg>/gs, "").slice(0, 200));
+        }"""
+    )
+    return [f"a button that does not say what it does: {one}" for one in found]

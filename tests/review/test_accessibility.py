@@ -1,4 +1,4 @@
-"""For everybody: axe-core finds nothing on any page, empty and filled, in both themes; filters by keyboard; a phone."""
+"""For everybody: axe-core finds nothing on any page, empty and filled, in both themes; buttons say what they do; keyboard; a phone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.stages import EXPORTS
 from resources.postgres.clip_store import MadeObject
-from tests.accessibility import found_by_axe
+from tests.accessibility import found_by_axe, undescribed_buttons
 from tests.chromium import WAIT_MS
 from tests.review.conftest import App
 
@@ -38,7 +38,7 @@ FILLED = {
 
 
 def in_both_themes(page: Page) -> list[str]:
-    found = []
+    found = [f"{page.url.rpartition('/')[2] or 'review'}: {line}" for line in undescribed_buttons(page)]
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         page.wait_for_timeout(300)
@@ -46,7 +46,29 @@ def in_both_themes(page: Page) -> list[str]:
     return found
 
 
-def test_axe_finds_nothing_on_pages_with_clips(app: App, visit: Callable[..., Page]) -> None:
+def behind_buttons(page: Page, path: str) -> list[str]:
+    """Undescribed buttons in the menus, dialogs and popovers that a page opens."""
+    found = []
+    if path == "/":
+        page.keyboard.press("t")
+        found += undescribed_buttons(page)
+        page.keyboard.press("Escape")
+    openers = {
+        "/": [".foot button.quiet", ".st-key-filters button"],
+        "/clips": [".bar button.help"],
+        "/videos": ["[class*=st-key-edit-] button"],
+    }
+    for opener in [*openers.get(path, []), ".st-key-who button"]:
+        page.locator(opener).first.click()
+        page.locator("dialog[open], [data-testid=stPopoverBody]").first.wait_for()
+        page.wait_for_timeout(300)
+        found += undescribed_buttons(page)
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog[open], [data-testid=stPopoverBody]")).to_have_count(0)
+    return found
+
+
+def test_axe_finds_nothing_and_every_button_says_what_it_does_on_pages_with_clips(app: App, visit: Callable[..., Page]) -> None:
     video = app.video(20, 40, 60, 80, title="Harbour")
     for clip, decide in zip(app.live(video), (app.reviews.approve, app.reviews.skip, app.reviews.archive), strict=False):
         decide(clip.id, reviewer="Ada")
@@ -64,11 +86,14 @@ def test_axe_finds_nothing_on_pages_with_clips(app: App, visit: Callable[..., Pa
         if path == "/videos":
             page.get_by_text("Exports").click()
         page.locator(shown).first.wait_for()
+        found += behind_buttons(page, path)
         found += in_both_themes(page)
     assert not found, "\n".join(found)
 
 
-def test_axe_finds_nothing_on_empty_pages_and_where_a_name_is_chosen(app: App, chromium: Browser, tmp_path: Path) -> None:
+def test_axe_finds_nothing_and_every_button_says_what_it_does_on_empty_pages_and_where_a_name_is_chosen(
+    app: App, chromium: Browser, tmp_path: Path
+) -> None:
     with app.beside(tmp_path) as url:
         page = chromium.new_page()
         page.set_default_timeout(WAIT_MS)
