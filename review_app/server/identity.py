@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NoReturn
 
 import streamlit as st
@@ -12,14 +13,17 @@ from review_app.service import views
 from review_app.service.links import COOKIE, LinkError, Session
 from review_app.service.review_desk import ReviewDesk
 
-# The cookie is set and cleared by the server (routes.py), so that no script of the page can read it.
+# The cookie is set and cleared by the server (routes.py), so that no script of the page can read it. Streamlit draws an element that is on
+# its way out once more: without `since`, the name that was forgotten before would be forgotten after the new one was chosen.
 _COOKIE_JS = """
-const done = new WeakMap();
-export default function ({ data, parentElement }) {
-  if (done.get(parentElement) === data.reviewer) return;
-  done.set(parentElement, data.reviewer);
+export default function ({ data }) {
+  const before = window.heatersSessionSince ?? 0;
+  if (data.since <= before) return;
+  window.heatersSessionSince = data.since;
   const request = data.token ? { method: "POST", headers: { "X-Heaters-Token": data.token } } : { method: "DELETE" };
-  fetch("/api/session", { ...request, credentials: "same-origin" }).catch(() => done.delete(parentElement));
+  fetch("/api/session", { ...request, credentials: "same-origin" }).catch(() => {
+    if (window.heatersSessionSince === data.since) window.heatersSessionSince = before;
+  });
 }
 """
 _cookie = st.components.v2.component("heaters_session", js=_COOKIE_JS)
@@ -41,13 +45,18 @@ def current_session(desk: ReviewDesk) -> Session:
     if session is None:
         _ask(desk)
     with st.container(key="session"):
-        _cookie(data={"reviewer": session.reviewer, "token": desk.links.session_token(session)}, key="remember")
+        _cookie(data={"since": st.session_state["since"], "token": desk.links.session_token(session)}, key="remember")
     return session
 
 
 def forget_name() -> None:
     """Forget the chosen name, so that another person can choose one."""
-    st.session_state["reviewer"] = None
+    _seat(None)
+
+
+def _seat(session: Session | None) -> None:
+    """Who sits there, and since when."""
+    st.session_state["reviewer"], st.session_state["since"] = session, time.time()
 
 
 def _signed_in(desk: ReviewDesk) -> Session:
@@ -69,7 +78,7 @@ def _signed_in(desk: ReviewDesk) -> Session:
 
 def _remembered(desk: ReviewDesk) -> Session | None:
     if "reviewer" not in st.session_state:
-        st.session_state["reviewer"] = _of_cookie(desk)
+        _seat(_of_cookie(desk))
     held = st.session_state["reviewer"]
     return held if isinstance(held, Session) else None
 
@@ -100,7 +109,7 @@ def _ask(desk: ReviewDesk) -> NoReturn:
                 _sit_down(desk, name)
     if "reviewer" in st.session_state and st.context.cookies.get(COOKIE):
         with st.container(key="session"):
-            _cookie(data={"reviewer": None, "token": None}, key="forget")
+            _cookie(data={"since": st.session_state["since"], "token": None}, key="forget")
     st.stop()
     raise AssertionError("st.stop returned")
 
@@ -114,5 +123,5 @@ def _sit_down(desk: ReviewDesk, name: str) -> None:
     except HeatersError as error:
         st.error(views.plain(str(error)))
         return
-    st.session_state["reviewer"] = Session(reviewer.id, reviewer.name)
+    _seat(Session(reviewer.id, reviewer.name))
     st.rerun()

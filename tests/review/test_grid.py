@@ -119,6 +119,7 @@ def test_the_grid_is_used_by_keyboard_alone(app: App, visit: Callable[..., Page]
     focused = page.locator("figure a.picture:focus")
     count = page.locator(".count")
     expect(page.locator("figure")).to_have_count(10)
+    expect(page.get_by_role("button", name="Keys")).to_be_enabled()
     page.keyboard.press("ArrowRight")
     expect(focused).to_have_attribute("aria-label", "Open Keyboard clip 1")
     columns = page.evaluate(

@@ -180,6 +180,7 @@ class Grid {
     this.everything = button("", () => this.#selectMatching());
     this.help = button("Keys", () => this.dialog?.showModal(), "What the keys do (?)");
     this.help.className = "help";
+    this.help.disabled = true; // until the keys are there
     this.count = element("span", { className: "count" });
     this.decisions = Object.keys(DONE).map((action) => button(action[0].toUpperCase() + action.slice(1), () => this.#decide(action), MEANINGS[action]));
     this.decisions.forEach((made, place) => (made.className = Object.keys(DONE)[place]));
@@ -326,6 +327,7 @@ class Grid {
 
   #takeKeys(keys) {
     this.keys = keys;
+    this.help.disabled = false;
     this.decisions.forEach((made, place) => (made.title = `${MEANINGS[Object.keys(DONE)[place]]} (${keys.keyShown(Object.keys(DONE)[place])})`));
     this.dialog = keysDialog(keys.keysOf("grid"), Object.values(MEANINGS));
     this.bar.after(this.dialog);
