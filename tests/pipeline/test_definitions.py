@@ -15,6 +15,7 @@ from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job, beside
 from heaters_dagster.orchestration.instance import open_instance, packaged, prepare_dagster_home
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
+from resources.postgres.database import Database
 
 UPSTREAM = {
     "source_video": set(),
@@ -118,8 +119,9 @@ def test_the_files_that_dagster_reads_are_in_the_root_and_in_the_wheel(file: str
 @pytest.mark.parametrize(
     ("arguments", "told"), [(["check", "defs"], "All definitions loaded successfully"), (["list", "defs"], "archived_clips")]
 )
-def test_dagsters_newer_program_knows_the_project(arguments: list[str], told: str, tmp_path: Path) -> None:
-    environment = {**child_environment(Settings(home=tmp_path)), "VIRTUAL_ENV": sys.prefix}
+def test_dagsters_newer_program_knows_the_project(arguments: list[str], told: str, database: Database, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, database_url=database.url)  # without a database it would start one, and leave it running
+    environment = {**child_environment(settings), "VIRTUAL_ENV": sys.prefix}
     done = subprocess.run(
         [str(Path(sys.prefix) / "bin" / "dg"), *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False
     )
