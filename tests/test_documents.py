@@ -41,3 +41,10 @@ def test_files_that_documents_name_are_there(document: Path) -> None:
         link for link in links if not (document.parent / link).exists()
     ]
     assert lost == []
+
+
+def test_no_file_of_the_program_has_more_than_500_lines() -> None:
+    folders = ("assets", "heaters_dagster", "resources", "review_app")
+    files = [path for folder in folders for kind in ("py", "js", "css") for path in (PROJECT_ROOT / folder).rglob(f"*.{kind}")]
+    assert len(files) > 200
+    assert [str(path.relative_to(PROJECT_ROOT)) for path in files if len(path.read_text().splitlines()) > 500] == []

@@ -21,7 +21,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -36,6 +35,8 @@ from psycopg import pq
 
 from heaters_dagster.domain.errors import DatabaseUnavailableError, DiskFullError, HeatersError, SettingsError
 from resources.files.private_folder import PASSABLE, close_to_others
+from resources.postgres.server_processes import defuse_stale_pid_file, end_orphans, postmaster_pid, write_whole
+from resources.postgres.server_settings import DURABLE, SETTINGS, VOLATILE
 
 POSTGRES_MAJOR = 18
 START_TIMEOUT_SECONDS = 60.0
@@ -43,40 +44,9 @@ ROLE = "heaters"
 PORT = 5432
 
 _SOCKET_PATH_LIMIT = 100
-_PROC = Path("/proc/self")
 _LOG_LIMIT_BYTES = 10_000_000
 #: Homes of data that the server's account cannot reach where it should be, best first.
 _SHARED_FOLDERS = (Path("/var/lib/heaters"), Path(tempfile.gettempdir()) / "heaters-postgres")
-
-_SETTINGS = """\
-# Written by Heaters at every start. Settings of your own: ALTER SYSTEM SET ... (kept in postgresql.auto.conf, read after this).
-listen_addresses = ''
-unix_socket_directories = '{socket_folder}'
-unix_socket_permissions = 0700
-max_connections = 200
-shared_buffers = 128MB
-work_mem = 8MB
-maintenance_work_mem = 64MB
-# One machine, no replica: less to write ahead.
-wal_level = minimal
-max_wal_senders = 0
-max_wal_size = 512MB
-# The cores belong to ffmpeg. Without parallel queries nothing needs /dev/shm, which is 64 MB in a container
-# and is emptied by systemd when a user logs out.
-max_parallel_workers_per_gather = 0
-max_parallel_maintenance_workers = 0
-dynamic_shared_memory_type = mmap
-io_method = sync
-jit = off
-random_page_cost = 1.1
-timezone = 'UTC'
-log_timezone = 'UTC'
-log_line_prefix = '%m [%p] '
-lc_messages = 'C'
-{durability}
-"""
-_DURABLE = "# Reviewers' decisions survive a power cut.\nfsync = on\nfull_page_writes = on\nsynchronous_commit = on"
-_VOLATILE = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +92,7 @@ def status(folder: Path) -> ServerStatus:
     url = _url_in_use(place)
     running = url is not None and _ping(url) == pq.Ping.OK
     data = place / "data"
-    return ServerStatus(running, _postmaster_pid(data) if running else None, url if running else None, data, place / "server.log")
+    return ServerStatus(running, postmaster_pid(data) if running else None, url if running else None, data, place / "server.log")
 
 
 def remove(folder: Path) -> None:
@@ -180,7 +150,7 @@ class _Server:
             answer = _ping(url) if url is not None else pq.Ping.NO_RESPONSE
             if url is not None and answer == pq.Ping.OK:
                 return url
-            alive = _postmaster_pid(self.data) is not None
+            alive = postmaster_pid(self.data) is not None
             if alive and answer == pq.Ping.NO_RESPONSE and self._is_cut_off(silent_seconds=time.monotonic() - silent_since):
                 self.stopped()
                 alive = False
@@ -192,12 +162,12 @@ class _Server:
             time.sleep(0.05)
 
     def stopped(self) -> bool:
-        ran = _postmaster_pid(self.data) is not None
+        ran = postmaster_pid(self.data) is not None
         for mode in ("fast", "immediate"):
-            if _postmaster_pid(self.data) is None:
+            if postmaster_pid(self.data) is None:
                 break
             self._run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w", "-t", "30")
-        orphans = _end_orphans(self.data)
+        orphans = end_orphans(self.data)
         recorded = _recorded_socket_folder(self.place)
         if recorded is not None and recorded.parent != self.place:
             shutil.rmtree(recorded, ignore_errors=True)
@@ -232,13 +202,13 @@ class _Server:
         _sync_folder(self.place)
 
     def _start(self, *, durable: bool, deadline: float) -> None:
-        _end_orphans(self.data)
-        _defuse_stale_pid_file(self.data / "postmaster.pid")
+        end_orphans(self.data)
+        defuse_stale_pid_file(self.data / "postmaster.pid")
         socket_folder = self._socket_folder()
         for leftover in socket_folder.glob(".s.PGSQL.*"):
             leftover.unlink(missing_ok=True)
         quoted = str(socket_folder).replace("'", "''")
-        self._write("postgresql.conf", _SETTINGS.format(socket_folder=quoted, durability=_DURABLE if durable else _VOLATILE))
+        self._write("postgresql.conf", SETTINGS.format(socket_folder=quoted, durability=DURABLE if durable else VOLATILE))
         self._write("pg_hba.conf", "# Written by Heaters at every start.\nlocal all all peer map=heaters\n")
         self._write("pg_ident.conf", f'heaters root {ROLE}\nheaters "{self.account.name}" {ROLE}\n')
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES:
@@ -279,7 +249,7 @@ class _Server:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.account.own(folder)
         folder.chmod(0o700)
-        _write_whole(self.place / "socket_folder", str(folder))
+        write_whole(self.place / "socket_folder", str(folder))
         return folder
 
     def _is_private(self, folder: Path) -> bool:
@@ -291,7 +261,7 @@ class _Server:
 
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
-        _write_whole(path, text)
+        write_whole(path, text)
         self.account.own(path)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -393,7 +363,7 @@ def _made_place(folder: Path, account: _Account) -> Path:
         except OSError:
             continue
         if _can_reach(account, place):
-            _write_whole(folder / "location", str(place))
+            write_whole(folder / "location", str(place))
             return place
         place.rmdir()
     raise SettingsError(
@@ -496,98 +466,6 @@ def _url_in_use(place: Path) -> str | None:
 
 def _ping(url: str) -> pq.Ping:
     return pq.Ping(pq.PGconn.ping(f"{url}&connect_timeout=5".encode()))
-
-
-def _postmaster_pid(data: Path) -> int | None:
-    """The pid of the live server on `data`. A zombie, or another program that was given the pid since, does not count."""
-    pid = _first_line_pid(data / "postmaster.pid")
-    if pid is None:
-        return None
-    if _PROC.is_dir():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return None
-        return pid if os.path.basename(words[0]) == b"postgres" and os.fsencode(data) in words else None
-    shown = subprocess.run(["ps", "-o", "stat=,args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
-    return pid if shown and not shown.startswith("Z") and "postgres" in shown and str(data) in shown else None
-
-
-def _first_line_pid(pid_file: Path) -> int | None:
-    try:
-        return int(pid_file.read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
-        return None
-
-
-def _defuse_stale_pid_file(pid_file: Path) -> None:
-    """Let Postgres start over a pid file whose pid now is a zombie or another program; no server may be alive.
-
-    Postgres refuses when kill(pid, 0) succeeds, which in a container whose first process reaps nothing is for ever. The file is not
-    removed but given a pid that is surely dead: its other lines name the shared memory, by which Postgres still sees left-over
-    backends and refuses to run beside them.
-    """
-    try:
-        text = pid_file.read_text()
-    except FileNotFoundError:
-        return
-    pid = _first_line_pid(pid_file)
-    if pid is None:
-        pid_file.unlink()
-        return
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        pass
-    dead = subprocess.Popen(["/bin/sh", "-c", ":"])
-    dead.wait()
-    owner = pid_file.stat()
-    _write_whole(pid_file, f"{dead.pid}\n{text.split(chr(10), 1)[1]}")
-    if os.geteuid() == 0:
-        os.chown(pid_file, owner.st_uid, owner.st_gid)
-
-
-def _end_orphans(data: Path) -> bool:
-    """End the children of a server that was killed: they work in the data folder and would keep the next server from starting.
-
-    Only where /proc tells (Linux); elsewhere they end by themselves when their query is done.
-    """
-    if not _PROC.is_dir() or _postmaster_pid(data) is not None:
-        return False
-    found = False
-    for sign, seconds in ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + seconds
-        orphans = _processes_in(data)
-        found = found or bool(orphans)
-        for pid in orphans:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, sign)
-        while orphans and time.monotonic() < deadline:
-            time.sleep(0.02)
-            orphans = _processes_in(data)
-        if not orphans:
-            break
-    return found
-
-
-def _processes_in(data: Path) -> list[int]:
-    pids = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if os.readlink(entry / "cwd") == str(data) and os.path.basename(os.readlink(entry / "exe")).startswith("postgres"):
-                    pids.append(int(entry.name))
-    return pids
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there completely or not at all."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text)
-    new.chmod(0o600)
-    new.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,10 +21,8 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.database import Database
+from resources.postgres.review_statements import CLIP_IDS, FOLLOWERS, PREVIOUS
 from resources.postgres.review_transaction import (
-    CLIP_IDS,
-    FOLLOWERS,
-    PREVIOUS,
     ExpectedVersion,
     ReviewResult,
     ReviewTransaction,

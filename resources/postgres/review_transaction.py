@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Row, Select, and_, func, literal_column, select, text, type_coerce
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.clip_names import clips_by_id
@@ -22,6 +22,17 @@ from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_e
 from heaters_dagster.domain.review_queue import MAX_ID
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import Clip, clip_of_row, review_clip
+from resources.postgres.review_statements import (
+    AROUND,
+    CLIP_IDS,
+    FOLLOWERS,
+    IN_PLACE_OF,
+    INSERT,
+    LEDGER,
+    LEDGER_WITH_NAMES,
+    STANDING,
+    UPDATE,
+)
 from resources.postgres.row_locks import lock_clips, lock_source_videos_of
 from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, cut_point_operations, review_actions, reviewers
@@ -125,7 +136,7 @@ class ReviewTransaction:
         """Hold the source video and the live clips around `frame`: the one it is in, the one before, the one after."""
         video = lock_source_video(self._connection, source_video_id)
         check_frame(source_video_id, frame, video.frame_count)
-        self._hold(list(expected) if isinstance(expected, Mapping) else [], _AROUND, video_id=source_video_id, frame=frame)
+        self._hold(list(expected) if isinstance(expected, Mapping) else [], AROUND, video_id=source_video_id, frame=frame)
         here = next((row.id for row in self._rows.values() if row.is_live and row.start_frame <= frame < row.end_frame), None)
         if here is None:
             raise _no_clips(source_video_id)
@@ -138,9 +149,9 @@ class ReviewTransaction:
 
     def own_entries(self, *, standing: bool = False) -> Iterator[LedgerEntry]:
         """The reviewer's part of the ledger, newest first, read as far as it is asked for. standing: without what was undone."""
-        query = _LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc())
+        query = LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc())
         if standing:
-            query = query.where(_STANDING)
+            query = query.where(STANDING)
         before, size = MAX_ID, _FIRST_LEDGER_PAGE
         while True:
             page = self._connection.execute(query.where(review_actions.c.id < before).limit(size)).all()
@@ -154,7 +165,7 @@ class ReviewTransaction:
 
         Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for an undo, a redo or a recut.
         """
-        query = _LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
+        query = LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
         if row is None:
             raise NotFoundError(f"there is no review action {action_id}")
@@ -177,7 +188,7 @@ class ReviewTransaction:
         lock_source_videos_of(self._connection, entry.clip_ids)
         self._hold(entry.clip_ids, FOLLOWERS)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
-        later = _LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, _STANDING, touching)
+        later = LEDGER_WITH_NAMES.where(review_actions.c.id > entry.id, STANDING, touching)
         rows = {row.id: row for row in self._connection.execute(later)}
         blocker = review.in_the_way(entry, map(_ledger_entry, rows.values()))
         if blocker is not None:
@@ -305,7 +316,7 @@ class ReviewTransaction:
 
     def _fresh(self, clip_ids: Sequence[int]) -> list[Clip]:
         """The live clips that hold frames of these clips now."""
-        return [clip_of_row(row) for row in self._connection.execute(_IN_PLACE_OF, {"ids": list(clip_ids)})]
+        return [clip_of_row(row) for row in self._connection.execute(IN_PLACE_OF, {"ids": list(clip_ids)})]
 
     def _know_times(self, data: Mapping[str, Any] | None) -> None:
         if data:
@@ -337,7 +348,7 @@ class ReviewTransaction:
         # One statement: the constraint against overlaps is checked when all of them have moved.
         seconds = [self._seconds_of(after) for _, after in kept]
         rows = self._connection.execute(
-            _UPDATE,
+            UPDATE,
             {
                 "reviewer": self._reviewer_id,
                 "ids": [after.id for _, after in kept],
@@ -368,7 +379,7 @@ class ReviewTransaction:
             return []
         seconds = [self._seconds_of(clip) for clip in made]
         rows = self._connection.execute(
-            _INSERT,
+            INSERT,
             {
                 "video_id": made[0].source_video_id,
                 "count": len(made),
@@ -386,112 +397,6 @@ class ReviewTransaction:
         saved = [clip_of_row(row) for row in rows]
         self._rows |= {row.id: row for row in saved}
         return [review_clip(row) for row in sorted(saved, key=lambda row: row.sequence)]
-
-
-#: `review_actions.clip_ids` with the operators of Postgres arrays.
-CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
-
-_recuts = review_actions.alias("recuts")
-#: As in the index `review_actions_recut_idx`, or it is not used.
-_IS_RECUT: ColumnElement[bool] = literal_column("recuts.action in ('recut', 'delete')", Boolean)
-_LEDGER: Select[Any] = select(
-    review_actions.c.id,
-    review_actions.c.action,
-    review_actions.c.source_video_id,
-    review_actions.c.clip_ids,
-    review_actions.c.target_action_id,
-    review_actions.c.undone,
-    select(_recuts.c.id).where(_IS_RECUT, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids)).exists().label("recut"),
-)
-#: Neither undone, nor itself an undo or a redo.
-_STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))
-_LEDGER_WITH_NAMES: Select[Any] = _LEDGER.add_columns(reviewers.c.name).join_from(review_actions, reviewers)
-
-#: Ids of the live clips that are grouped with one of :ids; such a clip begins where the other ends.
-FOLLOWERS = """
-    select f.id from clips c
-    join clips f on f.source_video_id = c.source_video_id and f.start_frame = c.end_frame and f.is_live and f.grouped_with_clip_id = c.id
-    where c.id = any(cast(:ids as bigint[]))
-"""
-
-#: Ids of the live clips just before those of :ids.
-PREVIOUS = """
-    select p.id from clips c
-    cross join lateral (
-        select id from clips
-        where source_video_id = c.source_video_id and is_live and start_frame < c.start_frame order by start_frame desc limit 1
-    ) p
-    where c.id = any(cast(:ids as bigint[])) and c.is_live
-"""
-
-#: Ids of the live clip that :frame is in, the one before it and the one after it.
-_AROUND = """
-    (select id from clips where source_video_id = :video_id and is_live and start_frame <= :frame order by start_frame desc limit 2)
-    union all
-    (select id from clips where source_video_id = :video_id and is_live and start_frame > :frame order by start_frame limit 1)
-"""
-
-_IN_PLACE_OF = text(
-    """
-    select * from clips where id in (
-        select l.id from clips o
-        join clips l on l.source_video_id = o.source_video_id and l.is_live and l.start_frame < o.end_frame and l.end_frame > o.start_frame
-        where o.id = any(cast(:ids as bigint[]))
-    ) order by source_video_id, start_frame
-    """
-)
-
-_UPDATE = text(
-    """
-    update clips c set
-        start_frame = n.start_frame, end_frame = n.end_frame,
-        start_time_seconds = n.start_time_seconds, end_time_seconds = n.end_time_seconds,
-        state = n.state, is_live = n.is_live, grouped_with_clip_id = n.grouped_with_clip_id, export_profile = n.export_profile,
-        cut_point_version = n.version, last_modified_by_user_id = :reviewer,
-        is_virtual = n.virtual or c.is_virtual,
-        clip_filepath = case when n.virtual then null else c.clip_filepath end,
-        error = case when n.reset then null else c.error end,
-        attempts = case when n.reset then 0 else c.attempts end,
-        leased_by_user_id = case when n.release and c.leased_by_user_id = :reviewer or not n.is_live then null else c.leased_by_user_id end,
-        lease_expires_at = case when n.release and c.leased_by_user_id = :reviewer or not n.is_live then null else c.lease_expires_at end
-    from unnest(
-        cast(:ids as bigint[]), cast(:start_frames as integer[]), cast(:end_frames as integer[]),
-        cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:states as text[]), cast(:lives as boolean[]),
-        cast(:groups as bigint[]), cast(:profiles as text[]), cast(:versions as integer[]),
-        cast(:virtuals as boolean[]), cast(:resets as boolean[]), cast(:releases as boolean[])
-    ) as n (
-        id, start_frame, end_frame, start_time_seconds, end_time_seconds, state, is_live,
-        grouped_with_clip_id, export_profile, version, virtual, reset, release
-    )
-    where c.id = n.id
-    returning c.*
-    """
-)
-
-
-#: New clips in the order given, numbered from the counter of their source video, whose row is locked.
-_INSERT = text(
-    """
-    with counter as (
-        update source_videos set next_clip_sequence = next_clip_sequence + :count where id = :video_id
-        returning next_clip_sequence - :count as first
-    )
-    insert into clips (
-        source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, state, confidence, export_profile,
-        created_by_user_id, last_modified_by_user_id, leased_by_user_id, lease_expires_at
-    )
-    select
-        :video_id, counter.first + n.number - 1, n.start_frame, n.end_frame, n.start_time, n.end_time, n.state, n.confidence, n.profile,
-        :reviewer, :reviewer, case when cast(:lease_expires_at as timestamptz) is not null then :reviewer end,
-        cast(:lease_expires_at as timestamptz)
-    from counter, unnest(
-        cast(:start_frames as integer[]), cast(:end_frames as integer[]), cast(:start_times as float8[]), cast(:end_times as float8[]),
-        cast(:states as text[]), cast(:confidences as float8[]), cast(:profiles as text[])
-    ) with ordinality as n (start_frame, end_frame, start_time, end_time, state, confidence, profile, number)
-    order by n.number
-    returning *
-    """
-)
 
 
 def _ledger_entry(row: Row[Any]) -> LedgerEntry:

@@ -25,6 +25,7 @@ import pytest
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 from resources.postgres import embedded_postgres
 from resources.postgres.embedded_postgres import ensure_running, remove, status, stop
+from resources.postgres.server_processes import postmaster_pid
 
 AS_ROOT = os.geteuid() == 0
 only_root = pytest.mark.skipif(not AS_ROOT, reason="changes its user, which only root can")
@@ -67,7 +68,7 @@ def pid_of(folder: Path) -> int:
 def kill(folder: Path) -> None:
     pid = pid_of(folder)
     os.kill(pid, signal.SIGKILL)
-    while embedded_postgres._postmaster_pid(status(folder).data_folder) is not None:
+    while postmaster_pid(status(folder).data_folder) is not None:
         time.sleep(0.01)
 
 
