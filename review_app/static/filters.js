@@ -8,7 +8,8 @@
   const FOCUSABLE = "input, textarea, button, a[href], [tabindex='0']";
   const popover = () => document.querySelector('[data-testid="stPopoverBody"]');
   const field = () => document.querySelector(FIELDS.map((key) => `.st-key-${key} input`).join());
-  const button = () => document.querySelector(".st-key-filters button");
+  // With a tooltip Streamlit draws a button twice and hides one of the two.
+  const button = () => [...document.querySelectorAll(".st-key-filters button")].find((one) => one.checkVisibility());
   let shown = null;
   let opener = null;
   let toField = false;
