@@ -123,6 +123,11 @@ def _files(made: Sequence[ExportManifest]) -> str:
     return "\n".join(["| file | frames | seconds | size | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])
 
 
+def inline_picture(name: str, data: bytes, kind: str = "jpeg") -> str:
+    """Markdown with the picture itself in it: Dagster's page cannot reach the object store."""
+    return f"![{name}](data:image/{kind};base64,{b64encode(data).decode()})"
+
+
 def _stills(keys: Sequence[str], objects: ObjectStore) -> str:
     """Small pictures inside the text itself: Dagster's page cannot reach the object store."""
     from PIL import Image
@@ -133,5 +138,5 @@ def _stills(keys: Sequence[str], objects: ObjectStore) -> str:
         with Image.open(BytesIO(objects.get_bytes(key))) as picture:
             picture.thumbnail((4 * _STILL_HEIGHT, _STILL_HEIGHT))
             picture.save(buffer, "JPEG", quality=70)
-        shown.append(f"![{key}](data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()})")
+        shown.append(inline_picture(key, buffer.getvalue()))
     return "\n".join(shown) or "none"

@@ -1,6 +1,5 @@
 """`proxy` and `keyframe_offsets`: one fast ffmpeg pass makes all that review needs, and gives the scene scores too."""
 
-import base64
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -327,15 +326,13 @@ def _thumbnails(made: MadeProxy, objects: ObjectStore) -> str:
             pictures = list(reader.read_frames(numbers, square_pixels=True, max_height=_THUMBNAIL_HEIGHT))
     except HeatersError as error:
         return str(error)
-    return " ".join(
-        f"![frame {number}](data:image/jpeg;base64,{_jpeg(picture)})" for number, picture in zip(numbers, pictures, strict=True)
-    )
+    return " ".join(metadata.inline_picture(f"frame {number}", _jpeg(picture)) for number, picture in zip(numbers, pictures, strict=True))
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> str:
-    """Base64 of a small JPEG."""
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """A small JPEG."""
     from PIL import Image
 
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=70)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()

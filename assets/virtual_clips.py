@@ -1,6 +1,5 @@
 """`virtual_clips`: scene scores become cut points, and the source video is open for review. No file is cut."""
 
-import base64
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -280,7 +279,7 @@ def virtual_clips(
 
 def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
     lengths = [clip.end_time_seconds - clip.start_time_seconds for clip in made.clips]
-    metadata: dict[str, dg.MetadataValue] = {
+    shown: dict[str, dg.MetadataValue] = {
         "clips": dg.MetadataValue.int(len(made.clips)),
         "frames": dg.MetadataValue.int(sum(clip.frame_count for clip in made.clips)),
         "seconds, shortest clip": dg.MetadataValue.float(round(min(lengths), 3)),
@@ -289,17 +288,17 @@ def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
         "least confident": dg.MetadataValue.md(_table(made.clips)),
     }
     if made.scenes is None or made.scenes.settings is None:
-        return {**metadata, "cut": dg.MetadataValue.text("not again: review has begun")}
+        return {**shown, "cut": dg.MetadataValue.text("not again: review has begun")}
     settings = made.scenes.settings
     return {
-        **metadata,
+        **shown,
         "detector": dg.MetadataValue.text(settings.detector),
         "threshold": dg.MetadataValue.float(round(settings.threshold, 3)),
         "shortest clip allowed, frames": dg.MetadataValue.int(settings.min_clip_frames),
         "boundaries found": dg.MetadataValue.int(len(made.scenes.boundaries)),
         "boundaries left out": dg.MetadataValue.int(len(made.scenes.boundaries) - len(made.clips) + 1),
         "scores from": dg.MetadataValue.text("a decode of the proxy" if made.decoded_again else "the proxy pass"),
-        "scene scores": dg.MetadataValue.md(f"![scene scores](data:image/png;base64,{_plot(made.scenes, settings, made.clips)})"),
+        "scene scores": dg.MetadataValue.md(metadata.inline_picture("scene scores", _plot(made.scenes, settings, made.clips), "png")),
     }
 
 
@@ -313,8 +312,8 @@ def _table(clips: Sequence[Clip]) -> str:
     return "\n".join(["| clip | frames | from second | confidence |", "| --- | --- | --- | --- |", *rows])
 
 
-def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> str:
-    """Base64 of a PNG: the scores over the frames, the threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it."""
+def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> bytes:
+    """A PNG: the scores over the frames, the threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it."""
     from matplotlib.figure import Figure
 
     scores = DETECTORS.load(settings.detector).curve(made.scores)
@@ -327,7 +326,7 @@ def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> str:
     axes.set(xlim=(0, len(scores)), ylim=(0, None), xlabel="frame", ylabel=settings.detector)
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def _peaks(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -248,8 +248,3 @@ def states_from(stage: Stage[ClipState]) -> frozenset[ClipState]:
 def stages_after(asset: str, stages: Iterable[Stage[ClipState]] = CLIP_STAGES) -> tuple[Stage[ClipState], ...]:
     """The stages beside the others that are due as soon as `asset` is made of a clip."""
     return tuple(stage for stage in beside(stages) if asset in stage.needs)
-
-
-def stage_of(asset: str) -> Stage[SourceVideoState] | Stage[ClipState]:
-    """The stage that makes an asset. Raises KeyError when none does."""
-    return {name: stage for stage in STAGES for name in stage.makes}[asset]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from heaters_dagster.domain.errors import CutError, HeatersError, IllegalTransitionError
 from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoState
-from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS
+from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS, transition_function
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from tests.conftest import ASourceVideo, SomeClips
@@ -261,6 +261,14 @@ class TestTransitions:
                 for old, new in product(states, states)
                 if connection.scalar(text(f"select {function}(:old, :new)"), {"old": old.value, "new": new.value})
             }
+        assert legal == {(old, new) for old in states for new in table[old]}
+
+    @pytest.mark.parametrize(("table", "states"), [(SOURCE_VIDEO_TRANSITIONS, list(SourceVideoState)), (CLIP_TRANSITIONS, list(ClipState))])
+    def test_the_function_that_the_table_renders_says_the_same(self, database: Database, table: Any, states: list[Any]) -> None:
+        with database.begin() as connection:
+            connection.execute(text(transition_function("rendered", table)))
+            ask = text("select rendered(:old, :new)")
+            legal = {pair for pair in product(states, states) if connection.scalar(ask, {"old": pair[0].value, "new": pair[1].value})}
         assert legal == {(old, new) for old in states for new in table[old]}
 
     def test_an_illegal_change_of_a_source_video_is_refused(self, database: Database, a_source_video: ASourceVideo) -> None:
