@@ -167,6 +167,8 @@ def test_the_grid_is_used_by_keyboard_alone(app: App, visit: Callable[..., Page]
     page.locator(".st-key-clips-text input").focus()
     page.keyboard.type("ax")
     assert app.states(video) == [SKIPPED, PENDING, SKIPPED, SKIPPED, *[PENDING] * 6], "letters in a field are letters"
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
     page.locator("figure a.picture").nth(1).focus()
     page.keyboard.press("Enter")
     page.locator(".stage canvas[data-frame='10']").wait_for()
