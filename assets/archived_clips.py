@@ -51,10 +51,10 @@ def archived_clips(
     stage = StageRun(context, database, object_store)
     with stage.failures():
         store, objects = database.get(), object_store.get()
-        done = clean_up_archived_clips(stage.video_id, database=store, delete=objects.delete)
-        if is_deleted(stage.video_id, database=store):  # by somebody who was cut off before all objects were gone
-            with store.stage_lock("archived_clips", stage.video_id):
-                left = finish_deletion(stage.video_id, database=store, objects=objects)
+        done = clean_up_archived_clips(stage.source_video_id, database=store, delete=objects.delete)
+        if is_deleted(stage.source_video_id, database=store):  # by somebody who was cut off before all objects were gone
+            with store.stage_lock("archived_clips", stage.source_video_id):
+                left = finish_deletion(stage.source_video_id, database=store, objects=objects)
             done = CleanUp((*done.deleted, *left), done.kept_rows)
     return stage.made(
         {

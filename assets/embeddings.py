@@ -87,7 +87,7 @@ def embeddings(
 
     def work() -> ClipRun[str]:
         return embed_due(
-            run.video_id,
+            run.source_video_id,
             database=database.get(),
             objects=object_store.get(),
             open_model=lambda: open_embedder(settings, say=run.log),

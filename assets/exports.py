@@ -125,7 +125,7 @@ def exports(
 
     def work() -> ClipRun[ExportManifest]:
         return export_due(
-            run.video_id,
+            run.source_video_id,
             database=database.get(),
             objects=object_store.get(),
             work=machine.get().work,

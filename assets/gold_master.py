@@ -90,7 +90,7 @@ def gold_master(
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
     stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
-    source_video_id = stage.video_id
+    source_video_id = stage.source_video_id
 
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)

@@ -126,7 +126,7 @@ def keyframes(
 
     def work() -> ClipRun[KeyframeManifest]:
         return keyframe_due(
-            run.video_id,
+            run.source_video_id,
             database=database.get(),
             objects=object_store.get(),
             strategy=settings.keyframe_strategy,

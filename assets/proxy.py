@@ -71,7 +71,7 @@ class MadeProxy:
 
 
 def make_proxy(
-    video_id: int,
+    source_video_id: int,
     *,
     videos: SourceVideoStore,
     objects: ObjectStore,
@@ -83,22 +83,22 @@ def make_proxy(
 ) -> MadeProxy:
     """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
 
-    Hold `Database.stage_lock("proxy", video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds it
-    under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again.
+    Hold `Database.stage_lock("proxy", source_video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds
+    it under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again.
     detector: a name in `DETECTORS`. originals: files that the run has locally. Raises InvalidMediaError, FfmpegError and what
     ObjectStore raises; the row then stays `preprocessing` until the caller records the failure.
     """
-    video = videos.load(video_id)
+    video = videos.load(source_video_id)
     cut = video.state in _CUT_STATES
-    published = _published(video_id, objects, detector=None if cut else detector)
+    published = _published(source_video_id, objects, detector=None if cut else detector)
     if published and (cut or video.state == _S.PREPROCESSED):
         return MadeProxy(video, *published, wall_seconds=None)
     if not cut:
-        video = videos.set_state(video_id, _S.PREPROCESSING)
+        video = videos.set_state(source_video_id, _S.PREPROCESSING)
     if published:
         return MadeProxy(_recorded(video, published[0], videos), *published, wall_seconds=None)
     began = time.monotonic()
-    with work.attempt(f"proxy-{video_id}") as folder:
+    with work.attempt(f"proxy-{source_video_id}") as folder:
         original = _original(video, originals or Originals(objects), folder)
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
@@ -109,13 +109,13 @@ def make_proxy(
                 f" {video.frame_count}; submit the source again under another name"
             )
         for warning in made.warnings:
-            videos.add_warning(video_id, warning)
-        if not cut or objects.info(scenes_key(video_id)) is None:  # otherwise the file says how the clips were cut
-            objects.put_bytes(scenes_key(video_id), scenes.encoded(detector, made.scores))
-        objects.put_bytes(frame_index_key(video_id), encoded(made.index))
+            videos.add_warning(source_video_id, warning)
+        if not cut or objects.info(scenes_key(source_video_id)) is None:  # otherwise the file says how the clips were cut
+            objects.put_bytes(scenes_key(source_video_id), scenes.encoded(detector, made.scores))
+        objects.put_bytes(frame_index_key(source_video_id), encoded(made.index))
         proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
-        objects.put_file(proxy_key(video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
-    video = videos.update(video_id, error=None) if cut else _recorded(video, made.index, videos)
+        objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
+    video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
     return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began)
 
 
@@ -173,14 +173,14 @@ def _claimed_frames(original: Path, stream: int) -> int:
         return int(container.streams[stream].frames)
 
 
-def _published(video_id: int, objects: ObjectStore, *, detector: str | None) -> tuple[FrameIndex, int] | None:
+def _published(source_video_id: int, objects: ObjectStore, *, detector: str | None) -> tuple[FrameIndex, int] | None:
     """(frame index, bytes of the proxy) when all files are there and belong together; also with scores of `detector`, unless it is None."""
-    info = objects.info(proxy_key(video_id))
+    info = objects.info(proxy_key(source_video_id))
     if info is None:
         return None
     try:
-        index = FrameIndexes(objects).load(video_id)
-        scores = scenes.decoded(objects.get_bytes(scenes_key(video_id)))
+        index = FrameIndexes(objects).load(source_video_id)
+        scores = scenes.decoded(objects.get_bytes(scenes_key(source_video_id)))
     except (ObjectNotFoundError, InvalidMediaError):
         return None
     ends = int(index.byte_offset[-1] + index.byte_size[-1])
@@ -213,7 +213,7 @@ def _recorded(video: SourceVideo, index: FrameIndex, videos: SourceVideoStore) -
 
 
 def compare_proxy_with_original(
-    video_id: int,
+    source_video_id: int,
     *,
     videos: SourceVideoStore,
     objects: ObjectStore,
@@ -222,18 +222,18 @@ def compare_proxy_with_original(
     report: Report = silent,
 ) -> TimesCompared:
     """For the asset check: whether the stored proxy has the original's frames at the original's times."""
-    video = videos.load(video_id)
-    index = FrameIndexes(objects).load(video_id)
-    with work.attempt(f"proxy-check-{video_id}") as folder:
+    video = videos.load(source_video_id)
+    index = FrameIndexes(objects).load(source_video_id)
+    with work.attempt(f"proxy-check-{source_video_id}") as folder:
         original = _original(video, originals or Originals(objects), folder)
         return compared_with_original(original, known_probe(video.probe, original, name=video.title), index, report=report)
 
 
-def undecodable_index_entries(video_id: int, *, objects: ObjectStore) -> tuple[int, Mapping[int, str]]:
+def undecodable_index_entries(source_video_id: int, *, objects: ObjectStore) -> tuple[int, Mapping[int, str]]:
     """For the asset check: (how many entries were tried, those that do not decode alone with the reason). First and last are among them."""
-    index = FrameIndexes(objects).load(video_id)
+    index = FrameIndexes(objects).load(source_video_id)
     frames = sampled_frames(len(index), _DECODED_ALONE)
-    return len(frames), undecodable_frames(open_proxy(objects, proxy_key(video_id)), index, frames)
+    return len(frames), undecodable_frames(open_proxy(objects, proxy_key(source_video_id)), index, frames)
 
 
 @dg.multi_asset(
@@ -267,14 +267,14 @@ def proxy_and_keyframe_offsets(
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     stage, store, place, objects = StageRun(context, database, object_store), database.get(), machine.get(), object_store.get()
-    video_id, videos = stage.video_id, SourceVideoStore(store)
+    source_video_id, videos = stage.source_video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
-        videos.record_failure(video_id, _S.PREPROCESS_FAILED, message, transient=transient)
+        videos.record_failure(source_video_id, _S.PREPROCESS_FAILED, message, transient=transient)
 
-    with stage.failures(), store.stage_lock("proxy", video_id), stage.failures(record):
+    with stage.failures(), store.stage_lock("proxy", source_video_id), stage.failures(record):
         made = make_proxy(
-            video_id,
+            source_video_id,
             videos=videos,
             objects=objects,
             work=place.work,

@@ -29,7 +29,7 @@ _STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, 
 
 
 def fetch_source_video(
-    video_id: int,
+    source_video_id: int,
     *,
     videos: SourceVideoStore,
     objects: ObjectStore,
@@ -42,21 +42,21 @@ def fetch_source_video(
 
     originals: gets the file, for the stages that follow in the same run.
 
-    Hold `Database.stage_lock("source_video", video_id)`. Safe to begin again at any point: the object is stored under its key whole or not
-    at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds the same
-    bytes, and what Downloader, probe and ObjectStore raise; the row then stays `downloading` until the caller records the failure.
+    Hold `Database.stage_lock("source_video", source_video_id)`. Safe to begin again at any point: the object is stored under its key
+    whole or not at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds
+    the same bytes, and what Downloader, probe and ObjectStore raise; the row then stays `downloading` until the caller records the failure.
     """
-    video = videos.load(video_id)
+    video = videos.load(source_video_id)
     if video.state not in _STATES_BEFORE:
         return video
-    videos.set_state(video_id, SourceVideoState.DOWNLOADING)
+    videos.set_state(source_video_id, SourceVideoState.DOWNLOADING)
     _refuse_known_file(video, videos, objects)
-    with work.attempt(f"source_video-{video_id}") as folder:
+    with work.attempt(f"source_video-{source_video_id}") as folder:
         fetched = downloader.fetch(video.source, folder, confined_to=video.confined_to, report=report)
         found = probe(fetched.path, name=_called(video, fetched))
-        _refuse_known_bytes(video_id, fetched.sha256, videos, objects)
-        key = original_key(video_id, original_suffix(fetched.name, found.container))
-        _delete_others(video_id, key, objects)
+        _refuse_known_bytes(source_video_id, fetched.sha256, videos, objects)
+        key = original_key(source_video_id, original_suffix(fetched.name, found.container))
+        _delete_others(source_video_id, key, objects)
         uploaded = ByteMeter(report, "upload")
         objects.put_file(key, fetched.path, progress=lambda done: uploaded(done, fetched.byte_size))
         done = _downloaded(video, key, fetched, found, videos, objects)
@@ -81,22 +81,22 @@ def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: Ob
         _refuse_known_bytes(video.id, local_sha256(path, confined_to=video.confined_to), videos, objects)
 
 
-def _refuse_known_bytes(video_id: int, sha256: str, videos: SourceVideoStore, objects: ObjectStore) -> None:
+def _refuse_known_bytes(source_video_id: int, sha256: str, videos: SourceVideoStore, objects: ObjectStore) -> None:
     first = videos.find_by_hash(sha256)
-    if first is not None and first.id != video_id:
-        videos.mark_duplicate(video_id, first.id)
-        raise _duplicate(video_id, first, objects)
+    if first is not None and first.id != source_video_id:
+        videos.mark_duplicate(source_video_id, first.id)
+        raise _duplicate(source_video_id, first, objects)
 
 
-def _duplicate(video_id: int, first: SourceVideo, objects: ObjectStore) -> DuplicateSourceError:
+def _duplicate(source_video_id: int, first: SourceVideo, objects: ObjectStore) -> DuplicateSourceError:
     """The error to raise, after the objects that this or an earlier try of the duplicate stored were deleted."""
-    _delete_others(video_id, None, objects)
+    _delete_others(source_video_id, None, objects)
     return DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
 
 
-def _delete_others(video_id: int, key: str | None, objects: ObjectStore) -> None:
+def _delete_others(source_video_id: int, key: str | None, objects: ObjectStore) -> None:
     """An earlier try that was cut off may have stored the original under another suffix."""
-    stem = original_key(video_id, "")
+    stem = original_key(source_video_id, "")
     for other in (stem, *(found.key for found in objects.list(f"{stem}."))):
         if other != key:
             objects.delete(other)
@@ -145,19 +145,19 @@ def source_video(
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
-    video_id, videos = stage.video_id, SourceVideoStore(store)
+    source_video_id, videos = stage.source_video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
-        videos.record_failure(video_id, SourceVideoState.DOWNLOAD_FAILED, message, transient=transient)
+        videos.record_failure(source_video_id, SourceVideoState.DOWNLOAD_FAILED, message, transient=transient)
 
     with (
         stage.failures(),
-        store.stage_lock("source_video", video_id),
+        store.stage_lock("source_video", source_video_id),
         stage.failures(record),
     ):
         try:
             video = fetch_source_video(
-                video_id,
+                source_video_id,
                 videos=videos,
                 objects=object_store.get(),
                 work=place.work,

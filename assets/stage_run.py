@@ -51,15 +51,15 @@ class StageRun:
         self._objects = object_store
         self._database = database
         self._told = self._tagged = False
-        self.video_id = int(context.partition_key)
+        self.source_video_id = int(context.partition_key)
 
     @cached_property
     def title(self) -> str:
         """Of the row; `source video 3` while the database does not answer, and when there is no such row."""
         try:
-            return without_access(SourceVideoStore(self._database.get()).load(self.video_id).title)
+            return without_access(SourceVideoStore(self._database.get()).load(self.source_video_id).title)
         except HeatersError:
-            return f"source video {self.video_id}"
+            return f"source video {self.source_video_id}"
 
     @cached_property
     def log(self) -> TitledLog:
@@ -105,7 +105,7 @@ class StageRun:
 
     def clip_counts(self) -> Mapping[ClipState, int]:
         """How many of the video's clips are in which state now."""
-        return ClipStore(self._database.get()).counts_by_state(self.video_id).get(self.video_id, {})
+        return ClipStore(self._database.get()).counts_by_state(self.source_video_id).get(self.source_video_id, {})
 
     def made(self, metadata: Mapping[str, Any], *, asset_key: str | None = None) -> dg.MaterializeResult[None]:
         """The result of the step for one asset: its metadata, the video's title first."""

@@ -260,7 +260,7 @@ def virtual_clips(
     progress: ProgressResource,
 ) -> dg.MaterializeResult[None]:
     stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
-    source_video_id, videos = stage.video_id, SourceVideoStore(store)
+    source_video_id, videos = stage.source_video_id, SourceVideoStore(store)
 
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)

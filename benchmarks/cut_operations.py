@@ -28,12 +28,12 @@ _WARM_UP = 20
 
 def run() -> list[Row]:
     with scratch_database() as (_, database):
-        video_id = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=_CLIP_FRAMES) for _ in range(VIDEOS)][VIDEOS // 2]
+        source_video_id = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=_CLIP_FRAMES) for _ in range(VIDEOS)][VIDEOS // 2]
         _fill_ledger(database)
-        return _measured(database, video_id)
+        return _measured(database, source_video_id)
 
 
-def _measured(database: Database, video_id: int) -> list[Row]:
+def _measured(database: Database, source_video_id: int) -> list[Row]:
     store = ReviewStore(database, lambda _, frames: [frame / FRAME_RATE for frame in frames])
     clips = ClipStore(database)
     numbers = random.Random(1)
@@ -48,14 +48,16 @@ def _measured(database: Database, video_id: int) -> list[Row]:
     rows = [_baseline(database)]
 
     # Each operation is taken back outside the clock, so that there are always as many clips as promised; undo and redo have their own turn.
-    rows.append(_row("move a cut point", lambda: store.move_cut_point(video_id, cut := next(iter(moved)), cut + 7, reviewer="Ann"), store))
-    rows.append(_row("add a cut point", lambda: store.add_cut_point(video_id, next(iter(added)), reviewer="Ann"), store))
-    rows.append(_row("remove a cut point", lambda: store.remove_cut_point(video_id, next(iter(removed)), reviewer="Ann"), store))
-    pending = iter([clip.id for clip in clips.load_live(video_id) if clip.state == ClipState.PENDING_REVIEW])
+    rows.append(
+        _row("move a cut point", lambda: store.move_cut_point(source_video_id, cut := next(iter(moved)), cut + 7, reviewer="Ann"), store)
+    )
+    rows.append(_row("add a cut point", lambda: store.add_cut_point(source_video_id, next(iter(added)), reviewer="Ann"), store))
+    rows.append(_row("remove a cut point", lambda: store.remove_cut_point(source_video_id, next(iter(removed)), reviewer="Ann"), store))
+    pending = iter([clip.id for clip in clips.load_live(source_video_id) if clip.state == ClipState.PENDING_REVIEW])
     rows.append(_row("approve a clip", lambda: store.approve(next(pending), reviewer="Ann"), store))
 
     def undone_move() -> None:
-        store.move_cut_point(video_id, cut := next(iter(moved)), cut + 7, reviewer="Ann")
+        store.move_cut_point(source_video_id, cut := next(iter(moved)), cut + 7, reviewer="Ann")
 
     rows.append(_row("undo a moved cut point", lambda: store.undo("Ann"), store, before=undone_move, after=lambda: None))
     undone_move()

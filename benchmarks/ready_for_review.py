@@ -72,12 +72,12 @@ def _stages(detector: str) -> Iterator[Stages]:
 def _ours(original: Path, settings: Settings, database: Database) -> float:
     """Seconds of all that stands between the fetched original and the review queue, from the proxy to the clips in Postgres."""
     videos, objects, work = SourceVideoStore(database), open_object_store(settings), WorkFolder(settings.work_folder)
-    video_id = videos.add(str(original), "benchmark").id
-    fetch_source_video(video_id, videos=videos, objects=objects, work=work, downloader=Downloader.from_settings(settings))
+    source_video_id = videos.add(str(original), "benchmark").id
+    fetch_source_video(source_video_id, videos=videos, objects=objects, work=work, downloader=Downloader.from_settings(settings))
 
     def stages() -> None:
-        make_proxy(video_id, videos=videos, objects=objects, work=work, detector=settings.detector)
-        make_virtual_clips(video_id, database=database, objects=objects, work=work, settings=settings)
+        make_proxy(source_video_id, videos=videos, objects=objects, work=work, detector=settings.detector)
+        make_virtual_clips(source_video_id, database=database, objects=objects, work=work, settings=settings)
 
     return _seconds(stages)
 

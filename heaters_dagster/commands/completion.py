@@ -20,7 +20,7 @@ _MOST = 200
 
 def source_videos(incomplete: str) -> list[tuple[str, str]]:
     """(number, title) of the source videos whose number begins so, newest first."""
-    return [(str(video_id), title) for video_id, title in _titles(incomplete).items()]
+    return [(str(source_video_id), title) for source_video_id, title in _titles(incomplete).items()]
 
 
 def clips(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ def _titles(begins: str) -> dict[int, str]:
         if database is None:
             return {}
         titles = SourceVideoLists(database).titles(text=begins, limit=_MOST)
-    return {video_id: title for video_id, title in titles.items() if str(video_id).startswith(begins)}
+    return {source_video_id: title for source_video_id, title in titles.items() if str(source_video_id).startswith(begins)}
 
 
 def _clips_of(video: str, begins: str) -> list[tuple[str, str]]:

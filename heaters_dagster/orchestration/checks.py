@@ -101,9 +101,9 @@ def master_equals_original(
 
 @_check("virtual_clips", "The clips cover the source video exactly once: no gap, no overlap, from frame 0 to the last.")
 def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseResource) -> dg.AssetCheckResult:
-    store, video_id = database.get(), int(context.partition_key)
-    counts = ClipStore(store).counts_by_state(video_id).get(video_id, {})
-    return judged(lambda: coverage_problems(store, video_id), {**named(context, database), "clips": sum(counts.values())})
+    store, source_video_id = database.get(), int(context.partition_key)
+    counts = ClipStore(store).counts_by_state(source_video_id).get(source_video_id, {})
+    return judged(lambda: coverage_problems(store, source_video_id), {**named(context, database), "clips": sum(counts.values())})
 
 
 @_check(

@@ -145,8 +145,8 @@ def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGE
         rows = {WorkState(row[0]): row for row in connection.execute(query)}
         for state, said in words.items():
             if state in rows:
-                _, count, oldest, video_id = rows[state]
-                titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == video_id))
+                _, count, oldest, source_video_id = rows[state]
+                titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == source_video_id))
                 groups.append(Group("clips", said, count, state is WorkState.FAILED, 0, oldest, _shown(titles)))
     return groups
 

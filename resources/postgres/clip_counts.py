@@ -103,9 +103,9 @@ def counts_of_videos(connection: Connection, source_video_ids: Collection[int] |
     both = union_all(*parts).subquery()
     query = select(both.c.source_video_id, both.c.state, func.sum(both.c.clips)).group_by(both.c.source_video_id, both.c.state)
     found: dict[int, dict[ClipState, int]] = {}
-    for video_id, state, count in connection.execute(query):
+    for source_video_id, state, count in connection.execute(query):
         if count:
-            found.setdefault(video_id, {})[ClipState(state)] = int(count)
+            found.setdefault(source_video_id, {})[ClipState(state)] = int(count)
     return found
 
 
@@ -184,7 +184,7 @@ def count_problems(connection: Connection, source_video_id: int | None = None) -
     """Where the stored counts are wrong: a sentence each. source_video_id: only of this one."""
     rows = connection.execute(
         text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE),
-        {"video_id": source_video_id},
+        {"source_video_id": source_video_id},
         execution_options={"yield_per": 1000},
     )
     for row in rows:
@@ -204,7 +204,7 @@ select {key}, state, sum(kept)::bigint as kept, sum(there)::bigint as there from
 """
 _WRONG_BY_VIDEO = _WRONG.format(key="source_video_id", table="clip_counts_by_video", found="source_video_id", where="")
 _WRONG_OF_ONE = _WRONG.format(
-    key="source_video_id", table="clip_counts_by_video", found="source_video_id", where="where source_video_id = :video_id"
+    key="source_video_id", table="clip_counts_by_video", found="source_video_id", where="where source_video_id = :source_video_id"
 )
 _WRONG_BY_CONFIDENCE = _WRONG.format(
     key="confidence_percent", table="clip_counts_by_confidence", found="heaters_confidence_percent(confidence)", where=""

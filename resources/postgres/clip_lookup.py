@@ -32,7 +32,7 @@ class ClipLookup:
             )
         title = " ".join(name.words) or f"source video {name.source_video_id}"
         query = (
-            select(clips.c.id, source_videos.c.title, source_videos.c.id.label("video_id"))
+            select(clips.c.id, source_videos.c.title, source_videos.c.id.label("source_video_id"))
             .join_from(clips, source_videos)
             .where(is_called(name))
             .order_by(source_videos.c.id.desc())
@@ -43,9 +43,9 @@ class ClipLookup:
         if not found:
             raise NotFoundError(f"there is no clip {name.number} of {title}")
         if len(found) > 1:
-            both = " and ".join(f"{row.video_id}. {row.title}" for row in found)
+            both = " and ".join(f"{row.source_video_id}. {row.title}" for row in found)
             raise BadRequestError(
-                f"{title} may mean {both}: write the number of the source video too, as in {name.number} of {found[0].video_id}"
+                f"{title} may mean {both}: write the number of the source video too, as in {name.number} of {found[0].source_video_id}"
             )
         return int(found[0].id)
 

@@ -161,7 +161,7 @@ class EmbeddingStore:
         query = select(clips.c.id, clips.c.source_video_id).where(clips.c.is_live, clips.c.state.in_(sorted(states_from(EMBEDDINGS))), ~has)
         query = query.where(clips.c.id > after_id).limit(limit)
         with self._database.read() as connection:
-            return [(clip_id, video_id) for clip_id, video_id in connection.execute(query.order_by(clips.c.id))]
+            return [(clip_id, source_video_id) for clip_id, source_video_id in connection.execute(query.order_by(clips.c.id))]
 
     def forget(self, clip_id: int) -> int:
         """Delete the vectors of a clip that no longer has an export; returns how many there were."""

@@ -25,7 +25,7 @@ class ActionTaken:
     undone: tuple[str, Mapping[str, Mapping[str, Any] | None], Mapping[str, Mapping[str, Any]]] | None
 
 
-class ReviewDeskStore:
+class ReviewPageStore:
     """Reads only."""
 
     def __init__(self, database: Database) -> None:

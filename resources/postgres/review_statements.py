@@ -47,9 +47,9 @@ PREVIOUS = """
 
 #: Ids of the live clip that :frame is in, the one before it and the one after it.
 AROUND = """
-    (select id from clips where source_video_id = :video_id and is_live and start_frame <= :frame order by start_frame desc limit 2)
+    (select id from clips where source_video_id = :source_video_id and is_live and start_frame <= :frame order by start_frame desc limit 2)
     union all
-    (select id from clips where source_video_id = :video_id and is_live and start_frame > :frame order by start_frame limit 1)
+    (select id from clips where source_video_id = :source_video_id and is_live and start_frame > :frame order by start_frame limit 1)
 """
 
 IN_PLACE_OF = text(
@@ -94,7 +94,7 @@ UPDATE = text(
 INSERT = text(
     """
     with counter as (
-        update source_videos set next_clip_sequence = next_clip_sequence + :count where id = :video_id
+        update source_videos set next_clip_sequence = next_clip_sequence + :count where id = :source_video_id
         returning next_clip_sequence - :count as first
     )
     insert into clips (
@@ -102,7 +102,8 @@ INSERT = text(
         created_by_user_id, last_modified_by_user_id, leased_by_user_id, lease_expires_at
     )
     select
-        :video_id, counter.first + n.number - 1, n.start_frame, n.end_frame, n.start_time, n.end_time, n.state, n.confidence, n.profile,
+        :source_video_id, counter.first + n.number - 1, n.start_frame, n.end_frame, n.start_time, n.end_time, n.state, n.confidence,
+        n.profile,
         :reviewer, :reviewer, case when cast(:lease_expires_at as timestamptz) is not null then :reviewer end,
         cast(:lease_expires_at as timestamptz)
     from counter, unnest(

@@ -116,8 +116,8 @@ class ReviewStore:
     ) -> ReviewResult:
         """Approve clips, as one action; those approved already stay as they are. export_profile: what their export shall be."""
 
-        def decide(desk: ReviewTransaction) -> Change:
-            return review.approve(desk.lock_clips(_ids(clip_ids), expected_version), export_profile=export_profile)
+        def decide(transaction: ReviewTransaction) -> Change:
+            return review.approve(transaction.lock_clips(_ids(clip_ids), expected_version), export_profile=export_profile)
 
         return self._act(reviewer, request_key, decide)
 
@@ -126,9 +126,9 @@ class ReviewStore:
     ) -> ReviewResult:
         """Skip clips, as one action."""
 
-        def decide(desk: ReviewTransaction) -> Change:
-            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
-            return review.skip(chosen, beside=desk.clips())
+        def decide(transaction: ReviewTransaction) -> Change:
+            chosen = transaction.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.skip(chosen, beside=transaction.clips())
 
         return self._act(reviewer, request_key, decide)
 
@@ -137,9 +137,9 @@ class ReviewStore:
     ) -> ReviewResult:
         """Archive clips, as one action: their files will be deleted."""
 
-        def decide(desk: ReviewTransaction) -> Change:
-            chosen = desk.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
-            return review.archive(chosen, beside=desk.clips())
+        def decide(transaction: ReviewTransaction) -> Change:
+            chosen = transaction.lock_clips(_ids(clip_ids), expected_version, beside=FOLLOWERS)
+            return review.archive(chosen, beside=transaction.clips())
 
         return self._act(reviewer, request_key, decide)
 
@@ -159,12 +159,14 @@ class ReviewStore:
         """
         clip_ids = _ids(list(seen))
 
-        def decide(desk: ReviewTransaction) -> Change | None:
-            chosen, others = desk.lock_unchanged({clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS, most_told=most_told)
+        def decide(transaction: ReviewTransaction) -> Change | None:
+            chosen, others = transaction.lock_unchanged(
+                {clip_id: seen[clip_id] for clip_id in clip_ids}, beside=FOLLOWERS, most_told=most_told
+            )
             left_alone.update(others)
             if not chosen:
                 return None
-            return review.approve(chosen) if action == ReviewAction.APPROVE else _PUTS_ASIDE[action](chosen, beside=desk.clips())
+            return review.approve(chosen) if action == ReviewAction.APPROVE else _PUTS_ASIDE[action](chosen, beside=transaction.clips())
 
         left_alone: dict[int, str] = {}
         return DecidedUnchanged(self._act_if(reviewer, request_key, decide), left_alone)
@@ -192,12 +194,12 @@ class ReviewStore:
         Raises VerdictStandsError, with the name, when somebody has skipped or archived one of the two.
         """
 
-        def decide(desk: ReviewTransaction) -> Change:
-            desk.lock_clips([clip_id], expected_version, beside=PREVIOUS)
+        def decide(transaction: ReviewTransaction) -> Change:
+            transaction.lock_clips([clip_id], expected_version, beside=PREVIOUS)
             try:
-                return review.group(desk.clips(), clip_id)
+                return review.group(transaction.clips(), clip_id)
             except VerdictStandsError as error:
-                raise VerdictStandsError(error.clip_id, error.verdict, by=desk.last_changed_by(error.clip_id)) from None
+                raise VerdictStandsError(error.clip_id, error.verdict, by=transaction.last_changed_by(error.clip_id)) from None
 
         return self._act(reviewer, request_key, decide)
 
@@ -213,9 +215,9 @@ class ReviewStore:
         """Cut the clip around `frame` in two. expected_version: a plain number is that clip's."""
         seconds = self._seconds(source_video_id, frame)
 
-        def decide(desk: ReviewTransaction) -> Change:
-            around = desk.lock_around(source_video_id, frame, expected_version)
-            desk.know_time(source_video_id, frame, seconds)
+        def decide(transaction: ReviewTransaction) -> Change:
+            around = transaction.lock_around(source_video_id, frame, expected_version)
+            transaction.know_time(source_video_id, frame, seconds)
             return cuts.add_cut_point(around, frame)
 
         return self._act(reviewer, request_key, decide)
@@ -231,8 +233,8 @@ class ReviewStore:
     ) -> ReviewResult:
         """Join the two clips that meet at `frame`. expected_version: a plain number is that of the clip which begins there."""
 
-        def decide(desk: ReviewTransaction) -> Change:
-            return cuts.remove_cut_point(desk.lock_around(source_video_id, frame, expected_version), frame)
+        def decide(transaction: ReviewTransaction) -> Change:
+            return cuts.remove_cut_point(transaction.lock_around(source_video_id, frame, expected_version), frame)
 
         return self._act(reviewer, request_key, decide)
 
@@ -249,9 +251,9 @@ class ReviewStore:
         """Move the cut at `old_frame` to `new_frame`. expected_version: as for `remove_cut_point`."""
         seconds = self._seconds(source_video_id, new_frame)
 
-        def decide(desk: ReviewTransaction) -> Change:
-            around = desk.lock_around(source_video_id, old_frame, expected_version)
-            desk.know_time(source_video_id, new_frame, seconds)
+        def decide(transaction: ReviewTransaction) -> Change:
+            around = transaction.lock_around(source_video_id, old_frame, expected_version)
+            transaction.know_time(source_video_id, new_frame, seconds)
             return cuts.move_cut_point(around, old_frame, new_frame)
 
         return self._act(reviewer, request_key, decide)
@@ -266,12 +268,12 @@ class ReviewStore:
         saying who; PermanentError for an action of another reviewer.
         """
 
-        def decide(desk: ReviewTransaction) -> Change:
+        def decide(transaction: ReviewTransaction) -> Change:
             if action_id is None:
-                entry = review.next_to_undo(desk.own_entries(standing=True), source_video_id=source_video_id)
+                entry = review.next_to_undo(transaction.own_entries(standing=True), source_video_id=source_video_id)
             else:
-                entry = desk.own_entry(action_id)
-            return review.undone(*desk.reopen(entry, ReviewAction.UNDO))
+                entry = transaction.own_entry(action_id)
+            return review.undone(*transaction.reopen(entry, ReviewAction.UNDO))
 
         return self._act(reviewer, request_key, decide)
 
@@ -283,9 +285,9 @@ class ReviewStore:
         Raises as `undo`.
         """
 
-        def decide(desk: ReviewTransaction) -> Change:
-            target = review.next_to_redo(desk.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
-            return review.redone(*desk.reopen(desk.own_entry(target), ReviewAction.REDO))
+        def decide(transaction: ReviewTransaction) -> Change:
+            target = review.next_to_redo(transaction.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
+            return review.redone(*transaction.reopen(transaction.own_entry(target), ReviewAction.REDO))
 
         return self._act(reviewer, request_key, decide)
 
@@ -342,12 +344,12 @@ class ReviewStore:
         if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
             raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
         with self._database.begin() as connection:
-            desk = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
-            seen = desk.seen(request_key) if request_key is not None else None
+            transaction = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
+            seen = transaction.seen(request_key) if request_key is not None else None
             if seen is not None:
                 return seen
-            change = decide(desk)
-            return None if change is None else desk.record(change, request_key)
+            change = decide(transaction)
+            return None if change is None else transaction.record(change, request_key)
 
 
 def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:

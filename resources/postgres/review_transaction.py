@@ -136,7 +136,7 @@ class ReviewTransaction:
         """Hold the source video and the live clips around `frame`: the one it is in, the one before, the one after."""
         video = lock_source_video(self._connection, source_video_id)
         check_frame(source_video_id, frame, video.frame_count)
-        self._hold(list(expected) if isinstance(expected, Mapping) else [], AROUND, video_id=source_video_id, frame=frame)
+        self._hold(list(expected) if isinstance(expected, Mapping) else [], AROUND, source_video_id=source_video_id, frame=frame)
         here = next((row.id for row in self._rows.values() if row.is_live and row.start_frame <= frame < row.end_frame), None)
         if here is None:
             raise _no_clips(source_video_id)
@@ -381,7 +381,7 @@ class ReviewTransaction:
         rows = self._connection.execute(
             INSERT,
             {
-                "video_id": made[0].source_video_id,
+                "source_video_id": made[0].source_video_id,
                 "count": len(made),
                 "reviewer": self._reviewer_id,
                 "lease_expires_at": lease_expires_at,

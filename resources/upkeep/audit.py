@@ -69,8 +69,8 @@ def _capped(problems: Iterable[str], what: str) -> list[str]:
 
 def _coverage_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
     """Postgres finds the videos, reading the clips in the order of their index; only the clips of those are read here."""
-    of_one = "and v.id = :video_id" if source_video_id is not None else ""
-    wrong = connection.execute(text(_UNCOVERED.format(of_one=of_one)), {"video_id": source_video_id} if of_one else {})
+    of_one = "and v.id = :source_video_id" if source_video_id is not None else ""
+    wrong = connection.execute(text(_UNCOVERED.format(of_one=of_one)), {"source_video_id": source_video_id} if of_one else {})
     for video in wrong:
         live = select(clips.c.id, clips.c.sequence, clips.c.start_frame, clips.c.end_frame)
         live = live.where(clips.c.source_video_id == video.id, clips.c.is_live)

@@ -121,7 +121,7 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
         videos = st.multiselect(
             "Source videos",
             sorted({*titles, *st.session_state[names["videos"]]}),
-            format_func=lambda video_id: f"{video_id}. {titles.get(video_id, '(is not there)')}",
+            format_func=lambda source_video_id: f"{source_video_id}. {titles.get(source_video_id, '(is not there)')}",
             placeholder="all",
             key=names["videos"],
         )

@@ -117,7 +117,9 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
         clip.id: clip
         for clip in desk.clips.load_many(sorted({clip_id for pair in pairs for clip_id in (pair.clip_id, pair.other_clip_id)}))
     }
-    titles = {video_id: desk.videos.load(video_id).title for video_id in {clip.source_video_id for clip in clips.values()}}
+    titles = {
+        source_video_id: desk.videos.load(source_video_id).title for source_video_id in {clip.source_video_id for clip in clips.values()}
+    }
     cards = []
     for place, pair in enumerate(pairs, 1):
         both = [clips.get(pair.clip_id), clips.get(pair.other_clip_id)]

@@ -34,7 +34,7 @@ from resources.postgres.clip_counts import counts_by_state, scope_of
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
-from resources.postgres.review_page_store import ReviewDeskStore
+from resources.postgres.review_page_store import ReviewPageStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
 from resources.postgres.reviewer_store import ReviewerStore
@@ -80,7 +80,7 @@ class ReviewDesk:
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
         self.upload_room = UploadRoom(settings.uploads_folder)
-        self._around = ReviewDeskStore(database)
+        self._around = ReviewPageStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
         self._names: dict[int, str] = {}
 
@@ -351,7 +351,7 @@ class ReviewDesk:
         return {"done": progress.done, "left": progress.left, "per_hour": round(progress.per_hour, 1)}
 
     def _videos_of(self, clips: Sequence[Clip]) -> list[SourceVideo]:
-        return [self.videos.load(video_id) for video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
+        return [self.videos.load(source_video_id) for source_video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
 
     def _clip_json(self, clip: Clip) -> dict[str, Any]:
         boundaries = self._boundaries(clip.source_video_id)

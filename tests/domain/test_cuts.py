@@ -17,7 +17,7 @@ from heaters_dagster.domain.cuts import (
 )
 from heaters_dagster.domain.errors import CutError
 from heaters_dagster.domain.states import ClipState
-from tests.review_desk import clips_of
+from tests.review_in_memory import clips_of
 
 
 def applied(clips: list[ReviewClip], changes: tuple[ClipChange, ...]) -> list[ReviewClip]:

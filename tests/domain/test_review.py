@@ -11,14 +11,14 @@ from heaters_dagster.domain.cuts import ReviewAction, ReviewClip, mece_problems
 from heaters_dagster.domain.errors import BadRequestError, CutError, HeatersError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from tests.review_desk import Desk, clips_of, group_problems, picture
+from tests.review_in_memory import ReviewInMemory, clips_of, group_problems, picture
 
 FRAMES = 40
 REVIEWERS = ("ann", "ben")
 
 
-def desk(*edges: int) -> Desk:
-    return Desk.of(clips_of(*edges))
+def review_of(*edges: int) -> ReviewInMemory:
+    return ReviewInMemory.of(clips_of(*edges))
 
 
 @pytest.mark.parametrize("state", sorted(ClipState))
@@ -88,7 +88,7 @@ def test_a_replaced_clip_cannot_be_decided_on() -> None:
 
 
 def test_undo_goes_back_step_by_step_and_redo_comes_forward_again() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     pictures = [picture(d.live)]
     for step in (lambda: d.approve("ann", 1, 2), lambda: d.add("ann", 5), lambda: d.move("ann", 5, 7), lambda: d.skip("ann", 2)):
         step()
@@ -106,7 +106,7 @@ def test_undo_goes_back_step_by_step_and_redo_comes_forward_again() -> None:
 
 
 def test_a_new_decision_ends_what_could_be_redone() -> None:
-    d = desk(0, 10, 20, 30)
+    d = review_of(0, 10, 20, 30)
     d.approve("ann", 1)
     d.approve("ann", 2)
     d.undo("ann")
@@ -120,7 +120,7 @@ def test_a_new_decision_ends_what_could_be_redone() -> None:
 
 
 def test_a_decision_that_changes_nothing_leaves_undo_and_redo_as_they_were() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     d.approve("ann", 1)
     d.skip("ann", 2)
     d.undo("ann")
@@ -130,7 +130,7 @@ def test_a_decision_that_changes_nothing_leaves_undo_and_redo_as_they_were() -> 
 
 
 def test_undo_is_refused_once_another_reviewer_has_decided_on_the_clip() -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     d.approve("ann", 1)
     d.skip("ben", 1)
     with pytest.raises(StaleClipError, match="by ben"):
@@ -141,7 +141,7 @@ def test_undo_is_refused_once_another_reviewer_has_decided_on_the_clip() -> None
 
 
 def test_undo_is_refused_when_the_clip_was_changed_without_an_action() -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     d.approve("ann", 1)
     d.clips[1] = replace(d.clips[1], end_frame=9)
     with pytest.raises(StaleClipError, match="clip id:1 changed since"):
@@ -150,7 +150,7 @@ def test_undo_is_refused_when_the_clip_was_changed_without_an_action() -> None:
 
 @pytest.mark.parametrize("state", sorted(APPROVED_STATES))
 def test_what_the_pipeline_did_with_an_approved_clip_does_not_hinder_undo(state: ClipState) -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     d.approve("ann", 1)
     d.clips[1] = replace(d.clips[1], state=state)
     d.undo("ann")
@@ -158,7 +158,7 @@ def test_what_the_pipeline_did_with_an_approved_clip_does_not_hinder_undo(state:
 
 
 def test_undoing_an_archive_of_an_exported_clip_approves_it_again_for_export() -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     d.approve("ann", 1)
     d.clips[1] = replace(d.clips[1], state=ClipState.EMBEDDED)
     d.archive("ann", 1)
@@ -167,7 +167,7 @@ def test_undoing_an_archive_of_an_exported_clip_approves_it_again_for_export() -
 
 
 def test_undoing_a_group_keeps_the_exported_files() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     d.approve("ann", 1, 2)
     d.group("ann", 2)
     d.clips[2] = replace(d.clips[2], state=ClipState.EXPORTED)
@@ -176,7 +176,7 @@ def test_undoing_a_group_keeps_the_exported_files() -> None:
 
 
 def test_undo_leaves_a_profile_that_was_chosen_later() -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     d.approve("ann", 1)
     d.clips[1] = replace(d.clips[1], export_profile="delivery")
     d.undo("ann")
@@ -184,7 +184,7 @@ def test_undo_leaves_a_profile_that_was_chosen_later() -> None:
 
 
 def test_an_older_action_can_be_undone_by_itself_when_nothing_newer_touches_its_clips() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     first = d.approve("ann", 1)
     d.approve("ann", 2)
     d.undo("ann", first)
@@ -194,7 +194,7 @@ def test_an_older_action_can_be_undone_by_itself_when_nothing_newer_touches_its_
 
 
 def test_an_older_action_cannot_be_undone_under_a_newer_one_even_if_the_clip_looks_the_same() -> None:
-    d = desk(0, 10)
+    d = review_of(0, 10)
     first = d.approve("ann", 1)
     d.skip("ann", 1)
     d.approve("ann", 1)
@@ -203,7 +203,7 @@ def test_an_older_action_cannot_be_undone_under_a_newer_one_even_if_the_clip_loo
 
 
 def test_a_cut_beside_which_another_reviewer_worked_on_cannot_be_undone() -> None:
-    d = desk(0, 20)
+    d = review_of(0, 20)
     d.add("ann", 10)
     d.approve("ben", 2)
     with pytest.raises(StaleClipError, match="by ben"):
@@ -211,7 +211,7 @@ def test_a_cut_beside_which_another_reviewer_worked_on_cannot_be_undone() -> Non
 
 
 def test_a_link_is_not_brought_back_to_a_clip_that_somebody_has_cut_since() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     d.group("ann", 2)
     d.skip("ann", 2)
     d.add("ben", 5)
@@ -220,7 +220,7 @@ def test_a_link_is_not_brought_back_to_a_clip_that_somebody_has_cut_since() -> N
 
 
 def test_approval_cannot_be_undone_under_a_group_that_rests_on_it() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     d.approve("ann", 1)
     d.group("ben", 2)
     with pytest.raises(StaleClipError, match="by ben"):
@@ -228,7 +228,7 @@ def test_approval_cannot_be_undone_under_a_group_that_rests_on_it() -> None:
 
 
 def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile() -> None:
-    d = desk(0, 10, 20)
+    d = review_of(0, 10, 20)
     d.approve("ann", 1)
     d.group("ben", 2)
     d.undo("ben")
@@ -241,7 +241,7 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile() -
 
 
 def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back() -> None:
-    d = desk(0, 10, 20, 30)
+    d = review_of(0, 10, 20, 30)
     d.group("ann", 3)
     d.add("ben", 25)
     d.remove("ann", 10)
@@ -292,33 +292,33 @@ class TwoReviewers(RuleBasedStateMachine):
 
     @initialize(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5))
     def begin(self, edges: set[int]) -> None:
-        self.desk = Desk.of(clips_of(0, *sorted(edges), FRAMES))
-        self.initial = dict(self.desk.clips)
-        self.seen = {clip.id: (clip.sequence, clip.source_video_id) for clip in self.desk.live}
+        self.in_memory = ReviewInMemory.of(clips_of(0, *sorted(edges), FRAMES))
+        self.initial = dict(self.in_memory.clips)
+        self.seen = {clip.id: (clip.sequence, clip.source_video_id) for clip in self.in_memory.live}
 
     def attempt(self, action: object, *arguments: object) -> bool:
-        before = (dict(self.desk.clips), list(self.desk.ledger))
+        before = (dict(self.in_memory.clips), list(self.in_memory.ledger))
         try:
             action(*arguments)  # type: ignore[operator]
         except HeatersError:
-            assert before == (self.desk.clips, self.desk.ledger), "an illegal action leaves no change"
+            assert before == (self.in_memory.clips, self.in_memory.ledger), "an illegal action leaves no change"
             return False
         return True
 
     def nth(self, n: int) -> ReviewClip:
-        return self.desk.live[n % len(self.desk.live)]
+        return self.in_memory.live[n % len(self.in_memory.live)]
 
     @rule(who=st.sampled_from(REVIEWERS), frame=st.integers(-1, FRAMES + 1))
     def add(self, who: str, frame: int) -> None:
-        self.attempt(self.desk.add, who, frame)
+        self.attempt(self.in_memory.add, who, frame)
 
     @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99))
     def remove(self, who: str, n: int) -> None:
-        self.attempt(self.desk.remove, who, self.nth(n).start_frame)
+        self.attempt(self.in_memory.remove, who, self.nth(n).start_frame)
 
     @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99), new=st.integers(0, FRAMES))
     def move(self, who: str, n: int, new: int) -> None:
-        self.attempt(self.desk.move, who, self.nth(n).start_frame, new)
+        self.attempt(self.in_memory.move, who, self.nth(n).start_frame, new)
 
     @rule(
         who=st.sampled_from(REVIEWERS),
@@ -326,72 +326,72 @@ class TwoReviewers(RuleBasedStateMachine):
         what=st.sampled_from(["approve", "skip", "archive"]),
     )
     def decide(self, who: str, ns: set[int], what: str) -> None:
-        self.attempt(getattr(self.desk, what), who, *sorted({self.nth(n).id for n in ns}))
+        self.attempt(getattr(self.in_memory, what), who, *sorted({self.nth(n).id for n in ns}))
 
     @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99))
     def group(self, who: str, n: int) -> None:
-        self.attempt(self.desk.group, who, self.nth(n).id)
+        self.attempt(self.in_memory.group, who, self.nth(n).id)
 
     @rule(n=st.integers(0, 99), state=st.sampled_from(sorted(APPROVED_STATES)))
     def pipeline(self, n: int, state: ClipState) -> None:
         clip = self.nth(n)
         if clip.is_approved:
-            self.desk.clips[clip.id] = replace(clip, state=state)
+            self.in_memory.clips[clip.id] = replace(clip, state=state)
 
     @rule(who=st.sampled_from(REVIEWERS))
     def undo(self, who: str) -> None:
-        self.attempt(self.desk.undo, who)
+        self.attempt(self.in_memory.undo, who)
 
     @rule(who=st.sampled_from(REVIEWERS))
     def redo(self, who: str) -> None:
-        self.attempt(self.desk.redo, who)
+        self.attempt(self.in_memory.redo, who)
 
     @rule(who=st.sampled_from(REVIEWERS))
     def undo_and_redo(self, who: str) -> None:
-        before = picture(self.desk.live)
-        if self.attempt(self.desk.undo, who):
-            self.desk.redo(who)
-            assert picture(self.desk.live) == before
+        before = picture(self.in_memory.live)
+        if self.attempt(self.in_memory.undo, who):
+            self.in_memory.redo(who)
+            assert picture(self.in_memory.live) == before
 
     @rule(n=st.integers(0, 99))
     def undo_from_history(self, n: int) -> None:
-        if standing := self.desk.standing():
+        if standing := self.in_memory.standing():
             entry = standing[n % len(standing)]
-            self.attempt(self.desk.undo, self.desk.authors[entry.id], entry.id)
+            self.attempt(self.in_memory.undo, self.in_memory.authors[entry.id], entry.id)
 
     @invariant()
     def clips_stay_mece(self) -> None:
-        assert mece_problems(self.desk.live, FRAMES) == []
+        assert mece_problems(self.in_memory.live, FRAMES) == []
 
     @invariant()
     def groups_hold(self) -> None:
-        assert group_problems(self.desk.clips.values()) == []
+        assert group_problems(self.in_memory.clips.values()) == []
 
     @invariant()
     def ids_and_sequences_are_never_reused(self) -> None:
-        for clip in self.desk.clips.values():
+        for clip in self.in_memory.clips.values():
             assert self.seen.setdefault(clip.id, (clip.sequence, clip.source_video_id)) == (clip.sequence, clip.source_video_id)
         assert len({sequence for sequence, _ in self.seen.values()}) == len(self.seen)
 
     @invariant()
     def versions_only_rise(self) -> None:
         self.versions = getattr(self, "versions", {})
-        for clip in self.desk.clips.values():
+        for clip in self.in_memory.clips.values():
             assert clip.version >= self.versions.get(clip.id, 0)
             self.versions[clip.id] = clip.version
 
     @invariant()
     def every_clip_is_as_the_newest_standing_action_left_it(self) -> None:
-        expected = self.desk.expected(self.initial)
-        assert review.changed_since(expected.values(), self.desk.clips) == []
-        assert expected.keys() == self.desk.clips.keys()
+        expected = self.in_memory.expected(self.initial)
+        assert review.changed_since(expected.values(), self.in_memory.clips) == []
+        assert expected.keys() == self.in_memory.clips.keys()
 
     def teardown(self) -> None:
-        if not hasattr(self, "desk"):
+        if not hasattr(self, "in_memory"):
             return
-        while standing := self.desk.standing():
-            self.desk.undo(self.desk.authors[standing[-1].id], standing[-1].id)
-        assert picture(self.desk.live) == picture(self.initial.values()), "undoing everything gives the first cut list back"
+        while standing := self.in_memory.standing():
+            self.in_memory.undo(self.in_memory.authors[standing[-1].id], standing[-1].id)
+        assert picture(self.in_memory.live) == picture(self.initial.values()), "undoing everything gives the first cut list back"
 
 
 TestTwoReviewers = TwoReviewers.TestCase

@@ -230,11 +230,11 @@ def test_a_file_that_is_swapped_for_a_link_after_it_was_submitted_is_not_read(vi
         local_sha256(file, confined_to=video.confined_to)
 
 
-def lead_to_downloaded(videos: SourceVideoStore, video_id: int, path: Path) -> None:
+def lead_to_downloaded(videos: SourceVideoStore, source_video_id: int, path: Path) -> None:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    videos.set_state(video_id, SourceVideoState.DOWNLOADING)
-    facts = {"original_bytes": path.stat().st_size, "content_sha256": sha256, "original_filepath": f"originals/video_{video_id}.mp4"}
-    videos.set_state(video_id, SourceVideoState.DOWNLOADED, **facts)
+    videos.set_state(source_video_id, SourceVideoState.DOWNLOADING)
+    facts = {"original_bytes": path.stat().st_size, "content_sha256": sha256, "original_filepath": f"originals/video_{source_video_id}.mp4"}
+    videos.set_state(source_video_id, SourceVideoState.DOWNLOADED, **facts)
 
 
 @pytest.mark.parametrize(

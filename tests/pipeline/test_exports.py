@@ -58,7 +58,7 @@ from tests.proxy_files import SOURCES, local_copy, stored_video, written_at
 from tests.sound_sync import assert_in_sync
 
 
-class Desk:
+class Exporting:
     """A source video with approved clips, and what it takes to export them."""
 
     def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
@@ -84,57 +84,57 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database, object_store: ObjectStore, tmp_path: Path) -> Desk:
-    return Desk(database, object_store, tmp_path)
+def exporting(database: Database, object_store: ObjectStore, tmp_path: Path) -> Exporting:
+    return Exporting(database, object_store, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["variable", "odd", "ten_bit", "23.976", "delayed", "b_frames", "silent"])
-def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind: str, desk: Desk) -> None:
-    video = desk.video(SOURCES[kind](desk.folder), 7, 8, 31)
-    done = desk.export(video)
-    proxy = local_copy(desk.objects, proxy_key(video.id), desk.folder)
+def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind: str, exporting: Exporting) -> None:
+    video = exporting.video(SOURCES[kind](exporting.folder), 7, 8, 31)
+    done = exporting.export(video)
+    proxy = local_copy(exporting.objects, proxy_key(video.id), exporting.folder)
     hashes = list(file_frame_hashes(proxy))
-    clips = desk.clips.load_live(video.id)
+    clips = exporting.clips.load_live(video.id)
     assert not done.failed
     assert [manifest.clip_id for manifest in done.made] == [clip.id for clip in clips]
     for clip in clips:
-        manifest = desk.manifest(clip)
+        manifest = exporting.manifest(clip)
         assert (clip.state, clip.is_virtual, clip.clip_filepath) == (ClipState.EXPORTED, False, manifest.key)
-        assert list(file_frame_hashes(desk.file(clip))) == hashes[clip.start_frame : clip.end_frame]
+        assert list(file_frame_hashes(exporting.file(clip))) == hashes[clip.start_frame : clip.end_frame]
         assert (manifest.first_frame_hash, manifest.last_frame_hash) == (hashes[clip.start_frame], hashes[clip.end_frame - 1])
-        assert (manifest.frame_count, manifest.byte_size) == (clip.frame_count, desk.file(clip).stat().st_size)
+        assert (manifest.frame_count, manifest.byte_size) == (clip.frame_count, exporting.file(clip).stat().st_size)
         assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
         assert manifest.audio_offset_seconds is None or abs(manifest.audio_offset_seconds) <= 1024 / 48_000
-        assert export_problems(manifest, objects=desk.objects, work=desk.work) == []
-    assert not list(desk.work.root.iterdir())
+        assert export_problems(manifest, objects=exporting.objects, work=exporting.work) == []
+    assert not list(exporting.work.root.iterdir())
 
 
-def test_only_approved_clips_are_exported_and_only_once(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20, 40, approved=False)
-    first, second, third = desk.clips.load_live(video.id)
-    desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
-    desk.clips.advance(third.id, ClipState.REVIEW_SKIPPED, ClipState.PENDING_REVIEW)
+def test_only_approved_clips_are_exported_and_only_once(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20, 40, approved=False)
+    first, second, third = exporting.clips.load_live(video.id)
+    exporting.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+    exporting.clips.advance(third.id, ClipState.REVIEW_SKIPPED, ClipState.PENDING_REVIEW)
     readings: list[Progress] = []
-    assert [one.clip_id for one in desk.export(video, report=readings.append).made] == [second.id]
-    assert [clip.state for clip in desk.clips.load_live(video.id)] == ["pending_review", "exported", "review_skipped"]
+    assert [one.clip_id for one in exporting.export(video, report=readings.append).made] == [second.id]
+    assert [clip.state for clip in exporting.clips.load_live(video.id)] == ["pending_review", "exported", "review_skipped"]
     assert readings[-1].fraction == 1
-    before = written_at(desk.objects, final_clip_key(video.id, second.sequence))
-    assert desk.export(video) == ClipRun()
-    assert written_at(desk.objects, final_clip_key(video.id, second.sequence)) == before
-    assert desk.keys() == {final_clip_key(video.id, second.sequence)}
-    assert desk.clips.load(first.id).state == ClipState.PENDING_REVIEW
+    before = written_at(exporting.objects, final_clip_key(video.id, second.sequence))
+    assert exporting.export(video) == ClipRun()
+    assert written_at(exporting.objects, final_clip_key(video.id, second.sequence)) == before
+    assert exporting.keys() == {final_clip_key(video.id, second.sequence)}
+    assert exporting.clips.load(first.id).state == ClipState.PENDING_REVIEW
 
 
-def test_a_clip_approved_while_others_are_exported_is_exported_in_the_same_run(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20, approved=False)
-    first, second = desk.clips.load_live(video.id)
-    desk.clips.advance(first.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+def test_a_clip_approved_while_others_are_exported_is_exported_in_the_same_run(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20, approved=False)
+    first, second = exporting.clips.load_live(video.id)
+    exporting.clips.advance(first.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
 
     def approve_the_other(progress: Progress) -> None:
-        if desk.clips.load(second.id).state == ClipState.PENDING_REVIEW:
-            desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+        if exporting.clips.load(second.id).state == ClipState.PENDING_REVIEW:
+            exporting.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
 
-    assert len(desk.export(video, report=approve_the_other).made) == 2
+    assert len(exporting.export(video, report=approve_the_other).made) == 2
 
 
 class Interfering(LocalObjectStore):
@@ -153,74 +153,74 @@ def interfering(object_store: LocalObjectStore) -> Interfering:
 
 
 @pytest.mark.folder
-def test_one_clip_that_fails_does_not_stop_the_others(desk: Desk, interfering: Interfering) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20, 40)
-    first, second, third = desk.clips.load_live(video.id)
+def test_one_clip_that_fails_does_not_stop_the_others(exporting: Exporting, interfering: Interfering) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20, 40)
+    first, second, third = exporting.clips.load_live(video.id)
 
     def full(key: str) -> None:
         if key == final_clip_key(video.id, second.sequence):
             raise OSError(28, "No space left on device")
 
     interfering.before_put = full  # type: ignore[method-assign]
-    done = desk.export(video, objects=interfering)
+    done = exporting.export(video, objects=interfering)
     assert {one.clip_id for one in done.made} == {first.id, third.id}
     assert list(done.failed) == [second.id]
     assert done.retryable
-    failed = desk.clips.load(second.id)
+    failed = exporting.clips.load(second.id)
     assert (failed.state, failed.attempts) == (ClipState.EXPORT_FAILED, 1)
     assert "no room left" in str(failed.error)
-    assert [one.clip_id for one in desk.export(video).made] == [second.id]
+    assert [one.clip_id for one in exporting.export(video).made] == [second.id]
 
 
 @pytest.mark.folder
-def test_a_clip_that_was_archived_while_it_was_exported_leaves_no_file(desk: Desk, interfering: Interfering) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    (clip,) = desk.clips.load_live(video.id)
-    interfering.before_put = lambda key: desk.clips.advance(  # type: ignore[method-assign]
+def test_a_clip_that_was_archived_while_it_was_exported_leaves_no_file(exporting: Exporting, interfering: Interfering) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    (clip,) = exporting.clips.load_live(video.id)
+    interfering.before_put = lambda key: exporting.clips.advance(  # type: ignore[method-assign]
         clip.id, ClipState.REVIEW_ARCHIVED, ClipState.EXPORTING
     )
-    done = desk.export(video, objects=interfering)
+    done = exporting.export(video, objects=interfering)
     assert (done.made, done.failed, done.changed) == ((), {}, (clip.id,))
-    assert desk.clips.load(clip.id).state == ClipState.REVIEW_ARCHIVED
-    assert desk.keys() == set()
-    assert desk.clips.artifacts(clip.id) == []
+    assert exporting.clips.load(clip.id).state == ClipState.REVIEW_ARCHIVED
+    assert exporting.keys() == set()
+    assert exporting.clips.artifacts(clip.id) == []
 
 
-def test_a_clip_whose_cut_moved_is_exported_again_and_the_old_file_goes(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20, approved=False)
-    review = ReviewStore(desk.database, FrameIndexes(desk.objects).times)
-    for clip in desk.clips.load_live(video.id):
+def test_a_clip_whose_cut_moved_is_exported_again_and_the_old_file_goes(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20, approved=False)
+    review = ReviewStore(exporting.database, FrameIndexes(exporting.objects).times)
+    for clip in exporting.clips.load_live(video.id):
         review.approve(clip.id, reviewer="ann")
-    desk.export(video)
-    old = desk.keys()
+    exporting.export(video)
+    old = exporting.keys()
     review.move_cut_point(video.id, 20, 33, reviewer="ann")
-    for clip in desk.clips.load_live(video.id):
+    for clip in exporting.clips.load_live(video.id):
         if clip.state == ClipState.PENDING_REVIEW:
             review.approve(clip.id, reviewer="ann")
-    desk.export(video)
-    for artifact in desk.clips.obsolete_artifacts(video.id):
-        desk.clips.clean_up(artifact.clip_id, desk.objects.delete)
-    live = desk.clips.load_live(video.id)
+    exporting.export(video)
+    for artifact in exporting.clips.obsolete_artifacts(video.id):
+        exporting.clips.clean_up(artifact.clip_id, exporting.objects.delete)
+    live = exporting.clips.load_live(video.id)
     assert [(clip.start_frame, clip.end_frame, clip.state) for clip in live] == [(0, 33, "exported"), (33, 60, "exported")]
-    assert [barcodes(desk.file(clip)) for clip in live] == [list(range(33)), list(range(33, 60))]
-    assert desk.keys() == {final_clip_key(video.id, clip.sequence) for clip in live}
+    assert [barcodes(exporting.file(clip)) for clip in live] == [list(range(33)), list(range(33, 60))]
+    assert exporting.keys() == {final_clip_key(video.id, clip.sequence) for clip in live}
     assert len(old) == 2
 
 
-def test_a_missing_proxy_fails_every_clip_with_the_reason(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20)
-    desk.objects.delete(proxy_key(video.id))
-    done = desk.export(video)
+def test_a_missing_proxy_fails_every_clip_with_the_reason(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20)
+    exporting.objects.delete(proxy_key(video.id))
+    done = exporting.export(video)
     assert len(done.failed) == 2
     assert not done.retryable
     assert all(proxy_key(video.id) in why for why in done.failed.values())
-    assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORT_FAILED}
+    assert {clip.state for clip in exporting.clips.load_live(video.id)} == {ClipState.EXPORT_FAILED}
 
 
-def test_two_processes_do_not_export_one_video_at_once(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    with desk.database.stage_lock("exports", video.id), pytest.raises(BusyError):
-        desk.export(video)
+def test_two_processes_do_not_export_one_video_at_once(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    with exporting.database.stage_lock("exports", video.id), pytest.raises(BusyError):
+        exporting.export(video)
 
 
 KILLED = """
@@ -246,112 +246,112 @@ export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), w
 
 @pytest.mark.folder
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20)
-    arguments = json.dumps([desk.database.url, str(object_store.folder), str(desk.work.root), video.id, when])
+def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, exporting: Exporting, object_store: LocalObjectStore) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20)
+    arguments = json.dumps([exporting.database.url, str(object_store.folder), str(exporting.work.root), video.id, when])
     killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -9
-    assert [clip.state for clip in desk.clips.load_live(video.id)] == ["exporting", "review_approved"]
-    desk.work.sweep()
-    assert len(desk.export(video).made) == 2
-    assert {clip.state for clip in desk.clips.load_live(video.id)} == {ClipState.EXPORTED}
-    assert desk.keys() == {final_clip_key(video.id, clip.sequence) for clip in desk.clips.load_live(video.id)}
-    assert not list(desk.work.root.iterdir())
+    assert [clip.state for clip in exporting.clips.load_live(video.id)] == ["exporting", "review_approved"]
+    exporting.work.sweep()
+    assert len(exporting.export(video).made) == 2
+    assert {clip.state for clip in exporting.clips.load_live(video.id)} == {ClipState.EXPORTED}
+    assert exporting.keys() == {final_clip_key(video.id, clip.sequence) for clip in exporting.clips.load_live(video.id)}
+    assert not list(exporting.work.root.iterdir())
 
 
-def with_profile(desk: Desk, video: SourceVideo, profile: str) -> list[Clip]:
-    return [desk.clips.request_export(clip.id, profile) for clip in desk.clips.load_live(video.id)]
+def with_profile(exporting: Exporting, video: SourceVideo, profile: str) -> list[Clip]:
+    return [exporting.clips.request_export(clip.id, profile) for clip in exporting.clips.load_live(video.id)]
 
 
 @pytest.mark.parametrize("kind", ["variable", "b_frames", "delayed", "silent"])
-def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
-    video = desk.video(SOURCES[kind](desk.folder), 13)
-    exact = {one.clip_id: one for one in desk.export(video).made}
-    with_profile(desk, video, "delivery")
-    done = desk.export(video)
+def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(kind: str, exporting: Exporting) -> None:
+    video = exporting.video(SOURCES[kind](exporting.folder), 13)
+    exact = {one.clip_id: one for one in exporting.export(video).made}
+    with_profile(exporting, video, "delivery")
+    done = exporting.export(video)
     assert not done.failed
-    for clip in desk.clips.load_live(video.id):
-        manifest = desk.manifest(clip)
+    for clip in exporting.clips.load_live(video.id):
+        manifest = exporting.manifest(clip)
         assert manifest.profile == "delivery"
-        assert barcodes(desk.file(clip)) == list(range(clip.start_frame, clip.end_frame))
+        assert barcodes(exporting.file(clip)) == list(range(clip.start_frame, clip.end_frame))
         assert manifest.byte_size < exact[clip.id].byte_size
         assert manifest.proxy_first_frame_hash == exact[clip.id].first_frame_hash
         assert manifest.duration_seconds == pytest.approx(exact[clip.id].duration_seconds)
         assert (manifest.audio_offset_seconds is None) == (exact[clip.id].audio_offset_seconds is None)
-        assert export_problems(manifest, objects=desk.objects, work=desk.work) == []
+        assert export_problems(manifest, objects=exporting.objects, work=exporting.work) == []
 
 
 @pytest.mark.parametrize("kind", ["constant", "variable", "odd", "ten_bit", "delayed", "b_frames", "silent"])
-def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(kind: str, desk: Desk) -> None:
-    video = desk.video(SOURCES[kind](desk.folder), 13, 14)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    with_profile(desk, video, "gold_master")
-    done = desk.export(desk.videos.load(video.id))
+def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(kind: str, exporting: Exporting) -> None:
+    video = exporting.video(SOURCES[kind](exporting.folder), 13, 14)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    with_profile(exporting, video, "gold_master")
+    done = exporting.export(exporting.videos.load(video.id))
     assert not done.failed
-    for clip in desk.clips.load_live(video.id):
-        manifest = desk.manifest(clip)
+    for clip in exporting.clips.load_live(video.id):
+        manifest = exporting.manifest(clip)
         assert manifest.profile == "gold_master"
-        assert barcodes(desk.file(clip)) == list(range(clip.start_frame, clip.end_frame))
+        assert barcodes(exporting.file(clip)) == list(range(clip.start_frame, clip.end_frame))
         assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
         assert manifest.audio_offset_seconds is None or abs(manifest.audio_offset_seconds) <= 1024 / 48_000
 
 
-def test_sound_from_the_gold_master_is_in_step_with_its_picture(desk: Desk) -> None:
-    video = desk.video(SOURCES["delayed"](desk.folder), 13)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    desk.export(video)
-    exact = [heard(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
-    with_profile(desk, video, "gold_master")
-    desk.export(video)
-    for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):
-        sound = heard(desk.file(clip))
+def test_sound_from_the_gold_master_is_in_step_with_its_picture(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["delayed"](exporting.folder), 13)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    exporting.export(video)
+    exact = [heard(exporting.file(clip)) for clip in exporting.clips.load_live(video.id)]
+    with_profile(exporting, video, "gold_master")
+    exporting.export(video)
+    for clip, expected in zip(exporting.clips.load_live(video.id), exact, strict=True):
+        sound = heard(exporting.file(clip))
         agreement = [float(sound[4_800:14_400] @ expected[4_800 + lag : 14_400 + lag]) for lag in range(-2_400, 2_401)]
         assert abs(int(np.argmax(agreement)) - 2_400) <= 1024
-        with av.open(str(desk.file(clip))) as container:
+        with av.open(str(exporting.file(clip))) as container:
             packets = [packet.duration for packet in container.demux(audio=0) if packet.size]
         assert set(packets[1:-1]) == {1024}
 
 
 @pytest.mark.parametrize("profile", ["stream_copy", "gold_master"])
-def test_of_several_sounds_the_default_one_is_heard(profile: str, desk: Desk) -> None:
-    original = with_default_sound_second(make_video(desk.folder / "one.mkv", frames=48), desk.folder / "two.mkv")
+def test_of_several_sounds_the_default_one_is_heard(profile: str, exporting: Exporting) -> None:
+    original = with_default_sound_second(make_video(exporting.folder / "one.mkv", frames=48), exporting.folder / "two.mkv")
     assert [stream.is_default for stream in probe(original).audio] == [False, True]
-    video = desk.video(original, 12)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    with_profile(desk, video, profile)
-    desk.export(desk.videos.load(video.id))
-    assert all(float(np.abs(heard(desk.file(clip))).mean()) > 0.02 for clip in desk.clips.load_live(video.id))
+    video = exporting.video(original, 12)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    with_profile(exporting, video, profile)
+    exporting.export(exporting.videos.load(video.id))
+    assert all(float(np.abs(heard(exporting.file(clip))).mean()) > 0.02 for clip in exporting.clips.load_live(video.id))
 
 
-def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(desk: Desk) -> None:
-    whole = make_video(desk.folder / "whole.mkv", frames=72)
-    video = desk.video(with_sound_gap(whole, desk.folder / "gap.mkv", 1.0, 2.0), 12)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    with_profile(desk, video, "gold_master")
-    desk.export(desk.videos.load(video.id))
-    _, second = desk.clips.load_live(video.id)  # it begins at 0.5 s
-    sound = heard(desk.file(second))
+def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(exporting: Exporting) -> None:
+    whole = make_video(exporting.folder / "whole.mkv", frames=72)
+    video = exporting.video(with_sound_gap(whole, exporting.folder / "gap.mkv", 1.0, 2.0), 12)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    with_profile(exporting, video, "gold_master")
+    exporting.export(exporting.videos.load(video.id))
+    _, second = exporting.clips.load_live(video.id)  # it begins at 0.5 s
+    sound = heard(exporting.file(second))
     assert len(sound) == pytest.approx(2.5 * 48_000, abs=2 * 1024)
     loudness = [float(np.abs(sound[round(at * 48_000) :][:4_800]).mean()) for at in (0.2, 0.9, 1.2, 2.0)]
     assert min(loudness[0], loudness[3]) > 0.02 > 0.001 > max(loudness[1:3])
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts"])
-def test_after_gaps_the_sound_of_the_gold_master_and_of_every_export_is_at_its_time(suffix: str, desk: Desk) -> None:
+def test_after_gaps_the_sound_of_the_gold_master_and_of_every_export_is_at_its_time(suffix: str, exporting: Exporting) -> None:
     """Measured by correlation. Missing are single packets, three in a row, and half a second; a cut lies in the middle of that."""
     lost = {20, 26, 50, 51, 52, 80, 160, 190, *range(106, 130)}
-    whole = barcode_video(desk.folder / "whole.mp4", frames=120, size=(96, 64))
-    video = desk.video(without_packets(whole, desk.folder / f"gaps{suffix}", "audio", lost.__contains__), 30, 60)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    files = [local_copy(desk.objects, key, desk.folder) for key in (proxy_key(video.id), gold_master_key(video.id))]
+    whole = barcode_video(exporting.folder / "whole.mp4", frames=120, size=(96, 64))
+    video = exporting.video(without_packets(whole, exporting.folder / f"gaps{suffix}", "audio", lost.__contains__), 30, 60)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    files = [local_copy(exporting.objects, key, exporting.folder) for key in (proxy_key(video.id), gold_master_key(video.id))]
     for path in files:
         assert_in_sync(path, time_of_frame=lambda number: number / 24, silent=2)
     for profile in ("stream_copy", "delivery", "gold_master"):
-        with_profile(desk, video, profile)
-        assert not desk.export(desk.videos.load(video.id)).failed
-        for clip in desk.clips.load_live(video.id):
-            assert desk.manifest(clip).profile == profile
-            assert_in_sync(desk.file(clip), time_of_frame=lambda number: number / 24, silent=1)
+        with_profile(exporting, video, profile)
+        assert not exporting.export(exporting.videos.load(video.id)).failed
+        for clip in exporting.clips.load_live(video.id):
+            assert exporting.manifest(clip).profile == profile
+            assert_in_sync(exporting.file(clip), time_of_frame=lambda number: number / 24, silent=1)
 
 
 def heard(path: Path) -> Any:
@@ -359,57 +359,59 @@ def heard(path: Path) -> Any:
         return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
 
 
-def encoding(desk: Desk) -> bool:
+def encoding(exporting: Exporting) -> bool:
     """Whether somebody holds the turn to encode an export on this machine."""
-    with desk.database.read() as connection:
+    with exporting.database.read() as connection:
         key = lock_key(f"{ENCODED_EXPORT} on {socket.gethostname()}", 0)
         return not connection.scalar(text("select pg_try_advisory_xact_lock(:key)"), {"key": key})
 
 
 @pytest.mark.parametrize("profile", ["delivery", "gold_master"])
-def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(profile: str, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    with_profile(desk, video, profile)
+def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(
+    profile: str, exporting: Exporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    with_profile(exporting, video, profile)
     run, alone = clip_writer.ffmpeg.run, []
 
     def seen(*arguments: Any, **options: Any) -> Any:
-        alone.append(encoding(desk))
+        alone.append(encoding(exporting))
         return run(*arguments, **options)
 
     monkeypatch.setattr(clip_writer.ffmpeg, "run", seen)
-    assert not desk.export(video).failed
+    assert not exporting.export(video).failed
     assert alone == [True]
-    assert not encoding(desk)
+    assert not encoding(exporting)
 
 
-def test_a_stream_copy_does_not_wait_for_an_encode(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    with desk.database.turn_on_this_machine(ENCODED_EXPORT):
-        assert len(desk.export(video).made) == 1
+def test_a_stream_copy_does_not_wait_for_an_encode(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    with exporting.database.turn_on_this_machine(ENCODED_EXPORT):
+        assert len(exporting.export(video).made) == 1
 
 
-def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    (clip,) = with_profile(desk, video, "gold_master")
-    done = desk.export(video)
+def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    (clip,) = with_profile(exporting, video, "gold_master")
+    done = exporting.export(video)
     assert (done.failed, done.made) == ({}, ())
-    assert [one.id for one in desk.clips.waiting_for_gold_master()] == [clip.id]
-    (facts,) = load_video_facts(desk.database)
+    assert [one.id for one in exporting.clips.waiting_for_gold_master()] == [clip.id]
+    (facts,) = load_video_facts(exporting.database)
     assert (facts.exports_waiting_for_master, facts.clips) == (1, ())
     assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == []
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    (facts,) = load_video_facts(desk.database)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    (facts,) = load_video_facts(exporting.database)
     assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == [Job.EXPORT]
-    assert len(desk.export(video).made) == 1
-    assert desk.clips.waiting_for_gold_master() == []
+    assert len(exporting.export(video).made) == 1
+    assert exporting.clips.waiting_for_gold_master() == []
 
 
-def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder))
-    (clip,) = with_profile(desk, video, "gold_master")
-    desk.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
-    done = desk.export(video)
+def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    (clip,) = with_profile(exporting, video, "gold_master")
+    exporting.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
+    done = exporting.export(video)
     assert "none can be made: its pictures change on the way" in done.failed[clip.id]
     assert f"heaters export {video.id}:{clip.sequence} --profile stream_copy" in done.failed[clip.id]
     assert not done.retryable
@@ -423,27 +425,27 @@ def s3(buckets: BucketServer) -> S3ObjectStore:
 def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_once_it_is_back(
     database: Database, s3: S3ObjectStore, tmp_path: Path
 ) -> None:
-    desk = Desk(database, s3, tmp_path)
-    video = desk.video(SOURCES["constant"](desk.folder), 20)
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="GLACIER")
+    exporting = Exporting(database, s3, tmp_path)
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20)
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="GLACIER")
     key = gold_master_key(video.id)
-    found = desk.objects.info(key)
+    found = exporting.objects.info(key)
     assert found is not None
     assert found.needs_restore
-    clip, _ = desk.clips.load_live(video.id)
-    assert not desk.export(video).failed
-    desk.clips.request_export(clip.id, "gold_master")
-    done = desk.export(video)
+    clip, _ = exporting.clips.load_live(video.id)
+    assert not exporting.export(video).failed
+    exporting.clips.request_export(clip.id, "gold_master")
+    done = exporting.export(video)
     assert list(done.failed) == [clip.id]
-    assert clip.id not in {artifact.clip_id for artifact in desk.clips.obsolete_artifacts()}
-    assert desk.manifest(clip).profile == "stream_copy"
-    assert not export_problems(desk.manifest(clip), objects=desk.objects, work=desk.work), "the file it has stays until then"
+    assert clip.id not in {artifact.clip_id for artifact in exporting.clips.obsolete_artifacts()}
+    assert exporting.manifest(clip).profile == "stream_copy"
+    assert not export_problems(exporting.manifest(clip), objects=exporting.objects, work=exporting.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
     assert f"heaters retry --clip {video.id}:{clip.sequence}" in done.failed[clip.id]
     assert not done.retryable
-    desk.clips.retry(clip.id)  # the test server brings an object back at once
-    assert not desk.export(video).failed
-    desk.objects.get_file(final_clip_key(video.id, clip.sequence), tmp_path / "clip.mp4")
+    exporting.clips.retry(clip.id)  # the test server brings an object back at once
+    assert not exporting.export(video).failed
+    exporting.objects.get_file(final_clip_key(video.id, clip.sequence), tmp_path / "clip.mp4")
     assert barcodes(tmp_path / "clip.mp4") == list(range(20))
 
 
@@ -467,38 +469,38 @@ class Remote(LocalObjectStore):
 
 @pytest.mark.folder
 @pytest.mark.parametrize("profile", ["stream_copy", "delivery", "gold_master"])
-def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, desk: Desk, object_store: LocalObjectStore) -> None:
-    source = barcode_video(desk.folder / "long.mp4", frames=500, size=(320, 240), rate=Fraction(25))
-    video = desk.video(source, 200, 210, approved=False)
-    clip = desk.clips.load_live(video.id)[1]
-    desk.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, exporting: Exporting, object_store: LocalObjectStore) -> None:
+    source = barcode_video(exporting.folder / "long.mp4", frames=500, size=(320, 240), rate=Fraction(25))
+    video = exporting.video(source, 200, 210, approved=False)
+    clip = exporting.clips.load_live(video.id)[1]
+    exporting.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
     if profile == "gold_master":
-        make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    desk.clips.request_export(clip.id, profile)
+        make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    exporting.clips.request_export(clip.id, profile)
     remote = Remote(object_store.folder)
-    done = desk.export(video, objects=remote)
+    done = exporting.export(video, objects=remote)
     assert not done.failed
-    assert barcodes(desk.file(clip)) == list(range(200, 210))
-    whole = sum(info.byte_size for info in desk.objects.list() if info.key.startswith(("review_proxies/", "gold_masters/")))
+    assert barcodes(exporting.file(clip)) == list(range(200, 210))
+    whole = sum(info.byte_size for info in exporting.objects.list() if info.key.startswith(("review_proxies/", "gold_masters/")))
     assert remote.read < whole
 
 
 @pytest.mark.parametrize("kind", ["rotated", "interlaced", "hdr", "odd"])
-def test_an_export_from_the_gold_master_looks_as_the_proxy_does(kind: str, desk: Desk) -> None:
+def test_an_export_from_the_gold_master_looks_as_the_proxy_does(kind: str, exporting: Exporting) -> None:
     sources: dict[str, Callable[[Path], Path]] = {
         "rotated": lambda folder: rotated(make_video(folder / "u.mp4", frames=24, scenes=(8, 16)), folder / "s.mp4", 90),
         "interlaced": lambda folder: make_video(folder / "s.mp4", frames=24, scenes=(8, 16), interlaced=True),
         "hdr": lambda folder: make_video(folder / "s.mkv", frames=24, scenes=(8, 16), pixel_format="yuv420p10le", hdr=True),
         "odd": lambda folder: make_video(folder / "s.mp4", frames=24, scenes=(8, 16), size=(161, 121), pixel_format="yuv444p"),
     }
-    video = desk.video(sources[kind](desk.folder), 8)
-    desk.export(video)
-    exact = [pictures(desk.file(clip)) for clip in desk.clips.load_live(video.id)]
-    make_gold_master(video.id, database=desk.database, objects=desk.objects, work=desk.work, storage_class="STANDARD")
-    with_profile(desk, video, "gold_master")
-    assert not desk.export(video).failed
-    for clip, expected in zip(desk.clips.load_live(video.id), exact, strict=True):
-        shown = pictures(desk.file(clip))
+    video = exporting.video(sources[kind](exporting.folder), 8)
+    exporting.export(video)
+    exact = [pictures(exporting.file(clip)) for clip in exporting.clips.load_live(video.id)]
+    make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
+    with_profile(exporting, video, "gold_master")
+    assert not exporting.export(video).failed
+    for clip, expected in zip(exporting.clips.load_live(video.id), exact, strict=True):
+        shown = pictures(exporting.file(clip))
         assert shown.shape == expected.shape
         assert np.abs(shown - expected).mean(axis=(1, 2, 3)).max() < 8
 
@@ -508,12 +510,12 @@ def pictures(path: Path) -> Any:
     return np.stack([image.astype(np.int16) for _, image in decoded(path)])
 
 
-def test_a_file_that_was_changed_behind_our_back_is_found_out(desk: Desk) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 30)
-    first, second = desk.clips.load_live(video.id)
-    desk.export(video)
-    desk.objects.put_file(final_clip_key(video.id, first.sequence), desk.file(second))
-    problems = export_problems(desk.manifest(first), objects=desk.objects, work=desk.work)
+def test_a_file_that_was_changed_behind_our_back_is_found_out(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 30)
+    first, second = exporting.clips.load_live(video.id)
+    exporting.export(video)
+    exporting.objects.put_file(final_clip_key(video.id, first.sequence), exporting.file(second))
+    problems = export_problems(exporting.manifest(first), objects=exporting.objects, work=exporting.work)
     assert any("first frame is not frame 0 of the proxy" in problem for problem in problems)
 
 
@@ -531,8 +533,8 @@ def materialized(video: SourceVideo, settings: Settings) -> dg.ExecuteInProcessR
         )
 
 
-def test_the_asset_says_what_was_exported(desk: Desk, settings: Settings) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20)
+def test_the_asset_says_what_was_exported(exporting: Exporting, settings: Settings) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20)
     result = materialized(video, settings)
     assert result.success
     (event,) = result.asset_materializations_for_node("exports")
@@ -543,22 +545,22 @@ def test_the_asset_says_what_was_exported(desk: Desk, settings: Settings) -> Non
     assert final_clip_key(video.id, 2) in str(event.metadata["files"].value)
 
 
-def test_a_partition_of_which_nothing_is_exported_is_not_made_while_clips_wait(desk: Desk, settings: Settings) -> None:
-    video = desk.video(barcode_video(desk.folder / "holiday.mp4", frames=24), approved=False)
+def test_a_partition_of_which_nothing_is_exported_is_not_made_while_clips_wait(exporting: Exporting, settings: Settings) -> None:
+    video = exporting.video(barcode_video(exporting.folder / "holiday.mp4", frames=24), approved=False)
     result = materialized(video, settings)
     assert result.success
     assert result.asset_materializations_for_node("exports") == []
 
 
-def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(desk: Desk, settings: Settings) -> None:
-    video = desk.video(SOURCES["constant"](desk.folder), 20)
-    first, second = desk.clips.load_live(video.id)
-    desk.clips.request_export(first.id, "gold_master")
-    desk.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
+def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(exporting: Exporting, settings: Settings) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20)
+    first, second = exporting.clips.load_live(video.id)
+    exporting.clips.request_export(first.id, "gold_master")
+    exporting.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
     result = materialized(video, settings)
     assert not result.success
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert f"{video.title}: 1 of 2 clips failed: clip 1: " in str(failure.step_failure_data.user_failure_data.description)
     assert failure.step_failure_data.user_failure_data.metadata["failed clips"].value == [first.sequence]
     assert "has no gold master" in str(failure.step_failure_data.user_failure_data.description)
-    assert desk.clips.load(second.id).state == ClipState.EXPORTED
+    assert exporting.clips.load(second.id).state == ClipState.EXPORTED

@@ -33,7 +33,7 @@ from tests.media_files import file_frame_hashes, read_barcode
 from tests.proxy_files import SOURCES, local_copy, stored_video
 
 
-class Desk:
+class StillMaking:
     """A source video with exported clips, and what it takes to make their keyframes."""
 
     def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
@@ -61,81 +61,81 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database: Database, object_store: ObjectStore, tmp_path: Path) -> Desk:
-    return Desk(database, object_store, tmp_path)
+def still_making(database: Database, object_store: ObjectStore, tmp_path: Path) -> StillMaking:
+    return StillMaking(database, object_store, tmp_path)
 
 
 @pytest.mark.parametrize("profile", ["stream_copy", "delivery"])
 @pytest.mark.parametrize("kind", ["variable", "delayed", "b_frames", "odd"])
-def test_stills_show_the_frames_that_were_chosen(kind: str, profile: str, desk: Desk) -> None:
-    video = desk.video(kind, 11, profile=profile)
-    done = desk.run(video)
+def test_stills_show_the_frames_that_were_chosen(kind: str, profile: str, still_making: StillMaking) -> None:
+    video = still_making.video(kind, 11, profile=profile)
+    done = still_making.run(video)
     assert not done.failed
-    for clip in desk.clips.load_live(video.id):
+    for clip in still_making.clips.load_live(video.id):
         assert clip.state == ClipState.KEYFRAMED
-        manifests = [KeyframeManifest.from_json(artifact.manifest) for artifact in desk.clips.artifacts(clip.id, kind="keyframe")]
-        seen = {one.tag: read_barcode(desk.picture(one.key)) for one in manifests}
+        manifests = [KeyframeManifest.from_json(artifact.manifest) for artifact in still_making.clips.artifacts(clip.id, kind="keyframe")]
+        seen = {one.tag: read_barcode(still_making.picture(one.key)) for one in manifests}
         assert seen == {"start": clip.start_frame, "mid": clip.start_frame + clip.frame_count // 2, "end": clip.end_frame - 1}
         assert {one.tag: one.frame_number for one in manifests} == seen
-        assert all(one.byte_size == len(desk.objects.get_bytes(one.key)) for one in manifests)
+        assert all(one.byte_size == len(still_making.objects.get_bytes(one.key)) for one in manifests)
 
 
-def test_the_hash_of_a_still_is_that_of_the_proxy_frame(desk: Desk) -> None:
-    video = desk.video("variable", 20)
-    proxy = local_copy(desk.objects, proxy_key(video.id), desk.folder)
+def test_the_hash_of_a_still_is_that_of_the_proxy_frame(still_making: StillMaking) -> None:
+    video = still_making.video("variable", 20)
+    proxy = local_copy(still_making.objects, proxy_key(video.id), still_making.folder)
     hashes = list(file_frame_hashes(proxy))
-    done = desk.run(video, "multi", (10.0, 90.0))
+    done = still_making.run(video, "multi", (10.0, 90.0))
     assert [(one.tag, one.frame_hash) for one in done.made] == [
         ("p10", hashes[2]), ("p90", hashes[18]), ("p10", hashes[24]), ("p90", hashes[56])
     ]  # fmt: skip
 
 
-def test_stills_have_square_pixels(desk: Desk) -> None:
-    video = desk.video("wide_pixels")
-    (still,) = desk.run(video, "midpoint").made
-    assert desk.picture(still.key).shape == (120, 213, 3)
+def test_stills_have_square_pixels(still_making: StillMaking) -> None:
+    video = still_making.video("wide_pixels")
+    (still,) = still_making.run(video, "midpoint").made
+    assert still_making.picture(still.key).shape == (120, 213, 3)
     assert (still.width, still.height) == (213, 120)
 
 
-def test_only_exported_clips_get_stills_and_only_once(desk: Desk) -> None:
-    video = desk.video("constant", 30)
-    first, second = desk.clips.load_live(video.id)
-    desk.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.EXPORTED)
-    assert desk.run(video, "midpoint").clip_ids == (first.id,)
-    assert desk.keys() == {keyframe_key(video.id, first.sequence, "mid")}
-    assert desk.run(video, "midpoint") == ClipRun()
+def test_only_exported_clips_get_stills_and_only_once(still_making: StillMaking) -> None:
+    video = still_making.video("constant", 30)
+    first, second = still_making.clips.load_live(video.id)
+    still_making.clips.advance(second.id, ClipState.REVIEW_APPROVED, ClipState.EXPORTED)
+    assert still_making.run(video, "midpoint").clip_ids == (first.id,)
+    assert still_making.keys() == {keyframe_key(video.id, first.sequence, "mid")}
+    assert still_making.run(video, "midpoint") == ClipRun()
 
 
-def test_another_strategy_replaces_the_stills_of_the_first(desk: Desk) -> None:
-    video = desk.video("constant")
-    (clip,) = desk.clips.load_live(video.id)
-    desk.run(video, "tag")
-    desk.clips.advance(clip.id, ClipState.KEYFRAMING, ClipState.KEYFRAMED)
-    desk.run(video, "midpoint")
-    desk.clips.clean_up(clip.id, desk.objects.delete)
-    assert desk.keys() == {keyframe_key(video.id, clip.sequence, "mid")}
+def test_another_strategy_replaces_the_stills_of_the_first(still_making: StillMaking) -> None:
+    video = still_making.video("constant")
+    (clip,) = still_making.clips.load_live(video.id)
+    still_making.run(video, "tag")
+    still_making.clips.advance(clip.id, ClipState.KEYFRAMING, ClipState.KEYFRAMED)
+    still_making.run(video, "midpoint")
+    still_making.clips.clean_up(clip.id, still_making.objects.delete)
+    assert still_making.keys() == {keyframe_key(video.id, clip.sequence, "mid")}
 
 
-def test_one_clip_without_its_file_does_not_stop_the_others(desk: Desk) -> None:
-    video = desk.video("constant", 20, 40)
-    first, second, third = desk.clips.load_live(video.id)
-    desk.objects.delete(final_clip_key(video.id, second.sequence))
-    done = desk.run(video)
+def test_one_clip_without_its_file_does_not_stop_the_others(still_making: StillMaking) -> None:
+    video = still_making.video("constant", 20, 40)
+    first, second, third = still_making.clips.load_live(video.id)
+    still_making.objects.delete(final_clip_key(video.id, second.sequence))
+    done = still_making.run(video)
     assert done.clip_ids == (first.id, third.id)
     assert final_clip_key(video.id, second.sequence) in done.failed[second.id]
     assert f"heaters export {second.source_video_id}:{second.sequence} makes" in done.failed[second.id]
     assert not done.retryable
-    assert desk.clips.load(second.id).state == ClipState.KEYFRAME_FAILED
+    assert still_making.clips.load(second.id).state == ClipState.KEYFRAME_FAILED
 
 
-def test_a_clip_left_keyframing_by_a_killed_process_is_picked_up_again(desk: Desk) -> None:
-    video = desk.video("constant")
-    (clip,) = desk.clips.load_live(video.id)
-    desk.clips.claim(clip.id, KEYFRAMES, [keyframe_key(video.id, clip.sequence, "mid")])
-    desk.objects.put_bytes(keyframe_key(video.id, clip.sequence, "mid"), b"half a picture")
-    (still,) = desk.run(video, "midpoint").made
-    assert read_barcode(desk.picture(still.key)) == 30
-    assert desk.clips.load(clip.id).state == ClipState.KEYFRAMED
+def test_a_clip_left_keyframing_by_a_killed_process_is_picked_up_again(still_making: StillMaking) -> None:
+    video = still_making.video("constant")
+    (clip,) = still_making.clips.load_live(video.id)
+    still_making.clips.claim(clip.id, KEYFRAMES, [keyframe_key(video.id, clip.sequence, "mid")])
+    still_making.objects.put_bytes(keyframe_key(video.id, clip.sequence, "mid"), b"half a picture")
+    (still,) = still_making.run(video, "midpoint").made
+    assert read_barcode(still_making.picture(still.key)) == 30
+    assert still_making.clips.load(clip.id).state == ClipState.KEYFRAMED
 
 
 class Interfering(LocalObjectStore):
@@ -149,26 +149,26 @@ class Interfering(LocalObjectStore):
 
 
 @pytest.mark.folder
-def test_a_clip_that_was_archived_meanwhile_leaves_no_stills(desk: Desk, object_store: LocalObjectStore) -> None:
-    video = desk.video("constant")
-    (clip,) = desk.clips.load_live(video.id)
+def test_a_clip_that_was_archived_meanwhile_leaves_no_stills(still_making: StillMaking, object_store: LocalObjectStore) -> None:
+    video = still_making.video("constant")
+    (clip,) = still_making.clips.load_live(video.id)
     store = Interfering(object_store.folder)
-    store.before_put = lambda: desk.clips.advance(  # type: ignore[method-assign]
+    store.before_put = lambda: still_making.clips.advance(  # type: ignore[method-assign]
         clip.id, ClipState.REVIEW_ARCHIVED, {ClipState.KEYFRAMING, ClipState.REVIEW_ARCHIVED}
     )
-    done = desk.run(video, "midpoint", objects=store)
+    done = still_making.run(video, "midpoint", objects=store)
     assert (done.made, done.failed, done.changed) == ((), {}, (clip.id,))
-    assert desk.keys() == set()
+    assert still_making.keys() == set()
 
 
-def test_two_processes_do_not_make_stills_of_one_video_at_once(desk: Desk) -> None:
-    video = desk.video("constant")
-    with desk.database.stage_lock("keyframes", video.id), pytest.raises(BusyError):
-        desk.run(video)
+def test_two_processes_do_not_make_stills_of_one_video_at_once(still_making: StillMaking) -> None:
+    video = still_making.video("constant")
+    with still_making.database.stage_lock("keyframes", video.id), pytest.raises(BusyError):
+        still_making.run(video)
 
 
-def test_the_asset_shows_stills_to_the_operator(desk: Desk, settings: Settings) -> None:
-    video = desk.video("constant", 20)
+def test_the_asset_shows_stills_to_the_operator(still_making: StillMaking, settings: Settings) -> None:
+    video = still_making.video("constant", 20)
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(video.id)])
         result = dg.materialize(

@@ -93,8 +93,8 @@ Make = Callable[..., MadeProxy]
 
 @pytest.fixture
 def make(videos: SourceVideoStore, object_store: LocalObjectStore, work: WorkFolder) -> Make:
-    def made(video_id: int, *, objects: LocalObjectStore = object_store, detector: str = DETECTOR) -> MadeProxy:
-        return make_proxy(video_id, videos=videos, objects=objects, work=work, detector=detector)
+    def made(source_video_id: int, *, objects: LocalObjectStore = object_store, detector: str = DETECTOR) -> MadeProxy:
+        return make_proxy(source_video_id, videos=videos, objects=objects, work=work, detector=detector)
 
     return made
 
@@ -106,18 +106,18 @@ def keys(objects: LocalObjectStore) -> list[str]:
 def test_a_downloaded_video_becomes_proxy_index_and_scores(
     clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, work: WorkFolder, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    made = make(video_id)
+    source_video_id = downloaded(clip, videos, object_store)
+    made = make(source_video_id)
 
-    video = videos.load(video_id)
+    video = videos.load(source_video_id)
     assert (video.state, video.frame_count, video.error, video.warnings) == (_S.PREPROCESSED, 48, None, ())
     assert (video.proxy_filepath, video.frame_index_filepath, video.scenes_filepath) == (
-        proxy_key(video_id), frame_index_key(video_id), scenes_key(video_id),
+        proxy_key(source_video_id), frame_index_key(source_video_id), scenes_key(source_video_id),
     )  # fmt: skip
     assert video.duration_seconds == pytest.approx(variable_times(48)[-1] + 1 / 24, abs=0.05)
-    path = local_copy(object_store, proxy_key(video_id), work.root.parent)
+    path = local_copy(object_store, proxy_key(source_video_id), work.root.parent)
     assert barcodes(path) == list(range(48))
-    index = FrameIndexes(object_store).load(video_id)
+    index = FrameIndexes(object_store).load(source_video_id)
     assert np.allclose(index.pts * float(index.header.time_base), variable_times(48), atol=1e-4)
     assert made.proxy_bytes == path.stat().st_size
     assert list(work.root.iterdir()) == []
@@ -126,9 +126,9 @@ def test_a_downloaded_video_becomes_proxy_index_and_scores(
 def test_the_scores_find_the_cuts_by_displayed_frame_whatever_the_frame_rate(
     clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    stored = scenes.decoded(object_store.get_bytes(scenes_key(video_id)))
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    stored = scenes.decoded(object_store.get_bytes(scenes_key(source_video_id)))
     assert (stored.detector, stored.frame_count, stored.settings) == (DETECTOR, 48, None)
     found = scenes.boundaries(stored.scores, DETECTORS.load(DETECTOR), DETECTORS.load(DETECTOR).default_threshold)
     assert [boundary.frame for boundary in found] == CUTS
@@ -136,78 +136,78 @@ def test_the_scores_find_the_cuts_by_displayed_frame_whatever_the_frame_rate(
 
 @pytest.mark.folder
 def test_a_video_that_is_done_is_not_made_again(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
-    video_id = downloaded(clip, videos, object_store)
-    assert make(video_id).wall_seconds is not None
-    path = object_store.local_path(proxy_key(video_id))
+    source_video_id = downloaded(clip, videos, object_store)
+    assert make(source_video_id).wall_seconds is not None
+    path = object_store.local_path(proxy_key(source_video_id))
     assert path is not None
     before = path.stat().st_mtime_ns
-    again = make(video_id)
+    again = make(source_video_id)
     assert again.wall_seconds is None
     assert len(again.index) == 48
     assert path.stat().st_mtime_ns == before
 
 
 def test_what_was_published_before_a_kill_is_found_again(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    videos.set_state(video_id, _S.PREPROCESSING, frame_count=None, proxy_filepath=None)
-    again = make(video_id)
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    videos.set_state(source_video_id, _S.PREPROCESSING, frame_count=None, proxy_filepath=None)
+    again = make(source_video_id)
     assert again.wall_seconds is None
-    assert (again.video.state, again.video.frame_count, again.video.proxy_filepath) == (_S.PREPROCESSED, 48, proxy_key(video_id))
+    assert (again.video.state, again.video.frame_count, again.video.proxy_filepath) == (_S.PREPROCESSED, 48, proxy_key(source_video_id))
 
 
 @pytest.mark.parametrize("lost", [proxy_key, frame_index_key, scenes_key])
 def test_a_part_that_is_missing_is_made_again(
     lost: Callable[[int], str], clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
     complete = keys(object_store)
-    object_store.delete(lost(video_id))
-    assert make(video_id).wall_seconds is not None
+    object_store.delete(lost(source_video_id))
+    assert make(source_video_id).wall_seconds is not None
     assert keys(object_store) == complete
 
 
 def test_scores_of_another_detector_are_made_again(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    assert make(video_id, detector="adaptive").wall_seconds is None, "decides by the same scores"
-    assert make(video_id, detector="histogram").wall_seconds is not None
-    assert scenes.decoded(object_store.get_bytes(scenes_key(video_id))).has_scores_for(DETECTORS.load("histogram"))
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    assert make(source_video_id, detector="adaptive").wall_seconds is None, "decides by the same scores"
+    assert make(source_video_id, detector="histogram").wall_seconds is not None
+    assert scenes.decoded(object_store.get_bytes(scenes_key(source_video_id))).has_scores_for(DETECTORS.load("histogram"))
 
 
-def cut(video_id: int, videos: SourceVideoStore) -> SourceVideo:
-    videos.set_state(video_id, _S.DETECTING_SCENES)
-    return videos.load(video_id)
+def cut(source_video_id: int, videos: SourceVideoStore) -> SourceVideo:
+    videos.set_state(source_video_id, _S.DETECTING_SCENES)
+    return videos.load(source_video_id)
 
 
 def test_a_lost_proxy_of_a_cut_video_comes_back_and_the_cuts_stay(
     clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    before = cut(video_id, videos)
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    before = cut(source_video_id, videos)
     said = b'{"how": "the clips were cut"}'
-    object_store.put_bytes(scenes_key(video_id), said)
-    object_store.delete(proxy_key(video_id))
-    make(video_id)
-    after = videos.load(video_id)
-    assert object_store.get_bytes(scenes_key(video_id)) == said
+    object_store.put_bytes(scenes_key(source_video_id), said)
+    object_store.delete(proxy_key(source_video_id))
+    make(source_video_id)
+    after = videos.load(source_video_id)
+    assert object_store.get_bytes(scenes_key(source_video_id)) == said
     assert (after.state, after.frame_count) == (before.state, before.frame_count)
-    assert object_store.info(proxy_key(video_id)) is not None
+    assert object_store.info(proxy_key(source_video_id)) is not None
 
 
 def test_a_lost_proxy_is_not_replaced_by_one_that_the_cuts_do_not_fit(
     clip: Path, tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    cut(video_id, videos)
-    object_store.delete(proxy_key(video_id))
-    object_store.put_file(original_key(video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    cut(source_video_id, videos)
+    object_store.delete(proxy_key(source_video_id))
+    object_store.put_file(original_key(source_video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
     with pytest.raises(PermanentError, match="a new one has 40 frames, but its clips were cut in 48"):
-        make(video_id)
-    assert object_store.info(proxy_key(video_id)) is None
+        make(source_video_id)
+    assert object_store.info(proxy_key(source_video_id)) is None
 
 
 class Remote(LocalObjectStore):
@@ -223,19 +223,19 @@ def test_a_remote_original_is_fetched_into_the_attempts_folder(
     clip: Path, settings: Settings, videos: SourceVideoStore, work: WorkFolder, make: Make
 ):
     remote = Remote(settings.objects_folder)
-    video_id = downloaded(clip, videos, remote)
-    make(video_id, objects=remote)
-    assert barcodes(settings.objects_folder / proxy_key(video_id)) == list(range(48))
+    source_video_id = downloaded(clip, videos, remote)
+    make(source_video_id, objects=remote)
+    assert barcodes(settings.objects_folder / proxy_key(source_video_id)) == list(range(48))
     assert list(work.root.iterdir()) == []
-    tried, bad = undecodable_index_entries(video_id, objects=remote)
+    tried, bad = undecodable_index_entries(source_video_id, objects=remote)
     assert (tried, bad) == (24, {})
 
 
 def test_a_lost_original_is_named_with_the_remedy(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
-    video_id = downloaded(clip, videos, object_store)
-    object_store.delete(original_key(video_id, ".mp4"))
+    source_video_id = downloaded(clip, videos, object_store)
+    object_store.delete(original_key(source_video_id, ".mp4"))
     with pytest.raises(PermanentError, match=r"clip: its original is not in the store.*submit it again"):
-        make(video_id)
+        make(source_video_id)
 
 
 def test_a_video_that_was_not_downloaded_cannot_have_a_proxy(videos: SourceVideoStore, make: Make):
@@ -267,15 +267,15 @@ def test_a_store_that_goes_away_leaves_no_proxy_and_the_next_try_succeeds(
     published: int, clip: Path, settings: Settings, videos: SourceVideoStore, work: WorkFolder, make: Make
 ):
     store = Breaking(settings.objects_folder, work_folder=settings.work_folder)
-    video_id = downloaded(clip, videos, store)
+    source_video_id = downloaded(clip, videos, store)
     store.left = published
     with pytest.raises(StoreUnavailableError):
-        make(video_id, objects=store)
-    assert store.info(proxy_key(video_id)) is None
-    assert videos.load(video_id).state == _S.PREPROCESSING
+        make(source_video_id, objects=store)
+    assert store.info(proxy_key(source_video_id)) is None
+    assert videos.load(source_video_id).state == _S.PREPROCESSING
     assert list(work.root.iterdir()) == []
-    make(video_id, objects=store)
-    assert videos.load(video_id).state == _S.PREPROCESSED
+    make(source_video_id, objects=store)
+    assert videos.load(source_video_id).state == _S.PREPROCESSED
 
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.15, 0.6])
@@ -289,7 +289,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     make: Make,
 ):
     source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=16", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
-    video_id = downloaded(source, videos, object_store)
+    source_video_id = downloaded(source, videos, object_store)
     program = f"""
         from assets.proxy import make_proxy
         from heaters_dagster.settings import Settings
@@ -301,7 +301,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
         objects = open_object_store(settings)
         say = lambda progress: print("running", flush=True)
         videos = SourceVideoStore(Database.connect(settings.database_url))
-        make_proxy({video_id}, videos=videos, objects=objects, work=WorkFolder(settings.work_folder), detector="content", report=say)
+        make_proxy({source_video_id}, videos=videos, objects=objects, work=WorkFolder(settings.work_folder), detector="content", report=say)
     """
     assert settings.database_url is not None
     process = subprocess.Popen(
@@ -313,14 +313,14 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
-    assert videos.load(video_id).state in {_S.PREPROCESSING, _S.PREPROCESSED}
-    assert object_store.info(proxy_key(video_id)) is None or videos.load(video_id).state == _S.PREPROCESSED
-    make(video_id)
+    assert videos.load(source_video_id).state in {_S.PREPROCESSING, _S.PREPROCESSED}
+    assert object_store.info(proxy_key(source_video_id)) is None or videos.load(source_video_id).state == _S.PREPROCESSED
+    make(source_video_id)
     work.sweep()
-    assert videos.load(video_id).state == _S.PREPROCESSED
-    assert videos.load(video_id).frame_count == 400
+    assert videos.load(source_video_id).state == _S.PREPROCESSED
+    assert videos.load(source_video_id).frame_count == 400
     assert keys(object_store) == sorted(
-        [original_key(video_id, ".mp4"), proxy_key(video_id), frame_index_key(video_id), scenes_key(video_id)]
+        [original_key(source_video_id, ".mp4"), proxy_key(source_video_id), frame_index_key(source_video_id), scenes_key(source_video_id)]
     )
     assert list(work.root.iterdir()) == []
 
@@ -329,20 +329,20 @@ def test_a_truncated_original_is_kept_to_its_last_frame_and_the_loss_is_said(
     tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, work: WorkFolder, make: Make
 ):
     source = truncated(barcode_video(tmp_path / "whole.mp4", frames=48, audio=False), tmp_path / "half.mp4")
-    video_id = downloaded(source, videos, object_store)
-    make(video_id)
-    video = videos.load(video_id)
+    source_video_id = downloaded(source, videos, object_store)
+    make(source_video_id)
+    video = videos.load(source_video_id)
     assert video.frame_count is not None
     assert 16 < video.frame_count < 48
     assert [warning for warning in video.warnings if f"the file says 48 frames, of which {video.frame_count} can be shown" in warning]
-    assert compare_proxy_with_original(video_id, videos=videos, objects=object_store, work=work).same
+    assert compare_proxy_with_original(source_video_id, videos=videos, objects=object_store, work=work).same
 
 
 def test_bit_errors_are_counted_in_a_warning(tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
     source = with_bit_errors(barcode_video(tmp_path / "whole.mp4", frames=48, b_frames=2), tmp_path / "flipped.mp4", count=30)
-    video_id = downloaded(source, videos, object_store)
-    make(video_id)
-    video = videos.load(video_id)
+    source_video_id = downloaded(source, videos, object_store)
+    make(source_video_id)
+    video = videos.load(source_video_id)
     assert video.frame_count is not None
     assert 36 <= video.frame_count <= 48
     assert [warning for warning in video.warnings if warning.startswith("damaged: ")]
@@ -365,18 +365,18 @@ def test_a_video_without_a_frame_that_decodes_is_refused(
     tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
     whole = barcode_video(tmp_path / "whole.mp4", frames=12)
-    video_id = downloaded(wrecked(whole, tmp_path / "useless.mp4", "video"), videos, object_store, like=whole)
+    source_video_id = downloaded(wrecked(whole, tmp_path / "useless.mp4", "video"), videos, object_store, like=whole)
     with pytest.raises(InvalidMediaError, match="useless: not one frame"):
-        make(video_id)
-    assert object_store.info(proxy_key(video_id)) is None
+        make(source_video_id)
+    assert object_store.info(proxy_key(source_video_id)) is None
 
 
 def test_sound_that_cannot_be_decoded_costs_the_sound_and_not_the_video(
     tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
     whole = barcode_video(tmp_path / "whole.mp4", frames=12)
-    video_id = downloaded(wrecked(whole, tmp_path / "mute.mp4", "audio"), videos, object_store, like=whole)
-    made = make(video_id)
+    source_video_id = downloaded(wrecked(whole, tmp_path / "mute.mp4", "audio"), videos, object_store, like=whole)
+    made = make(source_video_id)
     assert not made.index.header.has_audio
     assert [warning for warning in made.video.warnings if "silent" in warning]
 
@@ -406,24 +406,24 @@ def test_the_check_sees_a_proxy_of_another_video(
 
 
 def test_the_check_sees_an_index_that_points_elsewhere(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    assert undecodable_index_entries(video_id, objects=object_store) == (24, {})
-    index = FrameIndexes(object_store).load(video_id)
-    data = bytearray(object_store.get_bytes(proxy_key(video_id)))
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    assert undecodable_index_entries(source_video_id, objects=object_store) == (24, {})
+    index = FrameIndexes(object_store).load(source_video_id)
+    data = bytearray(object_store.get_bytes(proxy_key(source_video_id)))
     data[int(index.byte_offset[-1]) :] = b"\0" * (len(data) - int(index.byte_offset[-1]))
-    object_store.put_bytes(proxy_key(video_id), bytes(data))
-    _, bad = undecodable_index_entries(video_id, objects=object_store)
+    object_store.put_bytes(proxy_key(source_video_id), bytes(data))
+    _, bad = undecodable_index_entries(source_video_id, objects=object_store)
     assert list(bad) == [47]
 
 
-def materialize(video_id: int, settings: Settings) -> dg.ExecuteInProcessResult:
+def materialize(source_video_id: int, settings: Settings) -> dg.ExecuteInProcessResult:
     instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions("source_videos", [str(video_id)])
+    instance.add_dynamic_partitions("source_videos", [str(source_video_id)])
     assert source_video_partitions.name == "source_videos"
     return dg.materialize(
         [dg.AssetSpec("source_video", partitions_def=source_video_partitions), proxy_and_keyframe_offsets],
-        partition_key=str(video_id), instance=instance, resources=dagster_resources(settings), raise_on_error=False,
+        partition_key=str(source_video_id), instance=instance, resources=dagster_resources(settings), raise_on_error=False,
     )  # fmt: skip
 
 
@@ -434,8 +434,8 @@ def content_settings(settings: Settings) -> Settings:
 def test_the_assets_show_an_operator_what_was_made(
     clip: Path, settings: Settings, videos: SourceVideoStore, object_store: LocalObjectStore
 ):
-    video_id = downloaded(clip, videos, object_store)
-    result = materialize(video_id, content_settings(settings))
+    source_video_id = downloaded(clip, videos, object_store)
+    result = materialize(source_video_id, content_settings(settings))
     assert result.success
     (proxy,) = result.asset_materializations_for_node("proxy_and_keyframe_offsets")[:1]
     assert proxy.asset_key == dg.AssetKey("proxy")
@@ -450,33 +450,33 @@ def test_a_failure_is_on_the_row_and_can_be_retried(
     tmp_path: Path, settings: Settings, videos: SourceVideoStore, object_store: LocalObjectStore
 ):
     whole = barcode_video(tmp_path / "whole.mp4", frames=12)
-    video_id = downloaded(wrecked(whole, tmp_path / "useless.mp4", "video"), videos, object_store, like=whole)
-    assert not materialize(video_id, content_settings(settings)).success
-    video = videos.load(video_id)
+    source_video_id = downloaded(wrecked(whole, tmp_path / "useless.mp4", "video"), videos, object_store, like=whole)
+    assert not materialize(source_video_id, content_settings(settings)).success
+    video = videos.load(source_video_id)
     assert video.state == _S.PREPROCESS_FAILED
     assert video.error is not None
     assert video.error.startswith("useless: not one frame")
-    object_store.put_file(original_key(video_id, ".mp4"), whole)
-    videos.retry(video_id)
-    assert materialize(video_id, content_settings(settings)).success
-    assert videos.load(video_id).state == _S.PREPROCESSED
+    object_store.put_file(original_key(source_video_id, ".mp4"), whole)
+    videos.retry(source_video_id)
+    assert materialize(source_video_id, content_settings(settings)).success
+    assert videos.load(source_video_id).state == _S.PREPROCESSED
 
 
 def test_a_cut_video_whose_proxy_cannot_be_made_again_says_why_until_it_can(
     clip: Path, tmp_path: Path, settings: Settings, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
-    video_id = downloaded(clip, videos, object_store)
-    make(video_id)
-    before = cut(video_id, videos)
-    object_store.delete(proxy_key(video_id))
-    original = object_store.get_bytes(original_key(video_id, ".mp4"))
-    object_store.put_file(original_key(video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
-    result = materialize(video_id, content_settings(settings))
+    source_video_id = downloaded(clip, videos, object_store)
+    make(source_video_id)
+    before = cut(source_video_id, videos)
+    object_store.delete(proxy_key(source_video_id))
+    original = object_store.get_bytes(original_key(source_video_id, ".mp4"))
+    object_store.put_file(original_key(source_video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
+    result = materialize(source_video_id, content_settings(settings))
     assert not result.success
-    failed = videos.load(video_id)
+    failed = videos.load(source_video_id)
     assert (failed.state, failed.attempts) == (before.state, before.attempts)
     assert failed.error is not None
     assert "a new one has 40 frames, but its clips were cut in 48" in failed.error
-    object_store.put_bytes(original_key(video_id, ".mp4"), original)
-    assert materialize(video_id, content_settings(settings)).success
-    assert videos.load(video_id).error is None
+    object_store.put_bytes(original_key(source_video_id, ".mp4"), original)
+    assert materialize(source_video_id, content_settings(settings)).success
+    assert videos.load(source_video_id).error is None

@@ -44,7 +44,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-class Desk:
+class Daemon:
     """Ticks sensors as the daemon does: partitions are added, runs are created."""
 
     def __init__(self, instance: dg.DagsterInstance, settings: Settings) -> None:
@@ -95,145 +95,147 @@ class Desk:
 
 
 @pytest.fixture
-def desk(instance: dg.DagsterInstance, settings: Settings) -> Desk:
-    return Desk(instance, settings)
+def daemon(instance: dg.DagsterInstance, settings: Settings) -> Daemon:
+    return Daemon(instance, settings)
 
 
-def test_a_new_source_video_gets_its_partition_and_its_run_in_one_tick(desk: Desk, database: Database) -> None:
+def test_a_new_source_video_gets_its_partition_and_its_run_in_one_tick(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.NEW)
-    assert desk.tick("new_source_videos") == [
+    assert daemon.tick("new_source_videos") == [
         ("ingest", str(video.id), ["keyframe_offsets", "proxy", "source_video", "virtual_clips"]),
     ]
-    assert desk.instance.get_dynamic_partitions("source_videos") == [str(video.id)]
+    assert daemon.instance.get_dynamic_partitions("source_videos") == [str(video.id)]
 
 
-def test_what_is_queued_is_not_asked_for_again(desk: Desk, database: Database) -> None:
+def test_what_is_queued_is_not_asked_for_again(daemon: Daemon, database: Database) -> None:
     video_in(database, S.NEW)
-    assert desk.tick("new_source_videos")
-    assert desk.tick("new_source_videos") == []
-    assert desk.skip_message == "no source video waits to be ingested; in flight: 1"
+    assert daemon.tick("new_source_videos")
+    assert daemon.tick("new_source_videos") == []
+    assert daemon.skip_message == "no source video waits to be ingested; in flight: 1"
 
 
-def test_a_row_that_commits_late_is_not_missed(desk: Desk, database: Database) -> None:
+def test_a_row_that_commits_late_is_not_missed(daemon: Daemon, database: Database) -> None:
     first, late = video_in(database, S.NEW), video_in(database, S.NEW)
     with database.begin() as connection:
         connection.execute(text("delete from source_videos where id = :id"), {"id": first.id})
-    assert [key for _, key, _ in desk.tick("new_source_videos")] == [str(late.id)]
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == [str(late.id)]
     with database.begin() as connection:
         connection.execute(
             text("insert into source_videos (id, source, title) overriding system value values (:id, 'a', 'a')"), {"id": first.id}
         )
-    assert [key for _, key, _ in desk.tick("new_source_videos")] == [str(first.id)]
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == [str(first.id)]
 
 
-def test_many_new_source_videos_are_asked_for_some_at_a_time(desk: Desk, database: Database) -> None:
+def test_many_new_source_videos_are_asked_for_some_at_a_time(daemon: Daemon, database: Database) -> None:
     with database.begin() as connection:
         connection.execute(text("insert into source_videos (source, title) select 'a', 'a' from generate_series(1, 60)"))
-    assert len(desk.tick("new_source_videos")) == MAX_IN_TICK
-    assert sum(len(desk.tick("new_source_videos")) for _ in range(4)) == MAX_IN_FLIGHT - MAX_IN_TICK
-    assert desk.tick("new_source_videos") == []
-    assert desk.skip_message == f"{60 - MAX_IN_FLIGHT} runs are due, {MAX_IN_FLIGHT} are in flight: more when those are done"
+    assert len(daemon.tick("new_source_videos")) == MAX_IN_TICK
+    assert sum(len(daemon.tick("new_source_videos")) for _ in range(4)) == MAX_IN_FLIGHT - MAX_IN_TICK
+    assert daemon.tick("new_source_videos") == []
+    assert daemon.skip_message == f"{60 - MAX_IN_FLIGHT} runs are due, {MAX_IN_FLIGHT} are in flight: more when those are done"
 
 
-def test_an_approval_becomes_an_export_run(desk: Desk, database: Database) -> None:
+def test_an_approval_becomes_an_export_run(daemon: Daemon, database: Database) -> None:
     clip, *_ = cut_video(database)
-    assert desk.tick("approvals_to_exports") == []
-    assert desk.skip_message == "no approved clip waits for its file"
+    assert daemon.tick("approvals_to_exports") == []
+    assert daemon.skip_message == "no approved clip waits for its file"
     reviews(database).approve([clip.id], reviewer="ada")
-    assert desk.tick("approvals_to_exports") == [("export", str(clip.source_video_id), ["exports"])]
+    assert daemon.tick("approvals_to_exports") == [("export", str(clip.source_video_id), ["exports"])]
 
 
-def test_an_export_becomes_searchable(desk: Desk, database: Database, object_store: ObjectStore) -> None:
+def test_an_export_becomes_searchable(daemon: Daemon, database: Database, object_store: ObjectStore) -> None:
     clip, *_ = cut_video(database)
     exported(database, clip, object_store)
-    assert desk.tick("exported_clips_to_search") == [("enrich", str(clip.source_video_id), ["embeddings", "keyframes"])]
+    assert daemon.tick("exported_clips_to_search") == [("enrich", str(clip.source_video_id), ["embeddings", "keyframes"])]
 
 
-def test_an_archive_leads_to_a_clean_up(desk: Desk, database: Database, object_store: ObjectStore) -> None:
+def test_an_archive_leads_to_a_clean_up(daemon: Daemon, database: Database, object_store: ObjectStore) -> None:
     clip, *_ = cut_video(database)
     exported(database, clip, object_store)
-    assert desk.tick("archives_to_clean_up") == []
+    assert daemon.tick("archives_to_clean_up") == []
     reviews(database).archive([clip.id], reviewer="ada")
-    assert desk.tick("archives_to_clean_up") == [("clean_up", str(clip.source_video_id), ["archived_clips"])]
+    assert daemon.tick("archives_to_clean_up") == [("clean_up", str(clip.source_video_id), ["archived_clips"])]
 
 
-def test_a_gold_master_waits_until_nothing_is_on_its_way_to_review(desk: Desk, database: Database) -> None:
+def test_a_gold_master_waits_until_nothing_is_on_its_way_to_review(daemon: Daemon, database: Database) -> None:
     clip, *_ = cut_video(database, gold_master=False)
     other = video_in(database, S.PREPROCESSED)
-    assert desk.tick("gold_masters") == []
+    assert daemon.tick("gold_masters") == []
     database_row = SourceVideoStore(database)
     database_row.record_failure(other.id, S.DETECT_SCENES_FAILED, "no", transient=False)
-    assert desk.tick("gold_masters") == [("archive_master", str(clip.source_video_id), ["gold_master"])]
+    assert daemon.tick("gold_masters") == [("archive_master", str(clip.source_video_id), ["gold_master"])]
 
 
-def test_what_another_process_works_on_is_not_asked_for(desk: Desk, database: Database) -> None:
+def test_what_another_process_works_on_is_not_asked_for(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.PREPROCESSING)
     with database.stage_lock("proxy", video.id):
-        assert desk.tick("new_source_videos") == []
-    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+        assert daemon.tick("new_source_videos") == []
+    assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
 
 
-def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(desk: Desk, database: Database) -> None:
+def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.PREPROCESSING)
-    run = desk.run_of("ingest", str(video.id), ["proxy", "keyframe_offsets"], status=Status.STARTED)
-    desk.instance.report_run_failed(run, "the worker was killed")
+    run = daemon.run_of("ingest", str(video.id), ["proxy", "keyframe_offsets"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "the worker was killed")
 
-    assert desk.tick("new_source_videos") == []  # the row gets the reason first
+    assert daemon.tick("new_source_videos") == []  # the row gets the reason first
 
     told = SourceVideoStore(database).load(video.id)
     assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, 1)
     assert told.error == "the process that worked on this ended without a message: it was killed, crashed, or ran out of memory"
     grow_older(database, video.id)
-    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+    assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
 
 
-def test_a_worker_that_dies_again_and_again_is_given_up(desk: Desk, database: Database) -> None:
+def test_a_worker_that_dies_again_and_again_is_given_up(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.DOWNLOADED)
     for _ in range(MAX_ATTEMPTS):
         SourceVideoStore(database).set_state(video.id, S.PREPROCESSING)
-        run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-        desk.instance.report_run_failed(run, "out of memory")
-        assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database)
+        run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+        daemon.instance.report_run_failed(run, "out of memory")
+        assert settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database)
         grow_older(database, video.id)
-    assert desk.tick("new_source_videos") == []
+    assert daemon.tick("new_source_videos") == []
     assert SourceVideoStore(database).load(video.id).attempts == MAX_ATTEMPTS
 
 
-def test_a_run_that_said_why_it_failed_is_not_told_again(desk: Desk, database: Database) -> None:
+def test_a_run_that_said_why_it_failed_is_not_told_again(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.PREPROCESSING)
     SourceVideoStore(database).record_failure(video.id, S.PREPROCESS_FAILED, "a.mp4: no frame decodes", transient=False)
-    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    desk.instance.report_run_failed(run, "step failed")
-    assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database) == []
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "step failed")
+    assert settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database) == []
     assert SourceVideoStore(database).load(video.id).error == "a.mp4: no frame decodes"
 
 
-def test_a_row_that_was_taken_up_again_is_left_alone(desk: Desk, database: Database) -> None:
+def test_a_row_that_was_taken_up_again_is_left_alone(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.PREPROCESSING)
-    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    desk.instance.report_run_failed(run, "the worker was killed")
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "the worker was killed")
     with database.stage_lock("proxy", video.id):
-        assert settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database) == []
+        assert settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database) == []
     assert SourceVideoStore(database).load(video.id).state is S.PREPROCESSING
 
 
-def test_a_killed_export_tells_its_clip(desk: Desk, database: Database) -> None:
+def test_a_killed_export_tells_its_clip(daemon: Daemon, database: Database) -> None:
     clip, *_ = cut_video(database)
     reviews(database).approve([clip.id], reviewer="ada")
     ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_1_clip_001.mp4"])
-    run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
-    desk.instance.report_run_failed(run, "the worker was killed")
-    assert desk.tick("approvals_to_exports") == []
+    run = daemon.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "the worker was killed")
+    assert daemon.tick("approvals_to_exports") == []
     told = ClipStore(database).load(clip.id)
     assert (told.state, told.attempts) == (C.EXPORT_FAILED, 1)
 
 
-def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(
+    daemon: Daemon, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip, *_ = cut_video(database)
     reviews(database).approve([clip.id], reviewer="ada")
     ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_1_clip_001.mp4"])
-    run = desk.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
-    desk.instance.report_run_failed(run, "the worker was killed")
+    run = daemon.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "the worker was killed")
     load = facts.load_video_facts
 
     def slowly(*arguments: Any) -> Any:
@@ -242,76 +244,78 @@ def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(desk: Desk, dat
         return found
 
     monkeypatch.setattr(facts, "load_video_facts", slowly)
-    assert desk.tick("approvals_to_exports") == []
+    assert daemon.tick("approvals_to_exports") == []
     assert ClipStore(database).load(clip.id).state == C.EXPORT_FAILED
 
 
-def test_a_person_who_cancels_a_run_is_heeded(desk: Desk, database: Database) -> None:
+def test_a_person_who_cancels_a_run_is_heeded(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.PREPROCESSING)
-    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    desk.instance.report_run_canceled(run)
-    assert desk.tick("new_source_videos") == []
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    daemon.instance.report_run_canceled(run)
+    assert daemon.tick("new_source_videos") == []
     told = SourceVideoStore(database).load(video.id)
     assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, MAX_ATTEMPTS)
     assert told.error == "canceled in Dagster by a person; heaters retry starts it again"
 
 
-def test_gold_masters_that_die_again_and_again_wait_for_a_person(desk: Desk, database: Database) -> None:
+def test_gold_masters_that_die_again_and_again_wait_for_a_person(daemon: Daemon, database: Database) -> None:
     clip, *_ = cut_video(database, gold_master=False)
     videos, key = SourceVideoStore(database), str(clip.source_video_id)
     for number in range(MAX_ATTEMPTS):
         assert videos.load(clip.source_video_id).gold_master_attempts == number
         if number:
-            assert desk.tick("gold_masters") == [], "not at once"
+            assert daemon.tick("gold_masters") == [], "not at once"
             grow_older(database, clip.source_video_id)
-        assert desk.tick("gold_masters")
-        (run,) = desk.instance.get_runs(dg.RunsFilter(statuses=[Status.STARTING], tags={"dagster/partition": key}))
-        desk.instance.report_run_failed(run, "the worker was killed")
-        settle_failed_run(desk.instance.get_run_by_id(run.run_id) or run, desk.instance, database)
+        assert daemon.tick("gold_masters")
+        (run,) = daemon.instance.get_runs(dg.RunsFilter(statuses=[Status.STARTING], tags={"dagster/partition": key}))
+        daemon.instance.report_run_failed(run, "the worker was killed")
+        settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database)
     assert "ended without a message" in str(videos.load(clip.source_video_id).gold_master_error)
-    assert desk.tick("gold_masters") == []
+    assert daemon.tick("gold_masters") == []
 
 
-def test_runs_of_a_machine_that_was_switched_off_do_not_block_and_do_not_count(desk: Desk, database: Database, settings: Settings) -> None:
+def test_runs_of_a_machine_that_was_switched_off_do_not_block_and_do_not_count(
+    daemon: Daemon, database: Database, settings: Settings
+) -> None:
     video = video_in(database, S.PREPROCESSING)
     gone = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}
-    run = desk.run_of("ingest", str(video.id), ["proxy"], tags=gone, status=Status.STARTED)
-    assert desk.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
-    ended = desk.instance.get_run_by_id(run.run_id)
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], tags=gone, status=Status.STARTED)
+    assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
+    ended = daemon.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status is Status.CANCELED
     assert ENDED_TAG in ended.tags
     assert SourceVideoStore(database).load(video.id).attempts == 0
 
 
-def test_a_look_says_what_is_to_be_settled_and_changes_nothing(desk: Desk, database: Database, settings: Settings) -> None:
+def test_a_look_says_what_is_to_be_settled_and_changes_nothing(daemon: Daemon, database: Database, settings: Settings) -> None:
     killed, canceled, switched_off = (video_in(database, S.PREPROCESSING) for _ in range(3))
     runs = [
-        desk.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
+        daemon.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
         for video, tags in (
             (killed, {}),
             (canceled, {}),
             (switched_off, {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}),
         )
     ]
-    desk.instance.report_run_failed(runs[0], "the worker was killed")
-    desk.instance.report_run_canceled(runs[1])
+    daemon.instance.report_run_failed(runs[0], "the worker was killed")
+    daemon.instance.report_run_canceled(runs[1])
 
     def stored() -> list[Any]:
         rows = [(video.state, video.attempts, video.error) for video in SourceVideoStore(database).load_all()]
-        records = [desk.instance.get_run_by_id(run.run_id) for run in runs]
+        records = [daemon.instance.get_run_by_id(run.run_id) for run in runs]
         return rows + [(record.status, record.tags) for record in records if record is not None]
 
     before = stored()
     for _ in range(2):
-        outlook = look(desk.instance, settings, database)
+        outlook = look(daemon.instance, settings, database)
         assert outlook.wanted == (), "what is to be settled comes first"
         assert {run.run_id for run in outlook.ended} == {runs[0].run_id, runs[1].run_id}
         assert [record.dagster_run.run_id for record in outlook.canceled] == [runs[1].run_id]
         assert [record.dagster_run.run_id for record in outlook.dead] == [runs[2].run_id]
     assert stored() == before
 
-    outlook = settled_look(desk.instance, settings, database)
+    outlook = settled_look(daemon.instance, settings, database)
     assert [run.partition_key for run in outlook.wanted] == [str(switched_off.id)]
     assert (outlook.dead, outlook.canceled, outlook.ended) == ((), (), ())
     states = {video.id: (video.state, video.attempts) for video in SourceVideoStore(database).load_all()}
@@ -322,37 +326,37 @@ def test_a_look_says_what_is_to_be_settled_and_changes_nothing(desk: Desk, datab
     }
 
 
-def test_a_run_whose_process_lives_is_left_alone(desk: Desk, database: Database, settings: Settings) -> None:
+def test_a_run_whose_process_lives_is_left_alone(daemon: Daemon, database: Database, settings: Settings) -> None:
     video = video_in(database, S.PREPROCESSING)
     work = WorkFolder(settings.work_folder)
     with work.attempt("process") as held:
         tags = {PROCESS_TAG: process_tag(held.name)}
-        desk.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
-        assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
-        assert desk.tick("new_source_videos") == []
-    assert len(end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy)) == 1
+        daemon.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
+        assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
+        assert daemon.tick("new_source_videos") == []
+    assert len(end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy)) == 1
 
 
-def test_a_run_that_nobody_owns_is_dead_when_it_is_silent_and_holds_no_lock(desk: Desk, database: Database, settings: Settings) -> None:
+def test_a_run_that_nobody_owns_is_dead_when_it_is_silent_and_holds_no_lock(daemon: Daemon, database: Database, settings: Settings) -> None:
     video = video_in(database, S.PREPROCESSING)
-    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
-    make_silent(desk.instance, run)
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
+    make_silent(daemon.instance, run)
     with database.stage_lock("proxy", video.id):
-        assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
-    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+        assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
+    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
 
 
-def test_a_run_that_waits_for_its_pool_lives_as_long_as_its_process(desk: Desk, database: Database, settings: Settings) -> None:
+def test_a_run_that_waits_for_its_pool_lives_as_long_as_its_process(daemon: Daemon, database: Database, settings: Settings) -> None:
     """`dagster asset materialize`: no tag of ours, no code server, and no lock while it waits or checks an asset."""
     video = video_in(database, S.PREPROCESSING)
-    run = desk.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    desk.instance.report_engine_event("Executing steps", run, EngineEventData.in_process(process.pid))
-    make_silent(desk.instance, run)
-    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == []
+    daemon.instance.report_engine_event("Executing steps", run, EngineEventData.in_process(process.pid))
+    make_silent(daemon.instance, run)
+    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
     process.communicate()
-    assert end_dead_runs(desk.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
 
 
 def test_a_process_that_was_given_the_id_later_is_another() -> None:
@@ -360,8 +364,8 @@ def test_a_process_that_was_given_the_id_later_is_another() -> None:
     assert not process_lives(os.getpid(), since=time.time() - 365 * 24 * 3600)
 
 
-def test_every_sensor_runs_by_itself_and_looks_whenever_the_daemon_does(desk: Desk) -> None:
-    sensors = desk.definitions.get_repository_def().sensor_defs
+def test_every_sensor_runs_by_itself_and_looks_whenever_the_daemon_does(daemon: Daemon) -> None:
+    sensors = daemon.definitions.get_repository_def().sensor_defs
     assert {sensor.name for sensor in sensors} == {
         "new_source_videos",
         "approvals_to_exports",
@@ -398,13 +402,13 @@ def make_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         connection.execute(RunsTable.update().where(RunsTable.c.run_id == run.run_id).values(update_timestamp=hour_ago))
 
 
-def test_what_waits_is_reported_when_it_changes(desk: Desk, database: Database) -> None:
+def test_what_waits_is_reported_when_it_changes(daemon: Daemon, database: Database) -> None:
     video_in(database, S.NEW)
-    repository = desk.definitions.get_repository_def()
+    repository = daemon.definitions.get_repository_def()
 
     def report(cursor: str | None) -> dg.SensorResult | dg.SkipReason:
         context = dg.build_sensor_context(
-            instance=desk.instance, cursor=cursor, resources={"database": repository.get_top_level_resources()["database"]}
+            instance=daemon.instance, cursor=cursor, resources={"database": repository.get_top_level_resources()["database"]}
         )
         return repository.get_sensor_def("what_waits")(context)  # type: ignore[return-value]
 

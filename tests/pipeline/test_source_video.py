@@ -48,7 +48,7 @@ def clip(made, tmp_path) -> Path:
     return Path(shutil.copy(made, tmp_path / made.name))
 
 
-class Desk:
+class Ingest:
     """All that the stage works with, in one folder."""
 
     def __init__(self, database: Database, settings: Settings, objects: ObjectStore) -> None:
@@ -74,107 +74,107 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database, settings, object_store) -> Desk:
-    return Desk(database, settings, object_store)
+def ingest(database, settings, object_store) -> Ingest:
+    return Ingest(database, settings, object_store)
 
 
-def test_a_submitted_file_is_stored_probed_and_hashed(desk, clip):
+def test_a_submitted_file_is_stored_probed_and_hashed(ingest, clip):
     seen = []
-    done = desk.fetch(desk.submitted(clip), report=seen.append)
+    done = ingest.fetch(ingest.submitted(clip), report=seen.append)
     assert (done.state, done.title, done.error, done.warnings) == (SourceVideoState.DOWNLOADED, "a day out", None, ())
     assert (done.original_filepath, done.original_bytes) == (f"originals/video_{done.id}.mp4", clip.stat().st_size)
     assert done.content_sha256 == hashlib.sha256(clip.read_bytes()).hexdigest()
     assert done.duration_seconds == pytest.approx(0.5, abs=0.05)
     assert MediaProbe.from_json(done.probe) == probe(clip)
-    assert desk.objects.get_bytes(done.original_filepath) == clip.read_bytes()
-    assert desk.leftovers() == []
+    assert ingest.objects.get_bytes(done.original_filepath) == clip.read_bytes()
+    assert ingest.leftovers() == []
     assert [progress.stage for progress in seen] == ["download", "upload"]
-    assert desk.videos.load(done.id) == done
+    assert ingest.videos.load(done.id) == done
 
 
-def test_the_submitted_file_stays_apart_from_the_stored_one(desk, clip):
-    done = desk.fetch(desk.submitted(clip))
+def test_the_submitted_file_stays_apart_from_the_stored_one(ingest, clip):
+    done = ingest.fetch(ingest.submitted(clip))
     before = clip.read_bytes()
     clip.write_bytes(b"overwritten")
-    assert desk.objects.get_bytes(done.original_filepath) == before
+    assert ingest.objects.get_bytes(done.original_filepath) == before
 
 
-def test_a_web_address_takes_its_title_from_the_page(desk, clip, tmp_path):
+def test_a_web_address_takes_its_title_from_the_page(ingest, clip, tmp_path):
     with WebServer(tmp_path).running() as web:
-        done = desk.fetch(desk.submitted(f"{web.url}/a_day%20out.mp4"))
+        done = ingest.fetch(ingest.submitted(f"{web.url}/a_day%20out.mp4"))
     assert (done.state, done.title) == (SourceVideoState.DOWNLOADED, "a day out")
-    assert desk.keys() == [f"originals/video_{done.id}.mp4"]
+    assert ingest.keys() == [f"originals/video_{done.id}.mp4"]
 
 
-def test_a_name_without_suffix_gets_that_of_its_container(desk, clip):
-    done = desk.fetch(desk.submitted(clip.rename(clip.with_name("take 7"))))
+def test_a_name_without_suffix_gets_that_of_its_container(ingest, clip):
+    done = ingest.fetch(ingest.submitted(clip.rename(clip.with_name("take 7"))))
     assert (done.original_filepath, done.title) == (f"originals/video_{done.id}.mp4", "take 7")
 
 
-def test_what_is_downloaded_is_not_fetched_again(desk, clip):
-    done = desk.fetch(desk.submitted(clip))
+def test_what_is_downloaded_is_not_fetched_again(ingest, clip):
+    done = ingest.fetch(ingest.submitted(clip))
     clip.unlink()
-    assert desk.fetch(done) == done
+    assert ingest.fetch(done) == done
 
 
 # the same bytes
 
 
-def test_the_same_bytes_under_another_name_are_one_source_video(desk, clip):
-    first = desk.fetch(desk.submitted(clip))
-    second = desk.submitted(clip.rename(clip.with_name("other.mov")))
+def test_the_same_bytes_under_another_name_are_one_source_video(ingest, clip):
+    first = ingest.fetch(ingest.submitted(clip))
+    second = ingest.submitted(clip.rename(clip.with_name("other.mov")))
     with pytest.raises(DuplicateSourceError, match=rf"^same file as source video {first.id} \(a day out\)"):
-        desk.fetch(second)
-    assert desk.videos.load(second.id).duplicate_of_id == first.id
-    assert desk.keys() == [first.original_filepath]
-    assert desk.leftovers() == []
+        ingest.fetch(second)
+    assert ingest.videos.load(second.id).duplicate_of_id == first.id
+    assert ingest.keys() == [first.original_filepath]
+    assert ingest.leftovers() == []
 
 
-def test_the_same_path_again_is_known_without_a_copy(desk, clip):
-    first = desk.fetch(desk.submitted(clip))
+def test_the_same_path_again_is_known_without_a_copy(ingest, clip):
+    first = ingest.fetch(ingest.submitted(clip))
     seen = []
     with pytest.raises(DuplicateSourceError, match=f"same file as source video {first.id}"):
-        desk.fetch(desk.submitted(clip), report=seen.append)
+        ingest.fetch(ingest.submitted(clip), report=seen.append)
     assert seen == []
 
 
-def test_the_same_path_with_other_bytes_is_another_source_video(desk, clip):
-    first = desk.fetch(desk.submitted(clip))
+def test_the_same_path_with_other_bytes_is_another_source_video(ingest, clip):
+    first = ingest.fetch(ingest.submitted(clip))
     data = bytearray(clip.read_bytes())
     data[-1] ^= 1
     clip.write_bytes(data)
-    second = desk.fetch(desk.submitted(clip))
+    second = ingest.fetch(ingest.submitted(clip))
     assert second.content_sha256 != first.content_sha256
-    assert len(desk.keys()) == 2
+    assert len(ingest.keys()) == 2
 
 
-def test_a_duplicate_that_is_tried_again_stays_one(desk, clip):
-    first = desk.fetch(desk.submitted(clip))
-    second = desk.submitted(clip)
+def test_a_duplicate_that_is_tried_again_stays_one(ingest, clip):
+    first = ingest.fetch(ingest.submitted(clip))
+    second = ingest.submitted(clip)
     for _ in range(2):
         with pytest.raises(DuplicateSourceError):
-            desk.fetch(second)
-        desk.videos.record_failure(second.id, SourceVideoState.DOWNLOAD_FAILED, "same file", transient=False)
-    assert desk.keys() == [first.original_filepath]
+            ingest.fetch(second)
+        ingest.videos.record_failure(second.id, SourceVideoState.DOWNLOAD_FAILED, "same file", transient=False)
+    assert ingest.keys() == [first.original_filepath]
 
 
-def test_a_duplicate_whose_file_has_changed_goes_its_own_way(desk, clip, tmp_path):
-    desk.fetch(desk.submitted(clip))
-    second = desk.submitted(clip)
+def test_a_duplicate_whose_file_has_changed_goes_its_own_way(ingest, clip, tmp_path):
+    ingest.fetch(ingest.submitted(clip))
+    second = ingest.submitted(clip)
     with pytest.raises(DuplicateSourceError):
-        desk.fetch(second)
+        ingest.fetch(second)
     rotated(clip, tmp_path / "turned.mp4", 90).rename(clip)
-    done = desk.fetch(second)
+    done = ingest.fetch(second)
     assert (done.state, done.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
-    assert len(desk.keys()) == 2
+    assert len(ingest.keys()) == 2
 
 
 class StoreThatIsSlow(LocalObjectStore):
     """While it stores the original, another process fetches the same bytes and is done first."""
 
-    def __init__(self, desk: Desk, other: SourceVideo) -> None:
-        super().__init__(desk.objects.folder, work_folder=desk.work.root)
-        self._meanwhile = lambda: desk.fetch(other)
+    def __init__(self, ingest: Ingest, other: SourceVideo) -> None:
+        super().__init__(ingest.objects.folder, work_folder=ingest.work.root)
+        self._meanwhile = lambda: ingest.fetch(other)
 
     def put_file(self, *arguments, **options):
         self._meanwhile()
@@ -182,29 +182,29 @@ class StoreThatIsSlow(LocalObjectStore):
 
 
 @pytest.mark.folder
-def test_of_two_that_are_fetched_at_once_one_is_kept(desk, clip):
-    first, second = desk.submitted(clip), desk.submitted(clip)
+def test_of_two_that_are_fetched_at_once_one_is_kept(ingest, clip):
+    first, second = ingest.submitted(clip), ingest.submitted(clip)
     with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
-        desk.fetch(first, objects=StoreThatIsSlow(desk, second))
-    assert desk.videos.load(first.id).duplicate_of_id == second.id
-    assert desk.keys() == [f"originals/video_{second.id}.mp4"]
+        ingest.fetch(first, objects=StoreThatIsSlow(ingest, second))
+    assert ingest.videos.load(first.id).duplicate_of_id == second.id
+    assert ingest.keys() == [f"originals/video_{second.id}.mp4"]
 
 
-def test_a_file_that_was_edited_is_another_source_video_when_it_is_submitted_again(desk, clip, tmp_path):
+def test_a_file_that_was_edited_is_another_source_video_when_it_is_submitted_again(ingest, clip, tmp_path):
     """Also one whose edit left size and time of change as they were."""
-    (first,) = submit([str(clip)], desk.videos, guard=AddressGuard())
+    (first,) = submit([str(clip)], ingest.videos, guard=AddressGuard())
     before = clip.stat()
-    fetched = desk.fetch(first.video)
+    fetched = ingest.fetch(first.video)
     edited = bytearray(clip.read_bytes())
     edited[edited.index(b"mdat") + 100] ^= 1
     clip.write_bytes(bytes(edited))
     os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
-    (second,) = submit([str(clip)], desk.videos, guard=AddressGuard())
+    (second,) = submit([str(clip)], ingest.videos, guard=AddressGuard())
     assert second.video.id != first.video.id
-    again = desk.fetch(second.video)
+    again = ingest.fetch(second.video)
     assert (again.state, again.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
     assert again.content_sha256 != fetched.content_sha256
-    assert desk.keys() == [f"originals/video_{one.video.id}.mp4" for one in (first, second)]
+    assert ingest.keys() == [f"originals/video_{one.video.id}.mp4" for one in (first, second)]
 
 
 # failures
@@ -218,26 +218,26 @@ def test_a_file_that_was_edited_is_another_source_video_when_it_is_submitted_aga
         (None, SourceNotFoundError, r"x\.mp4 is not there$"),
     ],
 )
-def test_bad_input_leaves_nothing_behind_and_can_be_retried(desk, made, tmp_path, data, error, words):
+def test_bad_input_leaves_nothing_behind_and_can_be_retried(ingest, made, tmp_path, data, error, words):
     path = tmp_path / "x.mp4"
     if data is not None:
         path.write_bytes(data)
-    video = desk.submitted(path)
+    video = ingest.submitted(path)
     with pytest.raises(error, match=words):
-        desk.fetch(video)
-    assert desk.keys() == desk.leftovers() == []
-    assert desk.videos.load(video.id).content_sha256 is None
-    desk.videos.record_failure(video.id, SourceVideoState.DOWNLOAD_FAILED, words, transient=False)
-    desk.videos.retry(video.id)
+        ingest.fetch(video)
+    assert ingest.keys() == ingest.leftovers() == []
+    assert ingest.videos.load(video.id).content_sha256 is None
+    ingest.videos.record_failure(video.id, SourceVideoState.DOWNLOAD_FAILED, words, transient=False)
+    ingest.videos.retry(video.id)
     shutil.copy(made, path)
-    assert desk.fetch(video).state is SourceVideoState.DOWNLOADED
+    assert ingest.fetch(video).state is SourceVideoState.DOWNLOADED
 
 
-def test_a_file_with_a_title_of_its_own_is_called_by_it(desk, tmp_path):
+def test_a_file_with_a_title_of_its_own_is_called_by_it(ingest, tmp_path):
     (tmp_path / "0f3c.mp4").write_text("Dear diary\n" * 50)
-    video = desk.videos.add(str(tmp_path / "0f3c.mp4"), "holiday.mp4")
+    video = ingest.videos.add(str(tmp_path / "0f3c.mp4"), "holiday.mp4")
     with pytest.raises(InvalidMediaError, match=r"^holiday\.mp4 is not a video"):
-        desk.fetch(video)
+        ingest.fetch(video)
 
 
 class BrokenStore(LocalObjectStore):
@@ -245,22 +245,22 @@ class BrokenStore(LocalObjectStore):
         raise StoreUnavailableError("the store does not answer")
 
 
-def test_a_name_that_would_command_a_terminal_is_told_in_one_plain_line(desk, tmp_path):
+def test_a_name_that_would_command_a_terminal_is_told_in_one_plain_line(ingest, tmp_path):
     path = tmp_path / "holi\x1b[2Jday\nnext.mp4"
     path.touch()
     with pytest.raises(InvalidMediaError, match=r"^holi \[2Jday next\.mp4 is empty"):
-        desk.fetch(desk.submitted(path))
+        ingest.fetch(ingest.submitted(path))
 
 
 @pytest.mark.folder
-def test_when_the_store_fails_the_same_file_may_come_by_another_way(desk, clip):
-    video = desk.submitted(clip)
+def test_when_the_store_fails_the_same_file_may_come_by_another_way(ingest, clip):
+    video = ingest.submitted(clip)
     with pytest.raises(StoreUnavailableError):
-        desk.fetch(video, objects=BrokenStore(desk.objects.folder))
-    assert desk.videos.load(video.id).content_sha256 is None
-    other = desk.fetch(desk.submitted(clip))
+        ingest.fetch(video, objects=BrokenStore(ingest.objects.folder))
+    assert ingest.videos.load(video.id).content_sha256 is None
+    other = ingest.fetch(ingest.submitted(clip))
     assert other.state is SourceVideoState.DOWNLOADED
-    assert desk.leftovers() == []
+    assert ingest.leftovers() == []
 
 
 # cut off
@@ -275,74 +275,74 @@ from resources.sources.downloader import Downloader
 from resources.object_store.open import open_object_store
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.object_store.work_folder import WorkFolder
-video_id, point = sys.argv[1:]
+source_video_id, point = sys.argv[1:]
 settings = Settings.from_environment()
 database = Database.connect(settings.database_url)
 def report(progress):
     if progress.stage == point:
         print("here", flush=True)
         time.sleep(600)
-with database.stage_lock("source_video", int(video_id)):
+with database.stage_lock("source_video", int(source_video_id)):
     fetch_source_video(
-        int(video_id), videos=SourceVideoStore(database), work=WorkFolder(settings.work_folder), report=report,
+        int(source_video_id), videos=SourceVideoStore(database), work=WorkFolder(settings.work_folder), report=report,
         objects=open_object_store(settings), downloader=Downloader(guard=AddressGuard()),
     )
 """
 
 
-def kill_in(point: str, video: SourceVideo, desk: Desk, database: Database, settings: Settings) -> None:
+def kill_in(point: str, video: SourceVideo, ingest: Ingest, database: Database, settings: Settings) -> None:
     arguments = [sys.executable, "-c", _FETCH, str(video.id), point]
     process = subprocess.Popen(arguments, env=child_environment(settings), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
         assert database.stage_is_busy("source_video", video.id)
-        assert desk.work.sweep() == []
+        assert ingest.work.sweep() == []
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 
 
 @pytest.mark.parametrize("point", ["download", "upload"])
-def test_killed_in_the_middle_and_begun_again(desk, clip, database, settings, point):
-    video = desk.submitted(clip)
-    kill_in(point, video, desk, database, settings)
-    assert desk.videos.load(video.id).state is SourceVideoState.DOWNLOADING
-    assert [path.name.partition(".")[0] for path in desk.work.sweep()] == [f"source_video-{video.id}"]
-    done = desk.fetch(video)
+def test_killed_in_the_middle_and_begun_again(ingest, clip, database, settings, point):
+    video = ingest.submitted(clip)
+    kill_in(point, video, ingest, database, settings)
+    assert ingest.videos.load(video.id).state is SourceVideoState.DOWNLOADING
+    assert [path.name.partition(".")[0] for path in ingest.work.sweep()] == [f"source_video-{video.id}"]
+    done = ingest.fetch(video)
     assert (done.state, done.attempts) == (SourceVideoState.DOWNLOADED, 0)
-    assert desk.keys() == [done.original_filepath]
-    assert desk.leftovers() == []
+    assert ingest.keys() == [done.original_filepath]
+    assert ingest.leftovers() == []
 
 
-def test_bytes_whose_first_file_went_away_after_a_kill_can_come_again(desk, clip, tmp_path, database, settings):
-    first = desk.submitted(clip)
+def test_bytes_whose_first_file_went_away_after_a_kill_can_come_again(ingest, clip, tmp_path, database, settings):
+    first = ingest.submitted(clip)
     copy = shutil.copy(clip, tmp_path / "copy.mp4")
-    kill_in("upload", first, desk, database, settings)
+    kill_in("upload", first, ingest, database, settings)
     clip.unlink()
-    second = desk.fetch(desk.submitted(copy))
+    second = ingest.fetch(ingest.submitted(copy))
     assert (second.state, second.duplicate_of_id) == (SourceVideoState.DOWNLOADED, None)
     with pytest.raises(SourceNotFoundError):
-        desk.fetch(first)
-    desk.videos.record_failure(first.id, SourceVideoState.DOWNLOAD_FAILED, "gone", transient=False)
-    desk.videos.retry(first.id)
+        ingest.fetch(first)
+    ingest.videos.record_failure(first.id, SourceVideoState.DOWNLOAD_FAILED, "gone", transient=False)
+    ingest.videos.retry(first.id)
     shutil.copy(copy, clip)
     with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
-        desk.fetch(first)
-    assert desk.keys() == [second.original_filepath]
+        ingest.fetch(first)
+    assert ingest.keys() == [second.original_filepath]
 
 
-def test_an_original_that_a_cut_off_try_stored_under_another_suffix_goes(desk, clip):
-    neighbour = desk.fetch(desk.submitted(clip))
+def test_an_original_that_a_cut_off_try_stored_under_another_suffix_goes(ingest, clip):
+    neighbour = ingest.fetch(ingest.submitted(clip))
     data = bytearray(clip.read_bytes())
     data[-1] ^= 1
     clip.write_bytes(data)
-    video = desk.submitted(clip)
+    video = ingest.submitted(clip)
     for suffix in ("", ".mkv"):
-        desk.objects.put_bytes(f"originals/video_{video.id}{suffix}", b"from before")
-    desk.objects.put_bytes(f"originals/video_{video.id}0.mkv", b"of another source video")
-    done = desk.fetch(video)
-    assert desk.keys() == sorted([neighbour.original_filepath, done.original_filepath, f"originals/video_{video.id}0.mkv"])
+        ingest.objects.put_bytes(f"originals/video_{video.id}{suffix}", b"from before")
+    ingest.objects.put_bytes(f"originals/video_{video.id}0.mkv", b"of another source video")
+    done = ingest.fetch(video)
+    assert ingest.keys() == sorted([neighbour.original_filepath, done.original_filepath, f"originals/video_{video.id}0.mkv"])
 
 
 # the Dagster asset
@@ -356,12 +356,12 @@ def materialized(settings: Settings, video: SourceVideo) -> dg.ExecuteInProcessR
         )
 
 
-def test_the_asset_shows_the_operator_what_came(desk, settings, clip):
-    video = desk.submitted(clip)
+def test_the_asset_shows_the_operator_what_came(ingest, settings, clip):
+    video = ingest.submitted(clip)
     run = materialized(settings, video)
     assert run.success
     metadata = {name: value.value for name, value in run.asset_materializations_for_node("source_video")[0].metadata.items()}
-    done = desk.videos.load(video.id)
+    done = ingest.videos.load(video.id)
     assert metadata["original"] == done.original_filepath
     assert metadata["sha256"] == done.content_sha256
     assert metadata["size"] == size(clip.stat().st_size)
@@ -370,33 +370,33 @@ def test_the_asset_shows_the_operator_what_came(desk, settings, clip):
     assert "| picture | h264 160x120 yuv420p, 24.000 frames/s on average |" in metadata["probe"]
 
 
-def test_the_asset_writes_down_why_it_failed(desk, settings, tmp_path):
+def test_the_asset_writes_down_why_it_failed(ingest, settings, tmp_path):
     (tmp_path / "notes.txt").write_text("Dear diary\n" * 50)
-    video = desk.submitted(tmp_path / "notes.txt")
+    video = ingest.submitted(tmp_path / "notes.txt")
     run = materialized(settings, video)
     assert not run.success
-    row = desk.videos.load(video.id)
+    row = ingest.videos.load(video.id)
     assert (row.state, row.error) == (SourceVideoState.DOWNLOAD_FAILED, "notes.txt is not a video: it holds text")
 
 
-def test_the_asset_tells_the_submitter_of_a_duplicate(desk, settings, clip):
-    first = desk.fetch(desk.submitted(clip))
-    second = desk.submitted(clip)
+def test_the_asset_tells_the_submitter_of_a_duplicate(ingest, settings, clip):
+    first = ingest.fetch(ingest.submitted(clip))
+    second = ingest.submitted(clip)
     run = materialized(settings, second)
     assert run.success
     assert run.asset_materializations_for_node("source_video") == []
-    row = desk.videos.load(second.id)
+    row = ingest.videos.load(second.id)
     assert row.state is SourceVideoState.DOWNLOAD_FAILED
     assert row.error.startswith(f"same file as source video {first.id} (a day out)")
 
 
-def test_two_processes_never_fetch_one_source_video(desk, settings, database, clip):
-    video = desk.submitted(clip)
+def test_two_processes_never_fetch_one_source_video(ingest, settings, database, clip):
+    video = ingest.submitted(clip)
     with database.stage_lock("source_video", video.id):
         assert not materialized(settings, video).success
         with pytest.raises(BusyError), database.stage_lock("source_video", video.id):
             pass
-    assert desk.videos.load(video.id).state is SourceVideoState.NEW
+    assert ingest.videos.load(video.id).state is SourceVideoState.NEW
 
 
 def test_the_table_of_a_probe_names_what_is_peculiar(tmp_path, clip):

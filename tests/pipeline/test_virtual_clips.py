@@ -70,7 +70,7 @@ def frame_index(frames: int = FRAMES) -> FrameIndex:
     return FrameIndex(header, 0, pts, np.arange(frames) * 10, np.full(frames, 10))
 
 
-class Desk:
+class Cutting:
     def __init__(self, database: Database, objects: ObjectStore, settings: Settings) -> None:
         self.database, self.objects, self.settings = database, objects, settings
         self.videos, self.clips, self.work = SourceVideoStore(database), ClipStore(database), WorkFolder(settings.work_folder)
@@ -105,72 +105,72 @@ class Desk:
         return recut(video.id, database=self.database, objects=self.objects, settings=self.settings, **options)
 
     def approve(self, clip: Clip) -> None:
-        ReviewStore(self.database, lambda video_id, frames: [0.0 for _ in frames]).approve([clip.id], reviewer="ada")
+        ReviewStore(self.database, lambda source_video_id, frames: [0.0 for _ in frames]).approve([clip.id], reviewer="ada")
 
     def stored(self, video: SourceVideo) -> scenes.Scenes:
         return scenes.decoded(self.objects.get_bytes(scenes_key(video.id)))
 
 
 @pytest.fixture
-def desk(database: Database, object_store: ObjectStore, settings: Settings) -> Desk:
-    return Desk(database, object_store, settings)
+def cutting(database: Database, object_store: ObjectStore, settings: Settings) -> Cutting:
+    return Cutting(database, object_store, settings)
 
 
 def ranges(clips: Sequence[Clip]) -> list[tuple[int, int]]:
     return [(clip.start_frame, clip.end_frame) for clip in clips]
 
 
-def test_scores_become_clips_that_cover_every_frame_with_the_confidence_of_their_weaker_boundary(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 59: 0.5})
-    made = desk.cut(video)
+def test_scores_become_clips_that_cover_every_frame_with_the_confidence_of_their_weaker_boundary(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 59: 0.5})
+    made = cutting.cut(video)
     assert made.video.state == _S.SCENES_DETECTED
     assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
     assert [clip.confidence for clip in made.clips] == pytest.approx([0.9, 0.5, 0.5], abs=1e-3)
     assert {clip.state for clip in made.clips} == {ClipState.PENDING_REVIEW}
-    assert made.clips == tuple(desk.clips.load_live(video.id))
+    assert made.clips == tuple(cutting.clips.load_live(video.id))
 
 
-def test_times_of_clips_are_those_of_the_frame_index_also_on_variable_frame_rate(desk: Desk) -> None:
-    made = desk.cut(desk.preprocessed({29: 0.9, 59: 0.5}))
+def test_times_of_clips_are_those_of_the_frame_index_also_on_variable_frame_rate(cutting: Cutting) -> None:
+    made = cutting.cut(cutting.preprocessed({29: 0.9, 59: 0.5}))
     expected = [TIMES[0], TIMES[30], TIMES[60], TIMES[99] + 0.04]
     assert [clip.start_time_seconds for clip in made.clips] == pytest.approx(expected[:-1])
     assert [clip.end_time_seconds for clip in made.clips] == pytest.approx(expected[1:])
 
 
-def test_a_video_without_a_cut_is_one_clip(desk: Desk) -> None:
-    made = desk.cut(desk.preprocessed({}))
+def test_a_video_without_a_cut_is_one_clip(cutting: Cutting) -> None:
+    made = cutting.cut(cutting.preprocessed({}))
     assert ranges(made.clips) == [(0, 100)]
     assert made.clips[0].confidence is None
 
 
-def test_threshold_and_shortest_clip_are_those_of_the_settings(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 32: 0.7, 59: 0.2})
-    made = desk.cut(video, desk.with_settings(detector_threshold=0.15, min_clip_frames=5))
+def test_threshold_and_shortest_clip_are_those_of_the_settings(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 32: 0.7, 59: 0.2})
+    made = cutting.cut(video, cutting.with_settings(detector_threshold=0.15, min_clip_frames=5))
     assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
 
 
-def test_the_row_and_the_file_say_how_it_was_cut(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 32: 0.7})
-    desk.cut(video, desk.with_settings(min_clip_frames=5))
-    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 5}
-    stored = desk.stored(video)
+def test_the_row_and_the_file_say_how_it_was_cut(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 32: 0.7})
+    cutting.cut(video, cutting.with_settings(min_clip_frames=5))
+    assert cutting.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 5}
+    stored = cutting.stored(video)
     assert stored.settings == CutSettings("transnetv2", 0.35, 5)
     assert [one.frame for one in stored.boundaries] == [30, 33]
 
 
-def test_cutting_twice_changes_nothing(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9})
-    once = desk.cut(video)
-    file = desk.objects.get_bytes(scenes_key(video.id))
-    assert desk.cut(video).clips == once.clips
-    assert desk.objects.get_bytes(scenes_key(video.id)) == file
-    assert desk.videos.load(video.id).next_clip_sequence == 3
+def test_cutting_twice_changes_nothing(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9})
+    once = cutting.cut(video)
+    file = cutting.objects.get_bytes(scenes_key(video.id))
+    assert cutting.cut(video).clips == once.clips
+    assert cutting.objects.get_bytes(scenes_key(video.id)) == file
+    assert cutting.videos.load(video.id).next_clip_sequence == 3
 
 
-def test_once_review_has_begun_a_repeated_run_leaves_everything_as_it_is(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9})
-    desk.approve(desk.cut(video).clips[0])
-    made = desk.cut(video, desk.with_settings(detector_threshold=0.95))
+def test_once_review_has_begun_a_repeated_run_leaves_everything_as_it_is(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9})
+    cutting.approve(cutting.cut(video).clips[0])
+    made = cutting.cut(video, cutting.with_settings(detector_threshold=0.95))
     assert made.scenes is None
     assert ranges(made.clips) == [(0, 30), (30, 100)]
     assert [clip.state for clip in made.clips] == ["review_approved", "pending_review"]
@@ -212,38 +212,38 @@ class DyingClips(ClipStore):
 import assets.virtual_clips
 assets.virtual_clips.ClipStore = DyingClips
 work = WorkFolder(settings.work_folder)
-desk = {"database": Database.connect(url), "objects": Dying(Path(objects)), "settings": settings}
+cutting = {"database": Database.connect(url), "objects": Dying(Path(objects)), "settings": settings}
 if again:
-    recut(video, threshold=0.6, force=True, **desk)
+    recut(video, threshold=0.6, force=True, **cutting)
 else:
-    make_virtual_clips(video, work=work, **desk)
+    make_virtual_clips(video, work=work, **cutting)
 """
 
 
 @pytest.mark.folder
 @pytest.mark.parametrize("when", ["before the clips", "after the clips", "before write 1", "after write 1"])
-def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, desk: Desk, object_store: LocalObjectStore) -> None:
-    video = desk.preprocessed({29: 0.9, 59: 0.5})
-    killed_at(when, desk, object_store, video, again=False)
-    assert desk.videos.load(video.id).state == (_S.DETECTING_SCENES if when == "before the clips" else _S.SCENES_DETECTED)
-    assert_the_file_tells_of_no_other_cuts(desk, video)
-    made = desk.cut(video)
+def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, cutting: Cutting, object_store: LocalObjectStore) -> None:
+    video = cutting.preprocessed({29: 0.9, 59: 0.5})
+    killed_at(when, cutting, object_store, video, again=False)
+    assert cutting.videos.load(video.id).state == (_S.DETECTING_SCENES if when == "before the clips" else _S.SCENES_DETECTED)
+    assert_the_file_tells_of_no_other_cuts(cutting, video)
+    made = cutting.cut(video)
     assert ranges(made.clips) == [(0, 30), (30, 60), (60, 100)]
     assert made.video.next_clip_sequence == 4
     assert made.video.scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
-    assert {info.key for info in desk.objects.list()} == {frame_index_key(video.id), scenes_key(video.id)}
+    assert {info.key for info in cutting.objects.list()} == {frame_index_key(video.id), scenes_key(video.id)}
 
 
-def killed_at(when: str, desk: Desk, object_store: LocalObjectStore, video: SourceVideo, *, again: bool) -> None:
-    arguments = json.dumps([desk.database.url, str(desk.settings.home), str(object_store.folder), video.id, when, again])
+def killed_at(when: str, cutting: Cutting, object_store: LocalObjectStore, video: SourceVideo, *, again: bool) -> None:
+    arguments = json.dumps([cutting.database.url, str(cutting.settings.home), str(object_store.folder), video.id, when, again])
     killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -9
 
 
-def assert_the_file_tells_of_no_other_cuts(desk: Desk, video: SourceVideo) -> None:
+def assert_the_file_tells_of_no_other_cuts(cutting: Cutting, video: SourceVideo) -> None:
     """Either it says nothing of cuts, or it says just what the rows say; and what the rows say can be read from the scores in any case."""
-    row, stored = desk.videos.load(video.id), desk.stored(video)
-    cuts = [clip.start_frame for clip in desk.clips.load_live(video.id)][1:]
+    row, stored = cutting.videos.load(video.id), cutting.stored(video)
+    cuts = [clip.start_frame for clip in cutting.clips.load_live(video.id)][1:]
     if stored.settings is not None:
         assert asdict(stored.settings) == row.scene_settings
         assert [boundary.frame for boundary in stored.boundaries] == cuts
@@ -263,111 +263,111 @@ def assert_the_file_tells_of_no_other_cuts(desk: Desk, video: SourceVideo) -> No
     ],
 )
 def test_the_scenes_file_never_tells_of_cuts_that_are_not_there(
-    when: str, cuts: list[tuple[int, int]], desk: Desk, object_store: LocalObjectStore
+    when: str, cuts: list[tuple[int, int]], cutting: Cutting, object_store: LocalObjectStore
 ) -> None:
     """A forced recut of a video in review, killed at every step: first the file falls silent, then rows change, then it tells."""
-    video = desk.preprocessed({29: 0.9, 59: 0.5})
-    desk.approve(desk.cut(video).clips[0])
-    killed_at(when, desk, object_store, video, again=True)
-    assert ranges(desk.clips.load_live(video.id)) == cuts
-    assert_the_file_tells_of_no_other_cuts(desk, video)
-    desk.cut(video)  # review has begun: the cuts stay, and what is missing in the file is told
-    assert ranges(desk.clips.load_live(video.id)) == cuts
-    assert desk.stored(video).settings is not None
-    assert_the_file_tells_of_no_other_cuts(desk, video)
+    video = cutting.preprocessed({29: 0.9, 59: 0.5})
+    cutting.approve(cutting.cut(video).clips[0])
+    killed_at(when, cutting, object_store, video, again=True)
+    assert ranges(cutting.clips.load_live(video.id)) == cuts
+    assert_the_file_tells_of_no_other_cuts(cutting, video)
+    cutting.cut(video)  # review has begun: the cuts stay, and what is missing in the file is told
+    assert ranges(cutting.clips.load_live(video.id)) == cuts
+    assert cutting.stored(video).settings is not None
+    assert_the_file_tells_of_no_other_cuts(cutting, video)
 
 
-def test_a_recut_that_the_database_refuses_leaves_the_file_as_it_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recut_that_the_database_refuses_leaves_the_file_as_it_was(cutting: Cutting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Review begins between the look and the transaction."""
-    video = desk.preprocessed({29: 0.9, 59: 0.5})
-    first = desk.cut(video).clips[0]
-    file = desk.objects.get_bytes(scenes_key(video.id))
+    video = cutting.preprocessed({29: 0.9, 59: 0.5})
+    first = cutting.cut(video).clips[0]
+    file = cutting.objects.get_bytes(scenes_key(video.id))
     looked = ClipStore.review_has_begun
 
     def and_then_it_begins(store: ClipStore, source_video_id: int) -> bool:
         begun = looked(store, source_video_id)
-        desk.approve(first)
+        cutting.approve(first)
         return begun
 
     monkeypatch.setattr(ClipStore, "review_has_begun", and_then_it_begins)
     with pytest.raises(PermanentError, match="has begun"):
-        desk.recut(video, threshold=0.6)
-    assert desk.objects.get_bytes(scenes_key(video.id)) == file
-    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+        cutting.recut(video, threshold=0.6)
+    assert cutting.objects.get_bytes(scenes_key(video.id)) == file
+    assert cutting.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
 
 
-def test_another_threshold_cuts_again_without_a_decode(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 59: 0.5, 79: 0.2})
-    desk.cut(video)
-    assert ranges(desk.recut(video, threshold=0.6)) == [(0, 30), (30, 100)]
-    assert ranges(desk.recut(video, threshold=0.1, min_clip_frames=30)) == [(0, 30), (30, 60), (60, 100)]
-    assert ranges(desk.recut(video)) == [(0, 30), (30, 60), (60, 100)]
-    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
-    assert [clip.sequence for clip in desk.clips.load_live(video.id)] == [6, 7, 8]
+def test_another_threshold_cuts_again_without_a_decode(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 59: 0.5, 79: 0.2})
+    cutting.cut(video)
+    assert ranges(cutting.recut(video, threshold=0.6)) == [(0, 30), (30, 100)]
+    assert ranges(cutting.recut(video, threshold=0.1, min_clip_frames=30)) == [(0, 30), (30, 60), (60, 100)]
+    assert ranges(cutting.recut(video)) == [(0, 30), (30, 60), (60, 100)]
+    assert cutting.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+    assert [clip.sequence for clip in cutting.clips.load_live(video.id)] == [6, 7, 8]
 
 
-def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 59: 0.5})
-    desk.approve(desk.cut(video).clips[0])
-    file = desk.objects.get_bytes(scenes_key(video.id))
+def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 59: 0.5})
+    cutting.approve(cutting.cut(video).clips[0])
+    file = cutting.objects.get_bytes(scenes_key(video.id))
     with pytest.raises(PermanentError, match=r"review of source video \d+ has begun: new cuts would undo it; --force cuts anyway"):
-        desk.recut(video, threshold=0.6)
-    assert len(desk.clips.load_live(video.id)) == 3
-    assert desk.objects.get_bytes(scenes_key(video.id)) == file
-    assert ranges(desk.recut(video, threshold=0.6, force=True)) == [(0, 30), (30, 100)]
-    newest = ReviewStore(desk.database, lambda source_video_id, frames: []).history()[0]
-    assert (newest.action, newest.reviewer) == (ReviewAction.RECUT, desk.settings.reviewer)
+        cutting.recut(video, threshold=0.6)
+    assert len(cutting.clips.load_live(video.id)) == 3
+    assert cutting.objects.get_bytes(scenes_key(video.id)) == file
+    assert ranges(cutting.recut(video, threshold=0.6, force=True)) == [(0, 30), (30, 100)]
+    newest = ReviewStore(cutting.database, lambda source_video_id, frames: []).history()[0]
+    assert (newest.action, newest.reviewer) == (ReviewAction.RECUT, cutting.settings.reviewer)
 
 
-def test_cutting_again_needs_a_first_cut_a_legal_threshold_and_nobody_else_at_it(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9})
+def test_cutting_again_needs_a_first_cut_a_legal_threshold_and_nobody_else_at_it(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9})
     with pytest.raises(IllegalTransitionError, match="is preprocessed: it has no cuts yet"):
-        desk.recut(video)
-    desk.cut(video)
+        cutting.recut(video)
+    cutting.cut(video)
     with pytest.raises(SettingsError, match="threshold 0"):
-        desk.recut(video, threshold=0.0)
-    with desk.database.stage_lock("virtual_clips", video.id), pytest.raises(BusyError):
-        desk.recut(video)
-    assert ranges(desk.clips.load_live(video.id)) == [(0, 30), (30, 100)]
+        cutting.recut(video, threshold=0.0)
+    with cutting.database.stage_lock("virtual_clips", video.id), pytest.raises(BusyError):
+        cutting.recut(video)
+    assert ranges(cutting.clips.load_live(video.id)) == [(0, 30), (30, 100)]
 
 
-def test_a_detector_chosen_later_is_scored_from_the_proxy_once_and_the_old_scores_are_kept(desk: Desk, tmp_path: Path) -> None:
-    video = desk.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, vfr=True, scenes=[20, 33]))
-    assert not desk.cut(video, desk.with_settings(detector="content")).decoded_again
-    with_histogram = desk.recut(video, detector="histogram")
+def test_a_detector_chosen_later_is_scored_from_the_proxy_once_and_the_old_scores_are_kept(cutting: Cutting, tmp_path: Path) -> None:
+    video = cutting.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, vfr=True, scenes=[20, 33]))
+    assert not cutting.cut(video, cutting.with_settings(detector="content")).decoded_again
+    with_histogram = cutting.recut(video, detector="histogram")
     assert {20, 33} <= {clip.start_frame for clip in with_histogram}
-    assert set(desk.stored(video).scores) == {"content", "histogram"}
-    desk.objects.delete(proxy_key(video.id))
-    assert len(desk.recut(video, detector="content", threshold=254.0)) == 1
-    assert ranges(desk.recut(video, detector="histogram")) == ranges(with_histogram)
-    assert desk.stored(video).settings == CutSettings("histogram", 0.2, 2)
+    assert set(cutting.stored(video).scores) == {"content", "histogram"}
+    cutting.objects.delete(proxy_key(video.id))
+    assert len(cutting.recut(video, detector="content", threshold=254.0)) == 1
+    assert ranges(cutting.recut(video, detector="histogram")) == ranges(with_histogram)
+    assert cutting.stored(video).settings == CutSettings("histogram", 0.2, 2)
 
 
-def test_cutting_again_stays_with_the_detector_that_made_the_cuts(desk: Desk) -> None:
+def test_cutting_again_stays_with_the_detector_that_made_the_cuts(cutting: Cutting) -> None:
     """`heaters recut` in a shell without the settings of the server must not score anew with another detector."""
-    video = desk.preprocessed({29: 0.9})
-    desk.cut(video)
-    adaptive = desk.with_settings(detector="adaptive", detector_threshold=200.0)
-    recut(video.id, database=desk.database, objects=desk.objects, settings=adaptive)
-    assert desk.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
+    video = cutting.preprocessed({29: 0.9})
+    cutting.cut(video)
+    adaptive = cutting.with_settings(detector="adaptive", detector_threshold=200.0)
+    recut(video.id, database=cutting.database, objects=cutting.objects, settings=adaptive)
+    assert cutting.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.35, "min_clip_frames": 2}
 
 
 @pytest.mark.parametrize("damaged", [None, b"", b"{}", scenes.encoded("content", {"content": chances({}, 47)})])
-def test_scores_that_are_gone_or_of_another_video_are_made_from_the_proxy(damaged: bytes | None, desk: Desk, tmp_path: Path) -> None:
-    video = desk.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, scenes=[20]))
+def test_scores_that_are_gone_or_of_another_video_are_made_from_the_proxy(damaged: bytes | None, cutting: Cutting, tmp_path: Path) -> None:
+    video = cutting.with_proxy(barcode_video(tmp_path / "s.mp4", frames=48, scenes=[20]))
     if damaged is None:
-        desk.objects.delete(scenes_key(video.id))
+        cutting.objects.delete(scenes_key(video.id))
     else:
-        desk.objects.put_bytes(scenes_key(video.id), damaged)
-    made = desk.cut(video, desk.with_settings(detector="content"))
+        cutting.objects.put_bytes(scenes_key(video.id), damaged)
+    made = cutting.cut(video, cutting.with_settings(detector="content"))
     assert made.decoded_again
     assert ranges(made.clips) == [(0, 20), (20, 48)]
-    assert list(desk.work.root.iterdir()) == []
+    assert list(cutting.work.root.iterdir()) == []
 
 
-def test_cuts_are_displayed_frames_also_when_the_frame_rate_varies(desk: Desk, tmp_path: Path) -> None:
+def test_cuts_are_displayed_frames_also_when_the_frame_rate_varies(cutting: Cutting, tmp_path: Path) -> None:
     path = barcode_video(tmp_path / "s.mp4", frames=48, vfr=True, b_frames=2, scenes=[20, 33])
-    made = desk.cut(desk.with_proxy(path), desk.with_settings(detector="content"))
+    made = cutting.cut(cutting.with_proxy(path), cutting.with_settings(detector="content"))
     assert ranges(made.clips) == [(0, 20), (20, 33), (33, 48)]
     index = index_of(make_proxy_file(path, tmp_path / "proxy.mp4"))
     times = [index.time_seconds(frame) for frame in (0, 20, 33, 48)]
@@ -384,9 +384,9 @@ def materialize(video: SourceVideo, settings: Settings) -> dg.ExecuteInProcessRe
     )
 
 
-def test_the_asset_shows_an_operator_counts_durations_and_the_scores_with_the_cuts(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9, 30: 0.1, 59: 0.5})
-    result = materialize(video, desk.settings)
+def test_the_asset_shows_an_operator_counts_durations_and_the_scores_with_the_cuts(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9, 30: 0.1, 59: 0.5})
+    result = materialize(video, cutting.settings)
     assert result.success
     (event,) = result.asset_materializations_for_node("virtual_clips")
     shown: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
@@ -409,30 +409,30 @@ def test_the_plot_of_a_long_video_still_shows_a_peak_of_one_frame() -> None:
     assert abs(int(places[heights.argmax()]) - 123_457) < 216_000 / 1000
 
 
-def test_a_failure_is_on_the_row_and_can_be_retried(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9})
-    scores = desk.objects.get_bytes(scenes_key(video.id))
-    desk.objects.delete(scenes_key(video.id))
-    assert not materialize(video, desk.settings).success
-    failed = desk.videos.load(video.id)
+def test_a_failure_is_on_the_row_and_can_be_retried(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9})
+    scores = cutting.objects.get_bytes(scenes_key(video.id))
+    cutting.objects.delete(scenes_key(video.id))
+    assert not materialize(video, cutting.settings).success
+    failed = cutting.videos.load(video.id)
     assert failed.state == _S.DETECT_SCENES_FAILED
     assert failed.error is not None
     assert proxy_key(video.id) in failed.error
-    desk.objects.put_bytes(scenes_key(video.id), scores)
-    desk.videos.retry(video.id)
-    assert materialize(video, desk.settings).success
-    assert desk.videos.load(video.id).state == _S.SCENES_DETECTED
+    cutting.objects.put_bytes(scenes_key(video.id), scores)
+    cutting.videos.retry(video.id)
+    assert materialize(video, cutting.settings).success
+    assert cutting.videos.load(video.id).state == _S.SCENES_DETECTED
 
 
-def test_cuts_that_are_there_stay_good_when_cutting_again_fails(desk: Desk) -> None:
-    video = desk.preprocessed({29: 0.9})
-    desk.cut(video)
-    desk.objects.delete(scenes_key(video.id))
+def test_cuts_that_are_there_stay_good_when_cutting_again_fails(cutting: Cutting) -> None:
+    video = cutting.preprocessed({29: 0.9})
+    cutting.cut(video)
+    cutting.objects.delete(scenes_key(video.id))
     with pytest.raises(ObjectNotFoundError):
-        desk.cut(video)
-    assert not materialize(video, desk.settings).success
-    told = desk.videos.load(video.id)
+        cutting.cut(video)
+    assert not materialize(video, cutting.settings).success
+    told = cutting.videos.load(video.id)
     assert told.state == _S.SCENES_DETECTED
     assert told.error is not None
     assert "proxy" in told.error
-    assert ranges(desk.clips.load_live(video.id)) == [(0, 30), (30, 100)]
+    assert ranges(cutting.clips.load_live(video.id)) == [(0, 30), (30, 100)]

@@ -1,7 +1,7 @@
 """A small server for the player's browser tests: the HTTP contract of review_app/player/README.md over one barcode video.
 
-The review rules are the real ones (tests/review_desk.py runs the pure core in memory). There is no database and there are no signatures:
-those have tests of their own. `Faults` makes it fail on purpose.
+The review rules are the real ones (tests/review_in_memory.py runs the pure core in memory). There is no database, and there are no
+signatures: those have tests of their own. `Faults` makes it fail on purpose.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from resources.media.remuxer import ProxyReader, remux, remux_sound
 from review_app.player.index_slice import slice_json
 from tests.media_files import barcode_video
 from tests.proxy_files import index_of
-from tests.review_desk import Desk, clips_of
+from tests.review_in_memory import ReviewInMemory, clips_of
 
 STATIC = Path(review_app.player.__file__).parent / "static"
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heaters player</title><link rel="icon" href="data:,">
@@ -76,7 +76,7 @@ class Faults:
 
 
 class Player:
-    """What the server serves and saw. Change `faults` and `desk` between requests.
+    """What the server serves and saw. Change `faults` and `review` between requests.
 
     requests: counted by route. decisions: bodies in the order in which they were considered, each once, however often a page sent it.
     """
@@ -85,7 +85,7 @@ class Player:
         self.proxy = proxy
         self.index: FrameIndex = index_of(proxy)
         count = self.index.header.frame_count
-        self.desk = Desk.of(clips_of(*(edges or (*range(0, count, 40), count))))
+        self.review = ReviewInMemory.of(clips_of(*(edges or (*range(0, count, 40), count))))
         self.index_ranges: list[tuple[int, int]] = []  # asked for, in order
         self.title = title
         self.faults = Faults()
@@ -132,19 +132,19 @@ class Player:
 
     def changed_by(self, clip: ReviewClip) -> dict[str, Any] | None:
         """By the ledger; the page's own reviewer has the id 1."""
-        name = next((self.desk.authors[one.id] for one in reversed(self.desk.ledger) if clip.id in one.clip_ids), None)
+        name = next((self.review.authors[one.id] for one in reversed(self.review.ledger) if clip.id in one.clip_ids), None)
         return None if name is None else {"id": 1 if name == "tester" else 7, "name": name}
 
     def around(self, changed: list[ReviewClip]) -> list[dict[str, Any]]:
         """`changed` as far as they live, and the clips beside them."""
-        live = self.desk.live
+        live = self.review.live
         edges = {frame for clip in changed for frame in (clip.start_frame, clip.end_frame)}
         ids = {clip.id for clip in changed}
         return [self.clip_json(clip) for clip in live if clip.id in ids or {clip.start_frame, clip.end_frame} & edges]
 
     def progress(self) -> dict[str, Any]:
-        left = sum(clip.state == ClipState.PENDING_REVIEW for clip in self.desk.live)
-        return {"done": len(self.desk.live) - left, "left": left, "per_hour": 240.0}
+        left = sum(clip.state == ClipState.PENDING_REVIEW for clip in self.review.live)
+        return {"done": len(self.review.live) - left, "left": left, "per_hour": 240.0}
 
     def decide(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         with self._lock:
@@ -158,29 +158,29 @@ class Player:
             return status, answer
 
     def _decided(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        desk, action, who = self.desk, body["action"], "tester"
-        touched = [desk.clips[int(n)] for n in body["versions"] if int(n) in desk.clips]
+        review, action, who = self.review, body["action"], "tester"
+        touched = [review.clips[int(n)] for n in body["versions"] if int(n) in review.clips]
         try:
             for n, version in body["versions"].items():
-                clip = desk.clips[int(n)]
+                clip = review.clips[int(n)]
                 if action not in {"undo", "redo"} and (not clip.is_live or version not in {None, clip.version}):
                     raise StaleClipError(f"clip {n} was changed by Ada since you saw it")
             match action:
                 case "approve" | "skip" | "archive":
-                    action_id = getattr(desk, action)(who, body["clip_id"])
+                    action_id = getattr(review, action)(who, body["clip_id"])
                 case "group":
-                    action_id = desk.group(who, body["clip_id"])
+                    action_id = review.group(who, body["clip_id"])
                 case "add_cut_point":
-                    action_id = desk.add(who, body["frame"])
+                    action_id = review.add(who, body["frame"])
                 case "remove_cut_point":
-                    action_id = desk.remove(who, body["frame"])
+                    action_id = review.remove(who, body["frame"])
                 case "move_cut_point":
-                    action_id = desk.move(who, body["frame"], body["new_frame"])
+                    action_id = review.move(who, body["frame"], body["new_frame"])
                 case "undo":
                     target = body.get("target")
-                    action_id = desk.undo(who, self.action_ids[target] if target else None)
+                    action_id = review.undo(who, self.action_ids[target] if target else None)
                 case "redo":
-                    action_id = desk.redo(who)
+                    action_id = review.redo(who)
                 case _:
                     return 422, {"error": f"{action} is not a review action", "code": "illegal", "clips": []}
         except StaleClipError as error:
@@ -188,8 +188,8 @@ class Player:
         except (CutError, NothingToUndoError, HeatersError) as error:
             return 422, {"error": str(error), "code": "illegal", "clips": self.around(touched)}
         self.action_ids[body["request_key"]] = action_id
-        entry = desk.entry(action_id)
-        changed = [desk.clips[n] for n in entry.clip_ids]
+        entry = review.entry(action_id)
+        changed = [review.clips[n] for n in entry.clip_ids]
         return 200, {
             "ok": True,
             "replayed": False,
@@ -206,17 +206,17 @@ class Player:
     def _done(self, target: int | None) -> dict[str, Any]:
         if target is None:
             return {}
-        changes = self.desk.changes[target]
+        changes = self.review.changes[target]
         before = [self.clip_json(change.before) for change in changes if change.before is not None and change.before.is_live]
         after = [self.clip_json(change.after) for change in changes if change.after.is_live]
-        return {"done": {"action": str(self.desk.entry(target).action), "before": before, "after": after, "title": self.title}}
+        return {"done": {"action": str(self.review.entry(target).action), "before": before, "after": after, "title": self.title}}
 
     @staticmethod
     def _retired(clips: list[ReviewClip]) -> list[int | None]:
         return [clip.id for clip in clips if not clip.is_live]
 
     def queue(self, limit: int, open_id: int | None) -> dict[str, Any]:
-        live = self.desk.live
+        live = self.review.live
         waiting = [clip for clip in live if clip.state == ClipState.PENDING_REVIEW and clip.id not in self.leased_to_others]
         first = [clip for clip in live if clip.id == open_id]
         handed = [*first, *(clip for clip in waiting if clip.id != open_id)][:limit]
@@ -294,7 +294,7 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
         if "frame" not in request.query_params:
             return JSONResponse(player.video_json())
         frame = int(request.query_params["frame"])
-        clip = next(clip for clip in player.desk.live if clip.start_frame <= frame < clip.end_frame)
+        clip = next(clip for clip in player.review.live if clip.start_frame <= frame < clip.end_frame)
         return JSONResponse({**player.video_json(), "clip_id": clip.id, "clips": player.around([clip])})
 
     async def queue(request: Request) -> Response:
@@ -313,7 +313,7 @@ def app_of(player: Player, scripts: dict[str, str]) -> Starlette:
         held = [n for n in body["hold"] if n not in player.leased_to_others]
         lost = [{"clip_id": n, "reviewer": player.leased_to_others[n]} for n in body["hold"] if n in player.leased_to_others]
         known = {int(n): version for n, version in body["known"].items()}
-        changed = [clip for n, version in known.items() if (clip := player.desk.clips.get(n)) and clip.version != version]
+        changed = [clip for n, version in known.items() if (clip := player.review.clips.get(n)) and clip.version != version]
         fresh = player.around(changed)
         return JSONResponse(
             {"held": held, "lost": lost, "clips": fresh, "retired": player._retired(changed), "progress": player.progress()}

@@ -46,13 +46,13 @@ def with_constants(others: dict[str, str]) -> tuple[str, Callable[[Route], None]
 
 
 def applied(server: Player) -> list[tuple[str, Any]]:
-    """(action, clip id) of what the desk's ledger holds, oldest first."""
-    return [(str(entry.action), entry.clip_ids) for entry in server.desk.ledger]
+    """(action, clip id) of what the review's ledger holds, oldest first."""
+    return [(str(entry.action), entry.clip_ids) for entry in server.review.ledger]
 
 
 def states(server: Player) -> dict[int | None, ClipState]:
-    return {clip.id: clip.state for clip in server.desk.live}
+    return {clip.id: clip.state for clip in server.review.live}
 
 
 def edges(server: Player) -> list[int]:
-    return [clip.start_frame for clip in server.desk.live]
+    return [clip.start_frame for clip in server.review.live]

@@ -13,8 +13,8 @@ from tests.player.player_server import Player, app_of
 player = Player(Path(os.environ["HEATERS_TEST_PROXY"]))
 
 
-async def desk(request: Request) -> JSONResponse:
-    return JSONResponse({str(clip.id): str(clip.state) for clip in player.desk.live})
+async def review(request: Request) -> JSONResponse:
+    return JSONResponse({str(clip.id): str(clip.state) for clip in player.review.live})
 
 
-app = st.App(str(Path(__file__).with_name("streamlit_page.py")), routes=[*app_of(player, {}).routes, Route("/desk", desk)])
+app = st.App(str(Path(__file__).with_name("streamlit_page.py")), routes=[*app_of(player, {}).routes, Route("/review", review)])

@@ -77,14 +77,14 @@ def streamlit_url(proxies: dict[str, Path], tmp_path_factory: pytest.TempPathFac
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/desk", timeout=5) as response:
+        with urllib.request.urlopen(f"{url}/review", timeout=5) as response:
             return bool(response.status == 200)
     except OSError:
         return False
 
 
 def states(url: str) -> dict[str, str]:
-    with urllib.request.urlopen(f"{url}/desk", timeout=5) as response:
+    with urllib.request.urlopen(f"{url}/review", timeout=5) as response:
         found: dict[str, str] = json.load(response)
         return found
 

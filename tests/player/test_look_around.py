@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.player.player_server import Player
 from tests.player.review_steps import Open, all_saved, applied, on_stage, with_constants
-from tests.review_desk import Desk, clips_of
+from tests.review_in_memory import ReviewInMemory, clips_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
@@ -97,7 +97,7 @@ def test_full_screen_keeps_the_keys_and_what_is_said(open_page: Open, server: Pl
 @pytest.mark.parametrize("before", ["", "delete window.VideoDecoder;"], ids=["webcodecs", "plain"])
 def test_a_long_clip_asks_for_the_rows_it_needs_and_every_frame_is_right(open_page: Open, server: Player, before: str, rate: str) -> None:
     """With pages and parts so small that 240 frames are many of them; the modules are the real ones."""
-    server.desk = Desk.of(clips_of(0, 240))
+    server.review = ReviewInMemory.of(clips_of(0, 240))
     sizes = {"PAGE_FRAMES = 1024": "PAGE_FRAMES = 16", "PART_FRAMES = 4096": "PART_FRAMES = 64", "LONG_FRAMES = 8192": "LONG_FRAMES = 64"}
     page = open_page("review", before=before, route=with_constants(sizes))
     on_stage(page, 1)

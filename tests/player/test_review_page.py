@@ -33,7 +33,7 @@ def test_a_queue_is_reviewed_by_keyboard_alone(open_page: Open, server: Player) 
     expect(page.locator(".done")).to_contain_text("Nothing left to review here")
     all_saved(page)
     assert states(server) == {1: APPROVED, 2: SKIPPED, 3: ARCHIVED, 4: APPROVED, 5: APPROVED, 6: APPROVED}
-    assert server.desk.clips[5].grouped_with_clip_id == 4
+    assert server.review.clips[5].grouped_with_clip_id == 4
     expect(page.locator(".progress-text")).to_contain_text("6 done · 0 left")
 
 
@@ -181,7 +181,7 @@ def test_a_new_cut_and_decisions_on_both_halves_without_waiting(open_page: Open,
     server.faults.held.clear()
     all_saved(page)
     assert edges(server)[:3] == [0, 15, 40]
-    made = server.desk.live[:2]
+    made = server.review.live[:2]
     assert [clip.state for clip in made] == [APPROVED, ARCHIVED]
     assert [body["versions"] for body in server.decisions] == [{"1": 1}, {str(made[0].id): 1}, {str(made[1].id): 1}]
 
@@ -472,7 +472,7 @@ def test_a_decision_on_a_clip_that_a_colleague_changed_is_taken_back_in_words(op
     page = open_page("review")
     on_stage(page, 1)
     server.faults.held.add("sync")
-    server.desk.add("Ada", 20)
+    server.review.add("Ada", 20)
     page.keyboard.press("a")
     on_stage(page, 2)
     expect(page.locator(".toast")).to_contain_text("Taken back: approved clip 1 of Barcode. Clip 1 was changed by Ada since you saw it.")
@@ -487,7 +487,7 @@ def test_later_decisions_on_a_refused_one_are_taken_back_with_it(open_page: Open
     on_stage(page, 1)
     server.faults.held.add("sync")
     server.faults.held.add("decisions")
-    server.desk.skip("Ada", 1)
+    server.review.skip("Ada", 1)
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("k")
@@ -508,7 +508,7 @@ def test_later_decisions_on_a_refused_one_are_taken_back_with_it(open_page: Open
 def test_a_colleagues_changes_and_leases_arrive_by_themselves(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    server.desk.approve("Ada", 2)
+    server.review.approve("Ada", 2)
     expect(page.locator(".neighbour.after")).to_contain_text("approved")
     server.leased_to_others[1] = "Ada"
     expect(page.locator(".toast")).to_contain_text("Ada is on that clip now")
@@ -734,7 +734,7 @@ def test_everything_works_without_webcodecs(open_page: Open, server: Player) -> 
 def test_another_queue_and_a_fresh_token_are_taken_over_without_a_reload(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    server.desk.approve("Ada", 1)
+    server.review.approve("Ada", 1)
     page.evaluate("review.update({ ...review.config, queue_url: '/api/queue?text=x', token: 'fresh' })")
     on_stage(page, 2)
     page.evaluate("review.update({ ...review.config, open_clip_id: 4 })")

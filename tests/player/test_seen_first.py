@@ -58,7 +58,7 @@ def test_the_cut_of_a_clip_that_was_seen_is_moved_and_decided_without_waiting_fo
 def test_a_clip_that_a_colleague_decided_meanwhile_is_left_by_the_next_key(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    server.desk.archive("Ada", 1)
+    server.review.archive("Ada", 1)
     told(page, "Ada has archived clip 1 of Barcode.")
     expect(page.locator(".head .state")).to_have_text("archived")
     page.keyboard.press("a")
@@ -74,10 +74,10 @@ def test_a_clip_that_a_colleague_decided_meanwhile_is_left_by_the_next_key(open_
 
 
 def test_the_last_clip_that_a_colleague_decided_stays_and_the_next_key_counts(open_page: Open, server: Player) -> None:
-    server.desk.approve("Ada", 2, 3, 4, 5, 6)
+    server.review.approve("Ada", 2, 3, 4, 5, 6)
     page = open_page("review")
     on_stage(page, 1)
-    server.desk.skip("Ada", 1)
+    server.review.skip("Ada", 1)
     told(page, "Ada has skipped clip 1")
     page.locator(".decision.approve").click()
     told(page, "Look again, then decide.")
@@ -90,7 +90,7 @@ def test_the_last_clip_that_a_colleague_decided_stays_and_the_next_key_counts(op
 def test_a_cut_that_a_colleague_moved_under_the_picture_is_looked_at_again_first(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)
-    server.desk.move("Ada", 40, 50)
+    server.review.move("Ada", 40, 50)
     told(page, "Ada has moved a cut of clip 1 of Barcode: it has 50 frames now.")
     page.keyboard.press("a")
     told(page, "Look again, then decide.")
@@ -109,8 +109,8 @@ def test_a_group_approves_nothing_that_was_put_aside(open_page: Open, server: Pl
     page.keyboard.press("g")
     told(page, "Not grouped: clip 1 of Barcode was archived by you, and a group would approve it.")
     server.faults.held.add("sync")  # the page does not hear of it: the server refuses
-    server.desk.undo("tester")
-    server.desk.skip("Ada", 1)
+    server.review.undo("tester")
+    server.review.skip("Ada", 1)
     page.evaluate("review.dispatch({ type: 'clips_changed', answer: { clips: [{ ...review.state.clips[1], state: 'pending_review' }] } })")
     page.keyboard.press("g")
     expect(page.locator(".toast.taken-back")).to_contain_text("Taken back: grouped clip 2 of Barcode with the one before.")
@@ -135,7 +135,7 @@ def test_undo_and_redo_say_what_and_which_clip(open_page: Open, server: Player) 
     page.keyboard.press("Control+z")  # of an earlier page: the server says what it was
     expect(last).to_have_text("Undid: skipped clip 1 of Barcode")
     on_stage(page, 1)
-    server.desk.approve("Ada", 1)
+    server.review.approve("Ada", 1)
     server.faults.held.add("sync")
     page.keyboard.press("x")
     expect(page.locator(".toast.taken-back")).to_contain_text("Taken back: archived clip 1 of Barcode.")

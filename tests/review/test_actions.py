@@ -102,13 +102,13 @@ def test_what_was_submitted_and_what_was_refused_are_told_apart(desk: ReviewDesk
 
 def test_a_source_video_gets_another_title_and_is_deleted_once_its_title_is_typed(desk: ReviewDesk, some_clips: SomeClips) -> None:
     ada, (clip, _) = session(desk), some_clips(30)
-    video_id = clip.source_video_id
-    assert actions.rename(desk, ada, video_id, "Harbour").ok
-    assert not actions.delete(desk, ada, video_id, "Holiday").ok
-    assert len(desk.clips.load_live(video_id)) == 2
-    outcome = actions.delete(desk, ada, video_id, "Harbour")
+    source_video_id = clip.source_video_id
+    assert actions.rename(desk, ada, source_video_id, "Harbour").ok
+    assert not actions.delete(desk, ada, source_video_id, "Holiday").ok
+    assert len(desk.clips.load_live(source_video_id)) == 2
+    outcome = actions.delete(desk, ada, source_video_id, "Harbour")
     assert outcome == actions.Outcome(True, "Deleted Harbour: 2 clips, 0 files. Its history stays.")
-    assert [(entry.reviewer, str(entry.action)) for entry in desk.reviews.history(source_video_id=video_id)] == [
+    assert [(entry.reviewer, str(entry.action)) for entry in desk.reviews.history(source_video_id=source_video_id)] == [
         ("Ada", "delete"),
         ("Ada", "rename"),
     ]

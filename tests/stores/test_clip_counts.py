@@ -36,7 +36,7 @@ def video_of(database: Database, title: str, edges: Sequence[int], confidences: 
     return clip.source_video_id
 
 
-def cut_anew(database: Database, video_id: int, edges: Sequence[int], confidences: Sequence[float | None]) -> None:
+def cut_anew(database: Database, source_video_id: int, edges: Sequence[int], confidences: Sequence[float | None]) -> None:
     new = [
         NewClip(
             start_frame=start,
@@ -47,7 +47,7 @@ def cut_anew(database: Database, video_id: int, edges: Sequence[int], confidence
         )
         for number, (start, end) in enumerate(pairwise(edges))
     ]
-    ClipStore(database).replace_cuts(video_id, new, FRAMES, forced_by="ada")
+    ClipStore(database).replace_cuts(source_video_id, new, FRAMES, forced_by="ada")
 
 
 def problems(database: Database) -> list[str]:
@@ -64,11 +64,11 @@ def test_counts_are_right_after_any_walk_of_decisions_cuts_undo_recuts_and_delet
     walk = random.Random(20)
     sure = [0.0, 0.291, 0.5, 0.57, None, 1.0]
     videos = [video_of(database, f"Harbour {n}", sorted({0, FRAMES, *walk.sample(range(1, FRAMES), 6)}), sure) for n in range(3)]
-    desk = reviews(database)
+    review_store = reviews(database)
     store = ClipStore(database)
 
     def some(most: int) -> list[Clip]:
-        live = [clip for video_id in videos for clip in store.load_live(video_id)]
+        live = [clip for source_video_id in videos for clip in store.load_live(source_video_id)]
         return walk.sample(live, min(len(live), walk.randint(1, most)))
 
     def export() -> None:
@@ -80,25 +80,25 @@ def test_counts_are_right_after_any_walk_of_decisions_cuts_undo_recuts_and_delet
         return clip.source_video_id, (clip.start_frame + number) if number else clip.start_frame
 
     def delete_a_video() -> None:
-        video_id = videos.pop(walk.randrange(len(videos)))
+        source_video_id = videos.pop(walk.randrange(len(videos)))
         with database.begin() as connection:
             of_clips = "select id from clips where source_video_id = :id"
-            connection.execute(text(f"delete from clip_artifacts where clip_id in ({of_clips})"), {"id": video_id})
-            connection.execute(text("update source_videos set state = 'detecting_scenes' where id = :id"), {"id": video_id})
-            connection.execute(text("delete from clips where source_video_id = :id"), {"id": video_id})
+            connection.execute(text(f"delete from clip_artifacts where clip_id in ({of_clips})"), {"id": source_video_id})
+            connection.execute(text("update source_videos set state = 'detecting_scenes' where id = :id"), {"id": source_video_id})
+            connection.execute(text("delete from clips where source_video_id = :id"), {"id": source_video_id})
         videos.append(video_of(database, "Harbour again", (0, 20, FRAMES), sure))
 
     steps: list[Callable[[], object]] = [
-        lambda: desk.approve([clip.id for clip in some(5)], reviewer="ada"),
-        lambda: desk.skip([clip.id for clip in some(5)], reviewer="ben"),
-        lambda: desk.archive([clip.id for clip in some(3)], reviewer="ada"),
-        lambda: desk.group(some(1)[0].id, reviewer="ben"),
-        lambda: desk.add_cut_point(*a_cut(3), reviewer="ada"),
-        lambda: desk.remove_cut_point(*a_cut(0), reviewer="ben"),
-        lambda: desk.move_cut_point(*(cut := a_cut(0)), cut[1] + walk.choice([-2, 1, 4]), reviewer="ada"),
-        lambda: desk.undo(walk.choice(["ada", "ben"])),
-        lambda: desk.undo(walk.choice(["ada", "ben"])),
-        lambda: [do(name) for name in (walk.choice(["ada", "ben"]),) for do in (desk.undo, desk.redo)],
+        lambda: review_store.approve([clip.id for clip in some(5)], reviewer="ada"),
+        lambda: review_store.skip([clip.id for clip in some(5)], reviewer="ben"),
+        lambda: review_store.archive([clip.id for clip in some(3)], reviewer="ada"),
+        lambda: review_store.group(some(1)[0].id, reviewer="ben"),
+        lambda: review_store.add_cut_point(*a_cut(3), reviewer="ada"),
+        lambda: review_store.remove_cut_point(*a_cut(0), reviewer="ben"),
+        lambda: review_store.move_cut_point(*(cut := a_cut(0)), cut[1] + walk.choice([-2, 1, 4]), reviewer="ada"),
+        lambda: review_store.undo(walk.choice(["ada", "ben"])),
+        lambda: review_store.undo(walk.choice(["ada", "ben"])),
+        lambda: [do(name) for name in (walk.choice(["ada", "ben"]),) for do in (review_store.undo, review_store.redo)],
         export,
         lambda: cut_anew(database, walk.choice(videos), sorted({0, FRAMES, *walk.sample(range(1, FRAMES), 4)}), sure),
     ]
@@ -126,18 +126,20 @@ def test_counts_are_right_after_any_walk_of_decisions_cuts_undo_recuts_and_delet
                 assert counts_by_state(connection, scope) == {ClipState(state): count for state, count in rows}, chosen
     with database.read() as connection:
         rows = connection.execute(select(clips.c.source_video_id, func.count()).where(clips.c.is_live).group_by(clips.c.source_video_id))
-        assert {video_id: sum(counts.values()) for video_id, counts in counts_of_videos(connection).items()} == dict(map(tuple, rows))
+        assert {source_video_id: sum(counts.values()) for source_video_id, counts in counts_of_videos(connection).items()} == dict(
+            map(tuple, rows)
+        )
 
 
 def test_decisions_at_the_same_moment_are_all_counted_and_wait_for_nobody(database: Database) -> None:
     cuts = [cut_video(database, range(0, 410, 10)) for _ in range(4)]
-    desk = reviews(database)
+    review_store = reviews(database)
 
     def decide(reviewer: int) -> None:
         for clip in cuts[reviewer]:
-            desk.skip(clip.id, reviewer=f"r{reviewer}")
-            desk.undo(f"r{reviewer}")
-            desk.approve(clip.id, reviewer=f"r{reviewer}")
+            review_store.skip(clip.id, reviewer=f"r{reviewer}")
+            review_store.undo(f"r{reviewer}")
+            review_store.approve(clip.id, reviewer=f"r{reviewer}")
 
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(decide, reviewer) for reviewer in range(4)]:
@@ -202,9 +204,9 @@ def test_no_clips_no_counts(database: Database) -> None:
 
 def test_a_store_reads_the_counts_of_the_reviews_it_made(database: Database) -> None:
     first, *_ = cut_video(database)
-    desk: ReviewStore = reviews(database)
-    desk.approve(first.id, reviewer="ada")
-    video_id = first.source_video_id
-    expected = {video_id: {ClipState.PENDING_REVIEW: 2, ClipState.REVIEW_APPROVED: 1}}
-    assert ClipStore(database).counts_by_state() == ClipStore(database).counts_by_state(video_id) == expected
-    assert ClipStore(database).counts_by_state(video_id + 1) == {}
+    review_store: ReviewStore = reviews(database)
+    review_store.approve(first.id, reviewer="ada")
+    source_video_id = first.source_video_id
+    expected = {source_video_id: {ClipState.PENDING_REVIEW: 2, ClipState.REVIEW_APPROVED: 1}}
+    assert ClipStore(database).counts_by_state() == ClipStore(database).counts_by_state(source_video_id) == expected
+    assert ClipStore(database).counts_by_state(source_video_id + 1) == {}

@@ -167,10 +167,10 @@ class TestReading:
         assert store.find(text="mountain", states=[C.EMBEDDED]) == []
 
     def test_retired_clips_are_not_listed(self, store: ClipStore, some_clips: SomeClips) -> None:
-        video_id = some_clips(30)[0].source_video_id
-        new = store.replace_cuts(video_id, new_clips(0, 100), 100)
-        assert store.find() == store.load_live(video_id) == new
-        assert store.counts_by_state() == {video_id: {C.PENDING_REVIEW: 1}}
+        source_video_id = some_clips(30)[0].source_video_id
+        new = store.replace_cuts(source_video_id, new_clips(0, 100), 100)
+        assert store.find() == store.load_live(source_video_id) == new
+        assert store.counts_by_state() == {source_video_id: {C.PENDING_REVIEW: 1}}
 
     def test_counts(self, store: ClipStore, some_clips: SomeClips) -> None:
         one, other = some_clips(20, 40), some_clips(state=C.EXPORTED)

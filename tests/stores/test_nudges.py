@@ -43,10 +43,10 @@ def heard(nudges: Nudges, database: Database, act: Callable[[], object]) -> int:
 
 def test_a_decision_for_a_file_and_a_submission_are_heard_and_other_changes_are_not(nudges: Nudges, database: Database) -> None:
     videos, clips = SourceVideoStore(database), cut_video(database)
-    desk, ids = reviews(database), [clip.id for clip in clips]
-    assert heard(nudges, database, lambda: desk.approve(ids, reviewer="ada")) == 1, "one decision, however many clips"
-    assert heard(nudges, database, lambda: desk.skip(ids[:1], reviewer="ada")) == 0
-    assert heard(nudges, database, lambda: desk.undo(reviewer="ada")) == 1, "approved again"
+    review_store, ids = reviews(database), [clip.id for clip in clips]
+    assert heard(nudges, database, lambda: review_store.approve(ids, reviewer="ada")) == 1, "one decision, however many clips"
+    assert heard(nudges, database, lambda: review_store.skip(ids[:1], reviewer="ada")) == 0
+    assert heard(nudges, database, lambda: review_store.undo(reviewer="ada")) == 1, "approved again"
     assert heard(nudges, database, lambda: ClipStore(database).load(ids[0])) == 0
     assert heard(nudges, database, lambda: videos.add("film.mp4", "film")) == 1
     video = videos.load_all()[-1]

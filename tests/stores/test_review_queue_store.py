@@ -134,16 +134,18 @@ def test_filters_by_video_state_confidence_and_text(
     assert found(text="2", source_video_ids=(beach[1].source_video_id,)) == [beach[1].id]
 
 
-def lead_to_clips(database: Database, video_id: int) -> int:
+def lead_to_clips(database: Database, source_video_id: int) -> int:
     from heaters_dagster.domain.states import SourceVideoState
     from resources.postgres.clip_store import ClipStore, NewClip
     from resources.postgres.source_video_store import SourceVideoStore
 
     videos = SourceVideoStore(database)
     for state in ("downloading", "downloaded", "preprocessing", "preprocessed", "detecting_scenes"):
-        videos.set_state(video_id, SourceVideoState(state))
-    ClipStore(database).replace_cuts(video_id, [NewClip(start_frame=0, end_frame=100, start_time_seconds=0, end_time_seconds=4)], 100)
-    return video_id
+        videos.set_state(source_video_id, SourceVideoState(state))
+    ClipStore(database).replace_cuts(
+        source_video_id, [NewClip(start_frame=0, end_frame=100, start_time_seconds=0, end_time_seconds=4)], 100
+    )
+    return source_video_id
 
 
 # Leases

@@ -33,7 +33,7 @@ from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClip
 from resources.postgres.tables import clips as clips_table
 from resources.postgres.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
-from tests.review_desk import Desk, clips_of, group_problems
+from tests.review_in_memory import ReviewInMemory, clips_of, group_problems
 
 FRAMES = 40
 
@@ -57,8 +57,8 @@ def rows(database: Database, table: Any) -> list[Any]:
         return list(connection.execute(select(table).order_by(table.c.id)))
 
 
-def live(database: Database, video_id: int) -> list[Clip]:
-    return ClipStore(database).load_live(video_id)
+def live(database: Database, source_video_id: int) -> list[Clip]:
+    return ClipStore(database).load_live(source_video_id)
 
 
 def ranges(clips: Sequence[Clip]) -> list[tuple[int, int]]:
@@ -111,13 +111,13 @@ def test_many_clips_of_several_videos_are_decided_in_one_action(database: Databa
     ids = [clip.id for clip in (*second, *first)]
     store.approve(ids, reviewer="ann", expected_version=dict.fromkeys(ids, 1))
     assert len(store.history()) == 1
-    for video_id in (first[0].source_video_id, second[0].source_video_id):
-        assert {clip.state for clip in live(database, video_id)} == {ClipState.REVIEW_APPROVED}
-        assert len(store.history(source_video_id=video_id)) == 1
-        assert ClipStore(database).review_has_begun(video_id), "new cuts would undo the decision"
+    for source_video_id in (first[0].source_video_id, second[0].source_video_id):
+        assert {clip.state for clip in live(database, source_video_id)} == {ClipState.REVIEW_APPROVED}
+        assert len(store.history(source_video_id=source_video_id)) == 1
+        assert ClipStore(database).review_has_begun(source_video_id), "new cuts would undo the decision"
     store.undo("ann")
-    for video_id in (first[0].source_video_id, second[0].source_video_id):
-        assert {clip.state for clip in live(database, video_id)} == {ClipState.PENDING_REVIEW}
+    for source_video_id in (first[0].source_video_id, second[0].source_video_id):
+        assert {clip.state for clip in live(database, source_video_id)} == {ClipState.PENDING_REVIEW}
 
 
 def test_a_decision_that_changes_nothing_leaves_no_entry_unless_its_answer_can_be_asked_for(
@@ -731,15 +731,15 @@ def test_who_cuts_a_leased_clip_holds_its_parts_and_a_decision_ends_the_lease(
 # Everything at once
 
 
-def problems(database: Database, video_id: int, frame_count: int) -> list[str]:
+def problems(database: Database, source_video_id: int, frame_count: int) -> list[str]:
     with database.read() as connection:
-        found = connection.execute(select(clips_table).where(clips_table.c.source_video_id == video_id))
+        found = connection.execute(select(clips_table).where(clips_table.c.source_video_id == source_video_id))
         clips = [review_clip(Clip(**{**row._mapping, "state": ClipState(row.state)})) for row in found]
     return mece_problems(clips, frame_count) + group_problems(clips)
 
 
-def act_at_random(store: ReviewStore, database: Database, video_id: int, who: str, dice: random.Random) -> str:
-    clips = live(database, video_id)
+def act_at_random(store: ReviewStore, database: Database, source_video_id: int, who: str, dice: random.Random) -> str:
+    clips = live(database, source_video_id)
     clip = dice.choice(clips)
     some = [c.id for c in dice.sample(clips, min(len(clips), dice.randint(1, 4)))]
     frame = dice.randint(1, FRAMES - 1)
@@ -748,9 +748,9 @@ def act_at_random(store: ReviewStore, database: Database, video_id: int, who: st
         "skip": lambda: store.skip(some, reviewer=who),
         "archive": lambda: store.archive(some, reviewer=who),
         "group": lambda: store.group(clip.id, reviewer=who),
-        "add": lambda: store.add_cut_point(video_id, frame, reviewer=who),
-        "remove": lambda: store.remove_cut_point(video_id, clip.start_frame, reviewer=who),
-        "move": lambda: store.move_cut_point(video_id, clip.start_frame, frame, reviewer=who),
+        "add": lambda: store.add_cut_point(source_video_id, frame, reviewer=who),
+        "remove": lambda: store.remove_cut_point(source_video_id, clip.start_frame, reviewer=who),
+        "move": lambda: store.move_cut_point(source_video_id, clip.start_frame, frame, reviewer=who),
         "undo": lambda: store.undo(who),
         "redo": lambda: (store.undo(who), store.redo(who)),
     }
@@ -796,7 +796,7 @@ def test_bulk_actions_in_any_order_of_ids_do_not_deadlock(database: Database, st
     assert len(store.history()) == 12
 
 
-#: Of the request to the desk, and to the store.
+#: Of the request to the review, and to the store.
 Arguments = tuple[list[Any], list[Any]]
 
 
@@ -833,65 +833,65 @@ _examples = count()
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5), script=st.lists(steps, min_size=5, max_size=30))
 def test_the_store_does_what_the_pure_core_says(database: Database, some_clips: SomeClips, edges: set[int], script: list[Step]) -> None:
-    """The same requests to the store and to the desk in memory: the same answers, the same clips. Clips are told by their sequence."""
+    """The same requests to the store and to the review in memory: the same answers, the same clips. Clips are told by their sequence."""
     store = ReviewStore(database, times)
     example = next(_examples)
     start = some_clips(*sorted(edges), frame_count=FRAMES)
     video = start[0].source_video_id
-    desk = Desk.of(clips_of(0, *sorted(edges), FRAMES, confidence=None))
+    in_memory = ReviewInMemory.of(clips_of(0, *sorted(edges), FRAMES, confidence=None))
     actions: dict[int, int] = {}
 
     for step in script:
         here = {clip.sequence: clip.id for clip in live(database, video)}
-        clip = desk.live[step.numbers[0] % len(desk.live)]
-        standing = desk.standing()
+        clip = in_memory.live[step.numbers[0] % len(in_memory.live)]
+        standing = in_memory.standing()
         if step.what == "pipeline":
             if clip.is_approved:
                 lead_to_exported(database, here[clip.sequence])
         elif step.what == "undo_chosen":
             if standing:
                 entry = standing[step.numbers[0] % len(standing)]
-                author = desk.authors[entry.id]
-                expected = outcome(desk.undo, author, entry.id)
+                author = in_memory.authors[entry.id]
+                expected = outcome(in_memory.undo, author, entry.id)
                 compared(expected, outcome(store.undo, f"{author} {example}", action_id=actions[entry.id]), actions)
         else:
-            in_desk, in_store = REQUESTS[step.what](step, desk, here, video)
-            expected = outcome(getattr(desk, step.what.split("_")[0]), step.who, *in_desk)
+            of_memory, in_store = REQUESTS[step.what](step, in_memory, here, video)
+            expected = outcome(getattr(in_memory, step.what.split("_")[0]), step.who, *of_memory)
             compared(expected, outcome(getattr(store, step.what), *in_store, reviewer=f"{step.who} {example}"), actions)
-        assert seen_in_store(database, video) == seen_on_desk(desk)
+        assert seen_in_store(database, video) == seen_in_memory(in_memory)
         assert problems(database, video, FRAMES) == []
 
 
-def _several(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
-    chosen = sorted({desk.live[n % len(desk.live)].sequence or 0 for n in step.numbers})
+def _several(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
+    chosen = sorted({in_memory.live[n % len(in_memory.live)].sequence or 0 for n in step.numbers})
     return chosen, [[here[sequence] for sequence in chosen]]
 
 
-def _one(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
-    sequence = desk.live[step.numbers[0] % len(desk.live)].sequence or 0
+def _one(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
+    sequence = in_memory.live[step.numbers[0] % len(in_memory.live)].sequence or 0
     return [sequence], [here[sequence]]
 
 
-def _new_cut(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
+def _new_cut(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
     frame = step.numbers[1] % (FRAMES + 2)
     return [frame], [video, frame]
 
 
-def _old_cut(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
-    frame = desk.live[step.numbers[0] % len(desk.live)].start_frame
+def _old_cut(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
+    frame = in_memory.live[step.numbers[0] % len(in_memory.live)].start_frame
     return [frame], [video, frame]
 
 
-def _both_cuts(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
-    frames = [*_old_cut(step, desk, here, video)[0], *_new_cut(step, desk, here, video)[0]]
+def _both_cuts(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
+    frames = [*_old_cut(step, in_memory, here, video)[0], *_new_cut(step, in_memory, here, video)[0]]
     return frames, [video, *frames]
 
 
-def _nothing(step: Step, desk: Desk, here: dict[int, int], video: int) -> Arguments:
+def _nothing(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
     return [], []
 
 
-REQUESTS: dict[str, Callable[[Step, Desk, dict[int, int], int], Arguments]] = {
+REQUESTS: dict[str, Callable[[Step, ReviewInMemory, dict[int, int], int], Arguments]] = {
     "approve": _several,
     "skip": _several,
     "archive": _several,
@@ -920,9 +920,9 @@ def outcome(action: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any
         return error
 
 
-def seen_in_store(database: Database, video_id: int) -> list[tuple[Any, ...]]:
+def seen_in_store(database: Database, source_video_id: int) -> list[tuple[Any, ...]]:
     with database.read() as connection:
-        found = list(connection.execute(select(clips_table).where(clips_table.c.source_video_id == video_id)))
+        found = list(connection.execute(select(clips_table).where(clips_table.c.source_video_id == source_video_id)))
     sequence = {row.id: row.sequence for row in found}
     return sorted(
         (
@@ -938,10 +938,10 @@ def seen_in_store(database: Database, video_id: int) -> list[tuple[Any, ...]]:
     )
 
 
-def seen_on_desk(desk: Desk) -> list[tuple[Any, ...]]:
+def seen_in_memory(in_memory: ReviewInMemory) -> list[tuple[Any, ...]]:
     return sorted(
         (c.sequence, c.start_frame, c.end_frame, str(c.decision), c.is_live, c.grouped_with_clip_id, c.confidence)
-        for c in desk.clips.values()
+        for c in in_memory.clips.values()
     )
 
 

@@ -80,7 +80,7 @@ def test_a_new_name_is_entered_before_a_video_is_locked(database: Database, some
 def test_whatever_runs_at_once_there_is_no_deadlock(database: Database, some_clips: SomeClips) -> None:
     """Every kind of transaction against every other one, on the same clips, by names that are new in each round."""
     video, other = some_clips(20, 40, 60, 80)[0].source_video_id, some_clips(30, 60)[0].source_video_id
-    store, queue, desk = ClipStore(database), ReviewQueueStore(database, lease_seconds=0.05), reviews(database)
+    store, queue, review_store = ClipStore(database), ReviewQueueStore(database, lease_seconds=0.05), reviews(database)
     videos, vectors = SourceVideoStore(database), EmbeddingStore(database)
 
     def clips(backwards: bool = False) -> list[int]:
@@ -104,8 +104,8 @@ def test_whatever_runs_at_once_there_is_no_deadlock(database: Database, some_cli
         return videos.add_warning(video, f"odd {number}")
 
     def cut_and_join(number: int) -> object:
-        desk.add_cut_point(video, 10, reviewer=f"r{number}")
-        return desk.remove_cut_point(video, 10, reviewer=f"r{number}")
+        review_store.add_cut_point(video, 10, reviewer=f"r{number}")
+        return review_store.remove_cut_point(video, 10, reviewer=f"r{number}")
 
     kinds: Sequence[Callable[[int], object]] = (
         recut,
@@ -113,10 +113,10 @@ def test_whatever_runs_at_once_there_is_no_deadlock(database: Database, some_cli
         cut_and_join,
         lambda number: queue.renew(clips(backwards=number % 2 == 0), reviewer=f"r{number}"),
         lambda number: queue.take(QueueFilter(), reviewer=f"r{number}", count=5),
-        lambda number: desk.approve(clips(), reviewer=f"r{number}"),
-        lambda number: desk.skip(clips(backwards=True), reviewer=f"r{number}"),
-        lambda number: desk.group(clips()[1], reviewer=f"r{number}"),
-        lambda number: desk.undo(f"r{number}"),
+        lambda number: review_store.approve(clips(), reviewer=f"r{number}"),
+        lambda number: review_store.skip(clips(backwards=True), reviewer=f"r{number}"),
+        lambda number: review_store.group(clips()[1], reviewer=f"r{number}"),
+        lambda number: review_store.undo(f"r{number}"),
     )
     together = Barrier(len(kinds))
     done = [0] * len(kinds)

@@ -464,10 +464,10 @@ class TestLedger:
     def written(self, database: Database, some_clips: SomeClips) -> int:
         """A cut, undone, and a decision; the video's id."""
         clip = some_clips(30)[0]
-        desk = reviews(database)
-        desk.add_cut_point(clip.source_video_id, 10, reviewer="Ann")
-        desk.undo("Ann")
-        desk.approve(clip.id, reviewer="Ann")
+        review_store = reviews(database)
+        review_store.add_cut_point(clip.source_video_id, 10, reviewer="Ann")
+        review_store.undo("Ann")
+        review_store.approve(clip.id, reviewer="Ann")
         return clip.source_video_id
 
     @pytest.mark.parametrize("table", ["review_actions", "cut_point_operations", "reviewers"])
@@ -501,11 +501,11 @@ class TestLedger:
         marks = "update review_actions set undone = {} where action = '{}'"
         assert broken_constraint(database, marks.format("true", "approve")) == "review_actions_undone"
         assert broken_constraint(database, marks.format("false", "add_cut_point")) == "review_actions_undone"
-        desk = reviews(database)
-        desk.undo("Ann")
-        desk.redo("Ann")
+        review_store = reviews(database)
+        review_store.undo("Ann")
+        review_store.redo("Ann")
         assert broken_constraint(database, marks.format("true", "approve")) == "review_actions_undone"
-        assert [entry.undone for entry in desk.history() if entry.target_action_id is None] == [False, True]
+        assert [entry.undone for entry in review_store.history() if entry.target_action_id is None] == [False, True]
 
     def test_a_reviewer_stays_who_they_are(self, database: Database, written: int) -> None:
         for change in ("name = 'Bob'", "oidc_subject = 's'"):

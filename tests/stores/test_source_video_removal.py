@@ -43,66 +43,68 @@ _FILES = {
 def with_everything(database: Database, objects: ObjectStore) -> list[Clip]:
     """The clips of a source video with all its objects, decisions, a file that was exported and a vector."""
     clips = cut_video(database)
-    video_id, videos = clips[0].source_video_id, SourceVideoStore(database)
-    columns = {name: key(video_id) for name, key in _FILES.items()} | {"original_filepath": original_key(video_id, ".mp4")}
+    source_video_id, videos = clips[0].source_video_id, SourceVideoStore(database)
+    columns = {name: key(source_video_id) for name, key in _FILES.items()} | {"original_filepath": original_key(source_video_id, ".mp4")}
     for key in columns.values():
         objects.put_bytes(key, b"x")
-    videos.update(video_id, **columns, content_sha256=f"{video_id:064x}", original_bytes=1)
+    videos.update(source_video_id, **columns, content_sha256=f"{source_video_id:064x}", original_bytes=1)
     clip = exported(database, clips[0], objects)
     store = ClipStore(database)
-    store.claim(clip.id, KEYFRAMES, [f"keyframes/video_{video_id}_clip_001_mid.jpg"])
-    objects.put_bytes(f"keyframes/video_{video_id}_clip_001_mid.jpg", b"x")
-    store.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(f"keyframes/video_{video_id}_clip_001_mid.jpg", 1, {})])
+    store.claim(clip.id, KEYFRAMES, [f"keyframes/video_{source_video_id}_clip_001_mid.jpg"])
+    objects.put_bytes(f"keyframes/video_{source_video_id}_clip_001_mid.jpg", b"x")
+    store.finish(clip.id, KEYFRAMES, clip.cut_point_version, [MadeObject(f"keyframes/video_{source_video_id}_clip_001_mid.jpg", 1, {})])
     store.claim(clip.id, EMBEDDINGS)
     vector = np.ones(8, np.float32) / np.sqrt(np.float32(8))
     assert EmbeddingStore(database).finish_embedding(clip.id, version=clip.cut_point_version, model="m", strategy="s", vector=vector)
-    return store.load_live(video_id)
+    return store.load_live(source_video_id)
 
 
-def keys_of(objects: ObjectStore, video_id: int) -> set[str]:
-    return {info.key for info in objects.list() if f"video_{video_id}." in info.key or f"video_{video_id}_" in info.key}
+def keys_of(objects: ObjectStore, source_video_id: int) -> set[str]:
+    return {info.key for info in objects.list() if f"video_{source_video_id}." in info.key or f"video_{source_video_id}_" in info.key}
 
 
 def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, object_store: ObjectStore) -> None:
     doomed, kept = with_everything(database, object_store), with_everything(database, object_store)
-    video_id, other_id = doomed[0].source_video_id, kept[0].source_video_id
+    source_video_id, other_id = doomed[0].source_video_id, kept[0].source_video_id
     for _ in range(8):
         cut_video(database)  # video_10 begins as video_1 does
     object_store.put_bytes(proxy_key(10), b"x")
-    object_store.put_bytes(f"originals/video_{video_id}0.mp4", b"x")
+    object_store.put_bytes(f"originals/video_{source_video_id}0.mp4", b"x")
     others = keys_of(object_store, other_id)
     several = reviews(database).skip([doomed[1].id, kept[1].id], reviewer="ada")
-    title = SourceVideoStore(database).load(video_id).title
+    title = SourceVideoStore(database).load(source_video_id).title
 
-    gone = delete_source_video(video_id, reviewer="grace", database=database, objects=object_store)
+    gone = delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store)
 
     assert (gone.title, gone.clips) == (title, 3)
     assert len(gone.objects) == 7
-    assert keys_of(object_store, video_id) == set()
+    assert keys_of(object_store, source_video_id) == set()
     assert keys_of(object_store, other_id) == others
     assert object_store.info(proxy_key(10)) is not None
-    assert object_store.info(f"originals/video_{video_id}0.mp4") is not None
+    assert object_store.info(f"originals/video_{source_video_id}0.mp4") is not None
     videos, clips = SourceVideoStore(database), ClipStore(database)
-    with pytest.raises(NotFoundError, match=rf"source video {video_id} \({title}\) was deleted; heaters review history tells by whom"):
-        videos.load(video_id)
-    assert video_id not in {video.id for video in videos.load_all()}
+    with pytest.raises(
+        NotFoundError, match=rf"source video {source_video_id} \({title}\) was deleted; heaters review history tells by whom"
+    ):
+        videos.load(source_video_id)
+    assert source_video_id not in {video.id for video in videos.load_all()}
     assert SourceVideoState.DELETED not in videos.counts_by_state()
     lists = SourceVideoLists(database)
     assert lists.count() == 9
-    assert video_id not in {listed.video.id for listed in lists.newest(limit=100)}
-    assert video_id not in {one.id for one in lists.all_overviews()}
-    assert video_id not in {**lists.titles(limit=100), **lists.titles_of([video_id])}
+    assert source_video_id not in {listed.video.id for listed in lists.newest(limit=100)}
+    assert source_video_id not in {one.id for one in lists.all_overviews()}
+    assert source_video_id not in {**lists.titles(limit=100), **lists.titles_of([source_video_id])}
     assert SourceVideoState.DELETED not in lists.counts_by_state()
-    assert videos.of_source("/films/test.mp4")[0].id != video_id, "the same path can be submitted again"
-    assert videos.find_by_hash(f"{video_id:064x}") is None, "the same bytes can come in again"
-    assert clips.load_live(video_id) == []
-    assert video_id not in clips.counts_by_state()
-    assert video_id not in {item.clip.source_video_id for item in ReviewQueueStore(database).page(QueueFilter(), limit=100)}
+    assert videos.of_source("/films/test.mp4")[0].id != source_video_id, "the same path can be submitted again"
+    assert videos.find_by_hash(f"{source_video_id:064x}") is None, "the same bytes can come in again"
+    assert clips.load_live(source_video_id) == []
+    assert source_video_id not in clips.counts_by_state()
+    assert source_video_id not in {item.clip.source_video_id for item in ReviewQueueStore(database).page(QueueFilter(), limit=100)}
     assert EmbeddingStore(database).models() == {"m": 1}
-    assert coverage_problems(database, video_id) == []
-    assert orphan_objects(database, object_store) == [f"originals/video_{video_id}0.mp4", proxy_key(10)]
-    assert video_id not in {video.id for video in load_video_facts(database)}
-    history = reviews(database).history(source_video_id=video_id)
+    assert coverage_problems(database, source_video_id) == []
+    assert orphan_objects(database, object_store) == [f"originals/video_{source_video_id}0.mp4", proxy_key(10)]
+    assert source_video_id not in {video.id for video in load_video_facts(database)}
+    history = reviews(database).history(source_video_id=source_video_id)
     assert [entry.action for entry in history] == [ReviewAction.DELETE, ReviewAction.SKIP, ReviewAction.APPROVE]
     assert (history[0].reviewer, history[0].source_video_title, history[0].details["title"]) == ("grace", title, title)
     assert set(history[0].before) == {str(clip.id) for clip in doomed}
@@ -112,15 +114,15 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
         assert clip.is_live
     with pytest.raises(NothingToUndoError):
         reviews(database).undo("grace")
-    assert delete_source_video(video_id, reviewer="grace", database=database, objects=object_store).objects == ()
+    assert delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store).objects == ()
     assert len(reviews(database).history(reviewer="grace")) == 1
 
 
 def test_it_waits_for_nobody_who_is_at_work_on_it(database: Database, object_store: ObjectStore) -> None:
-    video_id = with_everything(database, object_store)[0].source_video_id
-    with database.stage_lock("exports", video_id), pytest.raises(BusyError, match=f"at work on exports of {video_id}"):
-        delete_source_video(video_id, reviewer="grace", database=database, objects=object_store)
-    assert not is_deleted(video_id, database=database)
+    source_video_id = with_everything(database, object_store)[0].source_video_id
+    with database.stage_lock("exports", source_video_id), pytest.raises(BusyError, match=f"at work on exports of {source_video_id}"):
+        delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store)
+    assert not is_deleted(source_video_id, database=database)
     with pytest.raises(NotFoundError, match="no source video 77"):
         delete_source_video(77, reviewer="grace", database=database, objects=object_store)
 
@@ -163,40 +165,40 @@ def test_a_deletion_that_was_killed_is_finished_by_the_clean_up(
     from heaters_dagster.partitions import source_video_partitions
     from resources.orchestrator.dagster_resources import dagster_resources
 
-    video_id = with_everything(database, object_store)[0].source_video_id
-    arguments = json.dumps([database.url, str(object_store.folder), video_id, deletes])
+    source_video_id = with_everything(database, object_store)[0].source_video_id
+    arguments = json.dumps([database.url, str(object_store.folder), source_video_id, deletes])
     killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -9
-    assert is_deleted(video_id, database=database)
-    assert len(keys_of(object_store, video_id)) == 7 - deletes
+    assert is_deleted(source_video_id, database=database)
+    assert len(keys_of(object_store, source_video_id)) == 7 - deletes
     (run,) = wanted_runs(load_video_facts(database), frozenset())
-    assert (run.job, run.partition_key) == (Job.CLEAN_UP, str(video_id))
+    assert (run.job, run.partition_key) == (Job.CLEAN_UP, str(source_video_id))
     with dg.DagsterInstance.ephemeral() as instance:
-        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(video_id)])
+        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(source_video_id)])
         upstream = dg.AssetSpec("virtual_clips", partitions_def=source_video_partitions)
         assert dg.materialize(
-            [upstream, archived_clips], partition_key=str(video_id), instance=instance, resources=dagster_resources(settings)
+            [upstream, archived_clips], partition_key=str(source_video_id), instance=instance, resources=dagster_resources(settings)
         ).success
-    assert keys_of(object_store, video_id) == set()
+    assert keys_of(object_store, source_video_id) == set()
     assert load_video_facts(database) == []
 
 
 def test_a_title_is_changed_with_a_name_in_the_history_and_review_has_not_begun(database: Database) -> None:
-    video_id = cut_video(database)[0].source_video_id
-    named = rename_source_video(video_id, "  Harbour\nat night ", reviewer="grace", database=database)
+    source_video_id = cut_video(database)[0].source_video_id
+    named = rename_source_video(source_video_id, "  Harbour\nat night ", reviewer="grace", database=database)
     assert named.title == "Harbour at night"
-    rename_source_video(video_id, "Harbour at night", reviewer="grace", database=database)
-    (entry,) = reviews(database).history(source_video_id=video_id)
+    rename_source_video(source_video_id, "Harbour at night", reviewer="grace", database=database)
+    (entry,) = reviews(database).history(source_video_id=source_video_id)
     assert (entry.action, entry.reviewer, entry.details) == (
         ReviewAction.RENAME,
         "grace",
         {"title_before": "test", "title": "Harbour at night"},
     )
-    assert not ClipStore(database).review_has_begun(video_id)
+    assert not ClipStore(database).review_has_begun(source_video_id)
     with pytest.raises(NothingToUndoError, match="nothing to undo"):
         reviews(database).undo("grace")
     with pytest.raises(NothingToUndoError, match="a new title stays"):
         reviews(database).undo("grace", action_id=entry.id)
     with pytest.raises(BadRequestError, match="at least one letter"):
-        rename_source_video(video_id, " \u202e ", reviewer="grace", database=database)
-    assert {clip.state for clip in ClipStore(database).load_live(video_id)} == {ClipState.PENDING_REVIEW}
+        rename_source_video(source_video_id, " \u202e ", reviewer="grace", database=database)
+    assert {clip.state for clip in ClipStore(database).load_live(source_video_id)} == {ClipState.PENDING_REVIEW}

@@ -56,9 +56,9 @@ export class ReviewView {
     this.reviewer = el("span", { class: "reviewer" });
     this.toastList = el("div", { class: "toasts", role: "log", "aria-live": "assertive" });
     this.done = el("div", { class: "done", hidden: true }, el("h2"), el("p"), el("p", { class: "ways" }));
-    this.desk = el("div", { class: "desk" }, this.#picture(), this.#side(), this.timeline.element);
+    this.panes = el("div", { class: "panes" }, this.#picture(), this.#side(), this.timeline.element);
     this.help = this.#help();
-    this.element = el("div", { class: "review" }, this.#head(), this.done, this.desk, this.#foot(), this.toastList, this.help);
+    this.element = el("div", { class: "review" }, this.#head(), this.done, this.panes, this.#foot(), this.toastList, this.help);
     this.element.addEventListener("click", (event) => this.#clicked(event), { capture: true }); // before a dialog remembers the focus
     this.element.addEventListener("keydown", (event) => this.#held(event));
     this.element.addEventListener("fullscreenchange", () => this.#onFullScreen());
@@ -194,7 +194,7 @@ export class ReviewView {
 
   /** scene: review_state.scene, or null when there is no clip. */
   update({ scene, media, marked, choice, moving, progress, canUndo, canRedo, pendingIds, reviewer, empty }) {
-    this.desk.hidden = !scene;
+    this.panes.hidden = !scene;
     this.done.hidden = Boolean(scene);
     setText(this.reviewer, reviewer ?? "");
     this.#progress(progress);

@@ -1,4 +1,4 @@
-"""A review desk in memory: the pure core with a dict for the clips and a list for the ledger. The store must behave just like it."""
+"""Review in memory: the pure core with a dict for the clips and a list for the ledger. The store must behave just like it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def group_problems(clips: Iterable[ReviewClip]) -> list[str]:
 
 
 @dataclass
-class Desk:
+class ReviewInMemory:
     """clips: by id, retired ones too. ledger: entries, oldest first. changes: what each action did. authors: by action id."""
 
     clips: dict[int, ReviewClip]
@@ -63,7 +63,7 @@ class Desk:
     next_sequence: int = 0
 
     @classmethod
-    def of(cls, clips: Sequence[ReviewClip]) -> Desk:
+    def of(cls, clips: Sequence[ReviewClip]) -> ReviewInMemory:
         return cls({clip.id: clip for clip in clips if clip.id is not None}, next_sequence=max(clip.sequence or 0 for clip in clips) + 1)
 
     @property
