@@ -1,9 +1,10 @@
-"""`exports`: one MP4 per approved clip, made as soon as it is approved and proven frame by frame before it is published."""
+"""`exports`: a file for each approved clip, made as soon as it is approved and proven frame by frame before it is published."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,8 @@ from heaters_dagster.domain.keys import final_clip_key, proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.stages import EXPORTS
-from resources.clips.clip_writer import ClipWriter
+from heaters_dagster.registries import EXPORT_PROFILES
+from resources.clips.clip_writer import ClipWriter, installed_profile
 from resources.clips.written_clip import read_back
 from resources.media.frame_hashes import file_sha256, frame_hash
 from resources.media.frame_index_reader import FrameIndexes
@@ -42,12 +44,13 @@ def export_clip(
     Raises what `ClipWriter.write` and the object store raise; the clip is then still `exporting`.
     """
     clip = clips.load(clip_id)
-    key = final_clip_key(clip.source_video_id, clip.sequence)
+    profile = installed_profile(clip.export_profile, clip)
+    key = final_clip_key(clip.source_video_id, clip.sequence, profile.name, profile.suffix)
     claimed = clips.claim(clip_id, EXPORTS, [key])
-    if claimed is None:
+    if claimed is None or claimed.export_profile != profile.name:
         return None
     with work.attempt(f"export-{clip_id}") as folder:
-        path, manifest = writer.write(claimed, key=key, folder=folder, report=report)
+        path, manifest = writer.write(claimed, profile, key=key, folder=folder, report=report)
         objects.put_file(key, path)
     made = [MadeObject(key, manifest.byte_size, manifest.to_json())]
     if not clips.finish(clip_id, EXPORTS, claimed.cut_point_version, made):
@@ -84,7 +87,7 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
     with work.attempt(f"check-{manifest.clip_id}") as folder:
         path = objects.local_path(manifest.key)
         if path is None:
-            path = folder / "clip.mp4"
+            path = folder / PurePosixPath(manifest.key).name
             objects.get_file(manifest.key, path)
         written, byte_size, sha256 = read_back(path), path.stat().st_size, file_sha256(path)
     index = FrameIndexes(objects).slice(manifest.source_video_id, manifest.start_frame, manifest.end_frame)
@@ -103,15 +106,17 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
         byte_size=byte_size,
         file_sha256=sha256,
     )
+    profile = EXPORT_PROFILES.find(manifest.profile)
+    exact = profile is not None and profile.exact
     said, is_so = manifest.to_json(), found.to_json()
     differences = [f"{name} is {is_so[name]}, the manifest says {said[name]}" for name in said if said[name] != is_so[name]]
-    return [f"{manifest.key}: {problem}" for problem in (*found.problems(), *differences)]
+    return [f"{manifest.key}: {problem}" for problem in (*found.problems(exact=exact), *differences)]
 
 
 @clip_asset(
     EXPORTS,
     group="delivery",
-    description="One MP4 per approved clip, by stream copy from the proxy: exactly its frames, proven by frame hashes in its manifest.",
+    description="A file for each approved clip, by its export profile: exactly its frames, proven by frame hashes in its manifest.",
     kinds={"ffmpeg", "postgres"},
 )
 def exports(

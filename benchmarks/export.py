@@ -15,6 +15,7 @@ from heaters_dagster.domain.keys import final_clip_key, frame_index_key, proxy_k
 from heaters_dagster.domain.profiles import EXACT_TIMES, Filter, Output, Profile, proxy
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clips.clip_writer import ClipWriter
+from resources.clips.export_profiles.stream_copy import EXPORT_PROFILE as STREAM_COPY
 from resources.media.ffmpeg import run as run_ffmpeg
 from resources.media.ffmpeg import source_streams
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
@@ -53,10 +54,10 @@ def run() -> list[Row]:
         clips = _stored_proxy(folder, objects)
         copied, again, copied_bytes, remote_bytes = [], [], [], []
         with ClipWriter(VIDEO, objects=LocalObjectStore(folder / "objects"), indexes=FrameIndexes(objects)) as writer:
-            writer.write(clips[0], key=final_clip_key(1, 1), folder=folder)  # libraries are loaded before anything is timed
+            writer.write(clips[0], STREAM_COPY, key=final_clip_key(1, 1), folder=folder)  # libraries are loaded before anything is timed
             for clip in clips:
                 began = time.perf_counter()
-                path, manifest = writer.write(clip, key=final_clip_key(1, clip.sequence), folder=folder)
+                path, manifest = writer.write(clip, STREAM_COPY, key=final_clip_key(1, clip.sequence), folder=folder)
                 objects.put_file(final_clip_key(1, clip.sequence), path)
                 copied.append(time.perf_counter() - began)
                 copied_bytes.append(manifest.byte_size)
@@ -66,7 +67,7 @@ def run() -> list[Row]:
         for clip in clips:
             objects.bytes_read = 0
             with ClipWriter(VIDEO, objects=objects, indexes=FrameIndexes(objects)) as writer:
-                writer.write(clip, key=final_clip_key(1, clip.sequence), folder=folder)
+                writer.write(clip, STREAM_COPY, key=final_clip_key(1, clip.sequence), folder=folder)
             remote_bytes.append(objects.bytes_read)
     ratios = [slow / fast for slow, fast in zip(again, copied, strict=True)]
     what = f"{CLIPS} clips of {CLIP_SECONDS:g} s, {HEIGHT}p with sound"

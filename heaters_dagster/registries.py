@@ -17,6 +17,7 @@ from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.detector import Detector
 from heaters_dagster.domain.embedder import EmbedderKind
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
+from heaters_dagster.domain.export_profile import ExportProfile
 
 
 class _Named(Protocol):
@@ -60,10 +61,15 @@ class Registry(Generic[T]):
     def load(self, name: str) -> T:
         """Raises UnknownNameError for a name that is not there, SettingsError for an entry of another package that cannot be used."""
         if name not in self:
-            raise UnknownNameError(f"{name!r} is not a {self.what}; write one of: {', '.join(self.names)}")
+            raise UnknownNameError(self.unknown(name))
         if name not in self._loaded:
             self._loaded[name] = self._built_in(name) if name in self.built_in else self._installed(name)
         return self._loaded[name]
+
+    def unknown(self, name: str) -> str:
+        """The sentence for a name that is not there."""
+        article = "an" if self.what[0] in "aeiou" else "a"
+        return f"{name!r} is not {article} {self.what}; write one of: {', '.join(self.names)}"
 
     def find(self, name: str) -> T | None:
         """As `load`; None where that raises: stored data may name an entry of a package that is gone."""
@@ -147,5 +153,8 @@ CUT_LIST_FORMATS = Registry(
 )
 DETECTORS = Registry("detector", Detector, package="resources.models.detectors", constant="DETECTOR", group="heaters.detectors")
 EMBEDDERS = Registry("embedder", EmbedderKind, package="resources.models.embedders", constant="EMBEDDER", group="heaters.embedders")
+EXPORT_PROFILES = Registry(
+    "export profile", ExportProfile, package="resources.clips.export_profiles", constant="EXPORT_PROFILE", group="heaters.export_profiles"
+)
 
-REGISTRIES: tuple[Registry[Any], ...] = (DETECTORS, EMBEDDERS, CUT_LIST_FORMATS)
+REGISTRIES: tuple[Registry[Any], ...] = (DETECTORS, EMBEDDERS, CUT_LIST_FORMATS, EXPORT_PROFILES)

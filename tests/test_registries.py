@@ -9,19 +9,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
 from heaters_dagster.domain.keys import scenes_key
+from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.registries import CUT_LIST_FORMATS, REGISTRIES, Registry
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.object_store.interface import ObjectStore
+from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from tests.installed_packages import install, install_example
-from tests.media_files import barcode_video, make_video
-from tests.proxy_files import stored_video
+from tests.media_files import barcode_video, barcodes, make_video
+from tests.proxy_files import SOURCES, local_copy, stored_video
 
 GROUP = "heaters.cut_list_formats"
 
@@ -178,3 +181,63 @@ def test_a_detector_of_an_installed_package_cuts_a_video(
     refused = heaters("status", HEATERS_DETECTOR="eyes")
     assert refused.returncode == 2
     assert "write one of: adaptive, content, fused, histogram, threshold, transnetv2, picture_change" in refused.stderr
+
+
+EXPORT = """
+import json, sys
+from assets.exports import export_due, export_problems
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.settings import load_settings
+from resources.object_store.open import open_object_store
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.database import Database
+settings = load_settings()
+database, objects, work = Database.connect(settings.database_url), open_object_store(settings), WorkFolder(settings.work_folder)
+done, clips, video = export_due(int(sys.argv[1]), database=database, objects=objects, work=work), ClipStore(database), int(sys.argv[1])
+files = [one for clip in clips.load_live(video) for one in clips.artifacts(clip.id, kind="export")]
+problems = [text for one in files for text in export_problems(ExportManifest.from_json(one.manifest), objects=objects, work=work)]
+print(json.dumps([done.failed, problems]))
+"""
+
+
+def exported(video_id: int, settings: Settings, path: str) -> tuple[dict[str, str], list[str]]:
+    """(Failures by clip id, problems of all files) of an export in a process that finds the packages in `path`."""
+    environment = {**os.environ, **settings.to_environment(), "PYTHONPATH": path}
+    command = [sys.executable, "-c", EXPORT, str(video_id)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    failed, problems = json.loads(done.stdout)
+    return failed, problems
+
+
+def test_an_export_profile_of_an_installed_package_makes_a_file_with_proof(
+    heaters: Command, site: Path, tmp_path: Path, database: Database, object_store: ObjectStore, settings: Settings
+) -> None:
+    video = stored_video(SOURCES["variable"](tmp_path), tmp_path, database=database, objects=object_store, cuts=(13,))
+    install_example(site)
+    refused = heaters("export", f"{video.id}:2", "--profile", "tape")
+    assert refused.returncode == 2
+    assert "'tape' is not an export profile; write one of: delivery, gold_master, stream_copy, prores" in refused.stderr
+    assert heaters("export", f"{video.id}:2", "--profile", "prores").returncode == 0
+    assert exported(video.id, settings, str(site)) == ({}, [])
+
+    clips = ClipStore(database)
+    clip = clips.load_live(video.id)[1]
+    (made,) = [one for one in clips.artifacts(clip.id, kind="export") if one.key.endswith("_prores.mov")]
+    manifest = ExportManifest.from_json(made.manifest)
+    assert (manifest.profile, manifest.frame_count) == ("prores", clip.frame_count)
+    assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
+    file = local_copy(object_store, made.key, tmp_path)
+    assert barcodes(file) == list(range(clip.start_frame, clip.end_frame))
+    with av.open(str(file)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["prores", "pcm_s16le"]
+
+    # The package is gone: the file can still be checked, another one is refused in words.
+    assert heaters("export", f"{video.id}:2", "--profile", "prores").returncode == 0
+    failed, problems = exported(video.id, settings, "")
+    assert failed == {
+        str(clip.id): "the export profile 'prores' is not installed any more. Install the package that brings it, then: "
+        f"heaters retry --clip {video.id}:2. For a file now: heaters export {video.id}:2 --profile stream_copy"
+    }
+    assert problems == []

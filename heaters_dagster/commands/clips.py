@@ -27,11 +27,15 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
-from heaters_dagster.domain.manifest import EXPORT_PROFILES
-from heaters_dagster.registries import CUT_LIST_FORMATS
+from heaters_dagster.domain.export_profile import FIRST_PROFILE
+from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
 from heaters_dagster.settings import load_settings
 
 app = typer.Typer()
+
+
+def _profile_told(name: str) -> str:
+    return f"{name} ({EXPORT_PROFILES.load(name).help})"
 
 
 @app.command(epilog=example("clips 3"))
@@ -126,14 +130,10 @@ def export(
             callback=clip_called, autocompletion=completion.clips, metavar="CLIP", help="Approved clips: 3:14 is clip 14 of source video 3."
         ),
     ],
-    profile: Annotated[
-        str, typer.Option(help="stream_copy (exact, large), delivery (small) or gold_master (from the archive).")
-    ] = "stream_copy",
+    profile: Annotated[str, chosen_from(EXPORT_PROFILES, "--profile", told=_profile_told)] = FIRST_PROFILE,
     as_json: AsJson = False,
 ) -> None:
     """Ask for approved clips to be exported again with another profile."""
-    if profile not in EXPORT_PROFILES:
-        raise typer.BadParameter(f"--profile {profile}: write one of {', '.join(EXPORT_PROFILES)}")
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.clip_store import ClipStore
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,15 +63,15 @@ def example(line: str) -> str:
     return f"Example: heaters {line}"
 
 
-def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "") -> Any:
+def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "", told: Callable[[str], str] = str) -> Any:
     """An option that takes a name of `registry`. Its help names the built-in ones; packages are searched only when asked for.
 
-    otherwise: for the help, what holds without the option.
+    otherwise: for the help, what holds without the option. told: how the help calls a name.
     """
 
     def known(ctx: typer.Context, value: str | None) -> str | None:
         if value is not None and not ctx.resilient_parsing and value not in registry:
-            raise typer.BadParameter(f"{value!r} is not a {registry.what}; write one of: {', '.join(registry.names)}")
+            raise typer.BadParameter(registry.unknown(value))
         return value
 
     def offered(incomplete: str) -> list[str]:
@@ -80,7 +80,7 @@ def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "") ->
     more = "; or one that an installed package adds"
     without = f"; without it {otherwise}" if otherwise else ""
     return typer.Option(
-        option, callback=known, autocompletion=offered, metavar="NAME", help=f"{', '.join(registry.built_in)}{more}{without}."
+        option, callback=known, autocompletion=offered, metavar="NAME", help=f"{', '.join(map(told, registry.built_in))}{more}{without}."
     )
 
 

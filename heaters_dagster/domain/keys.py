@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from heaters_dagster.domain.errors import InvalidKeyError
+from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.stages import CLIP_STAGES
 
 #: Kind of artifact of a clip -> what its keys begin with; any other kind begins with its own name.
@@ -41,9 +42,14 @@ def proxy_key(source_video_id: int) -> str:
     return f"review_proxies/video_{source_video_id}_proxy.mp4"
 
 
-def final_clip_key(source_video_id: int, sequence: int) -> str:
-    """`final_clips/video_{id}_clip_{nnn}.mp4`; `sequence` is per source video and never reused."""
-    return f"final_clips/video_{source_video_id}_clip_{sequence:03d}.mp4"
+def final_clip_key(source_video_id: int, sequence: int, profile: str = FIRST_PROFILE, suffix: str = ".mp4") -> str:
+    """`final_clips/video_{id}_clip_{nnn}.mp4`; `sequence` is per source video and never reused.
+
+    Of another export profile than the first `final_clips/video_{id}_clip_{nnn}_{profile}{suffix}`, so that the files of one clip lie beside
+    one another.
+    """
+    of_profile = "" if profile == FIRST_PROFILE else f"_{profile}"
+    return checked_key(f"final_clips/video_{source_video_id}_clip_{sequence:03d}{of_profile}{suffix}")
 
 
 def keyframe_key(source_video_id: int, sequence: int, tag: str) -> str:

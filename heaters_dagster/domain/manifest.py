@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from heaters_dagster.domain.errors import InvalidMediaError
-
-ExportProfile = Literal["stream_copy", "delivery", "gold_master"]
-STREAM_COPY: ExportProfile = "stream_copy"
-EXPORT_PROFILES: tuple[ExportProfile, ...] = get_args(ExportProfile)
-
 
 M = TypeVar("M", bound="ExportManifest | KeyframeManifest")
 
@@ -49,12 +44,12 @@ class ExportManifest:
     byte_size: int
     file_sha256: str
 
-    def problems(self) -> list[str]:
-        """Why this file is not the clip it should be, one sentence each; empty when it is."""
+    def problems(self, *, exact: bool) -> list[str]:
+        """Why this file is not the clip it should be, one sentence each; empty when it is. exact: as of its profile, `ExportProfile`."""
         found = []
         if self.frame_count != self.end_frame - self.start_frame:
             found.append(f"the file has {self.frame_count} frames, the clip {self.end_frame - self.start_frame}")
-        if self.profile == STREAM_COPY:
+        if exact:
             if self.first_frame_hash != self.proxy_first_frame_hash:
                 found.append(f"the file's first frame is not frame {self.start_frame} of the proxy")
             if self.last_frame_hash != self.proxy_last_frame_hash:

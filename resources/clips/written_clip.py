@@ -72,7 +72,7 @@ class _Packets:
 
 
 def read_back(path: Path) -> WrittenClip:
-    """Read every packet of a clip; decode the first and last frame, or all when frames depend on each other.
+    """Read every packet of a clip; decode the first and last frame, or all where it is not H.264 of keyframes only.
 
     Raises InvalidMediaError when it does not decode or when packets and frames are not equal in number.
     """
@@ -88,7 +88,7 @@ def read_back(path: Path) -> WrittenClip:
                     (packets.add_video if packet.stream is video else packets.add_audio)(packet)
             if not packets.pts:
                 raise InvalidMediaError(f"{path.name} has no frames")
-            if packets.all_intra:
+            if packets.all_intra and video.codec_context.name == "h264":
                 decoder = FrameDecoder(video.codec_context.extradata)
                 first = decoder.frame(bytes(packets.first), name=f"{path.name}: its first frame")
                 last = decoder.frame(bytes(packets.last), name=f"{path.name}: its last frame")

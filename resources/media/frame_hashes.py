@@ -1,7 +1,7 @@
 """Frame hashes: the proof that two files show the same pictures.
 
 The hash of a frame is SHA-256, in hex, over its decoded planes in their own pixel format, row by row without padding: Y, then U, then V for
-the yuv420p of proxies and clips. Any ffmpeg prints the same for every frame: `ffmpeg -i clip.mp4 -map 0:v:0 -f framehash -hash sha256 -`.
+the yuv420p of proxies and their copies. ffmpeg prints the same: `ffmpeg -i clip.mp4 -map 0:v:0 -f framehash -hash sha256 -`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,29 @@ from heaters_dagster.domain.errors import InvalidMediaError
 if TYPE_CHECKING:
     import av
 
-#: What proxies and stream-copied clips are made of; yuvj420p is the same bytes in full range.
-HASHED_FORMATS = frozenset({"yuv420p", "yuvj420p"})
-
 
 def frame_hash(frame: av.VideoFrame) -> str:
-    """SHA-256 (hex) over the planes of a decoded 8-bit 4:2:0 frame, without padding. Raises InvalidMediaError for another format."""
-    if frame.format.name not in HASHED_FORMATS:
-        raise InvalidMediaError(f"frames of pixel format {frame.format.name} are not hashed here; proxies and clips are yuv420p")
+    """SHA-256 (hex) over the planes of a decoded frame, without padding.
+
+    Raises InvalidMediaError for a pixel format with a palette, or whose samples do not fill whole bytes or share them with padding.
+    """
     digest = hashlib.sha256()
-    for plane in frame.planes:
+    for plane, row_bytes in zip(frame.planes, _row_bytes(frame.format), strict=True):
         rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size].reshape(plane.height, plane.line_size)
-        digest.update(np.ascontiguousarray(rows[:, : plane.width]).data)
+        digest.update(np.ascontiguousarray(rows[:, :row_bytes]).data)
     return digest.hexdigest()
+
+
+def _row_bytes(pixels: av.VideoFormat) -> list[int]:
+    """How many bytes of each plane's row are picture."""
+    parts = pixels.components
+    packed = pixels.bits_per_pixel == pixels.padded_bits_per_pixel and all((one.bits, one.width) == (8, pixels.width) for one in parts)
+    if pixels.has_palette or pixels.is_bit_stream or not (pixels.is_planar or packed):
+        raise InvalidMediaError(f"frames of pixel format {pixels.name} are not hashed here: their samples are not whole bytes side by side")
+    bytes_of_planes = [0] * (1 + max(one.plane for one in parts))
+    for one in parts:
+        bytes_of_planes[one.plane] += one.width * ((one.bits + 7) // 8)
+    return bytes_of_planes
 
 
 def file_sha256(path: Path) -> str:

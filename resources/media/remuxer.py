@@ -64,6 +64,10 @@ class RemuxedClip:
     audio_offset_seconds: float | None
     payload_sha256: str
 
+    @property
+    def has_sound(self) -> bool:
+        return self.audio_offset_seconds is not None
+
 
 class ProxyReader:
     """A proxy opened for cutting: its headers are parsed once, then any number of clips are cut from it.

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
 
 from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, StaleClipError
+from heaters_dagster.domain.export_profile import MadeFrom
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.transitions import BEFORE_EXPORT
+from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres import clip_cutting, clip_work
 from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
@@ -34,12 +37,18 @@ __all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "ClipWork", "MadeOb
 
 def waits_for_gold_master() -> ColumnElement[bool]:
     """Condition on a row of `clips`: its export needs the gold master, which is still to be made or to be tried again."""
-    return (clips.c.export_profile == "gold_master") & exists().where(
+    return clips.c.export_profile.in_(_profiles_from_gold_master()) & exists().where(
         source_videos.c.id == clips.c.source_video_id,
         source_videos.c.gold_master_filepath.is_(None),
         source_videos.c.gold_master_attempts < MAX_ATTEMPTS,
         source_videos.c.original_filepath.is_not(None),
     )
+
+
+@cache
+def _profiles_from_gold_master() -> tuple[str, ...]:
+    """Names of the export profiles that need it. Loads every profile, so once in a process."""
+    return tuple(profile.name for profile in EXPORT_PROFILES.usable() if profile.made_from is MadeFrom.GOLD_MASTER)
 
 
 class ClipStore:
@@ -237,8 +246,10 @@ class ClipStore:
     def request_export(self, clip_id: int, profile: str) -> Clip:
         """Request a new export of an approved clip with `profile`; its present file stays until the new one is there.
 
-        Raises IllegalTransitionError when the clip is not approved.
+        Raises IllegalTransitionError when the clip is not approved, UnknownNameError for a profile that is not there, SettingsError for
+        one that cannot be used.
         """
+        EXPORT_PROFILES.load(profile)
         with self._database.begin() as connection:
             clip = clip_work.locked(connection, clip_id)
             if not clip.is_live or clip.state not in APPROVED_STATES:

@@ -44,8 +44,6 @@ _HELD_LOCKS = text(
 )
 
 
-_EXPORT_WAITS = clips.c.state.in_(sorted(BEFORE_EXPORT)) & waits_for_gold_master()
-
 #: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
 WINDOW = 100
 #: How many files to delete one look reads, to find their source videos.
@@ -150,7 +148,9 @@ def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> d
             func.count().label("number"),
             func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
         )
-        .where(clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_EXPORT_WAITS), among(clips.c.source_video_id, source_video_ids))
+        .where(
+            clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_export_waits()), among(clips.c.source_video_id, source_video_ids)
+        )
         .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
     )
     groups: dict[int, list[ClipGroup]] = defaultdict(list)
@@ -186,11 +186,15 @@ def _work_groups(connection: Connection, source_video_ids: Collection[int], stag
     return groups
 
 
+def _export_waits() -> ColumnElement[bool]:
+    return clips.c.state.in_(sorted(BEFORE_EXPORT)) & waits_for_gold_master()
+
+
 def _exports_waiting(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
     """Source video id -> number of exports that wait for its gold master."""
     query = (
         select(clips.c.source_video_id, func.count().label("exports"))
-        .where(clips.c.is_live, _EXPORT_WAITS, among(clips.c.source_video_id, source_video_ids))
+        .where(clips.c.is_live, _export_waits(), among(clips.c.source_video_id, source_video_ids))
         .group_by(clips.c.source_video_id)
     )
     return {row.source_video_id: row.exports for row in connection.execute(query)}

@@ -19,6 +19,7 @@ from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.database import Database
 from resources.postgres.review_statements import CLIP_IDS, FOLLOWERS, PREVIOUS
@@ -114,7 +115,12 @@ class ReviewStore:
         request_key: str | None = None,
         export_profile: str | None = None,
     ) -> ReviewResult:
-        """Approve clips, as one action; those approved already stay as they are. export_profile: what their export shall be."""
+        """Approve clips, as one action; those approved already stay as they are.
+
+        export_profile: what their export shall be. Raises UnknownNameError, and SettingsError for one that cannot be used.
+        """
+        if export_profile is not None:
+            EXPORT_PROFILES.load(export_profile)
 
         def decide(transaction: ReviewTransaction) -> Change:
             return review.approve(transaction.lock_clips(_ids(clip_ids), expected_version), export_profile=export_profile)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, WorkState, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY
@@ -196,7 +197,13 @@ clips = Table(
         server_default="1",
         comment="rises with every review action on the clip; stale writes are refused by it",
     ),
-    Column("export_profile", Text, nullable=False, server_default="stream_copy", comment="stream_copy, delivery or gold_master"),
+    Column(
+        "export_profile",
+        Text,
+        nullable=False,
+        server_default=FIRST_PROFILE,
+        comment="name of a profile in the registry of export profiles",
+    ),
     Column("created_by_user_id", BigInteger, ForeignKey("reviewers.id")),
     Column("last_modified_by_user_id", BigInteger, ForeignKey("reviewers.id")),
     Column("leased_by_user_id", BigInteger, ForeignKey("reviewers.id")),
@@ -223,7 +230,7 @@ clips = Table(
         name="physical_when_exported",
     ),
     CheckConstraint("not is_virtual or source_video_order is not null", name="mece_ordering"),
-    CheckConstraint("export_profile in ('stream_copy', 'delivery', 'gold_master')", name="export_profile"),
+    CheckConstraint("export_profile ~ '^[a-z][a-z0-9_]*$'", name="export_profile"),
     Index("clips_live_order_idx", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_state_idx", "state", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_confidence_idx", "state", "confidence", "id", postgresql_where=text("is_live")),

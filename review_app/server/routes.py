@@ -24,8 +24,9 @@ from heaters_dagster.domain.errors import (
     CutError,
     NotFoundError,
 )
-from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
+from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clips_zip import clips_zip
 from review_app.player.index_slice import slice_json
 from review_app.server.pace import UPLOADS_PATH
@@ -94,13 +95,13 @@ async def _proxy(desk: ReviewDesk, request: Request) -> Response:
     return await run_in_threadpool(_object, desk, proxy_key(source_video_id), None)
 
 
-def _object(desk: ReviewDesk, key: str, filename: str | None) -> Response:
+def _object(desk: ReviewDesk, key: str, filename: str | None, *, media_type: str = "video/mp4") -> Response:
     """The object with range requests: from the folder, or by the store's own signed address."""
     if desk.objects.info(key) is None:
         raise NotFoundError(f"{key} is not there; Retry on the source video makes it again")
     path = desk.objects.local_path(key)
     if path is not None:
-        return FileResponse(path, media_type="video/mp4", filename=filename, headers=PRIVATE)
+        return FileResponse(path, media_type=media_type, filename=filename, headers=PRIVATE)
     address = desk.objects.url(key, expires_seconds=desk.settings.link_ttl_seconds)
     if address is None:
         raise NotFoundError(f"{key} cannot be served")
@@ -157,8 +158,9 @@ async def _export(desk: ReviewDesk, request: Request) -> Response:
         clip = desk.clips.load(clip_id)
         if clip.clip_filepath is None:
             raise NotFoundError(desk.in_words(f"clip id:{clip_id} has no file: it is {clip.state}"))
-        key = final_clip_key(clip.source_video_id, clip.sequence)
-        return _object(desk, key, key.rpartition("/")[2])
+        profile = EXPORT_PROFILES.find(clip.export_profile)
+        media_type = "application/octet-stream" if profile is None else profile.media_type
+        return _object(desk, clip.clip_filepath, clip.clip_filepath.rpartition("/")[2], media_type=media_type)
 
     return await run_in_threadpool(serve)
 

@@ -44,7 +44,7 @@ STILL = KeyframeManifest(
 
 
 def test_a_stream_copy_with_the_frames_of_the_proxy_has_no_problems() -> None:
-    assert EXPORT.problems() == []
+    assert EXPORT.problems(exact=True) == []
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_stream_copy_with_the_frames_of_the_proxy_has_no_problems() -> None:
     ],
 )
 def test_what_differs_from_the_proxy_is_named(change: dict[str, object], problem: str) -> None:
-    assert replace(EXPORT, **change).problems() == [problem]
+    assert replace(EXPORT, **change).problems(exact=True) == [problem]
 
 
 def test_a_file_that_was_encoded_again_may_have_other_pictures_but_not_another_number_of_them() -> None:
     encoded = replace(EXPORT, profile="delivery", first_frame_hash="xx", last_frame_hash="yy")
-    assert encoded.problems() == []
-    assert replace(encoded, frame_count=49).problems() == ["the file has 49 frames, the clip 48"]
+    assert encoded.problems(exact=False) == []
+    assert replace(encoded, frame_count=49).problems(exact=False) == ["the file has 49 frames, the clip 48"]
 
 
 def test_manifests_survive_the_way_through_json() -> None:

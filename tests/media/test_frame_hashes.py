@@ -35,9 +35,18 @@ def test_padding_of_the_decoder_is_not_hashed(tmp_path: Path) -> None:
     assert list(file_frame_hashes(path)) == ffmpeg_hashes(path)
 
 
-def test_a_frame_of_another_pixel_format_is_refused() -> None:
-    with pytest.raises(InvalidMediaError, match="rgb24"):
-        frame_hash(av.VideoFrame(16, 16, "rgb24"))
+@pytest.mark.parametrize("pixel_format", ["yuv422p10le", "gbrp10le", "nv12", "rgb24", "gray", "yuva444p"])
+def test_frames_of_other_pixel_formats_are_hashed_as_ffmpeg_does(pixel_format: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.nut"
+    source = ["-f", "lavfi", "-i", "testsrc=size=162x122:rate=25", "-frames:v", "2", "-pix_fmt", pixel_format, "-c:v", "rawvideo"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, str(path)], check=True)
+    assert list(file_frame_hashes(path)) == ffmpeg_hashes(path)
+
+
+@pytest.mark.parametrize("pixel_format", ["pal8", "rgb565le", "rgb0", "monob"])
+def test_a_frame_whose_samples_are_not_whole_bytes_is_refused(pixel_format: str) -> None:
+    with pytest.raises(InvalidMediaError, match=pixel_format):
+        frame_hash(av.VideoFrame(16, 16, pixel_format))
 
 
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:

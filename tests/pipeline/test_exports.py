@@ -29,7 +29,7 @@ from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.clips import clip_writer
+from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectInfo, ObjectStore
@@ -77,7 +77,7 @@ class Exporting:
         return ExportManifest.from_json(artifact.manifest)
 
     def file(self, clip: Clip) -> Path:
-        return local_copy(self.objects, final_clip_key(clip.source_video_id, clip.sequence), self.folder)
+        return local_copy(self.objects, self.manifest(clip).key, self.folder)
 
     def keys(self) -> set[str]:
         return {info.key for info in self.objects.list("final_clips/")}
@@ -373,13 +373,13 @@ def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(
     video = exporting.video(SOURCES["constant"](exporting.folder))
     make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
     with_profile(exporting, video, profile)
-    run, alone = clip_writer.ffmpeg.run, []
+    run, alone = ffmpeg.run, []
 
     def seen(*arguments: Any, **options: Any) -> Any:
         alone.append(encoding(exporting))
         return run(*arguments, **options)
 
-    monkeypatch.setattr(clip_writer.ffmpeg, "run", seen)
+    monkeypatch.setattr(ffmpeg, "run", seen)
     assert not exporting.export(video).failed
     assert alone == [True]
     assert not encoding(exporting)
@@ -437,7 +437,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     exporting.clips.request_export(clip.id, "gold_master")
     done = exporting.export(video)
     assert list(done.failed) == [clip.id]
-    assert clip.id not in {artifact.clip_id for artifact in exporting.clips.obsolete_artifacts()}
+    assert exporting.manifest(clip).key not in {artifact.key for artifact in exporting.clips.obsolete_artifacts()}
     assert exporting.manifest(clip).profile == "stream_copy"
     assert not export_problems(exporting.manifest(clip), objects=exporting.objects, work=exporting.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
@@ -445,7 +445,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not done.retryable
     exporting.clips.retry(clip.id)  # the test server brings an object back at once
     assert not exporting.export(video).failed
-    exporting.objects.get_file(final_clip_key(video.id, clip.sequence), tmp_path / "clip.mp4")
+    exporting.objects.get_file(exporting.manifest(clip).key, tmp_path / "clip.mp4")
     assert barcodes(tmp_path / "clip.mp4") == list(range(20))
 
 

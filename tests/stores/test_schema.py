@@ -355,7 +355,7 @@ class TestSequences:
             " cut_point_version) select id, 9, 0, 1, 0, 1, 0 from source_videos",
             "clips_cut_point_version_check",
         ),
-        ("update clips set export_profile = 'gif'", "clips_export_profile_check"),
+        ("update clips set export_profile = 'A GIF'", "clips_export_profile_check"),
         ("update clips set lease_expires_at = now()", "clips_lease_check"),
         ("update clips set leased_by_user_id = 1, lease_expires_at = now()", "clips_leased_by_user_id_fkey"),
         ("update clips set created_by_user_id = 1", "clips_created_by_user_id_fkey"),

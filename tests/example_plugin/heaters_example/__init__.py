@@ -1,1 +1,1 @@
-"""Extends Heaters with a cut-list format and a detector."""
+"""Extends Heaters with a cut-list format, a detector and an export profile."""
