@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from assets import pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain.states import ClipState
@@ -60,6 +61,6 @@ def archived_clips(
         {
             "deleted files": dg.MetadataValue.int(len(done.deleted)),
             "archived clips": dg.MetadataValue.int(done.kept_rows),
-            "keys": dg.MetadataValue.md("\n".join(f"- `{key}`" for key in done.deleted) or "nothing had to go"),
+            "keys": dg.MetadataValue.md(pictures.bullets((f"`{key}`" for key in done.deleted), otherwise="nothing had to go")),
         }
     )

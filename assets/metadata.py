@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from math import fsum
 
 import dagster as dg
 
+from assets import pictures
 from heaters_dagster.domain.manifest import ExportManifest, KeyframeManifest
 from heaters_dagster.domain.stages import CLIP_STAGES, EMBEDDINGS, EXPORTS, Stage, states_from, with_states
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
@@ -20,7 +19,6 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _SETTLED = (ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED, with_states(CLIP_STAGES)[-1].steps.done)
 _SHOWN_FILES = 50
 _SHOWN_STILLS = 6
-_STILL_HEIGHT = 90
 
 
 def size(byte_count: int) -> str:
@@ -110,33 +108,14 @@ def of_keyframes(
         "clips with keyframes by this run": dg.MetadataValue.int(len(clip_ids)),
         "keyframes": dg.MetadataValue.int(len(made)),
         "strategy": dg.MetadataValue.text(strategy),
-        "stills": dg.MetadataValue.md(_stills([manifest.key for manifest in made[:_SHOWN_STILLS]], objects)),
+        "stills": dg.MetadataValue.md(pictures.stills([manifest.key for manifest in made[:_SHOWN_STILLS]], objects)),
     }
 
 
 def _files(made: Sequence[ExportManifest]) -> str:
     rows = [
-        f"| `{one.key}` | {one.start_frame}..{one.end_frame - 1} | {one.duration_seconds:.2f} | {size(one.byte_size)} | {one.profile} |"
+        (f"`{one.key}`", f"{one.start_frame}..{one.end_frame - 1}", f"{one.duration_seconds:.2f}", size(one.byte_size), one.profile)
         for one in made[:_SHOWN_FILES]
     ]
-    more = [f"and {len(made) - _SHOWN_FILES} more"] if len(made) > _SHOWN_FILES else []
-    return "\n".join(["| file | frames | seconds | size | profile |", "| --- | --- | --- | --- | --- |", *rows, *more])
-
-
-def inline_picture(name: str, data: bytes, kind: str = "jpeg") -> str:
-    """Markdown with the picture itself in it: Dagster's page cannot reach the object store."""
-    return f"![{name}](data:image/{kind};base64,{b64encode(data).decode()})"
-
-
-def _stills(keys: Sequence[str], objects: ObjectStore) -> str:
-    """Small pictures inside the text itself: Dagster's page cannot reach the object store."""
-    from PIL import Image
-
-    shown = []
-    for key in keys:
-        buffer = BytesIO()
-        with Image.open(BytesIO(objects.get_bytes(key))) as picture:
-            picture.thumbnail((4 * _STILL_HEIGHT, _STILL_HEIGHT))
-            picture.save(buffer, "JPEG", quality=70)
-        shown.append(inline_picture(key, buffer.getvalue()))
-    return "\n".join(shown) or "none"
+    shown = pictures.table(("file", "frames", "seconds", "size", "profile"), rows)
+    return shown if len(made) <= _SHOWN_FILES else f"{shown}\n\nand {len(made) - _SHOWN_FILES} more"

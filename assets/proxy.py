@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets import metadata
+from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain import scenes
@@ -44,7 +43,6 @@ _S = SourceVideoState
 #: In these states there may be clips already, so the number of frames must stay.
 _CUT_STATES = frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED})
 _THUMBNAILS = 6
-_THUMBNAIL_HEIGHT = 90
 _DECODED_ALONE = 24
 
 
@@ -301,7 +299,7 @@ def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -
         "size, times the original": metadata.times(made.proxy_bytes, video.original_bytes),
         **metadata.speed(seconds, made.wall_seconds),
         "thumbnails": dg.MetadataValue.md(_thumbnails(made, objects)),
-        "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
+        "warnings": dg.MetadataValue.md(pictures.bullets(video.warnings, otherwise="none")),
     }
 
 
@@ -323,16 +321,7 @@ def _thumbnails(made: MadeProxy, objects: ObjectStore) -> str:
     try:
         with FrameReader(open_proxy(objects, proxy_key(made.video.id)), made.index) as reader:
             numbers = sampled_frames(len(made.index), _THUMBNAILS)
-            pictures = list(reader.read_frames(numbers, square_pixels=True, max_height=_THUMBNAIL_HEIGHT))
+            shown = list(reader.read_frames(numbers, square_pixels=True, max_height=pictures.STILL_HEIGHT))
     except HeatersError as error:
         return str(error)
-    return " ".join(metadata.inline_picture(f"frame {number}", _jpeg(picture)) for number, picture in zip(numbers, pictures, strict=True))
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A small JPEG."""
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=70)
-    return buffer.getvalue()
+    return pictures.frames(dict(zip(numbers, shown, strict=True)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import metadata
+from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import DuplicateSourceError
@@ -178,7 +178,7 @@ def source_video(
             "size": metadata.size(video.original_bytes or 0),
             "sha256": video.content_sha256 or "",
             "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
-            "warnings": dg.MetadataValue.md("\n".join(f"- {warning}" for warning in video.warnings) or "none"),
+            "warnings": dg.MetadataValue.md(pictures.bullets(video.warnings, otherwise="none")),
         }
     )
 
@@ -204,4 +204,4 @@ def probe_table(found: MediaProbe) -> str:
         ("peculiar", ", ".join(odd) or "nothing"),
         *(("sound", f"{one.codec}, {one.channels} channels, {one.sample_rate} Hz {one.language or ''}".strip()) for one in found.audio),
     ]
-    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+    return pictures.table(("", ""), rows)

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from itertools import pairwise
 from statistics import median
 
 import dagster as dg
-import numpy as np
-from numpy.typing import NDArray
 
-from assets import metadata
+from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
 from heaters_dagster.domain import profiles, scenes
@@ -36,7 +33,6 @@ from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
 _S = SourceVideoState
-_PLOT_COLUMNS = 1600
 _SHOWN_CLIPS = 50
 
 
@@ -298,7 +294,9 @@ def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
         "boundaries found": dg.MetadataValue.int(len(made.scenes.boundaries)),
         "boundaries left out": dg.MetadataValue.int(len(made.scenes.boundaries) - len(made.clips) + 1),
         "scores from": dg.MetadataValue.text("a decode of the proxy" if made.decoded_again else "the proxy pass"),
-        "scene scores": dg.MetadataValue.md(metadata.inline_picture("scene scores", _plot(made.scenes, settings, made.clips), "png")),
+        "scene scores": dg.MetadataValue.md(
+            pictures.score_plot(made.scenes.scores, settings, [clip.start_frame for clip in made.clips[1:]])
+        ),
     }
 
 
@@ -306,31 +304,7 @@ def _table(clips: Sequence[Clip]) -> str:
     """Markdown: the clips a reviewer should look at first."""
     unsure = sorted((clip for clip in clips if clip.confidence is not None), key=lambda clip: (clip.confidence, clip.start_frame))
     rows = [
-        f"| {clip.sequence} | {clip.start_frame}..{clip.end_frame - 1} | {clip.start_time_seconds:.3f} | {clip.confidence:.2f} |"
+        (clip.sequence, f"{clip.start_frame}..{clip.end_frame - 1}", f"{clip.start_time_seconds:.3f}", f"{clip.confidence:.2f}")
         for clip in unsure[:_SHOWN_CLIPS]
     ]
-    return "\n".join(["| clip | frames | from second | confidence |", "| --- | --- | --- | --- |", *rows])
-
-
-def _plot(made: Scenes, settings: CutSettings, clips: Sequence[Clip]) -> bytes:
-    """A PNG: the scores over the frames, the threshold, and the cuts that were made. Dagster's dialog shows 1160 pixels of it."""
-    from matplotlib.figure import Figure
-
-    scores = DETECTORS.load(settings.detector).curve(made.scores)
-    places, heights = _peaks(scores)
-    figure = Figure(figsize=(11, 2.4), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    axes.vlines([clip.start_frame for clip in clips[1:]], 0, 1, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0.8)
-    axes.plot(places, heights, color="tab:blue", linewidth=0.8)
-    axes.axhline(settings.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
-    axes.set(xlim=(0, len(scores)), ylim=(0, None), xlabel="frame", ylabel=settings.detector)
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _peaks(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """At most 1600 points, each the highest score of its stretch: a peak of one frame in two hours is still seen."""
-    step = -(-len(scores) // _PLOT_COLUMNS)
-    starts = np.arange(0, len(scores), step)
-    return starts, np.maximum.reduceat(scores, starts)
+    return pictures.table(("clip", "frames", "from second", "confidence"), rows)

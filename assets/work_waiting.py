@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from assets import metadata
+from assets import metadata, pictures
 from resources.postgres.backlog import Group, failed_count
 
 #: Not made by a run; the sensor `what_waits` reports it. Each figure is a plot over time in Dagster.
@@ -36,12 +36,13 @@ _KINDS = ("source videos", "clips", "gold masters")
 
 def _table(groups: Sequence[Group]) -> str:
     rows = [
-        f"| {group.counted} | {group.words} | {metadata.size(group.byte_size) if group.byte_size else ''}"
-        f" | {group.oldest.isoformat(' ', 'minutes') if group.oldest else ''} | {_cell(', '.join(group.titles))} |"
+        (
+            group.counted,
+            group.words,
+            metadata.size(group.byte_size) if group.byte_size else "",
+            group.oldest.isoformat(" ", "minutes") if group.oldest else "",
+            ", ".join(group.titles),
+        )
         for group in groups
     ]
-    return "\n".join(["| how many | what for | size | oldest | source videos |", "| --- | --- | --- | --- | --- |", *rows])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return pictures.table(("how many", "what for", "size", "oldest", "source videos"), rows)

@@ -26,7 +26,7 @@ from playwright.sync_api import Browser
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
-from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_RETRY, SOURCE_VIDEO_TRANSITIONS
 from heaters_dagster.settings import Settings
@@ -299,7 +299,7 @@ def some_clips(database: Database, a_source_video: ASourceVideo) -> SomeClips:
     return make
 
 
-FAILS = {stage.steps.failed: stage for stage in CLIP_STAGES}
+FAILS = {stage.steps.failed: stage for stage in with_states(CLIP_STAGES)}
 
 
 def _lead_clip(clips: ClipStore, clip: Clip, step: ClipState) -> None:

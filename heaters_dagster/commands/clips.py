@@ -45,12 +45,15 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
     from resources.postgres.source_video_store import SourceVideoStore
 
     with opened_database(load_settings()) as database:
-        source = SourceVideoStore(database).load(video)
-        rows = [clip_row(clip) for clip in ClipStore(database).load_live(video)]
+        source, store = SourceVideoStore(database).load(video), ClipStore(database)
+        live = store.load_live(video)
+        beside = store.words_beside(live)
+        rows = [clip_row(clip) | {"beside": beside.get(clip.id, "")} for clip in live]
     if as_json:
         terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
     else:
-        terminal.show_table(f"{source.title} ({source.state})", CLIP_COLUMNS, rows)
+        more = [Column("other work", "beside", wraps=True)] if beside else []
+        terminal.show_table(f"{source.title} ({source.state})", [*CLIP_COLUMNS, *more], rows)
 
 
 @app.command(epilog=example('search "a boat at night" --limit 5'))

@@ -292,7 +292,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "error": video.error,
         "warnings": list(video.warnings),
         "clips": {str(state): count for state, count in video.clips.items()},
-        "clip_summary": ", ".join(f"{count} {state}" for state, count in sorted(video.clips.items())),
+        "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
         "duplicate_of_id": video.duplicate_of_id,

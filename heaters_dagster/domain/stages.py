@@ -126,6 +126,11 @@ class Words:
     failed: str
     done: str | None = None
 
+    def of(self, state: WorkState) -> str | None:
+        """What stands for a state of work; None where there is no word."""
+        words = {WorkState.WAITING: self.waiting, WorkState.WORKING: self.working, WorkState.FAILED: self.failed, WorkState.DONE: self.done}
+        return words[state]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage(Generic[S]):

@@ -141,13 +141,12 @@ def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGE
             .where(clips.c.state.in_(sorted(needs_of(stage, tuple(stages)))))
             .group_by(clip_work.c.state)
         )
-        words = {WorkState.WAITING: stage.words.waiting, WorkState.WORKING: stage.words.working, WorkState.FAILED: stage.words.failed}
         rows = {WorkState(row[0]): row for row in connection.execute(query)}
-        for state, said in words.items():
+        for state in (WorkState.WAITING, WorkState.WORKING, WorkState.FAILED):
             if state in rows:
                 _, count, oldest, source_video_id = rows[state]
                 titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == source_video_id))
-                groups.append(Group("clips", said, count, state is WorkState.FAILED, 0, oldest, _shown(titles)))
+                groups.append(Group("clips", stage.words.of(state) or "", count, state is WorkState.FAILED, 0, oldest, _shown(titles)))
     return groups
 
 

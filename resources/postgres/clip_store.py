@@ -20,19 +20,19 @@ from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, sel
 from heaters_dagster.domain.clip_names import clips_by_id
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, StaleClipError
 from heaters_dagster.domain.export_profile import MadeFrom
-from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS
+from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, beside
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.transitions import BEFORE_EXPORT
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres import clip_cutting, clip_work
 from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
-from resources.postgres.clip_work import ClipStage, ClipWork, MadeObject
+from resources.postgres.clip_work import ClipStage, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import containing
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
-__all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "ClipWork", "MadeObject", "NewClip"]
+__all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "MadeObject", "NewClip"]
 
 
 def waits_for_gold_master() -> ColumnElement[bool]:
@@ -238,10 +238,14 @@ class ClipStore:
         with self._database.begin() as connection:
             return clip_work.enqueue(connection)
 
-    def works(self, clip_ids: Collection[int]) -> list[ClipWork]:
-        """What each stage did to these clips."""
+    def words_beside(self, of: Collection[Clip]) -> dict[int, str]:
+        """Clip id -> what the stages beside the others say of it; only of clips of which they say something."""
+        if not of or not beside():
+            return {}
         with self._database.read() as connection:
-            return clip_work.works(connection, clip_ids)
+            works = clip_work.works(connection, [clip.id for clip in of])
+        told = {clip.id: clip_work.words_beside(works, clip) for clip in of}
+        return {clip_id: words for clip_id, words in told.items() if words}
 
     def request_export(self, clip_id: int, profile: str) -> Clip:
         """Request a new export of an approved clip with `profile`; its present file stays until the new one is there.

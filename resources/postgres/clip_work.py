@@ -12,9 +12,9 @@ what was claimed, and changes nothing when they differ. The decision stands, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, literal, or_, select
@@ -36,12 +36,16 @@ from heaters_dagster.domain.stages import (
 )
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
+from resources.postgres.clip_counts import among
 from resources.postgres.clip_rows import Clip, ClipArtifact, artifact_of_row, clip_of_row
 from resources.postgres.database import lock_key
 from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_work, clips
 
 ClipStage = Stage[ClipState]
+
+#: A half-written object of a stage that this version does not have is kept so long.
+_UNKNOWN_KEPT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +256,39 @@ def failed_clips(connection: Connection, source_video_id: int, limit: int, stage
 
 
 def works(connection: Connection, clip_ids: Collection[int]) -> list[ClipWork]:
-    """The rows of these clips, by clip and stage."""
+    """The rows of these clips, by clip and stage; also those of stages that this version does not have."""
     query = select(clip_work).where(clip_work.c.clip_id.in_(clip_ids)).order_by(clip_work.c.clip_id, clip_work.c.stage)
     return [ClipWork(**{**row._mapping, "state": WorkState(row.state)}) for row in connection.execute(query)]
+
+
+def words_beside(works: Iterable[ClipWork], clip: Clip, stages: Sequence[ClipStage] = CLIP_STAGES) -> str:
+    """What the stages beside the others say of the clip, in their order: `to be measured, transcript failed: the disk is full`."""
+    rows = {work.stage: work for work in works if work.clip_id == clip.id}
+    told = []
+    for stage in beside(stages):
+        work = rows.get(stage.asset)
+        if work is not None and clip.is_live and clip.state in needs_of(stage, stages) and (words := stage.words.of(work.state)):
+            told.append(f"{words}: {work.error}" if work.error else words)
+    return ", ".join(told)
+
+
+def counts_beside(
+    connection: Connection, source_video_ids: Collection[int], stages: Sequence[ClipStage] = CLIP_STAGES
+) -> dict[int, dict[str, int]]:
+    """Source video -> what stages beside the others say of its clips -> of how many: `{3: {"to be measured": 2}}`."""
+    counts: dict[int, dict[str, int]] = {}
+    for stage in beside(stages):
+        query = (
+            select(clips.c.source_video_id, clip_work.c.state, func.count())
+            .join_from(clips, clip_work, _row(clips.c.id, stage))
+            .where(among(clips.c.source_video_id, source_video_ids), clips.c.is_live, clips.c.state.in_(sorted(needs_of(stage, stages))))
+            .group_by(clips.c.source_video_id, clip_work.c.state)
+            .order_by(clips.c.source_video_id, clip_work.c.state)
+        )
+        for source_video_id, state, count in connection.execute(query):
+            if words := stage.words.of(WorkState(state)):
+                counts.setdefault(source_video_id, {})[words] = count
+    return counts
 
 
 def enqueue(connection: Connection, stages: Sequence[ClipStage] = CLIP_STAGES) -> int:
@@ -271,8 +305,14 @@ def enqueue(connection: Connection, stages: Sequence[ClipStage] = CLIP_STAGES) -
 
 
 def is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact, stages: Sequence[ClipStage] = CLIP_STAGES) -> bool:
-    """Whether a row in `writing` is abandoned: the clip has left the stage and no process holds the stage's lock."""
-    stage = next(one for one in stages if one.artifact == artifact.kind)
+    """Whether a row in `writing` is abandoned: the clip has left the stage and no process holds the stage's lock.
+
+    Of a stage that this version does not have, nobody knows the lock: it was removed, or another machine has a newer version. Its row
+    counts as abandoned when it is a day old.
+    """
+    stage = next((one for one in stages if one.artifact == artifact.kind), None)
+    if stage is None:
+        return bool(connection.scalar(select(func.now() - artifact.created_at > _UNKNOWN_KEPT)))
     if (clip.is_live and _is_at_work(connection, clip, stage)) or artifact.key == clip.clip_filepath:
         return False
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(lock_key(stage.asset, clip.source_video_id)))))
@@ -288,7 +328,9 @@ def is_unneeded() -> ColumnElement[bool]:
         for stage in CLIP_STAGES
         if stage.artifact is not None
     ]
-    return or_(clip_artifacts.c.state == "obsolete", *abandoned)
+    unknown = clip_artifacts.c.kind.notin_([stage.artifact for stage in CLIP_STAGES if stage.artifact is not None])
+    of_unknown = (clip_artifacts.c.state == "writing") & unknown & (func.now() - clip_artifacts.c.created_at > _UNKNOWN_KEPT)
+    return or_(clip_artifacts.c.state == "obsolete", *abandoned, of_unknown)
 
 
 def unneeded_artifacts(connection: Connection, source_video_id: int | None) -> list[ClipArtifact]:

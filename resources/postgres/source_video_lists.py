@@ -11,6 +11,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.postgres.clip_counts import among, counts_of_videos
+from resources.postgres.clip_work import counts_beside
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row
 from resources.postgres.tables import source_videos
@@ -21,15 +22,16 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """A source video and how many of its live clips are in which state."""
+    """A source video and how many of its live clips are in which state. beside: what stages beside the others say -> of how many clips."""
 
     video: SourceVideo
     clips: dict[ClipState, int]
+    beside: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
-    """What a line about a source video shows; members as in SourceVideo. clips: how many live clips are in which state."""
+    """What a line about a source video shows; members as in SourceVideo. clips, beside: as in ListedVideo."""
 
     id: int
     source: str
@@ -43,6 +45,7 @@ class VideoOverview:
     gold_master_error: str | None
     duplicate_of_id: int | None
     clips: dict[ClipState, int]
+    beside: dict[str, int]
 
 
 class SourceVideoLists:
@@ -58,8 +61,9 @@ class SourceVideoLists:
             query = query.where(_video.id < before_id)
         with self._database.read() as connection:
             videos = [video_of_row(row) for row in connection.execute(query)]
-            counts = counts_of_videos(connection, [video.id for video in videos])
-        return [ListedVideo(video, counts.get(video.id, {})) for video in videos]
+            ids = [video.id for video in videos]
+            counts, beside = counts_of_videos(connection, ids), counts_beside(connection, ids)
+        return [ListedVideo(video, counts.get(video.id, {}), beside.get(video.id, {})) for video in videos]
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
         """How many there are in which state, the most frequent first."""
@@ -115,10 +119,14 @@ class SourceVideoLists:
 
 
 def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
-    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name != "clips"]
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside"}]
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
-    counts = counts_of_videos(connection, [row.id for row in rows])
-    return [VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state), "clips": counts.get(row.id, {})}) for row in rows]
+    ids = [row.id for row in rows]
+    counts, beside = counts_of_videos(connection, ids), counts_beside(connection, ids)
+    return [
+        VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state)}, clips=counts.get(row.id, {}), beside=beside.get(row.id, {}))
+        for row in rows
+    ]
 
 
 def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:

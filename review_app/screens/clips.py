@@ -43,6 +43,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
     try:
         page = desk.queue_store.page(asked, after=behind[-1].position if behind else None, limit=_PAGE)
         progress = desk.queue_store.progress(asked, reviewer=session.reviewer)
+        beside = desk.clips.words_beside([item.clip for item in page])
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -51,7 +52,17 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
     queue = query_of_filter(replace(asked, states=QueueFilter().states))
     # Without clips too: what the last decision came to, and its Undo, stay.
     clip_grid(
-        [card(desk, item.clip, title=item.source_video_title, held_by=_other(item, session), queue=queue) for item in page],
+        [
+            card(
+                desk,
+                item.clip,
+                title=item.source_video_title,
+                held_by=_other(item, session),
+                queue=queue,
+                beside=beside.get(item.clip.id, ""),
+            )
+            for item in page
+        ],
         key="clips",
         place=len(behind),
         token=desk.links.session_token(session),
@@ -83,8 +94,13 @@ def card(
     note: str | None = None,
     group: str = "",
     queue: Mapping[str, str] | None = None,
+    beside: str = "",
 ) -> Card:
-    """A clip as the grid shows it. note: beside the title, by default its length and confidence. queue: filters review goes on with."""
+    """A clip as the grid shows it.
+
+    note: beside the title, by default its length and confidence. queue: filters review goes on with. beside: what stages beside the others
+    say of it.
+    """
     preview_end = min(clip.end_frame, clip.start_frame + views.PREVIEW_FRAMES)
     return Card(
         id=clip.id,
@@ -93,7 +109,7 @@ def card(
         number=f"clip {clip.sequence}",
         note=views.clip_note(clip) if note is None else note,
         state=clip.state.value,
-        state_words=views.clip_words(clip.state),
+        state_words=views.clip_words(clip.state, beside),
         still_url=desk.media_url("still", clip.source_video_id, frame=(clip.start_frame + clip.end_frame) // 2, width=480),
         preview_url=desk.media_url("segment", clip.source_video_id, start=clip.start_frame, end=preview_end),
         open_url="/?" + urlencode({**(queue or {}), "clip": clip.id}),

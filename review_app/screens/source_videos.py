@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -14,6 +14,7 @@ from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from resources.object_store.probe import last_known_problem
 from resources.postgres.clip_store import Clip
+from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import shell
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
@@ -99,7 +100,7 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
         st.error(views.plain(f"All work waits, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
     st.caption(views.plain(views.video_counts(counts)))
     for item in videos[:shown]:
-        _one(desk, session, item.video, item.clips)
+        _one(desk, session, item)
     with st.container(horizontal=True):
         _paging(videos[shown - 1].video.id if len(videos) > shown else None, shown)
 
@@ -137,13 +138,14 @@ def _paging(last_id: int | None, shown: int) -> None:
         )
 
 
-def _one(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int]) -> None:
+def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
+    video, counts = item.video, item.clips
     with st.container(border=True, key=f"video-{video.id}"):
         picture, text, buttons = st.columns([1.1, 5, 1.5], vertical_alignment="top")
         picture.html(_picture(desk, video))
         with text:
-            _facts(video, counts)
-        _ways(desk, session, video, counts, buttons)
+            _facts(item)
+        _ways(desk, session, item, buttons)
         if any(counts.get(state) for state in APPROVED_STATES):
             exports = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
             if exports.open:
@@ -158,13 +160,14 @@ def _picture(desk: ReviewDesk, video: SourceVideo) -> str:
     return f'<div class="heaters-picture"><img alt="" loading="lazy" src="{escape(address)}"></div>'
 
 
-def _facts(video: SourceVideo, counts: dict[ClipState, int]) -> None:
+def _facts(item: ListedVideo) -> None:
+    video, counts = item.video, item.clips
     st.markdown(f"**{video.id}. {views.plain(video.title)}**")
     facts = [
         views.clock(video.duration_seconds),
         f"{video.frame_count} frames" if video.frame_count else "",
         views.video_words(video),
-        views.counted(counts),
+        views.counted(counts, item.beside),
     ]
     st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
     if video.state is SourceVideoState.SCENES_DETECTED and counts:
@@ -179,7 +182,8 @@ def _facts(video: SourceVideo, counts: dict[ClipState, int]) -> None:
         st.caption(f":material/info: {views.plain(warning)}")
 
 
-def _ways(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int], place: DeltaGenerator) -> None:
+def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGenerator) -> None:
+    video, counts = item.video, item.clips
     with place:
         if video.state is SourceVideoState.SCENES_DETECTED:
             query = {"video": str(video.id)}
@@ -191,6 +195,7 @@ def _ways(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
             (views.has_failed(video.state) and video.duplicate_of_id is None)
             or video.gold_master_error
             or any(views.has_failed(state) for state in counts)
+            or views.work_has_failed(item.beside)
         )
         if failed and st.button(
             "Retry", help="Try again what has failed of this video", key=f"retry-{video.id}", icon=":material/refresh:"
@@ -227,6 +232,7 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
     try:
         approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
         waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
+        beside = desk.clips.words_beside(approved)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -240,7 +246,7 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0
     last = min(first + _EXPORTS_SHOWN, len(approved))
-    st.html(exports_table(approved[first:last], lambda clip: desk.media_url("export", clip.id)))
+    st.html(exports_table(approved[first:last], lambda clip: desk.media_url("export", clip.id), beside))
     if len(approved) <= _EXPORTS_SHOWN:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -252,12 +258,16 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
                 st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
 
 
-def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str]) -> str:
-    """An HTML table of approved clips: number, time, state, and a link to the file of those that have one."""
+def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str], beside: Mapping[int, str]) -> str:
+    """An HTML table of approved clips: number, time, state, and a link to the file of those that have one.
+
+    beside: clip id -> what stages beside the others say of it.
+    """
     rows = []
     for clip in clips:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
         state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
+        state += f" · {beside[clip.id]}" if clip.id in beside else ""
         file = f'<a href="{escape(address(clip))}" download>Download</a>' if clip.clip_filepath else ""
         rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{escape(state)}</td><td>{file}</td></tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))

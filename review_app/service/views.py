@@ -11,6 +11,7 @@ from datetime import datetime
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.review import STAYS
 from heaters_dagster.domain.stages import CLIP_STAGES, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
+from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
@@ -153,8 +154,15 @@ def has_failed(state: SourceVideoState | ClipState) -> bool:
     return state.value.endswith("_failed")
 
 
-def clip_words(state: ClipState) -> str:
-    return _CLIP_STATES.get(state, state.value)
+def clip_words(state: ClipState, beside: str = "") -> str:
+    """beside: what stages beside the others say of the clip."""
+    words = _CLIP_STATES.get(state, state.value)
+    return f"{words} · {beside}" if beside else words
+
+
+def work_has_failed(beside: Mapping[str, int]) -> bool:
+    """Whether a stage beside the others failed. beside: what such stages say -> of how many clips."""
+    return any(stage.words.failed in beside for stage in stages_beside())
 
 
 def clip_state_words() -> dict[str, str]:
@@ -212,9 +220,10 @@ def without_state_names(message: str) -> str:
     return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], message)
 
 
-def counted(counts: Mapping[ClipState, int]) -> str:
-    """`3 waiting, 5 approved`, in the order of the states."""
-    return ", ".join(f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state))
+def counted(counts: Mapping[ClipState, int], beside: Mapping[str, int] | None = None) -> str:
+    """`3 waiting, 5 approved`, in the order of the states; then what stages beside the others say of how many: `2 to be measured`."""
+    of_states = [f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state)]
+    return ", ".join([*of_states, *(f"{number} {words}" for words, number in (beside or {}).items())])
 
 
 def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:

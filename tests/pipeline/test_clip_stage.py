@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import pytest
+from sqlalchemy import text
 
 from assets.clip_stage import ClipRun, opened_once, work_through
 from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, waiting_to_be_tried, wanted_runs
@@ -10,6 +15,7 @@ from heaters_dagster.domain.errors import BusyError, IllegalTransitionError, Inv
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, KEYFRAMES, MAX_ATTEMPTS, Job, Stage, Words, WorkState
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
 from resources.postgres import clip_work
 from resources.postgres.backlog import Group, work_beside
@@ -48,7 +54,8 @@ def approved(some_clips: SomeClips, database: Database) -> Clip:
 
 
 def work_of(clip: Clip, database: Database) -> dict[str, tuple[WorkState, int, str | None]]:
-    return {work.stage: (work.state, work.attempts, work.error) for work in ClipStore(database).works([clip.id])}
+    with database.read() as connection:
+        return {work.stage: (work.state, work.attempts, work.error) for work in clip_work.works(connection, [clip.id])}
 
 
 def key_of(clip: Clip) -> str:
@@ -208,3 +215,85 @@ def test_what_could_not_be_opened_is_not_opened_again_for_every_clip() -> None:
             get()
     assert calls == [1]
     assert opened_once(lambda: "a model")() == "a model"
+
+
+@pytest.mark.folder
+def test_what_was_left_by_a_stage_that_was_removed_ends_no_clean_up(database: Database, some_clips: SomeClips) -> None:
+    clips, clip = ClipStore(database), exported(approved(some_clips, database), database)
+    assert clips.claim(clip.id, LOUDNESS, [key_of(clip)])
+    reviews(database).skip([clip.id], reviewer="ada")
+    with database.begin() as connection:
+        connection.execute(text("update clip_artifacts set state = 'obsolete' where kind = 'export'"))
+    deleted: list[str] = []
+    assert len(clips.clean_up(clip.id, deleted.append)) == 1
+    assert clips.obsolete_artifacts() == [], "another machine may have the stage, and be writing"
+    with database.begin() as connection:
+        connection.execute(text("update clip_artifacts set created_at = created_at - interval '25 hours' where kind = 'loudness'"))
+    assert [artifact.key for artifact in clips.obsolete_artifacts()] == [key_of(clip)]
+    assert clips.clean_up(clip.id, deleted.append) == [key_of(clip)] == deleted[1:]
+
+
+_WITH_THE_STAGE_OF_THE_RECIPE = """
+import re, sys, types
+from pathlib import Path
+import heaters_dagster.domain
+
+path = Path(heaters_dagster.domain.__file__).with_name("stages.py")
+recipe = re.search(r"```python\\n(.*?)```", Path("docs/how-to-add.md").read_text(), re.S)[1]
+source, last = path.read_text(), "(EXPORTS, KEYFRAMES, EMBEDDINGS)\\n"
+assert source.count(last) == 1
+line = source[source.rindex("\\n", 0, source.index(last)) + 1 : source.index(last)]
+new = re.sub("^   ", "", recipe, flags=re.M) + line + "(EXPORTS, KEYFRAMES, EMBEDDINGS, LOUDNESS)\\n"
+module = sys.modules["heaters_dagster.domain.stages"] = types.ModuleType("heaters_dagster.domain.stages")
+exec(compile(source.replace(line + last, new), path, "exec"), module.__dict__)
+"""
+_AND_THE_WAYS_TO_SEE_IT = """
+import json
+from heaters_dagster import cli
+for command in ("status", "clips"):
+    cli.run([command, sys.argv[1]])
+
+from heaters_dagster.settings import load_settings
+from resources.object_store.open import open_object_store
+from resources.postgres.database import open_database
+from review_app.screens import source_videos
+from review_app.service.links import open_links
+from review_app.service.review_desk import ReviewDesk
+from tests.review.test_screens import labels, page, told
+
+settings = load_settings()
+desk = ReviewDesk(settings=settings, database=open_database(settings), objects=open_object_store(settings), links=open_links(settings))
+videos, clips = page("videos", desk), page("clips", desk)
+assert not videos.exception and not clips.exception
+print("SOURCE VIDEOS", told(videos).replace("\\\\", ""), labels(videos))
+(grid,) = clips.get("bidi_component")
+live = desk.clips.load_live(int(sys.argv[1]))
+print("CLIPS", [card["state_words"] for card in json.loads(grid.proto.json)["cards"]])
+print("EXPORTS", source_videos.exports_table(live, lambda clip: "", desk.clips.words_beside(live)))
+"""
+
+
+@pytest.mark.folder
+def test_commands_and_pages_say_what_it_does(database: Database, settings: Settings, some_clips: SomeClips) -> None:
+    """The line of the recipe in docs/how-to-add.md is all they need."""
+    clips = ClipStore(database)
+    made = some_clips(30, 60)
+    reviews(database).approve([clip.id for clip in made], reviewer="ada")
+    first, second, _ = (exported(clips.load(clip.id), database) for clip in made)
+    assert clips.claim(first.id, LOUDNESS, [])
+    assert clips.finish(first.id, LOUDNESS, first.cut_point_version)
+    clips.fail(second.id, LOUDNESS, "its sound cannot be read", transient=False)
+    assert clips.words_beside(clips.load_live(first.source_video_id)) == {}, "this process does not have the stage"
+    script = _WITH_THE_STAGE_OF_THE_RECIPE + _AND_THE_WAYS_TO_SEE_IT
+    environment = child_environment(settings, COLUMNS="200", PYTHONPATH=str(PROJECT_ROOT))
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(first.source_video_id)], capture_output=True, text=True, cwd=PROJECT_ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    commands, videos, grid, exports = re.split("^(?:SOURCE VIDEOS|CLIPS|EXPORTS) ", done.stdout, flags=re.M)
+    assert "3 exported, 1 measuring failed, 1 to be measured" in commands
+    assert "measuring failed: its sound cannot be read" in commands
+    assert "3 exported, 1 measuring failed, 1 to be measured" in videos
+    assert "Retry" in videos
+    assert grid.strip() == "['exported', 'exported · measuring failed: its sound cannot be read', 'exported · to be measured']"
+    assert "<td>exported · measuring failed: its sound cannot be read</td>" in exports

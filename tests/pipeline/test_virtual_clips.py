@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from assets.pictures import peaks
 from assets.proxy import make_proxy
 from assets.virtual_clips import CutVideo, make_virtual_clips, recut, virtual_clips
 from heaters_dagster.domain import scenes
@@ -400,10 +401,8 @@ def test_the_asset_shows_an_operator_counts_durations_and_the_scores_with_the_cu
 
 
 def test_the_plot_of_a_long_video_still_shows_a_peak_of_one_frame() -> None:
-    from assets.virtual_clips import _peaks
-
     scores = chances({123_457: 0.9}, 216_000)
-    places, heights = _peaks(scores)
+    places, heights = peaks(scores)
     assert len(places) <= 1600
     assert heights.max() == pytest.approx(0.9)
     assert abs(int(places[heights.argmax()]) - 123_457) < 216_000 / 1000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.settings import PROJECT_ROOT, Settings
+from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
@@ -275,3 +277,28 @@ def test_retry_is_offered_only_where_it_can_help(desk: ReviewDesk, a_source_vide
             text("update source_videos set duplicate_of_id = :first where id = :id"), {"first": failed.id, "id": duplicate.id}
         )
     assert labels(page("videos", desk)).count("Retry") == 1, "a duplicate would only be fetched once more"
+
+
+_THE_WHOLE_APP = """
+import importlib, pkgutil, sys
+import review_app
+
+for module in pkgutil.walk_packages(review_app.__path__, "review_app."):
+    if module.name not in {"review_app.main", "review_app.__main__"}:
+        importlib.import_module(module.name)
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("review_app/main.py", default_timeout=60).run()
+assert not app.exception, app.exception
+print(len([name for name in sys.modules if name.startswith("review_app.")]))
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"dagster", "dagster_postgres", "dagster_webserver", "assets", "torch"}))
+"""
+
+
+def test_the_whole_app_loads_neither_dagster_nor_torch(settings: Settings) -> None:
+    """Dagster costs seconds at the start. import-linter sees the imports of each module, and this what they lead to."""
+    environment = child_environment(settings)
+    done = subprocess.run([sys.executable, "-c", _THE_WHOLE_APP], capture_output=True, text=True, cwd=PROJECT_ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    modules, forbidden = done.stdout.splitlines()
+    assert int(modules) > 30
+    assert forbidden == "[]"
