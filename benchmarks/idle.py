@@ -15,6 +15,7 @@ from heaters_dagster.commands.up.start import heaters_parts
 from heaters_dagster.commands.up.supervisor import Supervisor
 from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
 from heaters_dagster.settings import Settings, child_environment
+from resources.postgres.database import keep_running
 
 _SECONDS = float(os.environ.get("IDLE_SECONDS", "300"))
 _PATIENCE_SECONDS = 300.0
@@ -39,7 +40,8 @@ def _spent_while_idle(settings: Settings) -> dict[str, float]:
         environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)))
         parts = heaters_parts(settings, Path(folder), instance)
         supervisor = Supervisor(parts, environment=environment, say=lambda part, text: None)
-        running = threading.Thread(target=supervisor.run, kwargs={"when_ready": ready.set})
+        ways = {"when_ready": ready.set, "meanwhile": lambda: keep_running(settings)}
+        running = threading.Thread(target=supervisor.run, kwargs=ways)
         running.start()
         try:
             if not ready.wait(_PATIENCE_SECONDS):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import uvicorn
-
 from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.quiet_server import serve
 from heaters_dagster.settings import load_settings
 from review_app.server.pace import PatientProtocol
 
@@ -26,7 +25,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"Review app: {settings.review_url}", flush=True)
-    uvicorn.run(
+    serve(
         "review_app.server.launch:app",
         host=settings.review_host,
         port=settings.review_port,

@@ -29,6 +29,9 @@ def open_dagster_storage(url: str) -> DagsterStorage[Any]:
     for part in (storage.run_storage, storage.event_log_storage, storage.schedule_storage):
         assert isinstance(part, PostgresRunStorage | PostgresEventLogStorage | PostgresScheduleStorage)
         part._engine = engine
+    # Complete by now. Dagster asks for the names of all tables before each question about a sensor: a quarter of what a tick cost.
+    storage.schedule_storage.has_instigators_table = lambda: True  # type: ignore[attr-defined]
+    storage.schedule_storage._has_instigators_table = lambda connection: True  # type: ignore[attr-defined]
     return storage
 
 

@@ -6,8 +6,9 @@ from dagster._core.utils import FuturesAwareThreadPoolExecutor
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.controller import create_daemon_of_type, daemon_controller_from_instance
-from dagster._daemon.daemon import DagsterDaemon, SensorDaemon
+from dagster._daemon.daemon import DagsterDaemon, MonitoringDaemon, SensorDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster._grpc import server_watcher
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
@@ -19,6 +20,7 @@ __all__ = [
     "FuturesAwareThreadPoolExecutor",
     "IWorkspaceProcessContext",
     "LoadableTargetOrigin",
+    "MonitoringDaemon",
     "QueuedRunCoordinatorDaemon",
     "SensorDaemon",
     "WorkspaceFileTarget",
@@ -26,5 +28,6 @@ __all__ = [
     "configure_loggers",
     "create_daemon_of_type",
     "daemon_controller_from_instance",
+    "server_watcher",
     "setup_interrupt_handlers",
 ]

@@ -25,10 +25,14 @@ from dagster._core.storage.tags import GRPC_INFO_TAG, PARTITION_NAME_TAG, RUN_FA
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
 
+#: How often the daemon and the UI of Dagster ask the code server whether it was started anew. Dagster's own do so every second.
+CODE_SERVER_WATCH_SECONDS = 5
+
 #: The tables that Dagster makes.
 DAGSTER_SCHEMAS = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
 
 __all__ = [
+    "CODE_SERVER_WATCH_SECONDS",
     "DAGSTER_SCHEMAS",
     "GRPC_INFO_TAG",
     "IN_PROGRESS_RUN_STATUSES",

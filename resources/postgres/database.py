@@ -185,6 +185,12 @@ def database_url(settings: Settings) -> str:
     return _embedded_database(settings, DATABASE_NAME).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+def keep_running(settings: Settings) -> None:
+    """Start the embedded Postgres again if it was killed; nothing when HEATERS_DATABASE_URL is set."""
+    if not settings.database_url:
+        embedded_postgres.ensure_running(settings.postgres_folder)
+
+
 def dagster_database_url(settings: Settings) -> str:
     """Address for Dagster's own storage, in the same server as Heaters' tables but separate from them; made if missing.
 
@@ -269,11 +275,18 @@ def _with_driver(url: str, driver: str) -> URL:
 def _embedded_database(settings: Settings, name: str) -> URL:
     private_home(settings)
     base = embedded_postgres.ensure_running(settings.postgres_folder)
-    with psycopg.connect(base, autocommit=True) as connection:
-        if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process was first
-                connection.execute(f'create database "{name}"'.encode())
+    known = (base, embedded_postgres.running_pid(settings.postgres_folder), name)
+    if known not in _there:
+        with psycopg.connect(base, autocommit=True) as connection:
+            if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process was first
+                    connection.execute(f'create database "{name}"'.encode())
+        _there.add(known)
     return make_url(base).set(database=name)
+
+
+#: Databases that this process has found, by address and process of their server. Dagster asks at each tick of a sensor.
+_there: set[tuple[str, int | None, str]] = set()
 
 
 def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:

@@ -95,6 +95,11 @@ def status(folder: Path) -> ServerStatus:
     return ServerStatus(running, postmaster_pid(data) if running else None, url if running else None, data, place / "server.log")
 
 
+def running_pid(folder: Path) -> int | None:
+    """The process of the server, None when none runs."""
+    return postmaster_pid(_place(folder.resolve()) / "data")
+
+
 def remove(folder: Path) -> None:
     """Stop the server and delete its data for good, also where it lies outside `folder`."""
     folder = folder.resolve()

@@ -6,8 +6,11 @@ Triggers (`heaters_nudge`) send ROWS in the transaction of the decision.
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
@@ -42,7 +45,8 @@ def nudge(database: Database, kind: Nudge) -> None:
 class Nudges:
     """Listens in a thread of its own, over a connection of its own, which is made again when it is lost.
 
-    `listening` is False while there is no connection: then nobody should count on being nudged.
+    `listening` is False while there is no connection: then nobody should count on being nudged. Between nudges it sleeps: nothing wakes it
+    but a word of the server, `close`, and once a minute the question whether the server is still there.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,6 +56,7 @@ class Nudges:
         self._last = time.monotonic()
         self.listening = False
         self._closed = threading.Event()
+        self._closing, self._close = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="nudges", daemon=True)
         self._thread.start()
 
@@ -63,10 +68,19 @@ class Nudges:
         """Since the last nudge of any kind, or since the listening began."""
         return time.monotonic() - self._last
 
-    def wait(self, kind: Nudge, heard: int, seconds: float) -> bool:
-        """Wait until there were more nudges of this kind than `heard`; False when there were none in time."""
+    def wait(self, kind: Nudge, heard: int, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until there were more nudges of this kind than `heard`; False when there were none in time.
+
+        until: what else ends the wait, asked after each `wake`.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self._heard[kind] != heard, seconds)
+            self._changed.wait_for(lambda: self._heard[kind] != heard or until(), seconds)
+            return self._heard[kind] != heard
+
+    def wake(self) -> None:
+        """Let those who wait ask their `until`."""
+        with self._changed:
+            self._changed.notify_all()
 
     def _tell(self, *kinds: Nudge) -> None:
         with self._changed:
@@ -77,8 +91,13 @@ class Nudges:
 
     def close(self) -> None:
         """Stop listening."""
+        if self._closed.is_set():
+            return
         self._closed.set()
+        self._close.send(b"x")
         self._thread.join()
+        self._closing.close()
+        self._close.close()
 
     def _listen(self) -> None:
         while not self._closed.is_set():
@@ -93,11 +112,11 @@ class Nudges:
             self._closed.wait(_RECONNECT_SECONDS)
 
     def _pass_on(self, own: psycopg.Connection[Any]) -> None:
-        asked_at = time.monotonic()
+        # Not `notifies(timeout=60)`: psycopg looks ten times a second whether it was interrupted.
         while not self._closed.is_set():
-            for told in own.notifies(timeout=1.0):
+            for told in own.notifies(timeout=0):
                 if told.payload in set(Nudge):
                     self._tell(Nudge(told.payload))
-            if time.monotonic() - asked_at > _LONGEST_SILENCE_SECONDS:
+            heard, *_ = select.select([own.fileno(), self._closing.fileno()], [], [], _LONGEST_SILENCE_SECONDS)
+            if not heard:
                 own.execute("select 1")  # a server that vanished without a word is noticed
-                asked_at = time.monotonic()

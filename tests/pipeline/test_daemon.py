@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from heaters_dagster.commands.up.daemon import NudgedQueue, NudgedSensors, Pace, Pause, daemons_of
+from heaters_dagster.commands.up.daemon import NudgedMonitoring, NudgedQueue, NudgedSensors, Pace, Pause, daemons_of
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings
@@ -17,6 +17,7 @@ from resources.postgres.nudges import Nudge, Nudges
 from resources.postgres.source_video_store import SourceVideoStore
 
 _PATIENCE_SECONDS = 30.0
+pytestmark = pytest.mark.folder
 
 
 @pytest.fixture
@@ -70,8 +71,18 @@ def test_a_nudge_ends_the_wait_and_so_does_the_end(instance: dg.DagsterInstance,
     assert pause.wait(5) is True
 
 
-def test_two_of_the_daemons_are_ours_and_none_is_for_what_heaters_does_not_have(instance: dg.DagsterInstance, nudges: Nudges) -> None:
+def test_a_nudge_that_was_lost_costs_the_quiet_wait_and_no_more(instance: dg.DagsterInstance, nudges: Nudges, database: Database) -> None:
+    pace = Pace(instance, nudges, busy_afterwards_seconds=0.0)
+    pause = Pause(threading.Event(), nudges, Nudge.ROWS, pace, busy_seconds=3600.0, quiet_seconds=1.0)
+    assert pause.wait(5) is False, "nobody nudged it"
+    nudges.close()
+    pause = Pause(threading.Event(), nudges, Nudge.ROWS, pace, busy_seconds=1.0, quiet_seconds=3600.0)
+    assert pause.wait(5) is False, "nobody could"
+
+
+def test_three_of_the_daemons_are_ours_and_none_is_for_what_heaters_does_not_have(instance: dg.DagsterInstance, nudges: Nudges) -> None:
     daemons = {daemon.daemon_type(): type(daemon) for daemon in daemons_of(instance, nudges)}
     assert set(daemons) == {"SENSOR", "QUEUED_RUN_COORDINATOR", "SCHEDULER", "BACKFILL", "MONITORING"}
     assert daemons["SENSOR"] is NudgedSensors
     assert daemons["QUEUED_RUN_COORDINATOR"] is NudgedQueue
+    assert daemons["MONITORING"] is NudgedMonitoring

@@ -12,8 +12,10 @@ import dagster
 import dagster_postgres
 import pytest
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
+from grpc import _common as grpc_waits
 
 from heaters_dagster.settings import PROJECT_ROOT
+from resources.orchestrator import dagster_daemon_private as daemon_private
 from resources.orchestrator import dagster_private as private
 
 #: Private name -> what stops working without it.
@@ -54,8 +56,10 @@ USES = {
     "dagster._daemon.controller:create_daemon_of_type": "the daemon of heaters up has all its daemons",
     "dagster._daemon.controller:daemon_controller_from_instance": "the daemon of heaters up starts",
     "dagster._daemon.daemon:DagsterDaemon": "only a type: one of the daemons",
+    "dagster._daemon.daemon:MonitoringDaemon": "runs are looked after when there are some, not every ten seconds",
     "dagster._daemon.daemon:SensorDaemon": "sensors look when there is something to do, not every five seconds",
     "dagster._daemon.run_coordinator.queued_run_coordinator_daemon:QueuedRunCoordinatorDaemon": "queued runs start at once",
+    "dagster._grpc:server_watcher": "the code server is asked every five seconds whether it is a new one, not every second",
     "dagster._grpc.server:DagsterApiServer": "run workers are forks of a warm process",
     "dagster._grpc.server:DagsterGrpcServer": "the code server of heaters up starts",
     "dagster._utils.interrupts:capture_interrupts": "the daemon of heaters up ends when it is asked to",
@@ -132,6 +136,18 @@ def test_dagsters_postgres_storages_keep_their_engine_where_we_set_it() -> None:
             f"dagster-postgres {dagster_postgres.__version__}: {kind.__name__} has no _engine; each question would open a connection again"
         )
         assert "self._engine" in inspect.getsource(kind), told
+
+
+def test_what_we_set_in_dagster_and_grpc_is_still_read_there() -> None:
+    """So that an idle `heaters up` does not wake ten times a second."""
+    reads = [
+        (daemon_private.server_watcher.watch_grpc_server_thread, "WATCH_INTERVAL"),
+        (grpc_waits.wait, "MAXIMUM_WAIT_TIMEOUT"),
+        (PostgresScheduleStorage.get_instigator_state, "self.has_instigators_table()"),
+        (PostgresScheduleStorage.has_instigators_table, "self._has_instigators_table(conn)"),
+    ]
+    for reader, name in reads:
+        assert name in inspect.getsource(reader), f"Dagster {dagster.__version__}, {reader.__qualname__}: does not read {name} any more"
 
 
 def test_the_tags_are_spelled_as_in_runs_of_before() -> None:

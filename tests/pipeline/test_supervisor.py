@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.commands.up.part_lines import readable
+from heaters_dagster.commands.up.process_groups import Guard
 from heaters_dagster.commands.up.start import check_port, run_everything
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import BusyError, SettingsError
@@ -130,6 +131,35 @@ def test_a_part_that_ends_by_itself_is_started_again_and_what_it_left_is_ended(p
     assert supervisor.run(when_ready=kill_the_leader) == 0
     assert len(first) == 2
     assert not any(is_running(pid) for pid in (*first, *pids(folder)))
+
+
+def test_while_nothing_happens_it_sleeps_and_the_end_of_a_part_wakes_it(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heaters_dagster.commands.up.supervisor._MEANWHILE_SECONDS", 3600.0)
+    looks: list[str] = []
+    said: list[tuple[str, str]] = []
+    one = part(program, "one")
+    supervisor = Supervisor([one], environment=dict(os.environ), say=lambda name, text: said.append((name, text)))
+    looked_after = supervisor._look_after
+
+    def counted(guard: Guard) -> None:
+        looks.append("one")
+        looked_after(guard)
+
+    monkeypatch.setattr(supervisor, "_look_after", counted)
+
+    def when_ready() -> None:
+        looks.clear()
+        threading.Thread(target=go_on, daemon=True).start()
+
+    def go_on() -> None:
+        time.sleep(1.0)
+        assert looks == []
+        os.kill(int((program.parent / "one.pid").read_text()), signal.SIGKILL)
+        assert eventually(lambda: ("heaters", "one was ended by SIGKILL; starting it again") in said)
+        supervisor.stop()
+
+    assert supervisor.run(when_ready=when_ready) == 0
+    assert ("heaters", "one was ended by SIGKILL; starting it again") in said
 
 
 def test_a_part_that_cannot_be_kept_running_ends_everything(program: Path) -> None:

@@ -411,6 +411,8 @@ class TestAddresses:
             assert reviewer_names(database) == []  # the server came back by itself
             assert embedded_postgres.status(settings.postgres_folder).pid not in {None, pid}
             database.dispose()
+            embedded_postgres.remove(settings.postgres_folder)
+            assert current(dagster_database_url(settings), "current_database()") == ("dagster",), "made again in new data"
         finally:
             embedded_postgres.remove(settings.postgres_folder)
             shutil.rmtree(home)

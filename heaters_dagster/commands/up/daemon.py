@@ -1,7 +1,8 @@
 """`python -m heaters_dagster.commands.up.daemon WORKSPACE`: Dagster's daemon, which waits for nudges while there is nothing to do.
 
-Dagster's own ticks every sensor every five seconds and asks for queued runs every second, whether anything happens or not. Here both do
-so while runs are unfinished and for two minutes after the last nudge; otherwise they wait longer, and a nudge ends the wait at once.
+Dagster's own ticks every sensor every five seconds, asks for queued runs every second and looks after runs every ten, whether anything
+happens or not. Here they do so while runs are unfinished and for two minutes after the last nudge; otherwise they wait a minute, and a
+nudge ends the wait at once. A nudge that was lost costs that minute.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ from heaters_dagster.settings import load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
     IWorkspaceProcessContext,
+    MonitoringDaemon,
     QueuedRunCoordinatorDaemon,
     SensorDaemon,
     WorkspaceFileTarget,
     capture_interrupts,
     create_daemon_of_type,
     daemon_controller_from_instance,
+    server_watcher,
     setup_interrupt_handlers,
 )
-from resources.orchestrator.dagster_private import NOT_FINISHED_STATUSES
+from resources.orchestrator.dagster_private import CODE_SERVER_WATCH_SECONDS, NOT_FINISHED_STATUSES
 from resources.postgres.nudges import Nudge, Nudges
 
 _Rounds = Generator[Any, None, None]
 
 #: Longer than the waits in `domain/due.py`: what failed for a temporary reason is tried again, and what waits for company goes on.
 BUSY_AFTERWARDS_SECONDS = 120.0
-_SENSORS_BUSY_SECONDS, _SENSORS_QUIET_SECONDS = 5.0, 30.0
-_QUEUE_BUSY_SECONDS, _QUEUE_QUIET_SECONDS = 1.0, 10.0
+_SENSORS_BUSY_SECONDS, _QUEUE_BUSY_SECONDS = 5.0, 1.0
+QUIET_SECONDS = 60.0
 #: A sensor that was in the middle of its tick when the nudge came is ticked again after this time.
 _SECOND_ROUND_SECONDS = 1.5
 _SHORTEST_PAUSE_SECONDS = 0.5
@@ -63,23 +66,35 @@ class Pace:
 class Pause(threading.Event):
     """Stands for the event that ends a daemon, where its loop waits for the next round: as long as the pace says, or until a nudge."""
 
-    def __init__(self, end: threading.Event, nudges: Nudges, kind: Nudge, pace: Pace, *, busy_seconds: float, quiet_seconds: float) -> None:
+    def __init__(
+        self,
+        end: threading.Event,
+        nudges: Nudges,
+        kind: Nudge,
+        pace: Pace,
+        *,
+        busy_seconds: float,
+        quiet_seconds: float = QUIET_SECONDS,
+    ) -> None:
         super().__init__()
         self._end, self._nudges, self._kind, self._pace = end, nudges, kind, pace
         self._busy_seconds, self._quiet_seconds = busy_seconds, quiet_seconds
         self._heard, self._was_nudged = nudges.heard(kind), False
+        threading.Thread(target=self._wake_at_the_end, name="end of a daemon", daemon=True).start()
 
     def wait(self, timeout: float | None = None) -> bool:
         """timeout: what Dagster would wait; not used. Returns whether the daemon is to end."""
         if self._end.wait(_SHORTEST_PAUSE_SECONDS):
             return True
         seconds = self._quiet_seconds if self._pace.is_quiet() else self._busy_seconds
-        until = time.monotonic() + (min(seconds, _SECOND_ROUND_SECONDS) if self._was_nudged else seconds) - _SHORTEST_PAUSE_SECONDS
-        self._was_nudged = False
-        while not self._end.is_set() and (left := until - time.monotonic()) > 0 and not self._was_nudged:
-            self._was_nudged = self._nudges.wait(self._kind, self._heard, min(left, 1.0))
+        left = (min(seconds, _SECOND_ROUND_SECONDS) if self._was_nudged else seconds) - _SHORTEST_PAUSE_SECONDS
+        self._was_nudged = self._nudges.wait(self._kind, self._heard, max(left, 0.0), until=self._end.is_set)
         self._heard = self._nudges.heard(self._kind)
         return self._end.is_set()
+
+    def _wake_at_the_end(self) -> None:
+        self._end.wait()
+        self._nudges.wake()
 
 
 class NudgedSensors(SensorDaemon):
@@ -90,14 +105,7 @@ class NudgedSensors(SensorDaemon):
         self._nudges, self._pace = nudges, pace
 
     def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
-        pause = Pause(
-            shutdown_event,
-            self._nudges,
-            Nudge.ROWS,
-            self._pace,
-            busy_seconds=_SENSORS_BUSY_SECONDS,
-            quiet_seconds=_SENSORS_QUIET_SECONDS,
-        )
+        pause = Pause(shutdown_event, self._nudges, Nudge.ROWS, self._pace, busy_seconds=_SENSORS_BUSY_SECONDS)
         yield from super().core_loop(workspace_process_context, pause)
 
 
@@ -109,9 +117,22 @@ class NudgedQueue(QueuedRunCoordinatorDaemon):
         self._nudges, self._pace = nudges, pace
 
     def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
-        pause = Pause(
-            shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=_QUEUE_BUSY_SECONDS, quiet_seconds=_QUEUE_QUIET_SECONDS
-        )
+        pause = Pause(shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=_QUEUE_BUSY_SECONDS)
+        while not shutdown_event.is_set():
+            yield from self.run_iteration(workspace_process_context)
+            pause.wait()
+            yield None
+
+
+class NudgedMonitoring(MonitoringDaemon):
+    """Dagster's daemon that looks after runs, with `Pause` for its waits."""
+
+    def __init__(self, interval_seconds: float, nudges: Nudges, pace: Pace) -> None:
+        super().__init__(interval_seconds)
+        self._nudges, self._pace = nudges, pace
+
+    def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
+        pause = Pause(shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=self.interval_seconds)
         while not shutdown_event.is_set():
             yield from self.run_iteration(workspace_process_context)
             pause.wait()
@@ -119,17 +140,19 @@ class NudgedQueue(QueuedRunCoordinatorDaemon):
 
 
 def daemons_of(instance: dg.DagsterInstance, nudges: Nudges) -> list[DagsterDaemon[Any]]:
-    """All daemons that the instance needs, two of them ours."""
+    """All daemons that the instance needs, three of them ours."""
     pace = Pace(instance, nudges)
     ours: dict[str, Callable[[], DagsterDaemon[Any]]] = {
         SensorDaemon.daemon_type(): lambda: NudgedSensors(instance.get_sensor_settings(), nudges, pace),
         QueuedRunCoordinatorDaemon.daemon_type(): lambda: NudgedQueue(nudges, pace),
+        MonitoringDaemon.daemon_type(): lambda: NudgedMonitoring(instance.run_monitoring_poll_interval_seconds, nudges, pace),
     }
     return [ours[kind]() if kind in ours else create_daemon_of_type(kind, instance) for kind in instance.get_required_daemon_types()]
 
 
 def main() -> int:
     setup_interrupt_handlers()
+    server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
     nudges = Nudges(load_settings())
     try:
         with (

@@ -6,11 +6,12 @@ import sys
 from typing import Any
 
 import dagster as dg
-import uvicorn
 
 from heaters_dagster.commands.up.operator_door import OperatorDoor, check_reach
 from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.quiet_server import serve
 from heaters_dagster.settings import Settings, load_settings
+from resources.orchestrator.dagster_private import CODE_SERVER_WATCH_SECONDS
 from resources.orchestrator.dagster_web_private import (
     IWorkspaceProcessContext,
     WorkspaceFileTarget,
@@ -18,6 +19,7 @@ from resources.orchestrator.dagster_web_private import (
     __version__,
     configure_loggers,
     create_app_from_workspace_process_context,
+    server_watcher,
 )
 
 #: As in Dagster's own command.
@@ -41,12 +43,13 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_loggers(log_level="WARNING")
+    server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(_STATEMENT_TIMEOUT_MILLISECONDS, _POOL_RECYCLE_SECONDS, _POOL_MAX_OVERFLOW)
         target = WorkspaceFileTarget(paths=[sys.argv[1]])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as context:
             app = behind_the_door(context, settings)
-            uvicorn.run(app, host=settings.dagster_host, port=settings.dagster_port, log_level="warning", access_log=False)
+            serve(app, host=settings.dagster_host, port=settings.dagster_port, log_level="warning", access_log=False)
     return 0
 
 

@@ -57,7 +57,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
         from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs
         from resources.orchestrator.dagster_connections import close_kept_connections
-        from resources.postgres.database import database_url
+        from resources.postgres.database import keep_running
 
         home = prepare_dagster_home(settings)
         with open_instance(settings) as instance:
@@ -69,7 +69,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
                     # Our own connections bring a killed Postgres back, Dagster's do not.
-                    meanwhile=lambda: database_url(settings),
+                    meanwhile=lambda: keep_running(settings),
                     before_end=lambda: cancel_running(instance, "heaters up was ended"),
                 )
         close_kept_connections()

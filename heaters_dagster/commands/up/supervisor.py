@@ -21,6 +21,8 @@ from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.restarts import RestartRule
 
 _MEANWHILE_SECONDS = 3.0
+#: How often it looks whether a part that starts is ready. Otherwise it sleeps until a part ends.
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,14 @@ class Supervisor:
         self._start_at: dict[str, float] = {}
         self._were_ready: set[str] = set()
         self._running: dict[str, _Running] = {}
-        self._stop = threading.Event()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._hurry = False
 
     def stop(self) -> None:
         """Ask for the end; a second time: kill at once."""
         self._hurry = self._stop.is_set()
         self._stop.set()
+        self._wake.set()
 
     def run(
         self,
@@ -104,14 +107,16 @@ class Supervisor:
                     except HeatersError as error:
                         self._say(OURS, str(error))
                         return 1
-                    if not announced and len(self._running) == len(self._parts) and all(each.ready for each in self._running.values()):
+                    is_calm = len(self._running) == len(self._parts) and all(each.ready for each in self._running.values())
+                    if is_calm and not announced:
                         announced = True
                         when_ready()
                     if time.monotonic() - called_at > _MEANWHILE_SECONDS:
                         called_at = time.monotonic()
                         with suppress(HeatersError):
                             meanwhile()
-                    self._stop.wait(0.1)
+                    self._wake.wait(_MEANWHILE_SECONDS if is_calm else _LOOK_SECONDS)
+                    self._wake.clear()
                 with suppress(Exception):
                     before_end()
                 return 0
@@ -139,6 +144,11 @@ class Supervisor:
         guard.watch(process.pid)
         self._running[part.name] = _Running(part, process)
         threading.Thread(target=self._show_lines, args=(part.name, process), daemon=True).start()
+        threading.Thread(target=self._wake_when_ended, args=(process,), daemon=True).start()
+
+    def _wake_when_ended(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._wake.set()
 
     def _look_after(self, guard: Guard) -> None:
         for running in list(self._running.values()):
