@@ -11,6 +11,7 @@ from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
 from resources.media.frame_hashes import file_sha256
 from resources.media.gold_masters import GoldMasterFile, write_gold_master
@@ -52,7 +53,9 @@ def make_gold_master(
             return MadeGoldMaster(video)
         began = time.monotonic()
         if video.original_filepath is None:
-            raise PermanentError(f"source video {source_video_id} has no original yet: it is {video.state}; heaters process fetches it")
+            raise PermanentError(
+                f"source video {source_video_id} has no original yet (its state: {video.state}); heaters process fetches it"
+            )
         with work.attempt(f"gold_master-{source_video_id}") as folder:
             original = objects.local_path(video.original_filepath)
             if original is None:
@@ -65,7 +68,9 @@ def make_gold_master(
             objects.put_file(key, path, storage_class=storage_class)
         warnings = list(made.warnings)
         if video.frame_count not in (None, made.frame_count):
-            warnings.append(f"the gold master has {made.frame_count} frames, the proxy {video.frame_count}: the original is damaged")
+            warnings.append(
+                f"the gold master has {counted(made.frame_count, 'frame')}, the proxy {video.frame_count}: the original is damaged"
+            )
         for warning in warnings:
             videos.add_warning(source_video_id, warning)
         done = {"gold_master_filepath": key, "gold_master_sha256": sha256, "gold_master_bytes": byte_size}
@@ -125,4 +130,4 @@ def _proof(proven: GoldMasterFile | None) -> str:
         return "compared with the original when it was made; the check holds the stored file to that"
     sounds = {0: "it has no sound", 1: "its sound equals the original's, sample by sample"}
     sound = sounds.get(proven.sound_count, f"its {proven.sound_count} sound streams equal the original's, sample by sample")
-    return f"{proven.frame_count} frames equal the original's by SHA-256; {sound}"
+    return f"{counted(proven.frame_count, 'frame equals', 'frames equal')} the original's by SHA-256; {sound}"

@@ -20,6 +20,7 @@ from heaters_dagster.domain.keys import frame_index_key, proxy_key, scenes_key
 from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
@@ -103,7 +104,7 @@ def make_proxy(
         made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
         if cut and len(made.index) != video.frame_count:
             raise PermanentError(
-                f"{video.title}: its proxy is gone, and a new one has {len(made.index)} frames, but its clips were cut in"
+                f"{video.title}: its proxy is gone. A new one has {counted(len(made.index), 'frame')}, but its clips were cut from"
                 f" {video.frame_count}; submit the source again under another name"
             )
         for warning in made.warnings:
@@ -137,7 +138,7 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     counts = {len(index), *seen}
     if len(counts) > 1:
-        raise FfmpegError(f"{called}: the proxy has {len(index)} frames, but the detectors saw {sorted(counts - {len(index)})}")
+        raise FfmpegError(f"{called}: the proxy has {counted(len(index), 'frame')}, but the detectors saw {sorted(counts - {len(index)})}")
     return ProxyPass(index, scores, tuple(_oddities(original, found, source, written, index)))
 
 
@@ -160,8 +161,9 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written:
     claimed = _claimed_frames(original, video.index)
     if claimed > len(index):
         yield (
-            f"the file says {claimed} frames, of which {len(index)} can be shown: the others are cut off, damaged, hidden by its edit list,"
-            " or were dropped while it was recorded"
+            f"the file says that it has {counted(claimed, 'frame')}, but {len(index)} can be shown: the others are cut off, damaged, "
+            "hidden by its edit list,"
+            " or were dropped during the recording"
         )
 
 

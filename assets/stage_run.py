@@ -19,6 +19,7 @@ from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.words import counted
 from resources.orchestrator.dagster_private import SqlEventLogStorage
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
@@ -98,7 +99,7 @@ class StageRun:
         reasons = "\n".join(f"{clips_by_number(numbers)}: {said}" for said, numbers in by_reason.items())
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         return dg.Failure(
-            description=f"{self.title}: {len(failed)} of {len(failed) + done} clips failed: {reasons}",
+            description=f"{self.title}: {len(failed)} of {counted(len(failed) + done, 'clip')} failed: {reasons}",
             metadata={"failed clips": sorted(number for numbers in by_reason.values() for number in numbers), "done": done},
             allow_retries=retryable and not last_try,
         )

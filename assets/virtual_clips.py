@@ -98,9 +98,13 @@ def recut(
     with database.stage_lock("virtual_clips", source_video_id):
         video = SourceVideoStore(database).load(source_video_id)
         if video.state != _S.SCENES_DETECTED:
-            raise IllegalTransitionError(f"source video {source_video_id} is {video.state}: it has no cuts yet; heaters process makes them")
+            raise IllegalTransitionError(
+                f"source video {source_video_id} has no cuts yet (its state: {video.state}); heaters process makes them"
+            )
         if not force and ClipStore(database).review_has_begun(source_video_id):
-            raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
+            raise PermanentError(
+                f"review of source video {source_video_id} has begun, and new cuts would undo its decisions. To cut all the same: --force"
+            )
         forced_by = ReviewerStore(database).at_command_line(settings.reviewer).name if force else None
         chosen = detector or str((video.scene_settings or {}).get("detector", settings.detector))
         own = settings.detector_threshold if chosen == settings.detector else None
@@ -234,7 +238,10 @@ def _scored_again(
     scores = scoring.finish()
     counts = {len(column) for column in scores.values()}
     if counts != {frame_count}:
-        raise InvalidMediaError(f"{video.title}: its proxy gave {sorted(counts)} frames where its index has {frame_count}; make it again")
+        raise InvalidMediaError(
+            f"{video.title}: the number of frames in its proxy ({sorted(counts)}) is not that of its index ({frame_count}); make the "
+            "proxy again"
+        )
     kept = {} if stored is None else stored.scores
     # Rounded as they will be read back: float16 may move a score across the threshold.
     return scenes.decoded(scenes.encoded(stored.detector if stored else detector.name, {**kept, **scores}))

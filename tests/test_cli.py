@@ -249,7 +249,7 @@ def test_a_long_list_of_status_has_what_failed_and_the_newest_and_json_has_all(h
     code, told = heaters("status --most 3")
     assert code == 0
     assert [number for number in range(6) if f"Film {number}" in told] == [1, 4, 5]
-    assert "3 of 6 source videos (5 new, 1 download_failed)" in told
+    assert "3 of 6 source videos (5 waiting to be fetched, 1 fetching failed)" in told
     assert "of 6 source videos" not in heaters("status")[1]
     assert [row["title"] for row in heaters.json("status")] == [video.title for video in made]
 
@@ -336,7 +336,7 @@ def test_group_joins_a_clip_with_the_one_before(heaters: Heaters, some_clips: So
 
 @pytest.fixture
 def harbour(a_source_video: ASourceVideo, some_clips: SomeClips, database: Database) -> list[Clip]:
-    """The four clips of Harbour: no number is its id, and clip 1 is not in the cut list any more."""
+    """The four clips of Harbour: no number is its id, and clip 1 is no longer in the cut list."""
     a_source_video()
     some_clips(20, 40)
     made = some_clips(50)
@@ -365,14 +365,14 @@ def test_a_clip_is_called_by_its_number_in_everything_that_is_told(heaters: Heat
     listed = [line.split()[0] for line in heaters(f"clips {video}")[1].splitlines()[1:]]
     assert listed == ["clip", f"{video}:3", f"{video}:4", f"{video}:2"]
     assert heaters(f"review approve {video}:1")[0] == 1
-    assert heaters.error.startswith("heaters: clip 1 of Harbour is not in the cut list any more")
-    assert "in its place there is clips 3 and 4 of Harbour" in " ".join(heaters.error.split())
+    assert heaters.error.startswith("heaters: clip 1 of Harbour is no longer in the cut list")
+    assert "in its place: clips 3 and 4 of Harbour" in " ".join(heaters.error.split())
     assert heaters(f"search --like {video}:2")[0] == 1
     assert "clip 2 of Harbour has no embedding" in heaters.error
     assert heaters(f"export {video}:4")[0] == 1
-    assert "clip 4 of Harbour is pending_review: only an approved clip is exported" in heaters.error
+    assert "clip 4 of Harbour is not approved (its state: waiting), so it is not exported" in heaters.error
     assert heaters(f"retry --clip {video}:4")[0] == 1
-    assert "clip 4 of Harbour is pending_review: nothing to retry" in heaters.error
+    assert "clip 4 of Harbour has not failed (its state: waiting), so there is nothing to retry" in heaters.error
     assert heaters(f"cuts remove {video} 30")[0] == 1
     assert "there is no cut at frame 30: clip 4 of Harbour has the frames 20..49" in heaters.error
     assert heaters(f"review skip {video}:3 {video}:4 {video}:2")[1].startswith("skip: clips 3, 4 and 2 of Harbour (action ")
@@ -404,7 +404,7 @@ def test_a_skip_that_lands_while_all_clips_are_approved_stands(
     assert [clip["id"] for clip in result["clips"]] == [first.id, third.id]
     states = [str(clip.state) for clip in ClipStore(database).load_live(first.source_video_id)]
     assert states == ["review_approved", "review_skipped", "review_approved"]
-    assert f"Left alone: clip 2 of {title_of(database, first)} has changed, last by grace: it is review_skipped" in heaters.error
+    assert f"Left alone: clip 2 of {title_of(database, first)} has changed, last by grace: its state is now skipped" in heaters.error
 
 
 def test_a_verdict_that_a_named_decision_changes_is_told(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
@@ -421,7 +421,7 @@ def test_the_command_line_never_decides_in_the_name_of_somebody_who_signs_in(hea
     grace = ReviewerStore(database).signed_in(oidc_subject="https://id.example|g-17", name="Grace")
     for line in (f"review skip {clip.id} --as Grace", f"cuts add {video} 30 --as Grace", "review undo --as Grace"):
         assert heaters(line)[0] == 0
-        assert "decisions of the command line stand under the name 'Grace (command line)'" in heaters.error
+        assert "decisions of the command line are stored under the name 'Grace (command line)'" in heaters.error
     heaters.json(f"review approve {clip.id}")
     names = {entry["reviewer"] for entry in heaters.json("review history")}
     assert names == {"Grace (command line)", "ada (command line)"}
@@ -463,7 +463,7 @@ def test_a_terminal_of_60_columns_breaks_no_word(heaters: Heaters, database: Dat
     for line in ("status", f"status {video.id}"):
         lines = heaters(line)[1].splitlines()
         assert max(map(len, lines)) <= 60
-        assert set(f"{video.title} {told} download_failed".split()) <= set(" ".join(lines).split())
+        assert set(f"{video.title} {told} fetching failed".split()) <= set(" ".join(lines).split())
 
 
 def test_one_source_video_is_told_whole(heaters: Heaters, video: int, database: Database) -> None:
@@ -471,7 +471,7 @@ def test_one_source_video_is_told_whole(heaters: Heaters, video: int, database: 
     SourceVideoStore(database).add("/films/other.mp4", "other")
     code, printed = heaters(f"status {video}")
     assert code == 0
-    assert "3 pending_review" in printed
+    assert "3 waiting" in printed
     assert "other" not in printed
     assert "its sound begins late" in heaters.error
     assert [row["id"] for row in heaters.json(f"status {video}")] == [video]
@@ -481,21 +481,21 @@ def test_what_comes_next_depends_on_whether_up_runs(heaters: Heaters, settings: 
     film = barcode_video(tmp_path / "a.mp4", frames=5)
     assert "Next: heaters process, or heaters up" in heaters(f"submit {film}")[1]
     with WorkFolder(settings.work_folder).attempt("up"):
-        assert "heaters up goes on with it" in heaters(f"submit {film}")[1]
+        assert "heaters up goes on with the work" in heaters(f"submit {film}")[1]
 
 
 def test_an_undo_says_how_to_do_it_again(heaters: Heaters, some_clips: SomeClips) -> None:
     (clip,) = some_clips()
-    assert "undo with: heaters review undo" in heaters(f"review approve {clip.id}")[1]
-    assert "do it again with: heaters review redo" in heaters("review undo")[1]
-    assert "undo with: heaters review undo" in heaters("review redo")[1]
+    assert "to undo it: heaters review undo" in heaters(f"review approve {clip.id}")[1]
+    assert "to do it again: heaters review redo" in heaters("review undo")[1]
+    assert "to undo it: heaters review undo" in heaters("review redo")[1]
 
 
 def test_approving_what_is_approved_is_no_decision(heaters: Heaters, some_clips: SomeClips) -> None:
     (clip,) = some_clips()
     heaters.json(f"review approve {clip.id}")
     assert heaters.json(f"review approve {clip.id}")["action_id"] is None
-    assert "Nothing to approve: nothing would change." in heaters(f"review approve {clip.id}")[1]
+    assert "approve: nothing to do, the clips are in this state already." in heaters(f"review approve {clip.id}")[1]
     assert len(heaters.json("review history")) == 1
 
 
@@ -504,7 +504,7 @@ def test_a_clip_that_nothing_is_like_is_told_apart_from_one_that_is_not_there(he
     assert heaters("search --like 99")[0] == 1
     assert "there is no clip id:99" in heaters.error
     assert heaters(f"search --like {clip.id}")[0] == 1
-    assert "has no embedding: it is pending_review" in heaters.error
+    assert "has no embedding: its state is waiting" in heaters.error
 
 
 def test_retry_of_many_asks_first(heaters: Heaters, database: Database, some_clips: SomeClips) -> None:
@@ -649,11 +649,11 @@ def test_a_source_video_is_cut_again_with_the_detector_that_is_named(heaters: He
 
     assert len(heaters.json(f"recut {video} --detector content --threshold 250")) == 1
     assert cut_by() == ("content", 250.0)
-    assert "pending_review" in heaters(f"recut {video} --min-clip-frames 5")[1]
+    assert "waiting" in heaters(f"recut {video} --min-clip-frames 5")[1]
     assert cut_by() == ("content", 27.0)
     heaters.json(f"review approve --video {video} --all")
     assert heaters(f"recut {video}")[0] == 1
-    assert "--force cuts anyway" in heaters.error
+    assert "To cut all the same: --force" in heaters.error
     anew = heaters.json(f"recut {video} --force --threshold 0.1")
     assert len(anew) > 1
     assert {row["state"] for row in anew} == {"pending_review"}
@@ -862,13 +862,13 @@ def test_status_says_once_that_nothing_can_be_stored(
     assert code == 0
     assert " ".join(heaters.error.split()).count("nothing can be stored: there is no bucket none-such") == 1
     assert heaters("process")[0] == 1
-    assert "3 runs are due and were not begun" in " ".join(heaters.error.split())
+    assert "3 runs are due but were not begun" in " ".join(heaters.error.split())
 
 
 def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
     heaters: Heaters, video: int, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert heaters(f"rename {video}", "Harbour at night") == (0, f"Source video {video} is called Harbour at night now.\n")
+    assert heaters(f"rename {video}", "Harbour at night") == (0, f"Source video {video} is now called Harbour at night.\n")
     assert heaters(f"delete {video}")[0] == 2, "nobody can be asked"
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     answers = iter(["Holiday"])
@@ -889,6 +889,6 @@ def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
 
 def test_status_says_which_exports_wait_for_the_gold_master(heaters: Heaters, video: int, database: Database) -> None:
     reviews(database).approve([clip.id for clip in ClipStore(database).load_live(video)[:2]], reviewer="ada")
-    assert "wait" not in heaters("status")[1]
+    assert "gold master is made" not in heaters("status")[1]
     heaters(f"export {ClipStore(database).load_live(video)[0].id} --profile gold_master")
-    assert f"{video}: 1 approved clip waits for the gold master to be exported from" in " ".join(heaters("status")[1].split())
+    assert f"{video}: 1 approved clip is exported as soon as the gold master is made" in " ".join(heaters("status")[1].split())

@@ -1,4 +1,4 @@
-"""Clips: list them, find them, export them, take their cut list to an editing program."""
+"""Clips: list them, find them, export them, write their cut list for an editing program."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from heaters_dagster.commands.shared import (
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
+from heaters_dagster.domain.words import video_state_words
 from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
 from heaters_dagster.settings import load_settings
 
@@ -53,7 +54,7 @@ def clips(video: VideoId, as_json: AsJson = False) -> None:
         terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
     else:
         more = [Column("other work", "beside", wraps=True)] if beside else []
-        terminal.show_table(f"{source.title} ({source.state})", [*CLIP_COLUMNS, *more], rows)
+        terminal.show_table(f"{source.title} ({video_state_words(source.state)})", [*CLIP_COLUMNS, *more], rows)
 
 
 @app.command(epilog=example('search "a boat at night" --limit 5'))
@@ -66,17 +67,17 @@ def search(
             callback=clip_called,
             autocompletion=completion.clips,
             metavar="CLIP",
-            help="Clips like this one: 3:14, clip 14 of source video 3.",
+            help="Find clips like this one: 3:14 is clip 14 of source video 3.",
         ),
     ] = None,
     video: OneVideo = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many clips.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of clips to show.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Find clips by words, or by likeness to a clip."""
+    """Find clips by words, or clips that look like a given clip."""
     words = (words or "").strip()
     if bool(words) == (like is not None):
-        raise typer.BadParameter("give either WORDS or --like CLIP")
+        raise typer.BadParameter("write either WORDS or --like CLIP")
     from resources.clips.clip_search import ClipSearch
     from resources.postgres.clip_lookup import ClipLookup
 
@@ -136,7 +137,7 @@ def export(
     profile: Annotated[str, chosen_from(EXPORT_PROFILES, "--profile", told=_profile_told)] = FIRST_PROFILE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for approved clips to be exported again with another profile."""
+    """Export approved clips again with another profile."""
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.clip_store import ClipStore
 
@@ -151,5 +152,7 @@ def export(
     if not as_json:
         for clip in waiting:
             number, title = known[clip.id]
-            terminal.say(f"Clip {number} of {title} waits for the gold master of it, and is exported by itself when that is made.")
+            terminal.say(
+                f"Clip {number} of {title} waits for the gold master of its source video. It is exported by itself when that is made."
+            )
         say_next(settings)

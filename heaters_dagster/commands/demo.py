@@ -1,4 +1,4 @@
-"""`heaters demo`: the main job on the samples, or on one given video, from file to searchable clips."""
+"""`heaters demo`: takes the samples, or one given video, through the whole pipeline, from file to searchable clips."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError, SourceNotFoundError
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import counted, video_state_words
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.clips.clip_search import ClipSearch
 from resources.media.frame_index_reader import FrameIndexes
@@ -34,7 +35,7 @@ _REVIEWER = "demo"
 def run_demo(settings: Settings, video: Path | None) -> int:
     """Run the demo and print its results; returns the exit code.
 
-    The first video is approved as by a reviewer and goes through all stages; with the samples, the second one is left for review.
+    All clips of the first video are approved, so it goes through all stages. The second sample is left for the user to review.
     """
     sources = [str(video)] if video is not None else [str(path) for path in _samples()]
     with_fallback = replace(settings, embedding_fallback=True)
@@ -46,12 +47,14 @@ def run_demo(settings: Settings, video: Path | None) -> int:
             return _failed(refused)
         ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
         register_partitions(settings, ids)
-        _step(f"1. {len(ids)} source video(s): fetch, proxy with frame index and scene scores, virtual clips, gold master")
+        _step(f"1. {counted(len(ids), 'source video')}: fetch, proxy with frame index and scene scores, virtual clips, gold master")
         failed = _process(with_fallback, ids)
         first = SourceVideoStore(database).load(ids[0])
         if first.state is not SourceVideoState.SCENES_DETECTED:
-            return _failed(failed or [f"source video {first.id} is {first.state}: {first.error}; heaters retry {first.id}"])
-        _step("2. Approve every clip of the first one, as a reviewer does in the browser")
+            return _failed(
+                failed or [f"{first.title}: {first.error or video_state_words(first.state)}. To try again: heaters retry {first.id}"]
+            )
+        _step("2. Approve every clip of the first source video, as a reviewer does in the browser")
         _approve(ids[0], database, settings)
         _step("3. Export by stream copy, keyframes, embeddings")
         _say_which_model(settings)
@@ -71,7 +74,7 @@ def _failed(reasons: list[str]) -> int:
 def _samples() -> list[Path]:
     found = sorted(SAMPLES.glob("*.mp4"), reverse=True)
     if not found:
-        raise SourceNotFoundError(f"no samples in {SAMPLES}; name a video of your own: heaters demo FILE")
+        raise SourceNotFoundError(f"there are no sample videos in {SAMPLES}: use a video of your own: heaters demo FILE")
     return found
 
 
@@ -92,18 +95,20 @@ def _approve(source_video_id: int, database: Database, settings: Settings) -> No
     reviews = ReviewStore(database, FrameIndexes(open_object_store(settings)).times)
     decided = reviews.decide_unchanged(ReviewAction.APPROVE, pending, reviewer=reviews.reviewers.at_command_line(_REVIEWER).name)
     for told in decided.left_alone.values():
-        terminal.warn(f"   left alone: {told}")
+        terminal.warn(f"   not approved: {told}")
     count = len(pending) - len(decided.left_alone)
-    terminal.say(f"   {count} clips approved in one action; undo with: heaters review undo --as {_REVIEWER}")
+    terminal.say(f"   {counted(count, 'clip')} approved in one action; to undo it: heaters review undo --as {_REVIEWER}")
 
 
 def _say_which_model(settings: Settings) -> None:
-    """The demo goes on without the embedding model, but never silently."""
+    """The demo also works without the embedding model; then it says so."""
     try:
         terminal.say(f"   embedding model: {chosen_embedder(settings).model}")
     except ModelUnavailableError as error:
         terminal.warn(f"   {error}")
-        terminal.warn("   The demo uses the built-in visual descriptor instead: it finds clips that look alike; words need the model.")
+        terminal.warn(
+            "   The demo uses the built-in visual descriptor instead. It finds clips that look alike; only the model can search by words."
+        )
 
 
 def _show(ids: list[int], database: Database, settings: Settings) -> None:
@@ -114,7 +119,11 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
         video = videos.load(source_video_id)
         live = clips.load_live(source_video_id)
         terminal.out.print()
-        terminal.show_table(f"{video.id}. {video.title}: {video.frame_count} frames, {video.state}", columns, [_row(clip) for clip in live])
+        terminal.show_table(
+            f"{video.id}. {video.title}: {counted(video.frame_count or 0, 'frame')}, {video_state_words(video.state)}",
+            columns,
+            [_row(clip) for clip in live],
+        )
         for what, key in (
             ("proxy", video.proxy_filepath),
             ("frame index", video.frame_index_filepath),

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS, REGISTRIES
 from heaters_dagster.settings import Settings
 
@@ -143,7 +144,7 @@ def _web_sites() -> str:
     made = date(*map(int, __version__.split(".")[:3]))
     days = (date.today() - made).days
     old = "; sites change, so when one fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
-    return f"yt-dlp of {made}, {days} days old{old}; {solver_told()}"
+    return f"yt-dlp of {made}, {counted(days, 'day')} old{old}; {solver_told()}"
 
 
 def _secrets(settings: Settings, *, repair: bool) -> str:

@@ -22,6 +22,7 @@ from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_trie
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.orchestration.janitor import settled_look
@@ -90,11 +91,12 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        done = f"{len(self.runs)} runs in {sum(run.seconds for run in self.runs):.1f} s. " if self.runs else ""
+        done = f"{counted(len(self.runs), 'run')} in {sum(run.seconds for run in self.runs):.1f} s. " if self.runs else ""
         if self.problem is not None:
-            return f"{done}{self.held_up} runs are due and were not begun, because nothing can be stored: {self.problem}"
+            waits = counted(self.held_up, "run is due but was not begun", "runs are due but were not begun")
+            return f"{done}{waits}, because nothing can be stored: {self.problem}"
         said = f"{done}Nothing more is due." if done else "Nothing is due."
-        again = f" {self.later} failed a moment ago: try again in a minute, or heaters retry." if self.later else ""
+        again = f" {self.later} failed a moment ago: run heaters process again in a minute, or type heaters retry." if self.later else ""
         return said + again
 
 
@@ -241,14 +243,17 @@ def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Col
     retried = []
     for video in wanted:
         if video.state in SOURCE_VIDEO_RETRY:
-            retried.append(f"source video {video.id}, {video.title}, was {video.state}, is {video_store.retry(video.id).state}")
+            retried.append(
+                f"source video {video.id}, {video.title}: {video_state_words(video.state)}, now "
+                f"{video_state_words(video_store.retry(video.id).state)}"
+            )
         if video.gold_master_error is not None:
             video_store.retry_gold_master(video.id)
-            retried.append(f"source video {video.id}, {video.title}, gets another try at its gold master")
+            retried.append(f"source video {video.id}, {video.title}: its gold master is tried again")
         while page := clip_store.failed(video.id):
             retried += [_clip_retried(clip, video.title, clip_store) for clip in page]
     return retried + [_clip_retried(clip, video_store.load(clip.source_video_id).title, clip_store) for clip in failed_clips]
 
 
 def _clip_retried(clip: Clip, title: str, clips: ClipStore) -> str:
-    return f"clip {clip.sequence} of {title} was {clip.state}, is {clips.retry(clip.id).state}"
+    return f"clip {clip.sequence} of {title}: {clip_state_words(clip.state)}, now {clip_state_words(clips.retry(clip.id).state)}"

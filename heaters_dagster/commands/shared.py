@@ -1,4 +1,4 @@
-"""What several commands share: the open database, arguments that mean the same everywhere, and how a clip is printed."""
+"""Used by several commands: the open database, arguments that mean the same everywhere, and how a clip is printed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.words import clip_state_words
 from heaters_dagster.registries import Registry
 from heaters_dagster.settings import Settings, load_settings
 
@@ -29,15 +30,13 @@ def known_id(value: int | Sequence[int] | None) -> Any:
     """An id, or several, that the database can hold. Typer's own limits would print the limits of a bigint into every help text."""
     for one in [value] if isinstance(value, int) else value or ():
         if not 1 <= one <= MAX_ID:
-            raise typer.BadParameter(
-                f"there is no source video {one}: their numbers are whole numbers from 1 on, as heaters status shows them"
-            )
+            raise typer.BadParameter(f"there is no source video {one}: write its number, as heaters status shows it")
     return value
 
 
 def clip_called(ctx: typer.Context, value: str | Sequence[str] | None) -> Any:
-    """What people call a clip, or several: see `clip_ids`. Whether it is there, the database knows."""
-    if ctx.resilient_parsing:  # a shell asks what could stand here
+    """The name of a clip, or several names: see `clip_ids`. Only the form is checked here; the database knows whether the clip exists."""
+    if ctx.resilient_parsing:  # a shell asks for completions
         return value
     for one in [value] if isinstance(value, str) else value or ():
         number = one.strip()
@@ -51,22 +50,23 @@ def clip_called(ctx: typer.Context, value: str | Sequence[str] | None) -> Any:
 
 
 def clip_ids(names: ClipLookup, called: Sequence[str]) -> list[int]:
-    """Ids of the clips that are called this: `3:14`, `14 of Harbour`, the name of a file, `id:812`; a whole number is an id.
+    """Ids of the clips with these names: `3:14`, `14 of Harbour`, the name of a file, `id:812`; a whole number is an id.
 
-    Raises NotFoundError, BadRequestError when one may mean several clips.
+    Raises NotFoundError; BadRequestError when a name may mean several clips.
     """
     return [int(one) if one.strip().isdigit() else names.id_of(one) for one in called]
 
 
 def example(line: str) -> str:
-    """What a command's help ends with."""
+    """The last line of a command's help."""
     return f"Example: heaters {line}"
 
 
 def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "", told: Callable[[str], str] = str) -> Any:
-    """An option that takes a name of `registry`. Its help names the built-in ones; packages are searched only when asked for.
+    """An option that takes a name of `registry`.
 
-    otherwise: for the help, what holds without the option. told: how the help calls a name.
+    Its help lists the built-in names; installed packages are searched only when their name is used. otherwise: what the help says about
+    leaving the option out. told: how the help calls a name.
     """
 
     def known(ctx: typer.Context, value: str | None) -> str | None:
@@ -78,15 +78,15 @@ def chosen_from(registry: Registry[Any], option: str, *, otherwise: str = "", to
         return [name for name in registry.names if name.startswith(incomplete)]
 
     more = "; or one that an installed package adds"
-    without = f"; without it {otherwise}" if otherwise else ""
+    without = f". Without it: {otherwise}" if otherwise else ""
     return typer.Option(
         option, callback=known, autocompletion=offered, metavar="NAME", help=f"{', '.join(map(told, registry.built_in))}{more}{without}."
     )
 
 
-_CLIP_HELP = "3:14 is clip 14 of source video 3, as `heaters clips 3` shows it; or '14 of Harbour', or an id of --json"
+_CLIP_HELP = "3:14 is clip 14 of source video 3, as `heaters clips 3` shows it; or '14 of Harbour', or an id from --json"
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs; docs/json.md says what is in it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs. docs/json.md describes it.")]
 VideoId = Annotated[
     int,
     typer.Argument(
@@ -98,7 +98,9 @@ VideoId = Annotated[
 ]
 VideoIds = Annotated[
     list[int] | None,
-    typer.Argument(callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Only these source videos; else all."),
+    typer.Argument(
+        callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Only these source videos. Without any: all."
+    ),
 ]
 OneVideo = Annotated[
     int | None,
@@ -116,12 +118,12 @@ Video = Annotated[
         callback=known_id,
         autocompletion=completion.source_videos,
         metavar="VIDEO",
-        help="All clips of this source video; needs --all.",
+        help="The waiting clips of this source video; needs --all.",
     ),
 ]
-All = Annotated[bool, typer.Option("--all", help="Every clip of --video that waits for review.")]
+All = Annotated[bool, typer.Option("--all", help="Decide on every clip of --video that waits for review.")]
 As = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Decide as this reviewer; else HEATERS_REVIEWER, else your user name.")
+    str | None, typer.Option("--as", metavar="NAME", help="Decide as this reviewer. Without it: HEATERS_REVIEWER, or your user name.")
 ]
 
 CLIP_FIELDS = (
@@ -144,7 +146,7 @@ CLIP_COLUMNS = (
     Column("frames", "frames", number=True),
     Column("from", "from", number=True),
     Column("to", "to", number=True),
-    Column("state", "state"),
+    Column("state", "state_words", wraps=True),
     Column("confidence", "confidence", number=True),
     Column("file", "clip_filepath"),
     Column("error", "error", wraps=True),
@@ -155,7 +157,7 @@ CLIP_COLUMNS = (
 def opened_database(settings: Settings, video: int | None = None) -> Iterator[Database]:
     """The open database. Raises NotFoundError when `video` is given and there is no such source video.
 
-    What goes wrong while it is open names clips as people do.
+    Errors that are raised while it is open name clips and states in the words of people.
     """
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.database import open_database
@@ -167,7 +169,8 @@ def opened_database(settings: Settings, video: int | None = None) -> Iterator[Da
             SourceVideoStore(database).load(video)
         yield database
     except HeatersError as error:
-        error.args = tuple(ClipLookup(database).in_words(one) if isinstance(one, str) else one for one in error.args)
+        names = ClipLookup(database)
+        error.args = tuple(names.in_words(one) if isinstance(one, str) else one for one in error.args)
         raise
     finally:
         database.dispose()
@@ -184,11 +187,11 @@ def opened_reviews(settings: Settings, video: int | None = None) -> Iterator[Rev
 
 
 def reviewer_name(reviewers: ReviewerStore, name: str | None) -> str:
-    """The name that the ledger gives to a decision of this command; see `ReviewerStore.at_command_line`."""
+    """The name under which the ledger stores a decision of this command; see `ReviewerStore.at_command_line`."""
     given = name or load_settings().reviewer
     reviewer = reviewers.at_command_line(given)
     if reviewer.name != " ".join(given.split()):
-        terminal.warn(f"Reviewers sign in here: decisions of the command line stand under the name {reviewer.name!r}.")
+        terminal.warn(f"Reviewers sign in here, so decisions of the command line are stored under the name {reviewer.name!r}.")
     return reviewer.name
 
 
@@ -204,7 +207,7 @@ def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
         )
         return
     if result.action_id is None:
-        terminal.say(f"Nothing to {result.action}: nothing would change.")
+        terminal.say(f"{result.action}: nothing to do, the clips are in this state already.")
     else:
         shown = [clip.id for clip in result.clips if clip.is_live]
         known = names.named(shown)
@@ -214,15 +217,15 @@ def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
 
 
 def _way_back(action: str) -> str:
-    return "do it again with: heaters review redo" if str(action) == "undo" else "undo with: heaters review undo"
+    return "to do it again: heaters review redo" if str(action) == "undo" else "to undo it: heaters review undo"
 
 
 def say_next(settings: Settings) -> None:
-    """What to do for the work to go on: nothing while `heaters up` runs."""
+    """Say what the user has to type so that the work goes on: nothing while `heaters up` runs."""
     from heaters_dagster.commands.up.start import is_running
 
     if is_running(settings):
-        terminal.say(f"Next: nothing to type, heaters up goes on with it; watch it at {settings.review_url}")
+        terminal.say(f"Next: nothing to type. heaters up goes on with the work; watch it at {settings.review_url}")
     else:
         terminal.say("Next: heaters process, or heaters up")
 
@@ -236,7 +239,7 @@ def show_clips(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 def clip_row(clip: Clip) -> dict[str, Any]:
     row = asdict(clip)
-    row["state"], row["reference"] = str(clip.state), clip.reference
+    row["state"], row["state_words"], row["reference"] = str(clip.state), clip_state_words(clip.state), clip.reference
     row["frames"] = f"{clip.start_frame}..{clip.end_frame - 1}"
     row["from"], row["to"] = terminal.clock_time(clip.start_time_seconds), terminal.clock_time(clip.end_time_seconds)
     return row

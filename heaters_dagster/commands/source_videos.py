@@ -26,6 +26,8 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import load_settings
 
@@ -76,13 +78,16 @@ def status(
     video: Annotated[
         int | None,
         typer.Argument(
-            callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="All about this one; else a list of all."
+            callback=known_id,
+            autocompletion=completion.source_videos,
+            metavar="VIDEO",
+            help="All about this source video. Without it: a list of all.",
         ),
     ] = None,
-    most: Annotated[int, typer.Option(min=1, max=100_000, help="Lines of the list at most; --json has all.")] = 100,
+    most: Annotated[int, typer.Option(min=1, max=100_000, help="Number of lines at most; --json has all.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the source videos: state, clips by state, errors. Of more than --most: those that have failed, and the newest."""
+    """List the source videos: state, clips by state, errors. When there are more than --most: first the failed ones, then the newest."""
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.source_video_lists import SourceVideoLists
@@ -90,13 +95,13 @@ def status(
     with opened_database(load_settings()) as database:
         lists = SourceVideoLists(database)
         if video is not None:
-            row = _video_row(lists.overview_of(video))
-            terminal.show_json([row]) if as_json else _show_one(row)
+            found = lists.overview_of(video)
+            terminal.show_json([_video_row(found)]) if as_json else _show_one(_row_in_words(found))
             return
         if as_json:
             terminal.show_json_list(map(_video_row, lists.all_overviews()))
             return
-        rows = [_video_row(one) for one in lists.overview(most=most)]
+        rows = [_row_in_words(one) for one in lists.overview(most=most)]
         counts = lists.counts_by_state()
         waiting = ClipStore(database).count_waiting_for_gold_master()
     if not rows:
@@ -105,7 +110,7 @@ def status(
     columns = [
         Column("id", "id", True),
         Column("title", "title", wraps=True),
-        Column("state", "state"),
+        Column("state", "state", wraps=True),
         Column("frames", "frame_count", True),
     ]
     columns += [
@@ -116,14 +121,14 @@ def status(
     ]
     terminal.show_table("", columns, rows)
     if (total := sum(counts.values())) > len(rows):
-        states = ", ".join(f"{count} {state}" for state, count in counts.items())
-        terminal.say(f"{len(rows)} of {total} source videos ({states}). More: heaters status --most {total}, or --json")
+        states = ", ".join(f"{count} {video_state_words(state)}" for state, count in counts.items())
+        terminal.say(f"{len(rows)} of {counted(total, 'source video')} ({states}). More: heaters status --most {total}, or --json")
     if problem := place_problem(load_settings()):
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:
         if count := waiting.get(row["id"]):
             terminal.say(
-                f"{row['id']}: {count} approved {'clip waits' if count == 1 else 'clips wait'} for the gold master to be exported from"
+                f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master is made"
             )
         for warning in row["warnings"]:
             terminal.warn(f"{row['id']}: {warning}")
@@ -135,12 +140,19 @@ def recut(
     detector: Annotated[
         str | None, chosen_from(DETECTORS, "--detector", otherwise="the one that made the present cuts, whatever the settings say")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Score above which a boundary is cut; else the detector's default.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Score above which a boundary is cut. Without it: the detector's default.")
+    ] = None,
     min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also when review has begun: the decisions on the old clips are retired.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Cut even when review has begun. The decisions on the old clips then no longer count.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cut a source video again from its stored scores: milliseconds, no decode (but for scores of another --detector, the first time)."""
+    """Cut a source video again from its stored scores, in milliseconds.
+
+    The first time with another --detector, the proxy is decoded for new scores.
+    """
     from assets.virtual_clips import recut as recut_video
     from resources.object_store.open import open_object_store
 
@@ -167,7 +179,7 @@ def recut(
 @app.command(epilog=example('rename 3 "Harbour at night"'))
 def rename(
     video: VideoId,
-    title: Annotated[str, typer.Argument(metavar="TITLE", help="The new title; quote it when it has blanks.")],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="The new title, in quotes when it has spaces.")],
     reviewer: As = None,
     as_json: AsJson = False,
 ) -> None:
@@ -180,13 +192,13 @@ def rename(
     if as_json:
         terminal.show_json({"id": named.id, "title": named.title})
     else:
-        terminal.say(f"Source video {named.id} is called {named.title} now.")
+        terminal.say(f"Source video {named.id} is now called {named.title}.")
 
 
 @app.command(epilog=example("delete 3"))
 def delete(
     video: VideoId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where nobody can answer.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed in scripts, where nobody can answer.")] = False,
     reviewer: As = None,
     as_json: AsJson = False,
 ) -> None:
@@ -202,10 +214,12 @@ def delete(
     with opened_database(settings) as database:
         if not yes and not is_deleted(video, database=database):
             if not sys.stdin.isatty():
-                raise typer.BadParameter("nobody can be asked here: add --yes to delete the source video with everything")
+                raise typer.BadParameter(
+                    "this is not a terminal, so Heaters cannot ask: add --yes to delete the source video with everything"
+                )
             title = SourceVideoStore(database).load(video).title
             count = sum(ClipStore(database).counts_by_state(video).get(video, {}).values())
-            typer.confirm(f"Delete source video {video}, {title}, with its {count} clips and all files?", abort=True)
+            typer.confirm(f"Delete source video {video}, {title}, with {counted(count, 'clip')} and all files?", abort=True)
             if typer.prompt("It cannot be taken back. Type the title to delete it").strip() != title:
                 terminal.complain("that is not the title: nothing was deleted")
                 raise typer.Exit(1)
@@ -215,7 +229,10 @@ def delete(
     if as_json:
         terminal.show_json({"id": video, "title": gone.title, "clips": gone.clips, "objects": list(gone.objects)})
     else:
-        terminal.say(f"Deleted source video {video}, {gone.title}: {gone.clips} clips, {len(gone.objects)} files. Its history stays.")
+        terminal.say(
+            f"Deleted source video {video}, {gone.title}: {counted(gone.clips, 'clip')}, {counted(len(gone.objects), 'file')}. Its "
+            "history stays."
+        )
 
 
 @app.command(epilog=example("retry 3 4"))
@@ -223,7 +240,10 @@ def retry(
     videos: Annotated[
         list[int] | None,
         typer.Argument(
-            callback=known_id, autocompletion=completion.source_videos, metavar="VIDEO", help="Source videos; else everything that failed."
+            callback=known_id,
+            autocompletion=completion.source_videos,
+            metavar="VIDEO",
+            help="Source videos. Without any: everything that failed.",
         ),
     ] = None,
     clips: Annotated[
@@ -233,10 +253,10 @@ def retry(
             callback=clip_called,
             autocompletion=completion.clips,
             metavar="CLIP",
-            help="This clip, as 3:14 or by id; may be given several times.",
+            help="This clip, as 3:14 or by id. Can be given several times.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even for many.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put failed source videos, clips and gold masters back before the stage that failed."""
@@ -267,7 +287,7 @@ def _show_one(row: dict[str, Any]) -> None:
 
 
 def _ask_for_many(database: Database) -> None:
-    """Raises typer.Exit when many would be touched and nobody says yes."""
+    """Ask before many rows are tried again. Raises typer.Exit when the answer is no."""
     from resources.postgres.backlog import failed_count, load_backlog
 
     failed = [group for group in load_backlog(database) if group.failed]
@@ -275,7 +295,7 @@ def _ask_for_many(database: Database) -> None:
         return
     told = ", ".join(f"{group.counted} ({group.words})" for group in failed)
     if not (sys.stdin.isatty() and terminal.err.is_terminal):
-        raise typer.BadParameter(f"this would try {told} again: name some of them, or write --yes for all")
+        raise typer.BadParameter(f"this would try {told} again: name those that you want, or add --yes for all")
     if not typer.confirm(f"Try {told} again?", err=True):
         raise typer.Exit(1)
 
@@ -297,3 +317,10 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
         "duplicate_of_id": video.duplicate_of_id,
     }
+
+
+def _row_in_words(video: VideoOverview) -> dict[str, Any]:
+    """The row for people: states in words."""
+    clips = ", ".join(f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state))
+    error = video.error and without_state_names(video.error)
+    return _video_row(video) | {"state": video_state_words(video.state), "clip_summary": clips, "error": error}

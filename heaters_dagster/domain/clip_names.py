@@ -1,7 +1,8 @@
-"""Clips as people name them: `14 of Harbour`. The number counts within the source video, is written on every page and file, and stays.
+"""Clips as people name them: `14 of Harbour`.
 
-Messages of the domain and of the stores know a clip by its id only and write `clip id:812`. Whoever shows one to people has the ids
-replaced first (`ClipLookup.in_words`); what is left of them can still be typed wherever a clip is asked for.
+The number counts within the source video, stands on every page and in every file name, and never changes. Messages of the domain and of
+the stores know a clip by its id only and write `clip id:812`. Whoever shows one to people has the ids replaced first
+(`ClipLookup.in_words`); what is left of them can still be typed wherever a clip is asked for.
 """
 
 from __future__ import annotations
@@ -65,8 +66,15 @@ def field_text(number: int, source_video_id: int, title: str) -> str:
 
 
 def clips_by_id(clip_ids: Sequence[int]) -> str:
-    """`clip id:4`, `clips id:4, id:5 and id:6`, `clips id:4, id:5, id:6 and 7 more`: for a message of who knows no number."""
+    """`clip id:4`, `clips id:4, id:5 and id:6`, `clips id:4, id:5, id:6 and 7 more`: for messages of code that has only ids."""
     return _several([f"id:{clip_id}" for clip_id in clip_ids])
+
+
+def no_clips(clip_ids: Sequence[int]) -> str:
+    """The message for clips that do not exist."""
+    return (
+        f"there {'is' if len(clip_ids) == 1 else 'are'} no {clips_by_id(clip_ids)}; heaters clips VIDEO lists the clips of a source video"
+    )
 
 
 def clips_by_number(numbers: Sequence[int]) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.words import counted
+
 #: A clock that goes back by more than this, and stays there, was set again; a smaller step means that two streams overlap.
 BACKWARD_SECONDS = 1.0
 #: A clock that goes forward by more than this was set again, unless sound fills the time between: a picture may stand still for long.
@@ -66,7 +68,7 @@ class MendedTimes:
         """For people: one sentence for each kind of correction."""
         notes = []
         if count := int(np.count_nonzero(self.wild)):
-            frames = "1 frame has a wrong time" if count == 1 else f"{count} frames have wrong times"
+            frames = counted(count, "frame has a wrong time", "frames have wrong times")
             notes.append(f"{frames}, off by up to {spoken(self.farthest_seconds)}: put between the frames before and after, which stay")
         if self.jumps:
             more = f"; and {len(self.jumps) - 3} more" if len(self.jumps) > 3 else ""

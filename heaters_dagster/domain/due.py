@@ -1,4 +1,4 @@
-"""Which runs are wanted now: the one decision that the sensors and `heaters process` carry out.
+"""Decides which runs are wanted now. The sensors and `heaters process` carry this decision out.
 
 It looks at the state of the rows, never at a cursor or at earlier requests. So a row that commits late, a run that was killed and a
 machine that was switched off need no special case: at the next look their work is due, or it is not.
@@ -22,6 +22,7 @@ from heaters_dagster.domain.stages import (
     with_states,
 )
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import counted, video_state_words
 
 #: Wait between two runs of a stage that failed for a temporary reason (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
@@ -162,13 +163,13 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
     if video.state in _INGEST_FAILED and not may_be_tried(video.attempts, video.seconds_since_change):
         return None
     if video.state in _INGEST_FAILED:
-        why = f"is {video.state} after {_counted(video.attempts, 'try', 'tries')}, trying again"
+        why = f"{video_state_words(video.state)} ({counted(video.attempts, 'failed try', 'failed tries')}); it is tried again"
     elif video.state in _INGEST_WORKING:
-        why = f"left {video.state} by a process that ended"
+        why = f"{video_state_words(video.state)}, but the process that did it has ended"
     else:
-        why = f"is {video.state}"
+        why = video_state_words(video.state)
     resumes = video.state in _INGEST_WORKING
-    return _run(Job.INGEST, video, f"source video {video.id} {why}", ASSETS_OF_JOB[Job.INGEST][first:], resumes=resumes)
+    return _run(Job.INGEST, video, f"source video {video.id}: {why}", ASSETS_OF_JOB[Job.INGEST][first:], resumes=resumes)
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
@@ -180,13 +181,13 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
     if reviewable_soon and not waited_long and not video.exports_waiting_for_master:
         return None
     waiting = (
-        f", and {_counted(video.exports_waiting_for_master, 'export')} of it to make from that" if video.exports_waiting_for_master else ""
+        f"; {counted(video.exports_waiting_for_master, 'export waits', 'exports wait')} for it" if video.exports_waiting_for_master else ""
     )
     return _run(Job.ARCHIVE_MASTER, video, f"source video {video.id} has no gold master{waiting}")
 
 
 def _of_clips(video: VideoFacts, in_flight: Set[tuple[str, str]], stages: Sequence[Stage[ClipState]]) -> Iterable[RunWanted | None]:
-    """One run for each job on clips. The second and later wait a little for the clips that those before are making files of."""
+    """One run for each job on clips. A later job waits a little for the clips that an earlier job is still working on."""
     more_to_come = False
     for job in Job:
         of_job = [stage for stage in stages if stage.job is job]
@@ -197,7 +198,7 @@ def _of_clips(video: VideoFacts, in_flight: Set[tuple[str, str]], stages: Sequen
 
 
 def _job_on_clips(video: VideoFacts, job: Job, stages: Sequence[Stage[ClipState]], *, more_to_come: bool) -> RunWanted | None:
-    """The run that does what is due on clips, from the first stage that has something to do onwards."""
+    """The run that does what is due on clips. It begins with the first stage that has something to do."""
     count = _due_clips(video, stages)
     ready = {stage.steps.ready for stage in with_states(stages)}
     waited = max((group.seconds_since_change for group in video.clips if group.state in ready), default=ENRICH_PATIENCE_SECONDS)
@@ -211,13 +212,13 @@ def _job_on_clips(video: VideoFacts, job: Job, stages: Sequence[Stage[ClipState]
     resumes = any(group.state in {stage.steps.working for stage in with_states(stages)} for group in video.clips) or any(
         group.state is WorkState.WORKING and group.asset in working for group in video.work
     )
-    return _run(job, video, f"{_counted(count, JOBS[job].clip)} of source video {video.id}", assets, resumes=resumes)
+    return _run(job, video, f"{counted(count, JOBS[job].clip)} of source video {video.id}", assets, resumes=resumes)
 
 
 def _clean_up(video: VideoFacts) -> RunWanted | None:
     if not video.obsolete_artifacts:
         return None
-    return _run(Job.CLEAN_UP, video, f"{_counted(video.obsolete_artifacts, 'file')} of source video {video.id} to delete")
+    return _run(Job.CLEAN_UP, video, f"{counted(video.obsolete_artifacts, 'file')} of source video {video.id} to delete")
 
 
 def _due_clips(video: VideoFacts, stages: Sequence[Stage[ClipState]]) -> int:
@@ -231,7 +232,3 @@ def _due_clips(video: VideoFacts, stages: Sequence[Stage[ClipState]]) -> int:
 
 def _run(job: Job, video: VideoFacts, reason: str, assets: tuple[str, ...] | None = None, *, resumes: bool = False) -> RunWanted:
     return RunWanted(job, video.partition_key, assets or ASSETS_OF_JOB[job], JOBS[job].priority, reason, resumes)
-
-
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

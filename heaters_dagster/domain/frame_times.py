@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import FORWARD_SECONDS, ClockJump, mended
 from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.words import counted
 
 TOLERANCE_SECONDS = 1e-4
 
@@ -29,10 +30,13 @@ class TimesCompared:
 
     def __str__(self) -> str:
         if self.original_count != self.proxy_count:
-            return f"the original has {self.original_count} frames, the proxy {self.proxy_count}"
+            return f"the original has {counted(self.original_count, 'frame')}, the proxy {self.proxy_count}"
         if self.first_wrong_frame is not None:
-            return f"from frame {self.first_wrong_frame} on, times differ from the original's by up to {self.largest_error_seconds:.6f} s"
-        return f"the same {self.proxy_count} frames, their times equal within {self.largest_error_seconds * 1000:.3f} ms"
+            return (
+                f"from frame {self.first_wrong_frame} on, the proxy's times differ from the original's by up to "
+                f"{self.largest_error_seconds:.6f} s"
+            )
+        return f"{counted(self.proxy_count, 'frame')} in both; times differ by at most {self.largest_error_seconds * 1000:.3f} ms"
 
 
 def times_compared(

@@ -27,7 +27,7 @@ def keyframe_choices(frame_count: int, *, strategy: str, percentages: Sequence[f
     percentages: 0..100; 0 is the first frame, 100 the last. Raises SettingsError for anything else.
     """
     if frame_count < 1:
-        raise SettingsError(f"a clip of {frame_count} frames has no keyframes; it needs at least 1")
+        raise SettingsError(f"a clip has at least 1 frame, not {frame_count}")
     if strategy == "midpoint":
         places: Sequence[tuple[str, float]] = (("mid", 50.0),)
     elif strategy == "tag":

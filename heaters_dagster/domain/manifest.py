@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.words import counted
 
 M = TypeVar("M", bound="ExportManifest | KeyframeManifest")
 
@@ -48,7 +49,7 @@ class ExportManifest:
         """Why this file is not the clip it should be, one sentence each; empty when it is. exact: as of its profile, `ExportProfile`."""
         found = []
         if self.frame_count != self.end_frame - self.start_frame:
-            found.append(f"the file has {self.frame_count} frames, the clip {self.end_frame - self.start_frame}")
+            found.append(f"the file has {counted(self.frame_count, 'frame')}, the clip {self.end_frame - self.start_frame}")
         if exact:
             if self.first_frame_hash != self.proxy_first_frame_hash:
                 found.append(f"the file's first frame is not frame {self.start_frame} of the proxy")

@@ -93,7 +93,7 @@ def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:
     around = [clip for clip in clips if clip.is_live]
     clip = next((clip for clip in around if clip.id == clip_id), None)
     if clip is None:
-        raise StaleClipError(f"clip id:{clip_id} is not in the cut list any more: a cut point operation has replaced it")
+        raise StaleClipError(f"clip id:{clip_id} is no longer in the cut list: other cuts have replaced it")
     previous = next((other for other in around if other.end_frame == clip.start_frame), None)
     if previous is None:
         raise CutError(f"clip id:{clip_id} is the first of its source video; there is no clip before it to group it with")
@@ -229,7 +229,7 @@ def is_name_at_command_line(name: str) -> bool:
 
 def _checked_live(clip: ReviewClip) -> ReviewClip:
     if not clip.is_live:
-        raise StaleClipError(f"clip id:{clip.id} is not in the cut list any more: a cut point operation has replaced it")
+        raise StaleClipError(f"clip id:{clip.id} is no longer in the cut list: other cuts have replaced it")
     return clip
 
 

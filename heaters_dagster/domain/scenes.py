@@ -70,7 +70,7 @@ class Scenes:
 def cut_settings(detector: Detector, *, threshold: float | None, min_clip_frames: int) -> CutSettings:
     """threshold None: the detector's default. Raises SettingsError for values that cannot be used."""
     if min_clip_frames < 1:
-        raise SettingsError(f"a clip of at least {min_clip_frames} frames: write 1 or more")
+        raise SettingsError(f"the shortest clip must have at least 1 frame, not {min_clip_frames}")
     chosen = detector.default_threshold if threshold is None else threshold
     if not (chosen > 0 and math.isfinite(chosen)):
         raise SettingsError(
@@ -190,7 +190,9 @@ def encoded(
     """
     lengths = {len(column) for column in scores.values()}
     if len(lengths) != 1 or lengths == {0}:
-        raise InvalidMediaError(f"scene scores: columns of {sorted(lengths)} frames; all must have the same number, at least 1")
+        raise InvalidMediaError(
+            f"the columns of scene scores have different lengths ({sorted(lengths)}) or none; each must have one score for every frame"
+        )
     document = {
         "version": FORMAT_VERSION,
         "detector": detector,
@@ -212,7 +214,7 @@ def decoded(data: bytes) -> Scenes:
             raise ValueError(f"version {document['version']}")
         scores = {str(name): _unpacked(column) for name, column in document["scores"].items()}
         if not scores or any(len(column) != document["frame_count"] for column in scores.values()):
-            raise ValueError(f"not all columns have {document['frame_count']} frames")
+            raise ValueError(f"not all columns have a score for each frame (there are {document['frame_count']})")
         settings = document["settings"]
         return Scenes(
             detector=str(document["detector"]),

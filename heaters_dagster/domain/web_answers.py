@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote_to_bytes
 
 from heaters_dagster.domain.ingest import clean_title
+from heaters_dagster.domain.words import counted
 
 _LONGEST_SUFFIX = 10
 _FILE_NAME = re.compile(r';\s*(filename\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.IGNORECASE)
@@ -61,7 +62,7 @@ def wait_words(until: datetime, now: datetime) -> str:
     minutes = max(1, round((until - now).total_seconds() / 60))
     shown = until.astimezone(UTC)
     day = "" if shown.date() == now.astimezone(UTC).date() else f"{shown:%Y-%m-%d} "
-    return f"until {day}{shown:%H:%M} UTC ({minutes} {'minute' if minutes == 1 else 'minutes'})"
+    return f"until {day}{shown:%H:%M} UTC ({counted(minutes, 'minute')})"
 
 
 def disposition_name(value: str | None) -> str | None:

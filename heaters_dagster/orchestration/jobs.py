@@ -1,10 +1,13 @@
 """What runs together. The jobs over assets are those of `domain/stages.py`; the maintenance jobs are asked for by schedules."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.run_tags import JOB_TAG, PRIORITY_TAG
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
+from heaters_dagster.domain.words import counted
 from resources.models.embedder import open_embedder
 from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
@@ -37,9 +40,9 @@ def sweep_temporary_files(
     folders = [folder.name for folder in place.work.sweep()]
     half_written = object_store.get().sweep()
     uploads = [path.name for path in sweep_uploads(place.settings, SourceVideoStore(database.get()))]
-    context.log.info(f"{len(folders)} folders removed: {', '.join(folders) or 'nothing was left behind'}")
-    context.log.info(f"{len(half_written)} half-written objects removed: {', '.join(half_written) or 'nothing was left behind'}")
-    context.log.info(f"{len(uploads)} uploads removed: {', '.join(uploads) or 'nothing was left behind'}")
+    context.log.info(_removed(folders, "folder"))
+    context.log.info(_removed(half_written, "half-written object"))
+    context.log.info(_removed(uploads, "upload"))
 
 
 @dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")
@@ -56,14 +59,18 @@ def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource,
 def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
     settings = machine.get().settings
     if added := ClipStore(database.get()).enqueue_new_stages():
-        context.log.info(f"{added} clips are due for stages that were added after they had come so far")
+        context.log.info(
+            f"{counted(added, 'clip is', 'clips are')} due for stages that were added to Heaters after these clips were exported"
+        )
     try:
         model = open_embedder(settings).model
     except ModelUnavailableError as error:
         context.log.warning(f"nothing is changed: {error}")
         return
     started = start_backfill(database.get(), model=model, strategy=settings.keyframe_strategy)
-    context.log.info(f"{len(started)} clips are due for {model}; the sensor exported_clips_to_search asks for their runs")
+    context.log.info(
+        f"{counted(len(started), 'clip is', 'clips are')} due for {model}; the sensor exported_clips_to_search starts the runs"
+    )
 
 
 @dg.job(
@@ -92,3 +99,7 @@ def embedding_backfill() -> None:
 
 
 MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill)
+
+
+def _removed(names: Sequence[str], what: str) -> str:
+    return f"{counted(len(names), what)} removed: {', '.join(names)}" if names else f"no {what} was left behind"

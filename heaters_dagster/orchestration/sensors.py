@@ -11,6 +11,7 @@ import dagster as dg
 from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.domain.stages import JOBS, Job
+from heaters_dagster.domain.words import counted
 from heaters_dagster.orchestration.dead_runs import run_tags
 from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
 from heaters_dagster.orchestration.jobs import ASSET_JOBS
@@ -68,12 +69,15 @@ def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], no
     """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
     due = [run for run in outlook.wanted if run.job is job]
     if due and outlook.problem:
-        return dg.SkipReason(f"{len(due)} runs are due, but nothing can be stored: {outlook.problem}")
+        return dg.SkipReason(f"{counted(len(due), 'run is', 'runs are')} due, but nothing can be stored: {outlook.problem}")
     room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
     if not due:
-        return dg.SkipReason(f"{nothing}; in flight: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)
+        return dg.SkipReason(f"{nothing}; queued or running: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)
     if room <= 0:
-        return dg.SkipReason(f"{len(due)} runs are due, {outlook.in_flight_of(job)} are in flight: more when those are done")
+        return dg.SkipReason(
+            f"{counted(len(due), 'run is', 'runs are')} due; {outlook.in_flight_of(job)} are queued or running, and more are started "
+            "when those are done"
+        )
     now = due[: min(room, MAX_IN_TICK)]
     new_keys = sorted({key for key in (run.partition_key for run in now) if not has_partition(key)}, key=int)
     return dg.SensorResult(

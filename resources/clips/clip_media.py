@@ -1,4 +1,4 @@
-"""Pieces of a proxy for the browser: a clip as a small MP4 with its own timeline, a frame as a picture; kept in a bounded folder."""
+"""Pieces of a proxy for the browser: a clip as a small MP4 with its own timeline, a frame as a picture. The folder has a size limit."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _IN_USE_SECONDS = 60.0
 
 
 class ClipMedia:
-    """Makes segments and stills of any frame range. Safe to share between threads; several processes may share the folder.
+    """Makes segments and stills of any frame range. Threads may share one; several processes may share the folder.
 
-    folder: holds the files; when they need more than `cache_bytes`, those used longest ago are deleted. A proxy's frames never change under
-    one key and frame count, so a made file stays right; the size of a new proxy gives other names here.
+    folder: holds the files; above `cache_bytes` those used longest ago are deleted. The frames of a proxy with the same key and frame count
+    never change, so a file stays correct; the size of the proxy is part of the file name, so a new proxy gives new names.
     """
 
     def __init__(self, objects: ObjectStore, indexes: FrameIndexes, folder: Path, *, cache_bytes: int = _CACHE_BYTES) -> None:
@@ -43,7 +43,7 @@ class ClipMedia:
         self._lock = threading.Lock()
 
     def segment(self, source_video_id: int, start_frame: int, end_frame: int, *, sound_only: bool = False) -> Path:
-        """An MP4 of frames `[start_frame, end_frame)` or of their sound alone, copied, timeline from 0.
+        """An MP4 of frames `[start_frame, end_frame)`, or of their sound alone: copied, with times from 0.
 
         Raises CutError outside the video, NotFoundError without proxy, or without sound where that is asked for.
         """
@@ -96,7 +96,7 @@ class ClipMedia:
 
     @contextmanager
     def _once(self, path: Path) -> Iterator[bool]:
-        """One thread makes a file, the others wait for it. Yields whether it is missing."""
+        """One thread makes a file, the others wait for it. Yields True when the file is missing."""
         with self._lock:
             making = self._making.setdefault(path, _InTheMaking())
             making.wanted_by += 1
@@ -111,7 +111,7 @@ class ClipMedia:
 
     @contextmanager
     def _published(self, path: Path) -> Iterator[Path]:
-        """A name to write under; the file then appears under `path` whole."""
+        """A name to write to; the complete file is then renamed to `path`."""
         private_folder(self._folder)
         part = self._folder / f".{secrets.token_hex(8)}{path.suffix}"
         try:
@@ -127,7 +127,10 @@ class ClipMedia:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Delete the files used longest ago until the limit is kept; files used a moment ago may be on their way to a browser, and stay."""
+        """Delete the files used longest ago until the limit is kept.
+
+        Files used a moment ago stay, because a browser may still be reading them.
+        """
         files = sorted(_files(self._folder))
         over = sum(size for _, size, _ in files) - self._cache_bytes
         for used_at, size, path in files:
@@ -138,7 +141,7 @@ class ClipMedia:
 
 
 class _InTheMaking:
-    """A file that threads wait for: one of them makes it."""
+    """A file that one thread makes and others wait for."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -146,7 +149,7 @@ class _InTheMaking:
 
 
 def _touched(path: Path) -> bool:
-    """Mark a file as used; False when it is not there."""
+    """Mark a file as used; False when it does not exist."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -155,7 +158,7 @@ def _touched(path: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    """(time of last use, size in bytes, path). Other threads and processes make, rename and delete files meanwhile."""
+    """(time of last use, size in bytes, path). Other threads and processes may make, rename and delete files at the same time."""
     with os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):

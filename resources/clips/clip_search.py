@@ -1,4 +1,4 @@
-"""Search by words, or by likeness to a clip. Chooses a model with vectors in the database, and says which."""
+"""Search by words, or by likeness to a clip. It chooses a model that has vectors in the database, and says which one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resources.postgres.embedding_store import EmbeddingStore, SearchHit
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """hits: best first. model: the model of the vectors that were compared. note: what the user should know about the answer, or None."""
+    """hits: best first. model: the model of the vectors that were compared. note: a remark about the answer for the user, or None."""
 
     model: str
     hits: tuple[SearchHit, ...]
@@ -26,7 +26,7 @@ class Found:
 
 
 class ClipSearch:
-    """Words to clips, clip to clips."""
+    """Finds clips by words, or clips that are like a clip."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._vectors = EmbeddingStore(database)
@@ -34,7 +34,7 @@ class ClipSearch:
         self._settings = settings
 
     def by_words(self, words: str, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
-        """Clips that show what `words` say. Raises ModelUnavailableError when the model that understands words is not available."""
+        """Clips that show what `words` describe. Raises ModelUnavailableError when the model that understands words is not available."""
         try:
             embedder = chosen_embedder(self._settings)
         except ModelUnavailableError as error:
@@ -48,11 +48,11 @@ class ClipSearch:
         note = None
         if embedder.model not in counts:
             others = ", ".join(sorted(counts)) or "none"
-            note = f"No clip has an embedding by {embedder.model} yet (there are: {others}). Approved clips get one: heaters process"
+            note = f"No clip has an embedding by {embedder.model} yet (only by: {others}). heaters process makes them for approved clips"
         return self._found(embedder.model, embedder.embed_text(words), limit, source_video_id, title_contains, None, note)
 
     def like(self, clip_id: int, *, limit: int = 20, source_video_id: int | None = None, title_contains: str | None = None) -> Found:
-        """Clips nearest to a clip, itself left out. Raises NotFoundError when there is no such clip, or it has no vector."""
+        """The clips most like a clip, without the clip itself. Raises NotFoundError when there is no such clip or it has no vector."""
         clip = self._clips.load(clip_id)
         for model in self._preferred_models():
             try:
@@ -60,14 +60,20 @@ class ClipSearch:
             except NotFoundError:
                 continue
             note = (
-                "Compared by the built-in visual descriptor: looks alike, not means the same." if model == VisualDescriptor.model else None
+                "Compared by the built-in visual descriptor: these clips look alike; what they show may differ."
+                if model == VisualDescriptor.model
+                else None
             )
             return self._found(model, vector, limit, source_video_id, title_contains, clip_id, note)
-        where = "it was cut anew and is not in the cut list any more" if not clip.is_live else f"it is {clip.state}"
-        raise NotFoundError(f"clip id:{clip_id} has no embedding: {where}; clips get one after approval and export")
+        where = (
+            "its source video was cut again, and this clip is no longer in the cut list"
+            if not clip.is_live
+            else f"its state is {clip.state}"
+        )
+        raise NotFoundError(f"clip id:{clip_id} has no embedding: {where}. A clip gets one after it was approved and exported")
 
     def _preferred_models(self) -> list[str]:
-        """Models that have vectors: the settings' own first, the descriptor last."""
+        """Models that have vectors: first the one that the settings name, last the descriptor."""
         own = chosen_model(self._settings)
         return sorted(self._vectors.models(), key=lambda model: (model != own, model == VisualDescriptor.model, model))
 

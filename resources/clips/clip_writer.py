@@ -42,7 +42,7 @@ def installed_profile(name: str, clip: Clip) -> ExportProfile:
 class ClipWriter:
     """Writes clips of one source video; its proxy is opened once. Close it, or use it as a context manager. One thread.
 
-    turn_to_encode: entered for every encode, which takes all cores of the machine; a stream copy never waits for it.
+    turn_to_encode: entered for every encode, because an encode uses all cores of the machine; a stream copy never waits for it.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class ClipWriter:
     def write(self, clip: Clip, profile: ExportProfile, *, key: str, folder: Path, report: Report = silent) -> tuple[Path, ExportManifest]:
         """Write the file of `clip` into `folder` as `profile` says; return its path and what proves it.
 
-        key: under which the file will be published. Raises InvalidMediaError when the file that was written is not the clip,
-        ColdStorageError when the gold master must come back first (it was asked for), PermanentError, FfmpegError, DiskFullError.
+        key: the object key for the file. Raises InvalidMediaError when the written file is not the clip, ColdStorageError when the
+        gold master must be restored first (the restore has been requested), PermanentError, FfmpegError, DiskFullError.
         """
         index = self._index(clip)
         path = folder / f"clip{profile.suffix}"
@@ -88,12 +88,12 @@ class ClipWriter:
         self._proxy.close()
 
     def _index(self, clip: Clip) -> FrameIndex:
-        """The clip's frames and one more on either side where there is one."""
+        """The clip's frames, and one more on each side if there is one."""
         frame_count = self._indexes.header(self._video.id).frame_count
         return self._indexes.slice(self._video.id, max(0, clip.start_frame - 1), min(frame_count, clip.end_frame + 1))
 
     def _manifest(self, opened: OpenClip, profile: ExportProfile, path: Path, key: str) -> ExportManifest:
-        """Read the file back and prove it. Raises InvalidMediaError when it is not the clip."""
+        """Read the file back and check it. Raises InvalidMediaError when it is not the clip."""
         clip, index = opened.clip, opened.index
         if not path.is_file():
             raise PermanentError(f"{opened.named} was not written: the export profile {profile.name!r} left no file")
@@ -121,10 +121,10 @@ class ClipWriter:
         )
         problems = [*manifest.problems(exact=profile.exact), *_time_problems(written, index, clip)]
         if profile.exact and opened.payload_sha256 != written.payload_sha256:
-            problems.append("its packets are not those of the proxy")
+            problems.append("its packets differ from those of the proxy")
         if problems:
             raise InvalidMediaError(
-                f"{opened.named} was written wrongly: {'; '.join(problems)}; try again: heaters retry --clip {clip.reference}"
+                f"{opened.named} was not written correctly: {'; '.join(problems)}; try again: heaters retry --clip {clip.reference}"
             )
         return manifest
 

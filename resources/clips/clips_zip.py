@@ -1,4 +1,4 @@
-"""The approved clips of a source video as one zip, written while it is sent: never on disk, never whole in memory."""
+"""The approved clips of a source video as one zip. It is made while it is sent, so it is never on disk and never whole in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from heaters_dagster.domain.errors import NotFoundError, StoreUnavailableError
 from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.clips.cut_list_writer import stored_cut_list
@@ -21,7 +22,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 
-#: Bytes of one read: a bucket gets one request for each.
+#: Bytes of one read; with a bucket each read is one request.
 _RANGE_BYTES = 8 * 1024**2
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _LONGEST_TITLE = 100
@@ -29,7 +30,7 @@ _LONGEST_TITLE = 100
 
 @dataclass(frozen=True, slots=True)
 class ZippedFile:
-    """One exported clip. name: in the zip. key: of its object."""
+    """One exported clip. name: its name in the zip. key: its object key."""
 
     name: str
     key: str
@@ -38,16 +39,16 @@ class ZippedFile:
 
 @dataclass(frozen=True, slots=True)
 class ClipsZip:
-    """name: of the zip. texts: {name in the zip: content}. files: the clips, in order."""
+    """name: the file name of the zip. texts: {name in the zip: content}. files: the clips, in order."""
 
     name: str
     texts: dict[str, str]
     files: tuple[ZippedFile, ...]
 
     def chunks(self, objects: ObjectStore) -> Iterator[bytes]:
-        """The zip's bytes: stored, because video does not compress, and with 64-bit sizes.
+        """The zip's bytes: without compression, because video does not get smaller, and with 64-bit sizes.
 
-        Raises StoreUnavailableError when a file has changed since the zip was begun: the receiver then sees that the zip is incomplete.
+        Raises StoreUnavailableError when a file changes while the zip is sent: the receiver then sees that the zip is incomplete.
         """
         sink = _Sink()
         now = time.localtime()[:6]
@@ -68,7 +69,7 @@ class ClipsZip:
 
 
 class _Sink:
-    """The output of a ZipFile, which cannot be rewound: so the size of each file is written after it, not before."""
+    """The output for a ZipFile. It cannot be rewound, so the size of each file is written after it, not before."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -114,7 +115,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             about |= {"file": files[-1].name, "proof": dict(artifact.manifest)}
         described.append(about)
     if not files:
-        raise NotFoundError(f"{video.title} has no exported clips yet: {len(approved)} are approved")
+        raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")
     manifest = {"source_video_id": video.id, "title": video.title, "clips": described}
     texts = {
         f"{title}{form.suffix}": stored_cut_list(video.id, form.name, database=database, settings=settings, objects=objects)
@@ -126,5 +127,5 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
 
 
 def _file_name(title: str) -> str:
-    """A title as a file name that every system accepts."""
+    """A file name from a title, which every system accepts."""
     return _NOT_IN_NAMES.sub("_", title)[:_LONGEST_TITLE].strip(" .") or "untitled"

@@ -1,4 +1,4 @@
-"""The cut list of a stored source video: rows and frame index in, the text of one of the formats out."""
+"""Writes the cut list of a stored source video in one of the formats, from its rows and its frame index."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LINK_SECONDS = 7 * 24 * 3600
 
 
 def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None) -> str:
-    """The cut list in the format named `form`; the media it names is the proxy, whose frames the cuts count.
+    """The cut list in the format named `form`. It refers to the proxy, because cuts are numbers of its frames.
 
-    Raises NotFoundError when the source video has no clips yet, UnknownNameError for a format that is not there.
+    Raises NotFoundError when the source video has no clips yet, UnknownNameError when there is no such format.
     """
     write = CUT_LIST_FORMATS.load(form).write
     video = SourceVideoStore(database).load(source_video_id)
     clips = ClipStore(database).load_live(source_video_id)
     if not clips:
-        raise NotFoundError(f"source video {source_video_id} is {video.state}: it has no clips yet")
+        raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
     objects = objects or open_object_store(settings)
     key = proxy_key(source_video_id)
     path = objects.local_path(key)

@@ -1,4 +1,4 @@
-"""What is in a clip's file, read back from the disk: a manifest says what was written, not what was meant."""
+"""Reads back what is in a clip's file, so that the manifest describes the real file and not the plan."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
+from heaters_dagster.domain.words import counted
 from resources.media.frame_hashes import frame_hash
 from resources.media.frame_reader import FrameDecoder
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WrittenClip:
-    """pts: (n,) int64, rising: when each frame is first shown, in units of `time_base` seconds; end_pts: when the last one's showing ends.
+    """pts: (n,) int64, rising: when each frame is first shown, in units of `time_base` seconds; end_pts: when the last frame ends.
 
     first_frame_hash, last_frame_hash: see `resources.media.frame_hashes`. payload_sha256: hex, over the bytes of all video packets.
     audio_offset_seconds: when the first audio packet that is heard starts, minus the first frame's time; None without audio.
@@ -47,7 +48,7 @@ class WrittenClip:
 
 
 class _Packets:
-    """What is kept of the packets while they pass by: one of a long clip is small, all of them are not."""
+    """What is kept of the packets while they are read: all packets of a long clip would be too much for memory."""
 
     def __init__(self) -> None:
         self.pts = array("q")
@@ -66,7 +67,7 @@ class _Packets:
         self.first, self.last = self.first or packet, packet
 
     def add_audio(self, packet: Any) -> None:
-        """A packet that the edit list hides as a whole is not heard: an encoder's priming."""
+        """Count an audio packet. A packet that the edit list hides completely is not heard: it only starts the decoder."""
         if self.heard is None and not packet.is_discard:
             self.heard = packet
 
@@ -109,11 +110,11 @@ def read_back(path: Path) -> WrittenClip:
 
 
 def _decoded_ends(container: Any, video: Any, packet_count: int, path: Path) -> tuple[av.VideoFrame, av.VideoFrame]:
-    """First and last frame of a whole decoding, which must give as many frames as there are packets."""
+    """Decode everything; return the first and the last frame. There must be as many frames as packets."""
     container.seek(0, stream=video)
     count, first, last = 0, None, None
     for frame in container.decode(video):
         first, last, count = first or frame, frame, count + 1
     if first is None or last is None or count != packet_count:
-        raise InvalidMediaError(f"{path.name} decodes to {count} frames, but has {packet_count} packets")
+        raise InvalidMediaError(f"{path.name} decodes to {counted(count, 'frame')}, but has {counted(packet_count, 'packet')}")
     return first, last

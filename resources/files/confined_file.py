@@ -1,4 +1,4 @@
-"""Opens a file that must lie in a folder, even when the folders between are changed meanwhile."""
+"""Opens a file that must lie in a certain folder, safely even when somebody changes the folders in between at that moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 
-#: To open a folder only as a step on the way, no right to list it is needed.
+#: Opens a folder on the way to the file; this needs no right to list it.
 _ON_THE_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Without O_NONBLOCK, opening a named pipe would wait here until another program writes to it.
 _AT_THE_END = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -17,7 +17,7 @@ _AT_THE_END = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def open_confined(path: Path, folder: Path) -> int:
     """A descriptor of `path`, opened step by step from `folder` down; no link on the way is followed.
 
-    Checking the path first and opening it afterwards would not be safe: a folder may be replaced by a link in between.
+    It would not be safe to check the path first and to open it afterwards: a folder may be replaced by a link in between.
     Raises ForbiddenSourceError for a link or a path outside, else OSError as `os.open` does.
     """
     try:
@@ -25,7 +25,7 @@ def open_confined(path: Path, folder: Path) -> int:
     except ValueError:
         steps = ()
     if not steps or ".." in steps:
-        raise ForbiddenSourceError(f"{path} does not lie in {folder}, which it was submitted from")
+        raise ForbiddenSourceError(f"{path} does not lie in {folder}, from which it was submitted")
     here = os.open(folder, _ON_THE_WAY & ~os.O_NOFOLLOW)
     try:
         for place, step in enumerate(steps, 1):
@@ -35,7 +35,7 @@ def open_confined(path: Path, folder: Path) -> int:
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK} and _is_link(step, here):
                     raise ForbiddenSourceError(
-                        f"{path} is reached by a link now, which it was not when it was submitted: submit it again"
+                        f"{path} is now reached through a link, but was not when it was submitted: submit it again"
                     ) from None
                 raise
             os.close(here)

@@ -1,4 +1,4 @@
-"""What a process holds of memory that nobody uses any more."""
+"""Gives unused memory of this process back to the system."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import suppress
 def release_freed_memory() -> None:
     """Give freed memory back to the system now.
 
-    glibc keeps much of it for later: opening a 2-hour MP4 leaves 17 MB behind, which would be on top of everything that follows.
-    Nothing happens where the C library has no such call.
+    glibc keeps much of it for later: after opening a 2-hour MP4 it keeps 17 MB, and everything later would need its memory in addition.
+    This does nothing where the C library has no such call.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The key that signs media links and sessions where HEATERS_SECRET_KEY is not set: made once, kept under HEATERS_HOME."""
+"""The key that signs media links and sessions where HEATERS_SECRET_KEY is not set: created once and kept under HEATERS_HOME."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _path(settings: Settings) -> Path:
 
 
 def kept_signing_key(settings: Settings) -> str:
-    """The key under HEATERS_HOME, made when it is first asked for, for its owner only."""
+    """The key under HEATERS_HOME, created at its first use, readable by its owner only."""
     path = _path(settings)
     private_home(settings)
     made = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -24,7 +24,7 @@ def kept_signing_key(settings: Settings) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))
         try:
-            os.link(made, path)  # fails when another process was first: then its secret counts
+            os.link(made, path)  # fails when another process has created it first: then its key is used
         except FileExistsError:
             pass
         finally:
@@ -33,7 +33,7 @@ def kept_signing_key(settings: Settings) -> str:
 
 
 def renew_signing_key(settings: Settings) -> bool:
-    """Replace the kept key, in one step; False when there is none. A program that runs keeps the old one until it is started again."""
+    """Replace the kept key in one step; False when there is none. A running program uses the old key until it is started again."""
     path = _path(settings)
     if not path.exists():
         return False

@@ -1,7 +1,7 @@
 """Runs ffmpeg: the program that comes in imageio-ffmpeg's wheel, with a command line that ffmpeg-python builds from a profile.
 
-A child never outlives its parent (PR_SET_PDEATHSIG on Linux) and never gets the terminal's Ctrl-C (a process group of its own): whoever
-runs it decides. Exit code 0 does not mean that the file is complete; callers compare frame counts.
+A child process never outlives its parent (PR_SET_PDEATHSIG on Linux). It never gets the terminal's Ctrl-C, because it has its own process
+group; the caller ends it. Exit code 0 does not mean that the file is complete: callers compare frame counts.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ if TYPE_CHECKING:
 
     from resources.media.media_probe import MediaProbe
 
-#: Reads what ffmpeg writes into a pipe, to its end, in a thread of its own.
+#: Reads a pipe that ffmpeg writes to, until its end, in its own thread.
 PipeReader: TypeAlias = Callable[[IO[bytes]], None]
-#: Writes what ffmpeg reads from a pipe, to its end, in a thread of its own.
+#: Writes to a pipe that ffmpeg reads, in its own thread.
 PipeWriter: TypeAlias = Callable[[IO[bytes]], None]
 Target: TypeAlias = Path | PipeReader
 
 _BACKGROUND_NICENESS = 19
 _PIPE_BYTES = 1 << 20
-#: Kept of what ffmpeg complains of: the first lines say what failed, the last ones what came of it.
+#: How many of ffmpeg's error lines are kept: the first lines say what failed, the last ones what followed.
 _LOG_LINES = 40
 _REPORT_INTERVAL_SECONDS = 0.5
 _LOGGER = logging.getLogger(__name__)
 #: FFmpeg's AV_NOPTS_VALUE, and what it prints for it.
 _NO_TIMES = (-(2**63), 2**63 - 1)
 _ADDRESS = re.compile(r"\[([^\]@]+) @ 0x[0-9a-f]+\] ")
-#: At the beginning only: the original's metadata, which ffmpeg prints too, may hold anything.
+#: Only at the beginning of a line, because ffmpeg also prints the original's metadata, which may contain any text.
 _LEVEL = re.compile(r"(?:[^\s:\[][^\[]*: )?\[(info|warning|error|fatal|panic)\] ")
 _NEW_PICTURE = re.compile(r"Reconfiguring filter graph because video parameters changed to (\w+)\(.*, (\d+)x(\d+)\b")
 _TIME_NOT_LATER = "non monotonically increasing dts"
 
-# Runs between fork and ffmpeg. Python's preexec_fn would do the same, but is not safe in a process with threads, and this has torch's.
-# The second look at the parent closes the gap in which it may have died before prctl (1 is PR_SET_PDEATHSIG).
-# MALLOC_MMAP_THRESHOLD_ lets glibc give large pieces back: reading the header of a 2-hour MP4 otherwise leaves 20 MB unused for good.
+# Runs between fork and ffmpeg. Python's preexec_fn could do this, but it is not safe in a process with threads, and torch starts threads.
+# The parent may die before prctl runs, so its pid is checked again afterwards (1 is PR_SET_PDEATHSIG).
+# With MALLOC_MMAP_THRESHOLD_ glibc gives large blocks back; otherwise 20 MB stay unused after the header of a 2-hour MP4 was read.
 _EXEC = """
 import ctypes, os, signal, sys
 parent, niceness, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
@@ -77,10 +77,10 @@ os.execv(command[0], command)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder complained of; first_damage: the first.
+    """A run that ended with exit code 0. damage_count: errors that demuxer, decoder or encoder reported. first_damage: the first of them.
 
-    times_moved: frames had the time of the one before them, or an earlier one. pictures: what the stored pictures changed to on the way:
-    width, height and pixel format, each once.
+    times_moved: some frames had the time of the frame before, or an earlier time. pictures: the kinds of stored pictures after changes
+    within the file: width, height and pixel format, each once.
     """
 
     wall_seconds: float
@@ -91,7 +91,7 @@ class Finished:
 
 
 def ffmpeg_path() -> str:
-    """The program in the wheel. Raises FfmpegError when there is none for this machine."""
+    """The path of the program in the wheel. Raises FfmpegError when there is none for this machine."""
     import imageio_ffmpeg
 
     try:
@@ -101,7 +101,7 @@ def ffmpeg_path() -> str:
 
 
 def source_streams(probe: MediaProbe) -> SourceStreams:
-    """What the profiles must know of an original: its chosen picture and, of its sounds that are usable, the default or else the first."""
+    """What the profiles must know about an original: its picture, and its sound (of the usable ones the default, or else the first)."""
     audio = next((stream for stream in probe.audio if stream.index in probe.sounds[:1]), probe.used_audio)
     return SourceStreams(
         video=probe.video.index,
@@ -133,22 +133,22 @@ def command(
     sound: str | None = None,
     frame_times: str | None = None,
 ) -> list[str]:
-    """The whole command line. targets: one address per output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`.
+    """The complete command line. targets: one address for each output of the profile, as `file:/folder/proxy.mp4` or `pipe:5`.
 
-    picture: where the picture comes from instead of `source`. sound: where the profile's sound comes from. frame_times: where to write
-    when each frame of the first output is shown in the source.
+    picture: where the picture comes from instead of `source`. sound: where the profile's sound comes from. frame_times: where ffmpeg writes
+    the source time of each frame of the first output.
     """
     import ffmpeg
 
     opened = ffmpeg.input(
         picture or _file_url(source),
         **profile.input_options,
-        # A file that names other files or addresses (a playlist under a video's name) cannot make ffmpeg open them.
+        # So a file that names other files or addresses (a playlist with the name of a video) cannot make ffmpeg open them.
         protocol_whitelist="file,pipe",
         format_whitelist=",".join(CONTAINERS + AUDIO_CONTAINERS),
-        # LCEVC enhancement is handed on, not applied: this ffmpeg would make 1920x1080 of what every other decoder shows as 960x540.
+        # LCEVC enhancement is passed on but not applied: this ffmpeg would make 1920x1080 pictures where every other decoder shows 960x540.
         export_side_data="+enhancements",
-        # The edges that a container asks players to hide stay: PyAV shows them too, and a master without them would not be lossless.
+        # Edges that a container asks players to hide are kept: PyAV shows them too, and a gold master without them would not be lossless.
         apply_cropping="codec",
     )
     filtered = _filtered(opened[profile.video], profile.filters)
@@ -167,7 +167,7 @@ def command(
         ffmpeg_path(), "-nostdin", "-hide_banner", "-y", "-nostats",
         "-loglevel", "level+info",
         "-progress", progress, "-stats_period", str(_REPORT_INTERVAL_SECONDS),
-        "-max_error_rate", "1",  # by default more than two thirds of errors end in an error, after all was decoded
+        "-max_error_rate", "1",  # by default ffmpeg fails, after everything was decoded, when more than two thirds of it had errors
         *ffmpeg.get_args(ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]),
     ]  # fmt: skip
 
@@ -186,17 +186,17 @@ def run(
     frame_rate: float = 0.0,
     trial: bool = False,
 ) -> Finished:
-    """Run `profile` on `source`, one target per output: a file to write, or a function that reads the pipe ffmpeg writes into.
+    """Run `profile` on `source`. Each output has a target: a file to write, or a function that reads the pipe that ffmpeg writes to.
 
-    report: gets seconds of the result, out of total_seconds, twice a second, in this thread. called: what people call the source.
-    picture: writes what is read instead of `source`. sound: writes the profile's sound; each in a thread of its own. frame_times: reads
-    one line for each frame of the first output (`FrameTimes.read`). frame_rate: frames a second, to tell the position by
-    frames where the clock is the file's own; 0 for by time.
-    Anything raised while ffmpeg runs, in `report`, in a reader or by an interrupt, kills it and is raised here.
-    trial: whether it may fail is what is asked, so its lines are not logged.
-    Raises what `ffmpeg_failure` says: FfmpegError, InvalidMediaError when no frame decodes, ProcessKilledError when it died of a signal,
+    report: gets finished seconds, out of total_seconds, twice a second, in this thread. called: the name of the source in messages.
+    picture: writes the data that is read instead of `source`. sound: writes the profile's sound; each has its own thread. frame_times:
+    reads one line for each frame of the first output (`FrameTimes.read`). frame_rate: frames per second, to compute the progress from the
+    number of frames where times cannot be used; 0: from times.
+    An error in `report` or in a reader, or an interrupt, kills ffmpeg and is raised here.
+    trial: the run only tests whether something works, so its error lines are not logged.
+    Raises the errors of `ffmpeg_failure`: FfmpegError, InvalidMediaError when no frame decodes, ProcessKilledError when a signal ended it,
     LowMemoryError, DiskFullError.
-    Files it wrote before it failed are left: they belong in an attempt's folder.
+    Files that it wrote before it failed are not deleted: write to the folder of an attempt.
     """
     started = time.monotonic()
     with ExitStack() as stack:
@@ -249,13 +249,13 @@ def run(
         if not trial:
             _LOGGER.warning("%s: ffmpeg (%s) ended with code %d and said:\n%s", called or source.name, profile.name, code, "\n".join(lines))
         raise ffmpeg_failure(called or source.name, profile.name, code, lines, memory_limited=limited)
-    if ran_out_of_memory(lines, memory_limited=limited):  # then frames are missing, and the source is not to blame
+    if ran_out_of_memory(lines, memory_limited=limited):  # then frames are missing, but not because of the source
         raise low_memory(called or source.name, profile.name)
     return Finished(time.monotonic() - started, child.damage_count, child.first_damage, child.times_moved, tuple(child.pictures))
 
 
 class _Pipe:
-    """A pipe from ffmpeg to here, or from here to ffmpeg. Its ends are closed with `stack`, if not before."""
+    """A pipe from ffmpeg to us or from us to ffmpeg. Its ends are closed with `stack` at the latest."""
 
     def __init__(self, stack: ExitStack, *, to_child: bool = False) -> None:
         read_end, write_end = os.pipe()
@@ -264,7 +264,7 @@ class _Pipe:
         self._open = {read_end, write_end}
         stack.callback(self._close)
         if sys.platform == "linux":
-            with suppress(OSError):  # beyond the user's share of pipe memory: the default size works, with more switching
+            with suppress(OSError):  # above the user's limit for pipe memory: the default size works too, but more slowly
                 fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
@@ -272,7 +272,7 @@ class _Pipe:
         return f"pipe:{self.child_end}"
 
     def opened(self) -> IO[bytes]:
-        """Our end, once ffmpeg has the other; whoever gets it closes it."""
+        """Our end, after ffmpeg has taken the other end; the caller closes it."""
         self._close_end(self.child_end)
         self._open.discard(self._own_end)
         return os.fdopen(self._own_end, "wb" if self._to_child else "rb", buffering=0)
@@ -287,7 +287,7 @@ class _Pipe:
 
 
 class _Child:
-    """A running ffmpeg, with the threads that read what it says and writes."""
+    """A running ffmpeg, with the threads that read its messages and its output."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -301,7 +301,7 @@ class _Child:
         self.reader_error: BaseException | None = None
 
     def start(self, reader: PipeReader, file: IO[bytes]) -> None:
-        """Read `file` in a thread. When the reader fails, ffmpeg is killed: nobody would empty the pipe any more."""
+        """Read `file` in a thread. When the reader fails, ffmpeg is killed, because nobody would read the pipe any more."""
 
         def read() -> None:
             try:
@@ -348,20 +348,20 @@ class _Child:
 
 
 class FrameTimes:
-    """Give `read` to `run` as `frame_times`: when each encoded frame is shown in the source."""
+    """The source time of each encoded frame: give `read` to `run` as `frame_times`."""
 
     def __init__(self) -> None:
         self._seconds = array("d")
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """(n,) in order of showing, on the source's clock."""
+        """(n,) in the order in which frames are shown, in times of the source."""
         import numpy as np
 
         return np.array(self._seconds, dtype=np.float64)
 
     def read(self, file: IO[bytes]) -> None:
-        """Lines of four: the frame's time in the source and its unit, and both as the encoder gets them, for a frame without its own."""
+        """Lines with four values: the frame's source time and its unit; then both as the encoder gets them, for frames without a time."""
         units: dict[bytes, float] = {}
         for line in os.fdopen(os.dup(file.fileno()), "rb"):
             time, unit, encoded_time, encoded_unit = line.split()
@@ -373,7 +373,7 @@ class FrameTimes:
 
 
 def _progress_seconds(file: IO[bytes], frame_rate: float) -> Iterable[float]:
-    """Position in the result, in seconds, each time ffmpeg says it."""
+    """The position in the output, in seconds, each time ffmpeg reports it."""
     buffered = os.fdopen(os.dup(file.fileno()), "r", encoding="utf-8", errors="replace")
     file.close()
     with buffered:
@@ -386,7 +386,7 @@ def _progress_seconds(file: IO[bytes], frame_rate: float) -> Iterable[float]:
 
 
 def _file_url(path: Path) -> str:
-    """A path as an address that ffmpeg cannot take for one of another protocol, whatever the name holds."""
+    """A path as an address that ffmpeg cannot mistake for another protocol, whatever the name contains."""
     return f"file:{path.absolute()}"
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.errors import CutError, InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.media_failures import library_failure
+from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class FrameDecoder:
             self._context.flush_buffers()
             raise library_failure(f"{name} does not decode", error, "make it again") from error
         if len(frames) != 1:
-            raise InvalidMediaError(f"{name} gives {len(frames)} frames, not one; make it again")
+            raise InvalidMediaError(f"{name} decodes to {counted(len(frames), 'frame')} instead of 1; make it again")
         return frames[0]
 
 

@@ -1,4 +1,4 @@
-"""Gold masters: written by ffmpeg, and believed only after every frame and every sound was compared with the original's."""
+"""Gold masters: written by ffmpeg, and accepted only after every frame and every sound was compared with the original's."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ from heaters_dagster.domain.archiving import (
 from heaters_dagster.domain.errors import FfmpegError, InvalidMediaError
 from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.words import counted
 from resources.media import ffmpeg
 from resources.media.media_probe import AudioStream, MediaProbe, opened
 
 _DIGEST_BYTES = 32
-_CUT_IT = "For a gold master, cut the file where that changes and submit the parts, or convert it to one kind with another program first"
+_CUT_IT = (
+    "To get a gold master, cut the file where that changes and submit the parts, or convert it with another program first so "
+    "that nothing changes"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class GoldMasterFile:
-    """What was written and proven. warnings: what was done to sound that Matroska cannot hold, one sentence each."""
+    """What was written and proven. warnings: one sentence for each sound that Matroska cannot hold."""
 
     frame_count: int
     sound_count: int
@@ -72,7 +76,7 @@ class _Hashes:
 def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: str, report: Report = silent) -> GoldMasterFile:
     """Write the gold master of `original` to `path` and prove it lossless.
 
-    called: what people call the original, for messages. Damaged stretches of an original are kept as far as they decode.
+    called: what people call the original, for messages. Damaged parts of an original are kept as far as they can be decoded.
     Raises InvalidMediaError when master and original differ, FfmpegError, ProcessKilledError, DiskFullError.
     """
     source = ffmpeg.source_streams(probe)
@@ -82,9 +86,9 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
     profile = archiving_profile(source, sounds)
     finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
     if len(frames) == 0:
-        raise InvalidMediaError(f"{called}: no frame decodes, so there is nothing to archive")
+        raise InvalidMediaError(f"{called}: no frame can be decoded, so there is nothing to archive")
     if others := _other_pictures(finished, probe):
-        problems = [f"its pictures change to {others} on the way, and a master has one kind. {_CUT_IT}"]
+        problems = [f"its pictures change to {others} within the file, and a gold master can hold one kind only. {_CUT_IT}"]
     else:
         problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
     if problems:
@@ -93,7 +97,7 @@ def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: 
 
 
 def _other_pictures(finished: ffmpeg.Finished, probe: MediaProbe) -> str:
-    """What the pictures of an original change to, for people; empty when all are like the first."""
+    """What the pictures of an original change to, in words; empty when all are like the first."""
     video = probe.video
     first = (video.width, video.height, without_range(video.pixel_format))
     kinds = ((width, height, without_range(pixel_format)) for width, height, pixel_format in finished.pictures)
@@ -101,7 +105,7 @@ def _other_pictures(finished: ffmpeg.Finished, probe: MediaProbe) -> str:
 
 
 def master_problems(original: Path, probe: MediaProbe, master: Path, *, report: Report = silent) -> list[str]:
-    """How a gold master differs from its original, one sentence each; empty when frames and sounds are the same bit by bit.
+    """How a gold master differs from its original, one sentence each; empty when frames and sounds are equal bit by bit.
 
     Decodes both to their ends. Raises FfmpegError, ProcessKilledError.
     """
@@ -129,24 +133,24 @@ def _differences(
     try:
         ffmpeg.run(master_hashes_profile(source, sounds), master, targets, total_seconds=total_seconds, report=report)
     except FfmpegError as error:
-        return [f"it cannot be read to its end ({error})"]
+        return [f"it cannot be read to the end ({error})"]
     problems = []
     if len(kept) != len(frames):
-        problems.append(f"it has {len(kept)} frames, the original {len(frames)}")
+        problems.append(f"it has {counted(len(kept), 'frame')}, the original {len(frames)}")
     elif kept != frames:
         first = next(number for number in range(len(frames)) if kept[number] != frames[number])
-        problems.append(f"frame {first} is another picture")
+        problems.append(f"frame {first} shows another picture")
     for number, sound in enumerate(sounds):
         same = len(kept_sounds) == len(sound_hashes) > number and kept_sounds[number] == sound_hashes[number]
         if not same and not _sounds_alike(original, master, number, sound):
             kinds = _kinds_of_sound(original, sound.stream)
-            changed = f": the original's changes from {' to '.join(kinds)} on the way, and a master has one kind. {_CUT_IT}"
-            problems.append(f"sound stream {sound.stream} is not the original's{changed if len(kinds) > 1 else ''}")
+            changed = f": it changes from {' to '.join(kinds)} within the file, and a gold master can hold one kind only. {_CUT_IT}"
+            problems.append(f"sound stream {sound.stream} differs from the original's{changed if len(kinds) > 1 else ''}")
     return problems
 
 
 def _kinds_of_sound(original: Path, stream: int) -> list[str]:
-    """Rate and channels that a sound is decoded to, for people: each once, in the order in which they are heard."""
+    """Rate and channels of the decoded sound, in words: each combination once, in order of time."""
     import av
 
     kinds: dict[str, None] = {}
@@ -162,7 +166,7 @@ def _kinds_of_sound(original: Path, stream: int) -> list[str]:
 
 
 def _archived_sounds(original: Path, probe: MediaProbe) -> tuple[list[ArchivedSound], list[str]]:
-    """(how each sound stream is kept, what to tell people): copied if Matroska takes it, else its decoded samples, else left out."""
+    """(how each sound stream is kept, sentences for people): copied if Matroska takes it, else its decoded samples, else left out."""
     sounds: list[ArchivedSound] = []
     warnings: list[str] = []
     for stream in probe.audio:
@@ -170,11 +174,14 @@ def _archived_sounds(original: Path, probe: MediaProbe) -> tuple[list[ArchivedSo
         fitting = [ArchivedSound(stream.index, codec) for codec in (COPY, pcm) if codec]
         sound = next((sound for sound in fitting if _fits(original, sound)), None)
         if sound is None:
-            warnings.append(f"sound stream {stream.index} ({stream.codec}) can be neither copied nor decoded: the gold master lacks it")
+            warnings.append(f"sound stream {stream.index} ({stream.codec}) can be neither copied nor decoded: it is not in the gold master")
             continue
         sounds.append(sound)
         if sound.codec != COPY:
-            warnings.append(f"sound stream {stream.index} ({stream.codec}) does not fit into Matroska: kept losslessly as {sound.codec}")
+            warnings.append(
+                f"sound stream {stream.index} ({stream.codec}) cannot be stored in Matroska: the gold master has it losslessly as "
+                f"{sound.codec}"
+            )
     return sounds, warnings
 
 
@@ -202,7 +209,10 @@ def _pcm(original: Path, stream: AudioStream) -> str | None:
 
 
 def _sounds_alike(original: Path, master: Path, number: int, sound: ArchivedSound) -> bool:
-    """Whether a sound stream decodes to the same samples: packets of MPEG transport streams carry headers that Matroska does without."""
+    """Whether a sound stream decodes to the same samples.
+
+    Packets cannot be compared: in MPEG transport streams they have headers that Matroska leaves out.
+    """
     decoded = []
     for path, stream in ((original, str(sound.stream)), (master, f"a:{number}")):
         hashes = _Hashes()

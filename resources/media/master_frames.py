@@ -1,6 +1,6 @@
 """The frames of a clip in a gold master, found by their numbers, and the sound that goes with them.
 
-By number, never by time: Matroska rounds times to the millisecond, and where an original has several frames at one moment, or a wrong time,
+By number, never by time: Matroska rounds times to milliseconds, and where an original has several frames at one moment, or a wrong time,
 the proxy shows them at other times than the master.
 """
 
@@ -14,12 +14,13 @@ from typing import IO, Any
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
+from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import RangeFile, media_input
 from resources.media.remuxer import writing_errors
 
-#: Frames go to ffmpeg evenly: when each is shown is known from the frame index, not from here.
+#: Frames go to ffmpeg at even distances: their times come from the frame index.
 _FRAME_SECONDS = Fraction(1, 25)
-#: Sound before and after the clip that is decoded with it: what a decoder needs to get going.
+#: Seconds of sound before and after the clip that are decoded with it, because a decoder needs some packets to start.
 _SOUND_MARGIN_SECONDS = 0.5
 _FRAMES_OF_SOUND_BEFORE = 12
 
@@ -28,7 +29,7 @@ _FRAMES_OF_SOUND_BEFORE = 12
 class MasterClip:
     """Where the frames of a clip are: in `path`, from frame `first` on. sounds: indexes of the sound's streams in `path`.
 
-    start_seconds: when the clip begins on the clock of that file's sound. called: what people call the master.
+    start_seconds: when the clip begins, by the times of that file's sound. called: the name of the master in messages.
     """
 
     path: Path
@@ -57,15 +58,17 @@ class MasterClip:
                     output.mux_one(packet)
                     found += 1
         except BrokenPipeError:
-            return  # whoever ran ffmpeg knows why
+            return  # the code that ran ffmpeg reports why
         except av.FFmpegError as error:
             raise library_failure(f"{self.called} cannot be read", error, "make it again") from error
         if found < self.frame_count:
-            raise InvalidMediaError(f"{self.called} ends {self.frame_count - found} frames before the clip does: make it again")
+            raise InvalidMediaError(
+                f"{self.called} ends {counted(self.frame_count - found, 'frame')} before the end of the clip: make it again"
+            )
 
 
 class _Pipe:
-    """What PyAV needs of a file it writes to; a pipe has no more."""
+    """The methods that PyAV needs to write to a file; a pipe can do no more."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -90,11 +93,11 @@ def master_clip(
     folder: Path,
     called: str,
 ) -> MasterClip:
-    """Find frames `[start_frame, end_frame)` of a master with `frame_count` frames. Of a remote one the part round them is copied into
-    `folder`, and, unless several frames share a time, no more of it is read.
+    """Find frames `[start_frame, end_frame)` of a master with `frame_count` frames. Of a remote master the part around them is copied into
+    `folder`, and nothing else of it is read, unless several frames share a time.
 
-    start_seconds: when the clip begins, after frame 0, on the original's clock. sounds: which of the original's `sound_count` sounds are
-    used, by their number among them. Raises InvalidMediaError when the master has not that many frames, or cannot be read.
+    start_seconds: when the clip begins, counted from frame 0, by the original's times. sounds: which of the original's `sound_count`
+    sounds are used, by their number among them. Raises InvalidMediaError when the master has not that many frames, or cannot be read.
     """
     import av
 
@@ -116,7 +119,7 @@ def master_clip(
 
 
 def _check_count(master: Path | RangeFile, container: Any, frame_count: int, called: str) -> None:
-    """A master whose index names every frame says how many there are; otherwise they are counted."""
+    """The index of a master gives the number of frames if it lists every frame; otherwise they are counted."""
     import av
 
     if _index_names_all(container, frame_count):
@@ -124,7 +127,9 @@ def _check_count(master: Path | RangeFile, container: Any, frame_count: int, cal
     with av.open(media_input(master)) as whole:
         found = sum(1 for packet in whole.demux(whole.streams.video[0]) if packet.size)
     if found != frame_count:
-        raise InvalidMediaError(f"{called} has {found} frames, the proxy {frame_count}: make it again, or export by stream copy")
+        raise InvalidMediaError(
+            f"{called} has {counted(found, 'frame')}, the proxy {frame_count}: make the gold master again, or export by stream copy"
+        )
 
 
 def _index_names_all(container: Any, frame_count: int) -> bool:
@@ -134,7 +139,7 @@ def _index_names_all(container: Any, frame_count: int) -> bool:
 
 
 def _sound_streams(container: Any, sounds: tuple[int, ...], sound_count: int) -> list[Any]:
-    """The streams of the sound that is used; the default one or else the first where the master has not all of the original's."""
+    """The streams of the sound that is used. When the master lacks some of the original's: its default stream, or else the first."""
     from av.stream import Disposition
 
     kept = list(container.streams.audio)
@@ -145,7 +150,7 @@ def _sound_streams(container: Any, sounds: tuple[int, ...], sound_count: int) ->
 
 
 def _numbered(master: Path | RangeFile, sounds: tuple[int, ...], first: int, whole_count: int | None) -> Iterator[tuple[int | None, Any]]:
-    """(number of the frame, None for sound; packet), beginning with `first` or somewhat before.
+    """(number of the frame, None for sound; packet), from `first` on or from a little before it.
 
     whole_count: frames of the file; None for one that is read from its beginning.
     """
@@ -163,7 +168,7 @@ def _numbered(master: Path | RangeFile, sounds: tuple[int, ...], first: int, who
                 elif packet.size:
                     yield None, packet
             return
-    with av.open(media_input(master)) as container:  # anew: after a seek, Matroska leaves out frames that share a time
+    with av.open(media_input(master)) as container:  # opened again: after a seek, Matroska leaves out frames that share a time
         stream, number = container.streams.video[0], -1
         for packet in container.demux([stream, *(container.streams[sound] for sound in sounds)]):
             if packet.size and packet.stream.index == stream.index:
@@ -176,7 +181,7 @@ def _numbered(master: Path | RangeFile, sounds: tuple[int, ...], first: int, who
 def _copy_part(
     master: RangeFile, streams: list[Any], path: Path, start_frame: int, end_frame: int, frame_count: int, end_seconds: float
 ) -> None:
-    """Copy frames `[start_frame, end_frame)` and the sound round them, at their times, to a Matroska file."""
+    """Copy frames `[start_frame, end_frame)` and the sound around them, at their times, to a Matroska file."""
     import av
 
     with av.open(str(path), "w", format="matroska") as output:

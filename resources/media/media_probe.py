@@ -1,4 +1,4 @@
-"""What a media file is, read with PyAV: ffprobe's work without ffprobe. One frame is decoded to prove that it can be; the rest is not."""
+"""Finds out what a media file contains, with PyAV instead of ffprobe. One frame is decoded to prove that this works; the others are not."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RANGES = {1: "tv", 2: "pc"}
 
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
-#: So much of a file is looked at to see whether it is text or zeros.
+#: Bytes of a file that are read to see whether it is text or zeros.
 SNIFF_BYTES = 4096
 _LOOK_MICROSECONDS = 10**12
 #: ITU-T H.264, A.3.1: max_num_reorder_frames.
@@ -55,7 +55,7 @@ class VideoStream:
     index: of the stream in the file, for `-map 0:index`. width, height: stored pixels, before rotation. average_frame_rate: frames a
     second, 0 when unknown. time_base: seconds per pts unit. rotation_degrees: clockwise turn for showing it: 0, 90, 180 or 270.
     color_*: ffprobe's names and values, None when the file does not say, "reserved 3" when it says a number without a meaning.
-    start_seconds: when the first frame is shown. hdr_metadata: it describes the screen that an HDR picture was made on.
+    start_seconds: when the first frame is shown. hdr_metadata: the file describes the screen on which its HDR picture was made.
     """
 
     index: int
@@ -86,7 +86,7 @@ class VideoStream:
 class AudioStream:
     """index: of the stream in the file. sample_rate in Hz. language: ISO 639-2, None when the file does not say.
 
-    is_default: what players play unless they are told otherwise; several may be.
+    is_default: players play it unless the user chooses another; several streams may have this mark.
     """
 
     index: int
@@ -100,15 +100,15 @@ class AudioStream:
 
 @dataclass(frozen=True, slots=True)
 class MediaProbe:
-    """container: FFmpeg's name of the demuxer. duration_seconds: what the container claims, if it does: an estimate.
+    """container: FFmpeg's name of the demuxer. duration_seconds: what the container claims, an estimate; None without a claim.
 
-    look_bytes: how much of the file must be looked at until every stream has shown what it is; 0 when the usual look is enough.
-    sounds: indexes of the sounds that make up the one that is used: its own stream, and those that take over where it ends.
-    jumps: where the picture's clock was set anew. end_seconds: when the last picture is shown, without those jumps.
+    look_bytes: how much of the file must be read until the kind of every stream is known; 0 when FFmpeg's usual number of bytes is enough.
+    sounds: indexes of the streams that make up the sound that is used: its first stream, and those that continue where it ends.
+    jumps: where the picture's clock was reset. end_seconds: when the last picture is shown, without those jumps.
     stands_still: the picture stands still for long near its beginning or end, while there is sound.
-    in_decoding_order: the container counts frames as they are decoded and has no other times (AVI). Players show the first frame at the
-    first of these times; FFmpeg shows all of them late, by as many frames as the decoder holds back, and the sound not.
-    notes: what is odd about the streams, one sentence each, for people.
+    in_decoding_order: the container counts frames in decoding order and has no other times (AVI). Players show the first frame at the
+    first of these times; FFmpeg shows all frames late, by as many frames as the decoder holds back, but not the sound.
+    notes: what is unusual about the streams, one sentence each, for people.
     """
 
     container: str
@@ -131,7 +131,7 @@ class MediaProbe:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> MediaProbe:
-        """The inverse of `to_json`."""
+        """The reverse of `to_json`."""
         fractions = ("average_frame_rate", "time_base", "sample_aspect_ratio")
         return cls(
             container=fields["container"],
@@ -149,12 +149,12 @@ class MediaProbe:
 
     @property
     def longest_delay_seconds(self) -> float:
-        """By how much FFmpeg may show the picture late, at most; 0 when it does not."""
+        """The largest delay with which FFmpeg may show the picture, in seconds; 0 for no delay."""
         frames_per_second = float(self.video.average_frame_rate) or _FRAMES_PER_SECOND_WHEN_UNKNOWN
         return (_MOST_FRAMES_HELD + 0.5) / frames_per_second if self.in_decoding_order else 0.0
 
     def delay_seconds(self, first_seconds: float) -> float:
-        """By how much FFmpeg shows the picture late when it shows the first frame at `first_seconds`. A file whose first frames do not
+        """The delay of the picture in FFmpeg when FFmpeg shows the first frame at `first_seconds`. A file whose first frames do not
         decode is not late."""
         delay = first_seconds - self.video.start_seconds
         return delay if 0 < delay <= self.longest_delay_seconds else 0.0
@@ -167,9 +167,10 @@ class MediaProbe:
 
 
 def probe(path: Path, *, name: str | None = None) -> MediaProbe:
-    """What the file is; it is read to its end. `name`: what to call it in messages, when people know it by another name than its path's.
+    """Find out what the file contains; it is read to its end.
 
-    Raises InvalidMediaError when it is no video that can be used, SourceNotFoundError when it is not there or cannot be read.
+    `name`: for messages, when people know the file by another name than its path. Raises InvalidMediaError when it is not a usable video,
+    SourceNotFoundError when it does not exist or cannot be read.
     """
     from resources.media.packet_count import counted
 
@@ -177,11 +178,11 @@ def probe(path: Path, *, name: str | None = None) -> MediaProbe:
 
 
 def first_look(path: Path, *, name: str | None = None) -> MediaProbe:
-    """What the beginning of the file says, as far as one frame that decodes. name, raises: as `probe`."""
+    """Find out what the beginning of the file says, up to the first frame that can be decoded. name and errors: as for `probe`."""
     called = name or path.name
     with opened(path, name=called) as container:
         stream = chosen_video(container, called)
-        if stream.codec_context.width:  # 0 until the first keyframe, which a recording that begins between two may hold far behind
+        if stream.codec_context.width:  # 0 until the first keyframe, which may come late in a recording that begins between two keyframes
             _check_size(stream.codec_context.width, stream.codec_context.height, called)
         frame = _first_frame(container, stream, called)
         _check_size(frame.width, frame.height, called)
@@ -196,7 +197,7 @@ def first_look(path: Path, *, name: str | None = None) -> MediaProbe:
 
 
 def known_probe(stored: Mapping[str, Any] | None, path: Path, *, name: str) -> MediaProbe:
-    """What was found when the file came in, as its row keeps it; without that, `probe`, which reads the whole file."""
+    """The result of the probe at ingest, from the row; without it the file is probed now, which reads all of it."""
     return MediaProbe.from_json(dict(stored)) if stored else probe(path, name=name)
 
 
@@ -217,9 +218,9 @@ def _head(path: Path, called: str) -> bytes:
 
 @contextmanager
 def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Iterator[InputContainer]:
-    """A media file that nobody has vouched for, opened so that it cannot make FFmpeg open anything else. Raises as `probe` does.
+    """Open a media file that nobody has checked, in such a way that it cannot make FFmpeg open anything else.
 
-    look_bytes: see `MediaProbe`.
+    Raises the same errors as `probe`. look_bytes: see `MediaProbe`.
     """
     import av
 
@@ -244,7 +245,7 @@ def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Itera
 
 
 def look_options(look_bytes: int) -> dict[str, str]:
-    """FFmpeg's options for looking at that much of a file before it says what its streams are."""
+    """FFmpeg's options to read that many bytes of a file before it decides what its streams are."""
     return {"probesize": str(look_bytes), "analyzeduration": str(_LOOK_MICROSECONDS)} if look_bytes else {}
 
 
@@ -252,11 +253,11 @@ def unreadable(called: str, head: bytes) -> str:
     if head[4:8] == b"ftyp":
         return (
             f"{called} is cut off: it begins as an MP4 or MOV file, but its index (moov) is missing or damaged;"
-            " it may not have been copied to its end"
+            " it may not have been copied completely"
         )
     if head.count(0) == len(head):
-        return f"{called} is not a video: it begins with {len(head)} zero bytes; it may not have been copied or downloaded to its end"
-    what = "it holds text" if _is_text(head) else "its contents are in no video format that Heaters reads"
+        return f"{called} is not a video: it begins with {len(head)} zero bytes; it may not have been copied or downloaded completely"
+    what = "it holds text" if _is_text(head) else "it is in no video format that Heaters can read"
     return f"{called} is not a video: {what}"
 
 
@@ -277,7 +278,7 @@ def _from_ffmpeg(called: str, error: av.error.FFmpegError) -> Exception:
 
 
 def chosen_video(container: InputContainer, called: str) -> Any:
-    """The default or else the largest video stream; cover art is a picture in an audio file, not video."""
+    """The default video stream, or else the largest; cover art of an audio file does not count."""
     from av.stream import Disposition
 
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -287,7 +288,7 @@ def chosen_video(container: InputContainer, called: str) -> Any:
         raise InvalidMediaError(f"{called} has no video stream{art}{': it is sound only' if container.streams.audio else ''}")
     readable = [stream for stream in streams if stream.codec_context is not None]
     if not readable:
-        raise InvalidMediaError(f"{called} has a video stream, but in a codec that Heaters has no decoder for")
+        raise InvalidMediaError(f"{called} has a video stream in a format that Heaters cannot decode")
     return max(
         readable,
         key=lambda stream: (
@@ -308,7 +309,7 @@ def _check_size(width: int, height: int, called: str) -> None:
 
 
 def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
-    """The first frame that decodes; packets before it that do not are passed over, as a damaged or cut beginning has them."""
+    """The first frame that can be decoded. Packets before it are skipped: a damaged or cut beginning has some that cannot."""
     import av
 
     packets = errors = 0
@@ -317,7 +318,7 @@ def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
             packets += packet.size > 0
             if packet.has_sidedata("encryption_info"):
                 raise InvalidMediaError(
-                    f"{called} is encrypted, as protected downloads are, and Heaters has no key to it; submit a file without protection"
+                    f"{called} is encrypted, as protected downloads are, and Heaters has no key; submit a file without protection"
                 )
             try:
                 frames = packet.decode()
@@ -335,7 +336,7 @@ def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
     if packets == 0:
         raise InvalidMediaError(f"{called} has a video stream without a single frame; it may be cut off")
     raise InvalidMediaError(
-        f"{called}: none of its {packets} {stream.codec_context.name} frames can be decoded; the file is damaged, encrypted or cut off"
+        f"{called}: no frame can be decoded (of {packets}, {stream.codec_context.name}); the file is damaged, encrypted or cut off"
     )
 
 
@@ -374,7 +375,7 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
 
 
 def _word(words: Mapping[int, str], of_frame: Any, of_codec: Any) -> str | None:
-    """The frame's word, or else the stream's; None when neither says."""
+    """The value of the frame, or else of the stream; None when neither has one."""
     unspecified = {2, 0} - words.keys()
     number = next((said for said in (int(of_frame), int(of_codec)) if said not in unspecified), None)
     return None if number is None else words.get(number, f"{RESERVED} {number}")

@@ -1,7 +1,7 @@
-"""Every packet of a file, counted: which streams have any, when, and whether the picture's clock can be trusted.
+"""Counts every packet of a file: which streams have packets, at what times, and whether the picture's times can be trusted.
 
-What a container says at its beginning is not all: a sound may begin later than FFmpeg looks, a change of programme brings new streams,
-and a clock may be set anew. So a file is read through once, without decoding, and nothing in it is left out unseen.
+The beginning of a container does not say everything: a sound may begin after the part that FFmpeg reads, a new programme brings new
+streams, and a clock may be reset. So a file is read once to its end, without decoding, and no stream is dropped without a note.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain import words
 from heaters_dagster.domain.clock import FORWARD_SECONDS, FORWARD_SECONDS_OF_STREAMS, clock_jumps, mended, stands_still_at_an_end
 from resources.media.media_probe import AudioStream, MediaProbe, opened
 
-#: What FFmpeg reads of a transport stream may lie this far behind what it needs.
+#: FFmpeg may have to read this far beyond the place in a transport stream that it needs.
 _LOOK_MARGIN_BYTES = 1 << 20
-#: FFmpeg keeps in memory what it looks at.
+#: A limit, because FFmpeg keeps in memory what it reads here.
 LARGEST_LOOK_BYTES = 512 << 20
 _TRIED_PACKETS = 200
-#: Programmes of broadcasters go from progressive to interlaced pictures and back. What files say of such a stream is that of its beginning.
+#: In broadcasts pictures change from progressive to interlaced and back. What a file says about such a stream holds for its beginning only.
 _MIXING_CODECS = frozenset({"h264", "mpeg1video", "mpeg2video", "vc1"})
 _MIXING_CONTAINERS = frozenset({"h264", "mpeg", "mpegts", "mpegvideo", "mxf", "vc1"})
-#: One keyframe of so many seconds is decoded to see whether it is interlaced.
+#: One keyframe is decoded in every so many seconds, to see whether it is interlaced.
 _LOOKED_AT_EVERY_SECONDS = 1.0
-#: Containers whose streams share a clock that each programme may set anew.
+#: Containers whose streams share a clock that each programme may reset.
 _STREAM_CONTAINERS = frozenset({"mpegts", "mpeg"})
 _TOGETHER_SECONDS = 0.1
 #: Containers that count frames in the order of decoding and have no times for showing them.
@@ -36,7 +37,7 @@ _COUNTING_CONTAINERS = frozenset({"avi"})
 
 @dataclass(slots=True)
 class _Count:
-    """One stream: packets, their times where they have any, and for a sound that has not said what it is what its first frame says."""
+    """One stream: its packets, their times if they have times, and for a sound of unknown kind what its first frame says."""
 
     packets: int = 0
     seconds: array[float] = field(default_factory=lambda: array("d"))
@@ -52,20 +53,20 @@ class _Count:
 
 
 def is_stream(container: str) -> bool:
-    """Whether a container is one of those that are broadcast: what is in it may change on the way."""
+    """Whether the container is used for broadcasts: the kind of its contents may change within the file."""
     return container in _STREAM_CONTAINERS
 
 
 def forward_limit(container: str) -> float:
-    """From how many seconds on a step forward is another clock, in a file of that container."""
+    """In seconds: a larger step forward means another clock, in a file of that container."""
     return FORWARD_SECONDS_OF_STREAMS if is_stream(container) else FORWARD_SECONDS
 
 
 @dataclass(slots=True)
 class _Fields:
-    """Whether some keyframes are interlaced. Only they are decoded, each alone, and none after the first that is.
+    """Whether some keyframes are interlaced. Only keyframes are decoded, each alone, until the first interlaced one.
 
-    done: there is nothing more to find out. looked_at: the time of the last keyframe that was decoded.
+    done: the answer is known. looked_at: the time of the last keyframe that was decoded.
     """
 
     done: bool
@@ -102,7 +103,7 @@ class _Fields:
 
 
 def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
-    """`found` with what reading the whole file tells. name: what to call it in messages. Raises as `probe` does."""
+    """`found`, completed with what the whole file shows. name: of the file in messages. Raises the same errors as `probe`."""
     fields = _Fields(done=not _may_mix(found))
     counts, pictures = _read_through(path, found, name, fields)
     audio = tuple(_told(stream, counts[stream.index]) for stream in found.audio)
@@ -133,7 +134,7 @@ def _may_mix(found: MediaProbe) -> bool:
 
 
 def _read_through(path: Path, found: MediaProbe, name: str, fields: _Fields) -> tuple[dict[int, _Count], set[int]]:
-    """(stream index -> what was counted, indexes of other pictures than the one that is used)."""
+    """(stream index -> what was counted, indexes of the video streams that are not used)."""
     import av
     from av.stream import Disposition
 
@@ -179,7 +180,7 @@ def _count(count: _Count, packet: Any, time: int | None) -> None:
 
 
 def _told(stream: AudioStream, count: _Count) -> AudioStream:
-    """A sound that said what it is only later than the container was looked at."""
+    """A sound whose kind is known only from packets after the part of the container that FFmpeg reads first."""
     if not count.sample_rate:
         return stream
     start = count.seconds[0] if count.seconds else 0.0
@@ -187,7 +188,7 @@ def _told(stream: AudioStream, count: _Count) -> AudioStream:
 
 
 def _sounds(found: MediaProbe, counts: dict[int, _Count]) -> tuple[int, ...]:
-    """The sound that is used, and those that begin where it ends while there are pictures, as after a change of programme."""
+    """The sound that is used, and the streams that continue where it ends while there are pictures, as after a change of programme."""
     used = found.used_audio
     if used is None:
         return ()
@@ -215,13 +216,17 @@ def _notes(found: MediaProbe, counts: dict[int, _Count], pictures: set[int], sou
         if count.packets > 1:
             begins = f", from {count.seconds[0]:.3f} s on" if count.seconds else ""
             notes.append(
-                f"it has another picture (stream {number}, {count.packets} frames{begins}): the proxy and the gold master show stream"
+                f"it has another picture (stream {number}, {words.counted(count.packets, 'frame')}{begins}): the proxy and the gold "
+                "master show stream"
                 f" {found.video.index} only; the original has both"
             )
     for stream in found.audio:
         count = counts[stream.index]
         if count.packets and not (stream.channels and stream.sample_rate):
-            notes.append(f"sound stream {stream.index} ({stream.codec}) has {count.packets} packets, none of which decodes: it is left out")
+            notes.append(
+                f"sound stream {stream.index} ({stream.codec}) has {words.counted(count.packets, 'packet')}, and none can be "
+                "decoded: it is left out"
+            )
         elif count.told_at_byte > LARGEST_LOOK_BYTES:
             notes.append(
                 f"sound stream {stream.index} begins after {count.told_at_byte / (1 << 20):.0f} MiB of the file: the proxy has it,"
@@ -229,5 +234,5 @@ def _notes(found: MediaProbe, counts: dict[int, _Count], pictures: set[int], sou
             )
     if len(sounds) > 1:
         shown = ", ".join(str(number) for number in sounds)
-        notes.append(f"its sound goes from one stream to another on the way (streams {shown}): the proxy has them one after the other")
+        notes.append(f"its sound changes from one stream to another (streams {shown}): the proxy has them one after the other")
     return notes

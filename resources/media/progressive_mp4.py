@@ -1,4 +1,4 @@
-"""A plain MP4 whose header comes first, written while ffmpeg encodes, in memory that does not grow with the pictures.
+"""Writes a plain MP4 with its header first, while ffmpeg encodes, in memory that does not grow with the pictures.
 
 ffmpeg's own MP4 writer keeps some 140 bytes for every packet, which for two hours of picture and sound doubled the memory of the whole
 proxy pass (107 to 203 MB), and then copies the file once more to move the header to its front. So ffmpeg writes fragments (`moof`,
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import rising_ticks
 from heaters_dagster.domain.errors import InvalidMediaError
+from heaters_dagster.domain.words import counted
 from resources.object_store.work_folder import disk_full_named
 
 _COPY_BYTES = 1 << 20
@@ -41,9 +42,10 @@ _TRUN_OFFSET, _TRUN_FIRST_FLAGS, _TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_
 
 
 def header_bytes(*, seconds: float, frames_per_second: float, has_audio: bool) -> int:
-    """Room to leave for the header of a video of about that length: enough unless the estimate is far off, and then only time is lost.
+    """Bytes to reserve for the header of a video of about that length.
 
-    What a container claims may be wrong by any factor: a duration of years must not reserve gigabytes.
+    If the estimate is far off, the file must be copied once, which costs only time. A claimed duration may be wrong by any factor: a
+    duration of years must not reserve gigabytes.
     """
     picture = seconds * frames_per_second * 12
     sound = seconds * 50 * 4 if has_audio else 0
@@ -53,10 +55,10 @@ def header_bytes(*, seconds: float, frames_per_second: float, has_audio: bool) -
 
 @dataclass(slots=True)
 class _Track:
-    """One stream: boxes of its header as ffmpeg wrote them, and what is known of its packets so far.
+    """One stream: the boxes of its header as ffmpeg wrote them, and what is known about its packets so far.
 
-    sizes: bytes of each packet. step_counts, steps: stretches of packets of one duration, and that duration in time units.
-    chunk_offsets, chunk_lengths: place in the payload and packets of each run.
+    sizes: bytes of each packet. step_counts, steps: numbers of packets in a row with one duration, and these durations in time units.
+    chunk_offsets, chunk_lengths: for each run its place in the payload and its number of packets.
     """
 
     number: int
@@ -76,11 +78,11 @@ class _Track:
 
     @property
     def length(self) -> int:
-        """Of all packets together, in time units."""
+        """Duration of all packets together, in time units."""
         return self.end - (self.start or 0)
 
     def begin_fragment(self, time: int) -> None:
-        """A fragment says when it begins: that is when the packet before it ends."""
+        """Note the time at which a fragment begins: the packet before it ends then."""
         if self.start is None:
             self.start = self.end = time
         elif time != self.end:
@@ -104,7 +106,7 @@ class _Track:
             self.steps.append(step)
 
     def show_at(self, ticks: NDArray[np.int64]) -> None:
-        """Give every packet a time anew, rising; the last one lasts as long as before."""
+        """Give every packet a new time; times rise. The duration of the last packet stays."""
         last = self.steps[-1] if self.steps else 1
         durations = np.append(np.diff(ticks), last)
         self.start, self.end = int(ticks[0]), int(ticks[-1]) + last
@@ -112,7 +114,7 @@ class _Track:
         self.step_counts, self.steps = array("I", counts.tolist()), array("I", durations[firsts].tolist())
 
     def move(self, ticks: int) -> None:
-        """Everything earlier by so much."""
+        """Move everything earlier by so much."""
         if self.start is not None:
             self.start -= ticks
             self.end -= ticks
@@ -127,8 +129,8 @@ class _Track:
 class ProgressiveMp4Writer:
     """Give `read` to ffmpeg as the target of an output in fragments; when ffmpeg has ended well, call `finish`.
 
-    reserve_bytes: room for the header, from `header_bytes`. A header that needs more costs one copy of the file, and so does room that
-    would take more of the file than the pictures do.
+    reserve_bytes: room for the header, from `header_bytes`. A longer header costs one copy of the file, and so does reserved room that
+    is larger than the pictures.
     """
 
     def __init__(self, path: Path, *, reserve_bytes: int) -> None:
@@ -138,7 +140,7 @@ class ProgressiveMp4Writer:
         self._tracks: dict[int, _Track] = {}
 
     def read(self, file: IO[bytes]) -> None:
-        """Take everything from the pipe. A stream that breaks off is no error here: whoever ran ffmpeg knows why."""
+        """Read everything from the pipe. A stream that breaks off is no error here: the code that ran ffmpeg reports why."""
         source = _Source(file)
         with disk_full_named(self._path), self._path.open("wb", buffering=0) as target:
             target.seek(self._payload_start)
@@ -165,18 +167,18 @@ class ProgressiveMp4Writer:
                     source.skip(size)
 
     def finish(self, shown_seconds: NDArray[np.float64] | None = None, *, zero_seconds: float = 0.0) -> None:
-        """Write the header. shown_seconds: (n,) when each frame is shown, instead of what ffmpeg wrote; a frame at the time of the one
-        before it comes right after that one. zero_seconds: what becomes time 0 of the file.
+        """Write the header. shown_seconds: (n,) when each frame is shown, instead of ffmpeg's times; a frame at the time of the one
+        before it is shown right after that one. zero_seconds: the time that becomes 0 in the file.
 
-        Raises InvalidMediaError when there was no frame, or not as many as there are times.
+        Raises InvalidMediaError when there was no frame, or the numbers of frames and times differ.
         """
         tracks = [track for track in self._tracks.values() if track.sizes]
         picture = next((track for track in tracks if b"vmhd" in track.boxes), None)
         if picture is None:
-            raise InvalidMediaError(f"{self._path.name}: ffmpeg gave no picture")
+            raise InvalidMediaError(f"{self._path.name}: ffmpeg wrote no picture")
         if shown_seconds is not None and len(shown_seconds) != len(picture.sizes):
             raise InvalidMediaError(
-                f"{self._path.name}: ffmpeg wrote {len(picture.sizes)} frames and gave the times of {len(shown_seconds)}"
+                f"{self._path.name}: ffmpeg wrote {counted(len(picture.sizes), 'frame')}, but the times of {len(shown_seconds)}"
             )
         zero = math.floor(zero_seconds * picture.timescale + _ROUNDING_TICKS)
         for track in tracks:
@@ -201,7 +203,7 @@ class ProgressiveMp4Writer:
         target.write(struct.pack(">I4sQ", 1, b"mdat", self._payload_bytes + _MDAT_HEADER_BYTES))
 
     def _copy_behind(self, tracks: list[_Track], head_bytes: int) -> None:
-        """The room does not fit: write the file again with the payload `head_bytes` from its beginning."""
+        """The reserved room has the wrong size: write the file again, with the payload at `head_bytes` from its beginning."""
         again = self._path.with_suffix(".again")
         with self._path.open("rb") as source, again.open("wb") as target:
             self._write_head(target, _moov(tracks, head_bytes), 0)
@@ -241,14 +243,14 @@ class ProgressiveMp4Writer:
 
 
 class _Source:
-    """Reads boxes from a pipe and knows how far it is."""
+    """Reads boxes from a pipe and counts the bytes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = io.BufferedReader(cast(io.RawIOBase, file), _COPY_BYTES)
         self.position = 0
 
     def boxes(self) -> Iterator[tuple[bytes, int, int]]:
-        """(kind, start of the box in the stream, bytes of its body): the body must be taken, copied or skipped before the next."""
+        """(kind, start of the box in the stream, bytes of its body): the body must be read, copied or skipped before the next box."""
         while True:
             start = self.position
             head = self.take(8)
@@ -269,7 +271,7 @@ class _Source:
             size -= len(block)
 
     def copy(self, size: int, target: io.FileIO) -> bool:
-        """Whether all of it was there."""
+        """Copy that many bytes; False when the pipe ended before."""
         while size > 0 and (block := self.take(min(size, _COPY_BYTES))):
             _write_all(target, block)
             size -= len(block)
@@ -318,7 +320,7 @@ def _track(trak: bytes, defaults: dict[int, tuple[int, int]]) -> _Track:
 
 
 def _decode_time(tfdt: bytes) -> int:
-    """When the fragment begins, in time units; below 0 for the sound that AAC needs to get going."""
+    """When the fragment begins, in time units; below 0 for the sound that an AAC decoder needs to start."""
     (time,) = struct.unpack_from(">q" if tfdt[0] else ">i", tfdt, 4)
     return int(time)
 
@@ -334,7 +336,7 @@ def _noted_run(trun: bytes, track: _Track, base: int, duration: int, size: int) 
     columns = [flag for flag in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION) if flags & flag]
     table = np.frombuffer(trun, ">u4", count * len(columns), at).reshape(count, len(columns)).astype(np.uint32)
     if _TRUN_COMPOSITION in columns and table[:, columns.index(_TRUN_COMPOSITION)].any():
-        raise InvalidMediaError("frames are stored in another order than they are shown: a proxy has none of these")
+        raise InvalidMediaError("frames are stored in another order than they are shown in, which a proxy never has")
     track.add_packets(_column(table, columns, _TRUN_SIZE, size), _column(table, columns, _TRUN_DURATION, duration))
     return track, base + offset, count
 
@@ -349,7 +351,7 @@ def _box(kind: bytes, *parts: bytes) -> bytes:
 
 
 def _moov(tracks: list[_Track], payload_start: int) -> bytes:
-    """The header of a file whose payload begins at `payload_start`: its length does not depend on that."""
+    """The header of a file whose payload begins at `payload_start`: its length does not depend on `payload_start`."""
     scales = [track.timescale for track in tracks]
     scale = math.lcm(*scales)
     scale = scale if scale <= _LARGEST_TIMESCALE else next(track.timescale for track in tracks if b"vmhd" in track.boxes)
@@ -361,7 +363,7 @@ def _moov(tracks: list[_Track], payload_start: int) -> bytes:
 
 
 def _scaled(units: int, track: _Track, scale: int) -> int:
-    """Time units of the track in those of the whole file."""
+    """Time units of the track, converted to those of the whole file."""
     return round(units * scale / track.timescale) if scale % track.timescale else units * (scale // track.timescale)
 
 
@@ -378,7 +380,7 @@ def _trak(track: _Track, scale: int, payload_start: int) -> bytes:
 
 
 def _edit_list(track: _Track, scale: int) -> bytes:
-    """A track that begins late is preceded by nothing for so long; what lies before time 0 is decoded and not shown."""
+    """The edit list: an empty edit for a track that begins late; what lies before time 0 is decoded but not shown."""
     start = track.start or 0
     edits = [(_scaled(start, track, scale), -1)] if start > 0 else []
     edits.append((_scaled(track.end - max(0, start), track, scale), max(0, -start)))
@@ -402,6 +404,6 @@ def _table(kind: bytes, rows: NDArray[np.generic]) -> bytes:
 
 
 def _repeats(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(where each stretch of equal values begins, how long it is)."""
+    """(where each run of equal values begins, how long it is)."""
     firsts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
     return firsts, np.diff(np.append(firsts, len(values)))

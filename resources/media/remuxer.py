@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.errors import CutError, DiskFullError, InvalidMediaError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.media_failures import library_failure
+from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import ProxyBytes, RangeFile, media_input
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
@@ -155,7 +156,7 @@ def remux(proxy: ProxyReader, index: FrameIndex, *, start_frame: int, end_frame:
     Raises CutError, InvalidMediaError, DiskFullError.
     """
     if not 0 <= start_frame < end_frame <= index.header.frame_count:
-        raise CutError(f"frames {start_frame}..{end_frame - 1} are not a clip of a video of {index.header.frame_count} frames")
+        raise CutError(f"frames {start_frame}..{end_frame - 1} are not a clip: the video has {counted(index.header.frame_count, 'frame')}")
     video = proxy.video_track(index, start_frame, end_frame)
     return write_clip(proxy.bytes, video, _sound_of(proxy, index, start_frame, end_frame), path=path, title=title)
 
@@ -185,7 +186,9 @@ def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: in
     with ProxyReader(encoded) as reader:
         entries = list(reader.video.index_entries)
         if len(entries) != end_frame - start_frame or not all(entry.is_keyframe for entry in entries):
-            raise InvalidMediaError(f"{encoded.name} has {len(entries)} frames; frames {start_frame}..{end_frame - 1} are asked for")
+            raise InvalidMediaError(
+                f"{encoded.name} has {counted(len(entries), 'frame')}, not the frames {start_frame}..{end_frame - 1} that it should have"
+            )
         rows = np.array([(entry.pos, entry.size) for entry in entries], dtype=np.int64)
         video = SampleTrack(reader.video, index.header.time_base, rows[:, 0], rows[:, 1], *_shown(index, start_frame, end_frame))
         return write_clip(reader.bytes, video, reader.whole_audio_track(), path=path, title=title)

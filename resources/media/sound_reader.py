@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.clock import ClockJump, spoken
 from heaters_dagster.domain.downmix import downmix
 from heaters_dagster.domain.sound_placement import Placed, SoundPlacement
+from heaters_dagster.domain.words import counted
 from resources.media.media_probe import opened
 
 Block = NDArray[np.float32]
@@ -63,13 +64,13 @@ class SoundFacts:
         """For people: what was done to the sound."""
         notes = []
         if self.errors:
-            notes.append(f"{self.errors} packets of its sound are damaged: there is silence in their place")
+            notes.append(f"{counted(self.errors, 'packet of its sound is', 'packets of its sound are')} damaged: there is silence instead")
         elif self.silence_seconds >= 0.01:
-            notes.append(f"{spoken(self.silence_seconds)} of its sound are missing: there is silence in their place")
+            notes.append(f"{spoken(self.silence_seconds)} of its sound are missing: there is silence instead")
         if self.dropped_seconds >= 0.01:
-            notes.append(f"{spoken(self.dropped_seconds)} of its sound overlap with what came before: left out of the proxy")
+            notes.append(f"{spoken(self.dropped_seconds)} of its sound overlap with the sound before: they are left out of the proxy")
         if self.clock_errors:
-            notes.append("the clock of its sound jumps where the picture's does not: the sound after it follows without a gap")
+            notes.append("the times of its sound jump where those of the picture do not: the sound after the jump follows without a gap")
         return notes
 
 
@@ -114,7 +115,7 @@ class PlacedSound:
                 for block in self.blocks():
                     _write_all(file, np.ascontiguousarray(block).data.cast("B"))
         except BrokenPipeError:
-            pass  # whoever ran ffmpeg knows why
+            pass  # the code that ran ffmpeg reports why
         finally:
             self.close()
 

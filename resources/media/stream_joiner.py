@@ -16,6 +16,7 @@ from typing import Any
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
+from heaters_dagster.domain.words import counted
 from resources.media.media_probe import chosen_video, opened
 from resources.object_store.work_folder import disk_full_named
 
@@ -45,7 +46,7 @@ def joined(video: Path, audio: Path, folder: Path, *, name: str) -> Joined:
         sounds = stack.enter_context(opened(audio, name=name))
         picture, sound = chosen_video(pictures, name), sounds.streams.best("audio")
         if sound is None or sound.codec_context is None:
-            raise InvalidMediaError(f"{name}: what was downloaded as its sound has no audio stream that can be read")
+            raise InvalidMediaError(f"{name}: the file that was downloaded as its sound has no audio stream that can be read")
         mp4 = picture.codec_context.codec.canonical_name in _MP4_VIDEO and sound.codec_context.codec.canonical_name in _MP4_AUDIO
         target = folder / ("joined.mp4" if mp4 else "joined.mkv")
         picture_shift, sound_shift = _shifts(picture, sound)
@@ -63,7 +64,7 @@ def joined(video: Path, audio: Path, folder: Path, *, name: str) -> Joined:
                     packet.stream = copies[packet.stream.type]
                     output.mux_one(packet)
         except av.error.FFmpegError as error:
-            raise library_failure(f"{name}: picture and sound cannot be put together", error) from error
+            raise library_failure(f"{name}: picture and sound cannot be put into one file", error) from error
     return Joined(target, video_packets)
 
 
@@ -74,14 +75,14 @@ def check_clean(file: Joined, *, name: str) -> None:
     with opened(file.path, name=name) as container:
         stream = chosen_video(container, name)
         if stream.frames not in (0, file.video_packets):
-            raise InvalidMediaError(f"{name}: of {file.video_packets} frames only {stream.frames} are in the file")
+            raise InvalidMediaError(f"{name}: only {stream.frames} of {counted(file.video_packets, 'frame')} are in the file")
         try:
             if container.duration:
                 container.seek(max(0, container.duration - 1_000_000))
             if sum(1 for _ in container.decode(stream)) == 0:
-                raise InvalidMediaError(f"{name}: no frame at its end decodes")
+                raise InvalidMediaError(f"{name}: no frame at its end can be decoded")
         except av.error.FFmpegError as error:
-            raise library_failure(f"{name}: its end does not decode", error) from error
+            raise library_failure(f"{name}: its end cannot be decoded", error) from error
 
 
 def _shifts(picture: Any, sound: Any) -> tuple[Fraction, Fraction]:

@@ -1,6 +1,6 @@
 """What waits and what failed, in a few figures: for the report in Dagster, and for commands that ask before they change many rows.
 
-The database makes the sums; for a million clips that wait for review it reads the counts that it keeps, not the clips.
+Postgres adds up the figures. For clips that wait for review, perhaps a million, it reads stored counts and not the clips.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import CLIP_STAGES, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import counted
 from resources.postgres.clip_counts import EVERYTHING, counts_by_state
 from resources.postgres.clip_work import ClipStage, needs_of
 from resources.postgres.database import Database
@@ -46,7 +47,8 @@ class Group:
     """Source videos, clips or gold masters that wait for the same thing, or failed at it.
 
     what: "source videos", "clips" or "gold masters". words: what they wait for, or what failed. byte_size: of the originals of source
-    videos, as far as they are known. oldest: since when the first of them stands there. titles: of up to five source videos, oldest first.
+    videos, as far as it is known. oldest: when the one that waits longest came into its state. titles: of up to five source videos,
+    oldest first.
     """
 
     what: str
@@ -60,7 +62,7 @@ class Group:
     @property
     def counted(self) -> str:
         """`1 source video`, `2 clips`."""
-        return f"{self.count} {self.what.removesuffix('s') if self.count == 1 else self.what}"
+        return counted(self.count, self.what.removesuffix("s"))
 
 
 def load_backlog(database: Database) -> list[Group]:
@@ -74,7 +76,7 @@ def failed_count(groups: Iterable[Group]) -> int:
 
 
 def _shown(titles: Iterable[str]) -> tuple[str, ...]:
-    """Titles for a report that many may read: a web address may be one until it is fetched."""
+    """Titles for a report that many people may read. Until a video is fetched, its title may be a web address with a password."""
     return tuple(map(without_access, titles))
 
 
@@ -119,7 +121,8 @@ def _clips(connection: Connection) -> list[Group]:
     for state, words in CLIP_WORDS.items():
         if counts.get(state):
             standing = clips.c.is_live & (clips.c.state == state.value)
-            # By id, because an index gives that at once; the clip that was made first is the oldest, unless its decision was just undone.
+            # By id, because an index gives this order. The clip that was made first is the oldest one, except when its decision was just
+            # undone.
             oldest = connection.scalar(select(clips.c.state_changed_at).where(standing).order_by(clips.c.id).limit(1))
             query = (
                 select(source_videos.c.title)
@@ -131,7 +134,7 @@ def _clips(connection: Connection) -> list[Group]:
 
 
 def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGES) -> list[Group]:
-    """Clips that wait for stages beside the others, or on which one failed."""
+    """Clips that wait for a stage without states of its own, or on which such a stage failed."""
     groups = []
     for stage in beside(stages):
         query = (
@@ -151,7 +154,7 @@ def work_beside(connection: Connection, stages: Iterable[ClipStage] = CLIP_STAGE
 
 
 def _first_videos(connection: Connection, standing: ColumnElement[bool]) -> list[int]:
-    """The lowest ids of source videos with such clips: one look into the index for each, however many clips they have."""
+    """The lowest ids of source videos with such clips: one look-up in the index for each source video, for any number of clips."""
     found: list[int] = []
     while len(found) < _TITLES:
         after = [clips.c.source_video_id > found[-1]] if found else []

@@ -32,10 +32,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which live clips a filter is about, whatever their state.
+    """The live clips that a filter selects, in any state.
 
-    source_video_ids: only clips of these; None means all. clip_ids: these clips too, because the text is their name. Of these, only clips
-    within the two confidences.
+    source_video_ids: only clips of these; None means all. clip_ids: also these clips, because the text is their name. From all of them,
+    only clips whose confidence is within the limits.
     """
 
     source_video_ids: tuple[int, ...] | None
@@ -53,7 +53,7 @@ EVERYTHING = Scope(None, (), None, None)
 
 
 def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
-    """The filter with its words looked up: a statement that names source videos is planned by how many they are."""
+    """The filter, with its words replaced by the ids of source videos: Postgres plans the statement by how many ids there are."""
     ids: tuple[int, ...] | None = chosen.source_video_ids or None
     clip_ids: tuple[int, ...] = ()
     if chosen.words:
@@ -67,7 +67,7 @@ def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
 
 
 def _clips_called(connection: Connection, chosen: QueueFilter) -> tuple[int, ...]:
-    """Live clips whose name the text is; a number alone is a name among chosen source videos."""
+    """Live clips that have this text as their name. A number alone is a name only when source videos are chosen."""
     name, clip_id = parsed_clip_name(chosen.text), parsed_clip_id(chosen.text)
     if name is None and chosen.source_video_ids and chosen.text.isascii() and chosen.text.isdigit() and len(chosen.text) < 10:
         name = ClipName(int(chosen.text), (), None)
@@ -110,13 +110,13 @@ def counts_of_videos(connection: Connection, source_video_ids: Collection[int] |
 
 
 def recount(database: Database) -> None:
-    """Count all clips anew, for rows that were written without the triggers. Nobody changes a clip meanwhile."""
+    """Count all clips again, for rows that were written without the triggers. Other programs cannot change clips while this runs."""
     with database.begin() as connection:
         connection.execute(select(func.heaters_recount_clips()))
 
 
 def within_scope(within: Scope) -> ColumnElement[bool]:
-    """Live clips that the scope is about."""
+    """The live clips in this scope."""
     parts: list[ColumnElement[bool]] = [clips.c.is_live]
     if within.source_video_ids is not None:
         found = among(clips.c.source_video_id, within.source_video_ids)
@@ -143,14 +143,14 @@ def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[
         select(_changes.state, _changes.clips).where(among(_changes.source_video_id, source_video_ids)),
     ]
     if within.clip_ids:
-        # Clips with the text as their name, when their source video is not among those with the text in their title or address.
+        # Clips that have the text as their name, but whose source video does not have it in its title or address.
         alone = (clips.c.is_live, among(clips.c.id, within.clip_ids), ~among(clips.c.source_video_id, source_video_ids))
         parts.append(select(clips.c.state, func.count().label("clips")).where(*alone).group_by(clips.c.state))
     return parts
 
 
 def _of_confidence(within: Scope) -> list[Select[Any]]:
-    """Whole percents come from the counts; for the two percents with a bound inside, clips are counted in their index."""
+    """Full percents come from the stored counts. In the two percents that a limit divides, the clips are counted with their index."""
     bounds = [bound for bound in (within.min_confidence, within.max_confidence) if bound is not None]
     edges = sorted({floor(bound * 100) for bound in bounds})
     low = _NO_CONFIDENCE if within.min_confidence is None else floor(within.min_confidence * 100)
@@ -160,7 +160,7 @@ def _of_confidence(within: Scope) -> list[Select[Any]]:
         return and_(column != _NO_CONFIDENCE, column >= low, column <= high, column.notin_(edges))
 
     def partly(edge: int) -> ColumnElement[bool]:
-        # The first two comparisons limit the scan of the index; the third decides under which percent a clip counts.
+        # The first two comparisons limit the scan of the index; the third decides which percent a clip belongs to.
         near = (clips.c.confidence >= edge / 100 - _ROUNDING, clips.c.confidence <= (edge + 1) / 100 + _ROUNDING)
         parts = [*near, func.heaters_confidence_percent(clips.c.confidence) == edge]
         parts += [] if within.min_confidence is None else [clips.c.confidence >= within.min_confidence]
@@ -181,18 +181,21 @@ def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]
 
 
 def count_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
-    """Where the stored counts are wrong: a sentence each. source_video_id: only of this one."""
+    """One sentence for each stored count that is wrong. source_video_id: check only this source video."""
     rows = connection.execute(
         text(_WRONG_BY_VIDEO if source_video_id is None else _WRONG_OF_ONE),
         {"source_video_id": source_video_id},
         execution_options={"yield_per": 1000},
     )
     for row in rows:
-        yield f"source video {row.source_video_id}: {row.kept} clips are counted as {row.state}, there are {row.there}"
+        yield (
+            f"source video {row.source_video_id}: the stored number of clips in the state {row.state} is {row.kept}, but there are "
+            f"{row.there}"
+        )
     if source_video_id is None:
         for row in connection.execute(text(_WRONG_BY_CONFIDENCE)):
-            sure = "without confidence" if row.confidence_percent == _NO_CONFIDENCE else f"of {row.confidence_percent} % confidence"
-            yield f"{row.kept} clips {sure} are counted as {row.state}, there are {row.there}"
+            sure = "without confidence" if row.confidence_percent == _NO_CONFIDENCE else f"with {row.confidence_percent} % confidence"
+            yield f"the stored number of clips {sure} in the state {row.state} is {row.kept}, but there are {row.there}"
 
 
 _WRONG = """

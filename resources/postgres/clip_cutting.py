@@ -1,4 +1,4 @@
-"""Replaces the cuts of a source video by those that a detector found, with the settings that made them, in one transaction."""
+"""Replaces the cuts of a source video with new ones from a detector, and stores the detector's settings, in one transaction."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def replaced(
 ) -> list[Clip]:
     """Make `new` the clips of a source video, store the `scene_settings` that made them, and set the video to `scenes_detected`.
 
-    The video is `detecting_scenes`, or has its scenes already and is cut again from stored scores.
+    The video is in the state `detecting_scenes`, or it has scenes already and is cut again from stored scores.
     new: in order, covering [0, frame_count). The old clips are retired and their files become obsolete. If the old clips have the same
     frames already, they stay as they are with their decisions, so that a repeated run changes nothing.
-    scene_settings: detector, threshold and shortest clip; None leaves those that the row has.
-    forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then has it as an action of theirs.
-    Raises CutError when the clips do not cover the frames, PermanentError when review has begun and nobody forces it,
+    scene_settings: detector, threshold and shortest clip; None: the row keeps its settings.
+    forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then shows it as this reviewer's action.
+    Raises CutError when the clips do not cover the frames, PermanentError when review has begun and `forced_by` is None,
     IllegalTransitionError.
     """
     _check_cover(new, frame_count)
@@ -54,7 +54,9 @@ def replaced(
     else:
         begun = review_has_begun(connection, source_video_id)
         if begun and reviewer is None:
-            raise PermanentError(f"review of source video {source_video_id} has begun: new cuts would undo it; --force cuts anyway")
+            raise PermanentError(
+                f"review of source video {source_video_id} has begun, and new cuts would undo its decisions. To cut all the same: --force"
+            )
         by = reviewer if begun else None
         gone = retired(connection, old, by)
         _insert(connection, source_video_id, new, first_sequence=video.next_clip_sequence)
@@ -66,7 +68,7 @@ def replaced(
 
 
 def review_has_begun(connection: Connection, source_video_id: int) -> bool:
-    # An action on several source videos is stored under the first of them; for the others it is found by their clips.
+    # An action on several source videos is stored under the first of them; on the others it is found by their clips.
     acted = exists().where(review_actions.c.source_video_id == source_video_id, review_actions.c.action != ReviewAction.RENAME.value)
     changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
     return bool(connection.scalar(select(or_(acted, changed))))
@@ -76,14 +78,16 @@ def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:
     reached = 0
     for clip in new:
         if clip.start_frame != reached or clip.end_frame <= clip.start_frame:
-            raise CutError(f"the cut list has a clip of frames {clip.start_frame}..{clip.end_frame - 1} where one must begin at {reached}")
+            raise CutError(
+                f"the cut list has a clip of frames {clip.start_frame}..{clip.end_frame - 1}, but it must begin at frame {reached}"
+            )
         reached = clip.end_frame
     if reached != frame_count or not new:
-        raise CutError(f"the cut list covers {reached} frames of {frame_count}; the last clip must end at {frame_count}")
+        raise CutError(f"the cut list ends at frame {reached}; it must end at frame {frame_count}, the end of the source video")
 
 
 def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]) -> None:
-    """Write times and confidences of a new detection where they differ; no decision depends on them."""
+    """Write the times and confidences of a new detection where they differ; no decision depends on them."""
     for clip, found in zip(old, new, strict=True):
         columns = {
             "start_time_seconds": found.start_time_seconds,
@@ -95,7 +99,10 @@ def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]
 
 
 def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
-    """Remove clips from the cut list, with their files; the rows stay. reviewer: id of the person who does it; None: no person."""
+    """Remove clips from the cut list, with their files; the rows stay.
+
+    reviewer: id of the person who does it; None when it was not a person.
+    """
     ids = [clip.id for clip in old]
     forget_files(connection, ids)
     rows = connection.execute(
@@ -133,7 +140,7 @@ def _record_recut(connection: Connection, reviewer: int, source_video_id: int, o
 
 
 def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip], *, first_sequence: int) -> None:
-    """One statement however many clips there are."""
+    """One statement for any number of clips."""
     statement = sql(
         """
         insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, confidence)

@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 
 from resources.postgres.tables import clip_artifacts, embeddings
 
-#: Column values of a clip without a file. Write them in the same statement as the state, which says whether there must be a file.
+#: Column values of a clip without a file. Write them in the same statement as the state, because some states require a file.
 VIRTUAL: Mapping[str, Any] = {"is_virtual": True, "clip_filepath": None}
 
 
 def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
     """Make the live files of clips obsolete and delete their embeddings.
 
-    The rows of the clips must be locked; the caller makes them VIRTUAL.
+    The rows of the clips must be locked; the caller writes VIRTUAL to them.
     Rows in `writing` stay: the stage that wrote them sees the new version and makes them obsolete, or it has died and `clean_up` does.
     """
     live = clip_artifacts.c.clip_id.in_(clip_ids) & (clip_artifacts.c.state == "live")

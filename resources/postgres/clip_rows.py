@@ -23,7 +23,7 @@ class Clip:
     [start_frame, end_frame): frames of the source video. sequence: per source video, never reused. cut_points: the four numbers as JSON.
     is_live: False once a cut point operation has replaced it. clip_filepath: object key of the export, None while the clip is virtual.
     confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the current stage.
-    state_changed_at: since when it is in this state; a lease or a look at it changes `updated_at` only.
+    state_changed_at: when it came into this state; a lease or opening the clip changes `updated_at` only.
     """
 
     id: int
@@ -59,7 +59,7 @@ class Clip:
 
     @property
     def reference(self) -> str:
-        """What can be typed for it: `3:14`."""
+        """What people can type for it: `3:14`."""
         return reference(self.source_video_id, self.sequence)
 
     @property
@@ -95,7 +95,7 @@ class ClipArtifact:
 
 
 def clip_of_row(row: Row[Any]) -> Clip:
-    """A row of `clips`, whichever query it came from."""
+    """The Clip of a row of `clips`, from any query."""
     return Clip(**{**row._mapping, "state": ClipState(row.state)})
 
 
@@ -117,13 +117,13 @@ def review_clip(row: Clip) -> ReviewClip:
 
 
 def ledger_snapshot(row: Clip) -> dict[str, Any]:
-    """`row` as the ledger stores it: with its times, so that undo and redo need no frame index."""
+    """`row` as the ledger stores it: with times, so that undo and redo need no frame index."""
     times = {"start_time_seconds": row.start_time_seconds, "end_time_seconds": row.end_time_seconds}
     return {**snapshot(review_clip(row)), **times}
 
 
 def live_clips(connection: Connection, source_video_id: int) -> list[Clip]:
-    """The clips that cover a source video, in order; nothing is locked."""
+    """The clips that cover a source video, in order, without locks."""
     query = select(clips).where(clips.c.source_video_id == source_video_id, clips.c.is_live).order_by(clips.c.start_frame)
     return [clip_of_row(row) for row in connection.execute(query)]
 

@@ -1,11 +1,11 @@
-"""Clips in Postgres, and the files made from them: one row each, changed under its lock and only along the table of legal transitions.
+"""Clips in Postgres, and the files made from them. A row is changed under its lock, and only as the table of legal transitions allows.
 
-What stages do to clips is in `clip_work.py`. A process that dies between claim and finish leaves rows in `writing` whose stage lock is
-free: the next claim takes them over, or `clean_up` deletes their objects. No object is ever without a row. A row is `obsolete` only when
-nobody is writing its object.
+What stages do to clips is in `clip_work.py`. A process that dies between claim and finish leaves rows in `writing`, and its stage lock
+becomes free: the next claim takes the rows over, or `clean_up` deletes their objects. Every object has a row. A row is `obsolete` only
+when no process is writing its object.
 
-A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings are of the same frames, and serve until
-the new file takes the old one's place. Its row is in `writing` then, and not to be deleted yet.
+A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings show the same frames, and are used until
+the new file replaces the old one. The row of the file is then in `writing`, and its object must not be deleted yet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
 
-from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, StaleClipError
 from heaters_dagster.domain.export_profile import MadeFrom
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, beside
@@ -36,7 +36,7 @@ __all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "MadeObject", "NewC
 
 
 def waits_for_gold_master() -> ColumnElement[bool]:
-    """Condition on a row of `clips`: its export needs the gold master, which is still to be made or to be tried again."""
+    """Condition on a row of `clips`: its export waits for the gold master, which does not exist yet but can still be made."""
     return clips.c.export_profile.in_(_profiles_from_gold_master()) & exists().where(
         source_videos.c.id == clips.c.source_video_id,
         source_videos.c.gold_master_filepath.is_(None),
@@ -58,16 +58,16 @@ class ClipStore:
     # Reading
 
     def load(self, clip_id: int) -> Clip:
-        """Raises NotFoundError. Also finds clips that are no longer live."""
+        """Also loads clips that are no longer live. Raises NotFoundError."""
         return self.load_many([clip_id])[0]
 
     def load_many(self, clip_ids: Sequence[int]) -> list[Clip]:
-        """In the order asked for. Raises NotFoundError naming those that are not there."""
+        """The clips in the order of the ids. Raises NotFoundError, which names the missing clips."""
         with self._database.read() as connection:
             found = {row.id: clip_of_row(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
         missing = [clip_id for clip_id in clip_ids if clip_id not in found]
         if missing:
-            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(no_clips(missing))
         return [found[clip_id] for clip_id in clip_ids]
 
     def load_live(self, source_video_id: int) -> list[Clip]:
@@ -86,7 +86,7 @@ class ClipStore:
     ) -> list[Clip]:
         """One page of live clips, by source video and start.
 
-        states: only these, all when empty. text: part of the source video's title or source, in any case.
+        states: only these; all when empty. text: part of the source video's title or source, upper or lower case.
         after: `place` of the last clip of the page before.
         """
         page = select(clips).where(clips.c.is_live)
@@ -97,12 +97,12 @@ class ClipStore:
             named = or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern))
             page = page.where(clips.c.source_video_id.in_(select(source_videos.c.id).where(named)))
         if after is not None:
-            # The first comparison says the same as the second, in a form that limits an index scan.
+            # The first comparison follows from the second; it is there because it limits the index scan.
             page = page.where(clips.c.source_video_id >= after[0])
             page = page.where(tuple_(clips.c.source_video_id, clips.c.start_frame, clips.c.id) > tuple_(*after))
         query: Select[Any] = page.order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
         if states:
-            # One index range for each state, merged: to find a rare state, a filter on all live clips would read up to all of them.
+            # One index range for each state, merged. A filter on all live clips would read nearly all of them to find a rare state.
             parts = [
                 page.where(clips.c.state == state.value).order_by(clips.c.source_video_id, clips.c.start_frame, clips.c.id).limit(limit)
                 for state in sorted(set(states))
@@ -118,16 +118,16 @@ class ClipStore:
             return counts_of_videos(connection, None if source_video_id is None else [source_video_id])
 
     def due(self, stage: ClipStage, source_video_id: int | None = None) -> list[Clip]:
-        """Clips for a stage: fresh, left by a process that died, or failed with tries left. The longest waiting first.
+        """Clips that a stage should work on: new ones, those left by a process that died, and failed ones with tries left.
 
-        Exports that wait for a gold master are not due until it is there, or has failed for good.
+        The longest waiting first. Exports that wait for a gold master are due when it exists, or when it has failed for good.
         """
         more = [~waits_for_gold_master()] if stage is EXPORTS else []
         with self._database.read() as connection:
             return clip_work.due(connection, stage, source_video_id, *more)
 
     def waiting_for_gold_master(self, clip_ids: Collection[int] | None = None) -> list[Clip]:
-        """Clips whose export from the gold master was asked for before there is one; of all clips when None."""
+        """Clips whose export from the gold master was requested before it existed; of all source videos when None."""
         query = select(clips).where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
         if clip_ids is not None:
             query = query.where(clips.c.id.in_(clip_ids))
@@ -135,7 +135,7 @@ class ClipStore:
             return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.id))]
 
     def count_waiting_for_gold_master(self) -> dict[int, int]:
-        """Source video -> how many of its clips wait as above."""
+        """Source video id -> how many of its clips wait in this way."""
         query = (
             select(clips.c.source_video_id, func.count())
             .where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
@@ -160,7 +160,7 @@ class ClipStore:
             return clip_cutting.replaced(connection, source_video_id, new, frame_count, scene_settings=scene_settings, forced_by=forced_by)
 
     def review_has_begun(self, source_video_id: int) -> bool:
-        """Whether anybody has decided anything about this source video; new cuts would undo it."""
+        """Whether anybody has decided anything about this source video: new cuts would undo these decisions."""
         with self._database.read() as connection:
             return clip_cutting.review_has_begun(connection, source_video_id)
 
@@ -169,7 +169,7 @@ class ClipStore:
     def claim(self, clip_id: int, stage: ClipStage, keys: Sequence[str] = ()) -> Clip | None:
         """Put the clip into the stage's working state and write the rows of the objects at `keys`; None when it is not due any more.
 
-        Hold `Database.stage_lock(stage.asset, source_video_id)` from before this until after `finish`.
+        Take `Database.stage_lock(stage.asset, source_video_id)` before this, and keep it until after `finish`.
         """
         with self._database.begin() as connection:
             return clip_work.claim(connection, clip_id, stage, keys)
@@ -183,35 +183,35 @@ class ClipStore:
         *,
         also: Callable[[Connection], object] = lambda connection: None,
     ) -> bool:
-        """Write down that the stage is done with the clip, with the objects that it made; an export becomes the clip's file.
+        """Store that the stage is done with the clip, and the objects that it made; an export becomes the clip's file.
 
-        version: `cut_point_version` of the claimed clip. False when a reviewer changed the clip meanwhile: what was made is then obsolete.
-        also: what the stage writes of its own, in the same transaction, when the clip is as it was claimed.
+        version: `cut_point_version` of the claimed clip. Returns False when a reviewer has changed the clip since: the objects are then
+        obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed.
         """
         with self._database.begin() as connection:
             return clip_work.finish(connection, clip_id, stage, version, made, also=also)
 
     def advance(self, clip_id: int, new: ClipState, expected: Collection[ClipState] | ClipState) -> Clip:
-        """Change the state of a live clip that is in one of the `expected` states. Raises StaleClipError when it is in another."""
+        """Change the state of a live clip that is in one of the `expected` states. Raises StaleClipError when it is in another state."""
         allowed = {expected} if isinstance(expected, ClipState) else set(expected)
         with self._database.begin() as connection:
             clip = clip_work.locked(connection, clip_id)
             if not clip.is_live or clip.state not in allowed:
                 is_now, wanted = clip_work.described(clip), " or ".join(sorted(allowed))
-                raise StaleClipError(f"clip id:{clip_id} is {is_now}; this needs one that is {wanted}")
+                raise StaleClipError(f"clip id:{clip_id} has the state {is_now}; this needs the state {wanted}")
             return clip_work.advanced(connection, clip, new)
 
     def fail(self, clip_id: int, stage: ClipStage, message: str, *, transient: bool, expected_version: int | None = None) -> Clip | None:
-        """Write down why the stage failed on the clip. A temporary failure counts one try; any other uses up all of them.
+        """Store why the stage failed on the clip. A temporary failure counts one try; any other failure uses up all tries.
 
-        None, and nothing is changed, when a reviewer changed the clip meanwhile: it is no longer in the stage, or no longer of
+        Returns None and changes nothing when a reviewer has changed the clip since: it has left the stage, or no longer has
         `expected_version`.
         """
         with self._database.begin() as connection:
             return clip_work.fail(connection, clip_id, stage, message, transient=transient, expected_version=expected_version)
 
     def retry(self, clip_id: int) -> Clip:
-        """Put a failed clip back before each stage that failed, with all tries; if its keyframes are gone, before the keyframe stage.
+        """Put a failed clip back before each stage that failed, with no failed tries; if its keyframes are gone, before the keyframe stage.
 
         Raises IllegalTransitionError if nothing has failed.
         """
@@ -219,7 +219,10 @@ class ClipStore:
             return clip_work.retry(connection, clip_id)
 
     def begun(self, stage: ClipStage, source_video_id: int, *, not_begun_before: datetime | None = None) -> list[Clip]:
-        """Clips of a source video that a stage has begun on. not_begun_before: also those that have waited for it since before then."""
+        """Clips of a source video that a stage is working on.
+
+        not_begun_before: also clips that have waited for the stage since before that time.
+        """
         with self._database.read() as connection:
             return clip_work.begun(connection, stage, source_video_id, not_begun_before)
 
@@ -234,7 +237,7 @@ class ClipStore:
             return clip_work.failed_clips(connection, source_video_id, limit)
 
     def enqueue_new_stages(self) -> int:
-        """Make clips due for stages that were added to the product after these clips had come so far; returns how many."""
+        """Make clips due for stages that were added to Heaters after these clips had passed that point; returns how many."""
         with self._database.begin() as connection:
             return clip_work.enqueue(connection)
 
@@ -258,14 +261,16 @@ class ClipStore:
             clip = clip_work.locked(connection, clip_id)
             if not clip.is_live or clip.state not in APPROVED_STATES:
                 is_now = clip_work.described(clip)
-                raise IllegalTransitionError(f"clip id:{clip_id} is {is_now}: only an approved clip is exported; approve it first")
+                raise IllegalTransitionError(
+                    f"clip id:{clip_id} is not approved (its state: {is_now}), so it is not exported; approve it first"
+                )
             columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
             return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
 
     # Files
 
     def artifacts(self, clip_id: int, *, kind: str | None = None, states: Collection[str] = ("live",)) -> list[ClipArtifact]:
-        """The files of a clip by key. kind: export or keyframe, both when None."""
+        """The files of a clip, ordered by key. kind: export or keyframe; both when None."""
         query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(states))
         if kind is not None:
             query = query.where(clip_artifacts.c.kind == kind)
@@ -276,14 +281,14 @@ class ClipStore:
         return [artifact.key for artifact in self.artifacts(clip_id, kind=kind)]
 
     def obsolete_artifacts(self, source_video_id: int | None = None) -> list[ClipArtifact]:
-        """Files that nobody needs: obsolete, and those half written by a process that died on a clip that has left the stage."""
+        """Files that are not needed: obsolete ones, and half-written ones of a process that died, when the clip has left the stage."""
         with self._database.read() as connection:
             return clip_work.unneeded_artifacts(connection, source_video_id)
 
     def give_up_keyframes(self, clip_id: int, version: int) -> None:
-        """Make the keyframes of a clip obsolete because some of their objects are gone: `retry` then has all of them made again.
+        """Make the keyframes of a clip obsolete because some of their objects are gone; after `retry` all of them are made again.
 
-        Changes nothing when the clip is no longer of `version`.
+        Changes nothing when the clip no longer has `version`.
         """
         with self._database.begin() as connection:
             if clip_work.locked(connection, clip_id).cut_point_version == version:
@@ -292,8 +297,8 @@ class ClipStore:
     def clean_up(self, clip_id: int, delete: Callable[[str], object]) -> list[str]:
         """Delete the objects of a clip that are not needed, by `delete(key)`, and mark their rows `deleted`; return their keys.
 
-        All under the clip's row lock, so that no stage can claim a key while its object is deleted. Live objects stay, and so do
-        objects that a stage is writing: a later call finds them. An object that is gone already counts as deleted.
+        The clip's row is locked, so that no stage can claim a key while its object is deleted. Live objects stay, and so do objects that
+        a stage is writing: a later call finds them. An object that no longer exists counts as deleted.
         When `delete` raises, nothing is marked and a later call tries again.
         """
         with self._database.begin() as connection:

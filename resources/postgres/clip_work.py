@@ -1,13 +1,12 @@
-"""What each stage does to each clip: claim it, finish it, or write down that it failed. One way for all stages of `domain/stages.py`.
+"""What each stage does to each clip: claim it, finish it, or store that it failed. All stages of `domain/stages.py` work in this way.
 
-The clip's `state` is the word of the specification and belongs to the stages that have states. The table `clip_work` has a row for every
-stage and clip; of a stage that works beside the others it is all there is. Each function runs in the caller's transaction, under the
-clip's row lock.
+The clip's `state` belongs to the stages that have states of their own. The table `clip_work` has a row for every stage and clip; a stage
+that works beside the others has only this row. Each function runs in the caller's transaction, under the clip's row lock.
 
 A stage claims its clip, which writes the `clip_artifacts` rows of the objects it is about to make in state `writing`; then it publishes
 the objects; then it finishes, which makes the rows `live`. Meanwhile it holds `Database.stage_lock(stage.asset, source_video_id)`, so two
-processes never write one key. A reviewer may change the clip while a stage works on it: every finish compares `cut_point_version` with
-what was claimed, and changes nothing when they differ. The decision stands, and what was made becomes obsolete.
+processes never write the same key. A reviewer may change the clip while a stage works on it: every finish compares `cut_point_version` with
+the claimed version, and changes nothing when they differ. The reviewer's decision counts, and the new objects become obsolete.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
 from heaters_dagster.domain.stages import (
@@ -71,13 +71,13 @@ class ClipWork:
 
 
 def needs_of(stage: ClipStage, stages: Sequence[ClipStage] = CLIP_STAGES) -> frozenset[ClipState]:
-    """The states of a clip in which a stage beside the others can work on it: what it needs has been made."""
+    """The states of a clip in which a stage beside the others can work on it, because what it needs exists."""
     needed = [states_from(one) if one.states is not None else needs_of(one, stages) for one in stages if one.asset in stage.needs]
     return frozenset(ClipState).intersection(*needed)
 
 
 def open_work(stage: ClipStage) -> ColumnElement[bool]:
-    """Condition on `clip_work` joined with clips: a stage beside the others is to do it, has begun it, or may try it again."""
+    """Condition on `clip_work` joined with clips: work of a stage beside the others that is waiting, has begun, or may be tried again."""
     return and_(
         clip_work.c.stage == stage.asset,
         clip_work.c.state != WorkState.DONE.value,
@@ -88,7 +88,7 @@ def open_work(stage: ClipStage) -> ColumnElement[bool]:
 
 
 def due(connection: Connection, stage: ClipStage, source_video_id: int | None, *more: ColumnElement[bool]) -> list[Clip]:
-    """Live clips for the stage: fresh, left by a process that died, or failed with tries left. The longest waiting first."""
+    """Live clips for the stage: new ones, those left by a process that died, and failed ones with tries left. The longest waiting first."""
     if stage.states is None:
         query: Select[Any] = select(clips).join(clip_work, clip_work.c.clip_id == clips.c.id).where(open_work(stage), *more)
         order = clip_work.c.changed_at
@@ -107,7 +107,7 @@ def due(connection: Connection, stage: ClipStage, source_video_id: int | None, *
 
 
 def begun(connection: Connection, stage: ClipStage, source_video_id: int, not_begun_before: datetime | None) -> list[Clip]:
-    """Clips of a source video that the stage has begun on. not_begun_before: also those that have waited for it since before then."""
+    """Clips of a source video that the stage is working on. not_begun_before: also clips that have waited for it since before that time."""
     if stage.states is None:
         state, since, working, ready = clip_work.c.state, clip_work.c.changed_at, WorkState.WORKING.value, WorkState.WAITING.value
         query = select(clips).join(clip_work, _row(clips.c.id, stage))
@@ -132,7 +132,7 @@ def claim(connection: Connection, clip_id: int, stage: ClipStage, keys: Sequence
             where=(clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == stage.artifact),
         )
         if connection.execute(row.returning(clip_artifacts.c.id)).first() is None:
-            raise PermanentError(f"the object key {key} belongs to another clip; clip id:{clip_id} cannot use it")
+            raise PermanentError(f"clip id:{clip_id} cannot use the object key {key}: it belongs to another clip")
     _note(connection, clip, stage, WorkState.WORKING)
     if stage.states is None:
         return clip
@@ -149,17 +149,17 @@ def finish(
     also: Callable[[Connection], object] = lambda connection: None,
     stages: Sequence[ClipStage] = CLIP_STAGES,
 ) -> bool:
-    """Write down that the stage is done with the clip, with the objects that it made.
+    """Store that the stage is done with the clip, and the objects that it made.
 
-    version: `cut_point_version` of the claimed clip. False when a reviewer changed the clip meanwhile: what was made is then obsolete.
-    also: what the stage writes of its own, in the same transaction, when the clip is as it was claimed.
+    version: `cut_point_version` of the claimed clip. Returns False when a reviewer has changed the clip since: the objects are then
+    obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed.
     """
     keys = [one.key for one in made]
     own = (clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == stage.artifact)
     clip = locked(connection, clip_id)
     if not clip.is_live or clip.cut_point_version != version or not _is_at_work(connection, clip, stage):
         # Rows in `writing` belong to this process, because it holds the stage lock. The present file shows the right frames, perhaps in
-        # a profile that is no longer wanted: it stays until the next file is there.
+        # a profile that is no longer wanted: it stays until the next file exists.
         for one in made:
             half_written = own & (clip_artifacts.c.key == one.key) & (clip_artifacts.c.state == "writing")
             values = {"state": "obsolete"} if one.key != clip.clip_filepath else _live_values(one)
@@ -187,9 +187,9 @@ def finish(
 def fail(
     connection: Connection, clip_id: int, stage: ClipStage, message: str, *, transient: bool, expected_version: int | None = None
 ) -> Clip | None:
-    """Write down why the stage failed on the clip. A temporary failure counts one try; any other uses up all of them.
+    """Store why the stage failed on the clip. A temporary failure counts one try; any other failure uses up all tries.
 
-    None, and nothing is changed, when a reviewer changed the clip meanwhile: it is no longer in the stage, or no longer of
+    Returns None and changes nothing when a reviewer has changed the clip since: it has left the stage, or no longer has
     `expected_version`.
     """
     clip = locked(connection, clip_id)
@@ -209,7 +209,7 @@ def fail(
 
 
 def advanced(connection: Connection, clip: Clip, new: ClipState) -> Clip:
-    """The clip, whose row is locked, in the state `new`, with the work of the stage that this belongs to."""
+    """Put the clip, whose row is locked, into the state `new`, and write the same to the `clip_work` row of its stage."""
     columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, new).value, "error": None}
     for stage in with_states(CLIP_STAGES):
         if new is stage.steps.working:
@@ -221,7 +221,7 @@ def advanced(connection: Connection, clip: Clip, new: ClipState) -> Clip:
 
 
 def retry(connection: Connection, clip_id: int, stages: Sequence[ClipStage] = CLIP_STAGES) -> Clip:
-    """Put a failed clip back before each stage that failed, with all tries; if its keyframes are gone, before the keyframe stage.
+    """Put a failed clip back before each stage that failed, with no failed tries; if its keyframes are gone, before the keyframe stage.
 
     Raises IllegalTransitionError if nothing has failed.
     """
@@ -233,7 +233,7 @@ def retry(connection: Connection, clip_id: int, stages: Sequence[ClipStage] = CL
     if before is None:
         if again:
             return clip
-        raise IllegalTransitionError(f"clip id:{clip_id} is {described(clip)}: nothing to retry; only {', '.join(CLIP_RETRY)} can be")
+        raise IllegalTransitionError(f"clip id:{clip_id} has not failed (its state: {described(clip)}), so there is nothing to retry")
     checked_clip_transition(clip.state, before)
     stage = next(one for one in with_states(stages) if one.steps.failed is clip.state)
     _note(connection, clip, stage, WorkState.WAITING, tries=0)
@@ -292,7 +292,7 @@ def counts_beside(
 
 
 def enqueue(connection: Connection, stages: Sequence[ClipStage] = CLIP_STAGES) -> int:
-    """Make clips due for stages beside the others that were added to the product after these clips had come so far; returns how many."""
+    """Make clips due for stages beside the others that were added to Heaters after these clips had passed that point; returns how many."""
     added = 0
     for stage in beside(stages):
         known = exists().where(clip_work.c.clip_id == clips.c.id, clip_work.c.stage == stage.asset)
@@ -334,7 +334,7 @@ def is_unneeded() -> ColumnElement[bool]:
 
 
 def unneeded_artifacts(connection: Connection, source_video_id: int | None) -> list[ClipArtifact]:
-    """Files that are not needed: obsolete, or half written by a process that died, on a clip that has left the stage."""
+    """Files that are not needed: obsolete ones, or half-written ones of a process that died, when the clip has left the stage."""
     query = select(clip_artifacts).join(clips, clips.c.id == clip_artifacts.c.clip_id)
     query = query.where(clip_artifacts.c.state.in_(["obsolete", "writing"]), is_unneeded())
     if source_video_id is not None:
@@ -350,7 +350,7 @@ def locked(connection: Connection, clip_id: int) -> Clip:
     """The clip, its row locked until the end of the transaction. Raises NotFoundError."""
     found = lock_clips(connection, [clip_id])
     if not found:
-        raise NotFoundError(f"there is no clip id:{clip_id}; heaters clips VIDEO lists those that are")
+        raise NotFoundError(no_clips([clip_id]))
     return clip_of_row(found[0])
 
 
@@ -392,7 +392,7 @@ def _is_at_work(connection: Connection, clip: Clip, stage: ClipStage) -> bool:
 
 
 def _at_work(stage: ClipStage) -> ColumnElement[bool]:
-    """As `_is_at_work`, of a row of `clips`, whether it is live or not."""
+    """As `_is_at_work`, for a row of `clips`, live or not."""
     if stage.states is not None:
         return clips.c.state == stage.steps.working.value
     return exists().where(_row(clips.c.id, stage), clip_work.c.state == WorkState.WORKING.value)
@@ -401,7 +401,7 @@ def _at_work(stage: ClipStage) -> ColumnElement[bool]:
 def _note(
     connection: Connection, clip: Clip, stage: ClipStage, state: WorkState, *, tries: int | None = None, error: str | None = None
 ) -> None:
-    """Write the row of the stage and the clip. tries: the failed ones; None leaves them as they are."""
+    """Write the row of the stage and the clip. tries: the number of failed ones; None leaves it as it is."""
     values = {"state": state.value, "error": error, "version": clip.cut_point_version, "changed_at": func.now()}
     values |= {} if tries is None else {"attempts": tries}
     row = insert(clip_work).values(clip_id=clip.id, stage=stage.asset, **values)

@@ -1,4 +1,4 @@
-"""Postgres: where it is, its schema, transactions whose errors say what is wrong, and locks that die with their process."""
+"""Postgres: its address, its schema, transactions with errors in plain words, and locks that end with their process."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ MIGRATIONS = PROJECT_ROOT / "sql"
 DATABASE_NAME = "heaters"
 DAGSTER_NAME = "dagster"
 
-#: Keepalives: a server that vanished is noticed within a minute, not after two hours.
+#: Keepalives: a server that is gone without a word is noticed within a minute, not after two hours.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "heaters", **KEEPALIVES}
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
-#: A number too large for its column, bytes that are no text, half a character in JSON. NUL in a text is missing: psycopg refuses it itself.
+#: A number too large for its column, bytes that are not text, half a character in JSON. NUL in a text is not here, because psycopg
+#: refuses it.
 _NOT_STORABLE = {"22003", "22021", "22P05"}
 _WRONG_ADDRESS = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|not permitted to log in|invalid port number"
@@ -56,9 +57,10 @@ class Database:
 
     @classmethod
     def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None) -> Database:
-        """url: `postgresql://...`; a driver suffix is replaced by the right one. revive: starts the server again when it does not answer.
+        """url: `postgresql://...`; a driver suffix is replaced by the right one.
 
-        Connects when first used. Raises SettingsError when `url` is no address.
+        revive: called when the server does not answer; starts it again. Connects when first used. Raises SettingsError when `url` is not
+        an address.
         """
         address = _with_driver(url, "postgresql+psycopg")
         engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=_CONNECT_ARGUMENTS)
@@ -75,7 +77,7 @@ class Database:
         """One transaction: committed at the end, rolled back on any error.
 
         Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError, BadRequestError for a value
-        that its column cannot hold; and for the rules that the database itself enforces, CutError (clips overlap or leave a gap) and
+        that its column cannot hold; for a broken rule of the database itself, CutError (clips overlap or leave a gap) and
         IllegalTransitionError.
         """
         with self._readable_errors(), self.engine.begin() as connection:
@@ -83,22 +85,22 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One transaction that Postgres itself keeps from writing."""
+        """One read-only transaction; Postgres refuses writes in it."""
         with self._readable_errors(), self.engine.connect() as connection:
             yield connection.execution_options(postgresql_readonly=True)
 
     @contextmanager
     def stage_lock(self, stage: str, row_id: int) -> Iterator[None]:
-        """Make this the only process at work on this stage of this row. Raises BusyError when another one is at work.
+        """Make this the only process that works on this stage of this row. Raises BusyError when another process does.
 
-        The lock belongs to a connection of its own and Postgres frees it when the process dies: a row in a working state with a free lock
-        was left behind. It does not replace row locks: when the connection is lost, the lock is lost too.
+        The lock belongs to its own connection, and Postgres frees it when the process dies: a row in a working state with a free lock
+        was left behind by a dead process. It does not replace row locks: when the connection is lost, the lock is lost too.
         """
         with self._lock_connection() as connection:
             with self._readable_errors():
                 taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
             if not taken:
-                raise BusyError(f"another process is at work on {stage} of {row_id}: wait until it is done, or stop it")
+                raise BusyError(f"another process is working on source video {row_id} (stage {stage}): wait until it is done, or stop it")
             try:
                 yield
             finally:
@@ -107,7 +109,7 @@ class Database:
 
     @contextmanager
     def turn_on_this_machine(self, work: str) -> Iterator[None]:
-        """Wait until no other process on this machine does such work, then be the only one. The lock ends with its process."""
+        """Wait until no other process on this machine does this work, then be the only one. The lock ends with the process."""
         key = {"key": lock_key(f"{work} on {socket.gethostname()}", 0)}
         with self._lock_connection() as connection:
             with self._readable_errors():
@@ -119,7 +121,7 @@ class Database:
                     connection.execute(text("select pg_advisory_unlock(:key)"), key)
 
     def stage_is_busy(self, stage: str, row_id: int) -> bool:
-        """Whether a living process is at work on this stage of this row."""
+        """Whether a living process works on this stage of this row."""
         with self.read() as connection:
             return bool(connection.scalar(_LOCK_IS_HELD, {"key": lock_key(stage, row_id)}))
 
@@ -129,12 +131,12 @@ class Database:
 
     @contextmanager
     def _lock_connection(self) -> Iterator[Connection]:
-        """A connection of its own, for a lock that outlives transactions."""
+        """A separate connection, for a lock that outlives transactions."""
         with self._readable_errors():
             connection = self._lock_engine.connect()
         try:
             with self._readable_errors():
-                # The server must notice when the machine of the process that holds the lock is gone.
+                # So the server notices when the machine of the process that holds the lock is gone.
                 connection.execute(
                     text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
                 )
@@ -154,7 +156,7 @@ class Database:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
-#: Alembic keeps the running migration in a global variable, so threads take turns; for processes the lock in `sql/env.py` does the same.
+#: Alembic keeps the running migration in a global variable, so threads take turns. Processes take turns by the lock in `sql/env.py`.
 _migrating = threading.Lock()
 
 _LOCK_IS_HELD = text(
@@ -170,7 +172,7 @@ _LOCK_IS_HELD = text(
 
 
 def open_database(settings: Settings) -> Database:
-    """The database of these settings: started if it is the embedded one, created if missing, migrated to the newest revision."""
+    """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision."""
     private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
     database = Database.connect(database_url(settings), revive=revive)
@@ -179,7 +181,7 @@ def open_database(settings: Settings) -> Database:
 
 
 def database_url(settings: Settings) -> str:
-    """Address of our database, for psycopg. Starts the embedded server when HEATERS_DATABASE_URL is not set."""
+    """Address of Heaters' database, for psycopg. Starts the embedded server when HEATERS_DATABASE_URL is not set."""
     if settings.database_url:
         return _with_driver(settings.database_url, "postgresql+psycopg").render_as_string(hide_password=False)
     return _embedded_database(settings, DATABASE_NAME).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
@@ -192,10 +194,10 @@ def keep_running(settings: Settings) -> None:
 
 
 def dagster_database_url(settings: Settings) -> str:
-    """Address for Dagster's own storage, in the same server as Heaters' tables but separate from them; made if missing.
+    """Address for Dagster's own storage, in the same server as Heaters' tables but apart from them; it is created if missing.
 
-    Embedded: a database of its own. Otherwise a schema of its own, because a hosted database rarely lets one create another.
-    The driver is psycopg2: dagster-postgres fails on psycopg 3 at its first event (`NOTIFY run_events, $1`).
+    In the embedded server it is a database of its own; elsewhere a schema of its own, because hosted servers rarely allow a new database.
+    The driver is psycopg2: with psycopg 3 dagster-postgres fails at its first event (`NOTIFY run_events, $1`).
     """
     if not settings.database_url:
         return _embedded_database(settings, DAGSTER_NAME).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
@@ -214,7 +216,7 @@ def dagster_database_url(settings: Settings) -> str:
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema to the newest revision. Quick when it is there already: one query and no import of Alembic.
+    """Bring the schema to the newest revision. This is quick when nothing is to be done: one query and no import of Alembic.
 
     Raises SettingsError when a newer Heaters has migrated the database, or when it lacks pgvector.
     """
@@ -247,7 +249,7 @@ def migrate(database: Database) -> None:
 
 
 def alembic_config() -> Any:
-    """Alembic's settings, as code: they hold wherever the program was started."""
+    """Alembic's settings, as code, so that they work from every folder."""
     from alembic.config import Config
 
     config = Config()
@@ -266,9 +268,9 @@ def _with_driver(url: str, driver: str) -> URL:
     except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.drivername not in _DRIVERS:
-        raise SettingsError("HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name")
-    if "@" in (parsed.host or ""):  # the text after the first @ would be taken for the host, and appear in every message
-        raise SettingsError("HEATERS_DATABASE_URL has more than one @: write the @ of a password as %40")
+        raise SettingsError("HEATERS_DATABASE_URL must look like postgresql://user:password@host:5432/name")
+    if "@" in (parsed.host or ""):  # otherwise the text after the first @ would count as the host and appear in every message
+        raise SettingsError("HEATERS_DATABASE_URL has more than one @: write an @ in the password as %40")
     return parsed.set(drivername=driver)
 
 
@@ -279,7 +281,7 @@ def _embedded_database(settings: Settings, name: str) -> URL:
     if known not in _there:
         with psycopg.connect(base, autocommit=True) as connection:
             if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
-                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process was first
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another process has created it first
                     connection.execute(f'create database "{name}"'.encode())
         _there.add(known)
     return make_url(base).set(database=name)
@@ -303,12 +305,12 @@ def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
 
 
 def _shown(url: URL) -> str:
-    """The address for people: without passwords, wherever they stand in it."""
+    """The address for people: without passwords."""
     return str(url.difference_update_query([name for name in url.query if "password" in name]))
 
 
 def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
-    """Raise the HeatersError for `error`, or `error` itself when it is a mistake in the program."""
+    """Raise the HeatersError for `error`, or `error` itself when it is a defect of Heaters."""
     url = _shown(address)
     original = error.orig
     if not isinstance(original, psycopg.Error):
@@ -331,13 +333,13 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
     elif code is None and isinstance(original, psycopg.OperationalError) and _WRONG_ADDRESS.search(str(original)):
         readable = SettingsError(f"the database at {url} cannot be used: {_first_line(error)}. Correct HEATERS_DATABASE_URL")
     elif code == "42501":
-        readable = SettingsError(f"{said}: give the user of the database at {url} that right, or correct HEATERS_DATABASE_URL")
+        readable = SettingsError(f"{said}: the user of the database at {url} lacks this right. Grant it, or correct HEATERS_DATABASE_URL")
     elif (code or "").startswith(("08", "57P0", "53300")) or (
         code is None and isinstance(original, (psycopg.OperationalError, psycopg.InterfaceError))
     ):
         readable = DatabaseUnavailableError(
-            f"Postgres at {url} does not answer ({_first_line(error)}). See that it runs, or correct HEATERS_DATABASE_URL; "
-            f"the embedded one starts again with the next command"
+            f"Postgres at {url} does not answer ({_first_line(error)}). Start it, or correct HEATERS_DATABASE_URL; "
+            f"the embedded Postgres is started again by the next command"
         )
     else:
         raise error

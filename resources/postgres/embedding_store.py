@@ -1,4 +1,4 @@
-"""Vectors in pgvector: one per clip, model and strategy, found by cosine distance through an HNSW index."""
+"""Vectors in pgvector: one per clip, model and strategy. They are searched by cosine distance with an HNSW index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resources.postgres.tables import clips, embeddings, source_videos
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A clip and how near it is: cosine similarity, -1..1, higher is nearer."""
+    """A clip and its cosine similarity, -1..1; higher means more alike."""
 
     clip_id: int
     source_video_id: int
@@ -49,7 +49,7 @@ class EmbeddingStore:
     def finish_embedding(self, clip_id: int, *, version: int, model: str, strategy: str, vector: NDArray[np.float32]) -> bool:
         """Save the vector of a clip in state `embedding` and make it `embedded`, in one transaction.
 
-        vector: (d,), norm 1. Saving again replaces. False, and nothing is saved, when a reviewer changed the clip since it had `version`.
+        vector: (d,), norm 1; it replaces an older one. Returns False and saves nothing when the clip no longer has `version`.
         """
         statement = insert(embeddings).values(
             clip_id=clip_id, model=model, strategy=strategy, dimensions=len(vector), embedding=vector.tolist()
@@ -69,7 +69,7 @@ class EmbeddingStore:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(embeddings.c.created_at.desc()).limit(1)).scalar()
         if found is None:
-            raise NotFoundError(f"clip id:{clip_id} has no embedding by {model}; approved clips get one after export: heaters process")
+            raise NotFoundError(f"clip id:{clip_id} has no embedding by {model}; heaters process makes one for each exported clip")
         return np.asarray(found, dtype=np.float32)
 
     def models(self) -> dict[str, int]:
@@ -91,9 +91,9 @@ class EmbeddingStore:
         """The `limit` nearest clips, best first.
 
         The index scan goes on until enough rows pass the filters (`hnsw.iterative_scan`), but pgvector ends it after 20,000 vectors or
-        when its memory is spent. A result that is short of rows is therefore made sure of by a scan of all that pass the filters.
-        A clip with vectors of several strategies is listed once, by its nearest. Any state will do: vectors go with the decision that they
-        rested on, and a clip that is exported or embedded again keeps its own until the new ones are there.
+        when its memory is used up. So when there are too few rows, all rows that pass the filters are scanned.
+        A clip with vectors of several strategies is listed once, with the best of them. The state of the clip does not matter: its vectors
+        are deleted when its approval ends, and a clip that is exported or embedded again keeps its vectors until the new ones exist.
         """
         size = len(vector)
         distance = cast(embeddings.c.embedding, Vector(size)).cosine_distance(literal(vector.tolist(), Vector(size)))
@@ -128,7 +128,7 @@ class EmbeddingStore:
             connection.execute(text("set local hnsw.iterative_scan = strict_order"))
             rows = connection.execute(query.order_by(distance)).all()
             if len(rows) < limit * 3:
-                # No index gives this order, so none is used that stops early.
+                # No index gives this order, so Postgres cannot use one that stops early.
                 rows = connection.execute(query.order_by(distance + literal_column("0"))).all()
         hits: dict[int, SearchHit] = {}
         for row in rows:
@@ -136,7 +136,10 @@ class EmbeddingStore:
         return list(hits.values())[:limit]
 
     def near_duplicates(self, *, model: str, at_least: float = 0.97, limit: int = 100, neighbours: int = 5) -> list[NearDuplicate]:
-        """Pairs of live clips whose similarity is `at_least`, most alike first: each clip is compared with its nearest neighbours."""
+        """Pairs of live clips whose similarity is at least `at_least`, most alike first.
+
+        Each clip is compared with its nearest neighbours.
+        """
         sizes = select(embeddings.c.dimensions).where(embeddings.c.model == model).distinct()
         with self._database.begin() as connection:
             connection.execute(text("set local hnsw.iterative_scan = strict_order"))
@@ -149,7 +152,7 @@ class EmbeddingStore:
         return [NearDuplicate(row.first, row.second, row.score) for row in ranked]
 
     def without_embedding(self, *, model: str, strategy: str, after_id: int = 0, limit: int | None = None) -> list[tuple[int, int]]:
-        """(clip id, source video id) of embedded clips without a vector of this model and strategy: a change of model leaves them.
+        """(clip id, source video id) of embedded clips without a vector of this model and strategy, as after a change of model.
 
         By id. after_id: the last of the page before.
         """
@@ -170,7 +173,7 @@ class EmbeddingStore:
 
 
 def _near_pairs(size: int, neighbours: int) -> TextClause:
-    """Each pair once, by its nearest vectors. The size is written into the statement: each size has an index of its own."""
+    """Each pair once, with its most similar vectors. The vector size is written into the statement, because each size has its own index."""
     return text(
         f"""
         select least(e.clip_id, n.clip_id) as first, greatest(e.clip_id, n.clip_id) as second, max(n.score) as score

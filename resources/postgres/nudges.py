@@ -1,6 +1,6 @@
-"""Nudges: word at once that there may be work, by Postgres' NOTIFY.
+"""Nudges: messages by Postgres' NOTIFY that there may be work.
 
-Nothing depends on them. Work is found by looking at the rows; a nudge that is missed costs only the wait until the next look.
+Nothing depends on them. Work is found by looking at the rows; a missed nudge only delays it until the next look.
 Triggers (`heaters_nudge`) send ROWS in the transaction of the decision.
 """
 
@@ -30,22 +30,22 @@ _LONGEST_SILENCE_SECONDS = 60.0
 
 
 class Nudge(StrEnum):
-    """ROWS: source videos or clips came into a state in which work on them may be due. RUNS: a run was put into Dagster's queue."""
+    """ROWS: source videos or clips changed to a state in which work may be due. RUNS: a run was put into Dagster's queue."""
 
     ROWS = "rows"
     RUNS = "runs"
 
 
 def nudge(database: Database, kind: Nudge) -> None:
-    """Tell all listeners. Never fails: who misses it looks later."""
+    """Tell all listeners. Never fails: a listener that misses it looks later."""
     with suppress(HeatersError), database.begin() as connection:
         connection.execute(text("select pg_notify(:channel, :kind)"), {"channel": CHANNEL, "kind": kind.value})
 
 
 class Nudges:
-    """Listens in a thread of its own, over a connection of its own, which is made again when it is lost.
+    """Listens in its own thread and over its own connection, which is opened again when it is lost.
 
-    `listening` is False while there is no connection: then nobody should count on being nudged. Between nudges it sleeps: nothing wakes it
+    `listening` is False while there is no connection: then no nudge arrives. Between nudges it sleeps: nothing wakes it
     but a word of the server, `close`, and once a minute the question whether the server is still there.
     """
 
@@ -65,11 +65,11 @@ class Nudges:
         return self._heard[kind]
 
     def seconds_since_last(self) -> float:
-        """Since the last nudge of any kind, or since the listening began."""
+        """Seconds since the last nudge of any kind, or since the start."""
         return time.monotonic() - self._last
 
     def wait(self, kind: Nudge, heard: int, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
-        """Wait until there were more nudges of this kind than `heard`; False when there were none in time.
+        """Wait until there were more nudges of this kind than `heard`; False when none came in time.
 
         until: what else ends the wait, asked after each `wake`.
         """
@@ -106,7 +106,7 @@ class Nudges:
                 with psycopg.connect(address, autocommit=True, **_CONNECT_ARGUMENTS) as own:
                     own.execute(f"listen {CHANNEL}")
                     self.listening = True
-                    self._tell(*Nudge)  # what was said while nobody listened
+                    self._tell(*Nudge)  # nudges may have been missed while there was no connection
                     self._pass_on(own)
             self.listening = False
             self._closed.wait(_RECONNECT_SECONDS)
@@ -119,4 +119,4 @@ class Nudges:
                     self._tell(Nudge(told.payload))
             heard, *_ = select.select([own.fileno(), self._closing.fileno()], [], [], _LONGEST_SILENCE_SECONDS)
             if not heard:
-                own.execute("select 1")  # a server that vanished without a word is noticed
+                own.execute("select 1")  # to notice a server that is gone

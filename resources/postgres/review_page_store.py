@@ -1,4 +1,4 @@
-"""What the review page reads of clips beside the queue: a clip's neighbours, what has changed under it, and which action a request made."""
+"""What the review page reads besides the queue: the neighbours of a clip, changes by others, and the action that a request made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resources.postgres.tables import clips, review_actions, reviewers
 class ActionTaken:
     """What a row of the ledger did.
 
-    versions: of the clips that it changed, as it left them. undone: for an undo or redo, what was undone or redone: its action, and the
+    versions: of the clips that it changed, after the change. undone: for an undo or redo the action that was undone or redone, with the
     clips before and after it.
     """
 
@@ -32,7 +32,7 @@ class ReviewPageStore:
         self._database = database
 
     def around(self, clip_ids: Collection[int]) -> list[Clip]:
-        """The live ones of these clips, and the live clips that touch any of them: what the page shows as the neighbourhood."""
+        """Those of these clips that are live, and the live clips next to them: the page shows them as neighbours."""
         if not clip_ids:
             return []
         centre, beside = clips.alias("centre"), clips.alias("beside")
@@ -53,7 +53,7 @@ class ReviewPageStore:
             return [clip_of_row(row) for row in connection.execute(query)]
 
     def changed(self, known: Mapping[int, int]) -> list[Clip]:
-        """Those of the clips {id: version} whose version is another by now, retired ones too."""
+        """Those of the clips {id: version} that now have another version, retired ones too."""
         if not known:
             return []
         with self._database.read() as connection:
@@ -61,7 +61,7 @@ class ReviewPageStore:
         return [clip_of_row(row) for row in rows if row.cut_point_version != known[row.id]]
 
     def lease_holders(self, clip_ids: Collection[int]) -> dict[int, str]:
-        """Clip id -> name of the reviewer whose lease runs, for those that are leased."""
+        """Clip id -> name of the reviewer who holds a lease, for leased clips."""
         query = (
             select(clips.c.id, reviewers.c.name)
             .join_from(clips, reviewers, reviewers.c.id == clips.c.leased_by_user_id)
@@ -91,6 +91,6 @@ class ReviewPageStore:
         return ActionTaken(versions=versions, undone=None if row.action is None else (row.action, row.before, row.after))
 
     def action_of_request(self, request_key: str) -> int | None:
-        """Id of the review action that a request key was applied as; None when it never was."""
+        """Id of the review action that was made under this request key; None when there is none."""
         with self._database.read() as connection:
             return connection.execute(select(review_actions.c.id).where(review_actions.c.request_key == request_key)).scalar()

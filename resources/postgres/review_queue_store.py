@@ -1,7 +1,7 @@
 """The review queue in Postgres: the next clips, leased so that no two reviewers get the same one.
 
-A lease is a name and a time on the clip's row. It only steers who is shown what: a decision is refused by version, never by lease. Nothing
-has to end a lease: one that has run out counts as none. Lease statements follow the order of `row_locks`.
+A lease is a name and a time on the clip's row. It only controls who is shown which clip: decisions are checked by version, not by lease.
+A lease ends by itself when its time is over. Lease statements follow the order of `row_locks`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.review_queue import (
@@ -48,7 +49,7 @@ _DECISIONS = [str(action) for action in (ReviewAction.APPROVE, ReviewAction.SKIP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueClip:
-    """A clip as the queue shows it. leased_by: name of the reviewer whose lease on it runs, None when it is free."""
+    """A clip as the queue shows it. leased_by: name of the reviewer who holds a lease on it, None when it is free."""
 
     clip: Clip
     source_video_title: str
@@ -56,7 +57,7 @@ class QueueClip:
 
     @property
     def position(self) -> QueuePosition:
-        """Where it stands in a list: pass it as `after` to go on behind it."""
+        """Its place in a list: pass it as `after` to get the clips that follow."""
         return QueuePosition(
             clip_id=self.clip.id,
             source_video_id=self.clip.source_video_id,
@@ -66,16 +67,19 @@ class QueueClip:
 
 
 class ReviewQueueStore:
-    """lease_seconds: how long a clip stays reserved for a reviewer whose page no longer reports. Reviewers are named as in ReviewStore."""
+    """lease_seconds: how long a clip stays reserved for a reviewer whose page no longer sends a sign of life.
+
+    Reviewers are named as in ReviewStore.
+    """
 
     def __init__(self, database: Database, *, lease_seconds: float = 60.0) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
 
     def take(self, chosen: QueueFilter, *, reviewer: str, count: int = 1, after: QueuePosition | None = None) -> list[QueueClip]:
-        """Lease and return the next clips that match, in order: those the reviewer holds already and those nobody holds.
+        """Lease and return the next matching clips, in order: those that the reviewer already holds and those that nobody holds.
 
-        after: only clips behind this position. Fewer than `count`, or none, when there are no more.
+        after: only clips after this position. Fewer than `count`, or none, when there are no more.
         """
         with self._database.begin() as connection:
             me = known_reviewer(connection, reviewer)
@@ -86,7 +90,10 @@ class ReviewQueueStore:
     def _taken(
         self, connection: Connection, me: int, chosen: QueueFilter, within: Scope, count: int, after: QueuePosition | None
     ) -> list[int]:
-        """Ids of the clips leased. State by state as far as needed, because rows cannot be locked through a union."""
+        """Ids of the leased clips.
+
+        States are read one after the other until there are enough clips, because Postgres cannot lock rows of a union.
+        """
         taken: list[int] = []
         for state in dict.fromkeys(chosen.states):
             query = _ordered(select(clips.c.id).where(_matching(within, [state]), _is_free(me)), chosen.order, after)
@@ -98,7 +105,7 @@ class ReviewQueueStore:
         return self._leased(connection, me, clips.c.id.in_(taken)) if taken else []
 
     def open(self, clip_id: int, *, reviewer: str) -> QueueClip:
-        """A certain clip, leased to the reviewer unless somebody else holds it: `leased_by` tells. Raises NotFoundError."""
+        """This clip, leased to the reviewer unless somebody else holds it (see `leased_by`). Raises NotFoundError."""
         if not 1 <= clip_id <= MAX_ID:
             raise _no_clip(clip_id)
         with self._database.begin() as connection:
@@ -110,10 +117,10 @@ class ReviewQueueStore:
         return shown[0]
 
     def renew(self, clip_ids: Sequence[int], *, reviewer: str) -> list[int]:
-        """Hold clips for longer; return the ids that are the reviewer's now.
+        """Renew the leases of clips; return the ids that the reviewer now holds.
 
-        A lease that ran out but that nobody took is renewed too, and a clip that waits for a decision and that nobody holds is leased:
-        an undo and a look at a neighbour lead to clips that no queue has given.
+        A lease that ran out but that nobody took is renewed too. A clip that waits for a decision and that nobody holds is leased, because
+        an undo, or a step to a neighbour, leads to clips that did not come from the queue.
         """
         with self._database.begin() as connection:
             me = known_reviewer(connection, reviewer)
@@ -123,13 +130,16 @@ class ReviewQueueStore:
             return sorted(self._leased(connection, me, clips.c.id.in_(select(locked.c.id))))
 
     def page(self, chosen: QueueFilter, *, after: QueuePosition | None = None, limit: int = 50) -> list[QueueClip]:
-        """Clips that match, in order, whoever holds them; nothing is leased. after: `position` of the last clip of the page before."""
+        """Matching clips in order, also those that others hold; nothing is leased.
+
+        after: `position` of the last clip of the page before.
+        """
         with self._database.read() as connection:
             ids = list(connection.scalars(_page_of_ids(chosen, scope_of(connection, chosen), after, limit)))
             return _shown(connection, ids, chosen.order)
 
     def versions(self, chosen: QueueFilter, *, limit: int) -> dict[int, int]:
-        """Clip id -> version of the first `limit` clips that match, by id, whoever holds them."""
+        """Clip id -> version of the first `limit` matching clips by id, also of those that others hold."""
         with self._database.read() as connection:
             within = scope_of(connection, chosen)
             if within.is_empty:
@@ -138,7 +148,10 @@ class ReviewQueueStore:
             return {row.id: row.cut_point_version for row in connection.execute(query)}
 
     def progress(self, chosen: QueueFilter, *, reviewer: str | None = None) -> QueueProgress:
-        """How far review of the clips of `chosen` is, whatever states it shows. reviewer: whose decisions `per_hour` counts; None: all."""
+        """How far the review of the clips of `chosen` is; the states in the filter do not matter.
+
+        reviewer: whose decisions `per_hour` counts; None: all.
+        """
         with self._database.read() as connection:
             by_state = counts_by_state(connection, scope_of(connection, chosen))
             now = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -159,13 +172,16 @@ def _is_free(me: int) -> ColumnElement[bool]:
 def _matching(within: Scope, states: Collection[ClipState]) -> ColumnElement[bool]:
     if set(states) == set(ClipState):
         return within_scope(within)
-    # The states are written into the statement: the plan for a rare state is another one than that for a common one.
+    # The states are written into the statement, because Postgres needs another plan for a rare state than for a common one.
     written: BindParameter[Any] = bindparam("states", [str(state) for state in states], unique=True, expanding=True, literal_execute=True)
     return and_(within_scope(within), clips.c.state.in_(written))
 
 
 def _page_of_ids(chosen: QueueFilter, within: Scope, after: QueuePosition | None, limit: int) -> Select[Any]:
-    """Ids of the next clips that match, whoever holds them. Each state is read in its own index, in order, and no further than needed."""
+    """Ids of the next matching clips, also of those that others hold.
+
+    Each state is read from its own index, in order, and no further than needed.
+    """
     if chosen.order == QueueOrder.SOURCE_VIDEO and set(chosen.states) == set(ClipState):
         return _ordered(select(clips.c.id).where(within_scope(within)), chosen.order, after).limit(limit)
     parts = [
@@ -193,7 +209,7 @@ def _behind(after: QueuePosition, order: QueueOrder) -> ColumnElement[bool]:
     if order == QueueOrder.CREATED:
         return clip.id > after.clip_id
     if order == QueueOrder.SOURCE_VIDEO:
-        # The first comparison repeats what the second says, in a form that bounds an index scan.
+        # The first comparison follows from the second; it is there because it limits the index scan.
         return and_(
             clip.source_video_id >= after.source_video_id,
             tuple_(clip.source_video_id, clip.start_frame, clip.id) > tuple_(after.source_video_id, after.start_frame, after.clip_id),
@@ -227,7 +243,7 @@ def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> lis
 def _decided_since(
     connection: Connection, since: datetime, source_video_ids: Sequence[int], reviewer: str | None
 ) -> list[tuple[datetime, int]]:
-    """(when, how many clips) of the standing decisions since a moment; as one, at the first of them."""
+    """(when, how many clips) of the decisions since a moment that were not undone, added up, with the time of the first."""
     action = review_actions.c
     query = select(func.min(action.created_at).label("first"), func.sum(func.cardinality(action.clip_ids)).label("clips")).where(
         action.created_at >= since, action.action.in_(_DECISIONS), ~action.undone
@@ -241,4 +257,4 @@ def _decided_since(
 
 
 def _no_clip(clip_id: int) -> NotFoundError:
-    return NotFoundError(f"there is no clip id:{clip_id}; heaters clips VIDEO lists those that are")
+    return NotFoundError(no_clips([clip_id]))

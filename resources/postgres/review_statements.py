@@ -1,4 +1,4 @@
-"""The statements of the review transaction: what it reads of the ledger and of neighbouring clips, and how it writes clips."""
+"""The SQL statements of the review transaction: they read the ledger and neighbouring clips, and write clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resources.postgres.tables import review_actions, reviewers
 CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
 
 _recuts = review_actions.alias("recuts")
-#: As in the index `review_actions_recut_idx`, or it is not used.
+#: Must be written exactly as in the index `review_actions_recut_idx`; otherwise Postgres does not use the index.
 _IS_RECUT: ColumnElement[bool] = literal_column("recuts.action in ('recut', 'delete')", Boolean)
 LEDGER: Select[Any] = select(
     review_actions.c.id,

@@ -1,6 +1,6 @@
-"""Review actions in Postgres: each one short transaction that reads the clips it touches, asks the pure core, and writes what it says.
+"""Review actions in Postgres. Each is one short transaction: it reads the clips, asks the pure core, and writes the result.
 
-Nothing here trusts the sender: versions are compared under the lock, and a request key that was seen before gives the first result again.
+The sender is not trusted: versions are compared under the lock, and a request key that was used before gives the first result again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_,
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from heaters_dagster.domain import cuts, review
-from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -48,9 +48,9 @@ __all__ = ["DecidedUnchanged", "ExpectedVersion", "FrameTimes", "HistoryEntry", 
 class HistoryEntry:
     """One row of the ledger with its reviewer's name.
 
-    clip_ids: clips the action rests on; empty when it found everything so already. before, after: snapshots by clip id, with frames, times,
-    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: taken back since.
-    details: of a new title, "title_before" and "title"; of a deletion, what the source video was.
+    clip_ids: clips that the action depends on; empty when it changed nothing. before, after: snapshots by clip id, with frames, times,
+    state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: it was undone later.
+    details: for a new title "title_before" and "title"; for a deletion facts about the source video.
     """
 
     id: int
@@ -69,9 +69,9 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class DecidedUnchanged:
-    """What a decision on many clips came to.
+    """The result of a decision on many clips.
 
-    result: None when all of them had changed. left_alone: clip id -> a sentence that says what became of a clip that had.
+    result: None when all of them had changed. left_alone: clip id -> a sentence about what had changed.
     """
 
     result: ReviewResult | None
@@ -80,7 +80,7 @@ class DecidedUnchanged:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is decided on a clip. word: "approved", "skipped", "archived"; None while nothing is. by: who changed the clip last."""
+    """The decision on a clip. word: "approved", "skipped", "archived"; None: not decided. by: who changed the clip last."""
 
     version: int
     word: str | None
@@ -90,9 +90,9 @@ class Verdict:
 class ReviewStore:
     """frame_times: see FrameTimes; called before a transaction begins, and only by `add_cut_point` and `move_cut_point`.
 
-    Every action takes `reviewer`, a name that the caller vouches for (see ReviewerStore), and `request_key`, any text that the sender makes
-    once per decision: the same key again, also at the same time, gives the first result with `replayed`. Every action may raise
-    StaleClipsError, NotFoundError, CutError, BadRequestError, DatabaseUnavailableError; whatever it raises, it has changed nothing.
+    Every action takes `reviewer`, a name that the caller has checked (see ReviewerStore), and `request_key`, a text that the sender makes
+    for each decision: the same key again, also at the same time, gives the first result with `replayed`. Every action may raise
+    StaleClipsError, NotFoundError, CutError, BadRequestError, DatabaseUnavailableError; then nothing is changed.
     """
 
     def __init__(self, database: Database, frame_times: FrameTimes) -> None:
@@ -158,10 +158,10 @@ class ReviewStore:
         request_key: str | None = None,
         most_told: int = MAX_ID,
     ) -> DecidedUnchanged:
-        """Approve, skip or archive those of many clips that are as they were seen, as one action, and leave the others alone.
+        """Approve, skip or archive those clips that still have the version that was seen, as one action; the others stay as they are.
 
-        seen: clip id -> version. A colleague's decision that came in between stands; `left_alone` tells of it, for the first `most_told`
-        with the name.
+        seen: clip id -> version. A decision that a colleague has made since is kept; `left_alone` describes it, with the colleague's name
+        for the first `most_told`.
         """
         clip_ids = _ids(list(seen))
 
@@ -178,7 +178,7 @@ class ReviewStore:
         return DecidedUnchanged(self._act_if(reviewer, request_key, decide), left_alone)
 
     def verdicts(self, clip_ids: Sequence[int]) -> dict[int, Verdict]:
-        """Clip id -> what is decided on it, as it can be read now. Raises NotFoundError."""
+        """Clip id -> the decision on it at this moment. Raises NotFoundError."""
         ids = _ids(clip_ids)
         columns = (clips.c.id, clips.c.state, clips.c.cut_point_version, reviewers.c.name.label("by_name"))
         query = select(*columns).outerjoin(reviewers, reviewers.c.id == clips.c.last_modified_by_user_id)
@@ -189,7 +189,7 @@ class ReviewStore:
                 word = None if decision is ClipState.PENDING_REVIEW else decision.removeprefix("review_")
                 found[row.id] = Verdict(row.cut_point_version, word, row.by_name)
         if missing := [clip_id for clip_id in ids if clip_id not in found]:
-            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(no_clips(missing))
         return found
 
     def group(
@@ -218,7 +218,7 @@ class ReviewStore:
         expected_version: ExpectedVersion = None,
         request_key: str | None = None,
     ) -> ReviewResult:
-        """Cut the clip around `frame` in two. expected_version: a plain number is that clip's."""
+        """Cut the clip around `frame` in two. expected_version: a plain number is the version of that clip."""
         seconds = self._seconds(source_video_id, frame)
 
         def decide(transaction: ReviewTransaction) -> Change:
@@ -237,7 +237,7 @@ class ReviewStore:
         expected_version: ExpectedVersion = None,
         request_key: str | None = None,
     ) -> ReviewResult:
-        """Join the two clips that meet at `frame`. expected_version: a plain number is that of the clip which begins there."""
+        """Join the two clips that meet at `frame`. expected_version: a plain number is the version of the clip that begins there."""
 
         def decide(transaction: ReviewTransaction) -> Change:
             return cuts.remove_cut_point(transaction.lock_around(source_video_id, frame, expected_version), frame)
@@ -269,9 +269,9 @@ class ReviewStore:
     ) -> ReviewResult:
         """Take back the reviewer's newest action that still stands, or the one with `action_id`.
 
-        source_video_id: the newest of that source video. Decisions that changed nothing are passed over; named by `action_id` one is
-        undone without a change, as is its redo. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips since,
-        saying who; PermanentError for an action of another reviewer.
+        source_video_id: only actions on that source video. Decisions that changed nothing are left out; when `action_id` names one, its
+        undo and its redo change nothing. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips since (the
+        message says who); PermanentError for an action of another reviewer.
         """
 
         def decide(transaction: ReviewTransaction) -> Change:
@@ -286,9 +286,9 @@ class ReviewStore:
     def redo(
         self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
     ) -> ReviewResult:
-        """Do again what the reviewer undid last, unless they have decided anew since, or the undone action with `action_id`.
+        """Do again what the reviewer undid last, or the undone action with `action_id`. After a new decision there is nothing to redo.
 
-        Raises as `undo`.
+        Raises the same errors as `undo`.
         """
 
         def decide(transaction: ReviewTransaction) -> Change:
@@ -311,7 +311,7 @@ class ReviewStore:
         """The ledger, newest first. before_id: the id of the last entry of the page before. since: inclusive."""
         query = _history_query().order_by(review_actions.c.id.desc()).limit(limit)
         if reviewer is not None:
-            # By id, so that the ledger is read in the order of this reviewer's actions and not from its end until enough are found.
+            # By id, so that Postgres reads only this reviewer's actions, not the whole ledger from its end until enough are found.
             of_name = select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery()
             query = query.where(review_actions.c.reviewer_id == of_name)
         if actions:
@@ -331,14 +331,14 @@ class ReviewStore:
         try:
             return self._frame_times(source_video_id, [frame])[0]
         except PermanentError:
-            self._check_frame(source_video_id, frame)  # says more, when it is the request that is wrong
+            self._check_frame(source_video_id, frame)  # raises a clearer error when the request is wrong
             raise
 
     def _check_frame(self, source_video_id: int, frame: int) -> None:
         with self._database.read() as connection:
             row = connection.execute(select(source_videos.c.frame_count).where(source_videos.c.id == source_video_id)).first()
         if row is None:
-            raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+            raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists all source videos")
         check_frame(source_video_id, frame, row.frame_count)
 
     def _act(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change]) -> ReviewResult:
@@ -359,7 +359,10 @@ class ReviewStore:
 
 
 def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:
-    """Actions of a source video: most stand under it; one on several stands under the first of them and is found by its clips."""
+    """Actions on a source video.
+
+    Most are stored under it; an action on several is stored under the first of them and found by its clips.
+    """
     of_video = select(clips.c.id).where(clips.c.source_video_id == source_video_id)
     elsewhere = select(review_actions.c.id).where(
         CLIP_IDS.overlap(func.array(of_video.scalar_subquery())), review_actions.c.source_video_id != source_video_id
@@ -370,7 +373,7 @@ def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[
 
 
 def _is_one_of(action_ids: Iterable[int]) -> ColumnElement[bool]:
-    """The ids are looked up first: in one statement with the order Postgres would rather read the ledger from its end."""
+    """The ids are looked up first. In one statement with the sort order, Postgres would read the ledger from its end."""
     return review_actions.c.id == any_(literal(list(action_ids), ARRAY(BigInteger)))
 
 
@@ -403,5 +406,5 @@ def _ids(clip_ids: int | Sequence[int]) -> list[int]:
     found = list(dict.fromkeys([clip_ids] if isinstance(clip_ids, int) else clip_ids))
     wrong = [clip_id for clip_id in found if not 1 <= clip_id <= MAX_ID]
     if wrong:
-        raise NotFoundError(f"there is no {clips_by_id(wrong)}; heaters clips VIDEO lists those that are")
+        raise NotFoundError(no_clips(wrong))
     return found

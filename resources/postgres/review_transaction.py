@@ -1,7 +1,7 @@
-"""One review action's transaction: what it locks and reads, and how what the pure core says is written.
+"""The transaction of one review action: what it locks and reads, and how it writes the result of the pure core.
 
-Locks are taken in the order of `row_locks`: the reviewer first (their actions come one after another, and so does what "undo" means), then
-the source videos, then the clips. Only clips that are touched are read, never all of a video.
+Locks are taken in the order of `row_locks`: the reviewer first (so that their actions come one after another and "undo" has one meaning),
+then the source videos, then the clips. Only the clips concerned are read, never all clips of a video.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain import cuts, review
-from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.clip_names import clips_by_id, no_clips
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, checked_cut_frame
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
@@ -37,10 +37,10 @@ from resources.postgres.row_locks import lock_clips, lock_source_videos_of
 from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, cut_point_operations, review_actions, reviewers
 
-#: The version of the clip that is decided on, or of each of several by id; None: whatever it is now.
+#: The version of the clip that is decided on, or clip id -> version for several clips; None: any version.
 ExpectedVersion = int | Mapping[int, int] | None
 
-#: The first entry is mostly the one that is looked for.
+#: The first entry is usually the one that is looked for.
 _FIRST_LEDGER_PAGE = 4
 _LEDGER_PAGE = 256
 _DECISIONS = frozenset({ReviewAction.APPROVE, ReviewAction.SKIP, ReviewAction.ARCHIVE, ReviewAction.GROUP})
@@ -56,7 +56,7 @@ _DID = {
 
 
 class StaleClipsError(StaleClipError):
-    """A stale decision. clips: what is there now in place of the clips that were decided on, to decide again."""
+    """The decision was made on old versions. clips: the clips that are there now, for a new decision."""
 
     def __init__(self, message: str, fresh: Sequence[Clip]) -> None:
         super().__init__(message)
@@ -65,11 +65,11 @@ class StaleClipsError(StaleClipError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewResult:
-    """What an action came to.
+    """The result of an action.
 
-    action_id: its row in the ledger; None when nothing was changed and nobody can ask for the answer again. clips: those asked for and
-    those changed, retired ones too, as they are afterwards, by source video and start. replayed: the request key was seen before; nothing
-    was done now, and `clips` are as they are now.
+    action_id: its row in the ledger; None when nothing was changed and there was no request key. clips: the requested and the changed
+    clips, retired ones too, after the action, by source video and start. replayed: the request key was used before; nothing was done
+    this time, and `clips` shows their present state.
     """
 
     action_id: int | None
@@ -83,7 +83,7 @@ class ReviewResult:
 
 
 class ReviewTransaction:
-    """One transaction of one reviewer: the rows it holds locked and the times of the frames it may need."""
+    """One transaction of one reviewer: the rows that it has locked, and the times of the frames that it may need."""
 
     def __init__(self, connection: Connection, reviewer_id: int) -> None:
         self._connection = connection
@@ -95,15 +95,15 @@ class ReviewTransaction:
         self._target: LedgerEntry | None = None
 
     def clips(self) -> list[ReviewClip]:
-        """All clips that are held."""
+        """All clips that are locked."""
         return [review_clip(row) for row in self._rows.values()]
 
     def lock_clips(self, clip_ids: Sequence[int], expected: ExpectedVersion, *, beside: str = "") -> list[ReviewClip]:
-        """Hold clips and check that they are live and of the expected versions; return them. beside: query of more ids to hold."""
+        """Lock clips and check that they are live and have the expected versions; return them. beside: a query of more ids to lock."""
         if not clip_ids:
-            raise BadRequestError("no clip was named to decide on")
+            raise BadRequestError("a decision needs at least one clip")
         if isinstance(expected, int) and len(clip_ids) > 1:
-            raise BadRequestError("several clips need their expected versions by id, not one number")
+            raise BadRequestError("for several clips the expected version must be given for each clip id, not as one number")
         lock_source_videos_of(self._connection, clip_ids)
         self._hold(clip_ids, beside)
         versions = {clip_ids[0]: expected} if isinstance(expected, int) else dict(expected or {})
@@ -115,9 +115,9 @@ class ReviewTransaction:
     def lock_unchanged(
         self, seen: Mapping[int, int], *, beside: str = "", most_told: int = MAX_ID
     ) -> tuple[list[ReviewClip], dict[int, str]]:
-        """Hold those of the clips {id: version} that are as they were seen; (they, by id what became of each of the others).
+        """Lock those of the clips {id: version} that still have that version; returns (these clips, {id: what has changed} for the others).
 
-        most_told: of so many others at most it is looked up; of the rest it is said that they have changed.
+        most_told: for this many clips it is looked up what has changed; for the rest only that they have changed.
         """
         clip_ids = list(seen)
         lock_source_videos_of(self._connection, clip_ids)
@@ -133,7 +133,7 @@ class ReviewTransaction:
         return [review_clip(self._rows[clip_id]) for clip_id in same], others
 
     def lock_around(self, source_video_id: int, frame: int, expected: ExpectedVersion) -> list[ReviewClip]:
-        """Hold the source video and the live clips around `frame`: the one it is in, the one before, the one after."""
+        """Lock the source video and three live clips: the one that holds `frame`, the one before, the one after."""
         video = lock_source_video(self._connection, source_video_id)
         check_frame(source_video_id, frame, video.frame_count)
         self._hold(list(expected) if isinstance(expected, Mapping) else [], AROUND, source_video_id=source_video_id, frame=frame)
@@ -148,7 +148,7 @@ class ReviewTransaction:
         self._times[source_video_id, frame] = seconds
 
     def own_entries(self, *, standing: bool = False) -> Iterator[LedgerEntry]:
-        """The reviewer's part of the ledger, newest first, read as far as it is asked for. standing: without what was undone."""
+        """The reviewer's own entries in the ledger, newest first, read only as far as needed. standing: without undone actions."""
         query = LEDGER.where(review_actions.c.reviewer_id == self._reviewer_id).order_by(review_actions.c.id.desc())
         if standing:
             query = query.where(STANDING)
@@ -161,30 +161,34 @@ class ReviewTransaction:
             before, size = page[-1].id, min(size * 4, _LEDGER_PAGE)
 
     def own_entry(self, action_id: int) -> LedgerEntry:
-        """A decision of this reviewer, also one that changed nothing.
+        """A decision of this reviewer, even if it changed nothing.
 
-        Raises NotFoundError, PermanentError for somebody else's, NothingToUndoError for an undo, a redo or a recut.
+        Raises NotFoundError, PermanentError for another person's action, NothingToUndoError for an undo, a redo or a recut.
         """
         query = LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
         if row is None:
             raise NotFoundError(f"there is no review action {action_id}")
         if row.reviewer_id != self._reviewer_id:
-            raise PermanentError(f"action {action_id} is {row.name}'s: only its author can undo or redo it")
+            raise PermanentError(f"action {action_id} was done by {row.name}, and only its author can undo or redo it")
         entry = _ledger_entry(row)
         if entry.target_action_id is not None:
-            raise NothingToUndoError(f"action {action_id} cannot be undone: it is itself the {entry.action} of {entry.target_action_id}")
+            raise NothingToUndoError(
+                f"action {action_id} cannot be undone: it is itself the {entry.action} of action {entry.target_action_id}"
+            )
         if entry.action in review.STAYS:
-            raise NothingToUndoError(f"action {action_id} cannot be undone: {review.STAYS[entry.action]} stays")
+            raise NothingToUndoError(f"action {action_id} cannot be undone: {review.STAYS[entry.action]} is final")
         return entry
 
     def reopen(self, entry: LedgerEntry, action: ReviewAction) -> tuple[list[ClipChange], dict[int, ReviewClip]]:
-        """Hold the clips that `entry` rests on and those grouped with them, and return what it did and those clips as they are.
+        """Lock the clips that `entry` depends on and those grouped with them; return what it did, and the clips as they are now.
 
         Raises NothingToUndoError when it is undone or redone already, StaleClipsError when a later action is in the way.
         """
         if entry.undone == (action == ReviewAction.UNDO):
-            raise NothingToUndoError(f"action {entry.id} {'is undone already' if entry.undone else 'stands; it is not undone'}")
+            raise NothingToUndoError(
+                f"action {entry.id} {'is already undone' if entry.undone else 'was not undone, so it cannot be redone'}"
+            )
         lock_source_videos_of(self._connection, entry.clip_ids)
         self._hold(entry.clip_ids, FOLLOWERS)
         touching = CLIP_IDS.overlap(list(entry.clip_ids))
@@ -217,7 +221,7 @@ class ReviewTransaction:
         return changes, current
 
     def seen(self, request_key: str) -> ReviewResult | None:
-        """The result of an action that was sent before under this key."""
+        """The result of an action that was sent before with this key."""
         query = select(review_actions.c.id, review_actions.c.action, review_actions.c.reviewer_id, review_actions.c.clip_ids)
         row = self._connection.execute(query.where(review_actions.c.request_key == request_key)).first()
         if row is None:
@@ -228,12 +232,13 @@ class ReviewTransaction:
         return _result(row.id, ReviewAction(row.action), map(clip_of_row, rows), replayed=True)
 
     def record(self, change: Change, request_key: str | None) -> ReviewResult:
-        """Write what `change` says, and the ledger.
+        """Write `change` to the clips and to the ledger.
 
-        A decision that changes nothing is in the ledger only under a request key, by which a browser may ask for its answer once more.
+        A decision that changes nothing is written to the ledger only when it has a request key, so that a browser can get the same answer
+        again.
         """
         if self._source_video_id is None:
-            raise ValueError("an action needs clips to act on")
+            raise ValueError("an action needs at least one clip")
         done = self._written(change)
         if not done and request_key is None and self._target is None:
             return _result(None, change.action, (row for row in self._rows.values() if row.id in self._asked), replayed=False)
@@ -247,7 +252,7 @@ class ReviewTransaction:
             "after": {str(step.after.id): self._saved(step.after) for step in done},
             "target_action_id": self._target.id if self._target else None,
             "request_key": request_key,
-            # The clock and not the transaction's begin, which may be long before it got its locks.
+            # The time now, not the begin of the transaction: it may have waited long for its locks.
             "created_at": func.clock_timestamp(),
         }
         insertion = insert(review_actions).values(**row).on_conflict_do_nothing(index_elements=["request_key"])
@@ -279,14 +284,14 @@ class ReviewTransaction:
         )
 
     def _hold(self, clip_ids: Sequence[int], beside: str = "", **arguments: object) -> None:
-        """Lock clips by id. Their source videos are locked, so what is beside what does not change meanwhile."""
+        """Lock clips by id. Their source videos are locked, so no other transaction changes which clips are neighbours."""
         self._rows |= {row.id: clip_of_row(row) for row in lock_clips(self._connection, clip_ids, beside, **arguments)}
         for clip in self._rows.values():
             self._times[clip.source_video_id, clip.start_frame] = clip.start_time_seconds
             self._times[clip.source_video_id, clip.end_frame] = clip.end_time_seconds
         missing = [clip_id for clip_id in clip_ids if clip_id not in self._rows]
         if missing:
-            raise NotFoundError(f"there is no {clips_by_id(missing)}; heaters clips VIDEO lists those that are")
+            raise NotFoundError(no_clips(missing))
 
     def _check_fresh(self, clip_ids: Iterable[int], versions: Mapping[int, int]) -> None:
         for clip_id in {**dict.fromkeys(clip_ids), **versions}:
@@ -299,7 +304,7 @@ class ReviewTransaction:
                 raise StaleClipsError(self._what_became_of(clip_id) + read, self._fresh([clip_id]))
 
     def last_changed_by(self, clip_id: int) -> str | None:
-        """Name of whoever changed a clip that is held last; None for nobody in review."""
+        """Name of the reviewer who changed this locked clip last; None when no reviewer did."""
         query = select(reviewers.c.name).where(reviewers.c.id == self._rows[clip_id].last_modified_by_user_id)
         name: str | None = self._connection.scalar(query)
         return name
@@ -307,15 +312,15 @@ class ReviewTransaction:
     def _what_became_of(self, clip_id: int) -> str:
         row = self._rows[clip_id]
         name = self.last_changed_by(clip_id)
-        who = f"by {name}" if name else "by nobody in review"
+        who = f"by {name}" if name else "by no reviewer"
         if row.is_live:
-            now = f"it is {row.state} with the frames {row.start_frame}..{row.end_frame - 1} now"
+            now = f"its state is now {row.state}, its frames {row.start_frame}..{row.end_frame - 1}"
             return f"clip id:{clip_id} has changed, last {who}: {now}"
         there = [clip.id for clip in self._fresh([clip_id])]
-        return f"clip id:{clip_id} is not in the cut list any more, changed {who}; in its place there is {clips_by_id(there)}"
+        return f"clip id:{clip_id} is no longer in the cut list (changed {who}); in its place: {clips_by_id(there)}"
 
     def _fresh(self, clip_ids: Sequence[int]) -> list[Clip]:
-        """The live clips that hold frames of these clips now."""
+        """The live clips that now hold frames of these clips."""
         return [clip_of_row(row) for row in self._connection.execute(IN_PLACE_OF, {"ids": list(clip_ids)})]
 
     def _know_times(self, data: Mapping[str, Any] | None) -> None:
@@ -327,12 +332,12 @@ class ReviewTransaction:
         return self._times[clip.source_video_id, clip.start_frame], self._times[clip.source_video_id, clip.end_frame]
 
     def _saved(self, clip: ReviewClip) -> dict[str, Any]:
-        """The ledger's snapshot: with the times, so that undo and redo need no frame index."""
+        """The snapshot for the ledger: with times, so that undo and redo need no frame index."""
         start_seconds, end_seconds = self._seconds_of(clip)
         return {**snapshot(clip), "start_time_seconds": start_seconds, "end_time_seconds": end_seconds}
 
     def _written(self, change: Change) -> list[ClipChange]:
-        """Write the clips, and return the change with the ids and sequences that new clips were given."""
+        """Write the clips; return the change with the ids and sequences of the new clips."""
         kept = [(step.before, step.after) for step in change.clips if step.before is not None]
         made = [step.after for step in change.clips if step.before is None]
         lease = self._own_lease([before for before, _ in kept])
@@ -345,7 +350,7 @@ class ReviewTransaction:
         return [*steps, *(ClipChange(None, clip) for clip in self._insert(made, lease))]
 
     def _update(self, action: ReviewAction, kept: Sequence[tuple[ReviewClip, ReviewClip]]) -> None:
-        # One statement: the constraint against overlaps is checked when all of them have moved.
+        # One statement, so that the constraint against overlaps is checked after all of them have moved.
         seconds = [self._seconds_of(after) for _, after in kept]
         rows = self._connection.execute(
             UPDATE,
@@ -369,7 +374,7 @@ class ReviewTransaction:
         self._rows |= {row.id: clip_of_row(row) for row in rows}
 
     def _own_lease(self, touched: Iterable[ReviewClip]) -> datetime | None:
-        """When the reviewer's lease on what they cut runs out: they go on with its parts. None without a lease."""
+        """When the reviewer's lease on the clip ends: the new parts get the same lease. None without a lease."""
         rows = [self._rows[clip.id or 0] for clip in touched]
         return next((row.lease_expires_at for row in rows if row.leased_by_user_id == self._reviewer_id), None)
 
@@ -423,4 +428,4 @@ def check_frame(source_video_id: int, frame: int, frame_count: int | None) -> No
 
 
 def _no_clips(source_video_id: int) -> CutError:
-    return CutError(f"source video {source_video_id} has no clips yet: its scenes are not detected")
+    return CutError(f"source video {source_video_id} has no clips yet, because its scenes are not detected")

@@ -32,13 +32,13 @@ class ReviewerStore:
         self._database = database
 
     def named(self, name: str) -> Reviewer:
-        """The reviewer of that name, made if new. For a review app without sign-in, where a name is taken on trust.
+        """The reviewer with that name, created if new. For a review app without sign-in, which trusts names.
 
-        Raises BadRequestError for a name that cannot be one, for the name of somebody who signs in, and for one of the command line's:
-        nobody may decide as them.
+        Raises BadRequestError for an unusable name, for the name of somebody who signs in, and for a name of the command line:
+        nobody may decide under these.
         """
         if is_name_at_command_line(name):
-            raise BadRequestError(f"the name {name!r} is one of those that decide on the command line; choose another")
+            raise BadRequestError(f"the name {name!r} is reserved for decisions on the command line; choose another")
         with self._database.begin() as connection:
             reviewer = _reviewer(lock_reviewer(connection, name))
         if reviewer.oidc_subject is not None:
@@ -46,19 +46,19 @@ class ReviewerStore:
         return reviewer
 
     def at_command_line(self, name: str) -> Reviewer:
-        """Who decides on the command line when `name` is given there, made if new.
+        """The reviewer for decisions on the command line when `name` is given there, created if new.
 
-        Nobody proves who they are on the command line. As long as nobody signs in anywhere, a name is a name, in the browser as here. Once
-        somebody does, names in the ledger are people who have proved it, and what is decided here stands under `NAME (command line)`.
+        On the command line nobody proves who they are. While nobody signs in anywhere, a name is used as given, as in the browser. Once
+        somebody signs in, plain names in the ledger belong to people who did, and decisions made here have `NAME (command line)`.
         """
         with self._database.begin() as connection:
             somebody_signs_in = connection.scalar(select(exists().where(reviewers.c.oidc_subject.is_not(None))))
             return _reviewer(lock_reviewer(connection, name_at_command_line(name) if somebody_signs_in else name))
 
     def signed_in(self, *, oidc_subject: str, name: str) -> Reviewer:
-        """The reviewer with that OIDC subject, made if new.
+        """The reviewer with that OIDC subject, created if new.
 
-        A new one whose name is taken gets a number after it: `Ann (2)`. A name once given stays, because the ledger is read by it.
+        If the name is taken, the new reviewer gets a number: `Ann (2)`. Names never change, because people read the ledger by them.
         """
         if is_name_at_command_line(name):
             name = f"{name}, signed in"
@@ -78,7 +78,7 @@ class ReviewerStore:
                 ).first()
                 if row is not None:
                     return _reviewer(row)
-        raise BadRequestError(f"the name {name!r} is taken a thousand times over; choose another")
+        raise BadRequestError(f"the name {name!r} is taken, and so are a thousand names like it; choose another")
 
     def load(self, reviewer_id: int) -> Reviewer:
         """Raises NotFoundError."""

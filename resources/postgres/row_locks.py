@@ -1,17 +1,17 @@
-"""Row locks, and the one order in which every transaction takes them, so that no two can wait for each other in a circle.
+"""Row locks, and the one order in which every transaction takes them, so that there are no deadlocks.
 
-1. The reviewer. A name that is new is inserted at this place too: whoever inserts the same name waits until the first has committed.
-2. Source videos, by id.
+1. The reviewer. A new name is inserted at this place too: another transaction that inserts the same name waits until the first has
+committed. 2. Source videos, by id.
 3. Clips, by id.
-4. What hangs on rows that are locked by then: the counters of a source video (by its id), artifacts, vectors, the ledger.
+4. Rows that belong to rows locked before: the counters of a source video (by its id), artifacts, vectors, the ledger.
 
-A transaction may leave a step out, never go back to an earlier one, and locks all rows of a step in one statement. Two more rules make
-this hold: a statement that skips locked rows waits for nobody, so it may lock in any order (`ReviewQueueStore.take`); and advisory locks of
+A transaction may leave out a step but never goes back to an earlier one, and it locks all rows of a step in one statement. There are two
+exceptions: a statement that skips locked rows never waits, so it may lock in any order (`ReviewQueueStore.take`); and advisory locks of
 stages are only tried, never waited for (`Database.stage_lock`). Counting clips adds rows and locks none; whoever folds them into the
-counts only tries for the lock of doing so (`sql/versions/0006_clip_counts.py`). The check at commit that clips cover a video locks the
+counts only tries to get the lock for it (`sql/versions/0006_clip_counts.py`). The check at commit that clips cover a video locks the
 video, so whoever changes frames of clips, or whether they are live, holds it already.
 
-The locks are NO KEY UPDATE: rows that refer to a locked one, such as new clips of a video, can still be written by others.
+The locks are NO KEY UPDATE: others can still write rows that refer to a locked row, such as new clips of a video.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from resources.postgres.tables import clips, reviewers, source_videos
 
 
 def lock_reviewer(connection: Connection, name: str) -> Row[Any]:
-    """The reviewer of that name, made if new; their other actions wait until this transaction ends. Step 1."""
+    """The reviewer with that name, created if new; their other actions wait until this transaction ends. Step 1."""
     tidy = checked_reviewer_name(name)
     seen = reviewers.update().where(reviewers.c.name == tidy).values(last_seen_at=func.clock_timestamp()).returning(reviewers)
     row = connection.execute(seen).first()
@@ -39,7 +39,7 @@ def lock_reviewer(connection: Connection, name: str) -> Row[Any]:
 
 
 def known_reviewer(connection: Connection, name: str) -> int:
-    """Id of the reviewer of that name, made if new; nobody waits for it unless it is new. Step 1 all the same."""
+    """Id of the reviewer with that name, created if new; only the creation makes others wait. This is step 1, too."""
     tidy = checked_reviewer_name(name)
     query = select(reviewers.c.id).where(reviewers.c.name == tidy)
     found = connection.scalar(query)
@@ -61,10 +61,10 @@ def lock_source_videos_of(connection: Connection, clip_ids: Sequence[int]) -> No
 
 
 def lock_clips(connection: Connection, clip_ids: Sequence[int], beside: str = "", **arguments: object) -> list[Row[Any]]:
-    """Rows of `clips`, by id; ids that are not there are left out. Step 3.
+    """Rows of `clips`, by id; missing ids are left out. Step 3.
 
-    beside: query of more ids to lock, with parameters `:ids` and `arguments`; lock the source videos first, so that what is beside what
-    does not change meanwhile.
+    beside: query of more ids to lock, with parameters `:ids` and `arguments`; lock the source videos first, so that the neighbours of a
+    clip do not change meanwhile.
     """
     return list(connection.execute(_clips_query(beside), {"ids": list(clip_ids), **arguments}))
 
@@ -75,7 +75,7 @@ def lock_live_clips(connection: Connection, source_video_id: int) -> list[Row[An
 
 
 def locking(query: Select[Any]) -> Select[Any]:
-    """A query of clips that waits for and locks those it finds, by id. Step 3."""
+    """A query of clips that locks the clips it finds, by id, and waits for locks. Step 3."""
     return query.order_by(clips.c.id).with_for_update(key_share=True)
 
 

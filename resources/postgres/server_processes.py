@@ -1,4 +1,4 @@
-"""The processes of an embedded Postgres: whether its server lives, and what is left of one that was killed."""
+"""The processes of an embedded Postgres: whether its server runs, and which processes of a killed server are left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROC = Path("/proc/self")
 
 
 def postmaster_pid(data: Path) -> int | None:
-    """The pid of the live server on `data`. A zombie, or another program that was given the pid since, does not count."""
+    """The pid of the running server on `data`. A zombie does not count, nor does another program that has got the same pid since."""
     pid = first_line_pid(data / "postmaster.pid")
     if pid is None:
         return None
@@ -35,11 +35,11 @@ def first_line_pid(pid_file: Path) -> int | None:
 
 
 def defuse_stale_pid_file(pid_file: Path) -> None:
-    """Let Postgres start over a pid file whose pid now is a zombie or another program; no server may be alive.
+    """Let Postgres start although there is a pid file whose pid now belongs to a zombie or another program. No server may be running.
 
-    Postgres refuses when kill(pid, 0) succeeds, which in a container whose first process reaps nothing is for ever. The file is not
-    removed but given a pid that is surely dead: its other lines name the shared memory, by which Postgres still sees left-over
-    backends and refuses to run beside them.
+    Postgres refuses to start while kill(pid, 0) succeeds; in a container whose first process reaps no zombies, that is for ever. The file
+    is not removed: it gets a pid that is certainly dead. Its other lines name the shared memory, by which Postgres still finds backends
+    that are left and refuses to run beside them.
     """
     try:
         text = pid_file.read_text()
@@ -64,9 +64,9 @@ def defuse_stale_pid_file(pid_file: Path) -> None:
 
 
 def end_orphans(data: Path) -> bool:
-    """End the children of a server that was killed: they work in the data folder and would keep the next server from starting.
+    """End the children of a server that was killed: they use the data folder and would prevent the next server from starting.
 
-    Only where /proc tells (Linux); elsewhere they end by themselves when their query is done.
+    Only on Linux, where /proc lists them; elsewhere they end by themselves when their query is done.
     """
     if not PROC.is_dir() or postmaster_pid(data) is not None:
         return False
@@ -97,7 +97,7 @@ def processes_in(data: Path) -> list[int]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there completely or not at all."""
+    """Write a small file so that it exists completely or not at all."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.write_text(text)
     new.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Source videos as pages list them: a page of them, how many there are, and their titles; never all of them at once."""
+"""Lists of source videos for pages: one page of a list, counts, and titles; never all source videos at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class SourceVideoLists:
         self._database = database
 
     def newest(self, *, text: str = "", only: int | None = None, before_id: int | None = None, limit: int) -> list[ListedVideo]:
-        """The newest first. text: part of title or address, in any case. only: this one. before_id: the last id of the page before."""
+        """The newest first. text: part of title or address, upper or lower case. only: just this one.
+
+        before_id: the last id of the page before.
+        """
         query = select(source_videos).where(*_matching(text, only)).order_by(_video.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(_video.id < before_id)
@@ -66,7 +69,7 @@ class SourceVideoLists:
         return [ListedVideo(video, counts.get(video.id, {}), beside.get(video.id, {})) for video in videos]
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
-        """How many there are in which state, the most frequent first."""
+        """How many source videos are in which state, the most frequent state first."""
         query = (
             select(_video.state, func.count())
             .where(*_matching(text, only))
@@ -81,7 +84,7 @@ class SourceVideoLists:
             return connection.execute(select(func.count()).select_from(source_videos).where(is_there())).scalar_one()
 
     def titles(self, *, text: str = "", limit: int) -> dict[int, str]:
-        """Id -> title of the newest whose title, address or id the text is part of."""
+        """Id -> title of the newest source videos that have the text in their title, address or id."""
         query = select(_video.id, _video.title).where(is_there(), _named_or_numbered(text)).order_by(_video.id.desc()).limit(limit)
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
@@ -93,13 +96,13 @@ class SourceVideoLists:
             return _overviews(connection, _video.id == source_video_id)[0]
 
     def titles_of(self, source_video_ids: Collection[int]) -> dict[int, str]:
-        """Id -> title, of those that are there."""
+        """Id -> title, of the source videos that exist."""
         query = select(_video.id, _video.title).where(is_there(), among(_video.id, source_video_ids))
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
 
     def overview(self, *, most: int) -> list[VideoOverview]:
-        """At most so many, by id: those that have failed, the newest of them first, then the newest of all."""
+        """At most so many, ordered by id. Failed ones are taken first, the newest of them, then the newest of all."""
         ids = select(_video.id).where(is_there()).order_by(_video.id.desc()).limit(most)
         has_failed = or_(_video.state.in_([state.value for state in SOURCE_VIDEO_RETRY]), _video.gold_master_error.is_not(None))
         with self._database.read() as connection:

@@ -18,7 +18,7 @@ from resources.postgres import row_locks
 from resources.postgres.database import Database
 from resources.postgres.tables import source_videos
 
-#: States that end a stage well: the failed tries are then history.
+#: States in which a stage has succeeded: the number of failed tries begins at zero again.
 _DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
 _KEPT = {
     *("id", "state", "created_at", "updated_at", "state_changed_at", "gold_master_failed_at"),
@@ -34,7 +34,7 @@ class SourceVideo:
     error: why the last stage failed, None when nothing is wrong. attempts: failed tries of the current stage,
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
-    bytes; this one goes no further. state_changed_at: since when it is in this state. source_bytes, source_modified_ns,
+    bytes; this one goes no further. state_changed_at: when it came into this state. source_bytes, source_modified_ns,
     source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py.
     """
 
@@ -85,12 +85,12 @@ class SourceVideoStore:
             return video_of_row(connection.execute(row.returning(source_videos)).one())
 
     def find(self, query: Select[Any]) -> list[SourceVideo]:
-        """What a query of whole rows of `source_videos` finds, but for those that were deleted."""
+        """The source videos that a query of whole rows finds, without deleted ones."""
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query.where(is_there()))]
 
     def load(self, source_video_id: int) -> SourceVideo:
-        """Raises NotFoundError, also for one that was deleted, and says so then."""
+        """Raises NotFoundError; for a deleted source video the message says that it was deleted."""
         with self._database.read() as connection:
             row = connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).first()
         return video_of_row(_present(row, source_video_id))
@@ -142,25 +142,27 @@ class SourceVideoStore:
     ) -> SourceVideo:
         """Change the state, and `columns` with it, in one transaction under the row's lock.
 
-        A state that ends a stage well resets the failed tries. expected: the state must be one of these, beside being legal.
-        Raises IllegalTransitionError, NotFoundError, PermanentError for a duplicate that would go on.
+        A state in which a stage has succeeded resets the failed tries. expected: the present state must be one of these.
+        Raises IllegalTransitionError, NotFoundError, PermanentError for a duplicate that would be processed further.
         """
         _check_columns(columns)
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             if expected is not None and video.state not in expected:
                 raise IllegalTransitionError(
-                    f"source video {source_video_id} is {video.state}; this needs one that is {' or '.join(sorted(expected))}"
+                    f"source video {source_video_id} has the state {video.state}; this needs the state {' or '.join(sorted(expected))}"
                 )
             checked_source_video_transition(video.state, new)
             if video.duplicate_of_id is not None and new == SourceVideoState.PREPROCESSING:
-                raise PermanentError(f"source video {source_video_id} holds the same bytes as {video.duplicate_of_id}: work on that one")
+                raise PermanentError(
+                    f"source video {source_video_id} holds the same bytes as source video {video.duplicate_of_id}: use that one"
+                )
             if new in _DONE:
                 columns["attempts"] = 0
             return _written(connection, source_video_id, {**columns, "state": new.value, "error": error})
 
     def update(self, source_video_id: int, **columns: Any) -> SourceVideo:
-        """Write down facts: probe, object keys, hashes. State, warnings and `duplicate_of_id` have methods of their own."""
+        """Store facts: probe, object keys, hashes. State, warnings and `duplicate_of_id` have methods of their own."""
         _check_columns(columns)
         with self._database.begin() as connection:
             _locked(connection, source_video_id)
@@ -169,8 +171,8 @@ class SourceVideoStore:
     def finish_download(self, source_video_id: int, content_sha256: str, **columns: Any) -> SourceVideo:
         """The original is stored: the row becomes `downloaded`, holds these bytes, and gets `columns`, in one transaction.
 
-        Unless another source video holds the bytes: then this one is marked as its duplicate, and no more. The returned row tells. Two that
-        are fetched at the same moment cannot both be first: the database's unique index decides. Raises IllegalTransitionError.
+        If another source video holds the same bytes, this one is only marked as its duplicate; the returned row shows it. When two are
+        fetched at the same moment, the unique index of the database decides which is first. Raises IllegalTransitionError.
         """
         _check_columns(columns)
         done = {**columns, "state": SourceVideoState.DOWNLOADED.value, "error": None, "attempts": 0}
@@ -188,7 +190,7 @@ class SourceVideoStore:
             return _mark_duplicate(connection, source_video_id, first.id)
 
     def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
-        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning tells its submitter why."""
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning on it says why."""
         with self._database.begin() as connection:
             _locked(connection, source_video_id)
             return _mark_duplicate(connection, source_video_id, of_id)
@@ -196,8 +198,8 @@ class SourceVideoStore:
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
         """Put the row into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.
 
-        A row that is past the stage, whose files were to be made again, keeps its state and tries: it gets the reason.
-        Raises IllegalTransitionError when the row has not come as far as the stage.
+        A row that is past the stage (its files were to be made again) keeps its state and tries, and gets the reason.
+        Raises IllegalTransitionError when the row has not reached the stage yet.
         """
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
@@ -209,44 +211,47 @@ class SourceVideoStore:
             return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
-        """Note why the gold master could not be made; its state stays. Tries are counted as by `record_failure`."""
+        """Store why the gold master could not be made; the state of the row stays. Tries are counted as by `record_failure`."""
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             attempts = attempts_after_failure(video.gold_master_attempts, transient=transient)
             return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
 
     def retry_gold_master(self, source_video_id: int) -> SourceVideo:
-        """Give a gold master that failed all its tries again."""
+        """Reset the failed tries of a gold master, so that it is made again."""
         return self.update(source_video_id, gold_master_error=None, gold_master_attempts=0)
 
     def add_warning(self, source_video_id: int, warning: str) -> SourceVideo:
-        """Note what was odd about the file and what was done; the same sentence is kept once."""
+        """Store a sentence about what was unusual in the file and what was done; the same sentence is stored once."""
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             warnings = list(dict.fromkeys([*video.warnings, warning]))
             return _written(connection, source_video_id, {"warnings": warnings})
 
     def retry(self, source_video_id: int) -> SourceVideo:
-        """Put a failed source video back before the stage that failed, with all tries. Raises IllegalTransitionError otherwise."""
+        """Put a failed source video back before the stage that failed, with no failed tries.
+
+        Raises IllegalTransitionError when it has not failed.
+        """
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             before = SOURCE_VIDEO_RETRY.get(video.state)
             if before is None:
                 raise IllegalTransitionError(
-                    f"source video {source_video_id} is {video.state}: nothing to retry; only these can be: {', '.join(SOURCE_VIDEO_RETRY)}"
+                    f"source video {source_video_id} has not failed (its state: {video.state}), so there is nothing to retry"
                 )
             again = {"state": before.value, "error": None, "attempts": 0, "duplicate_of_id": None}
             return _written(connection, source_video_id, again)
 
 
 def containing(words: str) -> str:
-    """The LIKE pattern of texts that contain `words` as they stand."""
+    """The LIKE pattern of texts that contain `words`, where % and _ mean themselves."""
     escaped = words.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
 
 
 def lock_source_video(connection: Connection, source_video_id: int) -> SourceVideo:
-    """Read the row and keep everybody else from changing it until the transaction ends. Raises NotFoundError."""
+    """Read the row and lock it until the transaction ends. Raises NotFoundError."""
     return _locked(connection, source_video_id)
 
 
@@ -271,7 +276,7 @@ def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int) ->
 def _check_columns(columns: Mapping[str, Any]) -> None:
     unknown = {name for name in columns if name not in source_videos.c or name in _KEPT}
     if unknown:
-        raise TypeError(f"not columns that may be written like this: {', '.join(sorted(unknown))}")
+        raise TypeError(f"these columns cannot be written in this way: {', '.join(sorted(unknown))}")
 
 
 def video_of_row(row: Row[Any]) -> SourceVideo:
@@ -281,13 +286,13 @@ def video_of_row(row: Row[Any]) -> SourceVideo:
 
 
 def is_there() -> ColumnElement[bool]:
-    """The condition that a source video is not a tombstone. A deleted one is only in the ledger's history."""
+    """The condition that a source video is not deleted. A deleted one is shown only in the history."""
     return source_videos.c.state != SourceVideoState.DELETED.value
 
 
 def _present(row: Row[Any] | None, source_video_id: int) -> Row[Any]:
     if row is None:
-        raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+        raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists all source videos")
     if row.state == SourceVideoState.DELETED:
-        raise NotFoundError(f"source video {source_video_id} ({row.title}) was deleted; heaters review history tells by whom")
+        raise NotFoundError(f"source video {source_video_id} ({row.title}) was deleted; heaters review history says by whom")
     return row

@@ -1,6 +1,6 @@
-"""The tables as SQLAlchemy Core sees them. The schema's truth are the migrations in `sql/`; `alembic check` holds the two together.
+"""The tables for SQLAlchemy Core. The migrations in `sql/` define the schema; `alembic check` compares the two.
 
-Exclusion constraints, triggers and functions are written by hand in the migrations: autogenerate does not see them all.
+Exclusion constraints, triggers and functions are written by hand in the migrations: autogenerate does not see all of them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _now(name: str) -> Column[object]:
 
 
 def _state_changed_at() -> Column[object]:
-    """A trigger writes it; it cannot be written from here."""
+    """A trigger writes it; programs cannot."""
     told = "since when it is in this state; one more failed try begins it anew"
     return Column("state_changed_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment=told)
 

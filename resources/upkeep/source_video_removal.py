@@ -77,7 +77,7 @@ def delete_source_video(source_video_id: int, *, reviewer: str, database: Databa
             by = row_locks.lock_reviewer(connection, reviewer).id
             row = row_locks.lock_source_video(connection, source_video_id)
             if row is None:
-                raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists those that are")
+                raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists all source videos")
             count = 0 if row.state == SourceVideoState.DELETED else _entombed(connection, row, by)
         return Deleted(source_video_id, row.title, count, finish_deletion(source_video_id, database=database, objects=objects))
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.words import counted
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.ledger import ledger
 from review_app.screens import shell
@@ -49,7 +50,7 @@ def _asked(desk: ReviewDesk) -> tuple[str | None, tuple[ReviewAction, ...], int,
 
 
 def _since(days: int) -> str:
-    return {0: "the beginning", 1: "yesterday"}.get(days, f"{days} days ago")
+    return {0: "the beginning", 1: "yesterday"}.get(days, f"{counted(days, 'day')} ago")
 
 
 def _actions(

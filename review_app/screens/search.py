@@ -7,6 +7,7 @@ import streamlit as st
 from heaters_dagster.domain.errors import ModelUnavailableError, NotFoundError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
+from heaters_dagster.domain.words import counted
 from resources.clips.clip_search import ClipSearch, Found
 from resources.postgres.embedding_store import EmbeddingStore
 from review_app.grid import Card, clip_grid
@@ -101,7 +102,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
         st.info("No clip can be searched yet: approve clips, and they are found as soon as they are exported and embedded.")
         st.page_link(shell.page("review"), label="Review clips", icon=":material/arrow_forward:")
         return
-    st.caption(views.plain("Searchable: " + ", ".join(f"{count} clips by {model}" for model, count in sorted(models.items()))))
+    st.caption(views.plain("Searchable: " + ", ".join(f"{counted(count, 'clip')} by {model}" for model, count in sorted(models.items()))))
     if not st.toggle("Clips that look nearly the same", key="search-pairs"):
         first = desk.queue_store.page(QueueFilter(states=tuple(sorted(states_from(EMBEDDINGS)))), limit=_SHOWN_FIRST)
         clip_grid([card(desk, item.clip, title=item.source_video_title) for item in first], key="searchable")

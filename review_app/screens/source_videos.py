@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
 from resources.postgres.clip_store import Clip
 from resources.postgres.source_video_lists import ListedVideo
@@ -165,7 +166,7 @@ def _facts(item: ListedVideo) -> None:
     st.markdown(f"**{video.id}. {views.plain(video.title)}**")
     facts = [
         views.clock(video.duration_seconds),
-        f"{video.frame_count} frames" if video.frame_count else "",
+        counted(video.frame_count, "frame") if video.frame_count else "",
         views.video_words(video),
         views.counted(counts, item.beside),
     ]
@@ -215,7 +216,7 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
     title = st.text_input("Title", value=video.title, max_chars=300, key=f"title-{video.id}")
     if st.button("Save the title", help="The video and its clips are called so everywhere", key=f"rename-{video.id}"):
         outcome = actions.rename(desk, session, video.id, title)
-    clips = views.count(sum(counts.values()), "clip")
+    clips = counted(sum(counts.values()), "clip")
     if st.checkbox(f"Delete this source video with {clips} and all its files", key=f"delete-{video.id}"):
         typed = st.text_input("It cannot be taken back. Type the title to delete it", key=f"typed-{video.id}")
         if st.button("Delete for good", type="primary", help="Delete the video, its clips and all its files", key=f"deleted-{video.id}"):

@@ -157,7 +157,7 @@ async def _export(desk: ReviewDesk, request: Request) -> Response:
     def serve() -> Response:
         clip = desk.clips.load(clip_id)
         if clip.clip_filepath is None:
-            raise NotFoundError(desk.in_words(f"clip id:{clip_id} has no file: it is {clip.state}"))
+            raise NotFoundError(desk.in_words(f"clip id:{clip_id} has no file (its state: {clip.state})"))
         profile = EXPORT_PROFILES.find(clip.export_profile)
         media_type = "application/octet-stream" if profile is None else profile.media_type
         return _object(desk, clip.clip_filepath, clip.clip_filepath.rpartition("/")[2], media_type=media_type)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.words import counted
 from resources.sources.address_guard import AddressGuard
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
@@ -40,7 +41,7 @@ def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, se
     def apply() -> str:
         key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
         result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=key)
-        return f"Taken back: {views.count(len(result.live_clips), 'clip')} as before."
+        return f"Taken back: {counted(len(result.live_clips), 'clip')} as before."
 
     return _said(desk, apply)
 
@@ -50,7 +51,7 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
 
     def apply() -> str:
         result = desk.reviews.redo(session.reviewer, request_key=f"redo-{session.reviewer_id}-{seen}")
-        return f"Done again: {views.count(len(result.live_clips), 'clip')} changed."
+        return f"Done again: {counted(len(result.live_clips), 'clip')} changed."
 
     return _said(desk, apply)
 
@@ -94,7 +95,7 @@ def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str)
         if " ".join(typed.split()) != " ".join(title.split()):
             raise BadRequestError("That is not the title: nothing was deleted.")
         gone = delete_source_video(source_video_id, reviewer=session.reviewer, database=desk.database, objects=desk.objects)
-        return f"Deleted {gone.title}: {views.count(gone.clips, 'clip')}, {views.count(len(gone.objects), 'file')}. Its history stays."
+        return f"Deleted {gone.title}: {counted(gone.clips, 'clip')}, {counted(len(gone.objects), 'file')}. Its history stays."
 
     return _said(desk, apply)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import counted, video_state_words
 from review_app.service import views
 
 _THERE = {SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED}
@@ -52,21 +53,25 @@ def no_clip_to_show(asked: QueueFilter, matching: Mapping[ClipState, int], video
             return Empty("There are no clips", "Every source video has failed: see why, and try again.", (_SOURCE_VIDEOS,))
         return Empty("There are no clips yet", "Submit a video: it is cut into clips, and they appear here.", (_SOURCE_VIDEOS,))
     if page == "clips":
-        return Empty("No clip matches these filters", f"There are {views.counted(matching)}.", (clear,))
+        return Empty("No clip matches these filters", f"Clips in other states: {views.counted(matching)}.", (clear,))
     if waiting:
-        text = f"The last {views.count(waiting, 'clip')} that wait here are on colleagues' screens. What they leave comes back by itself."
+        last = (
+            "The last clip that waits here is on a colleague's screen"
+            if waiting == 1
+            else f"The last {counted(waiting, 'clip')} are on colleagues' screens"
+        )
+        text = f"{last}. A clip that nobody decides comes back by itself."
         return Empty("Colleagues have the rest", text, (clear,) if _narrows(asked) else ())
-    ways = (Way("Clips", "clips", _query(asked)), *((Way("Clear filters: all that waits", page),) if _narrows(asked) else ()))
-    text = f"{views.count(total, 'clip')}: {views.counted(matching)}. Ctrl+Z takes back your last decision.{coming}"
+    ways = (Way("Clips", "clips", _query(asked)), *((Way("Clear filters: show all waiting clips", page),) if _narrows(asked) else ()))
+    text = f"{counted(total, 'clip')}: {views.counted(matching)}. Ctrl+Z takes back your last decision.{coming}"
     return Empty("Nothing left to review here", text, ways)
 
 
 def _coming(on_the_way: Mapping[SourceVideoState, int]) -> str:
     """`2 source videos are on their way: 1 being cut, 1 being fetched.`"""
     total = sum(on_the_way.values())
-    are = "is on its way" if total == 1 else "are on their way"
-    states = ", ".join(f"{number} {views.video_state_words(state)}" for state, number in on_the_way.items())
-    return f"{views.count(total, 'source video')} {are}: {states}."
+    states = ", ".join(f"{number} {video_state_words(state)}" for state, number in on_the_way.items())
+    return f"{counted(total, 'source video is on its way', 'source videos are on their way')}: {states}."
 
 
 def _narrows(asked: QueueFilter) -> bool:

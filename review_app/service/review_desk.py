@@ -304,7 +304,7 @@ class ReviewDesk:
 
     def in_words(self, message: str) -> str:
         """A message of the domain or of a store with clips by the numbers that every page shows."""
-        return views.without_state_names(self.names.in_words(message))
+        return self.names.in_words(message)
 
     def _stale_words(self, error: StaleClipsError) -> str:
         """What became of the clips, by the numbers that the page shows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,32 +9,26 @@ from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.review import STAYS
-from heaters_dagster.domain.stages import CLIP_STAGES, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
+from heaters_dagster.domain.stages import PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import clip_state_words as state_words
+from heaters_dagster.domain.words import counted as count
+from heaters_dagster.domain.words import video_state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_store import SourceVideo
 
-#: Stage -> how far along, 0..1, a source video is that waits for it, and one that it works on.
+#: Stage -> how far along a source video is, 0..1: while it waits for the stage, and while the stage works on it.
 _PROGRESS = {SOURCE_VIDEO: (0.0, 0.1), PROXY: (0.3, 0.5), VIRTUAL_CLIPS: (0.8, 0.9)}
-_OF_INGEST = [(stage.steps, stage.words, _PROGRESS[stage]) for stage in with_states(VIDEO_STAGES)]
-#: State -> (words, how far along, 0..1).
-_VIDEO_STATES: Mapping[SourceVideoState, tuple[str, float]] = {
-    **{states.ready: (f"waiting {words.waiting}", ready) for states, words, (ready, _) in _OF_INGEST},
-    **{states.working: (words.working, working) for states, words, (_, working) in _OF_INGEST},
-    VIRTUAL_CLIPS.steps.done: (VIRTUAL_CLIPS.words.done or "", 1.0),
-    **{states.failed: (words.failed, working) for states, words, (_, working) in _OF_INGEST},
-    SourceVideoState.DELETED: ("deleted", 0.0),
-}
-#: A state that is not here is called by its name.
-_CLIP_STATES: Mapping[ClipState, str] = {
-    ClipState.PENDING_REVIEW: "waiting",
-    ClipState.REVIEW_APPROVED: "approved",
-    ClipState.REVIEW_SKIPPED: "skipped",
-    ClipState.REVIEW_ARCHIVED: "archived",
-    **{stage.steps.done: stage.words.done for stage in with_states(CLIP_STAGES) if stage.words.done is not None},
-    **{stage.steps.failed: stage.words.failed for stage in with_states(CLIP_STAGES)},
+_OF_INGEST = [(stage.steps, _PROGRESS[stage]) for stage in with_states(VIDEO_STAGES)]
+#: State -> how far along a source video is, 0..1.
+_FRACTIONS: Mapping[SourceVideoState, float] = {
+    **{states.ready: ready for states, (ready, _) in _OF_INGEST},
+    **{states.working: working for states, (_, working) in _OF_INGEST},
+    VIRTUAL_CLIPS.steps.done: 1.0,
+    **{states.failed: working for states, (_, working) in _OF_INGEST},
+    SourceVideoState.DELETED: 0.0,
 }
 _ACTIONS = {
     "approve": "approved",
@@ -51,11 +44,6 @@ _ACTIONS = {
     "rename": "gave a new title",
     "delete": "deleted the video",
 }
-_WORDS_OF_STATES = {
-    state.value: words for state, words in (*((one, _VIDEO_STATES[one][0]) for one in SourceVideoState), *_CLIP_STATES.items())
-}
-#: State names that are no ordinary words, such as `review_skipped`.
-_STATE_NAMES = re.compile("|".join(rf"\b{name}\b" for name in _WORDS_OF_STATES if "_" in name))
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
 _NAMED_SHOTS = 3
@@ -89,11 +77,6 @@ def plain(text: str) -> str:
     return text.translate(_MARKDOWN).replace("\n", " ")
 
 
-def count(number: int, noun: str) -> str:
-    """`1 clip`, `3 clips`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def clock(seconds: float | None) -> str:
     """`1:02:03.4`, without hours when there are none."""
     if seconds is None:
@@ -105,23 +88,19 @@ def clock(seconds: float | None) -> str:
 
 
 def video_words(video: SourceVideo) -> str:
-    return _VIDEO_STATES[video.state][0]
-
-
-def video_state_words(state: SourceVideoState) -> str:
-    return _VIDEO_STATES[state][0]
+    return video_state_words(video.state)
 
 
 def video_fraction(video: SourceVideo) -> float:
     """0..1: how far a source video is on its way to review."""
-    return _VIDEO_STATES[video.state][1]
+    return _FRACTIONS[video.state]
 
 
 def waiting_words(video: SourceVideo, now: datetime) -> str:
     """Under the bar of a source video that is on its way."""
     if video.state in {states.working for states, *_ in _OF_INGEST}:
         return f"being worked on for {_so_long((now - video.state_changed_at).total_seconds())}"
-    return "the pipeline takes it on by itself: heaters up, or heaters process"
+    return "the pipeline goes on with it by itself while heaters up or heaters process runs"
 
 
 def _so_long(seconds: float) -> str:
@@ -146,7 +125,7 @@ def reviewed_words(counts: Mapping[ClipState, int]) -> str:
 
 def video_counts(counts: Mapping[SourceVideoState, int]) -> str:
     """`12 source videos: 9 ready for review, 1 fetching failed`."""
-    words = [f"{number} {_VIDEO_STATES[state][0]}" for state, number in counts.items()]
+    words = [f"{number} {video_state_words(state)}" for state, number in counts.items()]
     return f"{count(sum(counts.values()), 'source video')}: {', '.join(words)}"
 
 
@@ -156,7 +135,7 @@ def has_failed(state: SourceVideoState | ClipState) -> bool:
 
 def clip_words(state: ClipState, beside: str = "") -> str:
     """beside: what stages beside the others say of the clip."""
-    words = _CLIP_STATES.get(state, state.value)
+    words = state_words(state)
     return f"{words} · {beside}" if beside else words
 
 
@@ -189,11 +168,11 @@ def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
     )
     if len(fresh) > _NAMED_SHOTS:
         there += f" and {count(len(fresh) - _NAMED_SHOTS, 'clip')} more"
-    return f"{reviewer} has changed {title} here meanwhile. In its place there is now {there}."
+    return f"{reviewer} has changed the cuts of {title} here. In their place: {there}."
 
 
 def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) -> str:
-    """Why a clip cannot be grouped: `verdict` ("skipped", "archived") stands on this one."""
+    """Why a clip cannot be grouped: this one was skipped or archived (`verdict`)."""
     who = f" by {reviewer}" if reviewer else ""
     return (
         f"clip {clip.sequence} of {title} was {verdict}{who}, and a group would approve it. "
@@ -202,22 +181,20 @@ def verdict_words(clip: Clip, title: str, verdict: str, reviewer: str | None) ->
 
 
 def selection_words(action: ReviewAction, decided: int, left_alone: int, named: Sequence[str]) -> str:
-    """What a decision on a selection came to. left_alone: clips that had changed since they were selected. named: what became of some."""
-    done = f"{decided:,} {'clip' if decided == 1 else 'clips'} {action_words(action)}." if decided else "Nothing was done."
+    """The result of a decision on a selection. left_alone: clips that had changed since they were selected.
+
+    named: what was done to some of them.
+    """
+    done = f"{count(decided, 'clip')} {action_words(action)}." if decided else "No clip was changed."
     if not left_alone:
         return done
     them = (
-        "1 clip had changed since and was left as it is"
+        "1 clip was changed after you selected it, so it stays as it is"
         if left_alone == 1
-        else f"{left_alone:,} had changed since and were left as they are"
+        else f"{count(left_alone, 'clip')} were changed after you selected them, so they stay as they are"
     )
     more = f" And {left_alone - len(named):,} more." if named and left_alone > len(named) else ""
     return f"{done} {them}{': ' + '; '.join(named) if named else ''}.{more}"
-
-
-def without_state_names(message: str) -> str:
-    """A message of the domain or of a store, which name states by their own names, as a page says it."""
-    return _STATE_NAMES.sub(lambda match: _WORDS_OF_STATES[match[0]], message)
 
 
 def counted(counts: Mapping[ClipState, int], beside: Mapping[str, int] | None = None) -> str:
@@ -248,14 +225,14 @@ def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[Histor
 
 
 def _why_not(entry: HistoryEntry, reader: str) -> str | None:
-    """Why the reader cannot take an action back, as far as the action alone tells."""
+    """Why the reader cannot take an action back, where the action itself is the reason."""
     if entry.action in {ReviewAction.UNDO, ReviewAction.REDO}:
         return ""
     if entry.action in STAYS:
         return "cannot be taken back"
     if not entry.clip_ids:
         return "changed nothing"
-    return None if entry.reviewer == reader else f"{entry.reviewer}'s to take back"
+    return None if entry.reviewer == reader else f"only {entry.reviewer} can take it back"
 
 
 def _number(entry: HistoryEntry, clip_id: int) -> int | None:

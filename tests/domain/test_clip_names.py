@@ -41,7 +41,7 @@ def test_an_id_is_written_as_one() -> None:
     [
         ("clip id:70 already begins at frame 9; choose another", "clip 14 of Harbour already begins at frame 9; choose another"),
         ("Left alone: Clip id:80, by Ada", "Left alone: Clip 1 of Snow, by Ada"),
-        (f"in its place there is {clips_by_id([70, 71])}", "in its place there is clips 14 and 15 of Harbour"),
+        (f"in its place: {clips_by_id([70, 71])}", "in its place: clips 14 and 15 of Harbour"),
         (clips_by_id([70, 71, 80]), "clip 14 of Harbour and clip 15 of Harbour and clip 1 of Snow"),
         (clips_by_id([70, 71, 70, 71, 70]), "clips 14, 15, 14 of Harbour and 2 more"),
         ("clip id:99 is not known", "clip id:99 is not known"),

@@ -154,7 +154,7 @@ def test_a_drop_frame_edl_starts_at_one_hour_too() -> None:
 
 def test_an_edl_holds_999_events_and_says_so() -> None:
     clips = [listed(n, n + 1) for n in range(1000)]
-    with pytest.raises(BadRequestError, match="up to 999 events, not 1000"):
+    with pytest.raises(BadRequestError, match="at most 999 events, not 1,000 clips"):
         edl_cut_list(SOURCE, clips)
     parts = edl_parts(clips)
     assert [len(part) for part in parts] == [999, 1]

@@ -19,6 +19,7 @@ from heaters_dagster.domain.due import (
 )
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import video_state_words
 
 S, C = SourceVideoState, ClipState
 LONG_AGO = RETRY_AFTER_SECONDS + 1
@@ -59,7 +60,7 @@ def test_an_ingest_begins_where_the_source_video_stands(state: SourceVideoState,
 @pytest.mark.parametrize("state", [S.DOWNLOADING, S.PREPROCESSING, S.DETECTING_SCENES])
 def test_a_working_state_that_nobody_works_on_is_due_again_and_says_why(state: SourceVideoState) -> None:
     (run,) = wanted_runs([VideoFacts(id=7, state=state)], frozenset())
-    assert run.reason == f"source video 7 left {state} by a process that ended"
+    assert run.reason == f"source video 7: {video_state_words(state)}, but the process that did it has ended"
 
 
 @pytest.mark.parametrize(

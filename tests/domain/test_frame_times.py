@@ -19,7 +19,7 @@ def test_the_same_frames_at_the_same_times_are_the_same_wherever_both_begin():
     compared = times_compared(np.array([1.5, 1.5 + 1 / 24, 1.5 + 3 / 24]), index([6144, 6144 + 512, 6144 + 1536]))
     assert compared.same
     assert compared.largest_error_seconds < 1e-9
-    assert str(compared) == "the same 3 frames, their times equal within 0.000 ms"
+    assert str(compared) == "3 frames in both; times differ by at most 0.000 ms"
 
 
 @pytest.mark.parametrize("pts", [[0, 512], [0, 512, 1024, 1536]])

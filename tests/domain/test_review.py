@@ -81,9 +81,9 @@ def test_the_first_clip_has_nothing_to_be_grouped_with() -> None:
 def test_a_replaced_clip_cannot_be_decided_on() -> None:
     clip = replace(clips_of(0, 10)[0], is_live=False)
     for decide in (review.approve, review.skip, review.archive):
-        with pytest.raises(StaleClipError, match="clip id:1 is not in the cut list any more"):
+        with pytest.raises(StaleClipError, match="clip id:1 is no longer in the cut list"):
             decide([clip])
-    with pytest.raises(StaleClipError, match="clip id:1 is not in the cut list any more"):
+    with pytest.raises(StaleClipError, match="clip id:1 is no longer in the cut list"):
         review.group([clip], 1)
 
 

@@ -129,7 +129,7 @@ def test_an_unknown_detector_is_refused_with_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "min_clip_frames", "says"), [(0.0, 2, "above 0"), (float("nan"), 2, "above 0"), (0.3, 0, "1 or more")]
+    ("threshold", "min_clip_frames", "says"), [(0.0, 2, "above 0"), (float("nan"), 2, "above 0"), (0.3, 0, "at least 1 frame")]
 )
 def test_settings_that_cannot_cut_are_refused(threshold: float, min_clip_frames: int, says: str) -> None:
     with pytest.raises(SettingsError, match=says):

@@ -83,7 +83,7 @@ def test_a_picture_that_ffv1_cannot_hold_is_refused_and_not_quietly_changed(tmp_
     original = ffmpeg(
         ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=0.2", "-c:v", "rawvideo", "-pix_fmt", "xyz12le"], tmp_path / "s.nut"
     )
-    with pytest.raises(InvalidMediaError, match="would not be lossless: frame 0 is another picture"):
+    with pytest.raises(InvalidMediaError, match="would not be lossless: frame 0 shows another picture"):
         archived(original)
 
 
@@ -102,7 +102,9 @@ def test_pictures_too_big_for_four_slices_are_archived(tmp_path: Path) -> None:
 
 
 def test_pictures_that_change_size_on_the_way_are_refused_and_not_quietly_scaled(tmp_path: Path) -> None:
-    with pytest.raises(InvalidMediaError, match=r"would not be lossless: its pictures change to 320x240 yuv420p on the way.* cut the file"):
+    with pytest.raises(
+        InvalidMediaError, match=r"would not be lossless: its pictures change to 320x240 yuv420p within the file.* cut the file"
+    ):
         archived(size_changes(tmp_path))
 
 
@@ -110,7 +112,7 @@ def test_pictures_that_change_depth_on_the_way_are_refused_and_not_quietly_round
     parts = [make_video(tmp_path / f"{depth}.ts", frames=12, pixel_format=depth) for depth in ("yuv420p", "yuv420p10le")]
     original = tmp_path / "depths.ts"
     original.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 160x120 yuv420p10le on the way"):
+    with pytest.raises(InvalidMediaError, match="would not be lossless: its pictures change to 160x120 yuv420p10le within the file"):
         archived(original)
 
 
@@ -120,7 +122,7 @@ def test_sound_that_changes_its_rate_on_the_way_is_refused_with_a_remedy(tmp_pat
     parts = [ffmpeg([*picture, f"sine=duration=1:sample_rate={r}", *encoders, "-ar", str(r)], tmp_path / f"{r}.ts") for r in (48000, 44100)]
     original = tmp_path / "rates.ts"
     original.write_bytes(b"".join(part.read_bytes() for part in parts))
-    words = r"changes from 48000 Hz \(stereo\) to 44100 Hz \(stereo\) on the way.* cut the file where that changes.*original is kept"
+    words = r"changes from 48000 Hz \(stereo\) to 44100 Hz \(stereo\) within the file.* cut the file where that changes.*original is kept"
     with pytest.raises(InvalidMediaError, match=words):
         archived(original)
 
@@ -198,7 +200,7 @@ def test_sound_is_copied(name: str, codec: str, tmp_path: Path) -> None:
 )
 def test_sound_that_matroska_cannot_hold_is_kept_as_samples_and_said(name: str, codec: str, kept: str, tmp_path: Path) -> None:
     made, master = archived(sound(tmp_path / name, "-c:v", "mjpeg", "-c:a", codec))
-    assert made.warnings == (f"sound stream 1 ({codec}) does not fit into Matroska: kept losslessly as {kept}",)
+    assert made.warnings == (f"sound stream 1 ({codec}) cannot be stored in Matroska: the gold master has it losslessly as {kept}",)
     assert probe(master).audio[0].codec == kept
 
 
@@ -227,7 +229,7 @@ def test_a_master_of_something_else_is_found_out(tmp_path: Path) -> None:
     other = make_video(tmp_path / "b.mp4", frames=12, scenes=(7,))
     shorter = make_video(tmp_path / "c.mp4", frames=11, scenes=(6,))
     masters = {path.stem: archived(path)[1] for path in (other, shorter)}
-    assert master_problems(original, probe(original), masters["b"]) == ["frame 6 is another picture"]
+    assert master_problems(original, probe(original), masters["b"]) == ["frame 6 shows another picture"]
     assert master_problems(original, probe(original), masters["c"])[0] == "it has 11 frames, the original 12"
 
 
@@ -235,7 +237,7 @@ def test_a_master_with_other_sound_is_found_out(tmp_path: Path) -> None:
     original = sound(tmp_path / "a.mkv", "-c:v", "mjpeg", "-c:a", "flac")
     _, master = archived(original)
     quieter = ffmpeg(["-i", str(master), "-c:v", "copy", "-af", "volume=0.5", "-c:a", "flac"], tmp_path / "quieter.mkv")
-    assert master_problems(original, probe(original), quieter) == ["sound stream 1 is not the original's"]
+    assert master_problems(original, probe(original), quieter) == ["sound stream 1 differs from the original's"]
 
 
 def clip_of(master: Path, start: int, end: int, *, frame_count: int, folder: Path) -> MasterClip:
@@ -273,5 +275,5 @@ def test_the_frames_of_a_clip_are_found_by_number_also_where_many_are_at_one_mom
 
 def test_a_master_with_another_number_of_frames_is_told(tmp_path: Path) -> None:
     _, master = archived(make_video(tmp_path / "s.mp4", frames=24))
-    with pytest.raises(InvalidMediaError, match=r"the master has 24 frames, the proxy 25: make it again"):
+    with pytest.raises(InvalidMediaError, match=r"the master has 24 frames, the proxy 25: make the gold master again"):
         clip_of(master, 6, 25, frame_count=25, folder=tmp_path)

@@ -174,7 +174,7 @@ def test_noise_and_an_archive_are_no_video(tmp_path, plain):
     noise.write_bytes(b"n" + os.urandom(50_000))
     with zipfile.ZipFile(archive, "w") as file:
         file.write(plain)
-    for path, what in ((noise, "its contents are in no video format"), (archive, "it is a ZIP archive; unpack it and submit the videos")):
+    for path, what in ((noise, "it is in no video format"), (archive, "it is a ZIP archive; unpack it and submit the videos")):
         with pytest.raises(InvalidMediaError, match=f"^{path.name} is not a video: {what}"):
             probe(path)
 

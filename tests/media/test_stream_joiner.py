@@ -85,7 +85,7 @@ def test_a_part_that_is_not_what_it_should_be(tmp_path, sound):
     for picture, audio, words in (
         (video, playlist, "x is not a video: it is an ffmpeg file list"),
         (playlist, sound, "x is not a video: it is an ffmpeg file list"),
-        (video, video, "x: what was downloaded as its sound has no audio stream"),
+        (video, video, "x: the file that was downloaded as its sound has no audio stream"),
         (sound, sound, "x has no video stream"),
     ):
         with pytest.raises(InvalidMediaError, match=words):
@@ -94,8 +94,8 @@ def test_a_part_that_is_not_what_it_should_be(tmp_path, sound):
 
 def test_a_file_that_lost_frames_or_its_end_is_not_clean(tmp_path, sound):
     whole = joined(make_video(tmp_path / "video.mp4", frames=24, audio=False), sound, tmp_path, name="x")
-    with pytest.raises(InvalidMediaError, match="of 25 frames only 24 are in the file"):
+    with pytest.raises(InvalidMediaError, match="only 24 of 25 frames are in the file"):
         check_clean(Joined(whole.path, 25), name="x")
     cut = Joined(truncated(whole.path, tmp_path / "cut.mp4", 0.5), 24)
-    with pytest.raises(InvalidMediaError, match=r"x: (no frame at its end decodes|its end does not decode)"):
+    with pytest.raises(InvalidMediaError, match=r"x: (no frame at its end can be decoded|its end cannot be decoded)"):
         check_clean(cut, name="x")

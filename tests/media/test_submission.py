@@ -223,7 +223,7 @@ def test_a_file_that_is_swapped_for_a_link_after_it_was_submitted_is_not_read(vi
     place.rename(tmp_path / "moved away")
     place.symlink_to(target)
     (tmp_path / "work").mkdir()
-    with pytest.raises(ForbiddenSourceError, match="is reached by a link now"):
+    with pytest.raises(ForbiddenSourceError, match="is now reached through a link"):
         Downloader(guard=AddressGuard()).fetch(video.source, tmp_path / "work", confined_to=video.confined_to)
     assert list((tmp_path / "work").iterdir()) == []
     with pytest.raises(ForbiddenSourceError):

@@ -110,13 +110,13 @@ def test_sound_kept_in_another_form_is_a_warning_on_the_row(database: Database, 
     original = ffmpeg([*inputs, "-c:v", "mjpeg", "-c:a", "pcm_f32be"], tmp_path / "s.mov")
     video = stored_video(original, tmp_path, database=database, objects=object_store)
     assert make(video, database, object_store, tmp_path).warnings == (
-        "sound stream 1 (pcm_f32be) does not fit into Matroska: kept losslessly as pcm_f32le",
+        "sound stream 1 (pcm_f32be) cannot be stored in Matroska: the gold master has it losslessly as pcm_f32le",
     )
 
 
 def test_without_an_original_there_is_no_master(database: Database, object_store: ObjectStore, tmp_path: Path) -> None:
     video = SourceVideoStore(database).add("/videos/holiday.mp4", "Holiday")
-    with pytest.raises(PermanentError, match="has no original yet: it is new"):
+    with pytest.raises(PermanentError, match="has no original yet \\(its state: new\\)"):
         make(video, database, object_store, tmp_path)
 
 

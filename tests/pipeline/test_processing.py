@@ -243,7 +243,7 @@ def test_bad_input_is_named_and_does_not_stop_the_rest(settings: Settings, datab
     assert row.error is not None
     assert row.error in failure
     assert process_due(settings).runs == ()  # not again until a person says so
-    assert retry_failed(database) == [f"source video {video.id}, {video.title}, was download_failed, is new"]
+    assert retry_failed(database) == [f"source video {video.id}, {video.title}: fetching failed, now waiting to be fetched"]
     assert len(process_due(settings).runs) == 1
 
 
@@ -280,7 +280,7 @@ def test_what_failed_for_a_reason_that_may_pass_is_said_to_come_later(settings: 
     SourceVideoStore(database).record_failure(video.id, S.PREPROCESS_FAILED, "ffmpeg was killed", transient=True)
     outcome = process_due(settings)
     assert (outcome.runs, outcome.later) == ((), 1)
-    assert outcome.sentence == "Nothing is due. 1 failed a moment ago: try again in a minute, or heaters retry."
+    assert outcome.sentence == "Nothing is due. 1 failed a moment ago: run heaters process again in a minute, or type heaters retry."
 
 
 def test_partitions_can_be_named_before_a_sensor_has_looked(settings: Settings) -> None:
@@ -301,9 +301,9 @@ def test_retry_puts_back_what_has_failed_and_only_that(database: Database, objec
     title = SourceVideoStore(database).load(clip.source_video_id).title
     assert retry_failed(database, videos=[other.id]) == []
     assert retry_failed(database) == [
-        f"source video {failed.id}, {failed.title}, was preprocess_failed, is downloaded",
-        f"source video {clip.source_video_id}, {title}, gets another try at its gold master",
-        f"clip {clip.sequence} of {title} was export_failed, is review_approved",
+        f"source video {failed.id}, {failed.title}: making the proxy failed, now waiting for a proxy",
+        f"source video {clip.source_video_id}, {title}: its gold master is tried again",
+        f"clip {clip.sequence} of {title}: export failed, now approved",
     ]
     assert retry_failed(database) == []
 
@@ -314,9 +314,11 @@ def test_only_the_clips_that_were_named_are_retried(database: Database) -> None:
     for clip in (one, two):
         ClipStore(database).fail(clip.id, EXPORTS, "disk full", transient=True)
     title = SourceVideoStore(database).load(two.source_video_id).title
-    assert retry_failed(database, clips=[two.id]) == [f"clip {two.sequence} of {title} was export_failed, is review_approved"]
+    assert retry_failed(database, clips=[two.id]) == [f"clip {two.sequence} of {title}: export failed, now approved"]
     assert ClipStore(database).load(one.id).state is C.EXPORT_FAILED
-    with pytest.raises(IllegalTransitionError, match=f"clip id:{fine.id} is pending_review: nothing to retry"):
+    with pytest.raises(
+        IllegalTransitionError, match=f"clip id:{fine.id} has not failed .its state: pending_review., so there is nothing to retry"
+    ):
         retry_failed(database, clips=[fine.id])
 
 
@@ -344,7 +346,9 @@ def test_bytes_that_turn_out_to_be_there_already_are_no_failure(
     assert [run.sentence for run in outcome.runs] == [f"source video {second.id}, {second.title}: {told}"]
     assert videos.load(second.id).error == told
     assert retry_failed(database) == []
-    assert retry_failed(database, videos=[second.id]) == [f"source video {second.id}, {second.title}, was download_failed, is new"]
+    assert retry_failed(database, videos=[second.id]) == [
+        f"source video {second.id}, {second.title}: fetching failed, now waiting to be fetched"
+    ]
     with open_instance(settings) as instance:
         (run,) = instance.get_runs()
         assert run.is_success

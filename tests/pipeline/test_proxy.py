@@ -205,7 +205,7 @@ def test_a_lost_proxy_is_not_replaced_by_one_that_the_cuts_do_not_fit(
     cut(source_video_id, videos)
     object_store.delete(proxy_key(source_video_id))
     object_store.put_file(original_key(source_video_id, ".mp4"), barcode_video(tmp_path / "shorter.mp4", frames=40))
-    with pytest.raises(PermanentError, match="a new one has 40 frames, but its clips were cut in 48"):
+    with pytest.raises(PermanentError, match="A new one has 40 frames, but its clips were cut from 48"):
         make(source_video_id)
     assert object_store.info(proxy_key(source_video_id)) is None
 
@@ -334,7 +334,9 @@ def test_a_truncated_original_is_kept_to_its_last_frame_and_the_loss_is_said(
     video = videos.load(source_video_id)
     assert video.frame_count is not None
     assert 16 < video.frame_count < 48
-    assert [warning for warning in video.warnings if f"the file says 48 frames, of which {video.frame_count} can be shown" in warning]
+    assert [
+        warning for warning in video.warnings if f"the file says that it has 48 frames, but {video.frame_count} can be shown" in warning
+    ]
     assert compare_proxy_with_original(source_video_id, videos=videos, objects=object_store, work=work).same
 
 
@@ -400,7 +402,7 @@ def test_the_check_sees_a_proxy_of_another_video(
     make(second)
     compared = compare_proxy_with_original(first, videos=videos, objects=object_store, work=work)
     assert compared.same
-    assert str(compared).startswith("the same 48 frames")
+    assert str(compared).startswith("48 frames in both")
     object_store.put_bytes(frame_index_key(first), object_store.get_bytes(frame_index_key(second)))
     assert not compare_proxy_with_original(first, videos=videos, objects=object_store, work=work).same
 
@@ -476,7 +478,7 @@ def test_a_cut_video_whose_proxy_cannot_be_made_again_says_why_until_it_can(
     failed = videos.load(source_video_id)
     assert (failed.state, failed.attempts) == (before.state, before.attempts)
     assert failed.error is not None
-    assert "a new one has 40 frames, but its clips were cut in 48" in failed.error
+    assert "A new one has 40 frames, but its clips were cut from 48" in failed.error
     object_store.put_bytes(original_key(source_video_id, ".mp4"), original)
     assert materialize(source_video_id, content_settings(settings)).success
     assert videos.load(source_video_id).error is None

@@ -111,7 +111,7 @@ def test_what_is_queued_is_not_asked_for_again(daemon: Daemon, database: Databas
     video_in(database, S.NEW)
     assert daemon.tick("new_source_videos")
     assert daemon.tick("new_source_videos") == []
-    assert daemon.skip_message == "no source video waits to be ingested; in flight: 1"
+    assert daemon.skip_message == "no source video waits to be ingested; queued or running: 1"
 
 
 def test_a_row_that_commits_late_is_not_missed(daemon: Daemon, database: Database) -> None:
@@ -132,7 +132,10 @@ def test_many_new_source_videos_are_asked_for_some_at_a_time(daemon: Daemon, dat
     assert len(daemon.tick("new_source_videos")) == MAX_IN_TICK
     assert sum(len(daemon.tick("new_source_videos")) for _ in range(4)) == MAX_IN_FLIGHT - MAX_IN_TICK
     assert daemon.tick("new_source_videos") == []
-    assert daemon.skip_message == f"{60 - MAX_IN_FLIGHT} runs are due, {MAX_IN_FLIGHT} are in flight: more when those are done"
+    assert (
+        daemon.skip_message
+        == f"{60 - MAX_IN_FLIGHT} runs are due; {MAX_IN_FLIGHT} are queued or running, and more are started when those are done"
+    )
 
 
 def test_an_approval_becomes_an_export_run(daemon: Daemon, database: Database) -> None:

@@ -311,7 +311,9 @@ def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(cuttin
     video = cutting.preprocessed({29: 0.9, 59: 0.5})
     cutting.approve(cutting.cut(video).clips[0])
     file = cutting.objects.get_bytes(scenes_key(video.id))
-    with pytest.raises(PermanentError, match=r"review of source video \d+ has begun: new cuts would undo it; --force cuts anyway"):
+    with pytest.raises(
+        PermanentError, match=r"review of source video \d+ has begun, and new cuts would undo its decisions. To cut all the same: --force"
+    ):
         cutting.recut(video, threshold=0.6)
     assert len(cutting.clips.load_live(video.id)) == 3
     assert cutting.objects.get_bytes(scenes_key(video.id)) == file
@@ -322,7 +324,7 @@ def test_cutting_again_is_refused_once_review_has_begun_and_can_be_forced(cuttin
 
 def test_cutting_again_needs_a_first_cut_a_legal_threshold_and_nobody_else_at_it(cutting: Cutting) -> None:
     video = cutting.preprocessed({29: 0.9})
-    with pytest.raises(IllegalTransitionError, match="is preprocessed: it has no cuts yet"):
+    with pytest.raises(IllegalTransitionError, match=r"has no cuts yet \(its state: preprocessed\)"):
         cutting.recut(video)
     cutting.cut(video)
     with pytest.raises(SettingsError, match="threshold 0"):

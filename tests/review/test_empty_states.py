@@ -62,11 +62,11 @@ def test_where_all_are_reviewed_the_ways_lead_to_those_clips_and_to_what_waits(a
     page = visit(f"/?video={video.id}")
     expect(page.locator(".done h2")).to_have_text("Nothing left to review here")
     expect(page.locator(".done p").first).to_contain_text("2 clips: 2 approved.")
-    assert ways(page) == {"Clips": f"/clips?video={video.id}", "Clear filters: all that waits": "/"}
+    assert ways(page) == {"Clips": f"/clips?video={video.id}", "Clear filters: show all waiting clips": "/"}
     follow(page, "Clips")
     expect(page.locator("figure .state")).to_have_text(["approved", "approved"])
     page.goto(f"{app.server.url}/?video={video.id}")
-    follow(page, "Clear filters: all that waits")
+    follow(page, "Clear filters: show all waiting clips")
     page.locator(".stage canvas[data-frame]").wait_for()
 
 

@@ -34,7 +34,7 @@ def test_all_that_match_are_selected_decided_and_taken_back_with_a_colleague_in_
     app.reviews.archive(clips[100].id, reviewer="Bob")
     page.locator(".bar button.approve").click()
     expect(page.locator(".said")).to_contain_text(
-        "119 clips approved. 1 clip had changed since and was left as it is: clip 101 of Everything"
+        "119 clips approved. 1 clip was changed after you selected it, so it stays as it is: clip 101 of Everything"
     )
     expect(page.locator(".said")).to_contain_text("last by Bob: it is archived")
     assert app.states(video) == [*[APPROVED] * 100, ARCHIVED, *[APPROVED] * 19]

@@ -442,7 +442,7 @@ def test_history_takes_back_what_is_ones_own(app: App, visit: Callable[..., Page
     page = visit(f"/history?clip={second.id}")
     row = page.locator("tr[data-id]")
     expect(row).to_have_count(1)
-    expect(row).to_contain_text("Bob's to take back")
+    expect(row).to_contain_text("only Bob can take it back")
     assert row.get_by_role("button").count() == 0
     page = visit(f"/history?clip={first.id}")
     page.locator("tr[data-id] button").click()

@@ -319,10 +319,7 @@ def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, des
     client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
     answer = client.post("/api/decisions", json=decision(clip, "approve", "k2"), headers=signed_in(desk, "Ada"))
     assert (answer.status_code, answer.json()["code"]) == (409, "stale")
-    assert (
-        answer.json()["error"]
-        == f"Bob has changed {video.title} here meanwhile. In its place there is now clip 1 with frames 0–19, skipped."
-    )
+    assert answer.json()["error"] == f"Bob has changed the cuts of {video.title} here. In their place: clip 1 with frames 0–19, skipped."
     fresh = next(one for one in answer.json()["clips"] if one["id"] == clip.id)
     assert (fresh["state"], fresh["version"]) == ("review_skipped", clip.cut_point_version + 1)
 

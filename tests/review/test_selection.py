@@ -103,13 +103,13 @@ def test_what_a_colleague_decided_in_between_stands_and_is_told(desk: ReviewDesk
     desk.reviews.archive(clips[1].id, reviewer="Bob")
     desk.reviews.remove_cut_point(clips[0].source_video_id, 60, reviewer="Cleo")
     answer = client.post("/api/decisions", json={"action": "skip", "selection": selection, "request_key": "k"}).json()
-    assert answer["told"].startswith("2 clips skipped. 3 had changed since and were left as they are: ")
-    assert "clip 2 of Holiday has changed, last by Bob: it is archived" in answer["told"]
+    assert answer["told"].startswith("2 clips skipped. 3 clips were changed after you selected them, so they stay as they are: ")
+    assert "clip 2 of Holiday has changed, last by Bob: its state is now archived" in answer["told"]
     assert "Cleo" in answer["told"]
     states = {clip.start_frame: clip.state for clip in desk.clips.load_live(clips[0].source_video_id)}
     assert states == {0: SKIPPED, 20: ClipState.REVIEW_ARCHIVED, 40: PENDING, 80: SKIPPED}
     nothing = client.post("/api/decisions", json={"action": "approve", "selection": selection, "request_key": "l"}).json()
-    assert nothing["told"].startswith("Nothing was done. 5 had changed since")
+    assert nothing["told"].startswith("No clip was changed. 5 clips were changed after you selected them")
     assert nothing["action_id"] is None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.words import without_state_names
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_store import SourceVideo
 from review_app.service import views
@@ -96,7 +97,7 @@ def test_history_leaves_out_retired_clips_and_counts_many() -> None:
     ("entry", "why_not"),
     [
         (an_entry(ReviewAction.APPROVE), None),
-        (an_entry(ReviewAction.APPROVE, reviewer="Bob"), "Bob's to take back"),
+        (an_entry(ReviewAction.APPROVE, reviewer="Bob"), "only Bob can take it back"),
         (an_entry(ReviewAction.APPROVE, clip_ids=()), "changed nothing"),
         (an_entry(ReviewAction.UNDO, target_action_id=3), ""),
         (an_entry(ReviewAction.RECUT), "cannot be taken back"),
@@ -117,4 +118,4 @@ def test_an_undo_names_what_it_took_back() -> None:
 
 def test_a_message_names_states_as_the_pages_do() -> None:
     message = "clip 1 of Snow has no embedding: it is review_skipped"
-    assert views.without_state_names(message) == "clip 1 of Snow has no embedding: it is skipped"
+    assert without_state_names(message) == "clip 1 of Snow has no embedding: it is skipped"

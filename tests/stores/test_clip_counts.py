@@ -183,10 +183,10 @@ def test_the_audit_names_counts_that_are_wrong_and_a_recount_mends_them(database
         connection.execute(text("set local session_replication_role = replica"))
         connection.execute(text("update clips set state = 'review_skipped' where id = :id"), {"id": clip.id})
     assert audit(database, object_store) == [
-        f"source video {clip.source_video_id}: 3 clips are counted as pending_review, there are 2",
-        f"source video {clip.source_video_id}: 0 clips are counted as review_skipped, there are 1",
-        "3 clips of 50 % confidence are counted as pending_review, there are 2",
-        "0 clips of 50 % confidence are counted as review_skipped, there are 1",
+        f"source video {clip.source_video_id}: the stored number of clips in the state pending_review is 3, but there are 2",
+        f"source video {clip.source_video_id}: the stored number of clips in the state review_skipped is 0, but there are 1",
+        "the stored number of clips with 50 % confidence in the state pending_review is 3, but there are 2",
+        "the stored number of clips with 50 % confidence in the state review_skipped is 0, but there are 1",
     ]
     recount(database)
     assert audit(database, object_store) == []

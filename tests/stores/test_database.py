@@ -80,7 +80,7 @@ def test_a_mistake_in_a_query_stays_what_it_is(database: Database) -> None:
     "url", ["mysql://localhost/x", "", "localhost", "postgresql+asyncpg://localhost/x", "sqlite:///x", "postgresql://localhost:port/x"]
 )
 def test_an_address_that_is_none_is_refused_with_an_example(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"HEATERS_DATABASE_URL must be like postgresql://user:password@host:5432/name"):
+    with pytest.raises(SettingsError, match=r"HEATERS_DATABASE_URL must look like postgresql://user:password@host:5432/name"):
         Database.connect(url)
 
 
@@ -124,7 +124,7 @@ def test_a_right_that_the_user_lacks_is_named_with_the_remedy(database: Database
             connection.execute(text("set local role guest"))
             connection.execute(text("select * from reviewers"))
 
-    with pytest.raises(SettingsError, match=r"permission denied for table reviewers: give the user of the database"):
+    with pytest.raises(SettingsError, match=r"permission denied for table reviewers: the user of the database"):
         read_as_a_guest()
 
 
@@ -177,7 +177,10 @@ class TestStageLock:
     def test_only_one_holds_it(self, database: Database) -> None:
         with database.stage_lock("proxy", 7):
             assert database.stage_is_busy("proxy", 7)
-            with pytest.raises(BusyError, match="another process is at work on proxy of 7"), database.stage_lock("proxy", 7):
+            with (
+                pytest.raises(BusyError, match=r"another process is working on source video 7 \(stage proxy\)"),
+                database.stage_lock("proxy", 7),
+            ):
                 pass
         assert not database.stage_is_busy("proxy", 7)
 

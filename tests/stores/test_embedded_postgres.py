@@ -362,7 +362,7 @@ class TestAFolderTheServerCannotReach:
         ensure_running(closed, durable=False)
         stop(closed)
         shutil.rmtree(status(closed).data_folder.parent)
-        with pytest.raises(SettingsError, match="which is gone: bring it back, or delete"):
+        with pytest.raises(SettingsError, match="which no longer exists: restore it, or delete"):
             ensure_running(closed)
 
     def test_the_programs_are_copied_when_the_installation_is_closed_too(self, closed: Path, shared: Path, tmp_path: Path) -> None:

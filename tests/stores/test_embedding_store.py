@@ -173,5 +173,5 @@ def test_like_a_clip_leaves_the_clip_itself_out_and_names_the_model(database: Da
 
 def test_like_a_clip_without_vector_says_what_to_do(database: Database, some_clips: SomeClips) -> None:
     (clip,) = some_clips()
-    with pytest.raises(NotFoundError, match="it is pending_review; clips get one after approval and export"):
+    with pytest.raises(NotFoundError, match=r"its state is pending_review\. A clip gets one after it was approved and exported"):
         ClipSearch(database, Settings()).like(clip.id)

@@ -231,7 +231,7 @@ def test_what_does_not_exist_is_said_so(database: Database, store: ReviewStore, 
     for wrong in (0, -1, 2**63, 10**30):
         with pytest.raises(NotFoundError, match="there is no clip"):
             store.approve(wrong, reviewer="ann")
-    with pytest.raises(BadRequestError, match="no clip was named"):
+    with pytest.raises(BadRequestError, match="a decision needs at least one clip"):
         store.skip([], reviewer="ann")
     with pytest.raises(CutError, match="has no clips yet"):
         store.add_cut_point(a_source_video().id, 5, reviewer="ann")
@@ -386,7 +386,7 @@ def test_a_stale_version_is_refused_with_the_fresh_clip_and_who_changed_it(
     with pytest.raises(StaleClipsError) as caught:
         store.approve(clip.id, reviewer="ann", expected_version=1)
     assert str(caught.value) == (
-        f"clip id:{clip.id} has changed, last by ben: it is review_skipped with the frames 0..99 now (version 2 now, 1 when you read it)"
+        f"clip id:{clip.id} has changed, last by ben: its state is now review_skipped, its frames 0..99 (version 2 now, 1 when you read it)"
     )
     assert isinstance(caught.value, StaleClipError)
     assert [(fresh.id, fresh.state) for fresh in caught.value.clips] == [(clip.id, ClipState.REVIEW_SKIPPED)]
@@ -398,7 +398,7 @@ def test_a_clip_that_a_cut_replaced_is_refused_and_its_parts_are_given(store: Re
     _, clip = some_clips(20)
     store.add_cut_point(clip.source_video_id, 50, reviewer="ben")
     with pytest.raises(
-        StaleClipsError, match=rf"clip id:{clip.id} is not in the cut list any more, changed by ben; in its place there is clips"
+        StaleClipsError, match=rf"clip id:{clip.id} is no longer in the cut list \(changed by ben\); in its place: clips"
     ) as caught:
         getattr(store, method)(clip.id, reviewer="ann")
     assert ranges(caught.value.clips) == [(20, 50), (50, 100)]
@@ -418,13 +418,13 @@ def test_cut_operations_check_the_versions_of_the_clips_beside_the_cut(store: Re
             attempt()
     store.move_cut_point(video, 60, 50, reviewer="ann", expected_version={two.id: 2, three.id: 1})
     store.add_cut_point(video, 70, reviewer="ann", expected_version={three.id: 2})
-    with pytest.raises(StaleClipsError, match=f"clip id:{three.id} is not in the cut list any more"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{three.id} is no longer in the cut list"):
         store.add_cut_point(video, 80, reviewer="ann", expected_version={three.id: 3})
 
 
 def test_expected_versions_must_fit_the_action(store: ReviewStore, some_clips: SomeClips) -> None:
     one, two, three = some_clips(30, 60)
-    with pytest.raises(BadRequestError, match="by id"):
+    with pytest.raises(BadRequestError, match="for each clip id"):
         store.approve([one.id, two.id], reviewer="ann", expected_version=1)
     with pytest.raises(BadRequestError, match=f"clip id:{three.id}, which the action does not touch"):
         store.approve([one.id], reviewer="ann", expected_version={three.id: 1})
@@ -514,7 +514,7 @@ def test_a_group_is_not_redone_on_a_clip_whose_approval_was_undone_meanwhile(
     store.group(two.id, reviewer="ben")
     store.undo("ben")
     store.undo("ann")
-    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} has changed, last by ann: it is pending_review"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} has changed, last by ann: its state is now pending_review"):
         store.redo("ben")
     assert [clip.grouped_with_clip_id for clip in live(database, one.source_video_id)] == [None, None]
     store.redo("ann")
@@ -596,7 +596,7 @@ def test_a_forced_recut_is_in_the_ledger_and_undo_passes_over_what_it_retired(
     assert (entry.before[str(one.id)] or {})["state"] == "review_approved"
     assert entry.after[str(whole.id)]["end_time_seconds"] == 4
     assert [entry.after[str(clip.id)]["is_live"] for clip in (one, two, whole)] == [False, False, True]
-    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} is not in the cut list any more, changed by ben"):
+    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} is no longer in the cut list .changed by ben."):
         store.undo("ann", action_id=first)
     with pytest.raises(NothingToUndoError, match="nothing to redo"):
         store.redo("ann")
@@ -604,7 +604,7 @@ def test_a_forced_recut_is_in_the_ledger_and_undo_passes_over_what_it_retired(
     for who in ("ann", "ben"):
         with pytest.raises(NothingToUndoError, match="nothing to undo"):
             store.undo(who)
-    with pytest.raises(NothingToUndoError, match="a forced recut stays"):
+    with pytest.raises(NothingToUndoError, match="a forced recut is final"):
         store.undo("ben", action_id=entry.id)
 
 
@@ -612,13 +612,13 @@ def test_an_action_is_undone_from_the_history_by_its_author_only(database: Datab
     one, two = some_clips(50)
     first = store.approve(one.id, reviewer="ann").action_id
     second = store.approve(two.id, reviewer="ann").action_id
-    with pytest.raises(PermanentError, match="action 1 is ann's: only its author"):
+    with pytest.raises(PermanentError, match="action 1 was done by ann, and only its author"):
         store.undo("ben", action_id=first)
     undo = store.undo("ann", action_id=first).action_id
     assert [clip.state for clip in live(database, one.source_video_id)] == [ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED]
-    with pytest.raises(NothingToUndoError, match="undone already"):
+    with pytest.raises(NothingToUndoError, match="is already undone"):
         store.undo("ann", action_id=first)
-    with pytest.raises(NothingToUndoError, match="it is itself the undo of 1"):
+    with pytest.raises(NothingToUndoError, match="it is itself the undo of action 1"):
         store.undo("ann", action_id=undo)
     store.redo("ann")
     store.undo("ann", action_id=second)
@@ -655,7 +655,7 @@ def test_a_certain_action_is_done_again_unless_it_stands(database: Database, sto
     store.undo("ann")
     store.redo("ann", action_id=second)
     assert [clip.state for clip in live(database, one.source_video_id)] == [ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED]
-    with pytest.raises(NothingToUndoError, match=f"action {second} stands"):
+    with pytest.raises(NothingToUndoError, match=f"action {second} was not undone"):
         store.redo("ann", action_id=second)
     store.redo("ann")
     assert store.history()[0].target_action_id == first
@@ -961,7 +961,7 @@ def test_of_many_clips_those_that_changed_since_they_were_seen_are_left_alone(st
     assert done.result is not None
     assert [clip.id for clip in done.result.clips] == [first.id, third.id]
     assert set(done.left_alone) == {second.id, fourth.id}
-    assert "last by ben: it is review_skipped" in done.left_alone[second.id]
+    assert "last by ben: its state is now review_skipped" in done.left_alone[second.id]
     assert "changed by cleo" in done.left_alone[fourth.id]
     again = store.decide_unchanged(ReviewAction.APPROVE, seen, reviewer="ann", request_key="once")
     assert again.result is not None

@@ -57,7 +57,7 @@ def test_nobody_in_a_browser_takes_a_name_of_the_command_line(database: Database
     store = ReviewerStore(database)
     assert store.signed_in(oidc_subject="s", name=claimed).name.endswith(", signed in")
     assert store.at_command_line("Grace").oidc_subject is None
-    with pytest.raises(BadRequestError, match="one of those that decide on the command line"):
+    with pytest.raises(BadRequestError, match="reserved for decisions on the command line"):
         store.named(claimed)
 
 

@@ -84,7 +84,7 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
     assert object_store.info(f"originals/video_{source_video_id}0.mp4") is not None
     videos, clips = SourceVideoStore(database), ClipStore(database)
     with pytest.raises(
-        NotFoundError, match=rf"source video {source_video_id} \({title}\) was deleted; heaters review history tells by whom"
+        NotFoundError, match=rf"source video {source_video_id} \({title}\) was deleted; heaters review history says by whom"
     ):
         videos.load(source_video_id)
     assert source_video_id not in {video.id for video in videos.load_all()}
@@ -120,7 +120,7 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
 
 def test_it_waits_for_nobody_who_is_at_work_on_it(database: Database, object_store: ObjectStore) -> None:
     source_video_id = with_everything(database, object_store)[0].source_video_id
-    with database.stage_lock("exports", source_video_id), pytest.raises(BusyError, match=f"at work on exports of {source_video_id}"):
+    with database.stage_lock("exports", source_video_id), pytest.raises(BusyError, match=f"working on source video {source_video_id}"):
         delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store)
     assert not is_deleted(source_video_id, database=database)
     with pytest.raises(NotFoundError, match="no source video 77"):
@@ -197,7 +197,7 @@ def test_a_title_is_changed_with_a_name_in_the_history_and_review_has_not_begun(
     assert not ClipStore(database).review_has_begun(source_video_id)
     with pytest.raises(NothingToUndoError, match="nothing to undo"):
         reviews(database).undo("grace")
-    with pytest.raises(NothingToUndoError, match="a new title stays"):
+    with pytest.raises(NothingToUndoError, match="a new title is final"):
         reviews(database).undo("grace", action_id=entry.id)
     with pytest.raises(BadRequestError, match="at least one letter"):
         rename_source_video(source_video_id, " \u202e ", reviewer="grace", database=database)

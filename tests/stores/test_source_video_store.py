@@ -69,7 +69,7 @@ class TestStates:
 
     def test_a_state_that_is_not_the_expected_one_is_refused(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         video = a_source_video(state=S.DOWNLOADING)
-        with pytest.raises(IllegalTransitionError, match="is downloading; this needs one that is download_failed or new"):
+        with pytest.raises(IllegalTransitionError, match="has the state downloading; this needs the state download_failed or new"):
             videos.set_state(video.id, S.DOWNLOADING, expected={S.NEW, S.DOWNLOAD_FAILED})
 
     @pytest.mark.parametrize("state", [S.DOWNLOADING, S.PREPROCESSING, S.DETECTING_SCENES])
@@ -141,7 +141,7 @@ class TestFailures:
 
     def test_there_is_nothing_to_retry_when_nothing_failed(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         video = a_source_video(state=S.DOWNLOADED)
-        with pytest.raises(IllegalTransitionError, match="is downloaded: nothing to retry; only these can be: download_failed, "):
+        with pytest.raises(IllegalTransitionError, match=r"has not failed \(its state: downloaded\), so there is nothing to retry"):
             videos.retry(video.id)
 
 
@@ -196,7 +196,7 @@ class TestDuplicates:
     def test_a_duplicate_goes_no_further(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
         first, second = a_source_video(), a_source_video(state=S.DOWNLOADED)
         assert videos.mark_duplicate(second.id, first.id).duplicate_of_id == first.id
-        with pytest.raises(PermanentError, match=f"holds the same bytes as {first.id}: work on that one"):
+        with pytest.raises(PermanentError, match=f"holds the same bytes as source video {first.id}: use that one"):
             videos.set_state(second.id, S.PREPROCESSING)
 
 

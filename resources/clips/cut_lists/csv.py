@@ -15,7 +15,7 @@ CSV_COLUMNS = (
 
 
 def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field is a value that is not known."""
+    """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field means that the value is not known."""
     rate = timeline_rate(source.frame_rate)
     text = io.StringIO()
     writer = csv.writer(text)

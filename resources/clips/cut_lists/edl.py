@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timecode, timeline_range, timeline_rate
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.words import counted
 
 #: Event numbers of a CMX 3600 list have three digits.
 MAX_EDL_EVENTS = 999
@@ -25,7 +26,8 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
     """
     if len(clips) > MAX_EDL_EVENTS:
         raise BadRequestError(
-            f"a CMX 3600 list holds up to {MAX_EDL_EVENTS} events, not {len(clips)}: write it in parts, or choose FCPXML or OpenTimelineIO"
+            f"a CMX 3600 list has at most {MAX_EDL_EVENTS} events, not {counted(len(clips), 'clip')}: write it in parts, or choose "
+            "FCPXML or OpenTimelineIO"
         )
     rate = timeline_rate(source.frame_rate)
     lines = [f"TITLE: {_ascii(source.title)[:70]}", f"FCM: {'DROP FRAME' if drop_frame else 'NON-DROP FRAME'}", ""]
@@ -44,7 +46,7 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
 
 
 def edl_parts(clips: Sequence[T]) -> list[Sequence[T]]:
-    """`clips` divided into lists that fit into one EDL each."""
+    """`clips`, divided into lists that each fit into one EDL."""
     return [clips[first : first + MAX_EDL_EVENTS] for first in range(0, len(clips), MAX_EDL_EVENTS)]
 
 
