@@ -61,7 +61,13 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served(UPLOADS_PATH, _upload, methods=("POST",), takes_files=True),
         served("/api/session", _remember, methods=("POST", "DELETE")),
         served("/api/health", _health),
+        Route("/review", _to_review),
     ]
+
+
+async def _to_review(request: Request) -> Response:
+    """Review is the first page, so its address is `/`; the address that the others let one expect leads there too, with its filters."""
+    return RedirectResponse("./" + (f"?{request.url.query}" if request.url.query else ""))
 
 
 def _session(desk: ReviewDesk, request: Request) -> Session:

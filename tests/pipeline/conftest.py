@@ -6,7 +6,18 @@ import pytest
 
 #: Files whose tests are about rows, runs and reasons: where objects lie makes no difference to them.
 _ABOUT_ROWS = frozenset(
-    {"test_backlog", "test_failures", "test_place_faults", "test_secrets", "test_sensors", "test_stage", "test_virtual_clips"}
+    {
+        "test_backlog",
+        "test_daemon",
+        "test_definitions",
+        "test_failures",
+        "test_place_faults",
+        "test_secrets",
+        "test_sensors",
+        "test_stage",
+        "test_stage_run",
+        "test_virtual_clips",
+    }
 )
 
 

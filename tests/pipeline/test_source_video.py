@@ -390,6 +390,7 @@ def test_the_asset_tells_the_submitter_of_a_duplicate(ingest, settings, clip):
     assert row.error.startswith(f"same file as source video {first.id} (a day out)")
 
 
+@pytest.mark.folder
 def test_two_processes_never_fetch_one_source_video(ingest, settings, database, clip):
     video = ingest.submitted(clip)
     with database.stage_lock("source_video", video.id):

@@ -90,6 +90,11 @@ def decision(clip: Clip, action: str, key: str, **more: Any) -> dict[str, Any]:
 # Media
 
 
+def test_the_address_that_the_other_pages_let_one_expect_leads_to_review_with_its_filters(client: TestClient) -> None:
+    answers = [client.get(path, follow_redirects=False) for path in ("/review", "/review?video=3&order=confidence")]
+    assert [(answer.status_code, answer.headers["location"]) for answer in answers] == [(307, "./"), (307, "./?video=3&order=confidence")]
+
+
 def test_the_proxy_is_served_by_byte_ranges(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     whole = desk.objects.get_bytes(proxy_key(video.id))
     url = desk.media_url("proxy", video.id)
