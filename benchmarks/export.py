@@ -162,7 +162,6 @@ def _clip(number: int, start: int, end: int) -> Clip:
         end_frame=end,
         start_time_seconds=0.0,
         end_time_seconds=0.0,
-        cut_points={},
         source_video_order=start,
         state=ClipState.EXPORTING,
         error=None,

@@ -14,7 +14,7 @@ from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import checked_source_video_transition
 from resources.postgres.clip_files import VIRTUAL, forget_files
-from resources.postgres.clip_rows import Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
+from resources.postgres.clip_rows import CLIP, Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
 from resources.postgres.row_locks import known_reviewer, lock_live_clips
 from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, review_actions, source_videos
@@ -119,7 +119,7 @@ def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -
             cut_point_version=clips.c.cut_point_version + 1,
             last_modified_by_user_id=clips.c.last_modified_by_user_id if reviewer is None else reviewer,
         )
-        .returning(clips)
+        .returning(*CLIP)
     )
     return [clip_of_row(row) for row in rows]
 

@@ -26,7 +26,7 @@ from heaters_dagster.domain.transitions import BEFORE_EXPORT
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres import clip_cutting, clip_work
 from resources.postgres.clip_counts import counts_of_videos
-from resources.postgres.clip_rows import Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
+from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.postgres.clip_work import ClipStage, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import containing
@@ -64,7 +64,7 @@ class ClipStore:
     def load_many(self, clip_ids: Sequence[int]) -> list[Clip]:
         """The clips in the order of the ids. Raises NotFoundError, which names the missing clips."""
         with self._database.read() as connection:
-            found = {row.id: clip_of_row(row) for row in connection.execute(select(clips).where(clips.c.id.in_(clip_ids)))}
+            found = {row.id: clip_of_row(row) for row in connection.execute(select(*CLIP).where(clips.c.id.in_(clip_ids)))}
         missing = [clip_id for clip_id in clip_ids if clip_id not in found]
         if missing:
             raise NotFoundError(no_clips(missing))
@@ -89,7 +89,7 @@ class ClipStore:
         states: only these; all when empty. text: part of the source video's title or source, upper or lower case.
         after: `place` of the last clip of the page before.
         """
-        page = select(clips).where(clips.c.is_live)
+        page = select(*CLIP).where(clips.c.is_live)
         if source_video_id is not None:
             page = page.where(clips.c.source_video_id == source_video_id)
         if text:
@@ -128,7 +128,7 @@ class ClipStore:
 
     def waiting_for_gold_master(self, clip_ids: Collection[int] | None = None) -> list[Clip]:
         """Clips whose export from the gold master was requested before it existed; of all source videos when None."""
-        query = select(clips).where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
+        query = select(*CLIP).where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
         if clip_ids is not None:
             query = query.where(clips.c.id.in_(clip_ids))
         with self._database.read() as connection:

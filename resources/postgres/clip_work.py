@@ -37,7 +37,7 @@ from heaters_dagster.domain.stages import (
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
 from resources.postgres.clip_counts import among
-from resources.postgres.clip_rows import Clip, ClipArtifact, artifact_of_row, clip_of_row
+from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
 from resources.postgres.database import lock_key
 from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_work, clips
@@ -90,11 +90,11 @@ def open_work(stage: ClipStage) -> ColumnElement[bool]:
 def due(connection: Connection, stage: ClipStage, source_video_id: int | None, *more: ColumnElement[bool]) -> list[Clip]:
     """Live clips for the stage: new ones, those left by a process that died, and failed ones with tries left. The longest waiting first."""
     if stage.states is None:
-        query: Select[Any] = select(clips).join(clip_work, clip_work.c.clip_id == clips.c.id).where(open_work(stage), *more)
+        query: Select[Any] = select(*CLIP).join(clip_work, clip_work.c.clip_id == clips.c.id).where(open_work(stage), *more)
         order = clip_work.c.changed_at
     else:
         failed = stage.steps.failed.value
-        query = select(clips).where(
+        query = select(*CLIP).where(
             *more,
             clips.c.is_live,
             clips.c.state.in_(sorted(stage.steps.due)),
@@ -110,10 +110,10 @@ def begun(connection: Connection, stage: ClipStage, source_video_id: int, not_be
     """Clips of a source video that the stage is working on. not_begun_before: also clips that have waited for it since before that time."""
     if stage.states is None:
         state, since, working, ready = clip_work.c.state, clip_work.c.changed_at, WorkState.WORKING.value, WorkState.WAITING.value
-        query = select(clips).join(clip_work, _row(clips.c.id, stage))
+        query = select(*CLIP).join(clip_work, _row(clips.c.id, stage))
     else:
         state, since, working, ready = clips.c.state, clips.c.state_changed_at, stage.steps.working.value, stage.steps.ready.value
-        query = select(clips)
+        query = select(*CLIP)
     waits = and_(state == ready, since < not_begun_before) if not_begun_before is not None else false()
     query = query.where(clips.c.source_video_id == source_video_id, clips.c.is_live, or_(state == working, waits))
     return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.start_frame))]
@@ -251,7 +251,7 @@ def failed_clips(connection: Connection, source_video_id: int, limit: int, stage
         clip_work.c.stage.in_([stage.asset for stage in beside(stages)]),
     )
     has_failed = or_(clips.c.state.in_(sorted(CLIP_RETRY)), of_work)
-    query = select(clips).where(clips.c.source_video_id == source_video_id, clips.c.is_live, has_failed)
+    query = select(*CLIP).where(clips.c.source_video_id == source_video_id, clips.c.is_live, has_failed)
     return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.start_frame).limit(limit))]
 
 
@@ -355,7 +355,7 @@ def locked(connection: Connection, clip_id: int) -> Clip:
 
 
 def written(connection: Connection, clip_id: int, columns: Mapping[str, Any]) -> Clip:
-    return clip_of_row(connection.execute(clips.update().where(clips.c.id == clip_id).values(**columns).returning(clips)).one())
+    return clip_of_row(connection.execute(clips.update().where(clips.c.id == clip_id).values(**columns).returning(*CLIP)).one())
 
 
 def described(clip: Clip) -> str:

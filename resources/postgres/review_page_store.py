@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from resources.postgres.clip_rows import Clip, clip_of_row
+from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.database import Database
 from resources.postgres.tables import clips, review_actions, reviewers
 
@@ -57,7 +57,7 @@ class ReviewPageStore:
         if not known:
             return []
         with self._database.read() as connection:
-            rows = connection.execute(select(clips).where(clips.c.id.in_(list(known)))).all()
+            rows = connection.execute(select(*CLIP).where(clips.c.id.in_(list(known)))).all()
         return [clip_of_row(row) for row in rows if row.cut_point_version != known[row.id]]
 
     def lease_holders(self, clip_ids: Collection[int]) -> dict[int, str]:
@@ -73,7 +73,7 @@ class ReviewPageStore:
     def clip_at(self, source_video_id: int, frame: int) -> Clip | None:
         """The live clip that holds a frame; None when there is none."""
         held = (clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.start_frame <= frame)
-        query = select(clips).where(*held).order_by(clips.c.start_frame.desc()).limit(1)
+        query = select(*CLIP).where(*held).order_by(clips.c.start_frame.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return clip_of_row(row) if row is not None and frame < row.end_frame else None

@@ -39,7 +39,7 @@ from heaters_dagster.domain.review_queue import (
 )
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_counts import Scope, among, counts_by_state, scope_of, within_scope
-from resources.postgres.clip_store import Clip
+from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.database import Database
 from resources.postgres.row_locks import known_reviewer, locking
 from resources.postgres.tables import clips, review_actions, reviewers, source_videos
@@ -227,16 +227,15 @@ def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> lis
     """The clips in order, as they are now."""
     running = and_(reviewers.c.id == clips.c.leased_by_user_id, clips.c.lease_expires_at > func.now())
     query = (
-        select(clips, source_videos.c.title.label("_title"), reviewers.c.name.label("_holder"))
+        select(*CLIP, source_videos.c.title.label("_title"), reviewers.c.name.label("_holder"))
         .join_from(clips, source_videos)
         .outerjoin(reviewers, running)
         .where(clips.c.id.in_(ids))
     )
     shown = []
     for row in connection.execute(_ordered(query, order)):
-        values = dict(row._mapping)
-        title, holder = values.pop("_title"), values.pop("_holder")
-        shown.append(QueueClip(clip=Clip(**{**values, "state": ClipState(row.state)}), source_video_title=title, leased_by=holder))
+        *clip, title, holder = row
+        shown.append(QueueClip(clip=clip_of_row(clip), source_video_title=title, leased_by=holder))
     return shown
 
 

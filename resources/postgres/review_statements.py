@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Select, and_, literal_column, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from resources.postgres.clip_rows import CLIP_NAMES
 from resources.postgres.tables import review_actions, reviewers
 
 #: `review_actions.clip_ids` with the operators of Postgres arrays.
@@ -53,8 +54,8 @@ AROUND = """
 """
 
 IN_PLACE_OF = text(
-    """
-    select * from clips where id in (
+    f"""
+    select {", ".join(CLIP_NAMES)} from clips where id in (
         select l.id from clips o
         join clips l on l.source_video_id = o.source_video_id and l.is_live and l.start_frame < o.end_frame and l.end_frame > o.start_frame
         where o.id = any(cast(:ids as bigint[]))
@@ -63,7 +64,7 @@ IN_PLACE_OF = text(
 )
 
 UPDATE = text(
-    """
+    f"""
     update clips c set
         start_frame = n.start_frame, end_frame = n.end_frame,
         start_time_seconds = n.start_time_seconds, end_time_seconds = n.end_time_seconds,
@@ -85,14 +86,14 @@ UPDATE = text(
         grouped_with_clip_id, export_profile, version, virtual, reset, release
     )
     where c.id = n.id
-    returning c.*
+    returning {", ".join(f"c.{name}" for name in CLIP_NAMES)}
     """
 )
 
 
 #: New clips in the order given, numbered from the counter of their source video, whose row is locked.
 INSERT = text(
-    """
+    f"""
     with counter as (
         update source_videos set next_clip_sequence = next_clip_sequence + :count where id = :source_video_id
         returning next_clip_sequence - :count as first
@@ -111,6 +112,6 @@ INSERT = text(
         cast(:states as text[]), cast(:confidences as float8[]), cast(:profiles as text[])
     ) with ordinality as n (start_frame, end_frame, start_time, end_time, state, confidence, profile, number)
     order by n.number
-    returning *
+    returning {", ".join(CLIP_NAMES)}
     """
 )

@@ -21,7 +21,7 @@ from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundErr
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
 from resources.postgres.clip_files import forget_files
-from resources.postgres.clip_rows import Clip, clip_of_row, review_clip
+from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, review_clip
 from resources.postgres.review_statements import (
     AROUND,
     CLIP_IDS,
@@ -228,7 +228,7 @@ class ReviewTransaction:
             return None
         if row.reviewer_id != self._reviewer_id:
             raise BadRequestError("the request key was used for another reviewer's action; make a new one for every decision")
-        rows = self._connection.execute(select(clips).where(clips.c.id.in_(row.clip_ids)))
+        rows = self._connection.execute(select(*CLIP).where(clips.c.id.in_(row.clip_ids)))
         return _result(row.id, ReviewAction(row.action), map(clip_of_row, rows), replayed=True)
 
     def record(self, change: Change, request_key: str | None) -> ReviewResult:

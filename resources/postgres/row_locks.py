@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Row, Select, TextClause, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.review import checked_reviewer_name
+from resources.postgres.clip_rows import CLIP, CLIP_NAMES
 from resources.postgres.tables import clips, reviewers, source_videos
 
 
@@ -71,7 +72,7 @@ def lock_clips(connection: Connection, clip_ids: Sequence[int], beside: str = ""
 
 def lock_live_clips(connection: Connection, source_video_id: int) -> list[Row[Any]]:
     """All live clips of a source video, whose row is locked, by id. Step 3."""
-    return list(connection.execute(locking(select(clips).where(clips.c.source_video_id == source_video_id, clips.c.is_live))))
+    return list(connection.execute(locking(select(*CLIP).where(clips.c.source_video_id == source_video_id, clips.c.is_live))))
 
 
 def locking(query: Select[Any]) -> Select[Any]:
@@ -91,4 +92,4 @@ _SOURCE_VIDEOS_OF = text(
 @lru_cache
 def _clips_query(beside: str) -> TextClause:
     more = f"|| array({beside})" if beside else ""
-    return text(f"select * from clips where id = any(cast(:ids as bigint[]) {more}) order by id for no key update")
+    return text(f"select {', '.join(CLIP_NAMES)} from clips where id = any(cast(:ids as bigint[]) {more}) order by id for no key update")

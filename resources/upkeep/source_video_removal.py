@@ -29,7 +29,7 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres import row_locks
 from resources.postgres.clip_cutting import retired
 from resources.postgres.clip_files import forget_files
-from resources.postgres.clip_rows import clip_of_row, ledger_snapshot
+from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.postgres.tables import clip_artifacts, clips, review_actions, source_videos
@@ -105,7 +105,7 @@ def is_deleted(source_video_id: int, *, database: Database) -> bool:
 
 def _entombed(connection: Connection, row: Any, by: int) -> int:
     """Make the locked row of a source video and its clips tombstones; how many clips were in its cut list."""
-    every = [clip_of_row(found) for found in connection.execute(row_locks.locking(select(clips).where(clips.c.source_video_id == row.id)))]
+    every = [clip_of_row(found) for found in connection.execute(row_locks.locking(select(*CLIP).where(clips.c.source_video_id == row.id)))]
     live = [clip for clip in every if clip.is_live]
     gone = retired(connection, live, by) if live else []
     ids = [clip.id for clip in every]

@@ -117,6 +117,16 @@ class TestCoverage:
         assert broken_constraint(database, *moved, left=left.id, right=right.id) == "clips_no_overlap"
         run(database, "set constraints clips_no_overlap deferred", *moved, left=left.id, right=right.id)
 
+    @pytest.mark.parametrize("start", [50, 2_147_483_000])
+    def test_one_shared_frame_is_an_overlap_and_a_shared_edge_is_none(self, database: Database, some_clips: SomeClips, start: int) -> None:
+        left = some_clips(50)[0]
+        moved = (
+            "update clips set start_frame = case id when :left then 0 else :start end, end_frame = case id when :left then {} else :end end"
+        )
+        numbers = {"left": left.id, "start": start, "end": start + 500}
+        assert broken_constraint(database, moved.format(start + 1), **numbers) == "clips_no_overlap"
+        assert broken_constraint(database, moved.format(start), **numbers) == "clips_cover_source_video"
+
     def test_putting_the_check_off_is_not_a_way_round_it(self, database: Database, some_clips: SomeClips) -> None:
         left, _ = some_clips(50)
         overlap = ("set constraints all deferred", "update clips set end_frame = 80 where id = :left")
@@ -568,7 +578,9 @@ def test_a_duplicate_goes_no_further(database: Database, a_source_video: ASource
 
 def test_cut_points_read_as_json(database: Database, some_clips: SomeClips) -> None:
     clip = some_clips(30)[1]
-    assert clip.cut_points == {"start_frame": 30, "end_frame": 100, "start_time_seconds": 1.2, "end_time_seconds": 4}
+    with database.read() as connection:
+        found = connection.scalar(text("select cut_points from clips where id = :id"), {"id": clip.id})
+    assert found == {"start_frame": 30, "end_frame": 100, "start_time_seconds": 1.2, "end_time_seconds": 4}
     assert clip.source_video_order == 30
 
 
