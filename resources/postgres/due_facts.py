@@ -6,7 +6,20 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, and_, func, literal_column, not_, select, text, union, union_all
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal_column,
+    not_,
+    select,
+    text,
+    union,
+    union_all,
+)
 
 from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
 from heaters_dagster.domain.stages import CLIP_STAGES, LOCKED_ASSETS, MAX_ATTEMPTS, VIDEO_STAGES, Job, WorkState, beside, with_states
@@ -62,7 +75,6 @@ def load_video_facts(
         ids = sorted(_candidates(connection, stages) if only is None else set(only))
         groups = _clip_groups(connection, ids)
         work = _work_groups(connection, ids, stages)
-        waiting = _exports_waiting(connection, ids)
         obsolete = _obsolete_artifacts(connection, ids)
         held = set(connection.scalars(_HELD_LOCKS))
         rows = connection.execute(
@@ -81,6 +93,8 @@ def load_video_facts(
             .where(among(source_videos.c.id, ids))
             .order_by(source_videos.c.id)
         ).all()
+        waits = [row.id for row in rows if row.has_original and not row.has_gold_master and row.gold_master_attempts < MAX_ATTEMPTS]
+        waiting = _exports_waiting(connection, waits) if waits else {}
     return [
         VideoFacts(
             id=row.id,
@@ -112,7 +126,7 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]
     tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
     without_master = [is_there(), video.gold_master_filepath.is_(None), video.original_filepath.is_not(None)]
     of_videos = [
-        select(video.id).where(video.state.in_(_UNFINISHED)).order_by(video.id),
+        select(video.id).where(_IS_UNFINISHED).order_by(video.id),
         select(video.id).where(_IS_HALF_DELETED).order_by(video.id),
         select(video.id).where(*tried_again).order_by(video.state_changed_at),
         select(video.id).where(*without_master, video.gold_master_attempts == 0).order_by(video.id),
@@ -214,6 +228,8 @@ def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int
 
 _FAILED = [stage.steps.failed for stage in with_states(VIDEO_STAGES)]
 _UNFINISHED = [state for stage in with_states(VIDEO_STAGES) for state in (stage.steps.ready, stage.steps.working)]
+#: Without parameters, so that Postgres sees that its partial index serves: the unfinished are mostly the newest of all source videos.
+_IS_UNFINISHED = literal_column(f"source_videos.state in ({', '.join(repr(state.value) for state in _UNFINISHED)})", Boolean)
 #: For each job on clips: the states in which it is due at once.
 _READY_CLIPS = [
     [state for stage in of_job for state in (stage.steps.ready, stage.steps.working)]

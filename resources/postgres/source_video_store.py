@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
@@ -84,10 +85,40 @@ class SourceVideoStore:
             row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
             return video_of_row(connection.execute(row.returning(source_videos)).one())
 
+    def add_all(self, rows: Sequence[Mapping[str, Any]]) -> list[SourceVideo]:
+        """Submit many at once: all or none, in the order given. rows: each with `source`, `title` and the same further columns."""
+        for columns in rows:
+            _check_columns(columns)
+        if not rows:
+            return []
+        with self._database.begin() as connection:
+            added = connection.execute(source_videos.insert().returning(source_videos, sort_by_parameter_order=True), list(rows))
+            return [video_of_row(row) for row in added]
+
     def find(self, query: Select[Any]) -> list[SourceVideo]:
         """The source videos that a query of whole rows finds, without deleted ones."""
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query.where(is_there()))]
+
+    def find_for_each(self, query: TextClause, wanted: Mapping[str, list[Any]]) -> dict[int, list[SourceVideo]]:
+        """What a query of `place` and whole rows finds: place -> different rows, oldest first. wanted: its parameters, a list for each."""
+        found: dict[int, dict[int, SourceVideo]] = {}
+        if all(wanted.values()):
+            with self._database.read() as connection:
+                for row in connection.execute(query, wanted):
+                    values = dict(row._mapping)
+                    place = values.pop("place")
+                    found.setdefault(place, {})[row.id] = _video_of(values)
+        return {place: [rows[video_id] for video_id in sorted(rows)] for place, rows in found.items()}
+
+    def first_of_sources(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
+        """Path or address -> the oldest that was submitted under exactly this name, without duplicates of others."""
+        query = (
+            select(source_videos)
+            .where(source_videos.c.source == any_(literal(list(sources), ARRAY(Text))), source_videos.c.duplicate_of_id.is_(None))
+            .order_by(source_videos.c.id.desc())
+        )
+        return {video.source: video for video in (self.find(query) if sources else [])}
 
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError; for a deleted source video the message says that it was deleted."""
@@ -281,7 +312,10 @@ def _check_columns(columns: Mapping[str, Any]) -> None:
 
 def video_of_row(row: Row[Any]) -> SourceVideo:
     """A row of `source_videos`, whichever query it came from."""
-    values = dict(row._mapping)
+    return _video_of(dict(row._mapping))
+
+
+def _video_of(values: Mapping[str, Any]) -> SourceVideo:
     return SourceVideo(**{**values, "state": SourceVideoState(values["state"]), "warnings": tuple(values["warnings"])})
 
 

@@ -151,7 +151,7 @@ source_videos = Table(
     Index(
         "source_videos_without_gold_master_idx",
         "id",
-        postgresql_where=text("gold_master_filepath is null and duplicate_of_id is null"),
+        postgresql_where=text("gold_master_filepath is null and duplicate_of_id is null and original_filepath is not null"),
     ),
     Index(
         "source_videos_source_fingerprint_idx",
@@ -159,7 +159,12 @@ source_videos = Table(
         "source_sha256",
         postgresql_where=text("source_fingerprint is not null"),
     ),
-    Index("source_videos_original_bytes_idx", "original_bytes", postgresql_where=text("original_bytes is not null")),
+    Index("source_videos_original_bytes_idx", "original_bytes", "source_fingerprint", postgresql_where=text("original_bytes is not null")),
+    Index(
+        "source_videos_unfinished_idx",
+        "id",
+        postgresql_where=text("state in ('new', 'downloading', 'downloaded', 'preprocessing', 'preprocessed', 'detecting_scenes')"),
+    ),
 )
 
 clips = Table(

@@ -2,18 +2,24 @@
 
 Two files are the same when all their bytes are. Most that differ are told apart by their size, or by a fingerprint of it and of samples of
 the bytes; only where the fingerprints agree are the files read whole, each of them once, because the hash is kept in its row.
+Files are looked up many at a time, and compared with each other too, so that a thousand of them need a few dozen statements.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, any_, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
@@ -25,7 +31,36 @@ _SAMPLES = 16
 _SAMPLE_BYTES = 64 * 1024
 
 _video = source_videos.c
-_is_open = and_(_video.original_bytes.is_(None), _video.duplicate_of_id.is_(None))
+
+_EACH = """
+select wanted.place, video.* from unnest(
+    cast(:places as integer[]), cast(:paths as text[]), cast(:fingerprints as text[]), cast(:sha256 as text[]), cast(:sizes as bigint[])
+) as wanted (place, path, fingerprint, sha256, byte_size) cross join lateral ({parts}) as video
+"""
+_THERE = "select * from source_videos where duplicate_of_id is null and state <> 'deleted'"
+_SAME_PATH = f"({_THERE} and original_bytes is null and source = wanted.path)"
+#: For each file the rows that it might be: those that wait under its path, and up to two of each kind that only all bytes can tell from it.
+_NEAR = text(
+    _EACH.format(
+        parts=f"""
+    {_SAME_PATH}
+    union all ({_THERE} and source_fingerprint = wanted.fingerprint
+        and coalesce(original_bytes, wanted.byte_size) = wanted.byte_size limit 2)
+    union all ({_THERE} and source_fingerprint is null and original_bytes = wanted.byte_size limit 2)
+"""
+    )
+)
+#: For each file whose hash is known the rows that hold its bytes, or did when their files were read, and those that wait under its path.
+_OF_HASH = text(
+    _EACH.format(
+        parts=f"""
+    {_SAME_PATH}
+    union all ({_THERE} and original_bytes is null and source_fingerprint = wanted.fingerprint and source_sha256 = wanted.sha256)
+    union all ({_THERE} and content_sha256 = wanted.sha256 and original_bytes = wanted.byte_size
+        and coalesce(source_fingerprint, wanted.fingerprint) = wanted.fingerprint)
+"""
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +109,28 @@ def _fingerprint(file: BufferedReader) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a source that is submitted is already.
+
+    video: the row of the same address or the same bytes, the oldest one. like: the place of an earlier one of the same list with the same
+    bytes, which has no row yet. Both None: it is new. identity: what is known of the file; None for addresses and for a file that cannot be
+    read: fetching says why.
+    """
+
+    video: SourceVideo | None = None
+    like: int | None = None
+    identity: FileIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSource:
+    """A source as it is stored. confined_to: the folder that its file must lie in whenever it is read, None when it may lie anywhere."""
+
+    source: str
+    confined_to: str | None = None
+
+
 class KnownSources:
     """The source videos there are, by what a new source can have in common with one."""
 
@@ -83,51 +140,65 @@ class KnownSources:
         self._shared: set[str] = set()
         self._identify_older_rows()
 
-    def same_as(self, source: str, confined_to: str | None = None) -> tuple[SourceVideo | None, FileIdentity | None]:
-        """(the row of the same address or the same bytes, the oldest one, or None; what is known of the file, None for addresses and for
-        a file that cannot be read: fetching says why).
-        """
-        if source_kind(source) is not SourceKind.LOCAL_PATH:
-            return self._first(_video.source == source), None
-        path = Path(source)
-        try:
-            identity = file_identity(path, confined_to=confined_to)
-            return self._of_bytes(path, identity, confined_to)
-        except (OSError, HeatersError):
-            return self._first(_video.source == source), None
+    def same_as(self, sources: Sequence[NamedSource]) -> list[Match]:
+        """For each of them, no two of which are called the same, what it is."""
+        identities: dict[int, FileIdentity] = {}
+        for place, one in enumerate(sources):
+            if source_kind(one.source) is SourceKind.LOCAL_PATH:
+                with suppress(OSError, HeatersError):
+                    identities[place] = file_identity(Path(one.source), confined_to=one.confined_to)
+        found = self._matches_of_files(sources, identities)
+        named = self._videos.first_of_sources([one.source for place, one in enumerate(sources) if place not in found])
+        return [found.get(place) or Match(named.get(one.source)) for place, one in enumerate(sources)]
 
-    def _of_bytes(self, path: Path, identity: FileIdentity, confined_to: str | None) -> tuple[SourceVideo | None, FileIdentity]:
-        same_path = and_(_is_open, _video.source == str(path))
-        alike = and_(_is_open, _video.source_fingerprint == identity.fingerprint)
-        fetched = and_(
-            _video.original_bytes == identity.byte_size,
-            or_(_video.source_fingerprint.is_(None), _video.source_fingerprint == identity.fingerprint),
-        )
-        if not identity.byte_size:
-            return self._first(same_path), identity
-        if identity.fingerprint not in self._shared:
-            # Nearly always none, or the one that waits under this path: then no file is read whole. Not in order, which would read all.
-            few = self._videos.find(_not_duplicates(or_(same_path, alike, fetched)).limit(2))
-            if not few or (len(few) == 1 and few[0].source == str(path) and few[0].original_bytes is None):
-                return next(iter(few), None), identity
-            for video in self._all(alike, _video.source_sha256.is_(None)):
-                self._identified(video, whole=True)
-            self._shared.add(identity.fingerprint)
-        sha256 = local_sha256(path, confined_to=confined_to)
-        hashed = or_(and_(fetched, _video.content_sha256 == sha256), and_(alike, _video.source_sha256 == sha256), same_path)
-        same = (video for video in self._all(hashed) if self._has_still(video, path, sha256))
-        return next(same, None), replace(identity, sha256=sha256)
+    def _matches_of_files(self, sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[int, Match]:
+        """By place; a file that cannot be read is left out."""
+        near = self._videos.find_for_each(_NEAR, _wanted(sources, identities))
+        alike = Counter(identity.fingerprint for identity in identities.values())
+        found: dict[int, Match] = {}
+        to_read: dict[int, FileIdentity] = {}
+        for place, identity in identities.items():
+            rows = near.get(place, [])
+            under_path = [video for video in rows if video.source == sources[place].source and video.original_bytes is None]
+            is_shared = alike[identity.fingerprint] > 1 or identity.fingerprint in self._shared
+            if identity.byte_size and (is_shared or len(under_path) < len(rows)):
+                to_read[place] = identity
+            else:
+                # Nearly always new, or the one that waits under this path: then no file is read whole. Empty files are all alike.
+                found[place] = Match(next(iter(under_path), None), identity=identity)
+        return found | self._matches_by_hash(sources, to_read)
 
-    def _has_still(self, video: SourceVideo, path: Path, sha256: str) -> bool:
+    def _matches_by_hash(self, sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[int, Match]:
+        """By place, of files that are compared by all their bytes."""
+        shared = {identity.fingerprint for identity in identities.values()} - self._shared
+        alike = _video.source_fingerprint == any_(literal(sorted(shared), ARRAY(Text)))
+        for video in self._waiting(alike, _video.source_sha256.is_(None)) if shared else []:
+            self._identified(video, whole=True)
+        self._shared |= shared
+        read: dict[int, FileIdentity] = {}
+        for place, identity in identities.items():
+            with suppress(OSError, HeatersError):
+                sha256 = local_sha256(Path(sources[place].source), confined_to=sources[place].confined_to)
+                read[place] = replace(identity, sha256=sha256)
+        rows = self._videos.find_for_each(_OF_HASH, _wanted(sources, read))
+        first: dict[tuple[str, str | None], int] = {}
+        found: dict[int, Match] = {}
+        for place, identity in read.items():
+            same = next((video for video in rows.get(place, []) if self._has_still(video, sources[place].source, identity.sha256)), None)
+            like = place if same is not None else first.setdefault((identity.fingerprint, identity.sha256), place)
+            found[place] = Match(same, like if like != place else None, identity)
+        return found
+
+    def _has_still(self, video: SourceVideo, path: str, sha256: str | None) -> bool:
         """Whether a source video that was found by path or hash holds these bytes. The file of one that waits may have changed."""
-        if video.original_bytes is not None or video.source == str(path):
+        if video.original_bytes is not None or video.source == path:
             return True
         now = self._identified(video, whole=True)
         return now is not None and now.sha256 == sha256
 
     def _identify_older_rows(self) -> None:
         """Rows that were submitted before fingerprints were kept get theirs."""
-        for video in self._all(_is_open, _video.source_fingerprint.is_(None), _video.source.startswith("/")):
+        for video in self._waiting(_video.source_fingerprint.is_(None), _video.source.startswith("/")):
             self._identified(video)
 
     def _identified(self, video: SourceVideo, *, whole: bool = False) -> FileIdentity | None:
@@ -148,12 +219,19 @@ class KnownSources:
             self._videos.update(video.id, **known.columns())
         return known
 
-    def _first(self, *conditions: ColumnElement[bool]) -> SourceVideo | None:
-        return next(iter(self._all(*conditions, limit=1)), None)
+    def _waiting(self, *conditions: ColumnElement[bool]) -> list[SourceVideo]:
+        """Rows whose files are not fetched yet."""
+        not_fetched = (_video.original_bytes.is_(None), _video.duplicate_of_id.is_(None))
+        return self._videos.find(select(source_videos).where(*not_fetched, *conditions).order_by(_video.id))
 
-    def _all(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[SourceVideo]:
-        return self._videos.find(_not_duplicates(*conditions).order_by(_video.id).limit(limit))
 
-
-def _not_duplicates(*conditions: ColumnElement[bool]) -> Select[Any]:
-    return select(source_videos).where(_video.duplicate_of_id.is_(None), *conditions)
+def _wanted(sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[str, list[Any]]:
+    """The files of these places as parameters of `_NEAR` and `_OF_HASH`."""
+    files = identities.values()
+    return {
+        "places": list(identities),
+        "paths": [sources[place].source for place in identities],
+        "fingerprints": [file.fingerprint for file in files],
+        "sha256": [file.sha256 for file in files],
+        "sizes": [file.byte_size for file in files],
+    }

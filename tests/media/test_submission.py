@@ -328,6 +328,54 @@ def test_files_whose_samples_agree_are_the_same_only_when_all_their_bytes_are(vi
     assert kept == {name: hashlib.sha256((tmp_path / f"{name}.mp4").read_bytes()).hexdigest() for name in ("one", "two", "three")}
 
 
+def test_files_are_the_same_across_all_that_are_looked_up_together(videos, tmp_path, monkeypatch):
+    """Two at a time: each file meets its like among those before it, those beside it, and those that had a row already."""
+    monkeypatch.setattr("resources.sources.submission._AT_ONCE", 2)
+    (known,) = submit([str(large_file(tmp_path / "0 known.mp4", hidden=b"k"))], videos, guard=AddressGuard())
+    hidden = {"1 a": b"a", "2 a": b"a", "3 b": b"b", "4 known": b"k", "5 a": b"a", "6 b": b"b", "7 c": b"c"}
+    for name, written in hidden.items():
+        large_file(tmp_path / f"{name}.mp4", hidden=written)
+    done = submit([str(tmp_path)], videos, guard=AddressGuard())
+    assert [Path(one.source).stem for one in done] == ["0 known", *hidden]
+    ids = {Path(one.source).stem: one.video.id for one in done}
+    assert ids["4 known"] == ids["0 known"] == known.video.id
+    assert ids["2 a"] == ids["5 a"] == ids["1 a"]
+    assert ids["6 b"] == ids["3 b"]
+    assert [Path(video.source).stem for video in videos.load_all()] == ["0 known", "1 a", "3 b", "7 c"]
+    assert done[2].told == (
+        f"{tmp_path}/2 a.mp4 is the same as source video {ids['1 a']} ({tmp_path}/1 a.mp4), which is new: nothing new to do"
+    )
+    assert done[1].told == f"Submitted as source video {ids['1 a']}: 1 a"
+
+
+def test_files_that_cannot_be_read_and_addresses_keep_their_places_among_the_others(videos, tmp_path, monkeypatch):
+    def read_whole(path: Path, *, confined_to: str | None = None) -> str:
+        if path.name == "broken.mp4":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return local_sha256(path, confined_to=confined_to)
+
+    monkeypatch.setattr("resources.sources.file_identity.local_sha256", read_whole)
+    names = [str(large_file(tmp_path / f"{name}.mp4")) for name in ("one", "broken", "two")]
+    asked = ["https://example.org/talk", names[0], "gopher://example.org/x", names[1], names[2], "s3://bucket/film.mp4", "/not/there.mp4"]
+    done = submit(asked, videos, guard=AddressGuard(allow_private=True))
+    assert [one.source for one in done] == asked
+    assert [place for place, one in enumerate(done) if one.refused] == [2, 6]
+    assert done[4].video.id == done[1].video.id
+    assert sources(videos) == ["https://example.org/talk", names[0], names[1], "s3://bucket/film.mp4"]
+    again = submit(asked, videos, guard=AddressGuard(allow_private=True))
+    assert [one.video and one.video.id for one in again] == [one.video and one.video.id for one in done]
+    assert [one.told for one in again if one.refused] == [one.told for one in done if one.refused]
+
+
+def test_what_failed_before_is_tried_again_once_however_often_it_is_submitted(videos, tmp_path):
+    paths = [str(large_file(tmp_path / f"{name}.mp4", hidden=b"1")) for name in ("one", "two", "three")]
+    (first,) = submit(paths[:1], videos, guard=AddressGuard())
+    videos.record_failure(first.video.id, SourceVideoState.DOWNLOAD_FAILED, "the disk was full", transient=False)
+    again, same = submit(paths[1:], videos, guard=AddressGuard())
+    assert again.told == f"{paths[1]} is source video {first.video.id} ({paths[0]}), which failed before: it is tried again"
+    assert same.told == f"{paths[2]} is the same as source video {first.video.id} ({paths[0]}), which is new: nothing new to do"
+
+
 def test_a_file_that_is_fetched_by_now_is_found_by_its_bytes_and_one_like_it_is_not(videos, tmp_path):
     path = large_file(tmp_path / "a.mp4", hidden=b"1")
     (first,) = submit([str(path)], videos, guard=AddressGuard())
