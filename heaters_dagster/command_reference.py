@@ -13,6 +13,7 @@ from typing import Any
 import typer.main
 
 from heaters_dagster.cli import app
+from heaters_dagster.registries import REGISTRIES
 
 _HEAD = """# Commands
 
@@ -26,7 +27,13 @@ def reference() -> str:
     root = typer.main.get_command(app)
     commands = list(_commands(root, "heaters"))
     index = [f"- [`{name}`](#{name.replace(' ', '-')}): {_first_sentence(command)}" for name, command in commands]
-    return "\n".join([_HEAD, *index, "", *(_section(name, command) for name, command in commands)])
+    return "\n".join([_HEAD, *index, "", *(_section(name, command) for name, command in commands), _built_in_names()])
+
+
+def _built_in_names() -> str:
+    rows = [f"| {one.what} | {', '.join(f'`{name}`' for name in one.built_in)} |" for one in REGISTRIES]
+    told = "Installed packages may add more: [extending.md](extending.md)."
+    return "\n".join(["## Names that can be chosen", "", told, "", "| kind | built in |", "| --- | --- |", *rows, ""])
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.manifest import ExportManifest
-from heaters_dagster.registries import CUT_LIST_FORMATS, REGISTRIES, Registry
+from heaters_dagster.registries import CUT_LIST_FORMATS, DETECTORS, REGISTRIES, Registry
 from heaters_dagster.settings import PROJECT_ROOT, Settings
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
@@ -47,12 +47,11 @@ def formats() -> Registry[CutListFormat]:
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.group)
 def test_every_built_in_entry_has_the_name_of_its_file_and_is_documented(registry: Registry) -> None:
-    told = (PROJECT_ROOT / "docs" / "extending.md").read_text()
     assert registry.built_in
-    for name in registry.built_in:
-        assert registry.load(name).name == name
-        assert f"`{name}`" in told
-    assert f"`{registry.group}`" in told
+    assert [registry.load(name).name for name in registry.built_in] == list(registry.built_in)
+    names = ", ".join(f"`{name}`" for name in registry.built_in)
+    assert f"| {registry.what} | {names} |" in (PROJECT_ROOT / "docs" / "commands.md").read_text()
+    assert f"`{registry.group}`" in (PROJECT_ROOT / "docs" / "extending.md").read_text()
 
 
 def test_loading_every_built_in_entry_loads_neither_dagster_nor_a_large_library() -> None:
@@ -117,7 +116,9 @@ def test_a_name_means_one_thing(site: Path) -> None:
 
 def test_a_name_that_is_nowhere_is_refused_with_those_there_are(site: Path) -> None:
     install_example(site)
-    with pytest.raises(UnknownNameError, match="'aaf' is not a cut-list format; write one of: csv, edl, fcpxml, otio, chapters"):
+    with pytest.raises(
+        UnknownNameError, match=f"'aaf' is not a cut-list format; write one of: {', '.join(CUT_LIST_FORMATS.built_in)}, chapters"
+    ):
         formats().load("aaf")
 
 
@@ -155,7 +156,7 @@ def test_the_command_line_uses_what_an_installed_package_adds(
     )
     unknown = heaters("cutlist", str(video.id), "--format", "aaf")
     assert unknown.returncode == 2
-    assert "write one of: csv, edl, fcpxml, otio, chapters, reel" in unknown.stderr
+    assert f"write one of: {', '.join(CUT_LIST_FORMATS.built_in)}, chapters, reel" in unknown.stderr
 
 
 def test_a_detector_of_an_installed_package_cuts_a_video(
@@ -175,12 +176,12 @@ def test_a_detector_of_an_installed_package_cuts_a_video(
     assert scenes.told_boundaries(stored, {"detector": "picture_change", "threshold": 30.0, "min_clip_frames": 2}, lambda name: None) == ()
     gone = heaters("recut", str(video.id), PYTHONPATH="")
     assert gone.returncode == 2
-    assert "'picture_change' is not a detector; write one of: adaptive, content, " in gone.stderr
+    assert f"'picture_change' is not a detector; write one of: {DETECTORS.built_in[0]}, " in gone.stderr
     assert heaters("recut", str(video.id), "--detector", "content", PYTHONPATH="").returncode == 0
 
     refused = heaters("status", HEATERS_DETECTOR="eyes")
     assert refused.returncode == 2
-    assert "write one of: adaptive, content, fused, histogram, threshold, transnetv2, picture_change" in refused.stderr
+    assert f"write one of: {', '.join(DETECTORS.built_in)}, picture_change" in refused.stderr
 
 
 EXPORT = """

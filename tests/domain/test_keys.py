@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain import keys
 from heaters_dagster.domain.errors import InvalidKeyError
+from heaters_dagster.domain.stages import CLIP_STAGES
 
 
 def test_the_forms_of_all_keys():
@@ -27,7 +28,10 @@ def test_the_forms_of_all_keys():
 
 
 def test_every_key_begins_with_one_of_the_prefixes():
-    made = (keys.original_key(1, ""), keys.gold_master_key(1), keys.proxy_key(1), keys.final_clip_key(1, 1), keys.keyframe_key(1, 1, "a"))
+    made = [keys.original_key(1, ""), keys.gold_master_key(1), keys.proxy_key(1), keys.final_clip_key(1, 1), keys.keyframe_key(1, 1, "a")]
+    made += [
+        keys.artifact_key(stage.artifact, 1, 1, ".json") for stage in CLIP_STAGES if stage.artifact not in {None, "export", "keyframe"}
+    ]
     assert [key.partition("/")[0] + "/" for key in (*made, keys.scenes_key(1))] == list(keys.PREFIXES)
     assert keys.frame_index_key(1).startswith(keys.PREFIXES)
 

@@ -240,12 +240,11 @@ import heaters_dagster.domain
 
 path = Path(heaters_dagster.domain.__file__).with_name("stages.py")
 recipe = re.search(r"```python\\n(.*?)```", Path("docs/how-to-add.md").read_text(), re.S)[1]
-source, last = path.read_text(), "(EXPORTS, KEYFRAMES, EMBEDDINGS)\\n"
-assert source.count(last) == 1
-line = source[source.rindex("\\n", 0, source.index(last)) + 1 : source.index(last)]
-new = re.sub("^   ", "", recipe, flags=re.M) + line + "(EXPORTS, KEYFRAMES, EMBEDDINGS, LOUDNESS)\\n"
+source = path.read_text()
+(line,) = re.findall(r"^CLIP_STAGES: .*\\)\\n", source, re.M)
+new = re.sub("^   ", "", recipe, flags=re.M) + line.replace(")\\n", ", LOUDNESS)\\n")
 module = sys.modules["heaters_dagster.domain.stages"] = types.ModuleType("heaters_dagster.domain.stages")
-exec(compile(source.replace(line + last, new), path, "exec"), module.__dict__)
+exec(compile(source.replace(line, new), path, "exec"), module.__dict__)
 """
 _AND_THE_WAYS_TO_SEE_IT = """
 import json

@@ -38,8 +38,8 @@ _Rounds = Generator[Any, None, None]
 BUSY_AFTERWARDS_SECONDS = 120.0
 _SENSORS_BUSY_SECONDS, _QUEUE_BUSY_SECONDS = 5.0, 1.0
 QUIET_SECONDS = 60.0
-#: A sensor that was in the middle of its tick when the nudge came is ticked again after this time.
-_SECOND_ROUND_SECONDS = 1.5
+#: A sensor that was in the middle of its tick when the nudge came, or had begun one less than a second before, is ticked again after this.
+_SECOND_ROUND_SECONDS = 1.1
 _SHORTEST_PAUSE_SECONDS = 0.5
 _COUNTED_EVERY_SECONDS = 4.0
 
