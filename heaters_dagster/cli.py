@@ -1,4 +1,4 @@
-"""The `heaters` program: the commands together, and errors as a line or two with an exit code.
+"""The `heaters` program: all commands, and errors as a line or two with an exit code.
 
 Exit codes: 0 done, 1 work failed, 2 wrong usage. Heavy modules are imported where they are used: `heaters --help` answers at once.
 """
@@ -29,7 +29,7 @@ app = typer.Typer(
 @app.callback()
 def heaters(
     version: Annotated[
-        bool, typer.Option("--version", callback=running.print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=running.print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Turn long videos into reviewed, frame-exact, searchable clips."""
@@ -42,15 +42,17 @@ app.add_typer(review.app, name="review")
 
 
 def main() -> None:
-    """The `heaters` program: run a command, turn errors into a line or two and an exit code."""
-    # A caller that closed standard output or error wants no output; Python then has None in their places.
+    """Run the `heaters` program: it runs a command and turns errors into a line or two and an exit code."""
+    # When the caller has closed standard output or error, it wants no output; Python then has None for them.
     sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    warnings.filterwarnings("ignore", category=Warning, module=r"dagster\..*")  # previews that we chose; no news to an operator
+    warnings.filterwarnings(
+        "ignore", category=Warning, module=r"dagster\..*"
+    )  # warnings about preview features, which Heaters uses on purpose
     logging.getLogger().addFilter(_worth_saying)
     try:
         app(args=list(arguments))
@@ -72,12 +74,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """False for the four lines that dagster-postgres writes at each try to reach a database that is down: the last error is enough."""
+    """False for the four lines that dagster-postgres writes at each try to reach a dead database: the last error is enough."""
     return not record.getMessage().startswith("Retrying failed database")
 
 
 def _told(error: Exception) -> str | None:
-    """In words, what went wrong outside Heaters: files, the database, Dagster. None for a defect of Heaters: its traceback is needed."""
+    """What went wrong outside Heaters (files, the database, Dagster), in words. None for a defect of Heaters, which needs its traceback."""
     package, lines = type(error).__module__.partition(".")[0], str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
     if isinstance(error, OSError) and error.strerror:
@@ -85,7 +87,7 @@ def _told(error: Exception) -> str | None:
     if isinstance(error, (OSError, UnicodeError)):
         return reason
     if package in {"sqlalchemy", "psycopg", "psycopg2", "dagster_postgres"}:
-        return f"the database cannot be used: {reason}. heaters doctor looks at it; then the same command carries on"
+        return f"the database cannot be used: {reason}. heaters doctor says more; after the repair type the same command again"
     if package.startswith("dagster"):
-        return f"Dagster: {reason}. heaters doctor looks at its database; then the same command carries on"
+        return f"Dagster: {reason}. heaters doctor tests its database; after the repair type the same command again"
     return None

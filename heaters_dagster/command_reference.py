@@ -1,6 +1,6 @@
-"""`python -m heaters_dagster.command_reference`: docs/commands.md, made from the commands themselves. A test compares.
+"""`python -m heaters_dagster.command_reference` makes docs/commands.md from the commands. A test compares the two.
 
-Typer carries a click of its own, whose classes are no part of its interface: commands and parameters are asked for their attributes.
+Typer contains its own click, whose classes are not part of its interface, so only attributes of commands and parameters are read.
 """
 
 from __future__ import annotations

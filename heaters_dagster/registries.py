@@ -1,7 +1,7 @@
-"""The registries: where people add things. An entry is one file in the registry's folder, or an entry point of an installed package.
+"""The registries of things that people can add. An entry is one file in the registry's folder, or an entry point of an installed package.
 
-Names are listed without importing anything: a file has the name of its entry. An entry is imported when it is chosen, so a package that
-is broken stops only those who choose it. docs/extending.md shows how to add one of each.
+Names are listed without importing anything: a file has the name of its entry. An entry is imported when it is chosen, so a broken package
+only affects people who choose it. docs/extending.md shows how to add an entry.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Registry(Generic[T]):
         return f"{name!r} is not {article} {self.what}; write one of: {', '.join(self.names)}"
 
     def find(self, name: str) -> T | None:
-        """As `load`; None where that raises: stored data may name an entry of a package that is gone."""
+        """As `load`, but None where that raises an error: stored data may name an entry of a package that was removed."""
         try:
             return self.load(name)
         except SettingsError:
@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         return tuple(found)
 
     def origin(self, name: str) -> str:
-        """The package, with its version, that brings an entry which is not built in."""
+        """The package, with its version, that brings an entry that is not built in."""
         return _package_of(self._points[name])
 
     @property
@@ -107,7 +107,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _sorted_points(self) -> tuple[dict[str, EntryPoint], list[str]]:
-        """Entry points by their names, and what is wrong with those left out. A name must mean one thing, whatever the search path."""
+        """Entry points by their names, and sentences about those that are left out. A name must mean one thing, for every search path."""
         by_name: dict[str, list[EntryPoint]] = {}
         for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, _package_of(point))):
             by_name.setdefault(point.name, []).append(point)
@@ -130,10 +130,10 @@ class Registry(Generic[T]):
     def _installed(self, name: str) -> T:
         try:
             return self._checked(name, self._points[name].load())
-        except Exception as error:  # whatever a stranger's package raises while it is imported
+        except Exception as error:  # any exception, because a stranger's package may raise anything while it is imported
             said = " ".join(str(error).split()) or type(error).__name__
             raise SettingsError(
-                f"the {self.what} {name!r} of {self.origin(name)} cannot be used: {said}. Mend, update or remove that package"
+                f"the {self.what} {name!r} of {self.origin(name)} cannot be used: {said}. Repair, update or remove that package"
             ) from error
 
     def _checked(self, name: str, entry: Any) -> T:

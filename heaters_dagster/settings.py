@@ -31,7 +31,7 @@ def default_home() -> Path:
 def _user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # the user of a container may have no name
+    except (KeyError, OSError, ImportError):  # in a container the user may have no name
         return "reviewer"
 
 
@@ -54,7 +54,7 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def _name_in(registry: Registry[Any]) -> Callable[[str], str]:
-    """A name of the registry; whether the entry of an installed package works shows when it is used."""
+    """A name of the registry. Whether the entry of an installed package works is found out when it is used."""
 
     def parse(text: str) -> str:
         if text not in registry:
@@ -91,40 +91,40 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser().resolve()
     except RuntimeError as error:
-        raise ValueError(f"{error}; write the folder's whole path") from None
+        raise ValueError(f"{error}; write the full path of the folder") from None
 
 
 def _address(text: str) -> str:
-    """A web address that may be shown: it goes into pages and logs."""
+    """A web address that people may see: it goes into pages and logs."""
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("write an address like http://host:9000")
     if "@" in parts.netloc:
-        raise ValueError("write it without user and password: it is shown to people")
+        raise ValueError("write it without user and password, because it is shown to people")
     return text
 
 
 def _token(text: str) -> str:
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("write 16 or more letters, digits and signs without a blank")
+        raise ValueError("write 16 or more letters, digits and signs without spaces")
     return text
 
 
 def _model(text: str) -> str:
-    """A folder by its whole path, because parts of `heaters up` work in another folder; else a model's name as it is."""
+    """The full path of a folder, because parts of `heaters up` work in another folder; or the name of a model, unchanged."""
     return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
 def _submit_places(text: str) -> tuple[str, ...]:
-    """Folders by their whole path, and `s3://bucket` or `s3://bucket/prefix`; or one of the words any and none."""
+    """Folders with their full paths, and `s3://bucket` or `s3://bucket/prefix`; or one of the words any and none."""
     places = _names(text)
     if set(places) & {"any", "none"}:
         if len(places) > 1:
-            raise ValueError("write any or none by itself, without folders")
+            raise ValueError("write any or none alone, without folders")
         return places
     for place in places:
         if not place.startswith(("/", "~", "s3://")) or place == "s3://":
-            raise ValueError(f"{place!r} is neither a folder's whole path nor like s3://bucket/prefix")
+            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
     return tuple(place if place.startswith("s3://") else str(_path(place)) for place in places)
 
 
@@ -141,7 +141,7 @@ KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
-    """A field read from the environment variable `name`; `what` is its one-line help. secret: its value may be used and never shown."""
+    """A field read from the environment variable `name`; `what` is its one-line help. secret: its value may be used but never shown."""
     metadata = {"name": name, "parse": parse, "what": what, "secret": secret}
     if callable(default):
         return field(default_factory=default, repr=not secret, metadata=metadata)
@@ -150,7 +150,7 @@ def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment asks for. Build it with `Settings.from_environment`."""
+    """The settings from the environment. Build it with `Settings.from_environment`."""
 
     app_env: str = _setting(
         "APP_ENV", _one_of("development", "production"), "development", "development or production; picks the bucket and the CDN domain"
@@ -248,7 +248,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read every setting; an empty variable counts as not set. Raises SettingsError naming the variable and what it may be."""
+        """Read every setting; an empty variable counts as not set. Raises SettingsError, which names the variable and its legal values."""
         source = os.environ if environment is None else environment
         values: dict[str, Any] = {}
         for spec in fields(cls):
@@ -263,12 +263,12 @@ class Settings:
         return cls(**values)
 
     def to_environment(self) -> dict[str, str]:
-        """The variables that make these settings again with `from_environment`; those not set (None) are left out."""
+        """The variables from which `from_environment` makes the same settings; those not set (None) are left out."""
         values = {spec.metadata["name"]: getattr(self, spec.name) for spec in fields(self)}
         return {name: _written(value) for name, value in values.items() if value is not None}
 
     def changed(self) -> dict[str, str]:
-        """The variables that do not have their default value, for people; of those that may hold a secret only that they are set."""
+        """The variables that do not have their default value, for people; for secret ones only that they are set."""
         default = Settings()
         return {
             spec.metadata["name"]: "(set)" if spec.metadata["secret"] else _written(getattr(self, spec.name))
@@ -277,14 +277,14 @@ class Settings:
         }
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that nobody may read, the longest first: those of the secret settings, and the passwords within them."""
+        """The values that nobody may see, the longest first: those of the secret settings, and the passwords in them."""
         values = [getattr(self, spec.name) for spec in fields(self) if spec.metadata["secret"]]
         given = [value for value in values if value]
         inner = [secret for value in given for secret in _passwords(value)]
         return tuple(sorted({*given, *inner}, key=lambda value: (-len(value), value)))
 
     def without_secrets(self, text: str) -> str:
-        """`text` as it may be shown: without the values of secret settings, and without what gives access in any address."""
+        """`text` without the values of secret settings, and without passwords and keys in addresses, so that it may be shown."""
         for value in self.secrets():
             if len(value) >= _SHORTEST_HIDDEN:
                 text = text.replace(value, HIDDEN)
@@ -315,13 +315,13 @@ class Settings:
 
     @property
     def is_for_this_machine_only(self) -> bool:
-        """Whether the review app listens on this machine only and has no name or address by which a proxy could let others in."""
+        """Whether the review app listens on this machine only, and no setting names an address of a proxy that lets others in."""
         shared = urlsplit(self.shared_review_url or self.review_url).hostname or ""
         return is_loopback(self.review_host) and is_loopback(shared) and not self.review_names
 
     @property
     def browser_sources(self) -> tuple[str, ...] | None:
-        """The folders and s3:// places from which the browser may submit; None: from wherever the command line may."""
+        """The folders and s3:// places from which the browser may submit; None: from all places, like the command line."""
         places = self.submit_folders or ("any" if self.is_for_this_machine_only else "none",)
         return None if "any" in places else tuple(place for place in places if place != "none")
 
@@ -331,12 +331,12 @@ class Settings:
 
     @property
     def work_folder(self) -> Path:
-        """Temporary files of running stages; swept at start."""
+        """Temporary files of running stages; removed at start."""
         return self.home / "work"
 
     @property
     def uploads_folder(self) -> Path:
-        """Files that reviewers sent, until they are in the object store."""
+        """Files that reviewers have uploaded, until they are in the object store."""
         return self.home / "uploads"
 
     @property
@@ -349,10 +349,10 @@ class Settings:
 
 
 def child_environment(settings: Settings, **more: str) -> dict[str, str]:
-    """The environment of a process that this one starts and that must see the same settings.
+    """The environment for a process that this one starts and that must have the same settings.
 
-    Its Python, and that of its own children, never looks for modules in the folder it is started in: a `uvicorn.py` in that folder would
-    run instead of the real one. `python -m` puts that folder first, and so does an empty part of PYTHONPATH.
+    Python there, and in its own child processes, never looks for modules in the current folder: a `uvicorn.py` in that folder would run
+    instead of the real one. `python -m` puts that folder first on the path, and so does an empty part of PYTHONPATH.
     """
     variables = {**os.environ, **settings.to_environment(), "PYTHONSAFEPATH": "1", **more}
     whole = [part for part in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(part)]
@@ -360,13 +360,13 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 def environment_without_secrets() -> dict[str, str]:
-    """The environment of a program that works on a stranger's data: without Heaters' own secrets and without those of AWS."""
+    """The environment for a program that works on a stranger's data: without the secrets of Heaters and of AWS."""
     hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a program that listens on this address can be reached from this machine only."""
+    """Whether only this machine can reach a program that listens on this address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -379,7 +379,7 @@ def _local_url(host: str, port: int) -> str:
 
 
 def _passwords(address: str) -> list[str]:
-    """The passwords in the address of a database, as written and decoded."""
+    """The passwords in the address of a database, both as written and decoded."""
     with suppress(ValueError):
         parts = urlsplit(address)
         within = [parts.password, *(value for name, value in parse_qsl(parts.query) if "password" in name)] if parts.scheme else []
@@ -388,7 +388,7 @@ def _passwords(address: str) -> list[str]:
 
 
 def secret_setting_names() -> tuple[str, ...]:
-    """The settings with values that may be used and never shown: the one list, for doctor, messages and tests."""
+    """The secret settings: one list for doctor, messages and tests."""
     return tuple(spec.metadata["name"] for spec in fields(Settings) if spec.metadata["secret"])
 
 

@@ -265,7 +265,7 @@ def test_submit_prints_ids_and_says_what_was_there_already(heaters: Heaters, tmp
     assert len(ids) == 1
     code, printed = heaters("submit", str(tmp_path / "b.mp4"))
     assert code == 0
-    assert f"same as source video {ids[0]}" in printed
+    assert f"is already source video {ids[0]}" in printed
 
 
 def test_submit_registers_the_partition_with_dagster(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_submit_registers_the_partition_with_dagster(heaters: Heaters, settings:
 def test_a_source_that_is_not_there_fails_and_the_others_are_taken(heaters: Heaters, tmp_path: Path, database: Database) -> None:
     code, _ = heaters("submit", str(tmp_path / "gone.mp4"), str(barcode_video(tmp_path / "a.mp4", frames=5)))
     assert code == 1
-    assert f"{tmp_path}/gone.mp4 is not there" in heaters.error
+    assert f"there is no file or folder {tmp_path}/gone.mp4" in heaters.error
     assert len(SourceVideoStore(database).load_all()) == 1
 
 
@@ -676,7 +676,7 @@ def test_the_answer_of_a_search_names_the_model(heaters: Heaters, some_clips: So
 
 
 def test_down_does_not_stop_what_is_not_ours_to_stop(heaters: Heaters) -> None:
-    assert heaters("down") == (0, "HEATERS_DATABASE_URL is set: Heaters did not start that server and does not stop it.\n")
+    assert heaters("down") == (0, "HEATERS_DATABASE_URL is set: Heaters did not start that Postgres, so it does not stop it.\n")
 
 
 def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
@@ -689,7 +689,7 @@ def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
     try:
         with WorkFolder(settings.work_folder).attempt("up"):
             assert heaters("down")[0] == 1
-            assert "end that with Ctrl-C" in heaters.error
+            assert "end heaters up with Ctrl-C" in heaters.error
         assert embedded_postgres.status(settings.postgres_folder).running
         assert "has stopped" in heaters("down")[1]
         assert not embedded_postgres.status(settings.postgres_folder).running
@@ -739,7 +739,7 @@ def test_a_files_name_cannot_command_the_terminal(heaters: Heaters, database: Da
     SourceVideoStore(database).add("/films/a.mp4", "a\x1b[2J\u202eb")
     assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b" in heaters("status")[1]
     assert heaters("submit", "/no/\x1b[2J.mp4")[0] == 1
-    assert "/no/\N{REPLACEMENT CHARACTER}[2J.mp4 is not there" in heaters.error
+    assert "there is no file or folder /no/\N{REPLACEMENT CHARACTER}[2J.mp4" in heaters.error
 
 
 def test_process_says_of_each_run_that_it_has_ended_when_it_has(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -758,7 +758,7 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
 
     monkeypatch.setattr("heaters_dagster.commands.process_due.process_due", interrupted)
     assert heaters("process") == (130, "")
-    assert "the interrupted work is due again" in heaters.error
+    assert "does the interrupted work again" in heaters.error
 
 
 @pytest.mark.slow

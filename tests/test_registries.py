@@ -152,7 +152,7 @@ def test_the_command_line_uses_what_an_installed_package_adds(
     assert (broken.returncode, broken.stdout) == (2, "")
     assert broken.stderr.strip() == (
         "heaters: the cut-list format 'reel' of heaters-broken 0.3 cannot be used: No module named 'no_such_module'. "
-        "Mend, update or remove that package"
+        "Repair, update or remove that package"
     )
     unknown = heaters("cutlist", str(video.id), "--format", "aaf")
     assert unknown.returncode == 2

@@ -1,4 +1,4 @@
-"""What a shell offers where a source video or a clip is asked for. Nothing while the database does not run: a key starts no server."""
+"""What a shell offers as completion for a source video or a clip. Nothing while the database does not run: Tab must not start a server."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from heaters_dagster.settings import load_settings
 if TYPE_CHECKING:
     from resources.postgres.database import Database
 
-#: What a shell can show at once.
+#: How many completions a shell can show at once.
 _MOST = 200
 
 
 def source_videos(incomplete: str) -> list[tuple[str, str]]:
-    """(number, title) of the source videos whose number begins so, newest first."""
+    """(number, title) of the source videos whose number begins with the text, newest first."""
     return [(str(source_video_id), title) for source_video_id, title in _titles(incomplete).items()]
 
 
 def clips(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """(`3:14`, title) of the clips whose name begins so; before the colon those of the source videos whose number begins so."""
+    """(`3:14`, title) of the clips whose name begins with the text. Before the colon: of the source videos whose number begins with it."""
     video, colon, number = incomplete.partition(":")
     before = "".join((ctx.params.get("clips") or ctx.params.get("called") or [])[-2:])
-    if not colon and before.endswith(":"):  # bash takes `3:1` for three words, and wants the third
+    if not colon and before.endswith(":"):  # bash splits `3:1` into three words, and completes the third
         return [(name.partition(":")[2], title) for name, title in _clips_of(before.removesuffix(":"), video)]
     if colon:
         return _clips_of(video, number)

@@ -1,4 +1,4 @@
-"""`heaters cuts ...`: move the places where one clip ends and the next begins."""
+"""`heaters cuts ...`: add, remove or move cuts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from heaters_dagster.commands.shared import As, AsJson, Frame, VideoId, example, opened_reviews, reviewer_name, show_result
 from heaters_dagster.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Move the places where one clip ends and the next begins.")
+app = typer.Typer(no_args_is_help=True, help="Add, remove or move cuts: the places where one clip ends and the next begins.")
 
 
 @app.command("add", epilog=example("cuts add 3 240"))
@@ -30,7 +30,7 @@ def cuts_remove(video: VideoId, frame: Frame, reviewer: As = None, as_json: AsJs
 def cuts_move(
     video: VideoId,
     frame: Frame,
-    new_frame: Annotated[int, typer.Argument(metavar="NEW_FRAME", help="Where the right-hand clip shall begin.")],
+    new_frame: Annotated[int, typer.Argument(metavar="NEW_FRAME", help="The new first frame of the right-hand clip.")],
     reviewer: As = None,
     as_json: AsJson = False,
 ) -> None:

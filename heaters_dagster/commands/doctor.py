@@ -1,4 +1,4 @@
-"""`heaters doctor`: what works on this machine, what does not, and what to do about it."""
+"""`heaters doctor`: tests what works on this machine, and says how to repair what does not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OLD_YTDLP_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one test. needed: a fault must be repaired, for the main job or for safety. told: state and remedy, in words."""
+    """The result of one test. needed: a fault must be repaired, for the pipeline or for safety. told: state and remedy, in words."""
 
     what: str
     ok: bool
@@ -39,7 +39,7 @@ class Finding:
 def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
     """Test everything; when one test fails, the others still run.
 
-    repair: remove the secrets that older versions left in records, and then renew the signing key.
+    repair: remove the secrets that older versions left in records, then renew the signing key.
     """
     findings = [
         _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
@@ -96,7 +96,7 @@ def _browsers(settings: Settings) -> str:
     from resources.object_store.open import open_object_store
 
     if settings.object_bucket is None:
-        return "reviewers read from the review app itself"
+        return "there is no bucket; browsers read from the review app itself"
     page = urlsplit(settings.shared_review_url or settings.review_url)
     origin = f"{page.scheme}://{page.netloc}"
     problem = cors_problem(open_object_store(settings), origin)
@@ -111,7 +111,10 @@ def _disk(settings: Settings) -> str:
     home = private_home(settings)
     free = shutil.disk_usage(home).free
     if free < _LOW_DISK_BYTES:
-        raise OSError(f"{free / 1e9:.1f} GB free under {home}; a proxy takes 3 to 11 times its original: make room or move HEATERS_HOME")
+        raise OSError(
+            f"{free / 1e9:.1f} GB free under {home}, which is little: a proxy needs 3 to 11 times the size of its original. Make "
+            "room, or set HEATERS_HOME to another disk"
+        )
     return f"{free / 1e9:.0f} GB free under {home}"
 
 
@@ -128,7 +131,7 @@ def _embedding_model(settings: Settings) -> str:
 
 
 def _added() -> str:
-    """What installed packages add to the registries; all of it is imported, so that a broken one is found here first."""
+    """What installed packages add to the registries. All of it is imported here, so that a broken package is found."""
     problems = [problem for registry in REGISTRIES for problem in registry.problems()]
     if problems:
         raise ImportError("; ".join(problems))
@@ -143,7 +146,7 @@ def _web_sites() -> str:
 
     made = date(*map(int, __version__.split(".")[:3]))
     days = (date.today() - made).days
-    old = "; sites change, so when one fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
+    old = "; sites change, so when a download fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
     return f"yt-dlp of {made}, {counted(days, 'day')} old{old}; {solver_told()}"
 
 
@@ -157,7 +160,9 @@ def _secrets(settings: Settings, *, repair: bool) -> str:
         return "none"
     if repair:
         return advice(found, settings, lambda: renew_signing_key(settings))
-    raise OSError(f"an older version left secrets in {found}: type heaters doctor --repair, which removes them and says what to change")
+    raise OSError(
+        f"an older version left secrets in {found}: type heaters doctor --repair. It removes them and says which passwords to change"
+    )
 
 
 def _stored_data(settings: Settings) -> str:

@@ -1,7 +1,7 @@
-"""The engine of `heaters process`: runs all that is due, one run after the other, in this process.
+"""The engine of `heaters process`: does all due work in this process, one run after the other.
 
-The runs are real Dagster runs in the persistent instance, so that the UI shows them beside those that sensors asked for. What is due is
-decided by `domain/due.py`, as everywhere. Killed in the middle, the next `heaters process`, or the sensors, carry on.
+The runs are real Dagster runs in the persistent instance, so that the UI shows them beside those of the sensors. `domain/due.py` decides
+what is due, as everywhere. When this process is killed, the next `heaters process`, or the sensors, continue its work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.leftovers import sweep_leftovers
 
-#: A run that succeeds and changes nothing is wanted again at once. After this many of them it counts as failed.
+#: A run that succeeds but changes nothing would be wanted again at once. After this many such runs it counts as failed.
 _RUNS_WITHOUT_EFFECT = 3
 
 #: Dagster's own log lines would break the progress bars; the run's page in the UI has them all.
@@ -48,7 +48,7 @@ _WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunDone:
-    """One run. error: why it failed, in words for a person; None when it succeeded. note: why it made nothing although it succeeded."""
+    """One run. error: why it failed, in words for people; None when it succeeded. note: why it made nothing although it succeeded."""
 
     job: str
     source_video_id: int
@@ -75,7 +75,7 @@ class RunDone:
 class Outcome:
     """What `process_due` did, in order. later: how many source videos and clips failed for a temporary reason and are tried again later.
 
-    problem: why due work was not begun: nothing can be stored. held_up: how many runs this holds up.
+    problem: why due work was not begun (nothing can be stored). held_up: how many runs wait because of this.
     """
 
     runs: tuple[RunDone, ...]
@@ -85,7 +85,7 @@ class Outcome:
 
     @property
     def failures(self) -> list[str]:
-        """What failed and did not succeed later on."""
+        """What failed and did not succeed later."""
         last = {(run.job, run.source_video_id): run for run in self.runs}
         return [f"{run.called}, {run.job}: {run.error}" for run in last.values() if run.error not in (None, self.problem)]
 
@@ -108,10 +108,10 @@ def process_due(
     say: Callable[[str], None] = lambda text: None,
     ended: Callable[[RunDone], None] = lambda run: None,
 ) -> Outcome:
-    """Run all that is due until nothing is, and wait for the runs of other processes.
+    """Do due work until nothing is due, and wait for the runs of other processes.
 
-    only: these source videos. report: gets the stages' progress. say: gets sentences about waiting. ended: gets each run when it has ended.
-    Raises KeyboardInterrupt when interrupted: the interrupted work is due again. Raises NotFoundError, DatabaseUnavailableError.
+    only: just these source videos. report: gets the progress of stages. say: gets sentences about waiting. ended: gets each finished run.
+    Raises KeyboardInterrupt when interrupted; the interrupted work is then due again. Raises NotFoundError, DatabaseUnavailableError.
     """
     sweep_leftovers(settings)
     work = WorkFolder(settings.work_folder)
@@ -137,7 +137,7 @@ def process_due(
                 video = videos.load(done.source_video_id)
                 done = replace(done, title=video.title, note=video.error if video.duplicate_of_id is not None else None)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
-                runs.append(replace(done, error="it is still due after it was run; this is a defect of Heaters") if stuck else done)
+                runs.append(replace(done, error="it ran but is still due; this is a defect of Heaters") if stuck else done)
                 ended(runs[-1])
                 waiting = False
             elif outlook.in_flight:
@@ -151,7 +151,7 @@ def process_due(
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
-    """Executes wanted runs in this process, in the persistent instance. tags: on each of them."""
+    """Executes wanted runs in this process, in the persistent instance. tags: for each of them."""
 
     definitions: dg.Definitions
     instance: dg.DagsterInstance
@@ -185,7 +185,7 @@ class _Engine:
 
 
 def _why(result: dg.ExecuteInProcessResult) -> str:
-    """The reason of the step that failed first, in the words of the error that was raised on purpose where there is one."""
+    """The reason of the step that failed first: the message of Heaters' own error if there is one."""
     failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     for failure in failures:
         if failure.user_failure_data is not None and failure.user_failure_data.description:
@@ -193,18 +193,18 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
     for failure in failures:
         if failure.error is not None:
             return str(failure.error.message).strip()
-    return f"run {result.run_id} did not get as far as its first step; see it in the Dagster UI"
+    return f"run {result.run_id} failed before its first step; its page in the Dagster UI says more"
 
 
 def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
-    """Whether a daemon starts queued runs. Without one, waiting for queued runs of an earlier session would never end."""
+    """Whether a daemon starts queued runs. Without a daemon, the wait for queued runs of an earlier session would never end."""
     beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
     return beat is not None and time.time() - beat.timestamp < _DAEMON_SILENCE_SECONDS
 
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the current work as Ctrl-C does, and its ffmpeg with it."""
+    """SIGTERM ends the current work, and its ffmpeg, in the same way as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -216,7 +216,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
-    """Add the partitions of source videos to Dagster, so that they can be named before a sensor has looked."""
+    """Add the partitions of source videos to Dagster, so that they can be used before a sensor has looked."""
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
 
@@ -228,10 +228,10 @@ def forget_partition(settings: Settings, source_video_id: int) -> None:
 
 
 def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
-    """Put what has failed back before the stage that failed; returns a sentence for each.
+    """Put what has failed back before the stage that failed; returns a sentence for each row.
 
     videos: these source videos, with all their failures. clips: these clips, which must have failed. Neither: everything except
-    duplicates of other source videos, which a retry would only fetch once more.
+    duplicates of other source videos, because a retry would only fetch them once more.
     Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
     """
     video_store, clip_store = SourceVideoStore(database), ClipStore(database)

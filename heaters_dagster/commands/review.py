@@ -34,9 +34,9 @@ app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decision
 
 def _decide(action: str, called: list[str] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool) -> None:
     if bool(called) == (video is not None):
-        raise typer.BadParameter("give clips, or --video VIDEO --all")
+        raise typer.BadParameter("write clips, or --video VIDEO --all")
     if video is not None and not every:
-        raise typer.BadParameter("--video needs --all: every clip of it that waits for review")
+        raise typer.BadParameter("--video needs --all, which means every waiting clip of that source video")
     settings = load_settings()
     if video is None:
         _decide_named(settings, action, called or [], reviewer, as_json)
@@ -52,11 +52,14 @@ def _decide(action: str, called: list[str] | None, video: int | None, every: boo
         if decided.result is not None:
             show_result(decided.result, reviews.names, as_json)
     if decided.result is None:
-        terminal.show_json([]) if as_json else terminal.say("Nothing was decided: every clip has changed since it was looked at.")
+        terminal.show_json([]) if as_json else terminal.say("Nothing was decided: every clip was changed in the meantime.")
 
 
 def _decide_named(settings: Settings, action: str, called: list[str], reviewer: str | None, as_json: bool) -> None:
-    """Decide on named clips, and name each colleague's decision that this changes. A decision that arrives at the same moment stands."""
+    """Decide on named clips, and name each decision of a colleague that this changes.
+
+    A decision that arrives at the same moment is kept.
+    """
     with opened_reviews(settings) as reviews:
         chosen = clip_ids(reviews.names, called)
         me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(chosen)
@@ -66,7 +69,7 @@ def _decide_named(settings: Settings, action: str, called: list[str], reviewer: 
         for clip in result.clips:
             verdict = seen.get(clip.id)
             if verdict is not None and verdict.word and verdict.by not in (None, me) and clip.cut_point_version != verdict.version:
-                terminal.warn(reviews.names.in_words(f"Clip id:{clip.id} was {verdict.word} by {verdict.by} until now."))
+                terminal.warn(reviews.names.in_words(f"Clip id:{clip.id} was {verdict.word} by {verdict.by} before."))
         show_result(result, reviews.names, as_json)
 
 
@@ -87,7 +90,7 @@ def approve(clips: Clips = None, video: Video = None, every: All = False, review
 
 @app.command(epilog=example("review skip --video 3 --all"))
 def skip(clips: Clips = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
-    """Skip clips: kept as they are, not exported."""
+    """Skip clips: they are kept, but not exported."""
     _decide("skip", clips, video, every, reviewer, as_json)
 
 
@@ -108,7 +111,7 @@ def group(clip: Clip_, reviewer: As = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog=example("review undo"))
 def undo(reviewer: As = None, as_json: AsJson = False) -> None:
-    """Take back your latest decision; again for the one before it, to any depth."""
+    """Take back your latest decision. Type it again for the decision before, to any depth."""
     with opened_reviews(load_settings()) as reviews:
         show_result(reviews.undo(reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json)
 
@@ -123,10 +126,10 @@ def redo(reviewer: As = None, as_json: AsJson = False) -> None:
 @app.command(epilog=example("review history --video 3 --limit 10"))
 def history(
     video: OneVideo = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries.")] = 30,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of entries to show.")] = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Who decided what, when; newest first."""
+    """Show who decided what, and when; newest first."""
     settings = load_settings()
     with opened_reviews(settings) as reviews:
         entries = reviews.history(source_video_id=video, limit=limit)
@@ -134,7 +137,7 @@ def history(
         rows = [asdict(entry) | {"clip_numbers": [known[clip_id][0] for clip_id in entry.clip_ids]} for entry in entries]
     if not rows and video is not None:
         with opened_database(settings, video):
-            pass  # a source video that is not there is an error; one that was deleted has a history
+            pass  # a source video that never existed is an error; a deleted one has a history
     if as_json:
         terminal.show_json(rows)
         return

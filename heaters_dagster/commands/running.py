@@ -1,4 +1,4 @@
-"""Run Heaters here: everything at once, what is due, the demo; and look at the installation."""
+"""Run Heaters on this machine: everything at once, only due work, or the demo; and test the installation."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def down() -> None:
 
     settings = load_settings()
     if settings.database_url:
-        terminal.say("HEATERS_DATABASE_URL is set: Heaters did not start that server and does not stop it.")
+        terminal.say("HEATERS_DATABASE_URL is set: Heaters did not start that Postgres, so it does not stop it.")
     elif is_running(settings):
-        terminal.complain("heaters up runs and would start Postgres again: end that with Ctrl-C, and Postgres stops with it")
+        terminal.complain("heaters up is running and would start Postgres again: end heaters up with Ctrl-C, and Postgres stops with it")
         raise typer.Exit(1)
     elif stop(settings.postgres_folder):
         terminal.say("The embedded Postgres has stopped. Its data is kept.")
@@ -50,7 +50,7 @@ def process(
     videos: VideoIds = None,
     as_json: AsJson = False,
 ) -> None:
-    """Do all that is due, here and now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
+    """Do all due work now, with progress bars: fetch, proxy, cuts, gold master, exports, keyframes, embeddings, clean-up."""
     from heaters_dagster.commands.process_due import RunDone, process_due
 
     def tell(run: RunDone) -> None:
@@ -61,7 +61,7 @@ def process(
         with terminal.bars() as report:
             outcome = process_due(load_settings(), only=videos or None, report=report, say=terminal.warn, ended=tell)
     except KeyboardInterrupt:
-        terminal.warn("interrupted; the interrupted work is due again: heaters process, or heaters up")
+        terminal.warn("interrupted; heaters process or heaters up does the interrupted work again")
         raise
     if as_json:
         terminal.show_json([asdict(done) for done in outcome.runs])
@@ -78,11 +78,11 @@ def process(
 @app.command(epilog=example("doctor --json"))
 def doctor(
     repair: Annotated[
-        bool, typer.Option("--repair", help="Remove the secrets that older versions left in the database; renew the signing key.")
+        bool, typer.Option("--repair", help="Remove the secrets that older versions left in the database, and renew the signing key.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine and this installation: programs, database, store, model, settings, secrets in records, data that disagrees."""
+    """Test this machine and this installation: programs, database, store, model, settings, secrets in records, wrong data."""
     from heaters_dagster.commands.doctor import checked
 
     findings = checked(load_settings(), repair=repair)
@@ -100,12 +100,12 @@ def doctor(
 @app.command(epilog=example("demo holiday.mp4"))
 def demo(
     video: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A video of your own; else the sample.", exists=True, dir_okay=False)
+        Path | None, typer.Argument(metavar="FILE", help="A video of your own. Without it: the samples.", exists=True, dir_okay=False)
     ] = None,
 ) -> None:
-    """The main job on one video, start to end: proxy, cuts, approval, gold master, exports, keyframes, embeddings, search.
+    """Take a video through the whole pipeline: proxy, cuts, approval, gold master, exports, keyframes, embeddings, search.
 
-    At a terminal it then offers to start everything, so that the rest can be reviewed.
+    In a terminal it then offers to start everything, so that you can review the second sample.
     """
     from heaters_dagster.commands.demo import run_demo
 

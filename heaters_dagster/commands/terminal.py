@@ -1,4 +1,4 @@
-"""What the command line looks like: tables, bars, JSON, and errors in a line or two."""
+"""The output of the command line: tables, progress bars, JSON, and errors in a line or two."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exporte
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, the key of the row it shows, whether it holds numbers, whether its text may be broken."""
+    """A column of a table: its heading, the key of its value in a row, whether it holds numbers, whether its text may wrap."""
 
     heading: str
     key: str
@@ -68,14 +68,14 @@ def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, A
 
 
 def show_record(columns: Sequence[Column], row: dict[str, Any]) -> None:
-    """One row, a line for each of its cells that is not empty."""
+    """One row, with a line for each cell that is not empty."""
     _show_records("", columns, [row])
 
 
 def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
     """One row below the other, a line for each cell: for a terminal that is too narrow for a table.
 
-    Lines are broken between words; a word that is longer than the line, such as an object key, runs on.
+    Lines are broken between words; a word that is longer than the line, such as an object key, is not broken.
     """
     if title:
         out.print(title, soft_wrap=True)
@@ -148,7 +148,7 @@ def clock_time(seconds: float | None) -> str:
 
 @contextmanager
 def bars() -> Iterator[Report]:
-    """Progress bars on standard error, one per stage; yields the Report that moves them. Silent when nobody watches."""
+    """Progress bars on standard error, one per stage; yields the Report that moves them. Nothing is shown without a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[reading]}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         tasks: dict[str, TaskID] = {}

@@ -1,7 +1,7 @@
-"""Whether a file that is still being sent can be a video, judged by its first bytes: known kinds of other files, then FFmpeg's own look.
+"""Decides from its first bytes whether a file that is still being sent can be a video: first by known kinds of other files, then by FFmpeg.
 
-It runs as a program of its own (`python -m resources.media.first_bytes NAME`, the bytes on standard input), because strangers make
-these bytes: a fault of a parser ends that program and not the review app, and it gets no secret.
+It runs as a separate program (`python -m resources.media.first_bytes NAME`, with the bytes on standard input), because the bytes come from
+strangers: a fault of a parser ends that program and not the review app, and the program gets no secrets.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from heaters_dagster.domain.file_kinds import no_video_kind
 from heaters_dagster.domain.ingest import CONTAINERS
 from heaters_dagster.settings import environment_without_secrets
 
-#: FFmpeg tells a kind of file from its first megabyte at the latest; the reader ends behind that.
+#: FFmpeg needs at most the first megabyte to recognise a kind of file; the reader ends after that.
 HEAD_BYTES = (1 << 20) + (1 << 17)
 _TOLD_FROM_BYTES = 1 << 20
 _SECONDS = 30.0
 _NO_VIDEO = 3
-#: Their headers name every stream; other formats may name their pictures later.
+#: Formats whose headers name every stream; other formats may name their pictures later.
 _NAMES_ALL_STREAMS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "ogg"}
 
 
 def refuse_no_video(head: bytes, *, is_whole: bool, name: str) -> None:
-    """Raise InvalidMediaError when a file that begins with `head` cannot be a video; is_whole: `head` is all of it. Else say nothing.
+    """Raise InvalidMediaError when a file that begins with `head` cannot be a video. is_whole: `head` is the whole file.
 
-    head: HEAD_BYTES, or all of a smaller file. What can be one is still to be probed when all of it is there.
+    head: HEAD_BYTES, or all of a smaller file. A file that passes must still be probed when all of it has arrived.
     """
     command = [sys.executable, "-P", "-m", "resources.media.first_bytes", name, "whole" if is_whole else "head"]
     try:
@@ -39,7 +39,10 @@ def refuse_no_video(head: bytes, *, is_whole: bool, name: str) -> None:
 
 
 class _Head(io.RawIOBase):
-    """The first bytes of a file as FFmpeg reads it. Whoever reads on shows that it knows the kind of file: that is all there is to ask."""
+    """The first bytes of a file, for FFmpeg to read.
+
+    When FFmpeg reads beyond them, it has recognised the kind of file, and that is the answer.
+    """
 
     def __init__(self, head: bytes, *, is_whole: bool) -> None:
         self._file = io.BytesIO(head)
@@ -66,11 +69,11 @@ class _Head(io.RawIOBase):
 
 
 class _Behind(Exception):
-    """Somebody wants what lies behind the head."""
+    """FFmpeg wants to read beyond the head."""
 
 
 def problem(head: bytes, *, is_whole: bool, name: str) -> str | None:
-    """Why the file is no video, None when it can be one."""
+    """Why the file is not a video; None when it can be one."""
     import av
 
     from resources.media.media_probe import SNIFF_BYTES, unreadable
@@ -82,7 +85,7 @@ def problem(head: bytes, *, is_whole: bool, name: str) -> str | None:
     try:
         with av.open(_Head(head, is_whole=is_whole), options=options, metadata_errors="replace") as container:
             if container.format.name in _NAMES_ALL_STREAMS and not container.streams.video:
-                return f"{name} is not a video: it holds no pictures"
+                return f"{name} is not a video: it has no pictures"
     except _Behind:
         return None
     except av.FFmpegError:

@@ -1,4 +1,4 @@
-"""Frame indexes: made from a proxy's own sample tables, and read back from the object store a slice at a time."""
+"""Frame indexes: made from a proxy's own sample tables, and read from the object store in slices."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _AVCC_VERSION = 1
 def read_frame_index(path: Path, *, source_start_seconds: float = 0.0) -> FrameIndex:
     """The frame index of a proxy.
 
-    Read from the sample tables, not by reading every packet: 0.1 s instead of 3 s for 100,000 frames, and not the gigabytes between.
+    It comes from the sample tables; reading every packet would take 3 s instead of 0.1 s for 100,000 frames, and read gigabytes.
     The first and the last packet are read to prove that tables and file agree. source_start_seconds: when the original's first frame is
-    shown in the original's own time. Raises InvalidMediaError when the file is not a proxy: H.264 in MP4, every frame a keyframe.
+    shown by the original's own times. Raises InvalidMediaError when the file is not a proxy: H.264 in MP4, every frame a keyframe.
     """
     import av
 
@@ -83,9 +83,9 @@ def _rows(stream: Any, path: Path) -> NDArray[np.int64]:
 
 
 def _proven(container: Any, stream: Any, rows: NDArray[np.int64], path: Path) -> Any:
-    """The last packet, after it and the first were found where the sample table says."""
+    """The last packet. It is checked that the first and the last packet are where the sample table says."""
     if rows[:, 1:].min() < 0 or (rows[:, 1] + rows[:, 2]).max() > path.stat().st_size:
-        raise InvalidMediaError(f"{path.name} is cut off: its sample table points behind its end")
+        raise InvalidMediaError(f"{path.name} is cut off: its sample table points beyond its end")
     first = next(container.demux(stream))
     container.seek(int(rows[-1, 0]), stream=stream, backward=True, any_frame=False)
     last = next(packet for packet in container.demux(stream) if packet.pts is None or packet.pts >= rows[-1, 0])
@@ -110,7 +110,7 @@ def _avcc(stream: Any, path: Path) -> bytes:
 class FrameIndexes:
     """Stored frame indexes. Any thread may use it.
 
-    A header is read once and trusted for a minute, so that a proxy that was made anew is noticed; rows are read each time, in one range.
+    A header is kept for a minute, so that a new proxy is noticed soon; rows are read each time, in one range.
     Raises ObjectNotFoundError for a source video without a frame index.
     """
 
@@ -134,13 +134,11 @@ class FrameIndexes:
         """The frames `[start_frame, end_frame)`. Raises CutError unless `0 <= start_frame < end_frame <= frame_count`."""
         header, header_bytes = self._header(source_video_id)
         if not 0 <= start_frame < end_frame <= header.frame_count:
-            raise CutError(
-                f"frames {start_frame}..{end_frame - 1} of source video {source_video_id}: it has frames 0..{header.frame_count - 1}"
-            )
+            raise CutError(f"source video {source_video_id} has frames 0..{header.frame_count - 1}, not {start_frame}..{end_frame - 1}")
         return decoded_rows(header, start_frame, self._bytes(source_video_id, header_bytes, start_frame, end_frame))
 
     def times(self, source_video_id: int, frames: Sequence[int]) -> list[float]:
-        """When each of `frames` is first shown, in seconds; `frame_count` stands for the end of the last frame.
+        """When each of `frames` is first shown, in seconds;  `frame_count` means the end of the last frame.
 
         Frames near each other are read together, and frames all over a long video in a single read.
         Raises CutError unless all are in `0..frame_count`.
@@ -148,7 +146,7 @@ class FrameIndexes:
         header, header_bytes = self._header(source_video_id)
         for frame in frames:
             if not 0 <= frame <= header.frame_count:
-                raise CutError(f"frame {frame} of source video {source_video_id}: it can be 0..{header.frame_count}")
+                raise CutError(f"a frame of source video {source_video_id} is a number from 0 to {header.frame_count}, not {frame}")
         pts = {header.frame_count: header.end_pts}
         wanted = sorted(set(frames) - {header.frame_count})
         for run in _runs(wanted):
@@ -190,7 +188,7 @@ class FrameIndexes:
 
 
 def _runs(frames: Sequence[int]) -> list[Sequence[int]]:
-    """Rising frame numbers in runs that are each worth one read."""
+    """Rising frame numbers, divided into runs that are each read at once."""
     if not frames:
         return []
     breaks = [n for n in range(1, len(frames)) if frames[n] - frames[n - 1] > _LARGEST_GAP_FRAMES]
@@ -201,7 +199,7 @@ def _runs(frames: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _pts(data: bytes, frames: Sequence[int]) -> list[int]:
-    """pts of `frames` out of the rows of `[frames[0], frames[-1]]`. Raises InvalidMediaError when the rows are others."""
+    """pts of `frames` out of the rows of `[frames[0], frames[-1]]`. Raises InvalidMediaError when these are not the right rows."""
     places = [(frame - frames[0]) * ROW_BYTES for frame in frames]
     try:
         rows = json.loads("[" + ",".join(data[at : at + ROW_BYTES - 2].decode() for at in places) + "]")
@@ -213,4 +211,4 @@ def _pts(data: bytes, frames: Sequence[int]) -> list[int]:
 
 
 def _missing(source_video_id: int) -> ObjectNotFoundError:
-    return ObjectNotFoundError(f"source video {source_video_id} has no frame index; it is made together with its proxy")
+    return ObjectNotFoundError(f"source video {source_video_id} has no frame index yet; it is made together with the proxy")

@@ -1,7 +1,7 @@
 """Single frames by number: of a proxy by its frame index, of any other video file by counting.
 
 Every proxy frame is a keyframe, so the bytes `[offset, offset + size)` with the avcC decoder description decode alone: reading frame
-100,000 costs what reading frame 0 costs, and no more of the file is read than that.
+100,000 costs the same as reading frame 0, and nothing else of the file is read.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
 _UNSPECIFIED_COLOUR_SPACE = 2
 _BT709 = 1
-#: ITU-T H.273 leaves untagged video open; like browsers and players, take BT.709 for pictures of this height and more, BT.601 below.
+#: ITU-T H.273 does not say what untagged video is; as browsers and players do, use BT.709 from this height on, and BT.601 below.
 HD_HEIGHT = 720
 
 
 class FrameDecoder:
-    """Decodes all-intra H.264 access units one by one. Not for several threads at once."""
+    """Decodes all-intra H.264 access units one by one. Use it in one thread only."""
 
     def __init__(self, avcc: bytes) -> None:
         import av
 
         self._context: Any = av.CodecContext.create("h264", "r")
         self._context.extradata = avcc
-        self._context.thread_count = 1  # threads would each hold a frame back, and one frame gives them no work
+        self._context.thread_count = 1  # each thread would hold back a frame, and a single frame gives several threads no work
 
     def frame(self, data: bytes, *, name: str) -> av.VideoFrame:
-        """The one frame of an access unit in avcC form. Raises InvalidMediaError calling it `name` when it does not decode."""
+        """The one frame of an access unit in avcC form. Raises InvalidMediaError with `name` when it cannot be decoded."""
         import av
 
-        packet = av.Packet(len(data))  # with the zero padding decoders read into; a Packet made from bytes has none
+        packet = av.Packet(len(data))  # with the zero padding that decoders may read; a Packet made from bytes has none
         packet.update(data)
         try:
             frames = self._context.decode(packet)
@@ -53,14 +53,14 @@ class FrameDecoder:
                 self._context.flush_buffers()
         except av.FFmpegError as error:
             self._context.flush_buffers()
-            raise library_failure(f"{name} does not decode", error, "make it again") from error
+            raise library_failure(f"{name} cannot be decoded", error, "make it again") from error
         if len(frames) != 1:
             raise InvalidMediaError(f"{name} decodes to {counted(len(frames), 'frame')} instead of 1; make it again")
         return frames[0]
 
 
 class FrameReader:
-    """Exact frames of one proxy. source: what `open_proxy` gave; index: the frames that may be asked for, a slice or all.
+    """Exact frames of one proxy. source: from `open_proxy`. index: of the frames that may be read, a slice or all.
 
     Close it, or use it as a context manager.
     """
@@ -77,13 +77,13 @@ class FrameReader:
         return self._decoder.frame(data, name=f"{self._bytes.name}: frame {number}")
 
     def read_frame(self, number: int, *, square_pixels: bool = False, max_height: int | None = None) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8 RGB. square_pixels: corrected by the sample aspect ratio; max_height: scaled down to fit, never up."""
+        """(h, w, 3) uint8 RGB. square_pixels: corrected by the sample aspect ratio; max_height: scaled down to fit, but never up."""
         return rgb(self.frame(number), self._sample_aspect_ratio(square_pixels), max_height=max_height)
 
     def read_frames(
         self, numbers: Sequence[int], *, square_pixels: bool = False, max_height: int | None = None
     ) -> Iterator[NDArray[np.uint8]]:
-        """The pictures of `numbers` (ascending, for a remote proxy's read-ahead) one after another, as `read_frame` gives them."""
+        """The pictures of `numbers` (ascending, for a remote proxy's read-ahead) one after another, like those of `read_frame`."""
         if len(numbers) == 0:
             return
         low, high = self._row(min(numbers)), self._row(max(numbers))
@@ -111,7 +111,7 @@ class FrameReader:
 
 
 def rgb(frame: av.VideoFrame, sample_aspect_ratio: Fraction = Fraction(1), *, max_height: int | None = None) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB of a decoded frame, by its own colour space and range, with square pixels when given the ratio it has."""
+    """(h, w, 3) uint8 RGB of a decoded frame, by its own colour space and range; with square pixels when its ratio is given."""
     width, height = square_size(frame.width, frame.height, sample_aspect_ratio)
     if max_height is not None and height > max_height:
         width, height = max(1, round(width * max_height / height)), max_height
@@ -122,7 +122,10 @@ def rgb(frame: av.VideoFrame, sample_aspect_ratio: Fraction = Fraction(1), *, ma
 
 
 def square_size(width: int, height: int, sample_aspect_ratio: Fraction) -> tuple[int, int]:
-    """(width, height) with square pixels: the side that is too short grows, so that no detail is lost. A ratio of 0 is unknown: 1."""
+    """(width, height) with square pixels: the side that is too short grows, so that no detail is lost.
+
+    A ratio of 0 means unknown and counts as 1.
+    """
     if sample_aspect_ratio > 1:
         return round(width * sample_aspect_ratio), height
     if 0 < sample_aspect_ratio < 1:
@@ -133,7 +136,7 @@ def square_size(width: int, height: int, sample_aspect_ratio: Fraction) -> tuple
 def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str) -> Iterator[tuple[int, av.VideoFrame]]:
     """(number, decoded frame) of a video file without a frame index, counted in order of showing; `numbers` rising.
 
-    source: a path, or what `open_proxy` gave; called: what people call it. Of an all-intra MP4 only those frames are read and decoded.
+    source: a path, or from `open_proxy`. called: its name in messages. Of an all-intra MP4 only the wanted frames are read and decoded.
     Raises InvalidMediaError when the file cannot be read or ends before the last of them.
     """
     import av
@@ -151,7 +154,7 @@ def file_frames(source: Path | RangeFile, numbers: Sequence[int], *, called: str
                     return
     except (av.FFmpegError, IndexError) as error:
         raise library_failure(f"{called} cannot be read", error) from error
-    raise InvalidMediaError(f"{called} has no frame {wanted[0]}: it ended before")
+    raise InvalidMediaError(f"{called} has no frame {wanted[0]}: it ends before")
 
 
 def sample_aspect_ratio(source: Path | RangeFile, *, called: str) -> Fraction:

@@ -206,7 +206,7 @@ def _head(path: Path, called: str) -> bytes:
         with path.open("rb") as file:
             head = file.read(KIND_BYTES)
     except FileNotFoundError:
-        raise SourceNotFoundError(f"{called} is not there") from None
+        raise SourceNotFoundError(f"there is no file {called}") from None
     except IsADirectoryError:
         raise InvalidMediaError(f"{called} is a folder, not a video") from None
     except PermissionError:

@@ -1,4 +1,4 @@
-"""When an original shows its frames, read independently of the pass that made its proxy."""
+"""The times at which an original shows its frames, read independently of the pass that made the proxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resources.media.media_probe import MediaProbe, opened
 def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:
     """(n,) seconds, rising: the times that the container's packets carry, without decoding; None when a packet has none.
 
-    A damaged file may have packets that no decoder can use: then `decoded_times` is the truth.
+    A damaged file may have packets that cannot be decoded: then only `decoded_times` is right.
     """
     import av
 

@@ -1,6 +1,6 @@
-"""The bytes of a proxy, wherever it lies: read in place on this machine, by ranges from a remote store.
+"""The bytes of a proxy: read in place on this machine, or in ranges from a remote store.
 
-A clip needs a few megabytes of a file of gigabytes, so nothing here ever reads a whole proxy.
+A clip needs a few megabytes of a file of gigabytes, so a whole proxy is never read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _WINDOWS_KEPT = 2
 
 
 class RangeFile:
-    """A remote file read by range requests, with read-ahead. Several readers may share one: what one has read, the others have too.
+    """A remote file read by range requests, with read-ahead. Several readers may share one, with what it has read.
 
-    read_range: gives the bytes `[start, end)`. A request that carries on where the last one ended is twice as large, up to
-    LARGEST_WINDOW_BYTES; a jump starts small again. Two windows are kept, so memory stays under 2 x LARGEST_WINDOW_BYTES.
+    read_range: gives the bytes `[start, end)`. A request that continues where the last one ended is twice as large, up to
+    LARGEST_WINDOW_BYTES; after a jump requests are small again. Two windows are kept, so memory stays under 2 x LARGEST_WINDOW_BYTES.
     """
 
     def __init__(self, read_range: Callable[[int, int], bytes], byte_size: int) -> None:
@@ -39,11 +39,14 @@ class RangeFile:
         return self._byte_size
 
     def expect(self, start: int, end: int) -> None:
-        """Announce that `[start, end)` will be read: requests inside it are as large as allowed and never pass `end`. Empty: no more."""
+        """Announce that `[start, end)` will be read: requests inside it are as large as allowed and never go beyond `end`.
+
+        An empty range ends this.
+        """
         self._expected = (start, end)
 
     def read_at(self, start: int, size: int) -> bytes:
-        """The bytes `[start, start + size)`, fewer at the end of the file."""
+        """The bytes `[start, start + size)`; fewer at the end of the file."""
         end = min(start + size, self._byte_size)
         parts: list[bytes] = []
         while start < end:
@@ -54,7 +57,10 @@ class RangeFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def opened(self) -> io.RawIOBase:
-        """A file of its own at position 0. Media libraries read where a file stands, so a file must never be handed to two of them."""
+        """A separate file object at position 0.
+
+        Media libraries read from the file's position, so two of them must not share a file object.
+        """
         return _Opened(self)
 
     def _window_at(self, position: int) -> tuple[int, bytes]:
@@ -66,12 +72,14 @@ class RangeFile:
         end = position + self._window_bytes
         low, high = self._expected
         if low <= position < high:
-            # Sound lies before and after the picture it belongs to: windows that lie side by side hold each byte once.
+            # Sound lies before and after its picture, so neighbouring windows are kept; each byte is held once.
             position -= (position - low) % LARGEST_WINDOW_BYTES
             end = min(position + LARGEST_WINDOW_BYTES, high)
         data = self._read_range(position, min(end, self._byte_size))
         if not data:
-            raise InvalidMediaError(f"the proxy ends at byte {position}, not at {self._byte_size}: it changed while it was read; try again")
+            raise InvalidMediaError(
+                f"the proxy ends at byte {position}, not at {self._byte_size}: it was changed while it was read; try again"
+            )
         window = (position, data)
         self._windows = [window, *self._windows[: _WINDOWS_KEPT - 1]]
         return window
@@ -119,7 +127,7 @@ def open_proxy(objects: ObjectStore, key: str) -> Path | RangeFile:
         return path
     info = objects.info(key)
     if info is None:
-        raise ObjectNotFoundError(f"there is no object {key}; make the proxy again")
+        raise ObjectNotFoundError(f"there is no object {key}: make the proxy again")
     return RangeFile(lambda start, end: objects.get_range(key, start, end), info.byte_size)
 
 
@@ -142,9 +150,7 @@ class ProxyBytes:
             assert isinstance(self.source, RangeFile)
             data = self.source.read_at(start, size)
         if len(data) != size:
-            raise InvalidMediaError(
-                f"{self.name}: bytes {start}..{start + size - 1} are not there; the frame index belongs to another file"
-            )
+            raise InvalidMediaError(f"{self.name}: it has no bytes {start}..{start + size - 1}, so the frame index belongs to another file")
         return data
 
     def expect(self, start: int, end: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a proxy is what it should be, found out again from the files: for asset checks and tests."""
+"""Checks from the stored files whether a proxy is correct: for asset checks and tests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from resources.media.proxy_bytes import RangeFile
 
 
 def compared_with_original(original: Path, probe: MediaProbe, index: FrameIndex, *, report: Report = silent) -> TimesCompared:
-    """Compare the whole frame index with when the original shows its frames.
+    """Compare the whole frame index with the times at which the original shows its frames.
 
-    By the times in the original's packets, which costs no decoding. When they differ the original is decoded, because a damaged file has
-    packets that give no frame. Raises FfmpegError, InvalidMediaError.
+    The times come from the original's packets, which needs no decoding. When they differ, the original is decoded, because a damaged file
+    has packets that give no frame. Raises FfmpegError, InvalidMediaError.
     """
 
     def compared(seconds: NDArray[np.float64]) -> TimesCompared:
@@ -37,7 +37,7 @@ def compared_with_original(original: Path, probe: MediaProbe, index: FrameIndex,
 
 
 def undecodable_frames(proxy: Path | RangeFile, index: FrameIndex, frames: Iterable[int]) -> dict[int, str]:
-    """Which of `frames` do not decode alone from their bytes in the index to a picture of the index's size: frame -> reason."""
+    """frame -> reason, for those of `frames` that cannot be decoded alone from their bytes in the index to a picture of the right size."""
     problems = {}
     with FrameReader(proxy, index) as reader:
         for number in frames:
@@ -52,7 +52,7 @@ def undecodable_frames(proxy: Path | RangeFile, index: FrameIndex, frames: Itera
 
 
 def sampled_frames(frame_count: int, most: int) -> list[int]:
-    """The first frame, the last and up to `most` - 2 spread evenly between, rising and distinct."""
+    """The first frame, the last one, and up to `most` - 2 at even distances between, rising, each once."""
     if frame_count <= most:
         return list(range(frame_count))
     return sorted({round(step * (frame_count - 1) / (most - 1)) for step in range(most)})

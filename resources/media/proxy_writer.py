@@ -1,7 +1,7 @@
-"""Writes a proxy: one run of ffmpeg, the file made from its fragments, side streams read by whoever wants them.
+"""Writes a proxy: one run of ffmpeg whose fragments become the file, with side streams for other readers.
 
-ffmpeg encodes. When each frame is shown and where each sample of the sound is heard is decided here: ffmpeg would lead all frames after one
-wrong time astray, and mends sound only when it is far off.
+ffmpeg encodes. The time of each frame and of each sample of sound is decided here: in ffmpeg one wrong time would move all later frames,
+and ffmpeg corrects sound only when it is far off.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FRAMES_PER_SECOND_WHEN_UNKNOWN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class WrittenProxy:
-    """finished: what ffmpeg said. times: when the frames are shown, before they are counted from 0. sound: None for a silent proxy."""
+    """finished: the result of ffmpeg. times: of the frames, before they are counted from 0. sound: None for a silent proxy."""
 
     finished: ffmpeg.Finished
     times: MendedTimes
@@ -36,7 +36,7 @@ class WrittenProxy:
 
     @property
     def times_repeat(self) -> bool:
-        """Whether frames have the time of the one before them."""
+        """Whether some frames have the time of the frame before."""
         return bool(np.any(np.diff(self.times.seconds) <= 0))
 
 
@@ -51,9 +51,9 @@ def write_proxy(
     report: Report = silent,
     called: str | None = None,
 ) -> WrittenProxy:
-    """Make the proxy of `original` at `path`, and hand each of `side_streams` to the reader in its place.
+    """Make the proxy of `original` at `path`, and pass each of `side_streams` to the reader at the same place.
 
-    found: what `probe` said; source: the streams to use of it. Raises what `ffmpeg.run` raises.
+    found: the result of `probe`. source: the streams to use. Raises the errors of `ffmpeg.run`.
     """
     seconds = found.duration_seconds or _SECONDS_WHEN_UNKNOWN
     rate = float(found.video.average_frame_rate) or _FRAMES_PER_SECOND_WHEN_UNKNOWN
@@ -84,7 +84,7 @@ def write_proxy(
 
 
 def sound_of(original: Path, found: MediaProbe, source: SourceStreams) -> PlacedSound | None:
-    """The sound that belongs to the picture, each sample where it is heard; None when there is none or nothing of it decodes."""
+    """The sound that belongs to the picture, with each sample at its time; None when there is none or nothing of it can be decoded."""
     if source.audio is None:
         return None
     streams = found.sounds if source.audio in found.sounds else (source.audio,)
@@ -102,18 +102,18 @@ def sound_of(original: Path, found: MediaProbe, source: SourceStreams) -> Placed
 
 
 def sound_channels(found: MediaProbe, streams: Sequence[int]) -> int:
-    """1 when the sound is in one channel from beginning to end, else 2. A stream that is broadcast may change on the way."""
+    """1 when the sound has one channel from beginning to end, else 2. In a broadcast stream this may change."""
     mono = all(stream.channels == 1 for stream in found.audio if stream.index in streams)
     return 1 if mono and not is_stream(found.container) else 2
 
 
 def sound_input(sound: PlacedSound, zero_seconds: float = 0.0) -> SoundInput:
-    """What ffmpeg must know of it. zero_seconds: what counts as 0 there, on the file's clock."""
+    """What ffmpeg must know about the sound. zero_seconds: the time of the file that counts as 0."""
     return SoundInput(rate=sound.rate, channels=sound.channels, start_seconds=sound.start_seconds - zero_seconds)
 
 
 def clip_sound(found: MediaProbe, master: MasterClip, duration_seconds: float) -> PlacedSound | None:
-    """The sound of a clip from the gold master of an original that `found` describes; None without any."""
+    """The sound of a clip from the gold master of an original that `found` describes; None when it has none."""
     if not master.sounds:
         return None
     sound = PlacedSound(
@@ -130,7 +130,7 @@ def clip_sound(found: MediaProbe, master: MasterClip, duration_seconds: float) -
 
 
 def skipped_seconds(found: MediaProbe, seconds: float) -> float:
-    """How much further a master's own clock is, `seconds` after frame 0, than the proxy's, from which the jumps are taken."""
+    """How far a master's own times are ahead of the proxy's, `seconds` after frame 0, because the proxy has no jumps."""
     skipped = 0.0
     for jump in _jumps_in_a_master(found):
         if seconds + found.video.start_seconds <= jump.before_seconds - skipped:
@@ -140,5 +140,5 @@ def skipped_seconds(found: MediaProbe, seconds: float) -> float:
 
 
 def _jumps_in_a_master(found: MediaProbe) -> tuple[ClockJump, ...]:
-    """ffmpeg closes those of a transport stream up itself when it copies one."""
+    """The jumps that are left in a master: ffmpeg removes those of a transport stream itself when it copies one."""
     return () if is_stream(found.container) else found.jumps

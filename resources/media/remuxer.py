@@ -1,7 +1,7 @@
-"""Clips by stream copy: the packets of frames `[start, end)` of a proxy in an MP4 of their own, in this process, nothing re-encoded.
+"""Clips by stream copy: puts the packets of frames `[start, end)` of a proxy into a new MP4, in this process, without encoding.
 
-The frame index and the proxy's audio sample table say which bytes are needed, so those bytes are read and nothing else: no seeking by time,
-no rounding, and one stretch of the file also when it lies in a remote store.
+The frame index and the proxy's audio sample table say which bytes are needed, and only these are read: there is no seeking by time and no
+rounding, and it is one range of the file, also in a remote store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _AAC_PACKET_SAMPLES = 1024
 class SampleTrack:
     """The packets of one stream of a clip, by rising pts: n >= 1 rows in arrays, because a clip may be hours long.
 
-    template: the PyAV stream whose codec parameters the copy carries. byte_offset, byte_size: where each packet is in the source.
+    template: the PyAV stream whose codec parameters the copy gets. byte_offset, byte_size: where each packet is in the source.
     pts, duration: in units of time_base seconds, pts counted from the clip's first frame; a sound may begin before it. All (n,) int64.
     """
 
@@ -71,9 +71,9 @@ class RemuxedClip:
 
 
 class ProxyReader:
-    """A proxy opened for cutting: its headers are parsed once, then any number of clips are cut from it.
+    """A proxy opened for cutting: its headers are parsed once, then any number of clips can be cut.
 
-    source: what `open_proxy` gave. Close it, or use it as a context manager. Not for several threads at once.
+    source: from `open_proxy`. Close it, or use it as a context manager. Use it in one thread only.
     Raises InvalidMediaError when the file is not a proxy.
     """
 
@@ -82,7 +82,7 @@ class ProxyReader:
 
         self.bytes = ProxyBytes(source)
         try:
-            # The headers of a proxy say everything: without this, megabytes of pictures are read too, to guess what is known.
+            # The headers of a proxy say everything; without this, FFmpeg would also read megabytes of pictures to guess the same facts.
             self._container = av.open(media_input(source), options={"probesize": "32"})
         except av.FFmpegError as error:
             self.bytes.close()
@@ -96,7 +96,7 @@ class ProxyReader:
     def video_track(self, index: FrameIndex, start_frame: int, end_frame: int) -> SampleTrack:
         """The packets of frames `[start_frame, end_frame)`, the first at pts 0.
 
-        index: must hold those frames, and frame `end_frame` too unless that is the end of the video.
+        index: must hold those frames, and also frame `end_frame` unless that is the end of the video.
         Raises CutError outside the index, InvalidMediaError when the index was made from another file.
         """
         frames = index.slice(start_frame, end_frame)
@@ -110,9 +110,10 @@ class ProxyReader:
         return SampleTrack(self.video, index.header.time_base, frames.byte_offset, frames.byte_size, *_shown(index, start_frame, end_frame))
 
     def audio_track(self, start_seconds: Fraction, end_seconds: Fraction) -> SampleTrack | None:
-        """The audio packets that overlap `[start_seconds, end_seconds)` of the proxy, pts counted from start_seconds; None without any.
+        """The audio packets that overlap `[start_seconds, end_seconds)` of the proxy, pts counted from there; None without audio.
 
-        The first one may begin before, by less than one packet, which the clip's edit list then hides; the last one is cut off in time.
+        The first one may begin less than one packet earlier, and the clip's edit list hides that part; the last one gets a shorter
+        duration.
         """
         if self._audio is None:
             return None
@@ -132,7 +133,7 @@ class ProxyReader:
         return SampleTrack(self._audio, time_base, track.byte_offset[overlapping], track.byte_size[overlapping], pts - round(low), duration)
 
     def whole_audio_track(self) -> SampleTrack | None:
-        """Every audio packet at its own time, an encoder's priming before 0 too; None when there are none."""
+        """Every audio packet at its own time, also those before 0 that only start the decoder; None when there are none."""
         return None if self._audio is None else _audio_packets(self._audio, 0, len(self._audio.index_entries))
 
     def close(self) -> None:
@@ -150,7 +151,7 @@ class ProxyReader:
 
 
 def remux(proxy: ProxyReader, index: FrameIndex, *, start_frame: int, end_frame: int, path: Path, title: str) -> RemuxedClip:
-    """Write frames `[start_frame, end_frame)` and the audio that belongs to them to `path`, an MP4 that browsers play at once.
+    """Write frames `[start_frame, end_frame)` and their audio to `path`, an MP4 that browsers can play before they have all of it.
 
     index: as for `ProxyReader.video_track`. Timestamps are the proxy's minus those of the first frame, so variable frame rate stays exact.
     Raises CutError, InvalidMediaError, DiskFullError.
@@ -178,10 +179,10 @@ def _sound_of(proxy: ProxyReader, index: FrameIndex, start_frame: int, end_frame
 
 
 def retimed(encoded: Path, index: FrameIndex, *, start_frame: int, end_frame: int, path: Path, title: str) -> RemuxedClip:
-    """Write an all-intra MP4 that was encoded from other pictures of the same frames anew, each frame at the frame index's own time.
+    """Write an all-intra MP4 that was encoded from other pictures of the same frames again, with the times of the frame index.
 
     index: as for `ProxyReader.video_track`. The sound is copied as it is; it begins with the video.
-    Raises InvalidMediaError when `encoded` has not one keyframe for every frame.
+    Raises InvalidMediaError unless `encoded` has one keyframe for every frame.
     """
     with ProxyReader(encoded) as reader:
         entries = list(reader.video.index_entries)
@@ -214,7 +215,7 @@ def _write_tracks(source: ProxyBytes, tracks: list[SampleTrack], *, path: Path, 
     options = {"movflags": "+faststart"}
     timescale = math.lcm(*(track.time_base.denominator for track in tracks))
     if timescale <= _LARGEST_MOVIE_TIMESCALE:
-        options["movie_timescale"] = str(timescale)  # else edit lists, and with them delays, are rounded to milliseconds
+        options["movie_timescale"] = str(timescale)  # otherwise edit lists, and with them delays, are rounded to milliseconds
     with writing_errors(path), av.open(str(path), "w", format="mp4", container_options=options) as output:
         output.metadata["title"] = title
         streams = [_copied_stream(output, track) for track in tracks]
@@ -235,7 +236,7 @@ def _write_tracks(source: ProxyBytes, tracks: list[SampleTrack], *, path: Path, 
 
 @contextmanager
 def writing_errors(path: Path) -> Iterator[None]:
-    """Turns the body's media library errors into ours, naming the file that was being written."""
+    """Turns errors of the media library in the body into ours, with the name of the file that is written."""
     import av
 
     try:
@@ -260,7 +261,7 @@ def _copied_stream(output: Any, track: SampleTrack) -> Any:
 
 
 def _audio_packets(stream: Any, first: int, past: int) -> SampleTrack | None:
-    """Packets `[first, past)` of the sample table as they are. The file's last packet lasts as long as the one before it."""
+    """Packets `[first, past)` of the sample table as they are. The last packet of the file gets the duration of the one before it."""
     entries = stream.index_entries[first : past + 1]
     if not entries:
         return None
@@ -278,7 +279,7 @@ def _shown(index: FrameIndex, start_frame: int, end_frame: int) -> tuple[NDArray
 
 
 def _by_time(tracks: list[SampleTrack]) -> Iterator[tuple[int, int]]:
-    """(track number, row) by rising time, so that the muxer holds little back."""
+    """(track number, row) by rising time, so that the muxer has to hold back little."""
     unit = math.lcm(*(track.time_base.denominator for track in tracks))
     times = [track.pts * (track.time_base.numerator * unit // track.time_base.denominator) for track in tracks]
     numbers = np.repeat(np.arange(len(tracks)), [len(track.pts) for track in tracks])

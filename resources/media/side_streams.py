@@ -1,7 +1,7 @@
-"""Small raw frames from ffmpeg's pipes to the detectors, in bounded memory, while ffmpeg goes on encoding.
+"""Passes small raw frames from ffmpeg's pipes to the detectors, in limited memory, while ffmpeg goes on encoding.
 
 Each pipe has a thread that empties it into a few buffers and a thread that scores them. When the detector is slower, the buffers fill, then
-the pipe, and ffmpeg waits: nothing grows with the length of the video.
+the pipe, and ffmpeg waits. So memory does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from resources.media.ffmpeg import PipeReader
 
 _BUFFERS = 8
 _BUFFER_BYTES = 1 << 20
-#: A detector that takes most of the time must not wait for a megabyte of its small frames before it begins.
+#: A slow detector must be able to begin before it has a megabyte of its small frames.
 _BUFFER_FRAMES = 32
 
 
 class ScorePass:
-    """The side streams that `detectors` want of one video; those that want the same frames share one.
+    """The side streams that `detectors` want of one video; detectors that want the same frames share one.
 
     Give `side_streams` to the proxy profile and `readers()`, in the same order, to ffmpeg as targets; then call `finish`.
     """
@@ -44,7 +44,7 @@ class ScorePass:
 
     @property
     def frame_counts(self) -> tuple[int, ...]:
-        """Frames that each side stream has given so far."""
+        """How many frames each side stream has given so far."""
         return tuple(self._counts.get(side, 0) for side in self._by_side)
 
     def readers(self) -> tuple[PipeReader, ...]:
@@ -81,7 +81,7 @@ class ScorePass:
 
 
 class _Scoring(threading.Thread):
-    """Feeds filled buffers to the detectors and hands them back, until it gets None."""
+    """Gives filled buffers to the detectors and then returns them, until it gets None."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Scoring(threading.Thread):
 
 
 def _fill(file: IO[bytes], buffer: NDArray[np.uint8]) -> int:
-    """Read until `buffer` is full or the pipe ends; bytes read."""
+    """Read until `buffer` is full or the pipe ends; returns the number of bytes."""
     view = buffer.reshape(-1).data
     done = 0
     while done < len(view):

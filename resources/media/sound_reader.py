@@ -1,7 +1,7 @@
-"""The sound of a file, decoded and put where it belongs: one row of samples in one or two channels, as ffmpeg takes it from a pipe.
+"""Decodes the sound of a file and puts each part at its time: a row of samples in one or two channels, for ffmpeg to read from a pipe.
 
-ffmpeg would do this with its `aresample` filter, but that mends only what is off by more than a tenth of a second, takes one wrong time for
-hours of silence, and gives up on channels whose names it cannot mix.
+ffmpeg has the filter `aresample` for this, but it corrects only differences of more than a tenth of a second, makes hours of silence from
+one wrong time, and fails on channels with names that it cannot mix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from resources.media.media_probe import opened
 
 Block = NDArray[np.float32]
 
-#: Sample rates that AAC has (ISO/IEC 14496-3, 1.6.3.4) and every browser plays; others become 48 kHz.
+#: Sample rates that AAC allows (ISO/IEC 14496-3, 1.6.3.4) and that every browser plays; others become 48 kHz.
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _USUAL_RATE = 48_000
 _SILENT_SAMPLES = 1 << 16
@@ -33,9 +33,9 @@ _LEAST_SAMPLES = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundSource:
-    """Which sound to read. streams: indexes in the file, of which the first is used, and each later one where those before have ended.
+    """Which sound to read. streams: indexes in the file; the first is used, and each later one where the ones before have ended.
 
-    look_bytes: as in `MediaProbe`. jumps, end_seconds: as for `SoundPlacement`. from_seconds, to_seconds: on the file's clock; None for
+    look_bytes: as in `MediaProbe`. jumps, end_seconds: as for `SoundPlacement`. from_seconds, to_seconds: by the file's times; None for
     all of it.
     """
 
@@ -51,7 +51,7 @@ class SoundSource:
 
 @dataclass(slots=True)
 class SoundFacts:
-    """What was found while reading. silence_seconds: put in where packets are missing; errors: packets that do not decode."""
+    """What was found while reading. silence_seconds: added where packets are missing. errors: packets that cannot be decoded."""
 
     rate: int = 0
     silence_seconds: float = 0.0
@@ -61,7 +61,7 @@ class SoundFacts:
     layouts: Counter[str] = field(default_factory=Counter)
 
     def notes(self) -> list[str]:
-        """For people: what was done to the sound."""
+        """What was done to the sound, in sentences for people."""
         notes = []
         if self.errors:
             notes.append(f"{counted(self.errors, 'packet of its sound is', 'packets of its sound are')} damaged: there is silence instead")
@@ -75,7 +75,7 @@ class SoundFacts:
 
 
 class PlacedSound:
-    """The sound from its first sample on. Iterate it once; `rate`, `channels` and `start_seconds` are known before."""
+    """The sound from its first sample on. Iterate over it once; `rate`, `channels` and `start_seconds` are known before."""
 
     def __init__(self, source: SoundSource) -> None:
         self.facts = SoundFacts()
@@ -92,12 +92,12 @@ class PlacedSound:
 
     @property
     def is_there(self) -> bool:
-        """Whether anything of it decodes."""
+        """Whether any of it can be decoded."""
         return self._head is not None
 
     @property
     def start_seconds(self) -> float:
-        """When the first sample is heard, on the file's clock."""
+        """When the first sample is heard, by the file's times."""
         assert self._placement.start_seconds is not None
         return self._placement.start_seconds
 
@@ -109,7 +109,7 @@ class PlacedSound:
         yield from self._blocks
 
     def write(self, file: IO[bytes]) -> None:
-        """Everything into a pipe, to its end or until nobody reads it any more."""
+        """Write everything to a pipe, until the end or until nobody reads it any more."""
         try:
             with file:
                 for block in self.blocks():
@@ -150,14 +150,14 @@ def _write_all(file: IO[bytes], view: memoryview) -> None:
 
 
 def _stretched(samples: Block, count: int) -> Block:
-    """The same sound in `count` samples."""
+    """The same sound, stretched or shortened to `count` samples."""
     at = np.linspace(0, len(samples) - 1, count)
     known = np.arange(len(samples))
     return np.stack([np.interp(at, known, channel) for channel in samples.T], axis=1).astype(np.float32)
 
 
 class _Pieces:
-    """Decodes: (time on the file's clock or None, (n, channels) samples at one rate), piece after piece."""
+    """Decodes the sound, piece after piece: (time in the file or None, (n, channels) samples at one rate)."""
 
     def __init__(self, source: SoundSource, facts: SoundFacts) -> None:
         self._source = source
@@ -183,7 +183,7 @@ class _Pieces:
             current = streams[0].index
             for stream, frame in self._frames(container, streams):
                 time = None if frame.pts is None else float(frame.pts * frame.time_base)
-                if stream.index != current:  # another stream takes over where the one before has ended
+                if stream.index != current:  # another stream continues where the one before has ended
                     if time is None or source.streams.index(stream.index) < source.streams.index(current) or time < ended - 0.1:
                         continue
                     yield from mixers[current].flushed()
@@ -198,7 +198,7 @@ class _Pieces:
             yield from mixers[current].flushed()
 
     def _frames(self, container: Any, streams: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """(stream, frame); packets that do not decode leave their time empty, and a file that breaks off ends here."""
+        """(stream, frame). A packet that cannot be decoded leaves a gap, and a file that breaks off ends the iteration."""
         import av
 
         packets = container.demux(streams)
@@ -230,7 +230,7 @@ class _Pieces:
 
 
 class _Mixer:
-    """From decoded frames of any kind, which may change on the way, to blocks of one rate and number of channels."""
+    """Turns decoded frames of any kind, which may change within the file, into blocks of one rate and number of channels."""
 
     def __init__(self, channels: int, facts: SoundFacts) -> None:
         self._channels = channels
@@ -265,7 +265,7 @@ class _Mixer:
         yield from self._gathered(None, np.zeros((0, self._channels), np.float32), self._facts.rate, end=True)
 
     def _gathered(self, time: float | None, samples: Block, rate: int, *, end: bool = False) -> Iterator[tuple[float | None, Block]]:
-        """Pieces of a few samples (TrueHD has 40 to a packet) become fewer, as long as each follows the one before."""
+        """Joins small pieces (TrueHD has 40 samples in a packet) as long as each follows the one before."""
         follows = self._held and (
             time is None or self._held_time is None or abs(time - self._held_time - self._held_samples / rate) < 0.0015
         )
@@ -304,7 +304,7 @@ _FULL_SCALE = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 def _samples(frame: Any) -> Block:
     """(n, channels) float32, full scale at 1."""
     kind, channels = frame.format.packed.name, frame.layout.nb_channels
-    if kind == "s64":  # PyAV makes no array of these
+    if kind == "s64":  # PyAV cannot make an array of these
         values = np.stack([np.frombuffer(plane, np.int64)[: frame.samples * channels] for plane in frame.planes])
     else:
         values = frame.to_ndarray()

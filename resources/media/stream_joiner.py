@@ -1,7 +1,7 @@
-"""Picture and sound that were downloaded as two files become one, by copying packets.
+"""Joins picture and sound that were downloaded as two files into one file, by copying packets.
 
-yt-dlp would do this with ffmpeg, but would let ffmpeg guess what the downloaded bytes are: a playlist among them could then make it open
-other files and addresses. Here both files are opened with `media_probe.opened`. Times are kept as they are, so that sound stays in sync.
+yt-dlp would use ffmpeg, which guesses what the downloaded bytes are: a playlist could then make it open other files and addresses. Here
+both files are opened with `media_probe.opened`. Times are not changed, so that sound stays in sync.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from resources.object_store.work_folder import disk_full_named
 
 _MP4_VIDEO = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4"})
 _MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
-#: Two parts of one stream have one clock. Starts further apart than this mean that they do not, and each is then moved to begin at 0.
+#: Two parts of one stream share a clock. If their starts are further apart than this, they do not, and each is moved to begin at 0.
 _ONE_CLOCK_SECONDS = 10
 
 
@@ -37,7 +37,7 @@ class Joined:
 def joined(video: Path, audio: Path, folder: Path, *, name: str) -> Joined:
     """A file in `folder` with the picture of `video` and the sound of `audio`: MP4 where its codecs fit, else Matroska.
 
-    name: what messages call it. Raises InvalidMediaError when they cannot be put together.
+    name: what messages call it. Raises InvalidMediaError when they cannot be joined.
     """
     import av
 
@@ -86,7 +86,7 @@ def check_clean(file: Joined, *, name: str) -> None:
 
 
 def _shifts(picture: Any, sound: Any) -> tuple[Fraction, Fraction]:
-    """Seconds to take from the times of each, so that the earlier one begins at 0."""
+    """Seconds to subtract from the times of each, so that the earlier one begins at 0."""
     starts = [Fraction(stream.start_time or 0) * stream.time_base for stream in (picture, sound)]
     if abs(starts[0] - starts[1]) > _ONE_CLOCK_SECONDS:
         return starts[0], starts[1]
@@ -94,9 +94,9 @@ def _shifts(picture: Any, sound: Any) -> tuple[Fraction, Fraction]:
 
 
 def _packets(container: Any, stream: Any, shift_seconds: Fraction) -> Iterator[Any]:
-    """The stream's packets, earlier by `shift_seconds`, decode times rising.
+    """The stream's packets, moved earlier by `shift_seconds`, with rising decoding times.
 
-    Where the times fall back, as between the parts that a site strings together, the rest follows on what came before.
+    Where the times fall back, as between parts that a site has joined, the rest follows directly after what came before.
     """
     shift = round(shift_seconds / stream.time_base)
     last: int | None = None

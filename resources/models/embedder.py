@@ -1,4 +1,4 @@
-"""Pictures and words to vectors: CLIP by sentence-transformers, or the built-in visual descriptor when asked for."""
+"""Turns pictures and words into vectors: with CLIP by sentence-transformers, or with the built-in visual descriptor."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _BATCH = 16
 
 
 class ClipEmbedder:
-    """A CLIP model in sentence-transformers' layout, from a folder or from the model hub's local cache, else from the hub.
+    """A CLIP model in the layout of sentence-transformers: from a folder or the local cache of the model hub, else from the hub.
 
-    Raises ModelUnavailableError within seconds when the model is neither on this machine nor to be had.
+    Raises ModelUnavailableError within seconds when the model is not on this machine and cannot be fetched.
     """
 
     understands_words = True
@@ -50,9 +50,9 @@ class ClipEmbedder:
 
 
 def stored_name(name: str) -> str:
-    """What vectors of a model are stored under: the name as it is set. Two folders, or two owners at the hub, are two models.
+    """The name under which vectors of a model are stored: the name in the settings. Two folders, or two owners at the hub, are two models.
 
-    A model of sentence-transformers itself has the same name with and without its owner, who is implied.
+    A model of sentence-transformers itself has the same name with and without its owner.
     """
     return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name.removeprefix("sentence-transformers/")
 
@@ -64,20 +64,20 @@ def clip_embedder(name: str) -> ClipEmbedder:
 
 
 class Warned(Protocol):
-    """The part of a logger that is used here."""
+    """The method of a logger that is used here."""
 
     def warning(self, message: str, /) -> object: ...
 
 
 def open_embedder(settings: Settings, *, say: Warned | None = None) -> Embedder:
-    """The model that the settings name. When it is not available and the settings allow it: the visual descriptor, with a warning."""
+    """The model that the settings name. If it is not available and the settings allow it: the visual descriptor, with a warning."""
     try:
         return chosen_embedder(settings)
     except ModelUnavailableError as error:
         if not settings.embedding_fallback:
             raise
         (say or logging.getLogger(__name__)).warning(
-            f"{error} Using the built-in visual descriptor instead: clips that look alike can be found, words cannot."
+            f"{error} Using the built-in visual descriptor instead: search finds clips that look alike, but not by words."
         )
         return VisualDescriptor()
 
@@ -88,7 +88,7 @@ def chosen_embedder(settings: Settings) -> Embedder:
 
 
 def chosen_model(settings: Settings) -> str | None:
-    """What vectors of the settings' model are stored under; None when the embedder's package cannot be used."""
+    """The name under which vectors of the settings' model are stored; None when the package of the embedder cannot be used."""
     kind = EMBEDDERS.find(settings.embedder)
     return None if kind is None else kind.stored_name(settings.embedding_model)
 
@@ -106,7 +106,7 @@ def _loaded(name: str) -> Any:
     if not _reachable(host):
         raise ModelUnavailableError(
             f"The embedding model {name} is not on this machine and {host} cannot be reached. "
-            "Connect once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder that holds it, then: heaters retry."
+            "Connect to the network once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder with the model. Then type: heaters retry."
         )
     try:
         return SentenceTransformer(name)
@@ -123,7 +123,7 @@ def _hub_host() -> str:
 
 
 def _reachable(host: str) -> bool:
-    """Whether a TCP connection opens within 3 s; the hub's own retries would take over a minute to say no."""
+    """Whether a TCP connection opens within 3 s; the hub's own retries would take more than a minute."""
     with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=3):
         return True
     return False
@@ -131,7 +131,7 @@ def _reachable(host: str) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries warn at length that a model is not in the cache; that is our next question, not news."""
+    """Silences the long warnings of the libraries that a model is not in the cache: then the hub is asked next."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whether a browser may read the objects of a bucket from a page of ours: the CORS rules of the bucket, or of the CDN in front of it."""
+"""Tests whether a browser may read objects of a bucket from a page of Heaters: the CORS rules of the bucket or of its CDN."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS = 10.0
 
 
 def cors_problem(objects: ObjectStore, origin: str) -> str | None:
-    """What is missing for a page at `origin`, with the rules to set; None when it may read, or reads from us.
+    """What is missing for a page at `origin`, with the rules to set; None when the page may read, or reads from Heaters itself.
 
-    Asks as a browser does: for leave first, because of the Range header, and then for the bytes. Raises what ObjectStore raises.
+    It asks as a browser does: first for permission, because of the Range header, then for the bytes. Raises the errors of ObjectStore.
     """
     import requests
 
@@ -29,14 +29,17 @@ def cors_problem(objects: ObjectStore, origin: str) -> str | None:
         answer = requests.get(address, headers={"Origin": origin, "Range": "bytes=0-1"}, timeout=_SECONDS)
     except requests.RequestException as error:
         raise StoreUnavailableError(
-            f"the bucket's address for browsers does not answer ({type(error).__name__}): is it the right one?"
+            f"the bucket's address for browsers does not answer ({type(error).__name__}): check HEATERS_S3_ENDPOINT_URL or the CDN domain"
         ) from None
     finally:
         objects.delete(key)
     allowed = [response.headers.get("Access-Control-Allow-Origin") in {"*", origin} for response in (leave, answer)]
     if all(allowed) and leave.ok:
         return None
-    return f"browsers may not read it from {origin}, so reviewers see no picture. Set these CORS rules: {json.dumps(cors_rules(origin))}"
+    return (
+        f"browsers may not read the bucket from {origin}, so reviewers see no picture. Set these CORS rules: "
+        f"{json.dumps(cors_rules(origin))}"
+    )
 
 
 def cors_rules(origin: str) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What an object store does. A file appears under its key complete or not at all; a second `put` replaces the first atomically."""
+"""The interface of an object store. A file appears under its key complete or not at all; a second `put` replaces the first atomically."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-#: What `ObjectStore.check` writes and reads.
+#: The key that `ObjectStore.check` writes and reads.
 CHECKED = b"Heaters was here."
-#: With less than this on the disk of a folder, nothing is begun.
+#: With less free space than this on the disk of a folder, no work is begun.
 LEAST_FREE_BYTES = 256 << 20
 
 
@@ -32,7 +32,10 @@ class ObjectStore(Protocol):
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
     ) -> ObjectInfo:
-        """Publish a file (copied; the local store may move it when it lies in the work folder). `progress` gets bytes sent so far."""
+        """Publish a file. It is copied; the local store may move it when it lies in the work folder.
+
+        `progress` gets the bytes sent so far.
+        """
         ...
 
     def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo: ...
@@ -44,11 +47,11 @@ class ObjectStore(Protocol):
     def get_bytes(self, key: str) -> bytes: ...
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        """Bytes `[start, end)`, fewer when the object ends before."""
+        """Bytes `[start, end)`; fewer when the object ends before."""
         ...
 
     def local_path(self, key: str) -> Path | None:
-        """Where the object lies on this machine for reading in place; None for a remote store."""
+        """The path of the object on this machine, for reading in place; None for a remote store."""
         ...
 
     def info(self, key: str) -> ObjectInfo | None:
@@ -56,11 +59,11 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, key: str) -> bool:
-        """Delete; False when there was nothing to delete."""
+        """Delete the object; False when there was nothing to delete."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Complete objects in the order of their keys. `prefix` is a beginning of a key, not necessarily a folder."""
+        """Complete objects in the order of their keys. `prefix` is the beginning of a key, not necessarily a folder."""
         ...
 
     def check(self) -> None:
@@ -68,16 +71,17 @@ class ObjectStore(Protocol):
         ...
 
     def sweep(self) -> tuple[str, ...]:
-        """Remove what writers that died left half done, and name what was removed. Objects and living writers are never touched."""
+        """Remove half-written data of writers that died; return its names. Objects and data of living writers stay."""
         ...
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         """An address a browser can read with range requests; None for the local store.
 
-        The CDN's when there is one, which protects itself and does not expire here; else presigned, for `expires_seconds`.
+        With a CDN it is a plain address of the CDN, which does not expire and which the CDN must protect; else it is presigned for
+        `expires_seconds`.
         """
         ...
 
     def restore(self, key: str, *, days: int = 7) -> None:
-        """Ask for the object back from cold storage; nothing to do elsewhere."""
+        """Request the object back from cold storage; does nothing for other storage classes."""
         ...

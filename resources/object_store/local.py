@@ -20,15 +20,15 @@ from resources.files.private_folder import close_to_others, private_folder, priv
 from resources.object_store.interface import CHECKED, LEAST_FREE_BYTES, ObjectInfo
 from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
 
-_INCOMING = ".incoming"  # no key segment begins with a dot
+_INCOMING = ".incoming"  # no segment of a key begins with a dot
 _CHUNK_BYTES = 1 << 20
 
 
 class LocalObjectStore:
     """Objects below `folder`. Storage classes mean nothing here: every object is STANDARD and can be read at once.
 
-    work_folder: files to publish that lie below it, on the same file system, are hard-linked instead of copied; whoever made
-    such a file must not write into it afterwards.
+    work_folder: files below it, on the same file system, are published by a hard link instead of a copy; nobody may write to such a file
+    afterwards.
     """
 
     def __init__(self, folder: Path, *, work_folder: Path | None = None) -> None:
@@ -49,7 +49,7 @@ class LocalObjectStore:
                 "give this user the right, or set HEATERS_HOME to another folder"
             ) from error
         if found != CHECKED:
-            raise StoreUnavailableError(f"{self.folder}: what was written is not what is read back")
+            raise StoreUnavailableError(f"{self.folder}: the bytes that were read back differ from those that were written; check the disk")
         check_room(self.folder, LEAST_FREE_BYTES)
 
     def put_file(
@@ -221,10 +221,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _visible_files(top: str) -> Iterator[tuple[str, int]]:
-    """(path, size) of all files, in the order of their paths; of one folder's names at a time, however many objects there are."""
+    """(path, size) of all files, in the order of their paths. Only the names of one folder at a time are in memory."""
     try:
         with os.scandir(top) as found:
-            # A folder's keys go on with a slash, which sorts them among the files beside it.
+            # The keys in a folder continue with a slash, so the folder is sorted among its neighbour files by that.
             names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in found if not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -232,7 +232,7 @@ def _visible_files(top: str) -> Iterator[tuple[str, int]]:
         if name.endswith("/"):
             yield from _visible_files(f"{top}/{name[:-1]}")
         else:
-            with suppress(FileNotFoundError):  # deleted meanwhile
+            with suppress(FileNotFoundError):  # deleted in the meantime
                 info = os.stat(f"{top}/{name}")
                 if stat.S_ISREG(info.st_mode):
                     yield f"{top}/{name}", info.st_size

@@ -1,4 +1,4 @@
-"""Which object store the settings ask for."""
+"""Opens the object store that the settings name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resources.object_store.local import LocalObjectStore
 
 
 def open_object_store(settings: Settings) -> ObjectStore:
-    """The bucket when one is set, else the local folder. Nothing is sent yet: a wrong bucket shows at the first use."""
+    """The bucket if one is set, else the local folder. Nothing is sent yet: a wrong bucket name is noticed at the first use."""
     bucket = settings.object_bucket
     if bucket is None:
         private_home(settings)

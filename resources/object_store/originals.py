@@ -1,4 +1,4 @@
-"""Originals at hand: what one stage of a run has fetched or stored is not fetched again by the next."""
+"""Keeps originals on this machine during a run, so that a file which one stage has fetched or stored is not fetched again by the next."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from resources.object_store.work_folder import WorkFolder
 
 
 class Originals:
-    """Where the originals of a remote store lie on this machine while a run works on them; those of a local store are read in place.
+    """The originals of a remote store that lie on this machine while a run works on them; those of a local store are read in place.
 
-    work: where files are kept, one at a time, in a folder of its own that is held like that of an attempt; None: nothing is kept.
+    work: keeps one file at a time, in its own folder that is locked like the folder of an attempt; None: nothing is kept.
     Close it when the run ends. One thread.
     """
 
@@ -24,17 +24,17 @@ class Originals:
         self._folder = ExitStack()
 
     def keep(self, key: str, path: Path) -> None:
-        """Hold on to `path`, a file of the work folder that holds the object `key` and is about to be removed; nobody may change it."""
+        """Keep `path`, a file of the work folder with the contents of the object `key`, from being removed; nobody may change it."""
         if self._work is None or self._objects.local_path(key) is not None:
             return
         self.close()
         kept = self._folder.enter_context(self._work.attempt("original")) / f"original{Path(key).suffix}"
-        with suppress(OSError):  # a file system without links: it is fetched again
+        with suppress(OSError):  # a file system without links: the file is fetched again later
             os.link(path, kept)
             self._kept = key, kept
 
     def read(self, key: str, folder: Path) -> Path:
-        """Where the original can be read: in place, at hand, or fetched into `folder` and kept. Raises what ObjectStore raises."""
+        """The path of the original: in place, already here, or fetched into `folder` and kept. Raises the errors of ObjectStore."""
         path = self._objects.local_path(key)
         if path is not None:
             return path

@@ -1,4 +1,4 @@
-"""Whether the object store can be used at all: asked before work is begun, and after a failure, to know whether the place is at fault."""
+"""Tests whether the object store can be used at all: before work begins, and after a failure, to know whether the store was the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import shared_object_store
 
-#: How long an answer is believed. A store that was mended is noticed sooner than one that broke: work that runs meets that by itself.
+#: How long an answer is kept. A repaired store should be noticed sooner than a broken one, because running work meets a broken store by
+#: itself.
 _GOOD_SECONDS = 30.0
 _BAD_SECONDS = 5.0
 
@@ -25,9 +26,9 @@ _lock = threading.Lock()
 
 
 def store_problem(objects: ObjectStore, *, clock: Callable[[], float] = time.monotonic) -> str | None:
-    """Why nothing can be stored now, in words with the remedy; None when an object can be written, read and deleted.
+    """Why nothing can be stored now, with the remedy; None when an object can be written, read and deleted.
 
-    An answer is kept for some seconds, so that it may be asked at every look.
+    An answer is kept for some seconds, so that every look may ask.
     """
     with _lock:
         known = _answers.get(objects)
@@ -39,7 +40,7 @@ def store_problem(objects: ObjectStore, *, clock: Callable[[], float] = time.mon
 
 
 def last_known_problem(objects: ObjectStore) -> str | None:
-    """As `store_problem`, for pages: the last answer, at once; when it is old another one is asked for meanwhile."""
+    """As `store_problem`, for pages: returns the last answer at once; when it is old, a new test is started in the background."""
     known = _answers.get(objects)
     if (known is None or not _is_fresh(known, time.monotonic())) and not _lock.locked():
         threading.Thread(target=store_problem, args=(objects,), daemon=True).start()
@@ -47,17 +48,17 @@ def last_known_problem(objects: ObjectStore) -> str | None:
 
 
 def place_problem(settings: Settings) -> str | None:
-    """As `store_problem`, of the object store that the settings ask for."""
+    """As `store_problem`, for the object store that the settings name."""
     try:
         return store_problem(shared_object_store(settings))
-    except HeatersError as error:  # a store that cannot even be named: a wrong address, an unknown profile
+    except HeatersError as error:  # the store cannot even be opened: a wrong address, an unknown profile
         return str(error)
 
 
 def raise_fault_of_the_place(error: BaseException, objects: ObjectStore) -> None:
-    """Raise PlaceError when `error` came of a store that cannot be used: no row is at fault, and none counts a failed try.
+    """Raise PlaceError when the cause of `error` is a store that cannot be used: then no row is at fault, and none counts a failed try.
 
-    A store that refuses one object and takes others is no such fault. Asks the store anew.
+    A store that refuses one object and accepts others is no such fault. The store is tested again.
     """
     of_the_store = isinstance(error, (StoreUnavailableError, StoreRefusedError, DiskFullError))
     if isinstance(error, PlaceError):

@@ -42,9 +42,9 @@ _CONTENT_TYPES = {".mkv": "video/x-matroska", ".mp4": "video/mp4", ".json": "app
 class S3ObjectStore:
     """Objects of one bucket. Safe to use from several threads.
 
-    Credentials and region come from where every AWS program finds them. endpoint_url: another server than AWS; it is then addressed by
-    path. cdn_domain: a CDN in front of the bucket, which `url` then names, unsigned and without an end: who may read
-    there is for the CDN to say, because a signature for the bucket's host does not hold at another.
+    Credentials and region come from the usual places of AWS programs. endpoint_url: another server than AWS; it is then addressed by
+    path. cdn_domain: a CDN in front of the bucket. `url` then gives addresses of the CDN, unsigned and without an end: the CDN must
+    decide who may read, because a signature for the bucket's host is not valid for another host.
     max_attempts: tries per request, with growing pauses, before StoreUnavailableError.
     """
 
@@ -64,7 +64,7 @@ class S3ObjectStore:
             found = _body(self._impatient_client.get_object(Bucket=self.bucket, Key=key))
             self._impatient_client.delete_object(Bucket=self.bucket, Key=key)
         if found != CHECKED:
-            raise StoreUnavailableError(f"s3://{self.bucket}: what was written is not what is read back")
+            raise StoreUnavailableError(f"s3://{self.bucket}: the bytes that were read back differ from those that were written")
 
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None
@@ -76,7 +76,7 @@ class S3ObjectStore:
             raise SourceNotFoundError(f"{path} cannot be stored as {key}: there is no such file") from None
         with file, self._errors(key):
             byte_size = os.fstat(file.fileno()).st_size
-            # Above one part this is a multipart upload, which is aborted when a part fails: its parts do not stay behind.
+            # Above one part this is a multipart upload. It is aborted when a part fails, so that no parts stay behind.
             self._client.upload_fileobj(
                 file, self.bucket, key, ExtraArgs=_put_arguments(key, storage_class), Callback=_summed(progress), Config=self._transfer
             )
@@ -160,10 +160,10 @@ class S3ObjectStore:
                     raise
 
     def sweep(self, *, older_than: timedelta = timedelta(days=7)) -> tuple[str, ...]:
-        """Abort multipart uploads that began before `older_than` ago, and name their keys: their process is taken for dead.
+        """Abort multipart uploads that began longer than `older_than` ago, and return their keys: their process is assumed to be dead.
 
-        A bucket cannot be asked who is alive, hence the long wait; S3 charges for the parts until then. Other programs may use the bucket:
-        what does not lie under a key of ours is left alone.
+        A bucket cannot say which process is alive, hence the long wait; S3 charges for the parts until then. Other programs may use the
+        bucket: uploads under other keys than those of Heaters stay.
         """
         limit = datetime.now(UTC) - older_than
         with self._errors(""):
@@ -246,7 +246,7 @@ def _client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeout
         s3={"addressing_style": "path" if endpoint_url else "auto"},
     )
     if endpoint_url:
-        # Not every server knows the checksums that newer clients send and ask for on their own.
+        # Not every server knows the checksums that newer clients send and request by default.
         config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
     with _store_errors(bucket, ""):
         return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
@@ -280,7 +280,7 @@ def _put_arguments(key: str, storage_class: str) -> dict[str, str]:
 
 
 def _summed(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
-    """boto3 says how many bytes came since the last call, from several threads; `progress` wants the sum."""
+    """boto3 reports the bytes since the last call, from several threads; `progress` needs the sum."""
     if progress is None:
         return None
     lock = threading.Lock()
@@ -310,7 +310,7 @@ def _code(error: Any) -> str:
 
 @contextmanager
 def _store_errors(bucket: str, key: str) -> Iterator[None]:
-    """Turns what boto3 raises into our errors, each naming the object."""
+    """Turns boto3's errors into ours, with the name of the object."""
     from botocore import exceptions as boto
     from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
@@ -324,27 +324,27 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
             raise ObjectNotFoundError(f"no object {key} in s3://{bucket}") from error
         if code == "InvalidObjectState":
             raise ColdStorageError(
-                f"{name} is in cold storage: ask for it back with"
+                f"{name} is in cold storage: request it back with"
                 f" `aws s3api restore-object --bucket {bucket} --key {key} --restore-request Days=7`, wait some hours, and try again"
             ) from error
         if code == "NoSuchBucket":
             raise StoreRefusedError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
         if code in _DENIED:
             raise StoreRefusedError(
-                f"{name}: the server denies the access: give these credentials the right to read, write and delete there"
+                f"{name}: access denied. Give these credentials the right to read, write and delete in this bucket"
             ) from error
         if code in _SIGN_IN:
-            raise StoreRefusedError(f"{name}: the server does not accept the credentials ({code}): renew them") from error
+            raise StoreRefusedError(f"{name}: the server does not accept the credentials ({code}). Renew them") from error
         if code in _UNAVAILABLE or status >= 500:
-            raise StoreUnavailableError(f"{name}: the store does not answer properly just now: {message}") from error
+            raise StoreUnavailableError(f"{name}: the store has a problem at the moment: {message}") from error
         raise PermanentError(f"{name}: the store refuses: {message} ({code})") from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound, boto.CredentialRetrievalError) as error:
         raise StoreRefusedError(
-            f"s3://{bucket}: no usable credentials: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"s3://{bucket}: there are no usable credentials ({error}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
         raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}") from error
-    except S3DownloadFailedError as error:  # its parts are asked for by the tag of its bytes
+    except S3DownloadFailedError as error:  # its parts are requested by the tag of its bytes
         raise DownloadError(f"{name} was replaced while it was read; nothing of it was kept. Try again when it is complete") from error
     except (boto.BotoCoreError, ValueError) as error:
         if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():

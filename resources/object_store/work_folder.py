@@ -1,7 +1,7 @@
-"""Temporary files: every attempt at a stage works in a private folder that is gone when the attempt ends, however it ends.
+"""Temporary files: every attempt at a stage works in a private folder, which is removed when the attempt ends in any way.
 
-The folder itself is held with flock. The lock ends with the process, kill -9 included, so a folder whose lock is free belongs to nobody
-and `sweep` removes it; no process id is ever trusted.
+The folder is locked with flock. The lock ends with the process, also by kill -9, so a folder whose lock is free belongs to nobody, and
+`sweep` removes it. Process ids are not used for this.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class WorkFolder:
     def attempt(self, name: str) -> Iterator[Path]:
         """A new, empty, private folder (mode 0700) for one attempt, removed afterwards.
 
-        name: what it is for, as `proxy-12`; letters, digits, '-' and '_', at most 64. Two attempts of one name get two folders.
-        Raises DiskFullError, also for a write of the body that the disk had no room for.
+        name: what it is for, as `proxy-12`; letters, digits, '-' and '_', at most 64. Two attempts with the same name get two folders.
+        Raises DiskFullError, also when the disk has no room for a write in the body.
         """
         if not _NAME.match(name):
             raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
@@ -46,7 +46,7 @@ class WorkFolder:
                 os.close(descriptor)
 
     def sweep(self) -> list[Path]:
-        """Remove the folders of attempts whose process is dead; returns them. Never touches one that is being used."""
+        """Remove the folders of attempts whose process is dead; returns them. Folders in use stay."""
         removed: list[Path] = []
         if not self.root.is_dir():
             return removed
@@ -77,14 +77,14 @@ class WorkFolder:
         while True:
             folder = self.root / f"{name}.{secrets.token_hex(6)}"
             folder.mkdir(mode=0o700)
-            # A sweep may take the folder between mkdir and lock: then it is not ours, and another is made.
+            # A sweep may remove the folder between mkdir and the lock: then another one is made.
             descriptor = _try_lock(folder)
             if descriptor is not None:
                 return folder, descriptor
 
 
 def _try_lock(folder: Path) -> int | None:
-    """A descriptor that holds the lock of `folder`, or None when another holds it or it is gone or no folder."""
+    """A descriptor that holds the lock of `folder`; None when another process holds it, or when there is no such folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -101,7 +101,7 @@ def _try_lock(folder: Path) -> int | None:
 
 @contextmanager
 def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[None]:
-    """Turns "no space left on device" (and a spent quota) of the body into DiskFullError naming `path` and the bytes needed."""
+    """Turns "no space left on device" (or an exhausted quota) in the body into a DiskFullError with `path` and the bytes needed."""
     try:
         yield
     except DiskFullError:
@@ -113,7 +113,7 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
 
 
 def check_room(folder: Path, bytes_needed: int) -> None:
-    """Raise DiskFullError before the first byte is written when the file system of `folder` cannot hold `bytes_needed` more."""
+    """Raise DiskFullError, before anything is written, when the file system of `folder` has no room for `bytes_needed`."""
     if _free_bytes(folder) < bytes_needed:
         raise _disk_full(folder, bytes_needed)
 

@@ -1,1 +1,1 @@
-"""Dagster: resources, storage, logs, and its private parts behind one wall."""
+"""Everything that uses Dagster: resources, storage, logs; Dagster's private parts are used in this wing only."""

@@ -1,4 +1,7 @@
-"""What Dagster's steps print, in the bucket. Apart, because dagster-aws takes most of a second to import, in every run."""
+"""Keeps the output of Dagster's steps in the bucket.
+
+A file of its own, because importing dagster-aws takes most of a second in every run.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
-    """dagster-aws's manager, over `logs` for what is being written. An upload that fails is written to the run's log and fails no step."""
+    """dagster-aws's manager; `logs` holds the output of steps that still run.
+
+    A failed upload is noted in the run's log and fails no step.
+    """
 
     def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None) -> None:
         super().__init__(bucket, inst_data=logs.inst_data, prefix=LOGS_PREFIX, endpoint_url=endpoint_url, skip_empty_files=True)

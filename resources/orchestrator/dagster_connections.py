@@ -16,13 +16,13 @@ from sqlalchemy import Engine, create_engine, text
 from resources.orchestrator.dagster_private import DAGSTER_SCHEMAS, DagsterStorage
 from resources.postgres.database import KEEPALIVES
 
-#: Connections that a process keeps open for later. When it needs more at a time, it opens them and closes them afterwards.
+#: Connections that a process keeps open. When it needs more at the same time, it opens more and closes them afterwards.
 _KEPT_CONNECTIONS = 2
 _MORE_AT_A_TIME = 50
 
 
 def open_dagster_storage(url: str) -> DagsterStorage[Any]:
-    """Dagster's tables at this address, made when they are missing. All storages that a process opens share its connections."""
+    """Dagster's tables at this address; missing ones are created. All storages of a process share its connections."""
     engine = _engine(url)
     storage: DagsterStorage[Any] = DagsterPostgresStorage(url, should_autocreate_tables=not _has_all_tables(engine))
     # The web server of Dagster replaces these engines by its own, with a time limit for each statement (`optimize_for_webserver`).
@@ -36,7 +36,7 @@ def open_dagster_storage(url: str) -> DagsterStorage[Any]:
 
 
 def _has_all_tables(engine: Engine) -> bool:
-    """One question instead of Dagster's three times eight, which it asks each time a sensor or a run opens the storage."""
+    """One query. Dagster itself would make three times eight queries each time a sensor or a run opens the storage."""
     if engine in _complete:
         return True
     names = sorted({name for schema in DAGSTER_SCHEMAS for name in schema.tables} | {"alembic_version"})
@@ -48,16 +48,16 @@ def _has_all_tables(engine: Engine) -> bool:
     return there
 
 
-#: Where Dagster's tables were complete when this process looked.
+#: Addresses at which this process has found Dagster's tables complete.
 _complete: WeakSet[Engine] = WeakSet()
 
 
-#: All that this process has opened.
+#: All engines that this process has opened.
 _opened: WeakSet[Engine] = WeakSet()
 
 
 def close_kept_connections() -> None:
-    """For a process that ends the server, or counts who uses it. What is opened later opens connections again."""
+    """Close the kept connections: for a process that stops the server or counts its users. Later uses open connections again."""
     for engine in list(_opened):
         engine.dispose()
 
@@ -69,7 +69,7 @@ def _engine(url: str) -> Engine:
         isolation_level="AUTOCOMMIT",
         pool_size=_KEPT_CONNECTIONS,
         max_overflow=_MORE_AT_A_TIME,
-        pool_pre_ping=True,  # the server may have been started anew since the connection was last used
+        pool_pre_ping=True,  # the server may have been restarted since the connection was last used
         connect_args=KEEPALIVES,
     )
     _opened.add(engine)

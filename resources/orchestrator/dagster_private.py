@@ -1,4 +1,4 @@
-"""The private parts of Dagster that Heaters uses, all of them: nothing else imports `dagster._*`. Its public interface lacks them.
+"""All private parts of Dagster that Heaters uses, because the public interface lacks them. No other file imports `dagster._*`.
 
 Before Dagster is updated, run tests/pipeline/test_dagster_private.py: it says in words what would break. The web server's private parts,
 which take a second to load, are in `dagster_web_private.py`.

@@ -1,7 +1,7 @@
 """Finds and removes secrets that older versions of Heaters left in the database.
 
-Until 0.2 the settings travelled as configuration of Dagster's resources, so that every snapshot of a job held them (packed), and the
-reasons of failed downloads held the whole address with its password. New records hold neither.
+Before 0.2 the settings were configuration of Dagster's resources, so every snapshot of a job contained them (packed), and the reasons of
+failed downloads contained the whole address with its password. New records contain neither.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from resources.postgres.database import Database, dagster_database_url
 _PAGE_ROWS = 500
 _SHORTEST_VALUE = 8
 _REASONS = (("source_videos", "error"), ("source_videos", "gold_master_error"), ("clips", "error"))
-#: Text that may hold a password or a key, for Python and for Postgres; matches are then looked at more closely.
+#: Text that may hold a password or a key, for Python and for Postgres; matches are then examined more closely.
 _MAY_GIVE_ACCESS = "://[^/?#[:space:]\"'<>]*@|[?&#;][][A-Za-z0-9_.%-]+="
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsFound:
-    """How many records hold secrets. settings: names of the settings whose values are there. source_videos: ids of source videos with a
-    password or a key in their address; it is in other records, too."""
+    """How many records hold secrets. settings: names of the settings whose values were found. source_videos: ids of source videos with a
+    password or a key in their address, which other records contain too."""
 
     snapshots: int = 0
     events: int = 0
@@ -51,12 +51,12 @@ class SecretsFound:
 
 
 def find_secrets(settings: Settings, database: Database) -> SecretsFound:
-    """Look where older versions left secrets; nothing is changed."""
+    """Find the secrets that older versions left; nothing is changed."""
     return _each(settings, database, clean=False)
 
 
 def clean_secrets(settings: Settings, database: Database) -> SecretsFound:
-    """Write *** over every secret that is found, also in places that only a person fills (the configuration of a run by hand)."""
+    """Write *** over every secret that is found, also in places that only people fill (the configuration of a run started by hand)."""
     return _each(settings, database, clean=True)
 
 
@@ -92,7 +92,7 @@ def _in_snapshots(connection: Connection, settings: Settings, *, clean: bool) ->
 
 
 def cleaned_snapshot(body: bytes, settings: Settings) -> tuple[bytes | None, set[str]]:
-    """(the packed snapshot without secrets, names of the settings whose values stood there); (None, nothing) when none did."""
+    """(the packed snapshot without secrets, names of the settings whose values it contained); (None, nothing) when it contained none."""
     try:
         packed = zlib.decompress(body)
     except zlib.error:
@@ -128,7 +128,7 @@ def _cleaned(value: Any, values: list[str], names: set[str]) -> Any:
 
 
 def _setting(name: str, value: object, names: set[str]) -> str | None:
-    """The text to put in place of this value when it is one of Heaters' secret settings, whether or not it is the present value."""
+    """The replacement for this value when it belongs to one of Heaters' secret settings, present value or not; else None."""
     if not isinstance(value, str) or not name.startswith("HEATERS_"):
         return None
     shown = HIDDEN if name in secret_setting_names() else without_access(value)
@@ -166,7 +166,7 @@ def _in_texts(connection: Connection, table: str, column: str, *, clean: bool) -
 
 
 def _by_value(connection: Connection, settings: Settings) -> int:
-    """Replace today's secret values in every text of Dagster's tables."""
+    """Replace the present secret values in every text of Dagster's tables."""
     columns = connection.execute(
         text(
             "select table_name, column_name from information_schema.columns"
@@ -192,7 +192,7 @@ def _addresses_with_access(database: Database) -> dict[int, list[str]]:
 
 
 def _pages(connection: Connection, query: str, **parameters: Any) -> Iterator[tuple[int, Any]]:
-    """The rows (id, value) of a query, a page at a time."""
+    """The rows (id, value) of a query, page by page."""
     after = 0
     while rows := connection.execute(text(query), {"after": after, "rows": _PAGE_ROWS, **parameters}).all():
         yield from ((int(row_id), value) for row_id, value in rows)
@@ -200,17 +200,20 @@ def _pages(connection: Connection, query: str, **parameters: Any) -> Iterator[tu
 
 
 def advice(found: SecretsFound, settings: Settings, renew_signing_key: Callable[[], bool]) -> str:
-    """What a person has to do after a cleaning, in sentences: everybody who could read the records may know the secrets."""
-    said = [f"cleaned: {found}. Whoever reached the Dagster UI or the database could read them, and copies of the database still hold them"]
+    """What a person has to do after the cleaning, in sentences: everybody who could read the records may know the secrets."""
+    said = [
+        f"removed: {found}. Everybody who reached the Dagster UI or the database could read these secrets, and older copies of the "
+        "database still hold them"
+    ]
     if "HEATERS_DATABASE_URL" in found.settings:
         said.append("change the password of the database and HEATERS_DATABASE_URL")
     if "HEATERS_SECRET_KEY" in found.settings:
         said.append("set HEATERS_SECRET_KEY to a new value")
     if (found.snapshots or found.others) and renew_signing_key():
         said.append(
-            f"the key under {settings.home} that signs links and sessions is new: start heaters up again, and people load their pages again"
+            f"the key under {settings.home} that signs links and sessions is new: restart heaters up; everybody has to reload their pages"
         )
     if found.source_videos:
         ids = ", ".join(map(str, found.source_videos))
-        said.append(f"change the passwords and keys in the addresses of source videos {ids} where those videos lie")
+        said.append(f"the addresses of source videos {ids} contain passwords or keys: change these on the servers of those addresses")
     return ". ".join(one[0].upper() + one[1:] if number else one for number, one in enumerate(said)) + "."

@@ -1,7 +1,8 @@
-"""The stores, the work folder and progress as Dagster resources. An asset names what it needs; its core function never sees Dagster.
+"""The stores, the work folder and progress as Dagster resources.
 
-Resources have no configuration, because Dagster keeps that in its database and shows it to everybody who reaches its UI. Each process
-that uses one reads its own environment. Tests, and programs with their own settings, pass them with `dagster_resources(settings)`.
+An asset names the resources that it needs; its core function never uses Dagster. Resources have no configuration, because Dagster keeps
+configuration in its database and shows it to everybody who reaches its UI. Each process that uses one reads its own environment. Tests,
+and programs with their own settings, pass their settings with `dagster_resources(settings)`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _shown_by: ContextVar[Report | None] = ContextVar("shown_by", default=None)
 
 
 class Log(Protocol):
-    """The part of a logger that progress needs; `context.log` is one."""
+    """The methods of a logger that progress needs; `context.log` has them."""
 
     def info(self, msg: object, /) -> None: ...
 
@@ -93,16 +94,16 @@ class MachineResource(_FromSettings):
 
 
 class ProgressResource(dg.ConfigurableResource[None]):
-    """How far a stage is: lines in the run's log, or the bars of the command that runs it."""
+    """Shows the progress of a stage: as lines in the run's log, or as bars of the command that runs it."""
 
     def report_to(self, log: Log) -> Report:
-        """A report for one stage: inside a `progress_shown_by` block to that block, else at most one log line every 5 seconds."""
+        """A report for one stage. Inside a `progress_shown_by` block it goes there; else it writes at most one log line every 5 seconds."""
         return _shown_by.get() or logged(log)
 
 
 @contextmanager
 def progress_shown_by(report: Report) -> Iterator[None]:
-    """Within this block stages that run in this thread report here instead of into Dagster's log."""
+    """Within this block, stages that run in this thread report here and not to Dagster's log."""
     token = _shown_by.set(report)
     try:
         yield
@@ -111,7 +112,7 @@ def progress_shown_by(report: Report) -> Iterator[None]:
 
 
 def logged(log: Log, *, clock: Callable[[], float] = time.monotonic) -> Report:
-    """Write progress as sentences into a log: at most one every 5 seconds, and always the end of a stage.
+    """Write progress to a log as sentences: at most one every 5 seconds, and always the end of a stage.
 
     A line is an event in Dagster's database, so a line per frame would cost more than the frame.
     """
@@ -139,7 +140,7 @@ def dagster_resources(settings: Settings | None = None) -> Mapping[str, dg.Confi
 
 
 def _made(kind: type[_FromSettings], settings: Settings | None) -> _FromSettings:
-    """A resource of a class made for these settings. If the resource itself held a value, that would be configuration."""
+    """A resource whose class is made for these settings. A value in the resource itself would be configuration."""
     if settings is None:
         return kind()
     members = {"__module__": kind.__module__, "__doc__": kind.__doc__, "settings": lambda self: settings}

@@ -1,4 +1,4 @@
-"""Where Dagster keeps its own runs, events and logs, and how runs come into its queue: found through Heaters' settings.
+"""Where Dagster keeps its runs, events and logs, and how runs get into its queue. Heaters' settings decide.
 
 All of it is in Heaters' Postgres and under HEATERS_HOME.
 
@@ -52,7 +52,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 
 
 class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
-    """dagster-postgres on the database of the settings; starts the embedded Postgres when that is the one. It has no configuration."""
+    """dagster-postgres on the database of the settings; starts the embedded Postgres if it is used. It has no configuration."""
 
     def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -85,9 +85,9 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
 
 class HeatersRunCoordinator(QueuedRunCoordinator):
-    """The queue. It gives every run, however it was started, the tags that the limits of `dagster.yaml` use.
+    """The queue. It gives every run the tags that the limits of `dagster.yaml` use, no matter how the run was started.
 
-    Sensors can give them only to their own runs; a run that a person starts in the UI, and each run of a backfill, comes without them.
+    Sensors can tag only their own runs; a run that a person starts in the UI, and each run of a backfill, has no such tags.
     """
 
     def __init__(self, settings: Settings, **options: Any) -> None:
@@ -114,7 +114,7 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
 
 
 def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict[str, str]:
-    """The tags that a run on one source video lacks; those it has stay."""
+    """The tags that a run on one source video lacks; its own tags stay."""
     key = run.tags.get(PARTITION_NAME_TAG)
     if key is None or not key.isdigit() or int(key) > MAX_ID:
         return {}
@@ -124,7 +124,7 @@ def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict
 
 
 def assets_of(run: DagsterRun) -> tuple[str, ...]:
-    """The assets that a run makes, also when a person chose them; none for a run that only checks what is there."""
+    """The assets that a run makes, also when a person chose them; none for a run that only checks existing files."""
     if run.asset_selection:
         return tuple(key.to_user_string() for key in run.asset_selection)
     if run.asset_check_selection:
@@ -133,10 +133,10 @@ def assets_of(run: DagsterRun) -> tuple[str, ...]:
 
 
 def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[AssetKey], checks: Iterable[AssetKey]) -> int:
-    """Delete the plans of a run that is about to fail: to make `assets` and to run `checks`. Returns how many were deleted.
+    """Delete the plans of a run that is about to fail: its plans to make `assets` and to run `checks`. Returns how many were deleted.
 
-    Dagster shows in red everything that a failed run had planned and did not make: one file that is no video made four assets and three
-    checks red. Work that never began has not failed.
+    Dagster shows everything in red that a failed run had planned and did not make: one file that was not a video made four assets and three
+    checks red. But work that never began has not failed.
     """
     assert isinstance(storage, SqlEventLogStorage)
     withdrawn, planned = 0, SqlEventLogStorageTable.c
@@ -155,10 +155,10 @@ def withdraw_plans(storage: EventLogStorage[Any], run_id: str, assets: Iterable[
 
 
 class HeatersLogs(LocalComputeLogManager):
-    """What steps print, in files under the home folder; with a bucket, by dagster-aws in the bucket, where every machine's UI finds it.
+    """The output of steps: in files under the home folder, or with dagster-aws in the bucket, where the UI of every machine finds it.
 
-    Dagster's own manager also mirrors them to the terminal with two `tail` and two Python processes per run, which cost an export
-    more than its work, and hide the terminal from progress bars.
+    Dagster's own manager also copies the output to the terminal, with two `tail` and two Python processes for each run. They cost more
+    than an export itself, and progress bars then have no terminal.
     """
 
     @classmethod
@@ -192,7 +192,7 @@ _given: ContextVar[Settings | None] = ContextVar("given", default=None)
 def opened_with(settings: Settings) -> Iterator[None]:
     """Within this block Dagster's storage and logs are opened with these settings instead of those of the environment.
 
-    As configuration they would travel with the instance: Dagster shows that in its UI, and puts it on command lines.
+    As configuration they would be part of the instance, which Dagster shows in its UI and writes on command lines.
     """
     token = _given.set(settings)
     try:

@@ -1,1 +1,1 @@
-"""Where source videos come from: paths, the web, buckets; guarded."""
+"""Where source videos come from: paths, the web, buckets; with checks of what may be read."""

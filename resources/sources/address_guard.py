@@ -1,4 +1,4 @@
-"""Keeps downloads on the public internet: it checks the addresses that a name really leads to."""
+"""Keeps downloads on the public internet: it checks the addresses to which a name leads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ipaddress import ip_address
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.ingest import internal_reason
 
-_REMEDY = "set HEATERS_ALLOW_PRIVATE_ADDRESSES=true if internal addresses may be fetched"
+_REMEDY = "set HEATERS_ALLOW_PRIVATE_ADDRESSES=true to allow internal addresses"
 
 
 class AddressGuard:
-    """allow_private: let everything pass, for tests and for networks where the submitters are trusted."""
+    """allow_private: allow every address, for tests and for networks where submitters are trusted."""
 
     def __init__(self, *, allow_private: bool = False) -> None:
         self.allow_private = allow_private
@@ -20,7 +20,7 @@ class AddressGuard:
     def check_host(self, host: str) -> None:
         """Raise ForbiddenSourceError if `host` (name or number, in any notation the resolver takes) leads to any internal address.
 
-        A name that cannot be resolved passes: the connection to it will fail, or a proxy can resolve it.
+        A name that cannot be resolved is allowed: the connection will fail, or a proxy can resolve it.
         """
         if self.allow_private:
             return

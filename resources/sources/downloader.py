@@ -1,4 +1,4 @@
-"""Fetches a submitted source into a folder: a local file is copied, an object of a bucket fetched, a web address downloaded.
+"""Fetches a submitted source into a folder: copies a local file, fetches an object of a bucket, or downloads a web address.
 
 The result is the same for all sources: a file, its hash and a title.
 """
@@ -27,7 +27,7 @@ from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha2
 class Downloader:
     """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream.
 
-    longest_wait_seconds: how long a server that asks for a pause (`Retry-After`) may keep one download waiting, in all.
+    longest_wait_seconds: how long servers that ask for a pause (`Retry-After`) may delay one download, in total.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Downloader:
         )
 
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
-        """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes. confined_to: where a local file must lie.
+        """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes.
 
-        Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and, when it is temporary: DownloadError, DiskFullError,
-        StoreUnavailableError. A file whose first bytes show that it is no video is refused before the rest is fetched; whether the others
-        are videos is not checked yet.
+        confined_to: the folder in which a local file must lie. Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and,
+        when it is temporary: DownloadError, DiskFullError, StoreUnavailableError. A file whose first bytes show that it is not a video is
+        refused before the rest is fetched; other files are not checked here.
         """
         meter = ByteMeter(report)
         match source_kind(source):
@@ -99,7 +99,7 @@ def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
 
 
 def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | None) -> Fetched:
-    """Copied and hashed in one read."""
+    """Copy and hash in one read."""
     path = folder / "original"
     digest = hashlib.sha256()
     done = 0
@@ -118,17 +118,17 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
 
 @contextmanager
 def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[BufferedReader, int]]:
-    """(open file, its size). When the body ends, the file must be unchanged: a file that is still being written is tried later."""
+    """(open file, its size). The file must be unchanged when the body ends: a file that is still being written is tried later."""
     try:
         file = opened_source(path, confined_to)
     except HeatersError:
         raise
     except (FileNotFoundError, NotADirectoryError):
-        raise SourceNotFoundError(f"{path} is not there") from None
+        raise SourceNotFoundError(f"there is no file {path}") from None
     except PermissionError:
         raise SourceNotFoundError(f"{path} cannot be read: permission denied") from None
     except OSError as error:
-        raise DownloadError(f"{path} cannot be read just now: {error.strerror}") from error
+        raise DownloadError(f"{path} cannot be read at the moment: {error.strerror}") from error
     with file:
         before = os.fstat(file.fileno())
         yield file, before.st_size
@@ -136,7 +136,7 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
             with opened_source(path, confined_to) as again:
                 after = os.fstat(again.fileno())
         except (OSError, HeatersError):
-            raise SourceNotFoundError(f"{path} disappeared while it was read; nothing of it was kept") from None
+            raise SourceNotFoundError(f"{path} disappeared while it was read; nothing was stored") from None
         if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
             raise DownloadError(
                 f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
@@ -144,7 +144,7 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
 
 
 def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
-    """A submitted file, opened for reading, from the folder that it is confined to. Raises OSError and HeatersError."""
+    """A submitted file, opened for reading, inside the folder to which it is confined. Raises OSError and HeatersError."""
     # With this flag a named pipe does not block here until another program writes to it.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags) if confined_to is None else open_confined(path, Path(confined_to))
@@ -156,8 +156,8 @@ def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:
 
 
 def _read(file: BufferedReader, path: Path, left_bytes: int) -> bytes:
-    """The next bytes, but none beyond the first size of the file: a file that grows faster than it is read would never end."""
+    """The next bytes, up to the size that the file had at first: a file that grows faster than it is read would never end."""
     try:
         return file.read(min(CHUNK_BYTES, left_bytes))
     except OSError as error:
-        raise DownloadError(f"{path} cannot be read to its end: {error.strerror}") from error
+        raise DownloadError(f"{path} cannot be read to the end: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""What the ways of fetching a source have in common: their outcome, its hash, and progress in bytes."""
+"""Shared by all ways of fetching a source: the result, its hash, and progress in bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REPORT_INTERVAL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A source brought into a folder of ours. sha256: hex, of the file's bytes. name: its file name at the source.
+    """A source that was fetched into a folder of Heaters. sha256: hex, of the file's bytes. name: its file name at the source.
 
-    warnings: sentences about what was odd, for the row.
+    warnings: sentences about unusual things, for the row.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class Fetched:
 
 
 class ByteMeter:
-    """Call it with (bytes so far, bytes in all or None) as often as you like: `report` hears of it twice a second."""
+    """Call it with (bytes so far, bytes in all or None) as often as you like: `report` is called twice a second."""
 
     def __init__(self, report: Report, stage: str = "download") -> None:
         self._report = report

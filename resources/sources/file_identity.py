@@ -1,7 +1,7 @@
-"""Which source video a submitted file already is: by its path, by its bytes when they are the same, and by nothing else.
+"""Finds out whether a submitted file is a source video already: only by its path, or by equal bytes.
 
-Two files are the same when all their bytes are. Most that differ are told apart by their size, or by a fingerprint of it and of samples of
-the bytes; only where the fingerprints agree are the files read whole, each of them once, because the hash is kept in its row.
+Two files are the same when all their bytes are equal. Most different files have different sizes, or different fingerprints (of the size and
+of samples of the bytes). Only files with equal fingerprints are read whole, each of them once, because the hash is kept in the row.
 Files are looked up many at a time, and compared with each other too, so that a thousand of them need a few dozen statements.
 """
 
@@ -65,9 +65,10 @@ _OF_HASH = text(
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What is known of a file without reading it whole, and the hash of all its bytes once that was needed.
+    """What is known about a file without reading all of it, and the hash of all its bytes when that was needed.
 
-    modified_ns: since 1970; a file whose size or time of change is another has to be looked at anew. fingerprint: see `fingerprint`.
+    modified_ns: since 1970; when the size or the time of the last change differs, the file must be examined again. fingerprint: see
+    `fingerprint`.
     """
 
     byte_size: int
@@ -76,7 +77,7 @@ class FileIdentity:
     sha256: str | None = None
 
     def columns(self) -> dict[str, Any]:
-        """As `source_videos` keeps it."""
+        """The values for the columns of `source_videos`."""
         return {
             "source_bytes": self.byte_size,
             "source_modified_ns": self.modified_ns,
@@ -86,7 +87,7 @@ class FileIdentity:
 
 
 def fingerprint(path: Path) -> str:
-    """Hex SHA-256 of a file's size and of samples of its bytes: its beginning, its end, and places in between; of all when it is small."""
+    """Hex SHA-256 of a file's size and of samples of its bytes: the beginning, the end, and places between; all bytes of a small file."""
     with path.open("rb") as file:
         return _fingerprint(file)
 
@@ -132,11 +133,12 @@ class NamedSource:
 
 
 class KnownSources:
-    """The source videos there are, by what a new source can have in common with one."""
+    """The existing source videos, for comparison with a new source."""
 
     def __init__(self, videos: SourceVideoStore) -> None:
         self._videos = videos
-        #: Fingerprints that several files share: all those that wait have their hashes, so the next file is read whole at once.
+        #: Fingerprints that several files share: the waiting files with them have their hashes, so the next such file is read whole at
+        #: once.
         self._shared: set[str] = set()
         self._identify_older_rows()
 
@@ -190,7 +192,7 @@ class KnownSources:
         return found
 
     def _has_still(self, video: SourceVideo, path: str, sha256: str | None) -> bool:
-        """Whether a source video that was found by path or hash holds these bytes. The file of one that waits may have changed."""
+        """Whether a source video that was found by path or hash has these bytes. The file of a waiting one may have changed."""
         if video.original_bytes is not None or video.source == path:
             return True
         now = self._identified(video, whole=True)
@@ -202,7 +204,10 @@ class KnownSources:
             self._identified(video)
 
     def _identified(self, video: SourceVideo, *, whole: bool = False) -> FileIdentity | None:
-        """What is known of the file that a row names, taken anew when the file has changed, and kept. None: it cannot be read."""
+        """What is known about the file that a row names; found out again, and stored, when the file has changed.
+
+        None: it cannot be read.
+        """
         path = Path(video.source)
         try:
             with opened_source(path, video.confined_to) as file:

@@ -1,9 +1,9 @@
-"""yt-dlp whose every connection passes an AddressGuard. Imported where it is used: yt-dlp takes a while.
+"""yt-dlp with an AddressGuard for every connection. Import it where it is used, because importing yt-dlp takes long.
 
 All requests of extractors and of the native downloaders, each redirect and each segment of a stream among them, go through one request
 handler, which is the only one here. It checks the name before it connects, and the address it is connected to before it sends a byte, so
-a name that resolves differently the second time gains nothing. yt-dlp is given no ffmpeg that could open addresses by itself, and a
-JavaScript runtime that may open none.
+a name that resolves differently the second time does not help an attacker. yt-dlp gets no ffmpeg that could open addresses by itself, and
+its JavaScript runtime may open none.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from resources.sources import javascript_solver
 from resources.sources.address_guard import AddressGuard
 from resources.sources.web_traffic import WebTraffic
 
-#: Downloaders that do all of their work through the request handler.
+#: Downloaders that send all their requests through the request handler.
 _NATIVE_DOWNLOADERS = frozenset({"HttpFD", "HlsFD", "DashSegmentsFD", "IsmFD"})
 
 
 class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     """`YoutubeDL` with the guard; downloads by http(s), HLS, DASH and Smooth Streaming only.
 
-    traffic: told of every request. folder: where the JavaScript runtime may work, else where temporary files lie.
+    traffic: gets every request. folder: where the JavaScript runtime may work; None: the folder for temporary files.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
 
     @property
     def refusal(self) -> ForbiddenSourceError | None:
-        """The first address that the guard refused. yt-dlp takes a refusal for a bad connection and may not pass it on."""
+        """The first address that the guard refused. yt-dlp treats a refusal like a bad connection and may not report it."""
         return self._guard.refusal
 
     def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
@@ -62,8 +62,8 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
         downloader = get_suitable_downloader(info, self.params)
         if downloader is None or downloader.__name__ not in _NATIVE_DOWNLOADERS:
-            raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported: https, http, HLS and DASH are")
-        # HlsFD asks for an ffmpeg without our parameters, and would run one of the PATH.
+            raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported; https, http, HLS and DASH are")
+        # HlsFD looks for an ffmpeg without our parameters, and would run one from the PATH.
         token = FFmpegPostProcessor._ffmpeg_location.set(self.params.get("ffmpeg_location"))
         try:
             return super().dl(name, info, subtitle, test)
@@ -72,7 +72,7 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
 
 
 class QuietLog:
-    """What yt-dlp would print: nothing is; its errors and warnings are kept, because what it raises later says less."""
+    """Prints nothing of what yt-dlp says. Its errors and warnings are kept, because the exceptions that it raises later say less."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -91,7 +91,10 @@ class QuietLog:
 
 
 def solver_told() -> str:
-    """That yt-dlp can solve YouTube's challenges here, and with what; nothing is fetched. Raises PermanentError when it cannot."""
+    """A sentence that yt-dlp can solve YouTube's challenges here, and with which runtime; nothing is fetched.
+
+    Raises PermanentError when it cannot.
+    """
     with GuardedYoutubeDL({"quiet": True, "cachedir": False, "logger": QuietLog()}, AddressGuard()) as session:
         runtime = javascript_solver.check_solver(session)
     return f"the solver of YouTube's challenges works (Deno {runtime.version}, {runtime.path})"
@@ -153,7 +156,7 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
 
 
 class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]
-    """Every hop of a redirect comes through `send`. Where a proxy connects, the name is all that can be checked here."""
+    """Every step of a redirect comes through `send`. When a proxy connects, only the name can be checked here."""
 
     def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
         self._guard = guard

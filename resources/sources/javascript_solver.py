@@ -1,8 +1,8 @@
-"""Solves the challenges of YouTube's player: yt-dlp's scripts in a JavaScript runtime that may touch nothing of this machine.
+"""Solves the challenges of YouTube's player: runs yt-dlp's scripts in a JavaScript runtime without access to this machine.
 
-Without an answer YouTube offers still pictures, or small ones. The player's script comes from the network and runs here, so the runtime
-(Deno, which a wheel carries) gets no right to files, network, programs or environment variables; an environment and a folder of its own;
-and an end. yt-dlp's own way to run it would hand it all of our environment, and look for it on the PATH.
+Without an answer YouTube offers only still pictures or poor formats. The player's script comes from the network and runs here, so the
+runtime (Deno, from a wheel) gets no right to files, network, programs or environment variables, but an environment and a folder of its own,
+and a time limit. yt-dlp itself would give it all of our environment, and look for it on the PATH.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from heaters_dagster.domain.errors import HeatersError, PermanentError
 
 assert _registered_by_import  # its import fills the registry that `_only_ours` empties
 
-#: A real player takes 2 s. One that never ends is no player.
+#: A real player takes 2 s. A script that never ends is stopped after this time.
 _LONGEST_SECONDS = 60.0
 _MOST_MEMORY_MIB = 1024
 
@@ -47,7 +47,7 @@ INSTALL = "type make install, which brings it"
 
 
 def deno() -> JsRuntimeInfo | None:
-    """The runtime that the wheel `deno` carries, by the list of its files; None when it is not installed. Nothing is run or imported."""
+    """The runtime in the wheel `deno`, found in its list of files; None when it is not installed. Nothing is run or imported."""
     try:
         wheel = distribution("deno")
     except PackageNotFoundError:
@@ -61,13 +61,13 @@ def deno() -> JsRuntimeInfo | None:
 
 
 def parameters(folder: Path | None = None) -> dict[str, Any]:
-    """What `YoutubeDL` is told: the runtime by its path, or that there is none. folder: where the runtime may work."""
+    """The parameters for `YoutubeDL`: the path of the runtime, or that there is none. folder: where the runtime may work."""
     found = deno()
     return {"js_runtimes": {"deno": {"path": found.path}} if found else {}, "remote_components": [], "solver_folder": folder}
 
 
 class SandboxedDenoJCP(DenoJCP):  # type: ignore[misc]
-    """yt-dlp's provider of answers; the scripts come from the wheel yt-dlp-ejs and nowhere else, and yt-dlp checks their hashes."""
+    """The provider of answers for yt-dlp. The scripts come only from the wheel yt-dlp-ejs, and yt-dlp checks their hashes."""
 
     PROVIDER_NAME = "deno without rights"
 
@@ -101,7 +101,7 @@ class SandboxedDenoJCP(DenoJCP):  # type: ignore[misc]
 
 @functools.cache
 def use_only_ours() -> None:
-    """Take yt-dlp's other providers away: none of them keeps the player's script from the environment."""
+    """Remove yt-dlp's other providers: with them the player's script could read the environment."""
     providers = _jsc_providers.value
     providers.clear()
     providers[SandboxedDenoJCP.PROVIDER_KEY] = SandboxedDenoJCP
@@ -109,8 +109,8 @@ def use_only_ours() -> None:
 
 # the proof
 
-#: Made like YouTube's: a closure with the two secrets, one that turns a signature around and one that changes "n", and the call by which
-#: the solver finds them.
+#: Made like YouTube's: a closure with the two secret functions, one that scrambles a signature and one that changes "n", and the call by
+#: which the solver finds them.
 TEST_PLAYER = """var _yt_player={};(function(g){'use strict';
 var steps={
   turn:function(a){a.reverse()},
@@ -144,7 +144,10 @@ _TEST_SIGNATURE, _TEST_SIGNATURE_ANSWER = "0123456789", "76540213"
 
 
 def answers(session: Any, player: str, *, n: str, signature: str) -> tuple[str | None, str | None]:
-    """(n, signature) as yt-dlp's extractor gets them answered for a player's script; None for what is not. session: a GuardedYoutubeDL."""
+    """(n, signature): the answers for a player's script, as yt-dlp's extractor gets them; None for a missing answer.
+
+    session: a GuardedYoutubeDL.
+    """
     extractor = session.get_info_extractor("Youtube")
     extractor._code_cache[extractor._player_js_cache_key(_TEST_ADDRESS)] = player
     extractor.initialize()
@@ -170,6 +173,6 @@ def check_solver(session: Any) -> JsRuntimeInfo:
     except Exception as error:
         raise PermanentError(f"the solver of YouTube's challenges does not work: {error}") from error
     if given != (_TEST_N_ANSWER, _TEST_SIGNATURE_ANSWER):
-        said = " ".join(session.params["logger"].warnings) or f"it answers {given}"
+        said = " ".join(session.params["logger"].warnings) or f"its answer is {given}"
         raise PermanentError(f"the solver of YouTube's challenges does not work: {said}; {INSTALL}")
     return found

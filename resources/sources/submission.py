@@ -1,7 +1,7 @@
-"""Takes sources in: each becomes a row in state `new`, which the pipeline then fetches, or is found to be there already.
+"""Accepts sources: each becomes a row in state `new`, which the pipeline then fetches, unless it is a source video already.
 
-Only what cannot even be tried is refused here: nothing at that path, an address that may not be fetched. A file that is no video is
-taken in and fails as a row, where an operator sees the reason and can try again.
+Only what cannot even be tried is refused here: a path without a file, an address that may not be fetched. A file that is not a video is
+accepted and fails later, so that an operator sees the reason on its row and can try again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError,
 from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.words import video_state_words
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource
@@ -30,7 +31,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What became of one source. video: its row, None when it was refused. told: a sentence for the submitter, the reason of a refusal."""
+    """The result for one source. video: its row; None when it was refused. told: a sentence for the submitter; for a refusal the reason."""
 
     source: str
     video: SourceVideo | None
@@ -44,10 +45,10 @@ class Submission:
 def submit(
     sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard, places: SubmitPlaces | None = None
 ) -> list[Submission]:
-    """Take each source in, in the order given; a folder stands for the video files in it and below it, by name.
+    """Accept each source, in the order given; a folder means the video files in it and below it, by name.
 
-    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. One that is refused does not
-    keep the others out. The same address, and the same bytes of a file under whatever name, are one source video: its row is given again,
+    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. A refused one does not
+    stop the others. The same address, and the same bytes of a file under whatever name, are one source video: its row is given again,
     and if fetching it had failed it is tried again. Bytes behind addresses are compared when they are fetched.
     places: where files and objects must lie, None for anywhere.
     """
@@ -74,7 +75,7 @@ def _printable(source: str) -> str:
 
 def _not_utf8(source: str) -> Submission:
     shown = _printable(source)
-    return Submission(shown, None, f"{shown}: its name is not UTF-8 and cannot be stored; rename it")
+    return Submission(shown, None, f"{shown}: its name is not UTF-8 and cannot be stored; rename the file")
 
 
 def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Iterator[Submission]:
@@ -98,10 +99,10 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Itera
             called = "" if same.source == one.source else f" ({without_access(same.source)})"
             if same.state is SourceVideoState.DOWNLOAD_FAILED:
                 tried_again[same.id] = again = videos.retry(same.id)
-                told = f"{shown} is source video {same.id}{called}, which failed before: it is tried again"
+                told = f"{shown} is already source video {same.id}{called}, which has failed; it is tried again"
                 yield Submission(one.source, again, told)
             else:
-                told = f"{shown} is the same as source video {same.id}{called}, which is {same.state}: nothing new to do"
+                told = f"{shown} is already source video {same.id}{called}, {video_state_words(same.state)}: nothing to do"
                 yield Submission(one.source, same, told)
 
 
@@ -123,7 +124,7 @@ def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> 
         yield NamedSource(source)
         return
     if not source:
-        raise BadRequestError("an empty name is not a source: give files, folders or addresses")
+        raise BadRequestError("a source cannot be empty: write files, folders or addresses")
     if places is not None:
         yield from _confined(source, places)
         return
@@ -135,11 +136,11 @@ def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> 
     elif path.exists():
         raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
     else:
-        raise SourceNotFoundError(f"{path} is not there")
+        raise SourceNotFoundError(f"there is no file or folder {path}")
 
 
 def _path_hint(source: str) -> str:
-    """How to submit the file that is called like an address, or that a file: address names; empty when there is none."""
+    """How to submit a file with a name like an address, or the file that a file: address names; empty when there is none."""
     scheme, _, rest = source.partition(":")
     named = unquote(rest.removeprefix("//"))
     for path in (f"./{source}", *([named] if scheme.lower() == "file" and named.startswith("/") else [])):
@@ -149,10 +150,10 @@ def _path_hint(source: str) -> str:
 
 
 def _confined(source: str, places: SubmitPlaces) -> Iterator[NamedSource]:
-    """The file, or those below the folder, that lie in the allowed places; links that lead out of them are passed over."""
+    """The file, or the files below the folder, that lie in the allowed places; links that lead out of them are left out."""
     named = places.checked_path(source)
     for path in _videos_below(named.path) if named.path.is_dir() else [named.path]:
-        with suppress(OSError):  # gone since the folder was read
+        with suppress(OSError):  # deleted since the folder was read
             found = places.inside(path)
             if found is not None and found.path.is_file():
                 yield NamedSource(str(found.path), str(found.folder))
@@ -165,6 +166,6 @@ def _videos_below(folder: Path) -> list[Path]:
         found += [Path(parent, name) for name in sorted(names) if is_video_name(name)]
     if not found:
         raise InvalidMediaError(
-            f"{folder} holds no video files (.mp4, .mov, .mkv, ...); a file with another name can be submitted by itself"
+            f"{folder} has no video files (.mp4, .mov, .mkv, ...); a file with another name can be submitted by its own path"
         )
     return [path for path in found if path.is_file()]

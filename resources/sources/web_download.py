@@ -1,4 +1,4 @@
-"""One download of a web address with yt-dlp: best quality first, then what is more compatible; every failure in plain words."""
+"""One download of a web address with yt-dlp: first the best quality, then more compatible formats; every failure in plain words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.sources.web_failures import asked_for, failure, no_video
 from resources.sources.web_traffic import WebTraffic
 
-#: Best quality first, picture and sound apart where the site has them so; then what needs no joining or joins without trouble.
+#: Best quality first, with picture and sound apart if the site has them so; then formats that need no joining or are easy to join.
 BEST_FORMATS = "bv*[ext=mp4]+ba[ext=m4a]/b[ext=mp4]/bv*+ba/b"
 COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[ext=mp4]/best"
 
@@ -42,7 +42,7 @@ _LARGEST_PLAYLIST_BYTES = 64 << 20
 
 
 class WebDownload:
-    """address: http or https. folder: empty and ours. The rest as for Downloader."""
+    """address: http or https. folder: empty, for this download only. The rest as for Downloader."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class WebDownload:
         self._parts: dict[str, str] = {}
 
     def fetched(self, meter: ByteMeter) -> Fetched:
-        """The best formats, or the compatible ones when those fail and others exist. When both fail, a temporary failure is raised."""
+        """The best formats, or compatible ones when the best fail. When both fail and one failure is temporary, that one is raised."""
         failures: list[HeatersError] = []
         tried: list[tuple[str, ...]] = []
         for formats in (BEST_FORMATS, COMPATIBLE_FORMATS):
@@ -90,7 +90,7 @@ class WebDownload:
                 if not tried:
                     break
             else:
-                told = (f"the best formats could not be downloaded ({failures[0]}); others were downloaded",) if failures else ()
+                told = (f"the best formats could not be downloaded ({failures[0]}), so others were downloaded",) if failures else ()
                 name = self._given_name(info)
                 title = self._title(info, name)
                 return Fetched(path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings))
@@ -106,7 +106,7 @@ class WebDownload:
             "noplaylist": True,
             "playlist_items": "1:2",
             "extract_flat": "in_playlist",
-            "ffmpeg_location": str(folder / "none"),  # not even one that is installed: it would not pass the guard
+            "ffmpeg_location": str(folder / "none"),  # not even an installed one, because its connections would not pass the guard
             "hls_prefer_native": True,
             "skip_unavailable_fragments": False,  # by default a stream with segments missing counts as downloaded
             "socket_timeout": self._timeout_seconds,
@@ -124,7 +124,7 @@ class WebDownload:
         return GuardedYoutubeDL(parameters, self._guard, traffic=self._traffic, folder=folder)
 
     def _info(self, session: GuardedYoutubeDL) -> dict[str, Any]:
-        """What yt-dlp knows of the one video at the address, formats chosen."""
+        """What yt-dlp knows about the one video at the address, with chosen formats."""
         info = self._extracted(session, self._address)
         if info.get("_type") in {"playlist", "multi_video"}:
             entries = [entry for entry in info.get("entries") or () if entry]
@@ -148,7 +148,7 @@ class WebDownload:
     def _file(
         self, session: GuardedYoutubeDL, info: dict[str, Any], chosen: list[dict[str, Any]], folder: Path, meter: ByteMeter
     ) -> tuple[Path, tuple[str, ...]]:
-        """(file, warnings): the chosen formats downloaded, and put together when picture and sound came apart."""
+        """(file, warnings): downloads the chosen formats, and joins them when picture and sound are separate."""
         sizes = [one.get("filesize") or one.get("filesize_approx") for one in chosen]
         check_room(folder, sum(size or 0 for size in sizes))
         whole = {name: value for name, value in info.items() if name != "requested_formats"}
@@ -175,7 +175,7 @@ class WebDownload:
                 if not success or not part.is_file():
                     raise RuntimeError("the download broke off")
             if hls.is_encrypted(stream.get("hls_media_playlist_data") or "") and not _looks_like_a_stream(part):
-                raise InvalidMediaError(f"{self._address} is encrypted, and the key that its playlist names does not open it")
+                raise InvalidMediaError(f"{self._address} is encrypted, and the key in its playlist does not decrypt it")
             parts.append(part)
             earlier_bytes += part.stat().st_size
         if len(parts) == 1:
@@ -184,12 +184,12 @@ class WebDownload:
         return self._together(picture, sound, folder)
 
     def _look(self, path: Path) -> None:
-        """What the first bytes of a file that is being downloaded show to be no video is not downloaded to its end."""
+        """End the download when the first bytes show that the file is not a video."""
         with suppress(OSError), path.open("rb") as file:
             refuse_other_kinds(file.read(KIND_BYTES), is_whole=False, called=self._name)
 
     def _playlist(self, session: GuardedYoutubeDL, stream: dict[str, Any]) -> dict[str, Any]:
-        """The media playlist of an HLS stream, read here and handed on: what yt-dlp cannot read it would give to any ffmpeg on the PATH."""
+        """The media playlist of an HLS stream, checked here first: yt-dlp would give what it cannot read to any ffmpeg on the PATH."""
         if not str(stream.get("protocol")).startswith("m3u8") or stream.get("hls_media_playlist_data"):
             return {}
         response = session.urlopen(Request(stream["url"], headers=stream.get("http_headers") or {}))
@@ -200,7 +200,7 @@ class WebDownload:
         return {"hls_media_playlist_data": playlist, "url": response.url}
 
     def _together(self, picture: Path, sound: Path, folder: Path) -> tuple[Path, tuple[str, ...]]:
-        """(file, warnings). Encoded again only when copying the packets did not give a clean file."""
+        """(file, warnings). It is encoded again only when copying the packets gave no clean file."""
         copied = joined(picture, sound, folder, name=self._name)
         try:
             check_clean(copied, name=self._name)
@@ -212,7 +212,7 @@ class WebDownload:
             return mended, (f"picture and sound could not be joined cleanly ({error}); they were encoded again",)
 
     def _given_name(self, info: dict[str, Any]) -> str | None:
-        """The file name that the server gives to what lies at the address itself."""
+        """The file name that the server gives to the file at the address itself."""
         addresses = [self._address, *([str(info.get("url"))] if info.get("direct") else [])]
         return self._traffic.name(*map(asked_for, addresses))
 
@@ -226,7 +226,7 @@ class WebDownload:
             yield
         except HeatersError as error:
             raise session.refusal or error from None
-        except Exception as error:  # whatever: a missing segment can show as "write to closed file"
+        except Exception as error:  # any exception: a missing segment can appear as "write to closed file"
             log: QuietLog = session.params["logger"]
             raise session.refusal or failure(
                 error, address=self._address, folder=self._folder, errors=log.errors, warnings=log.warnings,
@@ -235,14 +235,14 @@ class WebDownload:
 
 
 def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:
-    """(bytes so far, bytes in all or None) of a download in several files, from what yt-dlp says about the current one."""
+    """(bytes so far, bytes in all or None) of a download in several files, from yt-dlp's report on the current file."""
     this = status.get("total_bytes") or status.get("total_bytes_estimate")
     total = earlier_bytes + this + sum(size or 0 for size in later_sizes) if this and all(later_sizes) else None
     return earlier_bytes + (status.get("downloaded_bytes") or 0), total
 
 
 def _parts(stream: dict[str, Any]) -> dict[str, str]:
-    """Address -> what it is called in messages, of the parts of an HLS or DASH stream."""
+    """Address -> name in messages, for the parts of an HLS or DASH stream."""
     playlist = stream.get("hls_media_playlist_data")
     if playlist:
         return {asked_for(part.address): part.called for part in hls.parts(playlist, stream["url"])}
@@ -257,7 +257,7 @@ def _parts(stream: dict[str, Any]) -> dict[str, str]:
 
 
 def _poorer(session: GuardedYoutubeDL) -> tuple[str, ...]:
-    """A warning when the site would have offered more."""
+    """A warning when the site has better formats than it offered."""
     cause = meaning(session.params["logger"].warnings)
     return (f"the site may have better pictures than it offered: {cause}",) if cause in {NO_RUNTIME, UNSOLVED} else ()
 

@@ -1,4 +1,4 @@
-"""What went wrong in a download with yt-dlp, told as one of our errors: in a sentence, with cause and remedy."""
+"""Turns what went wrong in a download with yt-dlp into one of our errors: a sentence with cause and remedy."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _NO_ANSWER = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREAC
 _LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
 _VIDEO_ID = re.compile(r"^[\w-]{1,64}:\s+")
 _STATUS = re.compile(r"HTTP Error (\d{3})")
-_BYTES_READ = re.compile(r"\d+ bytes read")  # how an IncompleteRead of unknown length prints, when nothing else is left of it
+_BYTES_READ = re.compile(r"\d+ bytes read")  # what an IncompleteRead of unknown length prints, when nothing else is left of the error
 _NO_HTTP = "the server does not keep to HTTP or ended the connection"
 _NO_FORMATS = re.compile(r"requested format is not available|no video formats found|only images are available", re.IGNORECASE)
 _KEY_LENGTH = re.compile(r"AES key length|Invalid length for HLS AES", re.IGNORECASE)
 
 
 def no_video(address: str) -> InvalidMediaError:
-    return InvalidMediaError(f"no video is found at {address}")
+    return InvalidMediaError(f"no video was found at {address}")
 
 
 def asked_for(address: str) -> str:
@@ -58,7 +58,7 @@ def failure(
     traffic: WebTraffic,
     parts: Mapping[str, str],
 ) -> HeatersError:
-    """The HeatersError that says what `error`, or what lies under it, means.
+    """The HeatersError for `error` and its causes.
 
     address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the present stream.
     """
@@ -67,13 +67,13 @@ def failure(
             case HeatersError():
                 return under
             case HTTPError() if under.redirect_loop:
-                return SourceNotFoundError(f"{address} cannot be fetched: its redirects never end")
+                return SourceNotFoundError(f"{address} cannot be fetched: it redirects without end")
             case HTTPError():
                 return _status_error(address, under.status, traffic.failed(under.status, parts), parts)
             case InvalidSchema():
                 return ForbiddenSourceError(f"{address} leads to something that may not be fetched: {without_objects(str(under))}")
             case CertificateVerifyError():
-                return SourceNotFoundError(f"{address} is not fetched: the certificate of its server is not valid")
+                return SourceNotFoundError(f"{address} was not fetched: the certificate of its server is not valid")
             case socket.gaierror() if under.errno != socket.EAI_AGAIN:
                 return SourceNotFoundError(f"{address} cannot be fetched: there is no host {web_host(address)}")
             case UnsupportedError():
@@ -85,11 +85,13 @@ def failure(
     said = without_objects(_without_noise(errors[0] if errors else str(error)))
     if "No space left on device" in said:
         return _disk_full(address, folder)
-    status = _STATUS.search(said)  # of a segment: its exception is left in another thread
+    status = _STATUS.search(said)  # of a segment, whose exception stays in another thread
     if status:
         return _status_error(address, int(status.group(1)), traffic.failed(int(status.group(1)), parts), parts)
     if _KEY_LENGTH.search(said):
-        return InvalidMediaError(f"{address} is encrypted, and what its playlist names as the key is none: a key has 16 bytes")
+        return InvalidMediaError(
+            f"{address} is encrypted, but the file that its playlist names as the key is not a key: a key has 16 bytes"
+        )
     if _NO_FORMATS.search(said):
         return _no_formats(address, warnings)
     for under in _chain(error):
@@ -113,13 +115,13 @@ def _status_error(address: str, status: int, failed: FailedRequest | None, parts
     whose = f" for {part} at {asked}" if part else f" at {asked}, to which it leads" if asked != asked_for(address) else ""
     if status_may_pass(status):
         now = datetime.now(UTC)
-        later = f" and asks to wait {wait_words(failed.retry_at, now)}" if failed and failed.retry_at and failed.retry_at > now else ""
-        return DownloadError(f"{address}: the server answers {status} just now{whose}{later}")
+        later = f" and asks us to wait {wait_words(failed.retry_at, now)}" if failed and failed.retry_at and failed.retry_at > now else ""
+        return DownloadError(f"{address}: the server answers {status} at the moment{whose}{later}")
     if status in {404, 410}:
         if part:
             return SourceNotFoundError(f"{part} of {address} is missing: the server answers {status} at {asked}")
         if whose:
-            return SourceNotFoundError(f"{address} leads to {asked}, and there is nothing: the server answers {status}")
+            return SourceNotFoundError(f"{address} leads to {asked}, where there is nothing: the server answers {status}")
         return SourceNotFoundError(f"there is nothing at {address}: the server answers {status}")
     return SourceNotFoundError(
         f"{address} cannot be fetched: the server answers {status}{whose}; it may need a sign-in or refuse this machine"
@@ -130,12 +132,12 @@ def _no_formats(address: str, warnings: Sequence[str]) -> InvalidMediaError:
     pictures = any("only images" in warning.lower() for warning in warnings)
     what = "offers still pictures only" if pictures else "offers no video that can be downloaded"
     return InvalidMediaError(
-        f"{address} {what}: {meaning(warnings) or 'it may be a page of pictures or sound, or its kind of stream is not known'}"
+        f"{address} {what}: {meaning(warnings) or 'it may be a page with pictures or sound only, or its kind of stream is not known'}"
     )
 
 
 def _site_error(address: str, said: str, *, expected: bool) -> HeatersError:
-    """expected: yt-dlp knows the site and passes on what the site says; else it did not understand the page."""
+    """expected: yt-dlp knows the site and repeats the site's reason; else it did not understand the page."""
     known = meaning([said])
     if known == BUSY:
         return DownloadError(f"{address}: {known}")
@@ -144,12 +146,13 @@ def _site_error(address: str, said: str, *, expected: bool) -> HeatersError:
     if expected:
         return SourceNotFoundError(f"{address} cannot be fetched: {site_words(_VIDEO_ID.sub('', said))}")
     return InvalidMediaError(
-        f"{address} is not understood ({site_words(_VIDEO_ID.sub('', said))}); if it plays in a browser, a newer yt-dlp may know it"
+        f"yt-dlp cannot read the page {address} ({site_words(_VIDEO_ID.sub('', said))}); if the video plays in a browser, try a "
+        "newer yt-dlp"
     )
 
 
 def _connection_words(error: Exception, said: str) -> str:
-    """Why a connection broke, without the words of the library that held it."""
+    """Why a connection broke, without the words of the network library."""
     for under in _chain(error):
         match under:
             case IncompleteRead() if under.expected:
@@ -157,18 +160,18 @@ def _connection_words(error: Exception, said: str) -> str:
             case TimeoutError() | Urllib3TimeoutError():
                 return "the server was silent for too long (timed out)"
             case socket.gaierror() | NameResolutionError():
-                return "the name of its server cannot be looked up just now"
+                return "the name of its server cannot be looked up at the moment"
             case ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
                 return "the server ended the connection"
             case SSLError():
-                return "no encrypted connection to its server can be made"
+                return "an encrypted connection to its server is not possible"
             case IncompleteRead() | InvalidChunkLength() | ProtocolError():
                 return _NO_HTTP
     return _NO_HTTP if _BYTES_READ.fullmatch(said) else said
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and all that lies under it, nearest first: yt-dlp keeps causes in attributes of its own."""
+    """`error` and all its causes, nearest first: yt-dlp keeps causes in attributes of its own."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:

@@ -1,4 +1,4 @@
-"""What goes over the wire in one download: pauses that servers ask for, requests that failed, names that servers give to files."""
+"""What one download learns from the answers of servers: requested pauses, failed requests, names of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORTEST_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FailedRequest:
-    """address: as it was asked for, before redirects. retry_at: when the server wants to be asked again, if it says so."""
+    """address: as requested, before redirects. retry_at: when the server wants the next request, if it says so."""
 
     address: str
     status: int
@@ -25,9 +25,9 @@ class FailedRequest:
 
 
 class WebTraffic:
-    """longest_wait_seconds: how long servers may have us wait in all; what would take longer fails and says until when.
+    """longest_wait_seconds: how long servers may let us wait in total; a longer wait fails, and the error says until when.
 
-    tries: of one request that is put off again and again. Used by several threads at once.
+    tries: of one request that a server delays again and again. Used by several threads at once.
     """
 
     def __init__(self, *, longest_wait_seconds: float, tries: int) -> None:
@@ -39,18 +39,18 @@ class WebTraffic:
         self._names: dict[str, str] = {}
 
     def failed(self, status: int, parts: Iterable[str] = ()) -> FailedRequest | None:
-        """The request that failed with that status, and that no later try made good: the first of `parts` (addresses), else the latest."""
+        """The request that failed with that status and did not succeed later: the first of `parts` (addresses), else the latest."""
         with self._lock:
             failed = {address: one for address, one in self._failed.items() if one.status == status}
         first = next((failed[part] for part in parts if part in failed), None)
         return first or next(reversed(failed.values()), None)
 
     def name(self, *addresses: str) -> str | None:
-        """The file name that a server gave in its answer for one of these addresses."""
+        """The file name in a server's answer for one of these addresses."""
         return next((self._names[address] for address in addresses if address in self._names), None)
 
     def refused(self, address: str, error: Any, *, tried: int) -> bool:
-        """Take note of an HTTPError. Whether to ask again: the pause that the server wants is over then."""
+        """Take note of an HTTPError. Returns whether to try again; the requested pause is then over."""
         now = datetime.now(UTC)
         until = retry_at(error.response.headers.get("Retry-After"), now) if error.status in _ASK_TO_WAIT else None
         if until is not None and tried < self.tries:

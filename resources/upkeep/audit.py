@@ -1,4 +1,4 @@
-"""Checks everything: clips that do not cover their source video, stray objects, lost objects. Only reads."""
+"""Checks everything: clips that do not cover their source video, objects without a row, lost objects. It only reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
-#: How many findings of one kind an audit lists; the rest is counted.
+#: How many findings of one kind an audit lists; the others are only counted.
 MOST_SAID = 100
 
 
 def audit(database: Database, objects: ObjectStore) -> list[str]:
-    """What is wrong, one sentence each; nothing when all is well. Of each kind the first MOST_SAID, and how many more there are.
+    """What is wrong, one sentence each; empty when all is well. Of each kind it gives the first MOST_SAID and the number of others.
 
-    Takes as much memory for a million clips as for ten: the keys that are stored are compared with those of the rows in Postgres.
+    It needs no more memory for a million clips than for ten: Postgres compares the stored keys with those of the rows.
     """
     with database.begin() as connection:
         said = [
@@ -34,18 +34,19 @@ def audit(database: Database, objects: ObjectStore) -> list[str]:
             *_capped(count_problems(connection), "counts are wrong"),
         ]
     with database.begin() as connection:
-        # List the objects first, then read the rows: objects stored meanwhile are not in the list, and those in the list have their rows.
+        # List the objects first, then read the rows: objects that are stored in between are not in the list, and those in the list have
+        # rows.
         _list_stored(connection, objects)
         orphans = (f"{key} is stored, but no row names it" for key in _orphans(connection))
         said_of_orphans = _capped(orphans, "objects are stored that no row names")
         if connection.execute(text(f"select exists ({_LOST})")).scalar():
-            # A row may have been written since the list was made, so look once more for each object that seems lost.
+            # A row may have been written after the list was made, so each object that seems lost is looked up once more.
             _list_stored(connection, objects)
         return [*said, *_capped(_lost(connection), "objects are gone from the store"), *said_of_orphans]
 
 
 def coverage_problems(database: Database, source_video_id: int | None = None) -> list[str]:
-    """Gaps and overlaps in the clips of source videos with detected scenes. The database does not allow them; this makes sure.
+    """Gaps and overlaps in the clips of source videos with detected scenes. The database does not allow them; this is a second check.
 
     source_video_id: only of this one.
     """
@@ -54,7 +55,7 @@ def coverage_problems(database: Database, source_video_id: int | None = None) ->
 
 
 def orphan_objects(database: Database, objects: ObjectStore) -> list[str]:
-    """Keys of stored objects that no row names and no stage is about to write again."""
+    """Keys of stored objects that no row names and that no stage will write again."""
     with database.begin() as connection:
         _list_stored(connection, objects)
         return list(_orphans(connection))
@@ -68,7 +69,7 @@ def _capped(problems: Iterable[str], what: str) -> list[str]:
 
 
 def _coverage_problems(connection: Connection, source_video_id: int | None = None) -> Iterator[str]:
-    """Postgres finds the videos, reading the clips in the order of their index; only the clips of those are read here."""
+    """Postgres finds the videos by reading the clips in the order of their index; only the clips of these videos are read here."""
     of_one = "and v.id = :source_video_id" if source_video_id is not None else ""
     wrong = connection.execute(text(_UNCOVERED.format(of_one=of_one)), {"source_video_id": source_video_id} if of_one else {})
     for video in wrong:

@@ -1,4 +1,4 @@
-"""Puts clips that search cannot find by the present model back to the state from which the pipeline embeds them again."""
+"""Puts clips that search cannot find with the present model back into the state from which the pipeline embeds them again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE = 1_000
 def start_backfill(database: Database, *, model: str, strategy: str) -> list[int]:
     """Make clips without a vector of `model` and `strategy` due; returns their ids.
 
-    Call it only when the model is available: until then search still finds a clip by its vector of an older model.
+    Call it only when the model is available: until then search still finds clips by vectors of an older model.
     Clips whose keyframes were made by another strategy get new keyframes first. Clips whose embedding failed are tried again.
     """
     clips, store = ClipStore(database), EmbeddingStore(database)

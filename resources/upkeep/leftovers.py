@@ -1,4 +1,4 @@
-"""What processes that died have left half done, and uploads that are in the object store by now."""
+"""Removes half-done files of processes that died, and uploads that have reached the object store."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from resources.object_store.open import open_object_store
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.source_video_store import SourceVideoStore
 
-#: An upload without a row is older than this only when the process died between the two.
+#: An upload without a row is older than this only when the process died between storing the file and writing the row.
 _ABANDONED_SECONDS = 24 * 3600.0
 
 
 def sweep_leftovers(settings: Settings) -> None:
-    """Remove temporary folders and half-written objects of processes that are gone; those of living ones stay.
+    """Remove temporary folders and half-written objects of processes that have ended; those of running processes stay.
 
-    A store that is away is not complained of here: the stages that need it say so.
+    A store that does not answer is not reported here: the stages that need it report it.
     """
     WorkFolder(settings.work_folder).sweep()
     with suppress(HeatersError):
@@ -27,17 +27,17 @@ def sweep_leftovers(settings: Settings) -> None:
 
 
 def sweep_uploads(settings: Settings, videos: SourceVideoStore) -> list[Path]:
-    """Remove the files in `HEATERS_HOME/uploads` whose original is in the store, and those that no source video names; returns them.
+    """Remove the files in `HEATERS_HOME/uploads` whose original is in the store or that no source video names; returns them.
 
-    An upload that could not be fetched stays: Retry needs it.
+    An upload that could not be processed stays, because Retry needs it.
     """
     files = sorted(settings.uploads_folder.glob("*"))
-    # By name, which is random: a home that was moved still finds its rows.
+    # Compared by file name, which is random, so that this also works after HEATERS_HOME was moved.
     stored = {Path(video.source).name: video.original_filepath is not None for video in videos.load_all()} if files else {}
     oldest = time.time() - _ABANDONED_SECONDS
     removed = []
     for path in files:
-        with suppress(FileNotFoundError):  # another process sweeps too
+        with suppress(FileNotFoundError):  # another process is removing files too
             if stored.get(path.name, path.stat().st_mtime < oldest):
                 path.unlink()
                 removed.append(path)

@@ -1,12 +1,12 @@
-"""A source video is deleted with everything that was made of it, or gets another title; both stand in the ledger with a name.
+"""Deletes a source video with everything that was made from it, or changes its title; the ledger has both with the reviewer's name.
 
 What is deleted: every object (original, gold master, proxy, frame index, scenes, exports, keyframes), every vector, and every clip from the
 cut list. What stays, as when a clip is archived: the rows, as tombstones without a file. The ledger only grows and refers to them, also
-from actions on clips of several source videos; so History goes on to say who decided what on which video, and that somebody deleted it.
-The bytes are forgotten: the same file can be submitted again, as a new source video.
+from actions on clips of several source videos; so History still shows who decided what on which video, and who deleted it.
+The hash of the bytes is forgotten: the same file can be submitted again, as a new source video.
 
-The row changes first, in one transaction; then the objects go; last the row forgets their keys. Whoever is killed in between leaves a
-`deleted` row that still names objects: it is due for a clean-up, and deleting it again goes on too.
+First the row changes, in one transaction; then the objects are deleted; last the row forgets their keys. A process that is killed in
+between leaves a `deleted` row that still names objects: a clean-up is then due, and deleting the video again also continues.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FILES = ("original_filepath", "proxy_filepath", "frame_index_filepath", "scenes
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What a deletion came to. clips: how many were in the cut list. objects: keys that were deleted now."""
+    """The result of a deletion. clips: how many were in the cut list. objects: keys that were deleted this time."""
 
     source_video_id: int
     title: str
@@ -48,13 +48,13 @@ class Deleted:
 
 
 def rename_source_video(source_video_id: int, title: str, *, reviewer: str, database: Database) -> SourceVideo:
-    """Give a source video another title. reviewer: a name that the caller vouches for.
+    """Give a source video another title. reviewer: a name that the caller has checked.
 
-    Raises NotFoundError, BadRequestError for a title of which nothing can be read.
+    Raises NotFoundError, BadRequestError for a title without a visible character.
     """
     tidy = clean_title(title)
     if not tidy:
-        raise BadRequestError("a title has at least one letter, digit or sign that can be seen")
+        raise BadRequestError("a title needs at least one visible character")
     with database.begin() as connection:
         by = row_locks.lock_reviewer(connection, reviewer).id
         video = lock_source_video(connection, source_video_id)
@@ -65,10 +65,10 @@ def rename_source_video(source_video_id: int, title: str, *, reviewer: str, data
 
 
 def delete_source_video(source_video_id: int, *, reviewer: str, database: Database, objects: ObjectStore) -> Deleted:
-    """Delete a source video with everything, or go on with a deletion that was cut off. reviewer: as for `rename_source_video`.
+    """Delete a source video with everything, or continue an interrupted deletion. reviewer: as for `rename_source_video`.
 
-    Raises BusyError while any stage is at work on it, NotFoundError, StoreUnavailableError; after the last of these the source video is
-    deleted and the rest of its objects goes later.
+    Raises BusyError while any stage works on it, NotFoundError, StoreUnavailableError; after the last of these the source video is
+    deleted, and the rest of its objects is deleted later.
     """
     with ExitStack() as held:
         for stage in LOCKED_ASSETS:
@@ -83,7 +83,10 @@ def delete_source_video(source_video_id: int, *, reviewer: str, database: Databa
 
 
 def finish_deletion(source_video_id: int, *, database: Database, objects: ObjectStore) -> tuple[str, ...]:
-    """Delete what is left of the objects of a `deleted` source video; returns their keys. Any number of times, by one process at a time."""
+    """Delete the objects that are left of a `deleted` source video; returns their keys.
+
+    Can be called any number of times, by one process at a time.
+    """
     mine = f"video_{source_video_id}"
     stored = [info.key for prefix in PREFIXES for mark in "._" for info in objects.list(f"{prefix}{mine}{mark}")]
     named = [key for key in (*stored, original_key(source_video_id, "")) if source_video_of_key(key) == source_video_id]
@@ -104,16 +107,18 @@ def is_deleted(source_video_id: int, *, database: Database) -> bool:
 
 
 def _entombed(connection: Connection, row: Any, by: int) -> int:
-    """Make the locked row of a source video and its clips tombstones; how many clips were in its cut list."""
+    """Turn the locked row of a source video and its clips into tombstones; returns how many clips were in its cut list."""
     every = [clip_of_row(found) for found in connection.execute(row_locks.locking(select(*CLIP).where(clips.c.source_video_id == row.id)))]
     live = [clip for clip in every if clip.is_live]
     gone = retired(connection, live, by) if live else []
     ids = [clip.id for clip in every]
     forget_files(connection, ids)
-    half_written = clip_artifacts.c.clip_id.in_(ids) & (clip_artifacts.c.state == "writing")  # by a process that died: the stages are ours
+    half_written = clip_artifacts.c.clip_id.in_(ids) & (
+        clip_artifacts.c.state == "writing"
+    )  # left by a process that died: this process holds the locks of the stages
     connection.execute(clip_artifacts.update().where(half_written).values(state="obsolete"))
     details = {name: getattr(row, name) for name in ("title", "content_sha256", "frame_count", "duration_seconds")}
-    details["source"] = without_access(row.source)  # what is in the ledger once cannot be taken out of it
+    details["source"] = without_access(row.source)  # an entry of the ledger can never be changed, so it must not contain a secret
     _record(
         connection,
         ReviewAction.DELETE,

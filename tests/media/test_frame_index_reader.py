@@ -138,7 +138,7 @@ def test_times_of_any_frames_in_any_order(frames: list[int], tmp_path: Path):
 @pytest.mark.parametrize("frame", [-1, 5001])
 def test_a_frame_that_is_not_there_has_no_time(frame: int, tmp_path: Path):
     store, _ = stored(tmp_path, 5000)
-    with pytest.raises(CutError, match=rf"frame {frame} of source video 3.*0\.\.5000"):
+    with pytest.raises(CutError, match=rf"source video 3 is a number from 0 to 5000, not {frame}$"):
         FrameIndexes(store).times(3, [0, frame])
 
 

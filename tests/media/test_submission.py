@@ -114,7 +114,7 @@ def test_the_same_path_again_is_the_same_source_video(videos, footage):
     (again,) = submit([path], videos, guard=AddressGuard())
     assert first.told == f"Submitted as source video {first.video.id}: b"
     assert again.video == first.video
-    assert f"is the same as source video {first.video.id}, which is new" in again.told
+    assert f"is already source video {first.video.id}, waiting to be fetched" in again.told
 
 
 def test_the_same_bytes_under_another_name_are_the_same_source_video(videos, footage):
@@ -141,7 +141,7 @@ def test_the_answer_to_an_address_that_is_known_shows_no_password(videos):
     address = "https://ada:hush@93.184.216.34/film.mp4?token=hush"
     submit([address], videos, guard=AddressGuard())
     (again,) = submit([address], videos, guard=AddressGuard())
-    assert again.told.startswith("https://***@93.184.216.34/film.mp4?token=*** is the same as source video 1")
+    assert again.told.startswith("https://***@93.184.216.34/film.mp4?token=*** is already source video 1")
     assert sources(videos) == [address]
 
 
@@ -182,7 +182,7 @@ def test_the_browser_learns_nothing_of_files_outside_its_folders(videos, footage
     ]
     told = told_in(videos, footage, *named)
     assert {words.removeprefix(name) for words, name in zip(told, named, strict=True)} == {
-        " cannot be submitted from the browser: no such file lies in a folder that HEATERS_SUBMIT_FOLDERS names. "
+        " cannot be submitted from the browser: there is no such file in a folder that HEATERS_SUBMIT_FOLDERS names. "
         "Upload the file on this page, or submit it on the server with heaters submit"
     }
     assert sources(videos) == []
@@ -240,10 +240,10 @@ def lead_to_downloaded(videos: SourceVideoStore, source_video_id: int, path: Pat
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gone.mp4", "gone.mp4 is not there"),
+        ("gone.mp4", "there is no file or folder"),
         ("pipe.mp4", "pipe.mp4 is not an ordinary file"),
-        ("nothing", "nothing holds no video files"),
-        ("", "an empty name is not a source"),
+        ("nothing", "nothing has no video files"),
+        ("", "a source cannot be empty"),
         ("ftp://example.org/a.mp4", "cannot be a source"),
         ("file:///etc/passwd", "cannot be a source"),
         ("file:/etc/passwd", "cannot be a source"),
@@ -274,8 +274,8 @@ def test_a_name_that_is_not_utf8_is_refused_and_the_others_are_taken(videos, foo
     Path(os.fsdecode(os.fsencode(footage) + b"/ab\xff.mp4")).write_bytes(b"video")
     done = submit([str(footage), os.fsdecode(b"/films/caf\xe9.mp4")], videos, guard=AddressGuard())
     assert [one.told for one in done if one.refused] == [
-        f"{footage}/ab\\xff.mp4: its name is not UTF-8 and cannot be stored; rename it",
-        "/films/caf\\xe9.mp4 is not there",
+        f"{footage}/ab\\xff.mp4: its name is not UTF-8 and cannot be stored; rename the file",
+        "there is no file or folder /films/caf\\xe9.mp4",
     ]
     assert len(sources(videos)) == 4
 

@@ -96,9 +96,9 @@ def test_a_stream_that_nobody_can_decrypt_without_a_licence_is_refused(web, fold
             SourceNotFoundError,
             r"/list.m3u8 cannot be fetched: the server answers 403 for the key at \S+; it may need a sign-in",
         ),
-        (status(503), DownloadError, r"the server answers 503 just now for the key at \S+/key.bin$"),
+        (status(503), DownloadError, r"the server answers 503 at the moment for the key at \S+/key.bin$"),
         (file(b"short", "application/octet-stream"), InvalidMediaError, "is encrypted, .*a key has 16 bytes$"),
-        (file(bytes(16), "application/octet-stream"), InvalidMediaError, "the key that its playlist names does not open it$"),
+        (file(bytes(16), "application/octet-stream"), InvalidMediaError, "the key in its playlist does not decrypt it$"),
     ],
 )
 def test_a_key_that_is_missing_or_wrong_is_told(web, folder, key, error, words):
@@ -144,18 +144,18 @@ def test_a_segment_that_is_put_off_is_fetched_after_the_pause(web, folder):
 
 def test_a_pause_that_is_too_long_fails_and_says_until_when(web, folder):
     web.answers["/a.mp4"] = status(429, {"Retry-After": "600"})
-    words = r"/a.mp4: the server answers 429 just now and asks to wait until (\d{4}-\d\d-\d\d )?\d\d:\d\d UTC \(10 minutes\)$"
+    words = r"/a.mp4: the server answers 429 at the moment and asks us to wait until (\d{4}-\d\d-\d\d )?\d\d:\d\d UTC \(10 minutes\)$"
     with pytest.raises(DownloadError, match=words):
         downloader(longest_wait_seconds=60).fetch(f"{web.url}/a.mp4", folder)
 
 
 def test_pauses_are_limited_in_all_and_in_number(web, folder):
     web.answers["/a.mp4"] = status(429, {"Retry-After": "0"})
-    with pytest.raises(DownloadError, match=r"the server answers 429 just now$"):
+    with pytest.raises(DownloadError, match=r"the server answers 429 at the moment$"):
         downloader(retries=1).fetch(f"{web.url}/a.mp4", folder)
     assert len(web.requests) == 3
     web.answers["/a.mp4"] = status(429, {"Retry-After": "2"})
-    with pytest.raises(DownloadError, match="asks to wait until"):
+    with pytest.raises(DownloadError, match="asks us to wait until"):
         downloader(retries=9, longest_wait_seconds=3).fetch(f"{web.url}/a.mp4", folder)
     assert len(web.requests) == 5
 
@@ -223,7 +223,7 @@ def test_a_server_that_speaks_no_http_is_told_without_a_librarys_words(folder, s
 
 def test_no_encrypted_connection_is_told_in_words(web, folder):
     address = web.url.replace("http:", "https:") + "/a.mp4"
-    with pytest.raises(DownloadError, match=rf"^{address}: the download broke off: no encrypted connection to its server can be made$"):
+    with pytest.raises(DownloadError, match=rf"^{address}: the download broke off: an encrypted connection to its server is not possible$"):
         downloader(retries=0).fetch(address, folder)
 
 

@@ -168,9 +168,9 @@ def test_a_silent_server_is_given_up(web, folder, clip):
         (410, SourceNotFoundError, "there is nothing at"),
         (401, SourceNotFoundError, "the server answers 401; it may need a sign-in"),
         (403, SourceNotFoundError, "the server answers 403"),
-        (429, DownloadError, "the server answers 429 just now"),
-        (500, DownloadError, "the server answers 500 just now"),
-        (503, DownloadError, "the server answers 503 just now"),
+        (429, DownloadError, "the server answers 429 at the moment"),
+        (500, DownloadError, "the server answers 500 at the moment"),
+        (503, DownloadError, "the server answers 503 at the moment"),
     ],
 )
 def test_what_a_server_answers_is_permanent_or_may_pass(web, folder, code, error, words):
@@ -188,7 +188,7 @@ def test_a_server_that_is_not_there_may_come_back(web, folder):
 
 def test_a_page_without_a_video(web, folder):
     web.answers["/page.html"] = text("<html><body>nothing to see</body></html>", "text/html")
-    with pytest.raises(InvalidMediaError, match=r"^no video is found at http://127.0.0.1:\d+/page.html$"):
+    with pytest.raises(InvalidMediaError, match=r"^no video was found at http://127.0.0.1:\d+/page.html$"):
         downloader().fetch(f"{web.url}/page.html", folder)
 
 
@@ -223,7 +223,7 @@ def test_a_part_that_is_missing_is_told_from_what_was_submitted(web, folder):
 def test_a_playlist_that_is_missing_is_told_from_the_one_that_names_it(web, folder):
     (web.folder / "hls" / "picture.m3u8").unlink()
     with pytest.raises(
-        SourceNotFoundError, match=r"master.m3u8 leads to \S+/hls/picture.m3u8, and there is nothing: the server answers 404$"
+        SourceNotFoundError, match=r"master.m3u8 leads to \S+/hls/picture.m3u8, where there is nothing: the server answers 404$"
     ):
         downloader(retries=0).fetch(f"{web.url}/hls/master.m3u8", folder)
 
@@ -326,7 +326,7 @@ def test_a_redirect_to_another_scheme_is_not_followed(web, folder, scheme):
 
 def test_redirects_without_an_end_are_told_from_an_answer(web, folder):
     web.answers["/a.mp4"] = redirect("/a.mp4")
-    with pytest.raises(SourceNotFoundError, match="its redirects never end"):
+    with pytest.raises(SourceNotFoundError, match="it redirects without end"):
         downloader(guard=OnlyThisServer()).fetch(f"{web.url}/a.mp4", folder)
 
 

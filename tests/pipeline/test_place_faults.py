@@ -80,14 +80,14 @@ def test_a_store_that_breaks_during_a_stage_costs_no_try(
             nonlocal broken
             broken = broken or key.startswith(begins)
             if broken:
-                raise StoreRefusedError("the server denies the access: give these credentials the right")
+                raise StoreRefusedError("access denied. Give these credentials the right")
             return method(store, key, *arguments, **options)
 
         return call
 
     def checked(store: Any) -> None:
         if broken:
-            raise StoreRefusedError("the server denies the access: give these credentials the right")
+            raise StoreRefusedError("access denied. Give these credentials the right")
 
     if stage in {"exports", "keyframes"}:
         assert process_due(settings).failures == []
@@ -97,7 +97,7 @@ def test_a_store_that_breaks_during_a_stage_costs_no_try(
         patch.setattr(kind, "put_bytes", refusing(kind.put_bytes))
         patch.setattr(kind, "check", checked)
         outcome = process_due(settings)
-        assert outcome.problem == "the server denies the access: give these credentials the right"
+        assert outcome.problem == "access denied. Give these credentials the right"
         assert outcome.failures == []
         assert process_due(settings).held_up
     row = videos.load(video.id)
@@ -115,7 +115,7 @@ def test_a_store_that_refuses_one_object_and_takes_others_is_a_failure_of_the_ro
     settings: Settings, database: Database, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(store: Any, key: str, *arguments: Any, **options: Any) -> Any:
-        raise StoreRefusedError(f"the server denies the access to {key}")
+        raise StoreRefusedError(f"access denied to {key}")
 
     videos = SourceVideoStore(database)
     video = videos.add(str(film), "film")
@@ -123,7 +123,7 @@ def test_a_store_that_refuses_one_object_and_takes_others_is_a_failure_of_the_ro
     outcome = process_due(quick(settings))
     assert outcome.problem is None
     row = videos.load(video.id)
-    assert (row.state, row.error) == (S.DOWNLOAD_FAILED, f"the server denies the access to {original_key(video.id, '.mp4')}")
+    assert (row.state, row.error) == (S.DOWNLOAD_FAILED, f"access denied to {original_key(video.id, '.mp4')}")
 
 
 @pytest.mark.folder

@@ -265,7 +265,7 @@ def test_one_port_for_two_programs_names_both_settings(tmp_path: Path) -> None:
 
 def test_it_does_not_run_twice_in_one_home(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
-    with WorkFolder(settings.work_folder).attempt("up"), pytest.raises(BusyError, match="runs already in"):
+    with WorkFolder(settings.work_folder).attempt("up"), pytest.raises(BusyError, match="is already running with"):
         run_everything(settings)
 
 

@@ -78,7 +78,12 @@ def test_the_doctor_finds_what_an_older_version_left_and_its_repair_takes_it_out
 
     ok, advice = told(settings, repair=True)
     assert ok
-    for what in ("HEATERS_DATABASE_URL", "HEATERS_SECRET_KEY", "signs links and sessions is new", "source videos 1 where"):
+    for what in (
+        "HEATERS_DATABASE_URL",
+        "HEATERS_SECRET_KEY",
+        "signs links and sessions is new",
+        "source videos 1 contain passwords or keys",
+    ):
         assert what in advice
     assert MARK not in advice
     assert kept_signing_key(settings) != key

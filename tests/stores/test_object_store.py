@@ -511,7 +511,7 @@ def test_no_credentials(monkeypatch, s3_endpoint, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(SettingsError, match="set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(SettingsError, match="Set AWS_ACCESS_KEY_ID"):
         S3ObjectStore("bucket", endpoint_url=s3_endpoint).get_bytes(KEY)
 
 

@@ -1,1 +1,1 @@
-"""`heaters up`: all parts on this machine, supervised."""
+"""`heaters up`: runs and supervises all parts on this machine."""

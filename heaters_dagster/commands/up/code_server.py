@@ -2,7 +2,7 @@
 
 Dagster's own starts each run in a fresh Python, which loads everything anew: two seconds of processor time before the work begins. Here
 a process of the standard library (`multiprocessing.forkserver`) has loaded it once and runs nothing, and each run worker is its fork.
-When that process could not load something, run workers load it themselves; when it was killed, the next run starts it again.
+If that process could not load something, run workers load it themselves; if it was killed, the next run starts it again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 def main() -> int:
-    # Here, not above: every run worker imports this module again.
+    # Imported here and not above, because every run worker imports this module again.
     import logging
     import multiprocessing
     import threading

@@ -1,7 +1,8 @@
-"""The checks before every request to the Dagster UI: a person who reaches that UI can start, end and delete runs.
+"""Checks every request to the Dagster UI, because everybody who reaches that UI can start, end and delete runs.
 
 A stranger's web page that an operator has open can send requests to 127.0.0.1, and Dagster's own server answers any Host and any Origin
-and changes things by GET. Here a request must use a name of this machine and, if it may change something, come from the UI's own page.
+and changes things by GET. With these checks a request must use a name of this machine and, if it may change something, come from the UI's
+own page.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 #: Added to Dagster's own policy, and to pages of its server that have none.
 _NO_FRAMES = "frame-ancestors 'none'"
-#: Dagster's page is drawn inside an element of its own; this stands beside that one, and needs no script.
+#: Dagster draws its page inside one element; this form stands beside that element and needs no script.
 _SIGN_OUT_BUTTON = (
     f'<form method="post" action="{SIGN_OUT_PATH}" style="position:fixed;right:12px;bottom:12px;z-index:1;margin:0">'
     '<button style="font:12px system-ui;padding:4px 10px;cursor:pointer">Sign out</button></form>'
@@ -46,15 +47,16 @@ def check_reach(settings: Settings) -> None:
     """Raise SettingsError when other machines could reach the Dagster UI and nobody would have to sign in."""
     if settings.dagster_token is None and not is_loopback(settings.dagster_host):
         raise SettingsError(
-            f"HEATERS_DAGSTER_HOST={settings.dagster_host} lets other machines reach the Dagster UI, where anybody can start, end and"
-            f" delete runs: set HEATERS_DAGSTER_TOKEN to a secret of 16 characters or more, or leave HEATERS_DAGSTER_HOST out"
+            f"HEATERS_DAGSTER_HOST={settings.dagster_host} would let other machines reach the Dagster UI, where everybody can start, "
+            "end and"
+            f" delete runs: set HEATERS_DAGSTER_TOKEN to a secret of 16 characters or more, or do not set HEATERS_DAGSTER_HOST"
         )
 
 
 class OperatorDoor:
     """ASGI middleware around Dagster's server. With HEATERS_DAGSTER_TOKEN a person signs in once; a program sends the token as Bearer.
 
-    Who signs out loses the cookie, and a copy of it lets nobody in: the server remembers it for as long as it would have been good.
+    Signing out removes the cookie and makes copies of it useless: the server remembers it until it would have expired.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -94,7 +96,7 @@ class OperatorDoor:
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
-        """The refusal of a request that nobody may send in this way, signed in or not; None when it is allowed."""
+        """The refusal of a request that is never allowed, signed in or not; None when it is allowed."""
         refusal = refusal_of_host(headers.getlist("host"), self._names, setting="HEATERS_DAGSTER_NAMES")
         if refusal is not None:
             return PlainTextResponse(refusal[1], status_code=refusal[0])
@@ -110,7 +112,9 @@ class OperatorDoor:
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and not _is_link(headers):
             return _from_another_site()
         if is_graphql and not _wants_page(headers):
-            return PlainTextResponse("Send the query by POST: nothing may change by GET.\n", status_code=405, headers={"Allow": "POST"})
+            return PlainTextResponse(
+                "Send the query by POST: GET requests may not change anything.\n", status_code=405, headers={"Allow": "POST"}
+            )
         return None
 
     def _is_program(self, headers: Headers) -> bool:
@@ -129,7 +133,7 @@ class OperatorDoor:
         return None
 
     def _sign_out(self, headers: Headers) -> Response:
-        """The answer to the button: also to one who is signed out already."""
+        """The answer to the button, also for somebody who is already signed out."""
         now = time.monotonic()
         self._signed_out = {value: since for value, since in self._signed_out.items() if now - since < SIGNED_IN_SECONDS}
         if (cookie := self._good_cookie(headers)) is not None:
@@ -168,7 +172,7 @@ class OperatorDoor:
 
 
 def _is_link(headers: Headers) -> bool:
-    """Whether a person followed a link: the page is opened on its own, not in a frame of another page."""
+    """Whether a person has opened the page itself, for example by a link, and not a frame in another page."""
     return bool(headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document")
 
 
@@ -181,7 +185,7 @@ def _is_post(scope: Scope, path: str) -> bool:
 
 
 def _with_sign_out(send: Send) -> Send:
-    """`send`, with the button on what is a whole page."""
+    """`send`, which adds the button to whole pages."""
     held: list[Message] = []
 
     async def send_page(message: Message) -> None:

@@ -25,7 +25,7 @@ _UNREACHABLE = "DagsterUserCodeUnreachableError: "
 
 
 def terminal_lines() -> Say:
-    """Lines on standard output, each with the coloured name of its part; whole lines only, though many threads write."""
+    """Lines on standard output, each with the coloured name of its part; always whole lines, even when many threads write."""
     from rich.console import Console
     from rich.text import Text
 
@@ -42,9 +42,9 @@ def terminal_lines() -> Say:
 def readable(lines: Iterable[str]) -> Iterator[str]:
     """The lines of a part, shortened for a person.
 
-    Of Dagster's events of a run only warnings and errors are kept, as `job: what happened` with the reason below, without the stack trace:
-    the run's page in the UI has it all. A code server or database that is away for a moment is reported without stack traces, too. Other
-    lines stay as they are, also tracebacks of a program that breaks.
+    Of Dagster's events of a run only warnings and errors are kept, as `job: what happened` with the reason below. The stack trace is on the
+    run's page in the UI. A code server or database that does not answer for a moment is reported without stack traces, too. Other lines
+    stay as they are, also tracebacks of a program that fails.
     """
     within_event = reason_follows = False
     for line in _without_outages(_COLOUR_CODES.sub("", coloured) for coloured in lines):
@@ -66,9 +66,9 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _without_outages(lines: Iterable[str]) -> Iterator[str]:
-    """Without the daemon's second copy of each of its errors, and without the stacks of its calls to a code server that is away.
+    """The lines without the daemon's second copy of each error, and without stacks of calls to a code server that does not answer.
 
-    A code server that was killed made nine hundred lines; the reasons are kept, and each of them says that the daemon goes on by itself.
+    A killed code server caused nine hundred lines. The reasons are kept, and each of them says that the daemon goes on by itself.
     """
     dropped = unreachable = False
     held, told = None, ""

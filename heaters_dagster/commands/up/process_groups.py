@@ -1,7 +1,7 @@
 """Ends whole trees of processes. Standard library only: it also runs alone, as the guard that outlives a killed supervisor.
 
 Every part of `heaters up` leads a process group of its own; run workers are in the group of the code server that started them, and ffmpeg
-dies with its worker. So to end the groups is to end everything.
+dies with its worker. So ending the groups ends everything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from types import TracebackType
 
 
 def end_groups(groups: Iterable[int], *, patience_seconds: float) -> None:
-    """SIGTERM to every group, SIGKILL to those that are left after the waiting time; returns when none is alive."""
+    """Send SIGTERM to every group, and SIGKILL to those that still run after the waiting time; returns when none is alive."""
     left = _signalled(groups, signal.SIGTERM)
     deadline = time.monotonic() + patience_seconds
     while left and time.monotonic() < deadline:
@@ -69,7 +69,10 @@ def _signalled(groups: Iterable[int], sign: signal.Signals) -> list[int]:
 
 
 def _alive(groups: Iterable[int]) -> list[int]:
-    """The groups with a member that runs. Zombies do not count: they stay for ever in a container where the first process reaps none."""
+    """The groups with a member that runs.
+
+    Zombies do not count: in a container whose first process does not collect them they stay for ever.
+    """
     wanted = set(groups)
     if not Path("/proc/self/stat").exists():
         return [group for group in wanted if _answers(group)]

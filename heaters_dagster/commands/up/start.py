@@ -1,4 +1,4 @@
-"""`heaters up`: which programs it runs, what must be free and ready for them, and how all of it ends."""
+"""`heaters up`: the programs that it runs, what must be ready for them, and how everything ends."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from heaters_dagster.commands.up.operator_door import check_reach
 from heaters_dagster.commands.up.part_lines import OURS, Say, terminal_lines
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import BusyError, HeatersError, SettingsError
+from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings, child_environment
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     cannot be had, naming the setting, and what starting the embedded Postgres raises.
     """
     if is_running(settings):
-        raise BusyError(f"heaters up runs already in {settings.home}: use that one, or end it with Ctrl-C and start again")
+        raise BusyError(
+            f"heaters up is already running with HEATERS_HOME={settings.home}: use that one, or end it with Ctrl-C and start again"
+        )
     if settings.dagster_port == settings.review_port:
         raise SettingsError(
             f"HEATERS_DAGSTER_PORT and HEATERS_REVIEW_PORT are both {settings.review_port}: set one of them to another port"
@@ -68,7 +71,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
             with _signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
-                    # Our own connections bring a killed Postgres back, Dagster's do not.
+                    # Heaters' own connections start a killed Postgres again, Dagster's do not.
                     meanwhile=lambda: keep_running(settings),
                     before_end=lambda: cancel_running(instance, "heaters up was ended"),
                 )
@@ -122,7 +125,7 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
 
 
 def check_port(host: str, port: int, *, setting: str, what: str) -> None:
-    """Raise SettingsError, with the setting to change, when no program can listen there. setting: its name without _HOST and _PORT."""
+    """Raise SettingsError, with the setting to change, when the port cannot be used. setting: its name without _HOST and _PORT."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return
@@ -149,7 +152,7 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
 
 @contextmanager
 def _socket_folder(settings: Settings) -> Iterator[Path]:
-    """A private folder for a Unix socket: in the work folder, where leftovers of a kill are removed, unless its path is too long."""
+    """A private folder for a Unix socket: in the work folder, where leftovers are removed, unless its path is too long."""
     from resources.object_store.work_folder import WorkFolder
     from resources.upkeep.leftovers import sweep_leftovers
 
@@ -164,7 +167,7 @@ def _socket_folder(settings: Settings) -> Iterator[Path]:
 
 @contextmanager
 def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
-    """Postgres migrated and running; the embedded one stops with us when we started it and nobody else is connected."""
+    """Postgres migrated and running; the embedded one is stopped at the end when it was started here and nobody else is connected."""
     from resources.postgres.database import open_database
     from resources.postgres.embedded_postgres import status, stop
 
@@ -184,14 +187,20 @@ def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
                 others = _other_connections(database)
         database.dispose()
         if ran_before or others:
-            why = "it is not ours" if settings.database_url else "it ran before" if ran_before else f"{others} other connections use it"
+            why = (
+                "Heaters did not start it"
+                if settings.database_url
+                else "it was running before"
+                if ran_before
+                else f"{counted(others, 'other connection uses it', 'other connections use it')}"
+            )
             say(OURS, f"Postgres keeps running: {why}" + ("" if settings.database_url else " (heaters down stops it)"))
         else:
             stop(settings.postgres_folder)
 
 
 def _other_connections(database: Database) -> int:
-    """Connections of other programs; those of the parts that have just ended go away within moments."""
+    """Connections of other programs; those of the parts that have just ended disappear within moments."""
     from sqlalchemy import text
 
     deadline = time.monotonic() + 2

@@ -1,4 +1,4 @@
-"""Several programs as one, which ends as one.
+"""Runs several programs together and ends them together.
 
 Every part leads a process group of its own, so that Ctrl-C reaches only this process, which then ends the groups. When this process is
 killed and cannot end them, a guard process does. (`dagster dev` did not end on SIGTERM for minutes, and left run workers behind.)
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.1
 class Part:
     """A program to keep running.
 
-    ready: whether it does its work by now. after: names of parts that must be ready before it is started. address: shown to the person.
+    ready: whether it is ready for work. after: names of parts that must be ready before it is started. address: shown to the user.
     """
 
     name: str
@@ -48,11 +48,11 @@ class _Running:
 
 
 class Supervisor:
-    """Starts parts in order, shows their lines, starts again what ends by itself, and ends everything at once.
+    """Starts parts in order, shows their lines, restarts parts that end by themselves, and ends everything together.
 
-    folder: where the parts work; None: here. start_seconds: a part that is not ready after this time is ended. If it never was ready, all
-    parts end; otherwise it counts as a part that ended by itself. restart_rule: when such a part is started again, while the others go on,
-    and when all parts end.
+    folder: where the parts work; None: the current folder. start_seconds: a part that is not ready after this time is ended. If it never
+    was ready, all parts end; otherwise it counts as a part that ended by itself. restart_rule: when such a part is started again, while
+    the others go on, and when all parts end.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Supervisor:
         self._hurry = False
 
     def stop(self) -> None:
-        """Ask for the end; a second time: kill at once."""
+        """End all parts; when called a second time, kill them at once."""
         self._hurry = self._stop.is_set()
         self._stop.set()
         self._wake.set()
@@ -169,7 +169,7 @@ class Supervisor:
                     self._plan_restart(part.name, how)
 
     def _take_back(self, running: _Running, guard: Guard) -> None:
-        """End the part if it runs, and the processes it left behind."""
+        """End the part if it runs, and processes that it left behind."""
         end_groups([running.process.pid], patience_seconds=self._patience_seconds)
         running.process.wait()
         guard.forget(running.process.pid)
@@ -196,10 +196,10 @@ class Supervisor:
         assert process.stdout is not None
         with process.stdout:
             for text in readable(line.decode(errors="replace").rstrip() for line in process.stdout):
-                # While parts are being ended, the errors of the others help nobody.
+                # While parts are being ended, errors of the others are no use.
                 if not self._stop.is_set():
                     self._say(name, text)
 
 
 class _NotStarted(HeatersError):
-    """A part does not keep running."""
+    """A part cannot be kept running."""

@@ -30,7 +30,7 @@ def fused(scores: Scores, threshold: float) -> tuple[Boundary, ...]:
 
 
 def _open_streams(*, width: int, height: int) -> tuple[ScoreStream, ...]:
-    """Both look at the network's frames: on the development footage the content finds as much at 48x27 as at 256 pixels width."""
+    """Both use the small frames of the network: on the development footage the content detector finds as much at 48x27 as at 256 pixels."""
     network = TransNetV2Scores()
     small = ClassicalScores("content", frame_size=network.frame_size, pixel_format=network.pixel_format, scale_flags=network.scale_flags)
     return network, small

@@ -24,8 +24,8 @@ def network_state() -> str:
 DETECTOR = Detector(
     name="transnetv2",
     columns=("transnetv2",),
-    # From 0.33 to 0.38 the development footage gives the same cuts. Its authors use 0.5, where flashes are never cut but 2 of 38 dissolves
-    # are missed.
+    # Every threshold from 0.33 to 0.38 gives the same cuts on the development footage. The authors of the network use 0.5, which never cuts
+    # at flashes but misses 2 of 38 dissolves.
     default_threshold=0.35,
     open_streams=_open_streams,
     boundaries=lambda scores, threshold: transitions(scores["transnetv2"], threshold),

@@ -1,1 +1,1 @@
-"""Score streams that several detectors share: the frames of a video in, columns of scores out."""
+"""Score streams that several detectors share: they turn the frames of a video into columns of scores."""

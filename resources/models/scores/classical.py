@@ -1,6 +1,6 @@
 """PySceneDetect's detectors as streams of scores. Their own cuts are not used: thresholds are applied later, to the stored scores.
 
-Two reasons for that: a changed threshold needs no decode, and PySceneDetect's frame numbers are wrong on variable frame rate.
+There are two reasons: a changed threshold needs no decode, and PySceneDetect's frame numbers are wrong for a variable frame rate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Score: TypeAlias = Callable[[Any, NDArray[np.uint8]], float]
 """(scenedetect's FrameTimecode, (h, w, 3) uint8 BGR) -> the score of that frame; called for every frame in order."""
 
 _WIDTH = 256
-_FRAMES_PER_SECOND = 25.0  # only to name frames to scenedetect; no score depends on it
+_FRAMES_PER_SECOND = 25.0  # only to number the frames for scenedetect; no score depends on it
 
 
 class ClassicalScores:
@@ -61,7 +61,7 @@ def classical_frame_size(width: int, height: int) -> tuple[int, int]:
 
 
 def classical_streams(column: str) -> OpenStreams:
-    """For a detector that decides by one of these columns alone."""
+    """The streams of a detector that uses just one of these columns."""
 
     def opened(*, width: int, height: int) -> tuple[ScoreStream, ...]:
         return (ClassicalScores(column, frame_size=classical_frame_size(width, height)),)
@@ -74,7 +74,7 @@ def _content() -> Score:
 
     class Content(ContentDetector):  # type: ignore[misc]
         def score(self, timecode: Any, frame: NDArray[np.uint8]) -> float:
-            # Its subclass AdaptiveDetector reads the score here too; through a StatsManager it would also compute edges for nothing.
+            # Its subclass AdaptiveDetector reads the score here too; with a StatsManager it would also compute edges, which nobody needs.
             self.process_frame(timecode, frame)
             return float(self._frame_score)
 
@@ -95,7 +95,7 @@ def _brightness() -> Score:
 
 
 def _metric(detector: Any, *, without: float) -> Score:
-    """The one metric that a detector gives to a StatsManager; `without`: the value for a frame without one, such as the first."""
+    """The one metric that a detector gives to a StatsManager. without: the value for a frame that has none, such as the first."""
     (name,) = detector.get_metrics()
     latest = detector.stats_manager = _LatestMetrics()
 
@@ -108,7 +108,7 @@ def _metric(detector: Any, *, without: float) -> Score:
 
 
 class _LatestMetrics:
-    """What a detector needs of a StatsManager, which keeps a dictionary per frame: here only the last one is kept."""
+    """The part of a StatsManager that a detector needs. A StatsManager keeps a dictionary for each frame; this keeps only the last one."""
 
     def __init__(self) -> None:
         self.metrics: Mapping[str, float] = {}

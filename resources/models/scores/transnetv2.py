@@ -1,4 +1,4 @@
-"""The network TransNetV2 as a detector: on the GPU when there is one, else on the processors, in bfloat16 where they have it."""
+"""The network TransNetV2 as a detector: on the GPU if there is one, else on the processors, in bfloat16 if they support it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resources.models.scores.transnetv2_network import StreamingTransNetV2, Weights
 
 _WIDTH, _HEIGHT = 48, 27
-#: How many frames before and after it a score depends on: 48 in the convolutions over time, 50 in the comparison of frames.
+#: A score depends on this many frames before and after its frame: 48 for the convolutions over time, 50 for the comparison of frames.
 _REACH = 98
 _BATCH_FRAMES = 32
 _GPU_BATCH_FRAMES = 256
@@ -25,9 +25,9 @@ _STILL_LEVELS = 2
 
 
 class TransNetV2Scores:
-    """A ScoreStream with one column, `transnetv2`: the chance, 0..1, that a transition has its middle at the frame.
+    """A ScoreStream with one column, `transnetv2`: the probability, 0..1, that a transition has its middle at the frame.
 
-    leave_out_still: do not run the network on the middle of stretches in which nothing moves; the scores are the same (`_Stillness`).
+    leave_out_still: do not run the network on the middle of parts in which nothing moves; the scores are the same (`_Stillness`).
     float32: never use bfloat16, even if the processor has it.
     The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
     """
@@ -49,7 +49,7 @@ class TransNetV2Scores:
 
     @property
     def left_out(self) -> int:
-        """How many frames were not given to the network so far."""
+        """How many frames have been left out so far."""
         return self._stillness.left_out
 
     def feed(self, frames: NDArray[np.uint8]) -> None:
@@ -67,7 +67,10 @@ class TransNetV2Scores:
         return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
 
     def _push(self) -> StreamingTransNetV2:
-        """Give the network the first batch of the waiting frames, always of the same size: scores must not depend on how frames arrive."""
+        """Give the network a batch of the waiting frames.
+
+        The size is always the same, because scores must not depend on how frames arrive.
+        """
         network = self._network
         if network is None:
             from resources.models.scores.transnetv2_network import StreamingTransNetV2
@@ -79,17 +82,17 @@ class TransNetV2Scores:
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
             self._scores.append(network.push(np.stack(batch)))
-            # Freed tensors leave gaps in the heap of a thread, more with every batch and in every thread that pushes.
+            # Freed tensors leave gaps in the heap of a thread: more with every batch, and in every thread that pushes.
             release_freed_memory()
         return network
 
 
 class _Stillness:
-    """Leaves out the middle of stretches in which nothing moves, and puts the scores of the frames left out back.
+    """Leaves out the middle of parts in which nothing moves, and later adds the scores of these frames.
 
-    A frame belongs to the stretch while no pixel differs by more than 2 of 255 levels from the stretch's first frame: slow changes end it.
-    The first and the last `most` frames of a stretch pass. With `most` = the network's reach, a frame at the gap has only still frames in
-    reach, and so would the frames in the gap: they get its score. most None: everything passes.
+    A frame belongs to a still part while no pixel differs by more than 2 of 255 levels from the part's first frame, so slow changes end it.
+    The first and the last `most` frames of a part are passed on. With `most` = the network's reach, a frame at the gap has only still
+    frames in reach, as the frames in the gap would have: so they get its score. most None: all frames are passed on.
     """
 
     def __init__(self, *, most: int | None) -> None:
@@ -105,7 +108,7 @@ class _Stillness:
         return sum(self._left_out.values())
 
     def passed(self, frame: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """The frames that go on to the network now that `frame` has come, in order."""
+        """The frames to pass on to the network after `frame` has come, in order."""
         if self._most is not None:
             levels = frame.astype(np.int16)
             still = self._first is not None and int(np.abs(levels - self._first).max()) <= _STILL_LEVELS
@@ -121,13 +124,13 @@ class _Stillness:
         yield frame.copy()
 
     def rest(self) -> Iterator[NDArray[np.uint8]]:
-        """The frames held back, when a stretch or the video ends."""
+        """The frames that were held back, when a still part or the video ends."""
         self._passed += len(self._held)
         while self._held:
             yield self._held.popleft()
 
     def filled_in(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From one score per frame that passed to one per frame that came."""
+        """From one score for each frame that was passed on to one for each frame of the video."""
         times = np.ones(len(scores), np.int64)
         for frame, count in self._left_out.items():
             times[frame] += count
@@ -150,6 +153,6 @@ def _load(*, float32: bool) -> Weights:
     if torch.cuda.is_available():
         return load_weights(torch.device("cuda"), torch.float32)
     able = torch.cpu.get_capabilities()
-    # By the features that the processor reports, not by a timed try: the same machine must give the same scores, busy or not.
+    # Decided by the features that the processor reports, not by measuring: the same machine must always give the same scores.
     fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)

