@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
@@ -26,12 +27,19 @@ class Migrated:
     write_held: tuple[float, str]
 
 
-def migrated(database: Database, revisions: list[str], *, before: str) -> list[Migrated]:
-    """Take the database back to the revision `before`, then through these again."""
-    _alembic(database, command.downgrade, before)
+def taken_back(database: Database, revision: str) -> None:
+    """Take a database back to an older schema; with rows in it that takes minutes."""
+    _alembic(database, command.downgrade, revision)
+
+
+def migrated(database: Database, *, after: str) -> list[Migrated]:
+    """Take a database through all migrations after the revision that it is at."""
+    script = ScriptDirectory.from_config(alembic_config())
+    revisions = [one.revision for one in script.iterate_revisions("head", after)]
+    found = [_one(database, revision) for revision in reversed(revisions)]
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
-    return [_one(database, revision) for revision in revisions]
+    return found
 
 
 def _one(database: Database, revision: str) -> Migrated:

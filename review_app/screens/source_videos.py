@@ -204,10 +204,17 @@ def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGen
             outcome = actions.retry(desk, video.id)
             st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
             st.rerun(scope="fragment")
-        with st.popover(
-            "Edit", help="Change the title, or delete the video", icon=":material/edit:", type="tertiary", key=f"edit-{video.id}"
-        ):
-            _edit(desk, session, video, counts)
+        edit = st.popover(
+            "Edit",
+            help="Change the title, or delete the video",
+            icon=":material/edit:",
+            type="tertiary",
+            key=f"edit-{video.id}",
+            on_change="rerun",
+        )
+        if edit.open:  # unopened, the boxes of twenty videos were a quarter of the page
+            with edit:
+                _edit(desk, session, video, counts)
 
 
 def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[ClipState, int]) -> None:

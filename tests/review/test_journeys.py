@@ -591,6 +591,20 @@ def test_an_exported_clip_is_fetched(app: App, visit: Callable[..., Page]) -> No
     assert Path(download.path()).read_bytes() == app.proxy.read_bytes()
 
 
+def test_a_title_is_edited_in_a_box_that_is_filled_when_it_is_opened(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(60)
+    page = visit(f"/videos?video={video.id}")
+    page.get_by_role("button", name="Edit").wait_for()
+    assert page.get_by_role("textbox", name="Title").count() == 0
+    page.get_by_role("button", name="Edit").click()
+    title = page.get_by_role("textbox", name="Title")
+    expect(title).to_have_value(SourceVideoStore(app.database).load(video.id).title)
+    title.fill("Harbour at night")
+    title.press("Enter")
+    page.get_by_role("button", name="Save the title").click()
+    expect(page.get_by_text(f"{video.id}. Harbour at night")).to_be_visible()
+
+
 def test_search_says_what_is_missing(app: App, visit: Callable[..., Page]) -> None:
     video = app.video()
     page = visit(f"/search?like={app.live(video)[0].id}")
