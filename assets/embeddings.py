@@ -16,13 +16,14 @@ from heaters_dagster.domain.pooling import pooled
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
 from resources.models.embedder import open_embedder
 from resources.object_store.interface import ObjectStore
+from resources.object_store.stills import Stills
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 
 
-def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects: ObjectStore, embedder: Embedder, strategy: str) -> bool:
+def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, stills: Stills, embedder: Embedder, strategy: str) -> bool:
     """Embed one clip that is `keyframed`, or was left `embedding` by a process that died.
 
     False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when its keyframes are gone;
@@ -33,7 +34,7 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects
         return False
     keys = clips.live_artifact_keys(clip.id, kind=str(KEYFRAMES.artifact))
     try:
-        pictures = [_picture(objects.get_bytes(key)) for key in keys]
+        pictures = [_picture(stills.read(key, claimed.cut_point_version)) for key in keys]
     except ObjectNotFoundError as error:
         clips.give_up_keyframes(claimed.id, claimed.cut_point_version)
         raise EmbeddingError(
@@ -46,17 +47,26 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, objects
 
 
 def embed_due(
-    source_video_id: int, *, database: Database, objects: ObjectStore, open_model: Callable[[], Embedder], strategy: str, **options: Any
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    open_model: Callable[[], Embedder],
+    strategy: str,
+    stills: Stills | None = None,
+    **options: Any,
 ) -> ClipRun[str]:
     """Embed every clip of a source video that is due; see `work_through`. Returns the name of the model for each clip that it made.
 
+    stills: what the run has at hand.
     When the model itself is not available, every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
     """
     clips, vectors, model = ClipStore(database), EmbeddingStore(database), opened_once(open_model)
+    at_hand = stills or Stills(objects)
 
     def make(clip: Clip) -> tuple[str] | None:
         embedder = model()
-        done = embed_clip(clip, clips=clips, vectors=vectors, objects=objects, embedder=embedder, strategy=strategy)
+        done = embed_clip(clip, clips=clips, vectors=vectors, stills=at_hand, embedder=embedder, strategy=strategy)
         return (embedder.model,) if done else None
 
     return work_through(EMBEDDINGS, source_video_id, make, database=database, objects=objects, **options)
@@ -83,7 +93,8 @@ def embeddings(
     machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    run, settings = StageRun(context, database, object_store), machine.get().settings
+    run, place = StageRun(context, database, object_store), machine.get()
+    settings = place.settings
 
     def work() -> ClipRun[str]:
         return embed_due(
@@ -92,6 +103,7 @@ def embeddings(
             objects=object_store.get(),
             open_model=lambda: open_embedder(settings, say=run.log),
             strategy=settings.keyframe_strategy,
+            stills=place.stills(object_store.get()),
             report=progress.report_to(run.log),
         )
 

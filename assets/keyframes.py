@@ -1,8 +1,10 @@
 """`keyframes`: stills of exported clips, for embedding and thumbnails."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,8 +19,9 @@ from heaters_dagster.domain.manifest import KeyframeManifest
 from heaters_dagster.domain.stages import KEYFRAMES
 from resources.media.frame_hashes import frame_hash
 from resources.media.frame_reader import file_frames, rgb, sample_aspect_ratio
-from resources.media.proxy_bytes import open_proxy
+from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.object_store.interface import ObjectStore
+from resources.object_store.stills import Stills
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
@@ -30,7 +33,7 @@ JPEG_QUALITY = 90
 
 
 def keyframe_clip(
-    clip_id: int, *, clips: ClipStore, objects: ObjectStore, strategy: str, percentages: Sequence[float]
+    clip_id: int, *, clips: ClipStore, objects: ObjectStore, stills: Stills, strategy: str, percentages: Sequence[float]
 ) -> tuple[KeyframeManifest, ...] | None:
     """Make the stills of one clip that is `exported`, or was left `keyframing` by a process that died, from its exported file.
 
@@ -45,28 +48,26 @@ def keyframe_clip(
         return None
     if claimed.cut_point_version != clip.cut_point_version:
         raise StaleClipError(f"clip {clip.sequence} was changed at this moment; its keyframes are made with the next run")
-    made = _stills(claimed, choices, keys, objects)
-    stills = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
-    if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, stills):
+    made = _made(claimed, choices, keys, objects, stills)
+    rows = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
+    if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, rows):
         clips.clean_up(clip_id, objects.delete)
         return None
     return tuple(made)
 
 
-def _stills(clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], objects: ObjectStore) -> list[KeyframeManifest]:
+def _made(
+    clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], objects: ObjectStore, stills: Stills
+) -> list[KeyframeManifest]:
     """Read the chosen frames from the clip's file and publish each as a JPEG."""
-    if clip.clip_filepath is None or objects.info(clip.clip_filepath) is None:
-        raise ObjectNotFoundError(
-            f"the exported file of clip {clip.sequence} is gone: there is no object {clip.clip_filepath}; "
-            f"heaters export {clip.reference} makes it again"
-        )
-    source = open_proxy(objects, clip.clip_filepath)
+    source = _exported(clip, objects)
+    assert clip.clip_filepath is not None
     ratio = sample_aspect_ratio(source, called=clip.clip_filepath)
     frames = file_frames(source, [choice.frame_offset for choice in choices], called=clip.clip_filepath)
     made = []
     for (offset, frame), choice, key in zip(frames, choices, keys, strict=True):
         data, width, height = jpeg(frame, ratio)
-        stored = objects.put_bytes(key, data)
+        stored = stills.publish(key, clip.cut_point_version, data)
         made.append(
             KeyframeManifest(
                 source_video_id=clip.source_video_id,
@@ -84,6 +85,17 @@ def _stills(clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], 
     return made
 
 
+def _exported(clip: Clip, objects: ObjectStore) -> Path | RangeFile:
+    """The clip's file, ready to be read."""
+    with suppress(ObjectNotFoundError):
+        if clip.clip_filepath is not None:
+            return open_proxy(objects, clip.clip_filepath)
+    raise ObjectNotFoundError(
+        f"the exported file of clip {clip.sequence} is gone: there is no object {clip.clip_filepath}; "
+        f"heaters export {clip.reference} makes it again"
+    )
+
+
 def jpeg(frame: "av.VideoFrame", ratio: Fraction) -> tuple[bytes, int, int]:
     """(JPEG, width, height) of a decoded frame with square pixels; `ratio` is the sample aspect ratio it has."""
     from PIL import Image
@@ -95,16 +107,23 @@ def jpeg(frame: "av.VideoFrame", ratio: Fraction) -> tuple[bytes, int, int]:
 
 
 def keyframe_due(
-    source_video_id: int, *, database: Database, objects: ObjectStore, strategy: str, percentages: Sequence[float], **options: Any
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    strategy: str,
+    percentages: Sequence[float],
+    stills: Stills | None = None,
+    **options: Any,
 ) -> ClipRun[KeyframeManifest]:
     """Make the stills of every clip of a source video that is due, and of those exported while it works; see `work_through`.
 
-    strategy, percentages: see `keyframe_choices`.
+    strategy, percentages: see `keyframe_choices`. stills: what the run has at hand, for the stages that follow in it.
     """
-    clips = ClipStore(database)
+    clips, at_hand = ClipStore(database), stills or Stills(objects)
 
     def make(clip: Clip) -> tuple[KeyframeManifest, ...] | None:
-        return keyframe_clip(clip.id, clips=clips, objects=objects, strategy=strategy, percentages=percentages)
+        return keyframe_clip(clip.id, clips=clips, objects=objects, stills=at_hand, strategy=strategy, percentages=percentages)
 
     return work_through(KEYFRAMES, source_video_id, make, database=database, objects=objects, **options)
 
@@ -122,7 +141,8 @@ def keyframes(
     machine: MachineResource,
     progress: ProgressResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    run, settings = StageRun(context, database, object_store), machine.get().settings
+    run, place = StageRun(context, database, object_store), machine.get()
+    settings, stills = place.settings, place.stills(object_store.get())
 
     def work() -> ClipRun[KeyframeManifest]:
         return keyframe_due(
@@ -131,9 +151,10 @@ def keyframes(
             objects=object_store.get(),
             strategy=settings.keyframe_strategy,
             percentages=settings.keyframe_percentages,
+            stills=stills,
             report=progress.report_to(run.log),
         )
 
     yield from materialized(
-        run, KEYFRAMES, work, lambda done: metadata.of_keyframes(done.made, done.clip_ids, settings.keyframe_strategy, object_store.get())
+        run, KEYFRAMES, work, lambda done: metadata.of_keyframes(done.made, done.clip_ids, settings.keyframe_strategy, stills)
     )

@@ -13,7 +13,7 @@ from heaters_dagster.domain.stages import CLIP_STAGES, EMBEDDINGS, EXPORTS, Stag
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY
 from heaters_dagster.settings import Settings
-from resources.object_store.interface import ObjectStore
+from resources.object_store.stills import Stills
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _SETTLED = (ClipState.REVIEW_SKIPPED, ClipState.REVIEW_ARCHIVED, with_states(CLIP_STAGES)[-1].steps.done)
@@ -102,13 +102,13 @@ def of_exports(made: Sequence[ExportManifest], settings: Settings) -> Mapping[st
 
 
 def of_keyframes(
-    made: Sequence[KeyframeManifest], clip_ids: Sequence[int], strategy: str, objects: ObjectStore
+    made: Sequence[KeyframeManifest], clip_ids: Sequence[int], strategy: str, stills: Stills
 ) -> Mapping[str, dg.MetadataValue]:
     return {
         "clips with keyframes by this run": dg.MetadataValue.int(len(clip_ids)),
         "keyframes": dg.MetadataValue.int(len(made)),
         "strategy": dg.MetadataValue.text(strategy),
-        "stills": dg.MetadataValue.md(pictures.stills([manifest.key for manifest in made[:_SHOWN_STILLS]], objects)),
+        "stills": dg.MetadataValue.md(pictures.stills(made[:_SHOWN_STILLS], stills)),
     }
 
 

@@ -12,9 +12,10 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.manifest import KeyframeManifest
 from heaters_dagster.domain.scenes import CutSettings
 from heaters_dagster.registries import DETECTORS
-from resources.object_store.interface import ObjectStore
+from resources.object_store.stills import Stills
 
 #: Height of small pictures, in pixels.
 STILL_HEIGHT = 90
@@ -48,17 +49,17 @@ def frames(pictures: Mapping[int, NDArray[np.uint8]]) -> str:
     return " ".join(shown)
 
 
-def stills(keys: Sequence[str], objects: ObjectStore) -> str:
-    """Small versions of stored pictures, one below the other."""
+def stills(made: Sequence[KeyframeManifest], at_hand: Stills) -> str:
+    """Small versions of published stills, one below the other."""
     from PIL import Image
 
     shown = []
-    for key in keys:
+    for manifest in made:
         buffer = BytesIO()
-        with Image.open(BytesIO(objects.get_bytes(key))) as picture:
+        with Image.open(BytesIO(at_hand.read(manifest.key, manifest.cut_point_version))) as picture:
             picture.thumbnail((4 * STILL_HEIGHT, STILL_HEIGHT))
             picture.save(buffer, "JPEG", quality=70)
-        shown.append(inline_picture(key, buffer.getvalue()))
+        shown.append(inline_picture(manifest.key, buffer.getvalue()))
     return "\n".join(shown) or "none"
 
 

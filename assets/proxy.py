@@ -29,7 +29,7 @@ from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media.frame_reader import FrameReader
 from resources.media.media_probe import MediaProbe, known_probe, opened
-from resources.media.proxy_bytes import open_proxy
+from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
 from resources.media.proxy_writer import WrittenProxy, write_proxy
 from resources.media.side_streams import ScorePass
@@ -61,12 +61,16 @@ class ProxyPass:
 
 @dataclass(frozen=True, slots=True)
 class MadeProxy:
-    """The published proxy of a source video. wall_seconds: what making it took; None when it was there already."""
+    """The published proxy of a source video.
+
+    wall_seconds: what making it took, thumbnails: Markdown with a few small pictures; both None when it was there already.
+    """
 
     video: SourceVideo
     index: FrameIndex
     proxy_bytes: int
-    wall_seconds: float | None
+    wall_seconds: float | None = None
+    thumbnails: str | None = None
 
 
 def make_proxy(
@@ -91,11 +95,11 @@ def make_proxy(
     cut = video.state in _CUT_STATES
     published = _published(source_video_id, objects, detector=None if cut else detector)
     if published and (cut or video.state == _S.PREPROCESSED):
-        return MadeProxy(video, *published, wall_seconds=None)
+        return MadeProxy(video, *published)
     if not cut:
         video = videos.set_state(source_video_id, _S.PREPROCESSING)
     if published:
-        return MadeProxy(_recorded(video, published[0], videos), *published, wall_seconds=None)
+        return MadeProxy(_recorded(video, published[0], videos), *published)
     began = time.monotonic()
     with work.attempt(f"proxy-{source_video_id}") as folder:
         original = _original(video, originals or Originals(objects), folder)
@@ -112,10 +116,11 @@ def make_proxy(
         if not cut or objects.info(scenes_key(source_video_id)) is None:  # otherwise the file says how the clips were cut
             objects.put_bytes(scenes_key(source_video_id), scenes.encoded(detector, made.scores))
         objects.put_bytes(frame_index_key(source_video_id), encoded(made.index))
+        thumbnails = _thumbnails(path, made.index)
         proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
         objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
     video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
-    return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began)
+    return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began, thumbnails)
 
 
 def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
@@ -300,7 +305,7 @@ def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -
         "size": dg.MetadataValue.text(metadata.size(made.proxy_bytes)),
         "size, times the original": metadata.times(made.proxy_bytes, video.original_bytes),
         **metadata.speed(seconds, made.wall_seconds),
-        "thumbnails": dg.MetadataValue.md(_thumbnails(made, objects)),
+        "thumbnails": dg.MetadataValue.md(made.thumbnails or _stored_thumbnails(made, objects)),
         "warnings": dg.MetadataValue.md(pictures.bullets(video.warnings, otherwise="none")),
     }
 
@@ -318,11 +323,18 @@ def _index_metadata(index: FrameIndex) -> dict[str, dg.MetadataValue]:
     }
 
 
-def _thumbnails(made: MadeProxy, objects: ObjectStore) -> str:
+def _stored_thumbnails(made: MadeProxy, objects: ObjectStore) -> str:
+    try:
+        return _thumbnails(open_proxy(objects, proxy_key(made.video.id)), made.index)
+    except HeatersError as error:
+        return str(error)
+
+
+def _thumbnails(proxy: Path | RangeFile, index: FrameIndex) -> str:
     """Markdown with a few small pictures inside; the picture of a proxy that cannot be read is its reason."""
     try:
-        with FrameReader(open_proxy(objects, proxy_key(made.video.id)), made.index) as reader:
-            numbers = sampled_frames(len(made.index), _THUMBNAILS)
+        with FrameReader(proxy, index) as reader:
+            numbers = sampled_frames(len(index), _THUMBNAILS)
             shown = list(reader.read_frames(numbers, square_pixels=True, max_height=pictures.STILL_HEIGHT))
     except HeatersError as error:
         return str(error)

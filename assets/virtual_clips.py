@@ -1,7 +1,6 @@
 """`virtual_clips`: scene scores become cut points, and the source video is open for review. No file is cut."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -67,9 +66,9 @@ def make_virtual_clips(
     video = videos.load(source_video_id)
     if video.state == _S.SCENES_DETECTED:
         if clips.review_has_begun(source_video_id):
-            stored = _stored(source_video_id, video.frame_count or 0, objects)
+            stored = _of_frames(_told(source_video_id, objects), video.frame_count or 0)
             if stored is not None and stored.settings is None:  # a run that replaced the cuts was killed before it completed the file
-                _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects)
+                _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects, before=stored)
             return CutVideo(video, tuple(clips.load_live(source_video_id)), None)
     else:
         video = videos.set_state(source_video_id, _S.DETECTING_SCENES)
@@ -129,7 +128,8 @@ def _cut(
 ) -> CutVideo:
     indexes = FrameIndexes(objects)
     frame_count = indexes.header(video.id).frame_count
-    stored = _stored(video.id, frame_count, objects)
+    told = _told(video.id, objects)
+    stored = _of_frames(told, frame_count)
     detector = DETECTORS.load(wanted.detector)
     decoded_again = stored is None or not stored.has_scores_for(detector)
     if decoded_again:
@@ -145,7 +145,9 @@ def _cut(
         for cut, (start, end) in zip(cuts, pairwise(times), strict=True)
     ]
     made = replace(stored, settings=wanted, boundaries=found)
-    clips = _replaced(video.id, made, new, frame_count, database=database, objects=objects, rewrites=decoded_again, forced_by=forced_by)
+    clips = _replaced(
+        video.id, made, new, frame_count, before=told, database=database, objects=objects, rewrites=decoded_again, forced_by=forced_by
+    )
     return CutVideo(SourceVideoStore(database).load(video.id), tuple(clips), made, decoded_again)
 
 
@@ -155,6 +157,7 @@ def _replaced(
     new: Sequence[NewClip],
     frame_count: int,
     *,
+    before: Scenes | None,
     database: Database,
     objects: ObjectStore,
     rewrites: bool,
@@ -165,20 +168,19 @@ def _replaced(
     An object and a row cannot change at the same moment. So the file has no cuts while they are replaced: first the old ones are removed
     from it, then the rows change, then the new ones are written to it. A process that is killed in between leaves a file with scores
     alone, which is correct, and the next run adds the rest; meanwhile readers use the rows (`scenes.told_boundaries`).
-    rewrites: the scores are not the stored ones.
+    before: what the file says. rewrites: the scores are not the stored ones.
     """
-    before = _told(source_video_id, objects)
     tells_of_others = before is not None and before.settings is not None and _cuts_told(before) != _cuts_told(made)
     if rewrites or tells_of_others:
-        _tell(source_video_id, replace(made, settings=None, boundaries=()), objects)
+        before = _tell(source_video_id, replace(made, settings=None, boundaries=()), objects, before=before)
     try:
         clips = ClipStore(database).replace_cuts(
             source_video_id, new, frame_count, scene_settings=asdict(made.settings) if made.settings else None, forced_by=forced_by
         )
     except HeatersError:
-        _tell(source_video_id, _of_the_row(source_video_id, made, database), objects)  # the old cuts still exist
+        _tell(source_video_id, _of_the_row(source_video_id, made, database), objects, before=before)  # the old cuts still exist
         raise
-    _tell(source_video_id, made, objects)
+    _tell(source_video_id, made, objects, before=before)
     return clips
 
 
@@ -200,18 +202,20 @@ def _told(source_video_id: int, objects: ObjectStore) -> Scenes | None:
         return None
 
 
-def _tell(source_video_id: int, document: Scenes, objects: ObjectStore) -> None:
-    """Write the scenes file, unless it has this content already."""
-    data = scenes.encoded(document.detector, document.scores, settings=document.settings, boundaries=document.boundaries)
-    with suppress(ObjectNotFoundError):
-        if objects.get_bytes(scenes_key(source_video_id)) == data:
-            return
-    objects.put_bytes(scenes_key(source_video_id), data)
+def _tell(source_video_id: int, document: Scenes, objects: ObjectStore, *, before: Scenes | None) -> Scenes:
+    """Write the scenes file, unless it says just that; returns what it says now. before: what it says, None when there is none."""
+    data = _written(document)
+    if before is None or _written(before) != data:
+        objects.put_bytes(scenes_key(source_video_id), data)
+    return document
 
 
-def _stored(source_video_id: int, frame_count: int, objects: ObjectStore) -> Scenes | None:
-    """The stored scores, if they are those of this proxy."""
-    stored = _told(source_video_id, objects)
+def _written(document: Scenes) -> bytes:
+    return scenes.encoded(document.detector, document.scores, settings=document.settings, boundaries=document.boundaries)
+
+
+def _of_frames(stored: Scenes | None, frame_count: int) -> Scenes | None:
+    """Stored scores, if they are those of this proxy."""
     return stored if stored is not None and stored.frame_count == frame_count else None
 
 

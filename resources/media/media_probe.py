@@ -38,6 +38,8 @@ _SPACES = {
 }  # fmt: skip
 _RANGES = {1: "tv", 2: "pc"}
 
+#: Sample entries whose pictures only decoders of Dolby Vision may show; those that others may show too are called hvc1, hev1 and av01.
+_DOLBY_VISION_TAGS = frozenset({"dvh1", "dvhe", "dav1"})
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
 #: Bytes of a file that are read to see whether it is text or zeros.
@@ -56,6 +58,7 @@ class VideoStream:
     second, 0 when unknown. time_base: seconds per pts unit. rotation_degrees: clockwise turn for showing it: 0, 90, 180 or 270.
     color_*: ffprobe's names and values, None when the file does not say, "reserved 3" when it says a number without a meaning.
     start_seconds: when the first frame is shown. hdr_metadata: the file describes the screen on which its HDR picture was made.
+    dolby_vision_only: decoders that do not know Dolby Vision show it in wrong colours.
     """
 
     index: int
@@ -75,6 +78,7 @@ class VideoStream:
     color_range: str | None
     start_seconds: float
     hdr_metadata: bool = False
+    dolby_vision_only: bool = False
 
     @property
     def is_hdr(self) -> bool:
@@ -370,8 +374,15 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         color_space=_word(_SPACES, frame.colorspace, codec.colorspace),
         color_range="pc" if pixel_format.startswith("yuvj") else _RANGES.get(int(frame.color_range) or int(codec.color_range)),
         start_seconds=float(start),
+        dolby_vision_only=_is_dolby_vision(codec, frame) and _word(_TRANSFERS, frame.color_trc, codec.color_trc) is None,
         hdr_metadata=any(kind in frame.side_data for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")),
     )
+
+
+def _is_dolby_vision(codec: Any, frame: Any) -> bool:
+    """Whether a picture has Dolby Vision's metadata, or is of one of its own kinds in MP4, MOV and CMAF."""
+    named = str(codec.codec_tag) in _DOLBY_VISION_TAGS
+    return named or any(kind in frame.side_data for kind in ("DOVI_RPU_BUFFER", "DOVI_METADATA"))
 
 
 def _word(words: Mapping[int, str], of_frame: Any, of_codec: Any) -> str | None:

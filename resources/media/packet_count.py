@@ -211,6 +211,11 @@ def _ends(count: _Count) -> float:
 
 def _notes(found: MediaProbe, counts: dict[int, _Count], pictures: set[int], sounds: tuple[int, ...]) -> list[str]:
     notes = []
+    if found.video.dolby_vision_only:
+        notes.append(
+            "its picture is in Dolby Vision alone (profile 5), with none for other screens: the proxy has wrong colours, green and purple;"
+            " convert it to HDR10 or standard range with a program that knows Dolby Vision, and submit that"
+        )
     for number in sorted(pictures):
         count = counts[number]
         if count.packets > 1:

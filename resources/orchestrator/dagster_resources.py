@@ -24,6 +24,7 @@ from heaters_dagster.settings import Settings, load_settings
 if TYPE_CHECKING:
     from resources.object_store.interface import ObjectStore
     from resources.object_store.originals import Originals
+    from resources.object_store.stills import Stills
     from resources.object_store.work_folder import WorkFolder
     from resources.postgres.database import Database
 
@@ -39,11 +40,12 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a stage works: the settings, the folder of its temporary files, and the originals that the run has locally."""
+    """Where a stage works: the settings, the folder of its temporary files, and the originals and stills that the run has at hand."""
 
     settings: Settings
     work: WorkFolder
     originals: Callable[[ObjectStore], Originals]
+    stills: Callable[[ObjectStore], Stills]
 
 
 class _FromSettings(dg.ConfigurableResource[None]):
@@ -72,6 +74,7 @@ class MachineResource(_FromSettings):
     """Settings and work folder of a stage. Files that a run keeps in it are deleted when the run ends."""
 
     _originals: Originals | None = PrivateAttr(default=None)
+    _stills: Stills | None = PrivateAttr(default=None)
 
     def get(self) -> Machine:
         from resources.object_store.work_folder import WorkFolder
@@ -85,12 +88,19 @@ class MachineResource(_FromSettings):
             self._originals = self._originals or Originals(objects, work)
             return self._originals
 
-        return Machine(settings=settings, work=work, originals=originals)
+        def stills(objects: ObjectStore) -> Stills:
+            from resources.object_store.stills import Stills
+
+            self._stills = self._stills or Stills(objects)
+            return self._stills
+
+        return Machine(settings=settings, work=work, originals=originals, stills=stills)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         if self._originals is not None:
             self._originals.close()
             self._originals = None
+        self._stills = None
 
 
 class ProgressResource(dg.ConfigurableResource[None]):

@@ -198,6 +198,21 @@ def test_jpeg_pictures_one_after_the_other_are_a_video(tmp_path):
     assert (found.video.codec, found.video.width, found.video.height) == ("mjpeg", 320, 240)
 
 
+@pytest.mark.parametrize(
+    ("tag", "colour", "warned"),
+    [
+        ("dvh1", "", True),
+        ("hvc1", "", False),
+        ("dvh1", ":colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc", False),
+    ],
+)
+def test_dolby_vision_without_a_picture_for_other_screens_is_told(tmp_path, tag, colour, warned):
+    coded = ["-c:v", "libx265", "-x265-params", f"log-level=none{colour}", "-pix_fmt", "yuv420p10le", "-tag:v", tag, "-strict", "-1"]
+    found = probe(ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.4", *coded], tmp_path / "d.mp4"))
+    assert bool([note for note in found.notes if "Dolby Vision alone" in note and "convert it to HDR10" in note]) == warned
+    assert MediaProbe.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
 def test_an_encrypted_file_is_said_to_be_encrypted(tmp_path, plain):
     key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "01" * 16, "-encryption_kid", "02" * 16]
     with pytest.raises(InvalidMediaError, match=r"^locked\.mp4 is encrypted"):

@@ -48,9 +48,37 @@ def test_an_original_is_fetched_for_its_gold_master_only(
     assert list(settings.work_folder.iterdir()) == []
 
 
+def test_what_a_run_has_at_hand_is_not_read_again(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file to vectors. What is still read of a whole object is what a check proves of it, and the scores that cut the clips."""
+    settings = replace(settings, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True)
+    video = SourceVideoStore(database).add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
+    read: Counter[str] = Counter()
+    for name in ("get_bytes", "get_file"):
+        method = getattr(S3ObjectStore, name)
+
+        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method) -> Any:
+            read[key.partition("/")[0] if "scenes" not in key else "scenes"] += 1
+            return method(store, key, *rest)
+
+        monkeypatch.setattr(S3ObjectStore, name, counting)
+    assert process_due(settings).failures == []
+    # For the gold master, in a run of its own; for the cuts; and the frame index for each of the two checks that prove it.
+    assert read == {"originals": 1, "scenes": 1, "metadata": 2}
+    clips = ClipStore(database).load_live(video.id)
+    assert len(clips) == 2
+    reviews(database).approve([clip.id for clip in clips], reviewer="ada")
+    read.clear()
+    assert process_due(settings).failures == []
+    assert {clip.state for clip in ClipStore(database).load_live(video.id)} == {"embedded"}
+    assert read == {"final_clips": 2}  # the check reads what was published
+
+
 def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the proxy: the clip, its headers, and the two frames that prove the file. Larger than a window of the read-ahead."""
+    """Of the proxy: the clip, its headers, and the two frames that prove the file. Of the exported clip: its stills."""
     from assets.exports import export_due
+    from assets.keyframes import keyframe_due
     from resources.object_store.open import shared_object_store
     from resources.object_store.work_folder import WorkFolder
     from tests.media_files import ffmpeg
@@ -62,16 +90,26 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     video = stored_video(source, tmp_path, database=database, objects=objects, cuts=(20, 190), approved=False)
     clip = ClipStore(database).load_live(video.id)[1]
     reviews(database).approve([clip.id], reviewer="ada")
-    read: list[int] = []
-    method = S3ObjectStore.get_range
+    read: Counter[str] = Counter()
+    for name in ("get_range", "get_bytes", "get_file"):
+        method = getattr(S3ObjectStore, name)
 
-    def counting(store: S3ObjectStore, key: str, start: int, end: int) -> bytes:
-        data = method(store, key, start, end)
-        read.extend([len(data)] * key.startswith("review_proxies/"))
-        return data
+        def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method) -> Any:
+            data = method(store, key, *rest)
+            read[key.partition("/")[0]] += rest[0].stat().st_size if data is None else len(data)
+            return data
 
-    monkeypatch.setattr(S3ObjectStore, "get_range", counting)
+        monkeypatch.setattr(S3ObjectStore, name, counting)
     done: Any = export_due(video.id, database=database, objects=objects, work=WorkFolder(settings.work_folder))
     (manifest,) = done.made
     assert manifest.byte_size > 20_000_000
-    assert sum(read) < 1.2 * manifest.byte_size
+    assert read["review_proxies"] < 1.2 * manifest.byte_size
+    assert read["final_clips"] == 0
+    of_proxy = read["review_proxies"]
+    read.clear()
+    strategy = {"strategy": settings.keyframe_strategy, "percentages": settings.keyframe_percentages}
+    stills = keyframe_due(video.id, database=database, objects=objects, **strategy).made
+    assert len(stills) == len(settings.keyframe_percentages)
+    assert set(read) == {"final_clips"}
+    assert read["final_clips"] < 0.1 * manifest.byte_size
+    print(f"clip {manifest.byte_size}, of the proxy {of_proxy}, for stills {read}")
