@@ -7,7 +7,7 @@ from statistics import median
 
 from playwright.sync_api import Page
 
-from review_app.service.links import COOKIE
+from review_app.service.links import OLD_COOKIE
 from tests.chromium import started_chromium
 from tests.served_review_app import ServedReviewApp
 
@@ -38,7 +38,7 @@ class Shown:
 def pages_shown(served: ServedReviewApp, token: str, names: list[str], *, times: int) -> dict[str, Shown]:
     """Each page by the name of its link, opened from another page `times` times: medians of it."""
     with started_chromium() as browser, browser.new_context(viewport={"width": 1280, "height": 800}, bypass_csp=True) as context:
-        context.add_cookies([{"name": COOKIE, "value": token, "url": served.url}])
+        context.add_cookies([{"name": OLD_COOKIE, "value": token, "url": served.url}])
         page = context.new_page()
         page.add_init_script(_WATCH)
         page.goto(f"{served.url}/search")

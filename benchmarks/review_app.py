@@ -23,7 +23,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.server.routes import TOKEN_HEADER
-from review_app.service.links import COOKIE, Session, open_links
+from review_app.service.links import Session, open_links
 from tests.chromium import started_chromium, with_profile
 from tests.media_files import barcode_video
 from tests.proxy_files import stored_video
@@ -77,7 +77,7 @@ def _opened(served: ServedReviewApp, settings: Settings, database: Database) -> 
     queue: list[float] = []
 
     def visit(context: BrowserContext) -> float:
-        context.add_cookies([{"name": COOKIE, "value": token, "url": served.url}])
+        context.add_cookies([{"name": open_links(settings).cookie, "value": token, "url": served.url}])
         page = context.new_page()
         page.add_init_script(_SEEN)
         page.goto(served.url)

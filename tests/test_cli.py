@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sqlalchemy.exc import OperationalError
 from heaters_dagster import cli
 from heaters_dagster.commands import review as review_commands
 from heaters_dagster.commands.process_due import RunDone
+from heaters_dagster.commands.up.start import held_folder
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.review_queue import MAX_ID
@@ -33,7 +35,6 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
-from resources.object_store.work_folder import WorkFolder
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
@@ -480,8 +481,11 @@ def test_one_source_video_is_told_whole(heaters: Heaters, video: int, database: 
 def test_what_comes_next_depends_on_whether_up_runs(heaters: Heaters, settings: Settings, tmp_path: Path) -> None:
     film = barcode_video(tmp_path / "a.mp4", frames=5)
     assert "Next: heaters process, or heaters up" in heaters(f"submit {film}")[1]
-    with WorkFolder(settings.work_folder).attempt("up"):
-        assert "heaters up goes on with the work" in heaters(f"submit {film}")[1]
+    with held_folder(replace(settings, review_port=8599)):
+        told = heaters(f"submit {film}")[1]
+        assert "heaters up goes on with the work; watch it at http://127.0.0.1:8599\n" in told, "not the port of here"
+        assert heaters("up")[0] == 1
+        assert "use that one, at http://127.0.0.1:8599, or end it" in heaters.error
 
 
 def test_an_undo_says_how_to_do_it_again(heaters: Heaters, some_clips: SomeClips) -> None:
@@ -687,7 +691,7 @@ def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
     assert "was not running" in heaters("down")[1]
     embedded_postgres.ensure_running(settings.postgres_folder, durable=False)
     try:
-        with WorkFolder(settings.work_folder).attempt("up"):
+        with held_folder(settings):
             assert heaters("down")[0] == 1
             assert "end heaters up with Ctrl-C" in heaters.error
         assert embedded_postgres.status(settings.postgres_folder).running

@@ -30,13 +30,13 @@ def up(
 @app.command(epilog=example("down"))
 def down() -> None:
     """Stop the embedded Postgres. Data is kept."""
-    from heaters_dagster.commands.up.start import is_running
+    from heaters_dagster.commands.up.start import running_at
     from resources.postgres.embedded_postgres import stop
 
     settings = load_settings()
     if settings.database_url:
         terminal.say("HEATERS_DATABASE_URL is set: Heaters did not start that Postgres, so it does not stop it.")
-    elif is_running(settings):
+    elif running_at(settings) is not None:
         terminal.complain("heaters up is running and would start Postgres again: end heaters up with Ctrl-C, and Postgres stops with it")
         raise typer.Exit(1)
     elif stop(settings.postgres_folder):

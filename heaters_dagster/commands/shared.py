@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from resources.postgres.reviewer_store import ReviewerStore
 
 
+#: Of the clips of one decision, so many are listed for people.
+_MOST_ROWS = 100
+
+
 def known_id(value: int | Sequence[int] | None) -> Any:
     """An id, or several, that the database can hold. Typer's own limits would print the limits of a bigint into every help text."""
     for one in [value] if isinstance(value, int) else value or ():
@@ -213,7 +217,9 @@ def show_result(result: ReviewResult, names: ClipLookup, as_json: bool) -> None:
         known = names.named(shown)
         what = f"{result.action}: {clips_in_words(known[clip_id] for clip_id in shown) or 'done'}"
         terminal.say(f"{what} (action {result.action_id}; {_way_back(result.action)})")
-    terminal.show_table("", CLIP_COLUMNS[:6], rows)
+    terminal.show_table("", CLIP_COLUMNS[:6], rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        terminal.say(f"and {len(rows) - _MOST_ROWS:,} more; --json has all")
 
 
 def _way_back(action: str) -> str:
@@ -222,10 +228,10 @@ def _way_back(action: str) -> str:
 
 def say_next(settings: Settings) -> None:
     """Say what the user has to type so that the work goes on: nothing while `heaters up` runs."""
-    from heaters_dagster.commands.up.start import is_running
+    from heaters_dagster.commands.up.start import running_at
 
-    if is_running(settings):
-        terminal.say(f"Next: nothing to type. heaters up goes on with the work; watch it at {settings.review_url}")
+    if (address := running_at(settings)) is not None:
+        terminal.say(f"Next: nothing to type. heaters up goes on with the work; watch it at {address}")
     else:
         terminal.say("Next: heaters process, or heaters up")
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from heaters_dagster.domain.words import counted
+
 _NUMBER_FIRST = re.compile(r"(?:clip\s+)?(\d{1,9})\s+of\s+(.+)", re.IGNORECASE | re.ASCII)
 _CLIP_LAST = re.compile(r"(.+?)[\s,·]+clip\s+(\d{1,9})", re.IGNORECASE | re.ASCII)
 _VIDEO = re.compile(r"(\d{1,18})(?:\.\s.*)?", re.ASCII | re.DOTALL)
@@ -83,10 +85,15 @@ def clips_by_number(numbers: Sequence[int]) -> str:
 
 
 def clips_in_words(named: Iterable[tuple[int, str]]) -> str:
-    """`clip 14 of Harbour`, `clips 14, 15 and 16 of Harbour and clip 1 of Snow`. named: (number, title of the source video)."""
+    """`clip 14 of Harbour`, `clips 14 and 15 of Harbour and clip 1 of Snow`, `20,000 clips of 41 source videos`.
+
+    named: (number, title of the source video).
+    """
     by_title: dict[str, list[int]] = {}
     for number, title in named:
         by_title.setdefault(title, []).append(number)
+    if len(by_title) > _NAMED_AT_MOST:
+        return f"{counted(sum(map(len, by_title.values())), 'clip')} of {counted(len(by_title), 'source video')}"
     return " and ".join(f"{clips_by_number(numbers)} of {title}" for title, numbers in by_title.items())
 
 
@@ -115,5 +122,5 @@ def _several(shown: Sequence[str]) -> str:
         return f"clip {shown[0]}"
     first, more = shown[:_NAMED_AT_MOST], len(shown) - _NAMED_AT_MOST
     if more > 0:
-        return f"clips {', '.join(first)} and {more} more"
+        return f"clips {', '.join(first)} and {more:,} more"
     return f"clips {', '.join(shown[:-1])} and {shown[-1]}"

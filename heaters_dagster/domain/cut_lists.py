@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from heaters_dagster.domain.errors import BadRequestError
 
 _COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)) + tuple(
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 )
+
+T = TypeVar("T")
 
 
 class CutListClip(Protocol):
@@ -75,6 +77,7 @@ class CutListFormat:
 
     name: as in `heaters cutlist --format NAME`. title: for people. suffix: of its files, with the dot. write: the whole text of a list; it
     raises BadRequestError when the format cannot hold these clips. in_zip: whether the zip of approved clips has one too.
+    most_clips: how many fit into one file; a longer list becomes several files. None: any number.
     """
 
     name: str
@@ -82,6 +85,16 @@ class CutListFormat:
     suffix: str
     write: Callable[[CutListSource, Sequence[CutListClip]], str]
     in_zip: bool = False
+    most_clips: int | None = None
+
+    def parts(self, clips: Sequence[T]) -> list[Sequence[T]]:
+        """`clips` divided into lists that fit into one file each."""
+        step = self.most_clips or max(1, len(clips))
+        return [clips[first : first + step] for first in range(0, len(clips), step)]
+
+    def file_names(self, stem: str, count: int) -> list[str]:
+        """Of the files of a list in `count` parts: `NAME.edl`, or `NAME_1.edl`, `NAME_2.edl`."""
+        return [f"{stem}{self.suffix}"] if count == 1 else [f"{stem}_{number}{self.suffix}" for number in range(1, count + 1)]
 
 
 @dataclass(frozen=True, slots=True)

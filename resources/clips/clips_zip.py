@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from heaters_dagster.domain.errors import NotFoundError, StoreUnavailableError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StoreUnavailableError
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
@@ -117,11 +117,25 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     if not files:
         raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")
     manifest = {"source_video_id": video.id, "title": video.title, "clips": described}
-    texts = {
-        f"{title}{form.suffix}": stored_cut_list(video.id, form.name, database=database, settings=settings, objects=objects)
-        for form in CUT_LIST_FORMATS.usable()
-        if form.in_zip
-    }
+    texts: dict[str, str] = {}
+    notes: list[str] = []
+    for form in CUT_LIST_FORMATS.usable():
+        if form.in_zip:
+            try:
+                parts = stored_cut_list(video.id, form.name, database=database, settings=settings, objects=objects)
+            except BadRequestError as error:  # the clips are what people came for
+                notes.append(f"There is no cut list in the format {form.name} ({form.title}): {error}. The other files have all clips.")
+                continue
+            names = form.file_names(title, len(parts))
+            texts |= dict(zip(names, parts, strict=True))
+            if len(parts) > 1:
+                most, files_told = counted(form.most_clips or 1, "clip"), counted(len(parts), "file")
+                notes.append(
+                    f"One file in the format {form.name} ({form.title}) holds up to {most}, so this cut list is in {files_told}, in order:"
+                    f" {', '.join(names)}. Each is a timeline of its own, which begins with its first clip."
+                )
+    if notes:
+        texts[f"{title} read me.txt"] = "\n".join(notes) + "\n"
     texts[f"{title} manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     return ClipsZip(f"{title} clips.zip", texts, tuple(files))
 

@@ -19,12 +19,16 @@ from resources.postgres.source_video_store import SourceVideoStore
 _LINK_SECONDS = 7 * 24 * 3600
 
 
-def stored_cut_list(source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None) -> str:
+def stored_cut_list(
+    source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None
+) -> list[str]:
     """The cut list in the format named `form`. It refers to the proxy, because cuts are numbers of its frames.
 
-    Raises NotFoundError when the source video has no clips yet, UnknownNameError when there is no such format.
+    Returns the text of each of its files: several when one file cannot hold all clips.
+    Raises NotFoundError when the source video has no clips yet, UnknownNameError when there is no such format, BadRequestError when the
+    format cannot hold these clips.
     """
-    write = CUT_LIST_FORMATS.load(form).write
+    chosen = CUT_LIST_FORMATS.load(form)
     video = SourceVideoStore(database).load(source_video_id)
     clips = ClipStore(database).load_live(source_video_id)
     if not clips:
@@ -44,4 +48,4 @@ def stored_cut_list(source_video_id: int, form: str, *, database: Database, sett
         height=header.height,
         has_audio=header.has_audio,
     )
-    return write(source, clips)
+    return [chosen.write(source, part) for part in chosen.parts(clips)]

@@ -40,6 +40,8 @@ _RANGES = {1: "tv", 2: "pc"}
 
 #: Sample entries whose pictures only decoders of Dolby Vision may show; those that others may show too are called hvc1, hev1 and av01.
 _DOLBY_VISION_TAGS = frozenset({"dvh1", "dvhe", "dav1"})
+#: A start code and a video parameter set (ITU-T H.265, 7.3.1.2). FFmpeg writes HEVC into AVI without a codec's name, which reads as RGB.
+_HEVC_HEAD = bytes.fromhex("000000014001")
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
 #: Bytes of a file that are read to see whether it is text or zeros.
@@ -320,6 +322,11 @@ def _first_frame(container: InputContainer, stream: Any, called: str) -> Any:
     try:
         for packet in container.demux(stream):
             packets += packet.size > 0
+            if stream.codec_context.name == "rawvideo" and bytes(packet)[: len(_HEVC_HEAD)] == _HEVC_HEAD:
+                raise InvalidMediaError(
+                    f"{called} has an HEVC picture, but does not say so (AVI has no name for HEVC), so players cannot show it; make an MP4"
+                    f" of it and submit that. With ffmpeg: ffmpeg -c:v hevc -i INPUT.avi -c copy OUTPUT.mp4"
+                )
             if packet.has_sidedata("encryption_info"):
                 raise InvalidMediaError(
                     f"{called} is encrypted, as protected downloads are, and Heaters has no key; submit a file without protection"

@@ -10,7 +10,7 @@ import streamlit as st
 from heaters_dagster.domain.errors import HeatersError, NotFoundError
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.service import views
-from review_app.service.links import COOKIE, LinkError, Session
+from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
 # The cookie is set and cleared by the server (routes.py), so that no script of the page can read it. Streamlit draws an element that is on
@@ -84,13 +84,13 @@ def _remembered(desk: ReviewDesk) -> Session | None:
 
 
 def _of_cookie(desk: ReviewDesk) -> Session | None:
-    token = st.context.cookies.get(COOKIE)
-    if not token:
+    found = desk.links.remembered_by(st.context.cookies)
+    if found is None:
         return None
+    session = found[1]
     try:
-        session = desk.links.remembered(token)
         reviewer = ReviewerStore(desk.database).load(session.reviewer_id)
-    except (LinkError, NotFoundError):
+    except NotFoundError:
         return None
     # Another database, or a name that by now belongs to somebody who signs in.
     if reviewer.name != session.reviewer or reviewer.oidc_subject is not None:
@@ -107,7 +107,7 @@ def _ask(desk: ReviewDesk) -> NoReturn:
             name = st.text_input("Your name", max_chars=60, placeholder="Ada", autocomplete="name")
             if st.form_submit_button("Start", type="primary", help="Go on under this name: it stands beside your decisions"):
                 _sit_down(desk, name)
-    if "reviewer" in st.session_state and st.context.cookies.get(COOKIE):
+    if "reviewer" in st.session_state and desk.links.remembered_by(st.context.cookies):
         with st.container(key="session"):
             _cookie(data={"since": st.session_state["since"], "token": None}, key="forget")
     st.stop()

@@ -33,7 +33,7 @@ from review_app.server.pace import UPLOADS_PATH
 from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served
 from review_app.server.uploads import save_upload
 from review_app.service import incoming
-from review_app.service.links import COOKIE, REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
+from review_app.service.links import REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
 from review_app.service.review_desk import Answer, ReviewDesk
 
 TOKEN_HEADER = "X-Heaters-Token"
@@ -224,12 +224,15 @@ async def _upload(desk: ReviewDesk, request: Request) -> Response:
 async def _remember(desk: ReviewDesk, request: Request) -> Response:
     """Remember the chosen name in a cookie that no script can read, or forget it."""
     answer = Response(status_code=204, headers=FRESH)
+    found = desk.links.remembered_by({name: value for name, value in request.cookies.items() if name != desk.links.cookie})
+    if found is not None:  # of an older version
+        answer.delete_cookie(found[0])
     if request.method == "DELETE":
-        answer.delete_cookie(COOKIE)
+        answer.delete_cookie(desk.links.cookie)
         return answer
     token = desk.links.remembered_token(_session(desk, request))
     secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, token, max_age=REMEMBERED_TTL_SECONDS, secure=secure, httponly=True, samesite="strict")
+    answer.set_cookie(desk.links.cookie, token, max_age=REMEMBERED_TTL_SECONDS, secure=secure, httponly=True, samesite="strict")
     return answer
 
 

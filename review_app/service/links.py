@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,7 +17,8 @@ from resources.files.signing_key import kept_signing_key
 
 MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips"]
 
-COOKIE = "heaters_reviewer"
+#: What the cookie that remembers a name was called until 0.2, by every Heaters of a host.
+OLD_COOKIE = "heaters_reviewer"
 SESSION_TTL_SECONDS = 12 * 3600
 REMEMBERED_TTL_SECONDS = 90 * 24 * 3600
 
@@ -46,6 +50,8 @@ class Links:
         self._media = _Tokens(secret, "heaters-media", ttl_seconds)
         self._sessions = _Tokens(secret, "heaters-session", SESSION_TTL_SECONDS)
         self._remembered = _Tokens(secret, "heaters-remembered", REMEMBERED_TTL_SECONDS)
+        # Cookies are shared by all ports of a host: with one name for all, two Heaters there would overwrite each other's.
+        self.cookie = f"{OLD_COOKIE}_{hashlib.sha256(f'cookie {secret}'.encode()).hexdigest()[:12]}"
 
     def media_token(self, kind: MediaKind, row_id: int) -> str:
         """A token for one kind of media of one row: the source video's id, for `export` the clip's."""
@@ -71,6 +77,14 @@ class Links:
     def remembered(self, token: str) -> Session:
         """Who a cookie remembers. Raises LinkError."""
         return _session(self._remembered.loaded(token))
+
+    def remembered_by(self, cookies: Mapping[str, str]) -> tuple[str, Session] | None:
+        """(name of the cookie, whom it remembers), of the cookies that a browser sent; None when none of them was made here."""
+        for name in (self.cookie, OLD_COOKIE):
+            with suppress(LinkError):
+                if name in cookies:
+                    return name, self.remembered(cookies[name])
+        return None
 
 
 class _Tokens:

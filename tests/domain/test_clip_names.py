@@ -60,6 +60,8 @@ def test_ids_in_a_message() -> None:
 def test_many_clips_in_words() -> None:
     assert clips_in_words([(14, "Harbour"), (1, "Snow"), (15, "Harbour")]) == "clips 14 and 15 of Harbour and clip 1 of Snow"
     assert clips_in_words((number, "Harbour") for number in range(1, 41)) == "clips 1, 2, 3 and 37 more of Harbour"
+    assert clips_in_words((number, f"Film {number % 41}") for number in range(20_000)) == "20,000 clips of 41 source videos"
+    assert clips_in_words((number, "Harbour") for number in range(1, 20_001)) == "clips 1, 2, 3 and 19,997 more of Harbour"
 
 
 @pytest.mark.parametrize("text", ["", "14", "Harbour", "Harbour 14", "of Harbour", "7:", "7:14:2", "id:812"])

@@ -14,7 +14,8 @@ from heaters_dagster.domain.cut_lists import CutListSource, timecode, timeline_r
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.states import ClipState
 from resources.clips.cut_lists.csv import CSV_COLUMNS, csv_cut_list
-from resources.clips.cut_lists.edl import edl_cut_list, edl_parts
+from resources.clips.cut_lists.edl import CUT_LIST_FORMAT as EDL
+from resources.clips.cut_lists.edl import edl_cut_list
 from resources.clips.cut_lists.fcpxml import fcpxml_cut_list
 
 FILM = Fraction(24_000, 1001)
@@ -156,9 +157,11 @@ def test_an_edl_holds_999_events_and_says_so() -> None:
     clips = [listed(n, n + 1) for n in range(1000)]
     with pytest.raises(BadRequestError, match="at most 999 events, not 1,000 clips"):
         edl_cut_list(SOURCE, clips)
-    parts = edl_parts(clips)
+    parts = EDL.parts(clips)
     assert [len(part) for part in parts] == [999, 1]
     assert edl_cut_list(SOURCE, parts[0]).count("FROM CLIP NAME") == 999
+    assert EDL.file_names("cuts", 2) == ["cuts_1.edl", "cuts_2.edl"]
+    assert EDL.file_names("cuts", len(EDL.parts(clips[:999]))) == ["cuts.edl"]
 
 
 def test_fcpxml_counts_in_whole_frames_of_its_rate() -> None:

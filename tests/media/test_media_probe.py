@@ -13,7 +13,7 @@ import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
 from resources.media.media_probe import MediaProbe, probe
-from tests.media_files import ffmpeg, make_video, progressive_then_interlaced, rotated, truncated, with_bit_errors
+from tests.media_files import ffmpeg, file_frame_hashes, make_video, progressive_then_interlaced, rotated, truncated, with_bit_errors
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +196,17 @@ def test_an_animated_webp_picture_is_refused_with_a_remedy(tmp_path):
 def test_jpeg_pictures_one_after_the_other_are_a_video(tmp_path):
     found = probe(ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=320x240:d=0.4", "-c:v", "mjpeg", "-f", "mjpeg"], tmp_path / "m.mjpeg"))
     assert (found.video.codec, found.video.width, found.video.height) == ("mjpeg", 320, 240)
+
+
+def test_hevc_that_an_avi_file_does_not_name_is_refused_with_a_remedy_that_works(tmp_path):
+    picture = ["-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.4,noise=alls=90:allf=t", "-f", "lavfi", "-i", "sine=d=0.4"]
+    film = ffmpeg([*picture, "-c:v", "libx265", "-x265-params", "log-level=none:crf=1", "-c:a", "mp3"], tmp_path / "film.avi")
+    with pytest.raises(InvalidMediaError, match=r"^film\.avi has an HEVC picture, but does not say so .* make an MP4") as refused:
+        probe(film)
+    line = str(refused.value).rpartition("ffmpeg: ffmpeg ")[2].replace("INPUT.avi", str(film)).split()
+    mended = ffmpeg(line[:-1], tmp_path / "mended.mp4")
+    assert probe(mended).video.codec == "hevc"
+    assert len(list(file_frame_hashes(mended))) == 10
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,9 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     assert manifest.byte_size > 20_000_000
     assert read["review_proxies"] < 1.2 * manifest.byte_size
     assert read["final_clips"] == 0
-    of_proxy = read["review_proxies"]
     read.clear()
     strategy = {"strategy": settings.keyframe_strategy, "percentages": settings.keyframe_percentages}
     stills = keyframe_due(video.id, database=database, objects=objects, **strategy).made
     assert len(stills) == len(settings.keyframe_percentages)
     assert set(read) == {"final_clips"}
     assert read["final_clips"] < 0.1 * manifest.byte_size
-    print(f"clip {manifest.byte_size}, of the proxy {of_proxy}, for stills {read}")

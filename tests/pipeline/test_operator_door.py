@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from heaters_dagster.commands.up.dagster_ui import behind_the_door
-from heaters_dagster.commands.up.operator_door import COOKIE, SIGN_IN_PATH, SIGN_OUT_PATH, check_reach
+from heaters_dagster.commands.up.operator_door import SIGN_IN_PATH, SIGN_OUT_PATH, OperatorDoor, check_reach
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.settings import Settings
 
@@ -129,7 +129,8 @@ def test_with_a_token_nobody_gets_past_the_sign_in(dagster: WorkspaceProcessCont
         assert ui.get(path, headers={"Accept": "*/*"}).status_code in {401, 405}
     assert asked(ui, "{ version }").status_code == 401
     assert asked(ui, "{ version }", Authorization="Bearer wrong").status_code == 401
-    assert asked(ui, "{ version }", Cookie=f"{COOKIE}={TOKEN}").status_code == 401
+    name = OperatorDoor(ui.app, Settings(home=tmp_path, dagster_token=TOKEN)).cookie
+    assert asked(ui, "{ version }", Cookie=f"{name}={TOKEN}").status_code == 401
     assert asked(ui, "{ version }", Authorization=f"Bearer {TOKEN}").status_code == 200
     with pytest.raises(WebSocketDenialResponse) as refused, ui.websocket_connect("/graphql", headers=HOST):
         pass
@@ -139,7 +140,7 @@ def test_with_a_token_nobody_gets_past_the_sign_in(dagster: WorkspaceProcessCont
 def test_signing_in_gives_a_cookie_that_no_script_and_no_other_site_gets(dagster: WorkspaceProcessContext, tmp_path: Path) -> None:
     ui = client(dagster, tmp_path, dagster_token=TOKEN)
     wrong = ui.post(SIGN_IN_PATH, data={"token": "wrong"})
-    assert (wrong.status_code, "not the token" in wrong.text, wrong.cookies.get(COOKIE)) == (401, True, None)
+    assert (wrong.status_code, "not the token" in wrong.text, dict(wrong.cookies)) == (401, True, {})
     assert ui.post(SIGN_IN_PATH, data={"token": TOKEN}, headers=STRANGER).status_code == 403
     assert ui.post(SIGN_IN_PATH, data={"token": "x" * 5000}).status_code == 413
     for onward, goes_to in (
@@ -154,6 +155,11 @@ def test_signing_in_gives_a_cookie_that_no_script_and_no_other_site_gets(dagster
     assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/"))
     assert TOKEN not in cookie
     assert asked(ui, "{ version }").status_code == 200  # the client keeps the cookie
+    beside = client(dagster, tmp_path, dagster_token=TOKEN + "2")  # another one on this host: a browser sends it the same cookies
+    beside.cookies = ui.cookies
+    assert asked(beside, "{ version }").status_code == 401
+    beside.post(SIGN_IN_PATH, data={"token": TOKEN + "2"})
+    assert asked(beside, "{ version }").status_code == asked(ui, "{ version }").status_code == 200
     ui.cookies.clear()
     page = ui.get('/a?x="><script>', headers={"Accept": "text/html"})
     assert (page.status_code, "<script>" in page.text) == (401, False)
@@ -168,12 +174,12 @@ def test_who_signs_out_is_out_with_every_copy_of_the_cookie_and_nobody_else_is(d
         assert (page.status_code, f'action="{SIGN_OUT_PATH}"' in page.text) == (200, True)
         assert int(page.headers["Content-Length"]) == len(page.content)
     assert SIGN_OUT_PATH not in other.get("/server_info", headers={"Accept": "text/html"}).text
-    copy = {"Cookie": f"{COOKIE}={ui.cookies[COOKIE]}"}
+    copy = {"Cookie": f"{door.cookie}={ui.cookies[door.cookie]}"}
     assert ui.get(SIGN_OUT_PATH, headers={"Accept": "text/html"}).status_code == 200, "nothing changes by GET"
     assert ui.post(SIGN_OUT_PATH, headers=STRANGER).status_code == 403
     assert asked(ui, "{ version }").status_code == 200
     out = ui.post(SIGN_OUT_PATH)
-    assert (out.status_code, "You are signed out" in out.text, COOKIE in ui.cookies) == (200, True, False)
+    assert (out.status_code, "You are signed out" in out.text, door.cookie in ui.cookies) == (200, True, False)
     assert asked(ui, "{ version }").status_code == asked(ui, "{ version }", **copy).status_code == 401
     assert asked(other, "{ version }").status_code == 200
     assert ui.post(SIGN_OUT_PATH).status_code == 200

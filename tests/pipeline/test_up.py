@@ -123,7 +123,11 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
 
         database = open_database(replace(settings))
         videos, clips = SourceVideoStore(database), ClipStore(database)
-        video = videos.add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
+        film = make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
+        other_port = {**environment, "HEATERS_REVIEW_PORT": "8599"}
+        told = subprocess.run([command[0], "submit", film], env=other_port, capture_output=True, text=True, check=True).stdout
+        assert f"watch it at {settings.review_url}\n" in told
+        (video,) = videos.load_all()
         assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED, 200), videos.load(video.id)
         first, *_ = clips.load_live(video.id)
         reviews(database).approve([first.id], reviewer="ada")

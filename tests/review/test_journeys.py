@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Download, Page, Route, TimeoutError, expect
@@ -22,6 +23,7 @@ from resources.postgres.clip_store import MadeObject
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideoStore
 from review_app.player.component import KEPT_PATH
+from review_app.service.links import OLD_COOKIE, Session, open_links
 from tests.chromium import WAIT_MS
 from tests.media_files import file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
@@ -310,17 +312,22 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Grace").wait_for()
     assert page.url.endswith("/clips?state=embedded"), "where the link led"
-    soon(lambda: any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
-    cookie = next(cookie for cookie in context.cookies() if cookie["name"] == "heaters_reviewer")
+    links = open_links(app.settings)
+
+    def kept() -> dict[str, Any]:
+        return {cookie["name"]: cookie for cookie in context.cookies()}
+
+    soon(lambda: links.cookie in kept())
+    cookie = kept()[links.cookie]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.reload()
     page.get_by_role("button", name="Grace").click()
     page.get_by_role("button", name="Somebody else").click()
     page.get_by_label("Your name").wait_for()
-    soon(lambda: not any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
+    soon(lambda: links.cookie not in kept())
     page.get_by_label("Your name").fill("Barbara")
     page.get_by_role("button", name="Start").click()
-    soon(lambda: any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
+    soon(lambda: links.cookie in kept())
     page.wait_for_timeout(500)
     page.reload()
     page.get_by_role("button", name="Barbara").wait_for()
@@ -328,9 +335,14 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     page.get_by_role("button", name="Barbara").click()
     page.get_by_role("button", name="Somebody else").click()
     page.get_by_label("Your name").wait_for()
-    soon(lambda: not any(cookie["name"] == "heaters_reviewer" for cookie in context.cookies()))
+    soon(lambda: links.cookie not in kept())
     page.reload()
     expect(page.get_by_label("Your name")).to_be_visible()
+    old = links.remembered_token(Session(ReviewerStore(app.database).named("Grace").id, "Grace"))
+    context.add_cookies([{"name": OLD_COOKIE, "value": old, "url": app.server.url}])
+    page.reload()
+    page.get_by_role("button", name="Grace").wait_for()
+    soon(lambda: links.cookie in kept() and OLD_COOKIE not in kept())
     context.close()
 
 

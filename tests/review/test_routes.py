@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
 from review_app.server.routes import TOKEN_HEADER, review_routes
-from review_app.service.links import Session, open_links
+from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from review_app.service.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
 from tests.buckets import BucketServer
@@ -615,3 +616,53 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         assert archive.read("Caf\u00e9_ the _end_2.csv").count(b"\n") == 4
         assert b"TITLE" in archive.read("Caf\u00e9_ the _end_2.edl")
     assert third.id not in {one["clip_id"] for one in manifest["clips"]}
+
+
+def test_two_heaters_on_one_host_remember_a_name_each(desk: ReviewDesk, tmp_path: Path, database: Database) -> None:
+    """Cookies do not know ports: a browser sends each of them the cookies of both."""
+    beside = ReviewDesk(
+        settings=desk.settings, database=database, objects=desk.objects, links=Links("another key, quite long", ttl_seconds=60)
+    )
+    ada, bob = (Session(desk.reviews.reviewers.named(name).id, name) for name in ("Ada", "Bob"))
+    jar = None
+    for one, session in ((desk, ada), (beside, bob), (desk, ada)):
+        with TestClient(Starlette(routes=review_routes(lambda one=one: one)), base_url="http://127.0.0.1") as client:
+            client.cookies = jar or client.cookies
+            jar = client.cookies
+            assert client.post("/api/session", headers={TOKEN_HEADER: one.links.session_token(session)}).status_code == 204
+    assert jar is not None
+    assert desk.links.remembered_by(dict(jar)) == (desk.links.cookie, ada)
+    assert beside.links.remembered_by(dict(jar)) == (beside.links.cookie, bob)
+    jar.set(OLD_COOKIE, beside.links.remembered_token(bob), domain="127.0.0.1")
+    with TestClient(Starlette(routes=review_routes(lambda: desk)), base_url="http://127.0.0.1") as client:
+        client.cookies = jar
+        assert client.delete("/api/session").status_code == 204
+        jar = client.cookies
+    assert desk.links.remembered_by(dict(jar)) is None
+    assert set(jar) == {beside.links.cookie, OLD_COOKIE}, "what another Heaters keeps is left alone"
+
+
+def test_a_zip_of_more_clips_than_one_edl_holds_has_several(desk: ReviewDesk, tmp_path: Path, database: Database) -> None:
+    source = barcode_video(tmp_path / "s.mp4", frames=1001)
+    video = stored_video(source, tmp_path, database=database, objects=desk.objects, cuts=tuple(range(1, 1001)), approved=False)
+    desk.videos.update(video.id, title="Long")
+    clip = clips_of(desk, video)[0]
+    desk.reviews.approve(clip.id, reviewer="Ada")
+    key = f"final_clips/video_{video.id}_clip_001.mp4"
+    claimed = desk.clips.claim(clip.id, EXPORTS, [key])
+    assert claimed is not None
+    desk.objects.put_bytes(key, b"a clip")
+    assert desk.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {})])
+    with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+        answer = client.get(desk.media_url("clips", video.id))
+    assert answer.status_code == 200
+    with zipfile.ZipFile(BytesIO(answer.content)) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist() if not name.endswith(".mp4")}
+    assert set(texts) == {"Long.csv", "Long_1.edl", "Long_2.edl", "Long manifest.json", "Long read me.txt"}
+    assert texts["Long.csv"].count("\n") == 1002
+    places = [line.rsplit(maxsplit=4)[1:] for name in ("Long_1.edl", "Long_2.edl") for line in texts[name].splitlines() if "  AX" in line]
+    assert len(places) == 1001
+    assert all(before[1] == after[0] for before, after in pairwise(places)), "nothing is missing between the files"
+    assert [texts[name].count("* COMMENT") for name in ("Long_1.edl", "Long_2.edl")] == [999, 2]
+    assert "up to 999 clips" in texts["Long read me.txt"]
+    assert "Long_1.edl, Long_2.edl" in texts["Long read me.txt"]

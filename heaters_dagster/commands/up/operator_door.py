@@ -8,6 +8,7 @@ own page.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import html
 import re
@@ -64,6 +65,8 @@ class OperatorDoor:
         self._names = own_names(settings.dagster_names, settings.dagster_url)
         self._token = settings.dagster_token
         self._signer = TimestampSigner(self._token, salt=COOKIE) if self._token else None
+        # All ports of a host share their cookies: each Dagster UI there has one of its own.
+        self.cookie = f"{COOKIE}_{hashlib.sha256(f'{COOKIE} {self._token}'.encode()).hexdigest()[:12]}"
         self._signed_out: dict[str, float] = {}  # cookie -> when, by time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +127,7 @@ class OperatorDoor:
     def _good_cookie(self, headers: Headers) -> str | None:
         for cookie in headers.get("cookie", "").split(";"):
             name, _, value = cookie.strip().partition("=")
-            if name == COOKIE and self._signer is not None and value not in self._signed_out:
+            if name == self.cookie and self._signer is not None and value not in self._signed_out:
                 try:
                     self._signer.unsign(value, max_age=SIGNED_IN_SECONDS)
                 except BadSignature:  # SignatureExpired is one
@@ -139,7 +142,7 @@ class OperatorDoor:
         if (cookie := self._good_cookie(headers)) is not None:
             self._signed_out[cookie] = now
         answer = _sign_in_page("/", told="You are signed out.", status_code=200)
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer.delete_cookie(self.cookie, path="/", httponly=True, samesite="strict")
         return answer
 
     def _is_token(self, given: str) -> bool:
@@ -161,7 +164,7 @@ class OperatorDoor:
         assert self._signer is not None
         answer = RedirectResponse(onward, status_code=303)
         answer.set_cookie(
-            COOKIE,
+            self.cookie,
             self._signer.sign(secrets.token_urlsafe(9)).decode(),
             httponly=True,
             samesite="strict",

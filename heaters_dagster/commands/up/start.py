@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from resources.postgres.database import Database
 
 _HELD_FOLDER = "up"
+#: In the held folder: where the review app of this `heaters up` is. Other commands may be run with another port in their settings.
+_ADDRESS_FILE = "review_url"
 _LONGEST_SOCKET_FOLDER = 90
 
 
@@ -39,9 +41,10 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     Raises BusyError when it runs already in this HEATERS_HOME (two daemons on one database hinder each other), SettingsError when a port
     cannot be had, naming the setting, and what starting the embedded Postgres raises.
     """
-    if is_running(settings):
+    if (address := running_at(settings)) is not None:
         raise BusyError(
-            f"heaters up is already running with HEATERS_HOME={settings.home}: use that one, or end it with Ctrl-C and start again"
+            f"heaters up is already running with HEATERS_HOME={settings.home}: use that one, at {address}, or end it with Ctrl-C and start"
+            " again"
         )
     if settings.dagster_port == settings.review_port:
         raise SettingsError(
@@ -56,7 +59,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         shown(name, settings.without_secrets(text))
 
     say(OURS, "starting; Ctrl-C ends everything")
-    with _postgres(settings, say) as database, _socket_folder(settings) as folder:
+    with _postgres(settings, say) as database, held_folder(settings) as folder:
         from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
         from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs
         from resources.orchestrator.dagster_connections import close_kept_connections
@@ -80,12 +83,17 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     return code
 
 
-def is_running(settings: Settings) -> bool:
-    """Whether a `heaters up` of this HEATERS_HOME runs."""
+def running_at(settings: Settings) -> str | None:
+    """The address of the review app of the `heaters up` that runs in this HEATERS_HOME; None when none runs."""
     from resources.object_store.work_folder import WorkFolder
 
     work = WorkFolder(settings.work_folder)
-    return any(work.is_held(folder.name) for folder in work.root.glob(f"{_HELD_FOLDER}.*"))
+    for folder in work.root.glob(f"{_HELD_FOLDER}.*"):
+        if work.is_held(folder.name):
+            with suppress(OSError):
+                return (folder / _ADDRESS_FILE).read_text()
+            return settings.review_url  # it has only just begun
+    return None
 
 
 def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -> list[Part]:
@@ -151,13 +159,19 @@ def _announce(settings: Settings, say: Say, *, open_browser: bool) -> None:
 
 
 @contextmanager
-def _socket_folder(settings: Settings) -> Iterator[Path]:
-    """A private folder for a Unix socket: in the work folder, where leftovers are removed, unless its path is too long."""
+def held_folder(settings: Settings) -> Iterator[Path]:
+    """Say that this `heaters up` runs, and where; yields a private folder for a Unix socket.
+
+    It is in the work folder, where leftovers are removed, unless its path is too long.
+    """
     from resources.object_store.work_folder import WorkFolder
     from resources.upkeep.leftovers import sweep_leftovers
 
     sweep_leftovers(settings)
     with WorkFolder(settings.work_folder).attempt(_HELD_FOLDER) as folder:
+        written = folder / f"{_ADDRESS_FILE}.new"
+        written.write_text(settings.review_url)
+        written.rename(folder / _ADDRESS_FILE)
         if len(bytes(folder)) < _LONGEST_SOCKET_FOLDER:
             yield folder
         else:

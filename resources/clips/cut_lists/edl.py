@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeVar
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timecode, timeline_range, timeline_rate
 from heaters_dagster.domain.errors import BadRequestError
@@ -16,13 +15,12 @@ MAX_EDL_EVENTS = 999
 _ONE_HOUR = 3600
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
-T = TypeVar("T")
-
 
 def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_frame: bool = False) -> str:
     """A CMX 3600 edit decision list that plays `clips` one after another from record timecode 01:00:00:00.
 
-    Raises BadRequestError for more than MAX_EDL_EVENTS clips (see `edl_parts`), and for drop-frame at other rates than 29.97 and 59.94.
+    Raises BadRequestError for more than MAX_EDL_EVENTS clips (see `CutListFormat.parts`), and for drop-frame at other rates than 29.97
+    and 59.94.
     """
     if len(clips) > MAX_EDL_EVENTS:
         raise BadRequestError(
@@ -45,11 +43,6 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
     return "\n".join(lines) + "\n"
 
 
-def edl_parts(clips: Sequence[T]) -> list[Sequence[T]]:
-    """`clips`, divided into lists that each fit into one EDL."""
-    return [clips[first : first + MAX_EDL_EVENTS] for first in range(0, len(clips), MAX_EDL_EVENTS)]
-
-
 def _first_frame_of_hour(rate: Fraction, *, drop_frame: bool) -> int:
     """Frame number whose timecode is 01:00:00:00."""
     nominal = max(1, round(rate))
@@ -62,4 +55,11 @@ def _ascii(text: str) -> str:
     return " ".join(plain.encode("ascii", "replace").decode().translate(_CONTROLS).split())
 
 
-CUT_LIST_FORMAT = CutListFormat(name="edl", title="CMX 3600 edit decision list", suffix=".edl", write=edl_cut_list, in_zip=True)
+CUT_LIST_FORMAT = CutListFormat(
+    name="edl",
+    title="CMX 3600 edit decision list",
+    suffix=".edl",
+    write=edl_cut_list,
+    in_zip=True,
+    most_clips=MAX_EDL_EVENTS,
+)
