@@ -53,7 +53,8 @@ def _head() -> str:
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; `python -m benchmarks NAME` writes one section anew. Ratios are taken within one run, both sides on the\n"
-        "same machine one after the other; absolute times are this machine's.\n\n"
+        "same machine one after the other; absolute times are this machine's. Two commits are compared in turn by\n"
+        "`python -m benchmarks.in_turn CHECKOUT NAME ...`; `frame_index`, `export` and `cut_operations` take a minute or less each.\n\n"
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB, {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}\n"
     )

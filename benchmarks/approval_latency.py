@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import tempfile
@@ -40,6 +41,7 @@ def run() -> list[Row]:
             database.dispose()
             embedded_postgres.remove(settings.postgres_folder)
     note = f"{len(latencies)} approvals at random moments, up to {_LONGEST_GAP_SECONDS:.0f} s apart; keyframes and embeddings run beside"
+    note += f"; load of the machine {os.getloadavg()[1]:.1f}"
     return [
         at_most("approval to file, 95th percentile", statistics.quantiles(latencies, n=20)[-1], "s", 5, note),
         at_most("approval to file, median", statistics.median(latencies), "s", 3),
