@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
+from resources.postgres.clip_rows import CLIP, CLIP_NAMES, Clip, clip_of_row
 from resources.postgres.database import Database
 from resources.postgres.tables import clips, review_actions, reviewers
 
@@ -43,7 +43,7 @@ class ReviewPageStore:
             and_(beside.c.start_frame >= centre.c.start_frame, beside.c.end_frame <= centre.c.end_frame),
         )
         query = (
-            select(beside)
+            select(*(beside.c[name] for name in CLIP_NAMES))
             .distinct()
             .join_from(centre, beside, and_(beside.c.source_video_id == centre.c.source_video_id, beside.c.is_live))
             .where(centre.c.id.in_(list(clip_ids)), touching)
