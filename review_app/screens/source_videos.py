@@ -25,7 +25,7 @@ from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
 _REFRESH_SECONDS = 3
-_PAGE = 20
+_PAGE = 10
 _MOST_ON_A_PAGE = 100
 _EXPORTS_SHOWN = 500
 
@@ -212,7 +212,7 @@ def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGen
             key=f"edit-{video.id}",
             on_change="rerun",
         )
-        if edit.open:  # unopened, the boxes of twenty videos were a quarter of the page
+        if edit.open:  # filled when it is opened: the boxes of all videos were a quarter of the page
             with edit:
                 _edit(desk, session, video, counts)
 
