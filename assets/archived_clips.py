@@ -61,6 +61,6 @@ def archived_clips(
         {
             "deleted files": dg.MetadataValue.int(len(done.deleted)),
             "archived clips": dg.MetadataValue.int(done.kept_rows),
-            "keys": dg.MetadataValue.md(pictures.bullets((f"`{key}`" for key in done.deleted), otherwise="nothing had to go")),
+            "keys": dg.MetadataValue.md(pictures.bullets((f"`{key}`" for key in done.deleted), otherwise="no file was deleted")),
         }
     )

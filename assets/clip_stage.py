@@ -111,7 +111,7 @@ def materialized(
             raise run.clips_failed(done.failed, done=len(done.clip_ids), retryable=done.retryable)
         counts = run.clip_counts()
     if not done.clip_ids and not metadata.made_by(stage, counts) and metadata.waiting(counts):
-        run.log.info(f"nothing is made yet: {metadata.waiting_words(counts)}. The partition stays as it was")
+        run.log.info(f"nothing was made yet: {metadata.waiting_words(counts)}. The partition stays as it was")
         return
     yield run.made({**metadata.totals(counts), **shown(done)})
 

@@ -44,7 +44,10 @@ def is_transient(error: BaseException) -> bool:
 def reason(error: BaseException) -> str:
     """The text for the row and the operator: Heaters' own messages unchanged, others with their type in front."""
     if not isinstance(error, HeatersError) and is_low_memory(error):
-        return "there was too little memory for this stage; it can be tried again when less runs on this machine, or with a higher limit"
+        return (
+            "there was too little memory for this stage; it can be tried again when fewer programs run on this machine, or with "
+            "a higher limit"
+        )
     said = without_objects(str(error))
     return said if isinstance(error, HeatersError) else without_access(f"{type(error).__name__}: {said}")
 

@@ -47,7 +47,7 @@ def keyframe_clip(
     if claimed is None:
         return None
     if claimed.cut_point_version != clip.cut_point_version:
-        raise StaleClipError(f"clip {clip.sequence} was changed at this moment; its keyframes are made with the next run")
+        raise StaleClipError(f"clip {clip.sequence} was just changed; the next run makes its keyframes")
     made = _made(claimed, choices, keys, objects, stills)
     rows = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
     if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, rows):

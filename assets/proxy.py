@@ -152,15 +152,15 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written:
     sideways = video.rotation_degrees % 180 == 90
     yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
     if finished.damage_count:
-        yield f"damaged: {finished.damage_count} errors while it was read; what decodes was kept"
+        yield f"damaged: {counted(finished.damage_count, 'error')} while it was read; everything that can be decoded was kept"
     first = f"{video.width}x{video.height}"
     if others := {f"{width}x{height}": None for width, height, _ in finished.pictures if f"{width}x{height}" != first}:
-        yield f"its pictures change from {first} to {', '.join(others)} on the way: the proxy scales them all to the first size"
+        yield f"its pictures change from {first} to {', '.join(others)} within the file: the proxy scales all to the first size"
     yield from written.times.notes()
     if written.times_repeat:
-        yield "some frames have the time of the frame before them: the proxy shows each right after that frame"
+        yield "some frames have the time of the frame before them: the proxy shows each right after it"
     if source.audio is not None and written.sound is None:
-        yield "nothing of its sound can be decoded: the proxy is silent"
+        yield "its sound cannot be decoded, so the proxy is silent"
     if written.sound is not None:
         yield from written.sound.notes()
     claimed = _claimed_frames(original, video.index)

@@ -91,7 +91,7 @@ def _refuse_known_bytes(source_video_id: int, sha256: str, videos: SourceVideoSt
 def _duplicate(source_video_id: int, first: SourceVideo, objects: ObjectStore) -> DuplicateSourceError:
     """The error to raise, after the objects that this or an earlier try of the duplicate stored were deleted."""
     _delete_others(source_video_id, None, objects)
-    return DuplicateSourceError(f"same file as source video {first.id} ({first.title}), which is used instead; nothing is stored twice")
+    return DuplicateSourceError(f"this is the same file as source video {first.id} ({first.title}); use that one")
 
 
 def _delete_others(source_video_id: int, key: str | None, objects: ObjectStore) -> None:

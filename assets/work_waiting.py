@@ -13,7 +13,7 @@ from resources.postgres.backlog import Group, failed_count
 work_waiting = dg.AssetSpec(
     "work_waiting",
     group_name="review",
-    description="What waits and what failed at this moment: how many, how much, since when, of which source videos.",
+    description="What waits and what failed at this moment: how many, how much, since when, and of which source videos.",
     kinds={"postgres"},
 )
 

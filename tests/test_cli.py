@@ -412,7 +412,7 @@ def test_a_verdict_that_a_named_decision_changes_is_told(heaters: Heaters, some_
     (clip,) = some_clips()
     heaters.json(f"review skip {clip.id} --as grace")
     heaters.json(f"review approve {clip.id} --as ada")
-    assert f"Clip 1 of {title_of(database, clip)} was skipped by grace until now." in heaters.error
+    assert f"Clip 1 of {title_of(database, clip)} was skipped by grace before." in heaters.error
     heaters.json(f"review approve {clip.id} --as ada")
     assert heaters.error == ""
 

@@ -69,11 +69,13 @@ class MendedTimes:
         notes = []
         if count := int(np.count_nonzero(self.wild)):
             frames = counted(count, "frame has a wrong time", "frames have wrong times")
-            notes.append(f"{frames}, off by up to {spoken(self.farthest_seconds)}: put between the frames before and after, which stay")
+            notes.append(
+                f"{frames}, by up to {spoken(self.farthest_seconds)}: each was moved between its neighbours, which keep their times"
+            )
         if self.jumps:
             more = f"; and {len(self.jumps) - 3} more" if len(self.jumps) > 3 else ""
             shown = "; ".join(str(jump) for jump in self.jumps[:3])
-            notes.append(f"its clock jumps ({shown}{more}): what comes after follows without a gap, and the sound moves with the picture")
+            notes.append(f"its clock jumps ({shown}{more}): the frames after a jump follow without a gap, and the sound moves with them")
         return notes
 
 

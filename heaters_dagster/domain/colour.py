@@ -68,7 +68,7 @@ def shown_colour(stated: Colour, *, rgb: bool = False, gray: bool = False, hdr_m
     primaries, transfer, matrix = stated.primaries, stated.transfer, None if rgb or gray else stated.matrix
     if transfer is None and hdr_metadata:
         transfer = "smpte2084"
-        warnings.append("it has the metadata of high dynamic range, but does not say which kind: it is taken as PQ")
+        warnings.append("it has the metadata of high dynamic range, but does not say which kind: Heaters treats it as PQ")
     hdr = transfer in HDR_TRANSFERS
     if transfer is not None and not hdr and transfer not in _TRANSFERS | _CONVERTED_TRANSFERS:
         warnings.append(_unusable("transfer function", transfer, "bt709"))
@@ -97,4 +97,4 @@ def shown_colour(stated: Colour, *, rgb: bool = False, gray: bool = False, hdr_m
 
 
 def _unusable(what: str, stated: str | None, nearest: str, beside: str = "this picture") -> str:
-    return f"its {what} {stated} cannot be used with {beside}: the proxy takes it as {nearest}, so its colours may be off"
+    return f"its {what} {stated} cannot be used with {beside}: the proxy uses {nearest} instead, so its colours may be wrong"

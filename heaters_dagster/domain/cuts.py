@@ -171,7 +171,7 @@ def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) 
     if not low <= new_frame <= high:
         raise CutError(f"cut at frame {old_frame} can move to frames {low}..{high}, not {new_frame}")
     if new_frame == old_frame:
-        raise CutError(f"cut at frame {old_frame} is already there; it can move to other frames of {low}..{high}")
+        raise CutError(f"the cut at frame {old_frame} is already there; it can move to another of the frames {low}..{high}")
     changes = (
         ClipChange(left, replace(left, end_frame=new_frame, state=left.decision, version=left.version + 1)),
         ClipChange(right, replace(right, start_frame=new_frame, state=right.decision, version=right.version + 1)),
@@ -182,7 +182,7 @@ def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) 
 def checked_cut_frame(frame: int, frame_count: int) -> int:
     """Return `frame` if a cut can be there at all in a source video of `frame_count` frames; raise CutError with the legal range."""
     if frame_count < 2:
-        raise CutError("the source video has a single frame; there is no place for a cut")
+        raise CutError("the source video has a single frame, so there is no place for a cut")
     if not 1 <= frame <= frame_count - 1:
         raise CutError(f"cuts of this source video lie at frames 1..{frame_count - 1}, not {frame}")
     return frame

@@ -31,7 +31,7 @@ RETRY_AFTER_SECONDS = 60.0
 #: takes more processor time than many embeddings, while a reviewer waits for files.
 ENRICH_PATIENCE_SECONDS = 30.0
 
-#: A gold master waits while anything is on its way to review, but not for ever.
+#: A gold master waits while other source videos go to review, but not longer than this.
 GOLD_MASTER_PATIENCE_SECONDS = 6 * 3600.0
 
 

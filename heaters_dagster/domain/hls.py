@@ -43,7 +43,7 @@ def unreadable(playlist: str) -> str | None:
         if key_format.lower() != _PLAIN_KEY_FORMAT or key.get("URI", "").startswith("skd:"):
             return f"it is protected against copying (DRM, {method} with {_drm_name(key_format)})"
         if method != "AES-128":
-            return f"it is encrypted with {method}, which is not supported; AES-128 is"
+            return f"it is encrypted with {method}, which is not supported; only AES-128 is supported"
         if not key.get("URI"):
             return "it is encrypted, and its playlist names no key"
     return None

@@ -55,17 +55,17 @@ _CAUSES: tuple[tuple[re.Pattern[str], type[HeatersError], str], ...] = tuple(
         (
             "too many open files",
             TransientError,
-            "too many files are open on this machine while {}; try again when less runs, or raise the limit of open files",
+            "too many files are open on this machine while {}; try again when fewer programs run, or raise the limit of open files",
         ),
         (
             "cannot determine format of input",
             InvalidMediaError,
-            "not one frame of it can be decoded; the file is damaged, encrypted or cut off",
+            "no frame of it can be decoded; the file is damaged, encrypted or cut off",
         ),
         (
             "no such file or directory",
             FfmpegError,
-            "a file was gone while {}; submit the video again if its original is no longer in the store",
+            "a file was missing while {}; submit the video again if its original is no longer in the store",
         ),
         ("permission denied", FfmpegError, "a file may not be read or written while {}; check the rights of Heaters' folders"),
         (
@@ -76,37 +76,37 @@ _CAUSES: tuple[tuple[re.Pattern[str], type[HeatersError], str], ...] = tuple(
         (
             "no path between colorspaces|invalid colorspace|color family|impossible to convert between the formats",
             FfmpegError,
-            "the description of its colours cannot be used while {}; write the file anew with ordinary colour tags and submit that",
+            "the description of its colours cannot be used while {}; rewrite the file with ordinary colour tags and submit that",
         ),
         (
             "unknown encoder|encoder not found|no such filter|unrecognized option|option not found|unknown decoder|filter not found",
             FfmpegError,
-            "this ffmpeg lacks a part that is needed for {}; unset IMAGEIO_FFMPEG_EXE, so that the one that comes with Heaters is used",
+            "this ffmpeg lacks a part that is needed for {}; unset IMAGEIO_FFMPEG_EXE, so that Heaters uses its own ffmpeg",
         ),
         (
             "no decoder found|decoder .*not found|could not find codec parameters|not implemented. update your ffmpeg",
             FfmpegError,
-            "it holds a stream in a form that ffmpeg cannot decode, which ended {}; convert the video, as to H.264 in MP4, and submit that",
+            "it has a stream that ffmpeg cannot decode, so {} failed; convert the video, for example to H.264 in MP4, and submit that",
         ),
         (
             "version 4 needed|floating.?point|32bit requires remap",
             FfmpegError,
-            "its pictures are of floating-point numbers, which an FFV1 master cannot hold; the original is kept as it is",
+            "its pictures consist of floating-point numbers, which an FFV1 gold master cannot hold; the original is kept as it is",
         ),
         (
             "could not find tag for codec|not currently supported in container|not supported by this format",
             FfmpegError,
-            "it holds a stream that the new file cannot take, which ended {}; convert the video and submit that",
+            "it has a stream that the new file cannot hold, so {} failed; convert the video and submit that",
         ),
         (
             "too many packets buffered",
             FfmpegError,
-            "its picture and its sound lie too far apart in the file for {}; write the file anew (ffmpeg -c copy) and submit that",
+            "its picture and its sound lie too far apart in the file for {}; rewrite the file (ffmpeg -c copy) and submit that",
         ),
         (
             "error opening input|error demuxing|invalid data found|moov atom not found|end of file",
             FfmpegError,
-            "its contents could not be read to the end while {}: it is damaged, cut off or encrypted; submit a whole copy",
+            "it could not be read to the end while {}: it is damaged, cut off or encrypted; submit a complete copy",
         ),
     )
 )
@@ -151,7 +151,8 @@ def ran_out_of_memory(lines: Sequence[str], *, memory_limited: bool) -> bool:
 def low_memory(called: str, profile: str) -> LowMemoryError:
     """The error to raise when ffmpeg had too little memory for a profile."""
     return LowMemoryError(
-        f"{called}: too little memory for {_doing(profile)}; it can be tried again when less runs on this machine, or with a higher limit"
+        f"{called}: too little memory for {_doing(profile)}; it can be tried again when fewer programs run on this machine, or with "
+        "a higher limit"
     )
 
 
@@ -163,12 +164,12 @@ def library_failure(message: str, error: Exception, remedy: str = "") -> Heaters
     """The error to raise for an error of PyAV. message: what could not be done to what; remedy: what to do if the contents are at fault."""
     number = getattr(error, "errno", None)
     if number == errno.ENOMEM or is_low_memory(error):
-        return LowMemoryError(f"{message}: too little memory; it can be tried again when less runs on this machine")
+        return LowMemoryError(f"{message}: too little memory; it can be tried again when fewer programs run on this machine")
     if number in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFullError(f"{message}: no room left on the disk; make room and try again")
     if number in {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EAGAIN}:
-        return TransientError(f"{message}: the system could not read or write just now; try again")
-    return InvalidMediaError(f"{message}: its contents are damaged or not what they should be{remedy and '; ' + remedy}")
+        return TransientError(f"{message}: the system could not read or write at that moment; try again")
+    return InvalidMediaError(f"{message}: its contents are damaged or of the wrong kind{remedy and '; ' + remedy}")
 
 
 def is_low_memory(error: BaseException) -> bool:

@@ -23,5 +23,5 @@ def checked_text(text: str, name: str) -> str:
     """Return `text`. Raises BadRequestError when it cannot be stored; `name` says in the message what the text is."""
     problem = text_problem(text)
     if problem is not None:
-        raise BadRequestError(f"{name} holds {problem}, which a text cannot have: remove it")
+        raise BadRequestError(f"{name} contains {problem}, which cannot be stored: remove it")
     return text

@@ -22,6 +22,6 @@ def pooled(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     mean = frames.astype(np.float64).mean(axis=0)
     norm = float(np.linalg.norm(mean))
     if norm < 1e-6:
-        raise EmbeddingError("the frame embeddings of the clip cancel each other out: nothing to search by")
+        raise EmbeddingError("the frame embeddings of the clip cancel each other out, so search cannot find it")
     unit: NDArray[np.float32] = (mean / norm).astype(np.float32)
     return unit

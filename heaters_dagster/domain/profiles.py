@@ -182,24 +182,22 @@ def treatment_notes(source: SourceStreams, width: int, height: int) -> list[str]
     """What `picture_filters` and the sound options do to an upright picture of `width` x `height`, one sentence each, for people."""
     notes = []
     if source.interlaced:
-        notes.append("interlaced: the proxy is deinterlaced, one frame from each; the gold master is not")
+        notes.append("interlaced: the proxy is deinterlaced (one frame from each frame), the gold master is not")
     if width % 2 or height % 2:
         shown = displayed_size(width, height, 0)
         notes.append(
-            f"pictures of {width}x{height} pixels: the proxy shows {shown[0]}x{shown[1]} of them, as its format has even sizes only"
+            f"pictures of {width}x{height} pixels: the proxy shows {shown[0]}x{shown[1]} of them, because its format allows even sizes only"
         )
     if -(-width // 16) * -(-height // 16) > _LARGEST_LEVEL_MACROBLOCKS:
-        notes.append(f"pictures of {width}x{height} pixels: larger than any level of H.264 allows, so some players may not show the proxy")
+        notes.append(f"pictures of {width}x{height} pixels: larger than H.264 levels allow, so some players may not show the proxy")
     colour = source.colour
     notes += colour.warnings
     if colour.treatment is Treatment.TONE_MAP:
-        notes.append("high dynamic range: the proxy is tone-mapped to standard range; the gold master is not")
+        notes.append("high dynamic range: the proxy is tone-mapped to standard range, the gold master is not")
     if colour.treatment is Treatment.CONVERT:
-        notes.append(
-            "colours in a form that players do not show: the proxy has them converted to BT.709; the gold master has them as they are"
-        )
+        notes.append("colours of a kind that players do not show: the proxy has them converted to BT.709, the gold master unchanged")
     if source.audio is not None and source.audio_channels > 2:
-        notes.append(f"{source.audio_channels} sound channels: the proxy has two, mixed down from them; the gold master has all")
+        notes.append(f"{source.audio_channels} sound channels: the proxy has two, mixed from all; the gold master has all channels")
     return notes
 
 

@@ -96,7 +96,7 @@ def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
     if len(text) > MAX_TEXT:
         raise BadRequestError(f"text may have up to {MAX_TEXT} characters, not {len(text)}")
     if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
-        raise BadRequestError(f"text={text[:40]!r} has control characters")
+        raise BadRequestError(f"text={text[:40]!r} contains control characters")
     return QueueFilter(
         source_video_ids=tuple(sorted({_id("video", value) for value in _values(query, "video")})),
         states=tuple(ClipState) if states == ["any"] else tuple(dict.fromkeys(map(_state, states))) or QueueFilter().states,

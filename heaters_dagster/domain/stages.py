@@ -56,15 +56,15 @@ JOBS: Mapping[Job, JobPlan] = {
         "From a submitted source video to virtual clips that wait for review.",
         priority=0,
         sensor="new_source_videos",
-        watches="Submitted source videos, and those whose ingest was cut off or may be tried again -> ingest.",
+        watches="Submitted source videos, and those whose ingest was interrupted or may be tried again -> ingest.",
         idle="no source video waits to be ingested",
     ),
     Job.ARCHIVE_MASTER: JobPlan(
-        "The lossless gold master; beside the rest and never in the way of review.",
+        "The lossless gold master; made beside the rest, so that it never delays review.",
         priority=-20,
         sensor="gold_masters",
         watches="Source videos without a gold master -> gold master, once nothing is on its way to review.",
-        idle="no source video waits for its gold master, or others are on their way to review first",
+        idle="no source video waits for its gold master, or other source videos go to review first",
     ),
     Job.EXPORT: JobPlan(
         "A file for every approved clip.",
@@ -83,10 +83,10 @@ JOBS: Mapping[Job, JobPlan] = {
         clip="exported clip",
     ),
     Job.CLEAN_UP: JobPlan(
-        "Delete the files that nobody needs any more; the rows stay.",
+        "Delete files that are no longer needed; the rows stay.",
         priority=-10,
         sensor="archives_to_clean_up",
-        watches="Clips that were archived or cut anew after export -> their files are deleted.",
+        watches="Clips that were archived or cut again after export -> their files are deleted.",
         idle="no file waits to be deleted",
     ),
 }

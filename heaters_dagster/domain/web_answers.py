@@ -16,10 +16,10 @@ _LONGEST_SUFFIX = 10
 _FILE_NAME = re.compile(r';\s*(filename\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.IGNORECASE)
 
 ITSELF = "Download the video in a browser and submit the file"
-NO_RUNTIME = "no JavaScript runtime is installed here, and the site asks for one. Type make install, which brings it"
+NO_RUNTIME = "the site needs a JavaScript runtime, and none is installed here. Type make install, which installs it"
 UNSOLVED = "the challenge of the site's player could not be solved. Install a newer yt-dlp"
 SIGN_IN = f"the site asks for a sign-in. {ITSELF}"
-PROTECTED = "it is protected against copying (DRM). Heaters decrypts no such streams"
+PROTECTED = "it is protected against copying (DRM), and Heaters does not decrypt such streams"
 REGION = f"the site does not show it in the country of this machine. {ITSELF} where it is shown"
 ROBOT = f"the site wants proof that a person is watching. {ITSELF}"
 OWN_PLAYER = f"the site gives it to its own player only. {ITSELF}"

@@ -1,7 +1,7 @@
-"""Asset checks: each runs in the run that made the asset, says in words what is wrong, and is quick beside the making.
+"""Asset checks: each runs in the run that made the asset, says in words what is wrong, and is quick compared with that run.
 
 The full proofs are part of the stages: a gold master that is not lossless, or an export with wrong frames, is never published. The
-checks compare what is stored with what was proven.
+checks compare the stored files with these proofs.
 """
 
 import time
@@ -52,7 +52,7 @@ def named(context: dg.AssetCheckExecutionContext, database: DatabaseResource) ->
 
 
 def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | None = None) -> dg.AssetCheckResult:
-    """Passed when there is no problem. It is a problem, too, when the check cannot be made for a reason that Heaters knows."""
+    """Passed when there is no problem. When the check cannot be made for a reason that Heaters knows, that is a problem, too."""
     try:
         found = list(problems())
     except HeatersError as error:
@@ -60,7 +60,7 @@ def judged(problems: Callable[[], Sequence[str]], metadata: Mapping[str, Any] | 
     return dg.AssetCheckResult(passed=not found, description="\n".join(found) or None, metadata=dict(metadata or {}))
 
 
-@_check("proxy", "The proxy shows the original's frames, all of them, at the original's times.")
+@_check("proxy", "The proxy shows all frames of the original, at the original's times.")
 def same_frames_at_the_same_times(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, machine: MachineResource
 ) -> dg.AssetCheckResult:
@@ -79,7 +79,7 @@ def same_frames_at_the_same_times(
     return judged(problems, named(context, database))
 
 
-@_check("keyframe_offsets", "Frames decode alone from the bytes that the frame index gives for them.")
+@_check("keyframe_offsets", "Each frame can be decoded alone from its bytes in the frame index.")
 def entries_decode_alone(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource
 ) -> dg.AssetCheckResult:
@@ -107,7 +107,9 @@ def clips_are_mece(context: dg.AssetCheckExecutionContext, database: DatabaseRes
 
 
 @_check(
-    "exports", f"Files hold the proxy's frames, as their manifests say: up to {_EXPORTS_CHECKED} that the run has made, else the newest."
+    "exports",
+    f"Files contain the proxy's frames, as their manifests say. Checked are up to {_EXPORTS_CHECKED} files of this run, else the "
+    "newest ones.",
 )
 def files_equal_the_proxy(
     context: dg.AssetCheckExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, machine: MachineResource

@@ -1,4 +1,4 @@
-"""What Dagster knows about Heaters' runs: which are in flight, and which are dead although Dagster takes them for alive.
+"""What Dagster knows about Heaters' runs: which are queued or running, and which are dead although Dagster believes that they are alive.
 
 A dead run matters because it blocks others: what is in flight is not requested again, and its pool slots are taken. By itself Dagster
 notices only a worker that died while its code server lives. A killed `heaters process`, a killed `dagster asset materialize` and a

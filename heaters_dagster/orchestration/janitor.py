@@ -1,4 +1,4 @@
-"""The one that writes what a look found: it ends the runs whose process is gone, and gives rows the reason why their run ended.
+"""Writes the results of a look: it ends the runs whose process has ended, and gives rows the reason why their run ended.
 
 It is called once in a round: by the first sensor of the round, by each round of `heaters process`, and by the sensor of failed runs.
 """
@@ -55,7 +55,7 @@ def end_runs(dead: Iterable[RunRecord], instance: dg.DagsterInstance) -> list[st
     """
     ended = []
     for run in (record.dagster_run for record in dead):
-        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process is gone"})
+        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process has ended"})
         instance.report_run_canceled(run, "The process that executed this run has ended.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
@@ -73,7 +73,7 @@ def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
     for run in runs:
         if PROCESS_TAG not in run.tags:
             instance.add_run_tags(run.run_id, {ENDED_TAG: why})
-            instance.report_run_canceling(run, f"Canceled: {why}. It is asked for again when it is still due.")
+            instance.report_run_canceling(run, f"Canceled: {why}. The work starts again if it is still due.")
     return [run.run_id for run in runs]
 
 
@@ -112,7 +112,7 @@ def settle_cancellations(records: Iterable[RunRecord], instance: dg.DagsterInsta
                 written += _settle_clips(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
                 if asset == "gold_master":
                     written += _settle_gold_master(int(key or 0), CANCELED, False, database)
-        instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows say that it was canceled"})
+        instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows show that it was canceled"})
     return written
 
 

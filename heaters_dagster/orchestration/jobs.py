@@ -32,7 +32,9 @@ def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
 ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
 
-@dg.op(description="Remove temporary files and half-written objects of processes that are gone, and uploads that are in the store by now.")
+@dg.op(
+    description="Remove temporary files and half-written objects of processes that have ended, and uploads that are already in the store."
+)
 def sweep_temporary_files(
     context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource, object_store: ObjectStoreResource
 ) -> None:
@@ -55,7 +57,7 @@ def audit_everything(context: dg.OpExecutionContext, database: DatabaseResource,
     context.log.info("every source video is covered exactly once; rows and stored files agree")
 
 
-@dg.op(description="Make clips due that lack a vector of the present model: it was changed, or was not available when they were embedded.")
+@dg.op(description="Make clips due that have no vector of the present model, because the model was changed or was not available.")
 def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
     settings = machine.get().settings
     if added := ClipStore(database.get()).enqueue_new_stages():
@@ -65,7 +67,7 @@ def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResour
     try:
         model = open_embedder(settings).model
     except ModelUnavailableError as error:
-        context.log.warning(f"nothing is changed: {error}")
+        context.log.warning(f"no clip was made due: {error}")
         return
     started = start_backfill(database.get(), model=model, strategy=settings.keyframe_strategy)
     context.log.info(
@@ -83,7 +85,7 @@ def temp_clean_up() -> None:
 
 
 @dg.job(
-    description="Look for gaps, overlaps, lost files and stray files.",
+    description="Look for gaps, overlaps, lost files and files without a row.",
     executor_def=dg.in_process_executor,
     tags={JOB_TAG: "mece_audit"},
 )

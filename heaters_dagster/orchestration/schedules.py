@@ -9,7 +9,7 @@ temp_clean_up_hourly = dg.ScheduleDefinition(
     job=temp_clean_up,
     cron_schedule="7 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour: remove the temporary files of processes that are gone, and uploads that are in the store by now.",
+    description="Every hour: remove the temporary files of processes that have ended, and uploads that are already in the store.",
 )
 
 mece_audit_nightly = dg.ScheduleDefinition(
@@ -17,7 +17,7 @@ mece_audit_nightly = dg.ScheduleDefinition(
     job=mece_audit,
     cron_schedule="23 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night: clips cover their source video exactly once, rows and stored files agree.",
+    description="Every night: check that clips cover their source video exactly once, and that rows and stored files agree.",
 )
 
 embedding_backfill_nightly = dg.ScheduleDefinition(
@@ -25,7 +25,7 @@ embedding_backfill_nightly = dg.ScheduleDefinition(
     job=embedding_backfill,
     cron_schedule="43 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night: clips without a vector of the present model become due, as do those whose embedding failed.",
+    description="Every night: make clips due that have no vector of the present model or whose embedding failed.",
 )
 
 SCHEDULES = (temp_clean_up_hourly, mece_audit_nightly, embedding_backfill_nightly)

@@ -97,19 +97,19 @@ def _request(run: RunWanted) -> dg.RunRequest:
 
 
 @dg.run_failure_sensor(
-    description="Runs that ended without a message (killed, out of memory): the reason goes to the row, where people look for it.",
+    description="Runs that ended without a message (killed, out of memory): write the reason to the row, where people look for it.",
     minimum_interval_seconds=_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def run_failures(context: dg.RunFailureSensorContext, database: DatabaseResource) -> dg.SkipReason:
     withdraw_unbegun(context.instance, context.dagster_run)
     settled = settle_failed_run(context.dagster_run, context.instance, database.get())
-    return dg.SkipReason("; ".join(settled) or "the row already says why")
+    return dg.SkipReason("; ".join(settled) or "the row already has the reason")
 
 
 @dg.sensor(
     name="what_waits",
-    description="Every minute, when figures have changed: how much waits, how much failed, the oldest and their titles -> work_waiting.",
+    description="Every minute, when figures have changed: report what waits and what failed, with age and titles -> work_waiting.",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

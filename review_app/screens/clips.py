@@ -71,7 +71,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         query=urlencode(query_of_filter(asked)),
     )
     if not page and behind:
-        st.info("Nothing on this page matches these filters any more.")
+        st.info("No clip on this page matches these filters any more.")
     elif not page:
         _say_empty(desk, asked)
     _paging(behind, page)

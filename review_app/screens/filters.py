@@ -121,7 +121,7 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
         videos = st.multiselect(
             "Source videos",
             sorted({*titles, *st.session_state[names["videos"]]}),
-            format_func=lambda source_video_id: f"{source_video_id}. {titles.get(source_video_id, '(is not there)')}",
+            format_func=lambda source_video_id: f"{source_video_id}. {titles.get(source_video_id, '(does not exist)')}",
             placeholder="all",
             key=names["videos"],
         )
@@ -172,4 +172,4 @@ def filters_in_words(chosen: QueueFilter) -> str:
 def say_bad_address(error: BadRequestError) -> None:
     """The address has a value that cannot be used: say so, and offer a way out."""
     st.error(views.plain(str(error)), icon=":material/link_off:")
-    st.button("Show everything", help="Leave the filters of the address out", on_click=st.query_params.clear)
+    st.button("Show everything", help="Open this page without the filters in its address", on_click=st.query_params.clear)

@@ -65,7 +65,7 @@ def _by_words(desk: ReviewDesk, words: str, *, limit: int, title: str) -> None:
             found = ClipSearch(desk.database, desk.settings).by_words(words, limit=limit, title_contains=title or None)
     except ModelUnavailableError as error:
         st.warning(views.plain(str(error)), icon=":material/translate:")
-        st.caption("Clips can still be found by likeness: press Similar under a clip, or write its name above: 14 of Harbour.")
+        st.caption("You can still find clips that look alike: press Similar under a clip, or write its name above: 14 of Harbour.")
         return
     _show(desk, found)
 
@@ -85,7 +85,7 @@ def _show(desk: ReviewDesk, found: Found, *, before: list[Card] | None = None) -
     if found.note:
         st.caption(views.plain(found.note))
     if not found.hits and not before:
-        st.info("No clip is like that. Clips can be found once they are approved, exported and embedded.")
+        st.info("No clip was found. Only approved clips can be found, after they were exported and embedded.")
         return
     clips = {clip.id: clip for clip in desk.clips.load_many([hit.clip_id for hit in found.hits])}
     group = "The most similar first" if before else ""
@@ -99,7 +99,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
     store = EmbeddingStore(desk.database)
     models = store.models()
     if not models:
-        st.info("No clip can be searched yet: approve clips, and they are found as soon as they are exported and embedded.")
+        st.info("No clip can be found yet. Approve clips: they can be found as soon as they are exported and embedded.")
         st.page_link(shell.page("review"), label="Review clips", icon=":material/arrow_forward:")
         return
     st.caption(views.plain("Searchable: " + ", ".join(f"{counted(count, 'clip')} by {model}" for model, count in sorted(models.items()))))
@@ -112,7 +112,7 @@ def _begin(desk: ReviewDesk, session: Session) -> None:
         least = st.slider("Likeness from", 0.5, 1.0, _LIKELY, 0.01, width=320)
     pairs = store.near_duplicates(model=model, at_least=least, limit=_PAIRS)
     if not pairs:
-        st.info("No two clips are that much alike.")
+        st.info("No two clips are so similar.")
         return
     clips = {
         clip.id: clip

@@ -59,7 +59,7 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
                 )
             else:
                 st.button(
-                    "Somebody else",
+                    "Change the name",
                     help="Let another person choose a name here",
                     on_click=forget_name,
                     icon=":material/switch_account:",

@@ -46,7 +46,7 @@ def show(visit: shell.Visit) -> None:
         words = st.text_input("Find", placeholder="Find by title or address", label_visibility="collapsed", width=420, key="videos-text")
         if only is not None:
             st.button(
-                f"Only source video {only}: show all",
+                f"Only source video {only} is shown: show all",
                 help="Show the other source videos too",
                 icon=":material/close:",
                 on_click=st.query_params.clear,
@@ -92,7 +92,9 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
         return
     if not counts:
         st.info(
-            "No source video is called that." if words or only else "No source videos yet. Submit a file, a folder or an address above."
+            "No source video has these words in its title or address."
+            if words or only
+            else "No source videos yet. Submit a file, a folder or an address above."
         )
         if words or only:
             st.page_link(shell.page("videos"), label="Show all source videos", icon=":material/filter_alt_off:")
@@ -199,7 +201,7 @@ def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGen
             or views.work_has_failed(item.beside)
         )
         if failed and st.button(
-            "Retry", help="Try again what has failed of this video", key=f"retry-{video.id}", icon=":material/refresh:"
+            "Retry", help="Try everything again that has failed for this video", key=f"retry-{video.id}", icon=":material/refresh:"
         ):
             outcome = actions.retry(desk, video.id)
             st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
@@ -221,11 +223,11 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
     """Another title; or delete it, asked twice: a box to tick, then the title to type."""
     outcome = None
     title = st.text_input("Title", value=video.title, max_chars=300, key=f"title-{video.id}")
-    if st.button("Save the title", help="The video and its clips are called so everywhere", key=f"rename-{video.id}"):
+    if st.button("Save the title", help="The new title is used everywhere", key=f"rename-{video.id}"):
         outcome = actions.rename(desk, session, video.id, title)
     clips = counted(sum(counts.values()), "clip")
     if st.checkbox(f"Delete this source video with {clips} and all its files", key=f"delete-{video.id}"):
-        typed = st.text_input("It cannot be taken back. Type the title to delete it", key=f"typed-{video.id}")
+        typed = st.text_input("This cannot be undone. Type the title to delete it", key=f"typed-{video.id}")
         if st.button("Delete for good", type="primary", help="Delete the video, its clips and all its files", key=f"deleted-{video.id}"):
             outcome = actions.delete(desk, session, video.id, typed)
     if outcome is not None:

@@ -63,7 +63,7 @@ def _signed_in(desk: ReviewDesk) -> Session:
     if not st.user.is_logged_in:
         with st.container(key="door"):
             st.header("Heaters")
-            st.write("Sign in to review clips. Decisions are kept under your name, and only you can take yours back.")
+            st.write("Sign in to review clips. Decisions are stored under your name, and only you can undo them.")
             st.button("Sign in", help="To the page where you sign in, and back", on_click=st.login, type="primary")
         st.stop()
     held = st.session_state.get("reviewer")
@@ -102,10 +102,10 @@ def _ask(desk: ReviewDesk) -> NoReturn:
     """Ask for the name and end this run of the page; the next one has it."""
     with st.container(key="door"):
         st.header("Heaters")
-        st.write("Who reviews? Decisions are kept under this name, and only you can take yours back.")
+        st.write("Who reviews? Decisions are stored under this name, and only you can undo them.")
         with st.form("name", border=False):
             name = st.text_input("Your name", max_chars=60, placeholder="Ada", autocomplete="name")
-            if st.form_submit_button("Start", type="primary", help="Go on under this name: it stands beside your decisions"):
+            if st.form_submit_button("Start", type="primary", help="Continue with this name; it is shown with your decisions"):
                 _sit_down(desk, name)
     if "reviewer" in st.session_state and desk.links.remembered_by(st.context.cookies):
         with st.container(key="session"):
@@ -116,7 +116,7 @@ def _ask(desk: ReviewDesk) -> NoReturn:
 
 def _sit_down(desk: ReviewDesk, name: str) -> None:
     if not name.strip():
-        st.error("Write a name: any name by which colleagues know you.")
+        st.error("Write a name by which colleagues know you.")
         return
     try:
         reviewer = ReviewerStore(desk.database).named(name)

@@ -104,7 +104,7 @@ async def _proxy(desk: ReviewDesk, request: Request) -> Response:
 def _object(desk: ReviewDesk, key: str, filename: str | None, *, media_type: str = "video/mp4") -> Response:
     """The object with range requests: from the folder, or by the store's own signed address."""
     if desk.objects.info(key) is None:
-        raise NotFoundError(f"{key} is not there; Retry on the source video makes it again")
+        raise NotFoundError(f"there is no file {key}; Retry on the source video makes it again")
     path = desk.objects.local_path(key)
     if path is not None:
         return FileResponse(path, media_type=media_type, filename=filename, headers=PRIVATE)
@@ -136,14 +136,14 @@ async def _segment(desk: ReviewDesk, request: Request) -> Response:
     start, end = _whole(request, "start"), _whole(request, "end")
     only = _query(request).get("only", [None])[-1]
     if only not in {None, "audio"}:
-        raise BadRequestError(f"only can be audio, not {str(only)[:40]!r}")
+        raise BadRequestError(f"the parameter only can be audio, not {str(only)[:40]!r}")
 
     def make() -> Path:
         byte_size = desk.segment_bytes(source_video_id, start, end)
         if byte_size > MAX_SEGMENT_BYTES:
             raise BadRequestError(
                 f"frames {start}..{end - 1} are {byte_size / 1e6:.0f} MB; a segment has at most {MAX_SEGMENT_BYTES / 1e6:.0f} MB. "
-                "The WebCodecs player shows a clip of any length; for the plain one cut it first"
+                "The WebCodecs player shows clips of any length; for the plain player cut the clip first"
             )
         return desk.media.segment(source_video_id, start, end, sound_only=only == "audio")
 

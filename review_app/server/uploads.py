@@ -44,12 +44,12 @@ async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
             with WorkFolder(desk.settings.work_folder).attempt("upload") as attempt:
                 received = await _received(request, attempt / path.name, admission, title)
                 if declared not in {None, received}:
-                    raise DownloadError(f"{title}: {received} of {declared} bytes arrived; send it again")
+                    raise DownloadError(f"{title}: only {received} of {declared} bytes arrived; send the file again")
                 (attempt / path.name).rename(path)
         except OSError as error:
             if isinstance(error, HeatersError):
                 raise
-            raise DiskFullError(f"{title} cannot be kept: {error.strerror}; make room under {path.parent}") from error
+            raise DiskFullError(f"{title} cannot be stored: {error.strerror}; make room under {path.parent}") from error
     try:
         return await run_in_threadpool(desk.videos.add, str(path), Path(title).stem or title)
     except Exception:

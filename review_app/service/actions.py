@@ -114,7 +114,7 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
         for clip in desk.clips.failed(video.id, limit=10_000):
             desk.clips.retry(clip.id)
             told.append(f"Clip {clip.sequence} gets another try.")
-        return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing of it has failed."
+        return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing has failed for this source video."
 
     return _said(desk, apply)
 

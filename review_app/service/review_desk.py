@@ -128,12 +128,12 @@ class ReviewDesk:
         try:
             held = self.queue_store.open(clip_id, reviewer=session.reviewer)
         except NotFoundError:
-            return None, "The clip that the address names is not there. Here is what waits for review."
+            return None, "The clip in the address does not exist. Here are the clips that wait for review."
         if not held.clip.is_live:
             start = held.clip.start_frame
             there = next(clip.id for clip in self.clips.load_live(held.clip.source_video_id) if clip.start_frame <= start < clip.end_frame)
             return self._opened(session, there)[0], (
-                f"Clip {held.clip.sequence} of {held.source_video_title} was cut anew since. Here is what lies where it began."
+                f"Clip {held.clip.sequence} of {held.source_video_title} was cut again. Here is the clip that now begins there."
             )
         if held.leased_by not in {None, session.reviewer}:
             return clip_id, f"{held.leased_by} is on this clip too."

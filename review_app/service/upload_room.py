@@ -43,7 +43,9 @@ class UploadRoom:
         wanted = UNDECLARED_BYTES if declared_bytes is None else declared_bytes
         with self._lock:
             if len(self._admitted) >= MAX_UPLOADS:
-                raise BusyError(f"{MAX_UPLOADS} uploads are under way, which is the most at once: send this one when some are done")
+                raise BusyError(
+                    f"{MAX_UPLOADS} uploads are running, and no more are allowed at the same time: send this one when some are done"
+                )
             free = shutil.disk_usage(private_folder(self._folder)).free
             promised = sum(other.left_bytes for other in self._admitted)
             if free - promised < wanted + RESERVE_BYTES:

@@ -114,7 +114,7 @@ def test_a_clock_that_jumps_and_stays_is_closed_up(by: float):
     assert not found.wild.any()
     (note,) = found.notes()
     assert "its clock jumps" in note
-    assert "the sound moves with the picture" in note
+    assert "the sound moves with them" in note
 
 
 def test_two_jumps_and_a_wild_frame_between_them_are_each_mended():

@@ -92,7 +92,7 @@ def test_a_cut_between_single_frames_cannot_move() -> None:
 
 
 def test_a_cut_cannot_move_to_where_it_is() -> None:
-    with pytest.raises(CutError, match=r"already there; it can move to other frames of 1\.\.19"):
+    with pytest.raises(CutError, match=r"already there; it can move to another of the frames 1\.\.19"):
         move_cut_point(clips_of(0, 10, 20), 10, 10)
 
 

@@ -36,7 +36,7 @@ def test_every_address_of_a_playlist_has_a_name():
         ('METHOD=AES-128,URI="k"', None),
         ("METHOD=NONE", None),
         ('METHOD=AES-128,URI="k",KEYFORMAT="identity"', None),
-        ('METHOD=SAMPLE-AES,URI="k"', "it is encrypted with SAMPLE-AES, which is not supported; AES-128 is"),
+        ('METHOD=SAMPLE-AES,URI="k"', "it is encrypted with SAMPLE-AES, which is not supported; only AES-128 is supported"),
         ("METHOD=AES-128", "it is encrypted, and its playlist names no key"),
         ('METHOD=SAMPLE-AES,URI="skd://1"', "it is protected against copying (DRM, SAMPLE-AES with Apple FairPlay)"),
         (

@@ -24,8 +24,8 @@ LINES: list[tuple[str, type[HeatersError], str]] = [
     ("[Parsed_zscale_3] code 3074: no path between colorspaces", FfmpegError, "colours"),
     ("Unknown encoder 'libx264'", FfmpegError, "IMAGEIO_FFMPEG_EXE"),
     ("[dec:none] Decoding requested, but no decoder found for: none", FfmpegError, "convert the video"),
-    ("Cannot determine format of input stream 0:0 after EOF", InvalidMediaError, "not one frame of it can be decoded"),
-    ("Error opening input: Invalid data found when processing input", FfmpegError, "submit a whole copy"),
+    ("Cannot determine format of input stream 0:0 after EOF", InvalidMediaError, "no frame of it can be decoded"),
+    ("Error opening input: Invalid data found when processing input", FfmpegError, "submit a complete copy"),
     ("[libx264] malloc of size 3133440 failed", LowMemoryError, "too little memory for making the proxy"),
     ("[dec:h264] pthread_create() failed: Resource temporarily unavailable", LowMemoryError, "too little memory"),
     ("[aac] something nobody has ever seen", FfmpegError, "run's log"),
@@ -74,4 +74,4 @@ def test_contents_that_a_library_cannot_read_are_the_contents_fault():
     assert not is_low_memory(ValueError("out of memory of nothing"))
     error = library_failure("proxy.mp4 cannot be read", ValueError("[Errno 1094995529] Invalid data found"), "make the proxy again")
     assert isinstance(error, InvalidMediaError)
-    assert str(error) == "proxy.mp4 cannot be read: its contents are damaged or not what they should be; make the proxy again"
+    assert str(error) == "proxy.mp4 cannot be read: its contents are damaged or of the wrong kind; make the proxy again"

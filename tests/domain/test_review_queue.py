@@ -69,7 +69,7 @@ def test_any_state_is_every_state() -> None:
         ({"min_confidence": "0.9", "max_confidence": "0.1"}, "no clip can match"),
         ({"order": "random"}, "order='random' is not one of: created, source_video, confidence"),
         ({"text": "x" * 201}, "up to 200 characters"),
-        ({"text": "a\x00b"}, "has control characters"),
+        ({"text": "a\x00b"}, "contains control characters"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(query: dict[str, str], message: str) -> None:

@@ -67,7 +67,7 @@ def test_a_file_that_became_shorter_is_told() -> None:
 
 def test_bytes_past_the_end_are_told(tmp_path: Path) -> None:
     (tmp_path / "proxy.mp4").write_bytes(bytes(100))
-    with ProxyBytes(tmp_path / "proxy.mp4") as data, pytest.raises(InvalidMediaError, match=r"proxy\.mp4: bytes 90\.\.109 are not there"):
+    with ProxyBytes(tmp_path / "proxy.mp4") as data, pytest.raises(InvalidMediaError, match=r"proxy\.mp4: it has no bytes 90\.\.109"):
         data.read_at(90, 20)
 
 

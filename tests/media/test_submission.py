@@ -343,7 +343,7 @@ def test_files_are_the_same_across_all_that_are_looked_up_together(videos, tmp_p
     assert ids["6 b"] == ids["3 b"]
     assert [Path(video.source).stem for video in videos.load_all()] == ["0 known", "1 a", "3 b", "7 c"]
     assert done[2].told == (
-        f"{tmp_path}/2 a.mp4 is the same as source video {ids['1 a']} ({tmp_path}/1 a.mp4), which is new: nothing new to do"
+        f"{tmp_path}/2 a.mp4 is already source video {ids['1 a']} ({tmp_path}/1 a.mp4), waiting to be fetched: nothing to do"
     )
     assert done[1].told == f"Submitted as source video {ids['1 a']}: 1 a"
 
@@ -372,8 +372,8 @@ def test_what_failed_before_is_tried_again_once_however_often_it_is_submitted(vi
     (first,) = submit(paths[:1], videos, guard=AddressGuard())
     videos.record_failure(first.video.id, SourceVideoState.DOWNLOAD_FAILED, "the disk was full", transient=False)
     again, same = submit(paths[1:], videos, guard=AddressGuard())
-    assert again.told == f"{paths[1]} is source video {first.video.id} ({paths[0]}), which failed before: it is tried again"
-    assert same.told == f"{paths[2]} is the same as source video {first.video.id} ({paths[0]}), which is new: nothing new to do"
+    assert again.told == f"{paths[1]} is already source video {first.video.id} ({paths[0]}), which has failed; it is tried again"
+    assert same.told == f"{paths[2]} is already source video {first.video.id} ({paths[0]}), waiting to be fetched: nothing to do"
 
 
 def test_a_file_that_is_fetched_by_now_is_found_by_its_bytes_and_one_like_it_is_not(videos, tmp_path):

@@ -71,7 +71,7 @@ def test_an_encrypted_stream_is_decrypted_and_no_ffmpeg_of_the_path_is_run(web, 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('METHOD=SAMPLE-AES,URI="key.bin"', "it is encrypted with SAMPLE-AES, which is not supported; AES-128 is"),
+        ('METHOD=SAMPLE-AES,URI="key.bin"', "it is encrypted with SAMPLE-AES, which is not supported; only AES-128 is supported"),
         ('METHOD=SAMPLE-AES,URI="skd://1",KEYFORMAT="com.apple.streamingkeydelivery"', "it is protected against copying"),
         ("METHOD=AES-128", "its playlist names no key"),
     ],

@@ -341,7 +341,7 @@ def test_bytes_that_turn_out_to_be_there_already_are_no_failure(
         held = Downloader.from_settings(settings)
         fetch_source_video(first.id, videos=videos, objects=object_store, work=WorkFolder(settings.work_folder), downloader=held)
         outcome = process_due(settings, only=[second.id])
-    told = f"same file as source video {first.id} (film), which is used instead; nothing is stored twice"
+    told = f"this is the same file as source video {first.id} (film); use that one"
     assert outcome.failures == []
     assert [run.sentence for run in outcome.runs] == [f"source video {second.id}, {second.title}: {told}"]
     assert videos.load(second.id).error == told

@@ -354,7 +354,7 @@ def test_pictures_that_change_size_are_told_in_a_warning(tmp_path: Path):
     source = size_changes(tmp_path)
     made = proxy_pass(source, probe(source), tmp_path / "proxy.mp4", detector=DETECTOR, called="programmes")
     assert len(made.index) == 48
-    assert "its pictures change from 160x120 to 320x240 on the way: the proxy scales them all to the first size" in made.warnings
+    assert "its pictures change from 160x120 to 320x240 within the file: the proxy scales all to the first size" in made.warnings
 
 
 def test_frames_at_one_time_are_told_in_a_warning(tmp_path: Path):
@@ -368,7 +368,7 @@ def test_a_video_without_a_frame_that_decodes_is_refused(
 ):
     whole = barcode_video(tmp_path / "whole.mp4", frames=12)
     source_video_id = downloaded(wrecked(whole, tmp_path / "useless.mp4", "video"), videos, object_store, like=whole)
-    with pytest.raises(InvalidMediaError, match="useless: not one frame"):
+    with pytest.raises(InvalidMediaError, match="useless: no frame"):
         make(source_video_id)
     assert object_store.info(proxy_key(source_video_id)) is None
 
@@ -390,7 +390,7 @@ def test_sound_that_is_not_there_is_left_out(tmp_path: Path):
     missing = type(found)(found.container, found.duration_seconds, found.video, (type(audio)(7, "aac", 2, 48_000, None, 0.0),))
     made = proxy_pass(source, missing, tmp_path / "proxy.mp4", detector=DETECTOR, called="s")
     assert len(made.index) == 12
-    assert made.warnings[-1] == "nothing of its sound can be decoded: the proxy is silent"
+    assert made.warnings[-1] == "its sound cannot be decoded, so the proxy is silent"
 
 
 def test_the_check_sees_a_proxy_of_another_video(
@@ -457,7 +457,7 @@ def test_a_failure_is_on_the_row_and_can_be_retried(
     video = videos.load(source_video_id)
     assert video.state == _S.PREPROCESS_FAILED
     assert video.error is not None
-    assert video.error.startswith("useless: not one frame")
+    assert video.error.startswith("useless: no frame")
     object_store.put_file(original_key(source_video_id, ".mp4"), whole)
     videos.retry(source_video_id)
     assert materialize(source_video_id, content_settings(settings)).success

@@ -51,7 +51,7 @@ def test_nobody_takes_back_what_a_colleague_decided(desk: ReviewDesk, some_clips
 def test_what_has_failed_gets_another_try(desk: ReviewDesk, a_source_video: ASourceVideo, some_clips: SomeClips) -> None:
     video = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
     assert actions.retry(desk, video.id) == actions.Outcome(True, "Holiday gets another try: waiting to be fetched.")
-    assert actions.retry(desk, video.id) == actions.Outcome(True, "Nothing of it has failed.")
+    assert actions.retry(desk, video.id) == actions.Outcome(True, "Nothing has failed for this source video.")
     clips = some_clips(30, state=ClipState.EXPORT_FAILED)
     outcome = actions.retry(desk, clips[0].source_video_id)
     assert outcome.told == "Clip 1 gets another try. Clip 2 gets another try."

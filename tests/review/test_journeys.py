@@ -322,7 +322,7 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.reload()
     page.get_by_role("button", name="Grace").click()
-    page.get_by_role("button", name="Somebody else").click()
+    page.get_by_role("button", name="Change the name").click()
     page.get_by_label("Your name").wait_for()
     soon(lambda: links.cookie not in kept())
     page.get_by_label("Your name").fill("Barbara")
@@ -333,7 +333,7 @@ def test_a_name_is_asked_for_once_and_given_up_on_request(app: App, chromium: Br
     page.get_by_role("button", name="Barbara").wait_for()
     assert told.count("DELETE") == 1, "the name that was given up is not forgotten once more after the new one"
     page.get_by_role("button", name="Barbara").click()
-    page.get_by_role("button", name="Somebody else").click()
+    page.get_by_role("button", name="Change the name").click()
     page.get_by_label("Your name").wait_for()
     soon(lambda: links.cookie not in kept())
     page.reload()

@@ -250,14 +250,14 @@ def test_a_link_to_a_clip_that_was_cut_anew_opens_what_lies_where_it_began(
     made = desk.reviews.add_cut_point(video.id, clip.start_frame + 2, reviewer="Bob", request_key="cut")
     answer = client.get("/api/queue", params={"limit": 2, "open": clip.id}, headers=signed_in(desk)).json()
     assert answer["opened"] == answer["queue"][0] == made.live_clips[0].id
-    assert answer["note"] == f"Clip {clip.sequence} of holiday was cut anew since. Here is what lies where it began."
+    assert answer["note"] == f"Clip {clip.sequence} of holiday was cut again. Here is the clip that now begins there."
 
 
 def test_a_link_to_a_clip_that_never_was_brings_the_queue_and_says_so(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     answer = client.get("/api/queue", params={"limit": 3, "open": 987_654}, headers=signed_in(desk)).json()
     assert "opened" not in answer
     assert answer["queue"] == [clip.id for clip in clips_of(desk, video)]
-    assert answer["note"].startswith("The clip that the address names is not there")
+    assert answer["note"].startswith("The clip in the address does not exist")
 
 
 def test_an_approval_is_committed_and_answered_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
@@ -548,7 +548,7 @@ def test_uploads_together_never_need_more_than_is_free(settings: Settings) -> No
     with room.admitted(most), ExitStack() as others:
         for _ in range(MAX_UPLOADS - 1):
             others.enter_context(room.admitted(1))
-        with pytest.raises(BusyError, match="uploads are under way"), room.admitted(1):
+        with pytest.raises(BusyError, match="uploads are running"), room.admitted(1):
             pass
     with room.admitted(most):
         pass

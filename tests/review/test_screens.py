@@ -71,7 +71,7 @@ def test_from_a_page_of_clips_that_has_become_empty_a_way_leads_back(
     button(app, "More")
     desk.reviews.approve([made[2].id, made[3].id], reviewer="Bob")
     app.run()
-    assert "Nothing on this page" in told(app)
+    assert "No clip on this page" in told(app)
     button(app, "Back")
     assert "More" in labels(app)
 
@@ -233,7 +233,7 @@ def test_an_address_that_holds_no_text_is_refused_in_words_before_any_page_reads
     app.query_params[name] = "a\x00b"
     app.run()
     assert not app.exception
-    assert [one.value for one in app.error] == [f"{name} in the address holds a NUL character, which a text cannot have\\: remove it"]
+    assert [one.value for one in app.error] == [f"{name} in the address contains a NUL character, which cannot be stored\\: remove it"]
     assert labels(app) == ["Show everything"]
 
 

@@ -199,6 +199,6 @@ def test_a_title_is_changed_with_a_name_in_the_history_and_review_has_not_begun(
         reviews(database).undo("grace")
     with pytest.raises(NothingToUndoError, match="a new title is final"):
         reviews(database).undo("grace", action_id=entry.id)
-    with pytest.raises(BadRequestError, match="at least one letter"):
+    with pytest.raises(BadRequestError, match="at least one visible character"):
         rename_source_video(source_video_id, " \u202e ", reviewer="grace", database=database)
     assert {clip.state for clip in ClipStore(database).load_live(source_video_id)} == {ClipState.PENDING_REVIEW}
