@@ -15,7 +15,7 @@ from heaters_dagster.commands.process_due import RunDone, process_due, register_
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError
 from heaters_dagster.domain.progress import Progress
-from heaters_dagster.domain.stages import EXPORTS
+from heaters_dagster.domain.stages import EXPORTS, beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG
 from heaters_dagster.orchestration.instance import open_instance
@@ -83,7 +83,8 @@ def assert_all_is_done(database: Database, objects: ObjectStore, video: SourceVi
     ]
     keys = stored(objects)
     assert keys >= EVERYTHING
-    assert all(key.startswith("keyframes/video_1_clip_00") for key in keys - EVERYTHING)
+    more = tuple(f"{folder}/video_1_clip_00" for folder in ("keyframes", *(stage.artifact for stage in beside() if stage.artifact)))
+    assert all(key.startswith(more) for key in keys - EVERYTHING)
     assert audit(database, objects) == []
 
 
@@ -113,7 +114,7 @@ def test_from_a_file_to_clips_that_can_be_found(
     with open_instance(settings) as instance:
         shown = {key.to_user_string(): instance.get_materialized_partitions(key) for key in instance.all_asset_keys()}
         made = {"source_video", "proxy", "keyframe_offsets", "virtual_clips", "gold_master", "exports", "keyframes", "embeddings"}
-        assert shown == {asset: {str(submitted.id)} for asset in made}
+        assert shown == {asset: {str(submitted.id)} for asset in (*made, *(stage.asset for stage in beside()))}
         records = instance.get_run_records()
         assert all(record.dagster_run.is_success and PROCESS_TAG in record.dagster_run.tags for record in records)
         checks = [
