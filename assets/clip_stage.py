@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 
@@ -40,6 +41,26 @@ class ClipRun(Generic[R]):
     retryable: bool = False
 
 
+class Fail(Protocol):
+    def __call__(self, message: str, *, transient: bool) -> object:
+        """Write down why it failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTask(Generic[R]):
+    """Something that a stage makes of a clip. what: tells several of one clip apart."""
+
+    clip: Clip
+    what: str
+    make: Callable[[], Made[R]]
+    fail: Fail
+
+    @property
+    def identity(self) -> tuple[int, int, str]:
+        return self.clip.id, self.clip.cut_point_version, self.what
+
+
 def work_through(
     stage: ClipStage,
     source_video_id: int,
@@ -49,11 +70,13 @@ def work_through(
     objects: ObjectStore,
     report: Report = silent,
     clock: Callable[[], float] = time.monotonic,
+    further: Callable[[], Sequence[ClipTask[R]]] = lambda: (),
 ) -> ClipRun[R]:
     """Do what is due of a stage on the clips of a source video, and what becomes due while it works, until none is left.
 
-    make: claims the clip, makes what the stage makes, and finishes. One clip's failure is written to its row and does not stop the others;
-    a fault of the store stops all and is on no row. Raises BusyError when another process has the stage of this source video.
+    make: claims the clip, makes what the stage makes, and finishes. further: what else the stage has to do, once no clip is due.
+    One clip's failure is written to its row and does not stop the others; a fault of the store stops all and is on no row.
+    Raises BusyError when another process has the stage of this source video.
     """
     clips, started = ClipStore(database), clock()
     made: list[R] = []
@@ -61,27 +84,36 @@ def work_through(
     failed: dict[int, str] = {}
     changed: list[int] = []
     retryable: list[bool] = []
-    tried: set[tuple[int, int]] = set()
+    tried: set[tuple[int, int, str]] = set()
+
+    def of_stage(clip: Clip) -> ClipTask[R]:
+        version = clip.cut_point_version
+        return ClipTask(clip, "", lambda: make(clip), partial(clips.fail, clip.id, stage, expected_version=version))
+
+    def untried(work: Iterable[ClipTask[R]]) -> list[ClipTask[R]]:
+        return [one for one in work if one.identity not in tried]
+
     with database.stage_lock(stage.asset, source_video_id):
-        while batch := [clip for clip in clips.due(stage, source_video_id) if (clip.id, clip.cut_point_version) not in tried]:
+        # One piece of further work at a time: a clip that is approved meanwhile comes first.
+        while batch := untried(map(of_stage, clips.due(stage, source_video_id))) or untried(further())[:1]:
             total = len(tried) + len(batch)
-            for clip in batch:
-                tried.add((clip.id, clip.cut_point_version))
+            for one in batch:
+                tried.add(one.identity)
                 try:
-                    of_clip = make(clip)
+                    of_clip = one.make()
                     if of_clip is None:
-                        changed.append(clip.id)
+                        changed.append(one.clip.id)
                     else:
                         made += of_clip
-                        done.append(clip.id)
+                        done.append(one.clip.id)
                 except Exception as error:  # a defect that shows on one clip must not stop the others
                     raise_fault_of_the_place(error, objects)
-                    version = clip.cut_point_version
-                    clips.fail(clip.id, stage, reason(error), transient=is_transient(error), expected_version=version)
-                    failed[clip.id] = reason(error)
+                    one.fail(reason(error), transient=is_transient(error))
+                    before = failed.get(one.clip.id)
+                    failed[one.clip.id] = f"{before}; {reason(error)}" if before else reason(error)
                     retryable.append(is_transient(error))
                 report(Progress(stage.asset, len(tried), total, "clips", clock() - started))
-    return ClipRun(tuple(made), tuple(done), failed, tuple(changed), bool(retryable) and all(retryable))
+    return ClipRun(tuple(made), tuple(dict.fromkeys(done)), failed, tuple(changed), bool(retryable) and all(retryable))
 
 
 def clip_asset(stage: ClipStage, *, group: str, description: str, kinds: set[str]) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -108,7 +140,7 @@ def materialized(
     with run.failures():  # every failed clip has its reason on its own row
         done = work()
         if done.failed:
-            raise run.clips_failed(done.failed, done=len(done.clip_ids), retryable=done.retryable)
+            raise run.clips_failed(done.failed, done=len(set(done.clip_ids) - set(done.failed)), retryable=done.retryable)
         counts = run.clip_counts()
     if not done.clip_ids and not metadata.made_by(stage, counts) and metadata.waiting(counts):
         run.log.info(f"nothing was made yet: {metadata.waiting_words(counts)}. The partition stays as it was")

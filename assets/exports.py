@@ -1,8 +1,8 @@
-"""`exports`: a file for each approved clip, made as soon as it is approved and proven frame by frame before it is published."""
+"""`exports`: a file for each approved clip as soon as it is approved, then those that were asked for beside it; each is proven first."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import dagster as dg
 
 from assets import metadata
-from assets.clip_stage import ClipRun, clip_asset, materialized, work_through
+from assets.clip_stage import ClipRun, ClipTask, clip_asset, materialized, work_through
 from assets.stage_run import StageRun
-from heaters_dagster.domain.keys import final_clip_key, proxy_key
+from heaters_dagster.domain.export_profile import ExportProfile
+from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.stages import EXPORTS
@@ -28,42 +29,74 @@ from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Exports that encode take turns, one at a time on a machine; exports by stream copy cost almost nothing and never wait.
 ENCODED_EXPORT = "encoded export"
 
 
-def export_clip(
-    clip_id: int, *, clips: ClipStore, writer: ClipWriter, objects: ObjectStore, work: WorkFolder, report: Report = silent
-) -> ExportManifest | None:
-    """Export one clip that is approved, or was left `exporting` by a process that died: claim, write, prove, publish, finish.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporting:
+    """What it takes to export the clips of one source video. writer: of that video, opened when first asked for."""
 
-    Hold `Database.stage_lock("exports", source_video_id)`. None when the clip is not due, or when a reviewer changed it meanwhile:
-    the file made from its old state is then deleted, and its new state says what follows.
+    clips: ClipStore
+    exports: ExportStore
+    writer: Callable[[], ClipWriter]
+    objects: ObjectStore
+    work: WorkFolder
+    report: Report = silent
+
+
+def export_clip(clip_id: int, *, to: Exporting) -> ExportManifest | None:
+    """Make the first export of a clip that is approved, or was left `exporting` by a process that died.
+
+    Claim, write, prove, publish, finish. Hold `Database.stage_lock("exports", source_video_id)`. None when the clip is not due, or when a
+    reviewer changed it meanwhile: the file made from its old state is then deleted, and its new state says what follows.
     Raises what `ClipWriter.write` and the object store raise; the clip is then still `exporting`.
     """
-    clip = clips.load(clip_id)
+    clip = to.clips.load(clip_id)
     profile = installed_profile(clip.export_profile, clip)
-    key = final_clip_key(clip.source_video_id, clip.sequence, profile.name, profile.suffix)
-    claimed = clips.claim(clip_id, EXPORTS, [key])
+    key = to.exports.key_for(clip, profile)
+    claimed = to.clips.claim(clip_id, EXPORTS, [key])
     if claimed is None or claimed.export_profile != profile.name:
         return None
-    with work.attempt(f"export-{clip_id}") as folder:
-        path, manifest = writer.write(claimed, profile, key=key, folder=folder, report=report)
-        objects.put_file(key, path)
-    made = [MadeObject(key, manifest.byte_size, manifest.to_json())]
-    if not clips.finish(clip_id, EXPORTS, claimed.cut_point_version, made):
-        clips.clean_up(clip_id, objects.delete)
+    made, manifest = _published(claimed, profile, key, to)
+    if not to.clips.finish(clip_id, EXPORTS, claimed.cut_point_version, [made]):
+        to.clips.clean_up(clip_id, to.objects.delete)
         return None
     return manifest
+
+
+def export_further(clip: Clip, name: str, *, to: Exporting) -> ExportManifest | None:
+    """Make an export of a clip beside its first one, with the profile called `name`; otherwise as `export_clip`.
+
+    The clip stays in its state, and its first file as it is.
+    """
+    profile = installed_profile(name, clip)
+    key = to.exports.key_for(clip, profile)
+    claimed = to.exports.claim(clip.id, name, key)
+    if claimed is None:
+        return None
+    made, manifest = _published(claimed, profile, key, to)
+    if not to.exports.finish(clip.id, name, claimed.cut_point_version, made):
+        to.clips.clean_up(clip.id, to.objects.delete)
+        return None
+    return manifest
+
+
+def _published(clip: Clip, profile: ExportProfile, key: str, to: Exporting) -> tuple[MadeObject, ExportManifest]:
+    with to.work.attempt(f"export-{clip.id}") as folder:
+        path, manifest = to.writer().write(clip, profile, key=key, folder=folder, report=to.report)
+        to.objects.put_file(key, path)
+    return MadeObject(key, manifest.byte_size, manifest.to_json()), manifest
 
 
 def export_due(
     source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, report: Report = silent, **options: Any
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`."""
-    clips, turn_to_encode = ClipStore(database), partial(database.turn_on_this_machine, ENCODED_EXPORT)
+    turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT)
     with ExitStack() as opened:
 
         @cache
@@ -72,11 +105,27 @@ def export_due(
             opening = ClipWriter(video, objects=objects, indexes=FrameIndexes(objects), turn_to_encode=turn_to_encode)
             return opened.enter_context(opening)
 
-        def make(clip: Clip) -> tuple[ExportManifest] | None:
-            manifest = export_clip(clip.id, clips=clips, writer=writer(), objects=objects, work=work, report=report)
-            return None if manifest is None else (manifest,)
+        exports = ExportStore(database)
+        to = Exporting(clips=ClipStore(database), exports=exports, writer=writer, objects=objects, work=work, report=report)
 
-        return work_through(EXPORTS, source_video_id, make, database=database, objects=objects, report=report, **options)
+        def further(clip: Clip, profile: str) -> ClipTask[ExportManifest]:
+            fail = partial(exports.fail, clip.id, profile, expected_version=clip.cut_point_version)
+            return ClipTask(clip, profile, lambda: _made(export_further(clip, profile, to=to)), fail)
+
+        return work_through(
+            EXPORTS,
+            source_video_id,
+            lambda clip: _made(export_clip(clip.id, to=to)),
+            database=database,
+            objects=objects,
+            report=report,
+            further=lambda: [further(clip, profile) for clip, profile in exports.due(source_video_id)],
+            **options,
+        )
+
+
+def _made(manifest: ExportManifest | None) -> tuple[ExportManifest] | None:
+    return None if manifest is None else (manifest,)
 
 
 def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: WorkFolder) -> list[str]:

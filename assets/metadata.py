@@ -92,7 +92,7 @@ def waiting_words(counts: Mapping[ClipState, int]) -> str:
 
 def of_exports(made: Sequence[ExportManifest], settings: Settings) -> Mapping[str, dg.MetadataValue]:
     return {
-        "clips exported by this run": dg.MetadataValue.int(len(made)),
+        "clips exported by this run": dg.MetadataValue.int(len({manifest.clip_id for manifest in made})),
         "frames": dg.MetadataValue.int(sum(manifest.frame_count for manifest in made)),
         "seconds": dg.MetadataValue.float(round(fsum(manifest.duration_seconds for manifest in made), 2)),
         "size": dg.MetadataValue.text(size(sum(manifest.byte_size for manifest in made))),

@@ -36,9 +36,11 @@ from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
 from resources.postgres import embedded_postgres
+from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.export_store import ExportStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.source_video_removal import rename_source_video
@@ -533,10 +535,25 @@ def test_single_clips_are_retried_by_their_ids(heaters: Heaters, some_clips: Som
     assert [row["state"] for row in heaters.json(f"clips {two.source_video_id}")] == ["review_approved", "export_failed", "review_approved"]
 
 
-def test_an_export_can_be_asked_for_with_another_profile(heaters: Heaters, some_clips: SomeClips) -> None:
-    (clip,) = some_clips(state=ClipState.REVIEW_APPROVED)
+def test_further_exports_can_be_asked_for_and_are_listed(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:
+    (clip,) = some_clips(state=ClipState.EXPORTED)
     (row,) = heaters.json(f"export {clip.id} --profile delivery")
-    assert row["export_profile"] == "delivery"
+    assert (row["export_profile"], row["state"], row["clip_filepath"]) == ("stream_copy", "exported", clip.clip_filepath)
+    exact = {"profile": "stream_copy", "state": "done", "key": clip.clip_filepath, "byte_size": 1000, "error": None}
+    assert row["exports"] == [{"profile": "delivery", "state": "waiting", "key": None, "byte_size": None, "error": None}, exact]
+    exports, key = ExportStore(database), f"final_clips/video_{clip.source_video_id}_clip_001_delivery.mp4"
+    assert exports.claim(clip.id, "delivery", key)
+    exports.fail(clip.id, "delivery", "the disk is full", transient=False)
+    assert "delivery: the disk is full" in heaters(f"clips {clip.source_video_id}")[1]
+    assert "1 with another export failed" in " ".join(heaters("status")[1].split())
+    assert heaters(f"retry --clip {clip.id}")[0] == 0
+    assert exports.claim(clip.id, "delivery", key)
+    assert exports.finish(clip.id, "delivery", clip.cut_point_version, MadeObject(key, 7, {}))
+    (row,) = heaters.json(f"clips {clip.source_video_id}")
+    assert row["exports"] == [{"profile": "delivery", "state": "done", "key": key, "byte_size": 7, "error": None}, exact]
+    printed = heaters(f"clips {clip.source_video_id}")[1]
+    assert all(one in printed for one in (key, str(clip.clip_filepath)))
+    assert heaters.json(f"export {key}")[0]["id"] == clip.id, "the name of any of its files names the clip"
     assert heaters(f"export {clip.id} --profile tape")[0] == 2
 
 

@@ -225,11 +225,14 @@ def test_an_export_profile_of_an_installed_package_makes_a_file_with_proof(
 
     clips = ClipStore(database)
     clip = clips.load_live(video.id)[1]
-    (made,) = [one for one in clips.artifacts(clip.id, kind="export") if one.key.endswith("_prores.mov")]
-    manifest = ExportManifest.from_json(made.manifest)
+    made = {one.key.rpartition("/")[2]: one for one in clips.artifacts(clip.id, kind="export")}
+    assert set(made) == {f"video_{video.id}_clip_002.mp4", f"video_{video.id}_clip_002_prores.mov"}
+    assert clip.clip_filepath == f"final_clips/video_{video.id}_clip_002.mp4"
+    prores = made[f"video_{video.id}_clip_002_prores.mov"]
+    manifest = ExportManifest.from_json(prores.manifest)
     assert (manifest.profile, manifest.frame_count) == ("prores", clip.frame_count)
     assert manifest.duration_seconds == pytest.approx(clip.end_time_seconds - clip.start_time_seconds)
-    file = local_copy(object_store, made.key, tmp_path)
+    file = local_copy(object_store, prores.key, tmp_path)
     assert barcodes(file) == list(range(clip.start_frame, clip.end_frame))
     with av.open(str(file)) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["prores", "pcm_s16le"]

@@ -11,16 +11,14 @@ import typer
 
 from heaters_dagster.commands import completion, terminal
 from heaters_dagster.commands.shared import (
-    CLIP_COLUMNS,
-    CLIP_FIELDS,
     AsJson,
     OneVideo,
     VideoId,
     chosen_from,
     clip_called,
     clip_ids,
-    clip_row,
     example,
+    exported_row,
     opened_database,
     say_next,
     show_clips,
@@ -43,18 +41,16 @@ def _profile_told(name: str) -> str:
 def clips(video: VideoId, as_json: AsJson = False) -> None:
     """List the clips of a source video in order."""
     from resources.postgres.clip_store import ClipStore
+    from resources.postgres.export_store import ExportStore
     from resources.postgres.source_video_store import SourceVideoStore
 
     with opened_database(load_settings()) as database:
         source, store = SourceVideoStore(database).load(video), ClipStore(database)
         live = store.load_live(video)
-        beside = store.words_beside(live)
-        rows = [clip_row(clip) | {"beside": beside.get(clip.id, "")} for clip in live]
-    if as_json:
-        terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
-    else:
-        more = [Column("other work", "beside", wraps=True)] if beside else []
-        terminal.show_table(f"{source.title} ({video_state_words(source.state)})", [*CLIP_COLUMNS, *more], rows)
+        beside, exports = store.words_beside(live), ExportStore(database).of_clips([clip.id for clip in live])
+        rows = [exported_row(clip, exports[clip.id]) | {"beside": beside.get(clip.id, "")} for clip in live]
+    more = [Column("other work", "beside", wraps=True)] if beside else []
+    show_clips(rows, as_json, title=f"{source.title} ({video_state_words(source.state)})", more=more)
 
 
 @app.command(epilog=example('search "a boat at night" --limit 5'))
@@ -156,16 +152,19 @@ def export(
     profile: Annotated[str, chosen_from(EXPORT_PROFILES, "--profile", told=_profile_told)] = FIRST_PROFILE,
     as_json: AsJson = False,
 ) -> None:
-    """Export approved clips again with another profile."""
+    """Ask for a file of approved clips with this profile, beside those that they have; for one that is there, to make it again."""
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.clip_store import ClipStore
+    from resources.postgres.export_store import ExportStore
 
     settings = load_settings()
     with opened_database(settings) as database:
-        store, names = ClipStore(database), ClipLookup(database)
+        exports, names = ExportStore(database), ClipLookup(database)
         chosen = clip_ids(names, called)
-        rows = [clip_row(store.request_export(clip_id, profile)) for clip_id in chosen]
-        waiting = store.waiting_for_gold_master(chosen)
+        asked = [exports.request(clip_id, profile) for clip_id in chosen]
+        known_exports = exports.of_clips(chosen)
+        rows = [exported_row(clip, known_exports[clip.id]) for clip in asked]
+        waiting = ClipStore(database).waiting_for_gold_master(chosen)
         known = names.named([clip.id for clip in waiting])
     show_clips(rows, as_json)
     if not as_json:

@@ -13,6 +13,7 @@ from heaters_dagster.commands import completion, terminal
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_in_words, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.words import clip_state_words
 from heaters_dagster.registries import Registry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.clip_store import Clip
     from resources.postgres.database import Database
+    from resources.postgres.export_store import ClipExport
     from resources.postgres.review_store import ReviewResult, ReviewStore
     from resources.postgres.reviewer_store import ReviewerStore
 
@@ -152,8 +154,8 @@ CLIP_COLUMNS = (
     Column("to", "to", number=True),
     Column("state", "state_words", wraps=True),
     Column("confidence", "confidence", number=True),
-    Column("file", "clip_filepath"),
-    Column("error", "error", wraps=True),
+    Column("file", "files"),
+    Column("error", "error_words", wraps=True),
 )
 
 
@@ -236,16 +238,41 @@ def say_next(settings: Settings) -> None:
         terminal.say("Next: heaters process, or heaters up")
 
 
-def show_clips(rows: list[dict[str, Any]], as_json: bool) -> None:
+def show_clips(rows: list[dict[str, Any]], as_json: bool, *, title: str = "", more: Sequence[Column] = ()) -> None:
+    """rows: of `exported_row`. more: columns after those of every clip."""
     if as_json:
-        terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
+        terminal.show_json([{name: row[name] for name in (*CLIP_FIELDS, "exports")} for row in rows])
     else:
-        terminal.show_table("", CLIP_COLUMNS, rows)
+        terminal.show_table(title, [*CLIP_COLUMNS, *more], rows)
+
+
+def exported_row(clip: Clip, exports: Sequence[ClipExport]) -> dict[str, Any]:
+    """As `clip_row`, with all exports of the clip: those that are made, and those asked for beside the first one."""
+    row = clip_row(clip)
+    others = [one for one in exports if one.key != clip.clip_filepath or one.key is None]
+    open_ones = [one for one in others if one.profile != clip.export_profile and one.state is not ExportState.DONE]
+    made = [one for one in others if one.has_file]
+    row["files"] = "\n".join([*filter(None, [clip.clip_filepath]), *(str(one.key) for one in made)]) or None
+    errors = [clip.error, *(f"{one.profile}: {one.error}" for one in open_ones if one.error)]
+    row["error_words"] = "\n".join(filter(None, errors)) or None
+    row["exports"] = [
+        {
+            "profile": one.profile,
+            "state": str(one.state),
+            "key": one.key if one.has_file else None,
+            "byte_size": one.byte_size,
+            "error": one.error,
+        }
+        for one in exports
+        if one.has_file or one in open_ones
+    ]
+    return row
 
 
 def clip_row(clip: Clip) -> dict[str, Any]:
     row = asdict(clip)
     row["state"], row["state_words"], row["reference"] = str(clip.state), clip_state_words(clip.state), clip.reference
+    row["files"], row["error_words"] = clip.clip_filepath, clip.error
     row["frames"] = f"{clip.start_frame}..{clip.end_frame - 1}"
     row["from"], row["to"] = terminal.clock_time(clip.start_time_seconds), terminal.clock_time(clip.end_time_seconds)
     return row

@@ -321,6 +321,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
 
 def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     """The row for people: states in words."""
-    clips = ", ".join(f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state))
+    states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
+    clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
     error = video.error and without_state_names(video.error)
     return _video_row(video) | {"state": video_state_words(video.state), "clip_summary": clips, "error": error}

@@ -18,7 +18,6 @@ from heaters_dagster.domain.stages import (
     Job,
     Stage,
     WorkState,
-    beside,
     with_states,
 )
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -50,7 +49,10 @@ class ClipGroup:
 
 @dataclass(frozen=True, slots=True)
 class WorkGroup:
-    """Clips of one source video on which a stage beside the others has the same to do; else as ClipGroup."""
+    """Clips of one source video on which a stage has the same to do without a state of theirs; else as ClipGroup.
+
+    Either a stage beside the others, or `exports`, which makes further files of clips that have their first one.
+    """
 
     asset: str
     state: WorkState
@@ -207,7 +209,7 @@ def _job_on_clips(video: VideoFacts, job: Job, stages: Sequence[Stage[ClipState]
     following = with_states(stages)
     while following and not _due_clips(video, following[:1]):
         following = following[1:]
-    working = {stage.asset for stage in beside(stages)} & {group.asset for group in video.work}
+    working = {stage.asset for stage in stages} & {group.asset for group in video.work}
     assets = tuple(stage.asset for stage in stages if stage in following or stage.asset in working)
     resumes = any(group.state in {stage.steps.working for stage in with_states(stages)} for group in video.clips) or any(
         group.state is WorkState.WORKING and group.asset in working for group in video.work
@@ -224,7 +226,7 @@ def _clean_up(video: VideoFacts) -> RunWanted | None:
 def _due_clips(video: VideoFacts, stages: Sequence[Stage[ClipState]]) -> int:
     due = {state for stage in with_states(stages) for state in stage.steps.due}
     failed = {stage.steps.failed for stage in with_states(stages)}
-    names = {stage.asset for stage in beside(stages)}
+    names = {stage.asset for stage in stages}
     groups: list[tuple[ClipGroup | WorkGroup, bool]] = [(group, group.state in failed) for group in video.clips if group.state in due]
     groups += [(group, group.state is WorkState.FAILED) for group in video.work if group.asset in names]
     return sum(group.count for group, has_failed in groups if not has_failed or may_be_tried(group.attempts, group.seconds_since_change))

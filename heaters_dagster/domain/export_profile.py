@@ -14,10 +14,20 @@ from typing import Protocol, TypeAlias
 
 from heaters_dagster.domain.profiles import Profile, SoundInput, SourceStreams
 
-#: The profile of an approved clip unless another one was asked for.
+#: The profile of the first file of an approved clip, unless another one was asked for.
 FIRST_PROFILE = "stream_copy"
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}\Z")
+
+
+class ExportState(StrEnum):
+    """How far one of the exports of a clip is: the states of `clip_exports`. ASKED: it waits until the clip has its first file."""
+
+    ASKED = "asked"
+    WAITING = "waiting"
+    WORKING = "working"
+    DONE = "done"
+    FAILED = "failed"
 
 
 class MadeFrom(StrEnum):

@@ -48,8 +48,14 @@ def final_clip_key(source_video_id: int, sequence: int, profile: str = FIRST_PRO
     Of another export profile than the first `final_clips/video_{id}_clip_{nnn}_{profile}{suffix}`, so that the files of one clip lie beside
     one another.
     """
-    of_profile = "" if profile == FIRST_PROFILE else f"_{profile}"
-    return checked_key(f"final_clips/video_{source_video_id}_clip_{sequence:03d}{of_profile}{suffix}")
+    return final_clip_keys(source_video_id, sequence, profile, suffix)[0]
+
+
+def final_clip_keys(source_video_id: int, sequence: int, profile: str, suffix: str) -> tuple[str, ...]:
+    """The keys that an export of a clip may have, the wanted one first; the last one is that of no other profile."""
+    clip = f"final_clips/video_{source_video_id}_clip_{sequence:03d}"
+    plain = (f"{clip}{suffix}",) if profile == FIRST_PROFILE else ()
+    return tuple(map(checked_key, (*plain, f"{clip}_{profile}{suffix}")))
 
 
 def keyframe_key(source_video_id: int, sequence: int, tag: str) -> str:

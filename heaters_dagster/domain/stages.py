@@ -204,6 +204,8 @@ EXPORTS = Stage(
     artifact="export",
     words=Words("to be exported", "being exported", "export failed"),
 )
+#: How people read the further exports of clips, those beside their first ones.
+FURTHER_EXPORTS = Words("with more files to be exported", "with another file being exported", "with another export failed")
 KEYFRAMES = Stage(
     asset="keyframes",
     job=Job.ENRICH,

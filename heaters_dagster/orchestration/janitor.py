@@ -14,7 +14,7 @@ import dagster as dg
 from assets.failures import CANCELED
 from heaters_dagster.domain.errors import BusyError, NotFoundError
 from heaters_dagster.domain.run_tags import ENDED_TAG
-from heaters_dagster.domain.stages import CLIP_STAGES, VIDEO_STAGES, with_states
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, VIDEO_STAGES, with_states
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, SETTLED_TAG, StageIsBusy, dead_among, death, partition_of, unfinished
 from heaters_dagster.orchestration.outlook import Outlook, look
 from heaters_dagster.settings import Settings
@@ -22,6 +22,7 @@ from resources.orchestrator.dagster_private import IN_PROGRESS_RUN_STATUSES, Run
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 _VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
@@ -160,6 +161,18 @@ def _settle_clips(
     for clip in clips.begun(stage, source_video_id, not_begun_before=not_begun_before):
         if clips.fail(clip.id, stage, message, transient=transient) is not None:
             told.append(f"clip {clip.sequence} of {title}: {stage.words.failed}, try {clips.attempts(clip.id, stage)}: {message}")
+    if stage is EXPORTS:
+        told += _settle_further_exports(source_video_id, title, message, transient, database, not_begun_before)
+    return told
+
+
+def _settle_further_exports(
+    source_video_id: int, title: str, message: str, transient: bool, database: Database, not_begun_before: datetime | None
+) -> list[str]:
+    exports, told = ExportStore(database), []
+    for clip_id, profile in exports.begun(source_video_id, not_begun_before=not_begun_before):
+        if exports.fail(clip_id, profile, message, transient=transient):
+            told.append(f"clip {ClipStore(database).load(clip_id).sequence} of {title}: export as {profile} failed: {message}")
     return told
 
 

@@ -20,6 +20,7 @@ from resources.clips.cut_list_writer import stored_cut_list
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Bytes of one read; with a bucket each read is one request.
@@ -95,10 +96,10 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     video = SourceVideoStore(database).load(source_video_id)
     approved = [clip for clip in store.load_live(source_video_id) if clip.state in APPROVED_STATES]
     title = _file_name(video.title)
-    files, described = [], []
+    exports = ExportStore(database).of_clips([clip.id for clip in approved])
+    files: list[ZippedFile] = []
+    described = []
     for clip in approved:
-        artifact = next(iter(store.artifacts(clip.id, kind="export")), None) if clip.clip_filepath else None
-        found = objects.info(artifact.key) if artifact is not None else None
         name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
             "clip": clip.sequence,
@@ -109,10 +110,19 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             "end_seconds": clip.end_time_seconds,
             "file": None,
             "proof": None,
+            "exports": [],
         }
-        if artifact is not None and found is not None:
-            files.append(ZippedFile(name + PurePosixPath(artifact.key).suffix, artifact.key, found.byte_size))
-            about |= {"file": files[-1].name, "proof": dict(artifact.manifest)}
+        # The first export, from which all else is made, is the clip's file; the others have their profile in the name.
+        for export in sorted(exports[clip.id], key=lambda export: (export.key != clip.clip_filepath, export.profile)):
+            found = objects.info(export.key) if export.key is not None and export.has_file else None
+            if export.key is None or found is None:
+                continue
+            is_first = export.key == clip.clip_filepath
+            file = name + ("" if is_first else f" {export.profile}") + PurePosixPath(export.key).suffix
+            files.append(ZippedFile(file, export.key, found.byte_size))
+            about["exports"].append({"profile": export.profile, "file": file, "proof": dict(export.manifest)})
+            if is_first:
+                about |= {"file": file, "proof": dict(export.manifest)}
         described.append(about)
     if not files:
         raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")

@@ -13,14 +13,14 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.domain.stages import CLIP_STAGES, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, GOLD_MASTER, VIDEO_STAGES, Stage, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
 from resources.postgres.clip_counts import EVERYTHING, counts_by_state
 from resources.postgres.clip_work import ClipStage, needs_of
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import is_there
-from resources.postgres.tables import clip_work, clips, source_videos
+from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
 S = TypeVar("S", SourceVideoState, ClipState)
 _TITLES = 5
@@ -44,11 +44,11 @@ CLIP_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Source videos, clips or gold masters that wait for the same thing, or failed at it.
+    """Source videos, clips, further exports or gold masters that wait for the same thing, or failed at it.
 
-    what: "source videos", "clips" or "gold masters". words: what they wait for, or what failed. byte_size: of the originals of source
-    videos, as far as it is known. oldest: when the one that waits longest came into its state. titles: of up to five source videos,
-    oldest first.
+    what: "source videos", "clips", "further exports" or "gold masters". words: what they wait for, or what failed. byte_size: of the
+    originals of source videos, as far as it is known. oldest: when the one that waits longest came into its state. titles: of up to five
+    source videos, oldest first.
     """
 
     what: str
@@ -68,7 +68,13 @@ class Group:
 def load_backlog(database: Database) -> list[Group]:
     """Every group that is not empty, in the order of the pipeline."""
     with database.read() as connection:
-        return [*_videos(connection), *_gold_masters(connection), *_clips(connection), *work_beside(connection)]
+        return [
+            *_videos(connection),
+            *_gold_masters(connection),
+            *_clips(connection),
+            *_further_exports(connection),
+            *work_beside(connection),
+        ]
 
 
 def failed_count(groups: Iterable[Group]) -> int:
@@ -130,6 +136,20 @@ def _clips(connection: Connection) -> list[Group]:
                 .order_by(source_videos.c.id)
             )
             groups.append(Group("clips", words, counts[state], state.endswith("_failed"), 0, oldest, _shown(connection.scalars(query))))
+    return groups
+
+
+def _further_exports(connection: Connection) -> list[Group]:
+    """Exports beside the first ones of their clips."""
+    own, words = clip_exports.c, EXPORTS.words
+    groups = []
+    for state, said in {"waiting": words.waiting, "working": words.working, "failed": words.failed}.items():
+        standing = (own.state == state) & clips.c.is_live & ~clips.c.is_virtual & (own.profile != clips.c.export_profile)
+        query = select(func.count(), func.min(own.changed_at), func.min(clips.c.source_video_id))
+        count, oldest, first = connection.execute(query.join_from(clip_exports, clips, clips.c.id == own.clip_id).where(standing)).one()
+        if count:
+            titles = connection.scalars(select(source_videos.c.title).where(source_videos.c.id == first))
+            groups.append(Group("further exports", said, count, state == "failed", 0, oldest, _shown(titles)))
     return groups
 
 

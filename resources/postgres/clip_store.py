@@ -5,50 +5,32 @@ becomes free: the next claim takes the rows over, or `clean_up` deletes their ob
 when no process is writing its object.
 
 A clip that is exported again stays physical meanwhile: its file, its keyframes and its embeddings show the same frames, and are used until
-the new file replaces the old one. The row of the file is then in `writing`, and its object must not be deleted yet.
+the new file replaces the old one. The row of the file is then in `writing`, and its object must not be deleted yet. Further exports of a
+clip are in `clip_exports.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Select, func, or_, select, tuple_, union_all
 
 from heaters_dagster.domain.clip_names import no_clips
-from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, StaleClipError
-from heaters_dagster.domain.export_profile import MadeFrom
-from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, beside
-from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from heaters_dagster.domain.transitions import BEFORE_EXPORT
-from heaters_dagster.registries import EXPORT_PROFILES
-from resources.postgres import clip_cutting, clip_work
+from heaters_dagster.domain.errors import NotFoundError, StaleClipError
+from heaters_dagster.domain.stages import EXPORTS, beside
+from heaters_dagster.domain.states import ClipState
+from resources.postgres import clip_cutting, clip_exports, clip_work
 from resources.postgres.clip_counts import counts_of_videos
+from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
-from resources.postgres.clip_work import ClipStage, MadeObject
+from resources.postgres.clip_work import ClipStage
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import containing
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
 __all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "MadeObject", "NewClip"]
-
-
-def waits_for_gold_master() -> ColumnElement[bool]:
-    """Condition on a row of `clips`: its export waits for the gold master, which does not exist yet but can still be made."""
-    return clips.c.export_profile.in_(_profiles_from_gold_master()) & exists().where(
-        source_videos.c.id == clips.c.source_video_id,
-        source_videos.c.gold_master_filepath.is_(None),
-        source_videos.c.gold_master_attempts < MAX_ATTEMPTS,
-        source_videos.c.original_filepath.is_not(None),
-    )
-
-
-@cache
-def _profiles_from_gold_master() -> tuple[str, ...]:
-    """Names of the export profiles that need it. Loads every profile, so once in a process."""
-    return tuple(profile.name for profile in EXPORT_PROFILES.usable() if profile.made_from is MadeFrom.GOLD_MASTER)
 
 
 class ClipStore:
@@ -122,27 +104,24 @@ class ClipStore:
 
         The longest waiting first. Exports that wait for a gold master are due when it exists, or when it has failed for good.
         """
-        more = [~waits_for_gold_master()] if stage is EXPORTS else []
+        more = [~clip_exports.first_waits_for_gold_master()] if stage is EXPORTS else []
         with self._database.read() as connection:
             return clip_work.due(connection, stage, source_video_id, *more)
 
     def waiting_for_gold_master(self, clip_ids: Collection[int] | None = None) -> list[Clip]:
-        """Clips whose export from the gold master was requested before it existed; of all source videos when None."""
-        query = select(*CLIP).where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
-        if clip_ids is not None:
-            query = query.where(clips.c.id.in_(clip_ids))
+        """Clips with an export from the gold master that was requested before it existed; of all source videos when None."""
+        conditions = [clips.c.id.in_(clip_ids)] if clip_ids is not None else []
+        waiting = clip_exports.waiting_for_gold_master(*conditions).subquery()
+        query = select(*CLIP).where(clips.c.id.in_(select(waiting.c.clip_id)))
         with self._database.read() as connection:
             return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.id))]
 
     def count_waiting_for_gold_master(self) -> dict[int, int]:
         """Source video id -> how many of its clips wait in this way."""
-        query = (
-            select(clips.c.source_video_id, func.count())
-            .where(clips.c.is_live, clips.c.state.in_(sorted(BEFORE_EXPORT)), waits_for_gold_master())
-            .group_by(clips.c.source_video_id)
-        )
+        waiting = clip_exports.waiting_for_gold_master().subquery()
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            rows = connection.execute(select(waiting.c.source_video_id, func.count()).group_by(waiting.c.source_video_id))
+            return {row[0]: row[1] for row in rows}
 
     # Cutting
 
@@ -249,23 +228,6 @@ class ClipStore:
             works = clip_work.works(connection, [clip.id for clip in of])
         told = {clip.id: clip_work.words_beside(works, clip) for clip in of}
         return {clip_id: words for clip_id, words in told.items() if words}
-
-    def request_export(self, clip_id: int, profile: str) -> Clip:
-        """Request a new export of an approved clip with `profile`; its present file stays until the new one is there.
-
-        Raises IllegalTransitionError when the clip is not approved, UnknownNameError for a profile that is not there, SettingsError for
-        one that cannot be used.
-        """
-        EXPORT_PROFILES.load(profile)
-        with self._database.begin() as connection:
-            clip = clip_work.locked(connection, clip_id)
-            if not clip.is_live or clip.state not in APPROVED_STATES:
-                is_now = clip_work.described(clip)
-                raise IllegalTransitionError(
-                    f"clip id:{clip_id} is not approved (its state: {is_now}), so it is not exported; approve it first"
-                )
-            columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
-            return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
 
     # Files
 

@@ -36,7 +36,9 @@ from heaters_dagster.domain.stages import (
 )
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
+from resources.postgres import clip_exports
 from resources.postgres.clip_counts import among
+from resources.postgres.clip_files import MadeObject, begin_writing
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
 from resources.postgres.database import lock_key
 from resources.postgres.row_locks import lock_clips
@@ -46,15 +48,6 @@ ClipStage = Stage[ClipState]
 
 #: A half-written object of a stage that this version does not have is kept so long.
 _UNKNOWN_KEPT = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class MadeObject:
-    """An object that a stage has published. size in bytes. manifest: see domain/manifest.py."""
-
-    key: str
-    byte_size: int
-    manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +118,7 @@ def claim(connection: Connection, clip_id: int, stage: ClipStage, keys: Sequence
     if not clip.is_live or not _can_be_claimed(connection, clip, stage):
         return None
     for key in sorted(keys):
-        row = insert(clip_artifacts).values(clip_id=clip_id, kind=stage.artifact, key=key, state="writing", manifest={})
-        row = row.on_conflict_do_update(
-            index_elements=["key"],
-            set_={"state": "writing", "created_at": func.now()},
-            where=(clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == stage.artifact),
-        )
-        if connection.execute(row.returning(clip_artifacts.c.id)).first() is None:
-            raise PermanentError(f"clip id:{clip_id} cannot use the object key {key}: it belongs to another clip")
+        begin_writing(connection, clip_id, stage.artifact, key)
     _note(connection, clip, stage, WorkState.WORKING)
     if stage.states is None:
         return clip
@@ -162,15 +148,17 @@ def finish(
         # a profile that is no longer wanted: it stays until the next file exists.
         for one in made:
             half_written = own & (clip_artifacts.c.key == one.key) & (clip_artifacts.c.state == "writing")
-            values = {"state": "obsolete"} if one.key != clip.clip_filepath else _live_values(one)
+            values = {"state": "obsolete"} if one.key != clip.clip_filepath else one.live_values
             connection.execute(clip_artifacts.update().where(half_written).values(**values))
         return False
     if stage.artifact is not None:
         others = own & clip_artifacts.c.key.notin_(keys) & clip_artifacts.c.state.in_(["live", "writing"])
+        if stage is EXPORTS:
+            others &= ~clip_exports.is_another(clip.export_profile)
         connection.execute(clip_artifacts.update().where(others).values(state="obsolete"))
     for one in made:
         mine = own & (clip_artifacts.c.key == one.key)
-        if connection.execute(clip_artifacts.update().where(mine).values(**_live_values(one))).rowcount != 1:
+        if connection.execute(clip_artifacts.update().where(mine).values(**one.live_values)).rowcount != 1:
             raise PermanentError(f"the object key {one.key} was not claimed for clip id:{clip_id}")
     also(connection)
     _note(connection, clip, stage, WorkState.DONE, tries=0)
@@ -180,6 +168,7 @@ def finish(
         columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, stage.steps.done).value, "error": None, "attempts": 0}
         if stage is EXPORTS:
             columns |= {"is_virtual": False, "clip_filepath": made[0].key}
+            clip_exports.first_made(connection, clip, made[0].key)
         written(connection, clip_id, columns)
     return True
 
@@ -230,8 +219,9 @@ def retry(connection: Connection, clip_id: int, stages: Sequence[ClipStage] = CL
     for stage in again:
         _note(connection, clip, stage, WorkState.WAITING, tries=0)
     before = CLIP_RETRY.get(clip.state)
+    exported = clip.is_live and clip_exports.retry(connection, clip_id)
     if before is None:
-        if again:
+        if again or exported:
             return clip
         raise IllegalTransitionError(f"clip id:{clip_id} has not failed (its state: {described(clip)}), so there is nothing to retry")
     checked_clip_transition(clip.state, before)
@@ -250,7 +240,7 @@ def failed_clips(connection: Connection, source_video_id: int, limit: int, stage
         clip_work.c.state == WorkState.FAILED.value,
         clip_work.c.stage.in_([stage.asset for stage in beside(stages)]),
     )
-    has_failed = or_(clips.c.state.in_(sorted(CLIP_RETRY)), of_work)
+    has_failed = or_(clips.c.state.in_(sorted(CLIP_RETRY)), of_work, clip_exports.has_failed())
     query = select(*CLIP).where(clips.c.source_video_id == source_video_id, clips.c.is_live, has_failed)
     return [clip_of_row(row) for row in connection.execute(query.order_by(clips.c.start_frame).limit(limit))]
 
@@ -313,7 +303,7 @@ def is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact, sta
     stage = next((one for one in stages if one.artifact == artifact.kind), None)
     if stage is None:
         return bool(connection.scalar(select(func.now() - artifact.created_at > _UNKNOWN_KEPT)))
-    if (clip.is_live and _is_at_work(connection, clip, stage)) or artifact.key == clip.clip_filepath:
+    if (clip.is_live and _is_at_work(connection, clip, stage)) or clip_exports.is_of_export(connection, artifact.key):
         return False
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(lock_key(stage.asset, clip.source_video_id)))))
 
@@ -321,10 +311,7 @@ def is_abandoned(connection: Connection, clip: Clip, artifact: ClipArtifact, sta
 def is_unneeded() -> ColumnElement[bool]:
     """Condition on `clip_artifacts` joined with clips: obsolete, or half written by a process that died, on a clip that left the stage."""
     abandoned = [
-        (clip_artifacts.c.state == "writing")
-        & (clip_artifacts.c.kind == stage.artifact)
-        & ~_at_work(stage)
-        & clip_artifacts.c.key.is_distinct_from(clips.c.clip_filepath)
+        (clip_artifacts.c.state == "writing") & (clip_artifacts.c.kind == stage.artifact) & ~_at_work(stage) & ~clip_exports.of_export()
         for stage in CLIP_STAGES
         if stage.artifact is not None
     ]
@@ -360,10 +347,6 @@ def written(connection: Connection, clip_id: int, columns: Mapping[str, Any]) ->
 
 def described(clip: Clip) -> str:
     return clip.state.value if clip.is_live else "replaced by other cuts"
-
-
-def _live_values(made: MadeObject) -> dict[str, Any]:
-    return {"state": "live", "byte_size": made.byte_size, "manifest": dict(made.manifest)}
 
 
 def _row(clip_id: int | ColumnElement[int], stage: ClipStage) -> ColumnElement[bool]:

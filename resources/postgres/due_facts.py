@@ -22,15 +22,26 @@ from sqlalchemy import (
 )
 
 from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
-from heaters_dagster.domain.stages import CLIP_STAGES, LOCKED_ASSETS, MAX_ATTEMPTS, VIDEO_STAGES, Job, WorkState, beside, with_states
+from heaters_dagster.domain.stages import (
+    CLIP_STAGES,
+    EXPORTS,
+    LOCKED_ASSETS,
+    MAX_ATTEMPTS,
+    VIDEO_STAGES,
+    Job,
+    WorkState,
+    beside,
+    with_states,
+)
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.domain.transitions import BEFORE_EXPORT, CLIP_RETRY
+from heaters_dagster.domain.transitions import CLIP_RETRY
+from resources.postgres import clip_exports
 from resources.postgres.clip_counts import among
-from resources.postgres.clip_store import waits_for_gold_master
 from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
 from resources.postgres.database import Database, lock_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
+from resources.postgres.tables import clip_exports as clip_exports_table
 
 #: Clip states in which the pipeline does the next step, not a person.
 _PIPELINE_STATES = sorted(frozenset().union(*(stage.steps.due for stage in with_states(CLIP_STAGES))))
@@ -75,6 +86,7 @@ def load_video_facts(
         ids = sorted(_candidates(connection, stages) if only is None else set(only))
         groups = _clip_groups(connection, ids)
         work = _work_groups(connection, ids, stages)
+        _add_further_exports(connection, ids, work)
         obsolete = _obsolete_artifacts(connection, ids)
         held = set(connection.scalars(_HELD_LOCKS))
         rows = connection.execute(
@@ -148,6 +160,8 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]
     first = select(clip_artifacts.c.clip_id).where(_UNNEEDED).order_by(clip_artifacts.c.clip_id).limit(_OBSOLETE_WINDOW)
     of_files = select(clips.c.source_video_id).where(clips.c.id.in_(first)).distinct()
     queries.append(of_files.order_by(clips.c.source_video_id))
+    further = select(clips.c.source_video_id).join_from(clip_exports_table, clips, clips.c.id == clip_exports_table.c.clip_id)
+    queries.append(further.where(_further_export()).distinct().order_by(clips.c.source_video_id))
     # One statement, because each sensor asks every few seconds, and ten statements would be ten round trips.
     queries += [_open_work(stage) for stage in beside(stages)]
     windows = [query.limit(WINDOW).subquery() for query in queries]
@@ -164,7 +178,10 @@ def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> d
             func.max(_seconds_since(clips.c.state_changed_at)).label("seconds_since_change"),
         )
         .where(
-            clips.c.is_live, clips.c.state.in_(_PIPELINE_STATES), not_(_export_waits()), among(clips.c.source_video_id, source_video_ids)
+            clips.c.is_live,
+            clips.c.state.in_(_PIPELINE_STATES),
+            not_(clip_exports.first_waits_for_gold_master()),
+            among(clips.c.source_video_id, source_video_ids),
         )
         .group_by(clips.c.source_video_id, clips.c.state, clips.c.attempts)
     )
@@ -177,6 +194,10 @@ def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> d
 def _open_work(stage: ClipStage) -> Select[Any]:
     of_clips = select(clips.c.source_video_id).join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id).where(open_work(stage))
     return of_clips.distinct().order_by(clips.c.source_video_id)
+
+
+def _further_export() -> ColumnElement[bool]:
+    return and_(clip_exports.is_open(), not_(clip_exports.waits_for_gold_master(clip_exports_table.c.profile)))
 
 
 def _work_groups(connection: Connection, source_video_ids: Collection[int], stages: Sequence[ClipStage]) -> dict[int, list[WorkGroup]]:
@@ -201,18 +222,33 @@ def _work_groups(connection: Connection, source_video_ids: Collection[int], stag
     return groups
 
 
-def _export_waits() -> ColumnElement[bool]:
-    return clips.c.state.in_(sorted(BEFORE_EXPORT)) & waits_for_gold_master()
+def _add_further_exports(connection: Connection, source_video_ids: Collection[int], groups: dict[int, list[WorkGroup]]) -> None:
+    """Add the exports beside the first ones that can be made now."""
+    if not source_video_ids:
+        return
+    own = clip_exports_table.c
+    rows = connection.execute(
+        select(
+            clips.c.source_video_id,
+            own.state,
+            own.attempts,
+            func.count().label("number"),
+            func.max(_seconds_since(own.changed_at)).label("seconds_since_change"),
+        )
+        .join_from(clip_exports_table, clips, clips.c.id == own.clip_id)
+        .where(_further_export(), among(clips.c.source_video_id, source_video_ids))
+        .group_by(clips.c.source_video_id, own.state, own.attempts)
+    )
+    for row in rows:
+        group = WorkGroup(EXPORTS.asset, WorkState(row.state), row.attempts, row.number, float(row.seconds_since_change))
+        groups.setdefault(row.source_video_id, []).append(group)
 
 
 def _exports_waiting(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:
-    """Source video id -> number of exports that wait for its gold master."""
-    query = (
-        select(clips.c.source_video_id, func.count().label("exports"))
-        .where(clips.c.is_live, _export_waits(), among(clips.c.source_video_id, source_video_ids))
-        .group_by(clips.c.source_video_id)
-    )
-    return {row.source_video_id: row.exports for row in connection.execute(query)}
+    """Source video id -> number of its clips with an export that waits for its gold master."""
+    waiting = clip_exports.waiting_for_gold_master(among(clips.c.source_video_id, source_video_ids)).subquery()
+    rows = connection.execute(select(waiting.c.source_video_id, func.count().label("clips")).group_by(waiting.c.source_video_id))
+    return {row.source_video_id: row.clips for row in rows}
 
 
 def _obsolete_artifacts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, int]:

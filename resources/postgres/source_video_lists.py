@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from resources.postgres import clip_exports
 from resources.postgres.clip_counts import among, counts_of_videos
 from resources.postgres.clip_work import counts_beside
 from resources.postgres.database import Database
@@ -65,7 +66,7 @@ class SourceVideoLists:
         with self._database.read() as connection:
             videos = [video_of_row(row) for row in connection.execute(query)]
             ids = [video.id for video in videos]
-            counts, beside = counts_of_videos(connection, ids), counts_beside(connection, ids)
+            counts, beside = counts_of_videos(connection, ids), _beside(connection, ids)
         return [ListedVideo(video, counts.get(video.id, {}), beside.get(video.id, {})) for video in videos]
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
@@ -125,11 +126,19 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside"}]
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
     ids = [row.id for row in rows]
-    counts, beside = counts_of_videos(connection, ids), counts_beside(connection, ids)
+    counts, beside = counts_of_videos(connection, ids), _beside(connection, ids)
     return [
         VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state)}, clips=counts.get(row.id, {}), beside=beside.get(row.id, {}))
         for row in rows
     ]
+
+
+def _beside(connection: Connection, ids: list[int]) -> dict[int, dict[str, int]]:
+    """What is done beside the states of clips: by stages beside the others, and by further exports."""
+    found = counts_beside(connection, ids)
+    for source_video_id, words in clip_exports.counts(connection, ids).items():
+        found.setdefault(source_video_id, {}).update(words)
+    return found
 
 
 def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from heaters_dagster.domain.export_profile import FIRST_PROFILE
+from heaters_dagster.domain.export_profile import FIRST_PROFILE, ExportState
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, WorkState, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY
@@ -396,6 +396,39 @@ clip_work = Table(
     comment="what each stage did to each clip",
 )
 
+clip_exports = Table(
+    "clip_exports",
+    metadata,
+    Column("clip_id", BigInteger, ForeignKey("clips.id", ondelete="CASCADE"), primary_key=True),
+    Column("profile", Text, primary_key=True),
+    Column("state", Text, nullable=False, server_default=ExportState.ASKED.value, comment="asked: waits until the clip has its first file"),
+    Column(
+        "attempts", Integer, nullable=False, server_default="0", comment="failed tries; a temporary failure is tried again by the sensor"
+    ),
+    Column("error", Text, comment="why the last try failed, in words for a person"),
+    Column("key", Text, ForeignKey("clip_artifacts.key"), unique=True, comment="object key; its size and manifest are in clip_artifacts"),
+    Column("version", Integer, comment="cut_point_version of the clip that the file was made from"),
+    _now("asked_at"),
+    Column(
+        "changed_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="since when it is in this state; one more failed try begins it anew",
+    ),
+    Column("made_at", DateTime(timezone=True), comment="null: there is no file yet"),
+    CheckConstraint("profile ~ '^[a-z][a-z0-9_]*$'", name="profile"),
+    CheckConstraint(_one_of("state", [s.value for s in ExportState]), name="state"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    CheckConstraint("(made_at is null or key is not null) and (state <> 'done' or made_at is not null)", name="made"),
+    Index(
+        "clip_exports_to_make_idx",
+        "clip_id",
+        postgresql_where=text(f"state in ('asked', 'waiting', 'working') or (state = 'failed' and attempts < {MAX_ATTEMPTS})"),
+    ),
+    comment="the exports of each clip, made or asked for; that of clips.export_profile has a row once it is made",
+)
+
 embeddings = Table(
     "embeddings",
     metadata,
@@ -425,6 +458,7 @@ __all__ = [
     "clip_counts_by_confidence",
     "clip_counts_by_video",
     "clip_coverage_checks",
+    "clip_exports",
     "clip_work",
     "clips",
     "cut_point_operations",

@@ -15,6 +15,7 @@ from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVide
 from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
 from resources.postgres.clip_store import Clip
+from resources.postgres.export_store import ClipExport
 from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import shell
@@ -256,7 +257,9 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0
     last = min(first + _EXPORTS_SHOWN, len(approved))
-    st.html(exports_table(approved[first:last], lambda clip: desk.media_url("export", clip.id), beside))
+    shown = approved[first:last]
+    exports = desk.exports.of_clips([clip.id for clip in shown])
+    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside))
     if len(approved) <= _EXPORTS_SHOWN:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -268,17 +271,25 @@ def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
                 st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
 
 
-def exports_table(clips: Sequence[Clip], address: Callable[[Clip], str], beside: Mapping[int, str]) -> str:
-    """An HTML table of approved clips: number, time, state, and a link to the file of those that have one.
+def exports_table(
+    clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]], address: Callable[[int, str], str], beside: Mapping[int, str]
+) -> str:
+    """An HTML table of approved clips: number, time, state, and links to the files of each.
 
-    beside: clip id -> what stages beside the others say of it.
+    exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
+    say of it.
     """
     rows = []
     for clip in clips:
         times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
+        further = [one for one in exports[clip.id] if one.profile != clip.export_profile and one.key != clip.clip_filepath]
         state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
-        state += f" · {beside[clip.id]}" if clip.id in beside else ""
-        file = f'<a href="{escape(address(clip))}" download>Download</a>' if clip.clip_filepath else ""
-        rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{escape(state)}</td><td>{file}</td></tr>')
+        told = [state + (f" · {beside[clip.id]}" if clip.id in beside else "")]
+        told += [f"{one.profile}: {views.export_words(one.state)}" + (f": {one.error}" if one.error else "") for one in further]
+        linked = [("Download", clip.export_profile)] if clip.clip_filepath else []
+        linked += [(f"Download {one.profile}", one.profile) for one in further if one.has_file]
+        files = [f'<a href="{escape(address(clip.id, profile))}" download>{escape(words)}</a>' for words, profile in linked]
+        states, file = "<br>".join(map(escape, told)), "<br>".join(files)
+        rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{states}</td><td>{file}</td></tr>')
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
     return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

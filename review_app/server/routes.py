@@ -162,11 +162,16 @@ async def _export(desk: ReviewDesk, request: Request) -> Response:
 
     def serve() -> Response:
         clip = desk.clips.load(clip_id)
-        if clip.clip_filepath is None:
-            raise NotFoundError(desk.in_words(f"clip id:{clip_id} has no file (its state: {clip.state})"))
-        profile = EXPORT_PROFILES.find(clip.export_profile)
+        made = {export.profile: export.key for export in desk.exports.of_clips([clip_id])[clip_id] if export.has_file}
+        name = _query(request).get("profile", [clip.export_profile])[-1]
+        key = clip.clip_filepath if name == clip.export_profile else made.get(name)
+        if key is None:
+            what = "no file" if name == clip.export_profile else f"no file by the export profile {name[:40]!r}"
+            raise NotFoundError(desk.in_words(f"clip id:{clip_id} has {what} (its state: {clip.state})"))
+        # Its file may still be by another profile, while one with its own is made.
+        profile = EXPORT_PROFILES.find(next((profile for profile, of_it in made.items() if of_it == key), name))
         media_type = "application/octet-stream" if profile is None else profile.media_type
-        return _object(desk, clip.clip_filepath, clip.clip_filepath.rpartition("/")[2], media_type=media_type)
+        return _object(desk, key, key.rpartition("/")[2], media_type=media_type)
 
     return await run_in_threadpool(serve)
 

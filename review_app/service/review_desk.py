@@ -34,6 +34,7 @@ from resources.postgres.clip_counts import counts_by_state, scope_of
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.review_page_store import ReviewPageStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
@@ -76,6 +77,7 @@ class ReviewDesk:
         self.videos = SourceVideoStore(database)
         self.lists = SourceVideoLists(database)
         self.clips = ClipStore(database)
+        self.exports = ExportStore(database)
         self.names = ClipLookup(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review import STAYS
-from heaters_dagster.domain.stages import PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
+from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words as state_words
@@ -29,6 +30,13 @@ _FRACTIONS: Mapping[SourceVideoState, float] = {
     VIRTUAL_CLIPS.steps.done: 1.0,
     **{states.failed: working for states, (_, working) in _OF_INGEST},
     SourceVideoState.DELETED: 0.0,
+}
+_EXPORT_STATES: Mapping[ExportState, str] = {
+    ExportState.ASKED: "asked for",
+    ExportState.WAITING: f"waiting {EXPORTS.words.waiting}",
+    ExportState.WORKING: EXPORTS.words.working,
+    ExportState.DONE: "exported",
+    ExportState.FAILED: EXPORTS.words.failed,
 }
 _ACTIONS = {
     "approve": "approved",
@@ -133,6 +141,10 @@ def has_failed(state: SourceVideoState | ClipState) -> bool:
     return state.value.endswith("_failed")
 
 
+def export_words(state: ExportState) -> str:
+    return _EXPORT_STATES[state]
+
+
 def clip_words(state: ClipState, beside: str = "") -> str:
     """beside: what stages beside the others say of the clip."""
     words = state_words(state)
@@ -140,8 +152,8 @@ def clip_words(state: ClipState, beside: str = "") -> str:
 
 
 def work_has_failed(beside: Mapping[str, int]) -> bool:
-    """Whether a stage beside the others failed. beside: what such stages say -> of how many clips."""
-    return any(stage.words.failed in beside for stage in stages_beside())
+    """Whether a stage beside the others, or a further export, failed. beside: what is said of them -> of how many clips."""
+    return FURTHER_EXPORTS.failed in beside or any(stage.words.failed in beside for stage in stages_beside())
 
 
 def clip_state_words() -> dict[str, str]:

@@ -22,6 +22,7 @@ from resources.postgres.backlog import Group, work_beside
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
+from resources.postgres.export_store import ExportStore
 from tests.conftest import SomeClips
 from tests.pipeline_rows import reviews
 
@@ -103,7 +104,7 @@ def test_it_is_due_again_after_the_clip_was_exported_again_and_not_while_it_is_n
     again = exported(clips.load(clip.id), database)
     assert clips.claim(clip.id, LOUDNESS, [])
     assert clips.finish(clip.id, LOUDNESS, again.cut_point_version)
-    clips.request_export(clip.id, "delivery")
+    ExportStore(database).request(clip.id, "stream_copy")
     exported(clips.load(clip.id), database)
     assert [due.id for due in clips.due(LOUDNESS)] == [clip.id]
 
@@ -268,7 +269,8 @@ print("SOURCE VIDEOS", told(videos).replace("\\\\", ""), labels(videos))
 (grid,) = clips.get("bidi_component")
 live = desk.clips.load_live(int(sys.argv[1]))
 print("CLIPS", [card["state_words"] for card in json.loads(grid.proto.json)["cards"]])
-print("EXPORTS", source_videos.exports_table(live, lambda clip: "", desk.clips.words_beside(live)))
+exports = desk.exports.of_clips([clip.id for clip in live])
+print("EXPORTS", source_videos.exports_table(live, exports, lambda clip_id, profile: "", desk.clips.words_beside(live)))
 """
 
 

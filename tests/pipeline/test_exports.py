@@ -40,8 +40,10 @@ from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database, lock_key
 from resources.postgres.due_facts import load_video_facts
+from resources.postgres.export_store import ExportStore
 from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.upkeep.audit import audit
 from tests.buckets import BucketServer
 from tests.media_files import (
     barcode_video,
@@ -59,11 +61,12 @@ from tests.sound_sync import assert_in_sync
 
 
 class Exporting:
-    """A source video with approved clips, and what it takes to export them."""
+    """A source video with approved clips, and what it takes to export them. profile: of the exports that were asked for last."""
 
     def __init__(self, database: Database, objects: ObjectStore, folder: Path) -> None:
         self.database, self.objects, self.folder = database, objects, folder
         self.clips, self.videos, self.work = ClipStore(database), SourceVideoStore(database), WorkFolder(folder / "work")
+        self.exports, self.profile = ExportStore(database), "stream_copy"
 
     def video(self, source: Path, *cuts: int, approved: bool = True) -> SourceVideo:
         return stored_video(source, self.folder, database=self.database, objects=self.objects, cuts=cuts, approved=approved)
@@ -73,8 +76,8 @@ class Exporting:
         return export_due(video.id, **options)
 
     def manifest(self, clip: Clip) -> ExportManifest:
-        (artifact,) = self.clips.artifacts(clip.id, kind="export")
-        return ExportManifest.from_json(artifact.manifest)
+        (export,) = [one for one in self.exports.of_clips([clip.id])[clip.id] if one.profile == self.profile]
+        return ExportManifest.from_json(export.manifest)
 
     def file(self, clip: Clip) -> Path:
         return local_copy(self.objects, self.manifest(clip).key, self.folder)
@@ -259,8 +262,61 @@ def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, expor
     assert not list(exporting.work.root.iterdir())
 
 
+@pytest.mark.folder
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_further_export_that_was_killed_is_done_once_by_the_next_run(
+    when: str, exporting: Exporting, object_store: LocalObjectStore
+) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    (clip,) = exporting.clips.load_live(video.id)
+    exporting.export(video)
+    exact = written_at(exporting.objects, exporting.manifest(clip).key)
+    exporting.exports.request(clip.id, "delivery")
+    arguments = json.dumps([exporting.database.url, str(object_store.folder), str(exporting.work.root), video.id, when])
+    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+    exporting.work.sweep()
+    assert [one.profile for one in exporting.export(video).made] == ["delivery"]
+    assert exporting.export(video) == ClipRun()
+    assert exporting.keys() == {final_clip_key(video.id, 1), final_clip_key(video.id, 1, "delivery")}
+    assert written_at(exporting.objects, exporting.manifest(clip).key) == exact, "the first file was not touched"
+    assert exporting.clips.obsolete_artifacts() == []
+    assert audit(exporting.database, exporting.objects) == []
+
+
+def test_a_clip_that_is_approved_while_further_exports_are_made_comes_first(exporting: Exporting) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder), 20, 40, approved=False)
+    first, second, third = exporting.clips.load_live(video.id)
+    for clip in (first, second):
+        exporting.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+        exporting.exports.request(clip.id, "delivery")
+
+    def approve_the_third(progress: Progress) -> None:
+        if progress.done == 3 and exporting.clips.load(third.id).state == ClipState.PENDING_REVIEW:
+            exporting.clips.advance(third.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
+
+    made = [(one.clip_id, one.profile) for one in exporting.export(video, report=approve_the_third).made]
+    exact, small = "stream_copy", "delivery"
+    assert made == [(first.id, exact), (second.id, exact), (first.id, small), (third.id, exact), (second.id, small)]
+
+
+@pytest.mark.folder
+def test_a_clip_that_was_archived_while_a_further_export_was_made_leaves_no_file(exporting: Exporting, interfering: Interfering) -> None:
+    video = exporting.video(SOURCES["constant"](exporting.folder))
+    (clip,) = exporting.clips.load_live(video.id)
+    review = ReviewStore(exporting.database, FrameIndexes(exporting.objects).times)
+    exporting.export(video)
+    exporting.exports.request(clip.id, "delivery")
+    interfering.before_put = lambda key: review.archive(clip.id, reviewer="bob")  # type: ignore[method-assign,assignment,return-value]
+    done = exporting.export(video, objects=interfering)
+    assert (done.made, done.failed, done.changed) == ((), {}, (clip.id,))
+    assert exporting.keys() == set()
+    assert exporting.clips.load(clip.id).state == ClipState.REVIEW_ARCHIVED
+
+
 def with_profile(exporting: Exporting, video: SourceVideo, profile: str) -> list[Clip]:
-    return [exporting.clips.request_export(clip.id, profile) for clip in exporting.clips.load_live(video.id)]
+    exporting.profile = profile
+    return [exporting.exports.request(clip.id, profile) for clip in exporting.clips.load_live(video.id)]
 
 
 @pytest.mark.parametrize("kind", ["variable", "b_frames", "delayed", "silent"])
@@ -391,30 +447,42 @@ def test_a_stream_copy_does_not_wait_for_an_encode(exporting: Exporting) -> None
         assert len(exporting.export(video).made) == 1
 
 
-def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(exporting: Exporting) -> None:
+def first_from_the_master(exporting: Exporting, video: SourceVideo) -> Clip:
+    """The clip, approved to be exported from the gold master in the first place."""
+    (clip,) = exporting.clips.load_live(video.id)
+    review = ReviewStore(exporting.database, FrameIndexes(exporting.objects).times)
+    return review.approve(clip.id, reviewer="ann", export_profile="gold_master").clips[0]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_export_from_a_master_that_is_not_made_yet_waits_for_it_and_then_happens_by_itself(first: bool, exporting: Exporting) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder))
-    (clip,) = with_profile(exporting, video, "gold_master")
+    (clip,) = [first_from_the_master(exporting, video)] if first else with_profile(exporting, video, "gold_master")
     done = exporting.export(video)
-    assert (done.failed, done.made) == ({}, ())
+    assert (done.failed, [one.profile for one in done.made]) == ({}, [] if first else ["stream_copy"])
     assert [one.id for one in exporting.clips.waiting_for_gold_master()] == [clip.id]
     (facts,) = load_video_facts(exporting.database)
-    assert (facts.exports_waiting_for_master, facts.clips) == (1, ())
+    assert (facts.exports_waiting_for_master, facts.work) == (1, ())
     assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == []
     make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
     (facts,) = load_video_facts(exporting.database)
     assert [run.job for run in wanted_runs([facts], set()) if run.job is Job.EXPORT] == [Job.EXPORT]
-    assert len(exporting.export(video).made) == 1
+    assert [one.profile for one in exporting.export(video).made] == ["gold_master"]
     assert exporting.clips.waiting_for_gold_master() == []
 
 
 def test_an_export_from_a_master_that_cannot_be_made_says_so_and_what_to_do(exporting: Exporting) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder))
-    (clip,) = with_profile(exporting, video, "gold_master")
+    clip = first_from_the_master(exporting, video)
     exporting.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
     done = exporting.export(video)
     assert "none can be made: its pictures change on the way" in done.failed[clip.id]
     assert f"heaters export {video.id}:{clip.sequence} --profile stream_copy" in done.failed[clip.id]
     assert not done.retryable
+    exporting.exports.request(clip.id, "stream_copy")  # as the message says
+    again = exporting.export(video)
+    assert ([one.profile for one in again.made], list(again.failed)) == (["stream_copy"], [clip.id])
+    assert exporting.clips.load(clip.id).state == ClipState.EXPORTED
 
 
 @pytest.fixture
@@ -434,10 +502,11 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert found.needs_restore
     clip, _ = exporting.clips.load_live(video.id)
     assert not exporting.export(video).failed
-    exporting.clips.request_export(clip.id, "gold_master")
+    exact = exporting.manifest(clip)
+    exporting.exports.request(clip.id, "gold_master")
     done = exporting.export(video)
     assert list(done.failed) == [clip.id]
-    assert exporting.manifest(clip).key not in {artifact.key for artifact in exporting.clips.obsolete_artifacts()}
+    assert exact.key not in {artifact.key for artifact in exporting.clips.obsolete_artifacts()}
     assert exporting.manifest(clip).profile == "stream_copy"
     assert not export_problems(exporting.manifest(clip), objects=exporting.objects, work=exporting.work), "the file it has stays until then"
     assert "in cold storage (GLACIER). It was asked for" in done.failed[clip.id]
@@ -445,6 +514,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not done.retryable
     exporting.clips.retry(clip.id)  # the test server brings an object back at once
     assert not exporting.export(video).failed
+    exporting.profile = "gold_master"
     exporting.objects.get_file(exporting.manifest(clip).key, tmp_path / "clip.mp4")
     assert barcodes(tmp_path / "clip.mp4") == list(range(20))
 
@@ -476,7 +546,8 @@ def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, exp
     exporting.clips.advance(clip.id, ClipState.REVIEW_APPROVED, ClipState.PENDING_REVIEW)
     if profile == "gold_master":
         make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
-    exporting.clips.request_export(clip.id, profile)
+    exporting.profile = profile
+    exporting.exports.request(clip.id, profile)
     remote = Remote(object_store.folder)
     done = exporting.export(video, objects=remote)
     assert not done.failed
@@ -555,7 +626,7 @@ def test_a_partition_of_which_nothing_is_exported_is_not_made_while_clips_wait(e
 def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_the_others(exporting: Exporting, settings: Settings) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder), 20)
     first, second = exporting.clips.load_live(video.id)
-    exporting.clips.request_export(first.id, "gold_master")
+    exporting.exports.request(first.id, "gold_master")
     exporting.videos.record_gold_master_failure(video.id, "its pictures change on the way", transient=False)
     result = materialized(video, settings)
     assert not result.success
@@ -563,4 +634,4 @@ def test_the_asset_fails_with_the_reason_of_every_clip_that_failed_and_exports_t
     assert f"{video.title}: 1 of 2 clips failed: clip 1: " in str(failure.step_failure_data.user_failure_data.description)
     assert failure.step_failure_data.user_failure_data.metadata["failed clips"].value == [first.sequence]
     assert "has no gold master" in str(failure.step_failure_data.user_failure_data.description)
-    assert exporting.clips.load(second.id).state == ClipState.EXPORTED
+    assert {exporting.clips.load(clip.id).state for clip in (first, second)} == {ClipState.EXPORTED}, "each has its first file"

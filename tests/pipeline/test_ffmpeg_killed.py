@@ -23,6 +23,7 @@ from resources.media.ffmpeg import ffmpeg_path
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from tests.media_files import make_video
@@ -98,7 +99,7 @@ def test_killed_in_each_stage_it_is_tried_again_and_all_is_done(
 
     for clip, profile in zip(clips.load_live(video.id), ("delivery", "gold_master"), strict=True):
         reviews(database).approve([clip.id], reviewer="ada")
-        clips.request_export(clip.id, profile)
+        ExportStore(database).request(clip.id, profile)
         with killing_one_ffmpeg(lambda command: "libx264" in command) as killed:
             process_due(settings)
         assert len(killed) == 1, profile

@@ -30,6 +30,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo
 from tests.media_files import file_frame_hashes, read_barcode
+from tests.pipeline_rows import reviews
 from tests.proxy_files import SOURCES, local_copy, stored_video
 
 
@@ -42,7 +43,7 @@ class StillMaking:
     def video(self, kind: str, *cuts: int, profile: str = "stream_copy") -> SourceVideo:
         video = stored_video(SOURCES[kind](self.folder), self.folder, database=self.database, objects=self.objects, cuts=cuts)
         for clip in self.clips.load_live(video.id):
-            self.clips.request_export(clip.id, profile)
+            reviews(self.database).approve(clip.id, reviewer="ada", export_profile=profile)
         export_due(video.id, database=self.database, objects=self.objects, work=WorkFolder(self.folder / "work"))
         return video
 

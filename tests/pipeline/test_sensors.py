@@ -31,7 +31,9 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
+from tests.conftest import SomeClips
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
 
 S, C = SourceVideoState, ClipState
@@ -218,6 +220,23 @@ def test_a_row_that_was_taken_up_again_is_left_alone(daemon: Daemon, database: D
     with database.stage_lock("proxy", video.id):
         assert settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database) == []
     assert SourceVideoStore(database).load(video.id).state is S.PREPROCESSING
+
+
+def test_a_killed_further_export_has_the_reason_and_its_clip_stays_as_it_is(
+    daemon: Daemon, database: Database, some_clips: SomeClips
+) -> None:
+    clip, store = some_clips(state=ClipState.EMBEDDED)[0], ExportStore(database)
+    store.request(clip.id, "delivery")
+    assert store.claim(clip.id, "delivery", f"final_clips/video_{clip.source_video_id}_clip_001_delivery.mp4")
+    run = daemon.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    daemon.instance.report_run_failed(run, "out of memory")
+    assert daemon.tick("approvals_to_exports") == []
+    (failed,) = [one for one in store.of_clips([clip.id])[clip.id] if one.profile == "delivery"]
+    assert (failed.state, failed.attempts) == ("failed", 1)
+    assert "ended without a message" in str(failed.error)
+    assert ClipStore(database).load(clip.id) == clip
+    ClipStore(database).retry(clip.id)
+    assert daemon.tick("approvals_to_exports") == [("export", str(clip.source_video_id), ["exports"])]
 
 
 def test_a_killed_export_tells_its_clip(daemon: Daemon, database: Database) -> None:

@@ -28,6 +28,7 @@ from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.registries import EXPORT_PROFILES
 from heaters_dagster.settings import Settings
 from resources.media.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
@@ -573,6 +574,26 @@ def test_an_exported_clip_is_downloaded_under_its_name(client: TestClient, desk:
     answer = client.get(desk.media_url("export", clip.id))
     assert answer.content == b"a clip"
     assert f"video_{video.id}_clip_001.mp4" in answer.headers["content-disposition"]
+    # A further one has its own address, name and type, and takes the first one's from nobody.
+    assert client.get(desk.media_url("export", clip.id, profile="delivery")).status_code == 404
+    further(desk, clip, "delivery", b"a small clip")
+    answer = client.get(desk.media_url("export", clip.id, profile="delivery"))
+    assert (answer.content, answer.headers["content-type"]) == (b"a small clip", "video/mp4")
+    assert f"video_{video.id}_clip_001_delivery.mp4" in answer.headers["content-disposition"]
+    assert client.get(desk.media_url("export", clip.id, profile="stream_copy")).content == b"a clip"
+    refused = client.get(desk.media_url("export", clip.id, profile="../secret"))
+    assert refused.status_code == 404
+    assert "has no file by the export profile '../secret'" in refused.text
+
+
+def further(desk: ReviewDesk, clip: Clip, profile: str, content: bytes) -> None:
+    """A further export of a clip that has its first file."""
+    desk.exports.request(clip.id, profile)
+    key = desk.exports.key_for(clip, EXPORT_PROFILES.load(profile))
+    claimed = desk.exports.claim(clip.id, profile, key)
+    assert claimed is not None
+    desk.objects.put_bytes(key, content)
+    assert desk.exports.finish(clip.id, profile, claimed.cut_point_version, MadeObject(key, len(content), {"profile": profile}))
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
@@ -601,6 +622,8 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
             assert desk.clips.finish(
                 clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {"first_frame_hash": f"hash {clip.id}"})]
             )
+        further(desk, second, "delivery", b"small")
+        contents["Caf\u00e9_ the _end_2 clip 002 delivery.mp4"] = b"small"
         answer = client.get(desk.media_url("clips", video.id))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
     assert "Caf%C3%A9_%20the%20_end_2%20clips.zip" in answer.headers["content-disposition"]
@@ -611,7 +634,11 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_STORED}
         manifest = json.loads(archive.read("Caf\u00e9_ the _end_2 manifest.json"))
         assert [(one["clip"], one["file"], one["proof"]) for one in manifest["clips"]] == [
-            (clip.sequence, name, {"first_frame_hash": f"hash {clip.id}"}) for clip, name in zip((first, second), contents, strict=True)
+            (clip.sequence, name, {"first_frame_hash": f"hash {clip.id}"}) for clip, name in zip((first, second), contents, strict=False)
+        ]
+        assert [[(one["profile"], one["file"][-22:]) for one in about["exports"]] for about in manifest["clips"]] == [
+            [("stream_copy", "the _end_2 clip 001.mp4"[-22:])],
+            [("stream_copy", "the _end_2 clip 002.mp4"[-22:]), ("delivery", "2 clip 002 delivery.mp4"[-22:])],
         ]
         assert archive.read("Caf\u00e9_ the _end_2.csv").count(b"\n") == 4
         assert b"TITLE" in archive.read("Caf\u00e9_ the _end_2.edl")

@@ -14,6 +14,7 @@ from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
+from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from review_app.screens import clips, filters, partitions, source_videos
@@ -250,6 +251,32 @@ def test_partitions_and_titles_are_found_by_each_other(desk: ReviewDesk, a_sourc
     assert not app.exception
     assert app.text_input[0].value == "Harbour"
     assert told(page("partitions", desk, find="nobody")) == "No source video has that number or title."
+
+
+def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    (clip,) = some_clips(state=ClipState.EMBEDDED)
+    desk.exports.request(clip.id, "delivery")
+    key = f"final_clips/video_{clip.source_video_id}_clip_001_delivery.mp4"
+    assert desk.exports.claim(clip.id, "delivery", key)
+    desk.exports.fail(clip.id, "delivery", "the <disk> is full", transient=False)
+
+    def table() -> str:
+        return source_videos.exports_table(
+            [clip], desk.exports.of_clips([clip.id]), lambda clip_id, profile: f"/api/export/{clip_id}?profile={profile}", {}
+        )
+
+    assert "<td>searchable<br>delivery: export failed: the &lt;disk&gt; is full</td>" in table()
+    assert table().count("<a ") == 1
+    app = page("videos", desk)
+    assert "1 with another export failed" in told(app)
+    assert "Retry" in labels(app)
+    desk.clips.retry(clip.id)
+    assert desk.exports.claim(clip.id, "delivery", key)
+    assert desk.exports.finish(clip.id, "delivery", clip.cut_point_version, MadeObject(key, 5, {}))
+    assert (
+        f'<td><a href="/api/export/{clip.id}?profile=stream_copy" download>Download</a><br>'
+        f'<a href="/api/export/{clip.id}?profile=delivery" download>Download delivery</a></td>'
+    ) in table()
 
 
 def test_exports_that_wait_for_the_gold_master_are_named(desk: ReviewDesk, some_clips: SomeClips) -> None:

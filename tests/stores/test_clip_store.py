@@ -13,11 +13,12 @@ from sqlalchemy import text
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, KEYFRAMES, MAX_ATTEMPTS
-from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY, CLIP_TRANSITIONS
 from resources.postgres.clip_files import VIRTUAL, forget_files
 from resources.postgres.clip_store import Clip, ClipStage, ClipStore, MadeObject, NewClip
 from resources.postgres.database import Database
+from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.tables import clips as clip_table
 from tests.conftest import ASourceVideo, SomeClips
@@ -302,26 +303,13 @@ class TestExport:
         assert outcomes.count(True) == 1
         assert store.load(clip.id).state == C.EXPORTED
 
-    @pytest.mark.parametrize("state", sorted(APPROVED_STATES))
-    def test_another_profile_can_be_asked_for(self, database: Database, store: ClipStore, some_clips: SomeClips, state: ClipState) -> None:
-        clip = some_clips(state=state)[0]
-        asked = store.request_export(clip.id, "delivery")
-        assert (asked.state, asked.export_profile) == (C.REVIEW_APPROVED, "delivery")
-        assert asked.cut_point_version == clip.cut_point_version + 1
-        assert [due.id for due in store.due(EXPORTS)] == [clip.id]
-
-    def test_another_profile_is_not_for_a_clip_that_is_not_approved(self, store: ClipStore, some_clips: SomeClips) -> None:
-        clip = some_clips()[0]
-        with pytest.raises(IllegalTransitionError, match="is not approved \\(its state: pending_review\\)"):
-            store.request_export(clip.id, "delivery")
-
 
 class TestExportAgain:
-    """With another profile: the file that the clip has stays until the new one is there."""
+    """With the same profile: the file that the clip has stays until the new one is there."""
 
     @pytest.fixture
-    def asked(self, store: ClipStore, some_clips: SomeClips) -> Clip:
-        return store.request_export(some_clips(state=C.KEYFRAMED)[0].id, "gold_master")
+    def asked(self, database: Database, some_clips: SomeClips) -> Clip:
+        return ExportStore(database).request(some_clips(state=C.KEYFRAMED)[0].id, "stream_copy")
 
     def nothing_goes(self, store: ClipStore, clip: Clip) -> bool:
         return store.obsolete_artifacts() == [] and store.clean_up(clip.id, lambda key: pytest.fail(f"deleted {key}")) == []
@@ -342,23 +330,23 @@ class TestExportAgain:
     def test_the_new_file_takes_the_place_of_the_old(self, store: ClipStore, asked: Clip) -> None:
         claimed = store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert claimed is not None
-        assert store.finish(asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "gold_master"})])
-        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
+        assert store.finish(asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "stream_copy"})])
+        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "stream_copy"})]
         assert store.load(asked.id).state == C.EXPORTED
 
-    def test_the_file_outlives_a_process_that_died_and_another_request(self, store: ClipStore, asked: Clip) -> None:
+    def test_the_file_outlives_a_process_that_died_and_another_request(self, database: Database, store: ClipStore, asked: Clip) -> None:
         assert store.claim(asked.id, EXPORTS, [export_key(asked)])
-        store.request_export(asked.id, "delivery")
+        ExportStore(database).request(asked.id, "stream_copy")
         assert self.nothing_goes(store, asked)
 
-    def test_a_file_whose_profile_is_no_longer_wanted_serves_until_the_next_one(self, store: ClipStore, asked: Clip) -> None:
+    def test_a_file_of_a_version_before_serves_until_the_next_one(self, database: Database, store: ClipStore, asked: Clip) -> None:
         claimed = store.claim(asked.id, EXPORTS, [export_key(asked)])
         assert claimed is not None
-        store.request_export(asked.id, "delivery")
+        ExportStore(database).request(asked.id, "stream_copy")
         assert not store.finish(
-            asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "gold_master"})]
+            asked.id, EXPORTS, claimed.cut_point_version, [MadeObject(export_key(asked), 77, {"profile": "stream_copy"})]
         )
-        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "gold_master"})]
+        assert [(one.byte_size, one.manifest) for one in store.artifacts(asked.id, kind="export")] == [(77, {"profile": "stream_copy"})]
         assert self.nothing_goes(store, asked)
 
     def test_an_archive_meanwhile_makes_all_files_go(

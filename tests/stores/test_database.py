@@ -325,6 +325,26 @@ class TestMigrations:
         with database.read() as connection:
             assert set(connection.execute(query)) == before
 
+    def test_files_of_before_stay_the_exports_of_their_clips_under_their_keys(self, database: Database, some_clips: SomeClips) -> None:
+        for state in ClipState:
+            some_clips(state=state)
+        exports = text("select clip_id, profile, state, key, version, made_at is not null as made from clip_exports order by clip_id")
+        files = text("select id, clip_filepath, cut_point_version from clips where not is_virtual order by id")
+        run_alembic(database, lambda config: command.downgrade(config, "0017"))
+        with database.begin() as connection:
+            # The first was exported as delivery, under the one key that there was, and is being exported again from the gold master.
+            first, *others = connection.execute(files).all()
+            connection.execute(text("update clips set export_profile = 'gold_master' where id = :id"), {"id": first.id})
+            manifest = text("update clip_artifacts set state = 'writing', manifest = :manifest where key = :key")
+            connection.execute(manifest, {"key": first.clip_filepath, "manifest": '{"profile": "delivery", "cut_point_version": 1}'})
+        migrate(database)
+        with database.read() as connection:
+            assert connection.execute(exports).all() == [
+                (first.id, "delivery", "done", first.clip_filepath, 1, True),
+                *((row.id, "stream_copy", "done", row.clip_filepath, row.cut_point_version, True) for row in others),
+            ]
+        assert len(others) == 6
+
     def test_several_threads_that_start_at_once_migrate_once(self, empty: Database) -> None:
         failures: list[Exception] = []
 

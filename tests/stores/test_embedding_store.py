@@ -17,6 +17,7 @@ from resources.clips.clip_search import ClipSearch
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.export_store import ExportStore
 from tests.conftest import SomeClips
 
 MODEL = "a-model"
@@ -54,8 +55,8 @@ def test_saving_makes_the_clip_embedded(database: Database, some_clips: SomeClip
 def test_a_clip_that_is_exported_again_is_still_found(database: Database, some_clips: SomeClips) -> None:
     (clip,) = some_clips(state=ClipState.KEYFRAMED)
     save(database, clip, direction(0))
-    ClipStore(database).request_export(clip.id, "gold_master")
-    ClipStore(database).fail(clip.id, EXPORTS, "the gold master is in cold storage", transient=False)
+    ExportStore(database).request(clip.id, "stream_copy")
+    ClipStore(database).fail(clip.id, EXPORTS, "the disk is full", transient=False)
     assert [hit.clip_id for hit in EmbeddingStore(database).search(direction(0), model=MODEL)] == [clip.id]
 
 

@@ -406,6 +406,18 @@ class TestSequences:
             "insert into embeddings (clip_id, model, strategy, dimensions, embedding) values (0, 'm', 's', 2, '[1,2]')",
             "embeddings_clip_id_fkey",
         ),
+        ("insert into clip_exports (clip_id, profile) values (0, 'delivery')", "clip_exports_clip_id_fkey"),
+        ("insert into clip_exports (clip_id, profile) select id, 'A GIF' from clips", "clip_exports_profile_check"),
+        ("insert into clip_exports (clip_id, profile, state) select id, 'a', 'lost' from clips", "clip_exports_state_check"),
+        ("insert into clip_exports (clip_id, profile, attempts) select id, 'a', -1 from clips", "clip_exports_attempts_check"),
+        ("insert into clip_exports (clip_id, profile, state) select id, 'a', 'done' from clips", "clip_exports_made_check"),
+        ("insert into clip_exports (clip_id, profile, made_at) select id, 'a', now() from clips", "clip_exports_made_check"),
+        ("insert into clip_exports (clip_id, profile, key) select id, 'a', 'no row' from clips", "clip_exports_key_fkey"),
+        (
+            "insert into clip_artifacts (clip_id, kind, key) select id, 'export', 'k' from clips;"
+            "insert into clip_exports (clip_id, profile, key) select id, unnest('{a,b}'::text[]), 'k' from clips",
+            "clip_exports_key_key",
+        ),
         ("insert into reviewers (name) values ('Ann'), ('Ann')", "reviewers_name_key"),
         ("insert into reviewers (name, oidc_subject) values ('Ann', 's'), ('Bob', 's')", "reviewers_oidc_subject_key"),
     ],

@@ -1,0 +1,89 @@
+"""The exports of clips in Postgres, for those who ask for them, make them and offer them; see `clip_exports`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from heaters_dagster.domain.errors import IllegalTransitionError
+from heaters_dagster.domain.export_profile import ExportProfile
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
+from heaters_dagster.registries import EXPORT_PROFILES
+from resources.postgres import clip_exports, clip_work
+from resources.postgres.clip_exports import ClipExport
+from resources.postgres.clip_files import MadeObject
+from resources.postgres.clip_rows import Clip
+from resources.postgres.database import Database
+
+__all__ = ["ClipExport", "ExportStore"]
+
+
+class ExportStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def request(self, clip_id: int, profile: str) -> Clip:
+        """Ask for an export of an approved clip with `profile`, beside those it has, or for that one anew; a file serves until then.
+
+        Raises IllegalTransitionError when the clip is not approved, UnknownNameError for a profile that is not there, SettingsError for
+        one that cannot be used.
+        """
+        EXPORT_PROFILES.load(profile)
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            if not clip.is_live or clip.state not in APPROVED_STATES:
+                is_now = clip_work.described(clip)
+                raise IllegalTransitionError(
+                    f"clip id:{clip_id} is not approved (its state: {is_now}), so it is not exported; approve it first"
+                )
+            if clip_exports.ask(connection, clip, profile):
+                return clip
+            columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
+            return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
+
+    def of_clips(self, clip_ids: Collection[int]) -> dict[int, list[ClipExport]]:
+        """Clip id -> its exports by profile: those that have a file, and those that were asked for beside the first one."""
+        with self._database.read() as connection:
+            return clip_exports.of_clips(connection, clip_ids)
+
+    def key_for(self, clip: Clip, profile: ExportProfile) -> str:
+        """The object key for an export of a clip; see `clip_exports.key_for`."""
+        with self._database.read() as connection:
+            return clip_exports.key_for(connection, clip, profile)
+
+    # Further exports. Hold `Database.stage_lock("exports", source_video_id)` from before `claim` until after `finish`.
+
+    def due(self, source_video_id: int) -> list[tuple[Clip, str]]:
+        """(Clip, profile) of the further exports of a source video that can be made now, the longest waiting first."""
+        with self._database.read() as connection:
+            return clip_exports.due(connection, source_video_id)
+
+    def begun(self, source_video_id: int, *, not_begun_before: datetime | None = None) -> list[tuple[int, str]]:
+        """(Clip id, profile) of further exports that were begun. not_begun_before: also those that have waited since before then."""
+        with self._database.read() as connection:
+            return clip_exports.begun(connection, source_video_id, not_begun_before)
+
+    def claim(self, clip_id: int, profile: str, key: str) -> Clip | None:
+        """Begin a further export and write the row of its object; None when it is not due any more."""
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            return clip if clip_exports.claim(connection, clip, profile, key) else None
+
+    def finish(self, clip_id: int, profile: str, version: int, made: MadeObject) -> bool:
+        """Write down that a further export is made. version: `cut_point_version` of the claimed clip.
+
+        False when a reviewer changed the clip meanwhile: what was made is then obsolete.
+        """
+        with self._database.begin() as connection:
+            return clip_exports.finish(connection, clip_work.locked(connection, clip_id), profile, version, made)
+
+    def fail(self, clip_id: int, profile: str, message: str, *, transient: bool, expected_version: int | None = None) -> bool:
+        """Write down why a further export failed. A temporary failure counts one try; any other uses up all of them.
+
+        False, and nothing is changed, when it is not asked for any more or the clip is no longer of `expected_version`.
+        """
+        with self._database.begin() as connection:
+            clip = clip_work.locked(connection, clip_id)
+            if expected_version is not None and clip.cut_point_version != expected_version:
+                return False
+            return clip_exports.fail(connection, clip, profile, message, transient=transient)
