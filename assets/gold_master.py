@@ -100,14 +100,14 @@ def gold_master(
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
-    with stage.failures(record):
+    with stage.failures(record), stage.progress("gold_master", progress) as report:
         made = make_gold_master(
             source_video_id,
             database=store,
             objects=object_store.get(),
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
-            report=progress.report_to(stage.log),
+            report=report,
         )
     info = object_store.get().info(gold_master_key(source_video_id))
     byte_size, bucket = info.byte_size if info else 0, place.settings.object_bucket

@@ -277,7 +277,7 @@ def proxy_and_keyframe_offsets(
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.PREPROCESS_FAILED, message, transient=transient)
 
-    with stage.failures(), store.stage_lock("proxy", source_video_id), stage.failures(record):
+    with stage.failures(), store.stage_lock("proxy", source_video_id), stage.failures(record), stage.progress("proxy", progress) as report:
         made = make_proxy(
             source_video_id,
             videos=videos,
@@ -286,7 +286,7 @@ def proxy_and_keyframe_offsets(
             detector=place.settings.detector,
             storage_class=place.settings.proxy_storage_class,
             originals=place.originals(objects),
-            report=progress.report_to(stage.log),
+            report=report,
         )
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
     for key, shown in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):

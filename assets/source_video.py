@@ -154,6 +154,7 @@ def source_video(
         stage.failures(),
         store.stage_lock("source_video", source_video_id),
         stage.failures(record),
+        stage.progress("source_video", progress) as report,
     ):
         try:
             video = fetch_source_video(
@@ -163,7 +164,7 @@ def source_video(
                 work=place.work,
                 originals=place.originals(object_store.get()),
                 downloader=Downloader.from_settings(place.settings),
-                report=progress.report_to(stage.log),
+                report=report,
             )
         except DuplicateSourceError as error:  # done, not failed: nothing is made from it, and the steps after it are skipped
             record(str(error), False)

@@ -15,17 +15,19 @@ import dagster as dg
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import counted
 from resources.orchestrator.dagster_private import SqlEventLogStorage
-from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource
+from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.stage_progress import kept_progress
 
 Record = Callable[[str, bool], object]
 
@@ -86,6 +88,12 @@ class StageRun:
         except dg.Failure as failure:
             self._tell(failure)
             raise
+
+    @contextmanager
+    def progress(self, asset: str, shown: ProgressResource) -> Iterator[Report]:
+        """A report for the log, or the bars of a command, that pages and `heaters status` read too. The lock of `asset` is held."""
+        with kept_progress(self._database.get(), self.source_video_id, asset, shown.report_to(self.log)) as report:
+            yield report
 
     def clips_failed(self, failed: Mapping[int, str], *, done: int, retryable: bool) -> dg.Failure:
         """The failure of a run in which some clips failed; each has its reason on its own row.

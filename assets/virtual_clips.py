@@ -272,14 +272,19 @@ def virtual_clips(
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.DETECT_SCENES_FAILED, message, transient=transient)
 
-    with stage.failures(), store.stage_lock("virtual_clips", source_video_id), stage.failures(record):
+    with (
+        stage.failures(),
+        store.stage_lock("virtual_clips", source_video_id),
+        stage.failures(record),
+        stage.progress("virtual_clips", progress) as report,
+    ):
         made = make_virtual_clips(
             source_video_id,
             database=store,
             objects=object_store.get(),
             work=place.work,
             settings=place.settings,
-            report=progress.report_to(stage.log),
+            report=report,
         )
     return stage.made({**_metadata(made), **metadata.review_link(place.settings, source_video_id)})
 

@@ -25,7 +25,7 @@ from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.janitor import settled_look
+from heaters_dagster.orchestration.janitor import forget_partitions, settled_look
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.object_store.work_folder import WorkFolder
@@ -224,7 +224,7 @@ def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> 
 def forget_partition(settings: Settings, source_video_id: int) -> None:
     """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
     with open_instance(settings) as instance:
-        instance.delete_dynamic_partition(str(source_video_partitions.name), str(source_video_id))
+        forget_partitions(instance, [source_video_id])
 
 
 def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from heaters_dagster.commands.shared import (
     say_next,
 )
 from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
@@ -280,7 +282,8 @@ def retry(
 
 def _show_one(row: dict[str, Any]) -> None:
     headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
-    headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "duplicate_of_id": "same bytes as"}
+    headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now"}
+    headings["duplicate_of_id"] = "same bytes as"
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
     for warning in row["warnings"]:
         terminal.warn(f"Note: {warning}")
@@ -315,6 +318,8 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
+        "working": "; ".join(map(in_words, video.progress.values())),
+        "progress": {asset: asdict(told) for asset, told in video.progress.items()},
         "duplicate_of_id": video.duplicate_of_id,
     }
 

@@ -58,6 +58,33 @@ def _speed(speed: float, unit: Unit) -> str:
     return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f} {unit}/s"
 
 
+_WORDS = {
+    "download": "fetching it",
+    "upload": "storing it",
+    "proxy": "making the proxy",
+    "scene_scores": "looking for cuts",
+    "gold_master": "making the gold master",
+}
+
+
+def in_words(progress: Progress) -> str:
+    """For people who wait: `making the proxy: 42 %, about 3 min left`, with what is known."""
+    words = _WORDS.get(progress.stage, progress.stage.replace("_", " "))
+    if progress.fraction is None:
+        return f"{words}: {progress.done / 1e6:.0f} MB so far" if progress.unit == "bytes" else words
+    left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+    return f"{words}: {int(100 * progress.fraction)} %{left}"
+
+
+def duration(seconds: float) -> str:
+    """`20 s`, `3 min`, `2 h 5 min`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 Report: TypeAlias = Callable[[Progress], None]
 
 

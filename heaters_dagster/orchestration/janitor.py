@@ -5,9 +5,11 @@ It is called once in a round: by the first sensor of the round, by each round of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import dagster as dg
 
@@ -17,14 +19,18 @@ from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, VIDEO_STAGES, with_states
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, SETTLED_TAG, StageIsBusy, dead_among, death, partition_of, unfinished
 from heaters_dagster.orchestration.outlook import Outlook, look
+from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_private import IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.due_facts import deleted_since
 from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 
+#: Of more partitions all names are read at once.
+_ASKED_ONE_BY_ONE = 10
 _VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
 _CLIP_STAGES = {stage.asset: stage for stage in CLIP_STAGES}
 
@@ -39,6 +45,7 @@ def settled_look(
 ) -> Outlook:
     """One round: look; write what the look found dead or unsettled; look again when there was anything. Arguments as of `look`."""
     outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only)
+    _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
     if not (outlook.dead or outlook.canceled or outlook.ended):
         return outlook
     end_runs(outlook.dead, instance)
@@ -47,6 +54,44 @@ def settled_look(
         settle_failed_run(run, instance, database)
     settled = {run.run_id for run in outlook.ended}
     return look(instance, settings, database, daemon_runs=daemon_runs, only=only, settled=settled)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """until: the deletions up to then have been dealt with by this process; None: it has not looked yet."""
+
+    until: datetime | None = None
+
+
+@lru_cache(maxsize=8)
+def _seen_deletions(settings: Settings) -> _Seen:
+    return _Seen()
+
+
+def _forget_deleted(instance: dg.DagsterInstance, settings: Settings, database: Database, *, busy: Set[int]) -> None:
+    """Remove the partitions of source videos that were deleted, wherever that was: the review app cannot reach Dagster.
+
+    busy: those with a run that has not ended; they wait for a later look. A process begins with all deletions there have been, because
+    another may have been killed before it came to them; later it reads only the new ones.
+    """
+    seen = _seen_deletions(settings)
+    deleted = deleted_since(database, seen.until)
+    if deleted.gone:
+        forget_partitions(instance, set(deleted.gone) - busy)
+    if not busy & set(deleted.gone):
+        seen.until = deleted.seen_until
+
+
+def forget_partitions(instance: dg.DagsterInstance, source_video_ids: Collection[int]) -> list[int]:
+    """Remove the partitions of source videos that are gone, so that Dagster no longer offers them; returns those that were there."""
+    name, ids = str(source_video_partitions.name), sorted(source_video_ids)
+    if len(ids) > _ASKED_ONE_BY_ONE:
+        known = set(instance.get_dynamic_partitions(name))
+        ids = [one for one in ids if str(one) in known]
+    there = [one for one in ids if instance.has_dynamic_partition(name, str(one))]
+    for one in there:
+        instance.delete_dynamic_partition(name, str(one))
+    return there
 
 
 def end_runs(dead: Iterable[RunRecord], instance: dg.DagsterInstance) -> list[str]:

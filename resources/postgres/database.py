@@ -171,6 +171,20 @@ _LOCK_IS_HELD = text(
 )
 
 
+_HELD_LOCKS = text(
+    """
+    select (classid::bigint << 32) | objid::bigint from pg_locks
+    where locktype = 'advisory' and granted and objsubid = 1
+    and database = (select oid from pg_database where datname = current_database())
+    """
+)
+
+
+def held_locks(connection: Connection) -> set[int]:
+    """Keys (see `lock_key`) of the locks that living processes hold."""
+    return set(connection.scalars(_HELD_LOCKS))
+
+
 def open_database(settings: Settings) -> Database:
     """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision."""
     private_home(settings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -16,7 +18,6 @@ from sqlalchemy import (
     literal_column,
     not_,
     select,
-    text,
     union,
     union_all,
 )
@@ -38,7 +39,7 @@ from heaters_dagster.domain.transitions import CLIP_RETRY
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import among
 from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
-from resources.postgres.database import Database, lock_key
+from resources.postgres.database import Database, held_locks, lock_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
 from resources.postgres.tables import clip_exports as clip_exports_table
@@ -59,15 +60,8 @@ _IS_HALF_DELETED = and_(
     > 0,
 )
 
-_HELD_LOCKS = text(
-    """
-    select (classid::bigint << 32) | objid::bigint from pg_locks
-    where locktype = 'advisory' and granted and objsubid = 1
-    and database = (select oid from pg_database where datname = current_database())
-    """
-)
-
-
+#: A transaction that deletes a source video is committed at the latest so long after it began.
+_LATEST_COMMIT = timedelta(minutes=1)
 #: Source videos that one look reads for each kind of work. Sensors start a few runs at a time; a later look finds the rest.
 WINDOW = 100
 #: How many deletable files one look reads, to find their source videos.
@@ -88,7 +82,7 @@ def load_video_facts(
         work = _work_groups(connection, ids, stages)
         _add_further_exports(connection, ids, work)
         obsolete = _obsolete_artifacts(connection, ids)
-        held = set(connection.scalars(_HELD_LOCKS))
+        held = held_locks(connection)
         rows = connection.execute(
             select(
                 source_videos.c.id,
@@ -277,3 +271,30 @@ _MAY_BE_RETRIED = literal_column(
     f"clips.state in ({', '.join(repr(state.value) for state in CLIP_RETRY)}) and clips.attempts < {MAX_ATTEMPTS}", Boolean
 )
 _UNNEEDED = literal_column("clip_artifacts.state in ('writing', 'obsolete')", Boolean)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedVideos:
+    """Source videos that were deleted since a moment. gone: ids of those that name no object any more.
+
+    seen_until: the moment from which to look the next time. Not the last one: a deletion may be committed late or be half done.
+    """
+
+    gone: tuple[int, ...]
+    seen_until: datetime
+
+
+def deleted_since(database: Database, moment: datetime | None) -> DeletedVideos:
+    """Those that were deleted since then; None: at any time."""
+    changed_at = source_videos.c.state_changed_at
+    query = select(source_videos.c.id, changed_at, _IS_HALF_DELETED.label("is_half_deleted")).where(
+        literal_column("source_videos.state = 'deleted'", Boolean)  # in the words of the partial index
+    )
+    if moment is not None:
+        query = query.where(changed_at > moment)
+    with database.read() as connection:
+        now = connection.execute(select(func.now())).scalar_one()
+        rows = connection.execute(query.order_by(changed_at)).all()
+    unfinished = [row.state_changed_at for row in rows if row.is_half_deleted]
+    until = min([now - _LATEST_COMMIT, *(since - _LATEST_COMMIT for since in unfinished)])
+    return DeletedVideos(tuple(row.id for row in rows if not row.is_half_deleted), until)

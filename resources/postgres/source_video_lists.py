@@ -15,6 +15,7 @@ from resources.postgres.clip_counts import among, counts_of_videos
 from resources.postgres.clip_work import counts_beside
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row
+from resources.postgres.stage_progress import ProgressByAsset, progress_of
 from resources.postgres.tables import source_videos
 
 _video = source_videos.c
@@ -23,16 +24,20 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
-    """A source video and how many of its live clips are in which state. beside: what stages beside the others say -> of how many clips."""
+    """A source video and how many of its live clips are in which state.
+
+    beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
+    """
 
     video: SourceVideo
     clips: dict[ClipState, int]
     beside: dict[str, int]
+    progress: ProgressByAsset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
-    """What a line about a source video shows; members as in SourceVideo. clips, beside: as in ListedVideo."""
+    """What a line about a source video shows; members as in SourceVideo. clips, beside, progress: as in ListedVideo."""
 
     id: int
     source: str
@@ -47,6 +52,7 @@ class VideoOverview:
     duplicate_of_id: int | None
     clips: dict[ClipState, int]
     beside: dict[str, int]
+    progress: ProgressByAsset
 
 
 class SourceVideoLists:
@@ -66,8 +72,8 @@ class SourceVideoLists:
         with self._database.read() as connection:
             videos = [video_of_row(row) for row in connection.execute(query)]
             ids = [video.id for video in videos]
-            counts, beside = counts_of_videos(connection, ids), _beside(connection, ids)
-        return [ListedVideo(video, counts.get(video.id, {}), beside.get(video.id, {})) for video in videos]
+            counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
+        return [ListedVideo(one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {})) for one in videos]
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
         """How many source videos are in which state, the most frequent state first."""
@@ -123,12 +129,17 @@ class SourceVideoLists:
 
 
 def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
-    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside"}]
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside", "progress"}]
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
     ids = [row.id for row in rows]
-    counts, beside = counts_of_videos(connection, ids), _beside(connection, ids)
+    counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
     return [
-        VideoOverview(**{**row._mapping, "state": SourceVideoState(row.state)}, clips=counts.get(row.id, {}), beside=beside.get(row.id, {}))
+        VideoOverview(
+            **{**row._mapping, "state": SourceVideoState(row.state)},
+            clips=counts.get(row.id, {}),
+            beside=beside.get(row.id, {}),
+            progress=progress.get(row.id, {}),
+        )
         for row in rows
     ]
 

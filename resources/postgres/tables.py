@@ -147,6 +147,7 @@ source_videos = Table(
         postgresql_where=text("content_sha256 is not null and duplicate_of_id is null"),
     ),
     Index("source_videos_state_idx", "state"),
+    Index("source_videos_deleted_idx", "state_changed_at", postgresql_where=text("state = 'deleted'")),
     Index("source_videos_source_idx", "source", postgresql_using="hash"),
     Index(
         "source_videos_without_gold_master_idx",
@@ -165,6 +166,21 @@ source_videos = Table(
         "id",
         postgresql_where=text("state in ('new', 'downloading', 'downloaded', 'preprocessing', 'preprocessed', 'detecting_scenes')"),
     ),
+)
+
+stage_progress = Table(
+    "stage_progress",
+    metadata,
+    Column("source_video_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("asset", Text, primary_key=True),
+    Column("stage", Text, nullable=False, comment="the part of its work that the figures are about"),
+    Column("done", Float, nullable=False),
+    Column("total", Float),
+    Column("unit", Text, nullable=False),
+    Column("elapsed_seconds", Float, nullable=False),
+    _now("updated_at"),
+    comment="a stage that works now; true only while its process holds the lock of the stage",
+    prefixes=["UNLOGGED"],
 )
 
 clips = Table(

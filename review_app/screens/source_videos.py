@@ -11,6 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
@@ -177,7 +179,10 @@ def _facts(item: ListedVideo) -> None:
     if video.state is SourceVideoState.SCENES_DETECTED and counts:
         st.progress(views.reviewed_fraction(counts), text=views.reviewed_words(counts))
     elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
-        st.progress(views.video_fraction(video), text=views.waiting_words(video, datetime.now(UTC)))
+        now = views.video_progress(video, item.progress)
+        st.progress(views.video_fraction(video, now), text=in_words(now) if now else views.waiting_words(video, datetime.now(UTC)))
+    if master := item.progress.get(GOLD_MASTER.asset):
+        st.caption(views.plain(in_words(master)))
     if video.error:
         st.error(views.plain(video.error), icon=":material/error:")
     if video.gold_master_error:

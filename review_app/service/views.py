@@ -9,6 +9,7 @@ from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.export_profile import ExportState
+from heaters_dagster.domain.progress import Progress, duration
 from heaters_dagster.domain.review import STAYS
 from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
 from heaters_dagster.domain.stages import beside as stages_beside
@@ -99,25 +100,22 @@ def video_words(video: SourceVideo) -> str:
     return video_state_words(video.state)
 
 
-def video_fraction(video: SourceVideo) -> float:
-    """0..1: how far a source video is on its way to review."""
-    return _FRACTIONS[video.state]
+def video_progress(video: SourceVideo, told: Mapping[str, Progress]) -> Progress | None:
+    """How far the stage is that has the source video on its way to review. told: asset -> how far its stage is, of those that work now."""
+    stage = next((stage for stage in with_states(VIDEO_STAGES) if stage.steps.working is video.state), None)
+    return None if stage is None else told.get(stage.asset)
+
+
+def video_fraction(video: SourceVideo, now: Progress | None = None) -> float:
+    """0..1, for a bar: how far the work in progress is (see `video_progress`), else how far the source video is on its way to review."""
+    return _FRACTIONS[video.state] if now is None or now.fraction is None else now.fraction
 
 
 def waiting_words(video: SourceVideo, now: datetime) -> str:
     """Under the bar of a source video that is on its way."""
     if video.state in {states.working for states, *_ in _OF_INGEST}:
-        return f"being worked on for {_so_long((now - video.state_changed_at).total_seconds())}"
+        return f"being worked on for {duration((now - video.state_changed_at).total_seconds())}"
     return "the pipeline goes on with it by itself while heaters up or heaters process runs"
-
-
-def _so_long(seconds: float) -> str:
-    """`20 s`, `3 min`, `2 h 5 min`."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:

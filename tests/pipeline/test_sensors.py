@@ -21,6 +21,7 @@ from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.orchestration import janitor
 from heaters_dagster.orchestration import outlook as facts
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_lives, process_tag
 from heaters_dagster.orchestration.janitor import end_dead_runs, settle_failed_run, settled_look
@@ -33,6 +34,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.source_video_removal import delete_source_video, finish_deletion
 from tests.conftest import SomeClips
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
 
@@ -422,6 +424,34 @@ def make_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
         hour_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
         connection.execute(RunsTable.update().where(RunsTable.c.run_id == run.run_id).values(update_timestamp=hour_ago))
+
+
+def test_the_partition_of_a_deleted_source_video_goes_and_stays_away(daemon: Daemon, database: Database, object_store: ObjectStore) -> None:
+    def partitions() -> list[str]:
+        return sorted(daemon.instance.get_dynamic_partitions("source_videos"))
+
+    videos = [video_in(database, S.NEW).id for _ in range(3)]
+    daemon.tick("new_source_videos", carry_out=False)
+    kept, gone, half = (str(video_id) for video_id in videos)
+    assert partitions() == [kept, gone, half]
+    for video_id in videos[1:]:
+        delete_source_video(video_id, reviewer="ada", database=database, objects=object_store)  # as the page does
+    with database.begin() as connection:  # one that was killed before its objects were gone
+        connection.execute(text("update source_videos set original_filepath = 'originals/x.mp4' where id = :id"), {"id": videos[2]})
+    for sensor in ("new_source_videos", "archives_to_clean_up"):
+        daemon.tick(sensor, carry_out=False)
+        assert partitions() == [kept, half], "its clean-up needs it"
+    finish_deletion(videos[2], database=database, objects=object_store)
+    daemon.tick("archives_to_clean_up", carry_out=False)
+    assert partitions() == [kept]
+    daemon.instance.add_dynamic_partitions("source_videos", [gone])  # as after a kill between the deletion and here
+    grow_older(database, videos[1])
+    daemon.tick("new_source_videos", carry_out=False)
+    assert partitions() == [kept, gone], "a process looks at an old deletion once"
+    janitor._seen_deletions.cache_clear()
+    for sensor in ("new_source_videos", "archives_to_clean_up", "new_source_videos"):
+        daemon.tick(sensor, carry_out=False)
+        assert partitions() == [kept]
 
 
 def test_what_waits_is_reported_when_it_changes(daemon: Daemon, database: Database) -> None:
