@@ -56,7 +56,9 @@ def show_json_list(values: Iterable[Any]) -> None:
 
 
 def show_table(title: str, columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    table = Table(
+        title=Text(title, style="table.title") if title else None, title_justify="left", header_style="bold", pad_edge=False, box=None
+    )
     for column in columns:
         table.add_column(column.heading, justify="right" if column.number else "left", overflow="fold", no_wrap=not column.wraps)
     for row in rows:
@@ -78,7 +80,7 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
     Lines are broken between words; a word that is longer than the line, such as an object key, is not broken.
     """
     if title:
-        out.print(title, soft_wrap=True)
+        out.print(Text(title), soft_wrap=True)
     indent = max(len(column.heading) for column in columns) + 2
     for row in rows:
         for column in columns:

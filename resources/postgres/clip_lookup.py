@@ -10,7 +10,7 @@ from heaters_dagster.domain.clip_names import ClipName, field_text, ids_in, no_c
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.words import without_state_names
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import containing
+from resources.postgres.source_video_store import containing, is_there
 from resources.postgres.tables import clips, source_videos
 
 
@@ -41,7 +41,10 @@ class ClipLookup:
         )
         exact = query.where(func.lower(source_videos.c.title) == title.lower())
         with self._database.read() as connection:
-            found = connection.execute(exact.limit(2)).all() or connection.execute(query.limit(2)).all()
+            # Clips of deleted source videos keep their names in the history, but take none away from a video that is there.
+            for wanted in (exact.where(is_there()), query.where(is_there()), exact, query):
+                if found := connection.execute(wanted.limit(2)).all():
+                    break
         if not found:
             raise NotFoundError(f"there is no clip {name.number} of {title}")
         if len(found) > 1:

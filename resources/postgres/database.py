@@ -100,7 +100,10 @@ class Database:
             with self._readable_errors():
                 taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
             if not taken:
-                raise BusyError(f"another process is working on source video {row_id} (stage {stage}): wait until it is done, or stop it")
+                raise BusyError(
+                    f"another process is working on source video {row_id} (stage {stage}): wait until it is done, or end its run, in the "
+                    "Dagster UI or with Ctrl-C where heaters process runs"
+                )
             try:
                 yield
             finally:

@@ -182,15 +182,17 @@ class ReviewDesk:
         named: list[int] = []
         try:
             if "selection" in body:
-                return self._decide_selection(session, body, chosen)
+                return self._decide_selection(session, body, unpacked(incoming.words(body, "selection")), chosen)
             versions = incoming.versions(body, "versions")
             named = sorted(versions)
+            if len(ticked := _ticked(body)) > 1 and versions.keys() >= ticked:
+                return self._decide_selection(session, body, {clip_id: versions[clip_id] for clip_id in sorted(ticked)}, chosen)
             result = self._applied(session, body, versions)
             if body.get("action") in {"undo", "redo"}:
                 # The clips that it brings back are on the page before the next sync could lease them.
                 self.queue_store.renew([clip.id for clip in result.live_clips][:MAX_QUEUE], reviewer=session.reviewer)
         except StaleClipsError as error:
-            return self._refused(409, "stale", self._stale_words(error), [*named, *(clip.id for clip in error.clips)])
+            return self._refused(409, "stale", self._stale_words(error, named), [*named, *(clip.id for clip in error.clips)])
         except StaleClipError as error:
             return self._refused(409, "stale", self.in_words(str(error)), named)
         except VerdictStandsError as error:
@@ -229,15 +231,17 @@ class ReviewDesk:
             },
         )
 
-    def _decide_selection(self, session: Session, body: Mapping[str, Any], chosen: QueueFilter) -> Answer:
-        """One action on all clips of a selection that are as they were when it was made; what became of the others is said."""
+    def _decide_selection(self, session: Session, body: Mapping[str, Any], seen: Mapping[int, int], chosen: QueueFilter) -> Answer:
+        """One action on all clips of a selection that are as they were when it was made; what became of the others is said.
+
+        seen: clip id -> version.
+        """
         try:
             action = ReviewAction(incoming.words(body, "action"))
         except ValueError:
             action = ReviewAction.UNDO
         if action not in _ON_SELECTIONS:
             raise BadRequestError(f"a selection can be approved, skipped or archived, not {str(body['action'])[:40]!r}")
-        seen = unpacked(incoming.words(body, "selection"))
         request_key = incoming.words(body, "request_key")
         done = self.reviews.decide_unchanged(action, seen, reviewer=session.reviewer, request_key=request_key, most_told=_NAMED)
         if done.result is not None and done.result.replayed:
@@ -308,12 +312,12 @@ class ReviewDesk:
         """A message of the domain or of a store with clips by the numbers that every page shows."""
         return self.names.in_words(message)
 
-    def _stale_words(self, error: StaleClipsError) -> str:
+    def _stale_words(self, error: StaleClipsError, named: Collection[int]) -> str:
         """What became of the clips, by the numbers that the page shows."""
         changed_by = next((clip.last_modified_by_user_id for clip in error.clips if clip.last_modified_by_user_id is not None), None)
         if changed_by is None:
             return self.in_words(str(error))
-        return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._name(changed_by))
+        return views.stale_words(error.clips, self.videos.load(error.clips[0].source_video_id).title, self._name(changed_by), named)
 
     def _verdict_words(self, error: VerdictStandsError) -> str:
         clip = self.clips.load(error.clip_id)
@@ -425,3 +429,8 @@ class ReviewDesk:
             return {}
         made_with = self.videos.load(source_video_id).scene_settings
         return {boundary.frame: boundary.confidence for boundary in scenes.told_boundaries(document, made_with, DETECTORS.find)}
+
+
+def _ticked(body: Mapping[str, Any]) -> set[int]:
+    """The clips that were ticked for one verdict; empty for every other message."""
+    return set(incoming.numbers(body, "clip_ids")) if "clip_ids" in body and body.get("action") in _ON_SELECTIONS else set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -170,8 +170,15 @@ def clip_note(clip: Clip) -> str:
     return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
 
 
-def stale_words(fresh: Sequence[Clip], title: str, reviewer: str) -> str:
-    """What a colleague did to the clips that a decision was for. fresh: the clips in their place now, in the source video `title`."""
+def stale_words(fresh: Sequence[Clip], title: str, reviewer: str, named: Collection[int]) -> str:
+    """What a colleague did to the clips that a decision was for.
+
+    fresh: the clips in their place now, in the source video `title`. named: the ids that the decision named.
+    """
+    if len(fresh) == 1 and fresh[0].id in named:
+        clip = fresh[0]
+        frames = f"frames {clip.start_frame}–{clip.end_frame - 1}"
+        return f"{reviewer} has changed clip {clip.sequence} of {title} since you saw it: it has {frames} and is {clip_words(clip.state)}."
     there = ", ".join(
         f"clip {clip.sequence} with frames {clip.start_frame}–{clip.end_frame - 1}, {clip_words(clip.state)}"
         for clip in fresh[:_NAMED_SHOTS]

@@ -321,12 +321,35 @@ def test_undo_and_redo_go_on_past_a_decision_that_changed_nothing(client: TestCl
     assert (answer.status_code, answer.json()["code"]) == (422, "illegal")
 
 
+def test_of_several_ticked_clips_those_that_a_colleague_changed_stay_as_they_are(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo
+) -> None:
+    first, *rest = clips_of(desk, video)
+    ticked = {
+        "request_key": "k2",
+        "action": "approve",
+        "clip_ids": [clip.id for clip in (first, *rest)],
+        "versions": {str(clip.id): clip.cut_point_version for clip in (first, *rest)},
+    }
+    client.post("/api/decisions", json=decision(first, "skip", "k1"), headers=signed_in(desk, "Bob"))
+    answers = [client.post("/api/decisions", json=ticked, headers=signed_in(desk, "Ada")) for _ in range(2)]
+    assert [(answer.status_code, answer.json()["replayed"]) for answer in answers] == [(200, False), (200, True)]
+    told = answers[0].json()["told"]
+    assert told.startswith(f"{len(rest)} clip")
+    assert f"clip 1 of {video.title}" in told
+    assert "by Bob" in told
+    states = [ClipState.REVIEW_SKIPPED, *[ClipState.REVIEW_APPROVED] * len(rest)]
+    assert [clip.state for clip in clips_of(desk, video)] == states
+    client.post("/api/decisions", json={"request_key": "k3", "action": "undo", "target": "k2"}, headers=signed_in(desk, "Ada"))
+    assert [clip.state for clip in clips_of(desk, video)] == [ClipState.REVIEW_SKIPPED, *[ClipState.PENDING_REVIEW] * len(rest)]
+
+
 def test_a_stale_decision_is_refused_with_the_fresh_clip(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     clip = clips_of(desk, video)[0]
     client.post("/api/decisions", json=decision(clip, "skip", "k1"), headers=signed_in(desk, "Bob"))
     answer = client.post("/api/decisions", json=decision(clip, "approve", "k2"), headers=signed_in(desk, "Ada"))
     assert (answer.status_code, answer.json()["code"]) == (409, "stale")
-    assert answer.json()["error"] == f"Bob has changed the cuts of {video.title} here. In their place: clip 1 with frames 0–19, skipped."
+    assert answer.json()["error"] == f"Bob has changed clip 1 of {video.title} since you saw it: it has frames 0–19 and is skipped."
     fresh = next(one for one in answer.json()["clips"] if one["id"] == clip.id)
     assert (fresh["state"], fresh["version"]) == ("review_skipped", clip.cut_point_version + 1)
 

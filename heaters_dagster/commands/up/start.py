@@ -181,7 +181,10 @@ def held_folder(settings: Settings) -> Iterator[Path]:
 
 @contextmanager
 def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
-    """Postgres migrated and running; the embedded one is stopped at the end when it was started here and nobody else is connected."""
+    """Postgres migrated and running; the embedded one is stopped at the end, unless somebody else is connected to it.
+
+    Whoever typed `heaters status` before has left it running; that is no reason to leave it behind.
+    """
     from resources.postgres.database import open_database
     from resources.postgres.embedded_postgres import status, stop
 
@@ -196,19 +199,15 @@ def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
         yield database
     finally:
         others = 0
-        if not ran_before:
+        if settings.database_url is None:
             with suppress(HeatersError):
                 others = _other_connections(database)
         database.dispose()
-        if ran_before or others:
-            why = (
-                "Heaters did not start it"
-                if settings.database_url
-                else "it was running before"
-                if ran_before
-                else f"{counted(others, 'other connection uses it', 'other connections use it')}"
-            )
-            say(OURS, f"Postgres keeps running: {why}" + ("" if settings.database_url else " (heaters down stops it)"))
+        if settings.database_url:
+            say(OURS, "Postgres keeps running: Heaters did not start it")
+        elif others:
+            why = counted(others, "other connection uses it", "other connections use it")
+            say(OURS, f"Postgres keeps running: {why} (heaters down stops it)")
         else:
             stop(settings.postgres_folder)
 
