@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, any_, func, literal, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.clip_names import no_clips
@@ -50,7 +50,8 @@ class HistoryEntry:
 
     clip_ids: clips that the action depends on; empty when it changed nothing. before, after: snapshots by clip id, with frames, times,
     state; before is None for a clip the action made. target_action_id: what an undo undid or a redo redid. undone: it was undone later.
-    details: for a new title "title_before" and "title"; for a deletion facts about the source video.
+    details: for a new title "title_before" and "title"; for a deletion facts about the source video. before_counts, after_counts: None
+    when `before` and `after` are whole; else they hold the first clips only, and these say how many live clips had each state.
     """
 
     id: int
@@ -65,6 +66,8 @@ class HistoryEntry:
     undone: bool
     details: Mapping[str, Any]
     created_at: datetime
+    before_counts: Mapping[str, int] | None = None
+    after_counts: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,9 +310,13 @@ class ReviewStore:
         since: datetime | None = None,
         before_id: int | None = None,
         limit: int = 100,
+        most_snapshots: int | None = None,
     ) -> list[HistoryEntry]:
-        """The ledger, newest first. before_id: the id of the last entry of the page before. since: inclusive."""
-        query = _history_query().order_by(review_actions.c.id.desc()).limit(limit)
+        """The ledger, newest first. before_id: the id of the last entry of the page before. since: inclusive.
+
+        most_snapshots: of an action on more clips than this only the snapshots of so many are read; the others are counted by state.
+        """
+        query = _history_query(most_snapshots).order_by(review_actions.c.id.desc()).limit(limit)
         if reviewer is not None:
             # By id, so that Postgres reads only this reviewer's actions, not the whole ledger from its end until enough are found.
             of_name = select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery()
@@ -377,7 +384,11 @@ def _is_one_of(action_ids: Iterable[int]) -> ColumnElement[bool]:
     return review_actions.c.id == any_(literal(list(action_ids), ARRAY(BigInteger)))
 
 
-def _history_query() -> Select[Any]:
+def _history_query(most_snapshots: int | None) -> Select[Any]:
+    if most_snapshots is None:
+        sides: list[ColumnElement[Any]] = [review_actions.c.before, review_actions.c.after]
+    else:
+        sides = [column for side in ("before", "after") for column in _cut_short(side, most_snapshots)]
     return (
         select(
             review_actions.c.id,
@@ -386,8 +397,7 @@ def _history_query() -> Select[Any]:
             review_actions.c.source_video_id,
             source_videos.c.title.label("source_video_title"),
             review_actions.c.clip_ids,
-            review_actions.c.before,
-            review_actions.c.after,
+            *sides,
             review_actions.c.target_action_id,
             review_actions.c.undone,
             review_actions.c.details,
@@ -395,6 +405,24 @@ def _history_query() -> Select[Any]:
         )
         .join_from(review_actions, reviewers)
         .join(source_videos, source_videos.c.id == review_actions.c.source_video_id)
+    )
+
+
+def _cut_short(side: str, most: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Snapshots of the first `most` clips and, where there are more, how many live clips had each state."""
+    column, is_long = f"review_actions.{side}", f"cardinality(review_actions.clip_ids) > {most}"
+    first = (
+        f"(select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each({column}) "
+        f"where key = any((review_actions.clip_ids[1:{most}])::text[]))"
+    )
+    states = (
+        "(select coalesce(jsonb_object_agg(state, clips), '{}') from ("
+        f"select value ->> 'state' as state, count(*) as clips from jsonb_each({column}) "
+        "where jsonb_typeof(value) = 'object' and coalesce(cast(value ->> 'is_live' as boolean), true) group by 1) as counted)"
+    )
+    return (
+        literal_column(f"case when {is_long} then {first} else {column} end", JSONB).label(side),
+        literal_column(f"case when {is_long} then {states} end", JSONB).label(f"{side}_counts"),
     )
 
 

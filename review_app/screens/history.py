@@ -64,8 +64,9 @@ def _actions(
             since=datetime.now(UTC) - timedelta(days=days) if days else None,
             before_id=st.session_state.get("history-before"),
             limit=_PAGE,
+            most_snapshots=views.MOST_SNAPSHOTS,
         )
-        own = desk.reviews.history(reviewer=session.reviewer, limit=1)
+        own = desk.reviews.history(reviewer=session.reviewer, limit=1, most_snapshots=views.MOST_SNAPSHOTS)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -92,7 +93,7 @@ def _actions(
 
 
 def _say_empty(desk: ReviewDesk) -> None:
-    if desk.reviews.history(limit=1):
+    if desk.reviews.history(limit=1, most_snapshots=views.MOST_SNAPSHOTS):
         st.info("No decision matches these filters.")
         if st.button("Clear filters", help="Show all decisions", icon=":material/filter_alt_off:", on_click=_clear):
             st.rerun()

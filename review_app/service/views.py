@@ -57,6 +57,8 @@ _ACTIONS = {
 PREVIEW_FRAMES = 250
 _NAMED_SHOTS = 3
 _LINKED_CLIPS = 6
+#: Of one action, for the history; with more clips its rows say how many had each state.
+MOST_SNAPSHOTS = 20
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
 
 
@@ -232,8 +234,8 @@ def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[Histor
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
             clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
             clip_count=len(entry.clip_ids),
-            before=_frames(entry.before),
-            after=_frames(entry.after),
+            before=_frames(entry.before, entry.before_counts),
+            after=_frames(entry.after, entry.after_counts),
             undone=entry.undone,
             why_not=_why_not(entry, reader),
         )
@@ -269,8 +271,10 @@ def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
     return f"{words}: {action_words(target.action)}" if target else words
 
 
-def _frames(snapshots: Mapping[str, Mapping[str, object] | None]) -> str:
-    """`0–51 waiting, 52–121 approved`; more than three clips are counted."""
+def _frames(snapshots: Mapping[str, Mapping[str, object] | None], counts: Mapping[str, int] | None) -> str:
+    """`0–51 waiting, 52–121 approved`; more than three clips are counted. counts: clips by state, where there are too many snapshots."""
+    if counts is not None:
+        return counted({ClipState(state): number for state, number in counts.items()})
     shots = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
     if len(shots) > _NAMED_SHOTS:
         return counted(Counter(ClipState(str(shot["state"])) for shot in shots))

@@ -687,6 +687,22 @@ def test_two_undos_at_once_undo_two_actions(database: Database, store: ReviewSto
 # History
 
 
+def test_history_counts_the_clips_of_a_large_action_instead_of_reading_them_all(store: ReviewStore, some_clips: SomeClips) -> None:
+    chosen = [clip.id for clip in some_clips(20, 40, 60)]
+    store.skip(chosen[2], reviewer="bob")
+    store.approve(chosen, reviewer="ann")
+    store.add_cut_point(some_clips(50)[0].source_video_id, 10, reviewer="ann")
+    cut, whole, one = store.history()
+    cut_again, short, one_again = store.history(most_snapshots=3)
+    assert (cut_again, one_again) == (cut, one), "an action on few clips is read whole"
+    assert whole.before_counts is None
+    assert short.before_counts == {"pending_review": 3, "review_skipped": 1}
+    assert short.after_counts == {"review_approved": 4}
+    first = {str(clip_id) for clip_id in whole.clip_ids[:3]}
+    assert (short.before.keys(), short.after.keys()) == (first, first)
+    assert all(short.after[clip_id] == whole.after[clip_id] for clip_id in first)
+
+
 def test_history_is_filtered_and_paged(store: ReviewStore, some_clips: SomeClips) -> None:
     one, two = some_clips(50)
     (other,) = some_clips()
