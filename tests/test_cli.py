@@ -889,6 +889,8 @@ def test_status_says_once_that_nothing_can_be_stored(
 def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
     heaters: Heaters, video: int, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert heaters(f"rename {video}", "Talk [1080p] [/b]") == (0, f"Source video {video} is now called Talk [1080p] [/b].\n")
+    assert heaters(f"clips {video}")[1].startswith("Talk [1080p] [/b] (ready for review)")
     assert heaters(f"rename {video}", "Harbour at night") == (0, f"Source video {video} is now called Harbour at night.\n")
     assert heaters(f"delete {video}")[0] == 2, "nobody can be asked"
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
@@ -904,7 +906,7 @@ def test_a_source_video_gets_another_title_and_is_deleted_with_everything(
     assert heaters.json("status") == []
     assert heaters(f"clips {video}")[0] == 1
     assert f"source video {video} (Harbour at night) was deleted" in heaters.error
-    assert [entry["action"] for entry in heaters.json(f"review history --video {video}")] == ["delete", "rename"]
+    assert [entry["action"] for entry in heaters.json(f"review history --video {video}")] == ["delete", "rename", "rename"]
     assert heaters(f"delete {video + 7} --yes")[0] == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,9 @@ from heaters_dagster.domain.clip_names import clips_by_number, clips_in_words
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from resources.postgres.review_store import HistoryEntry
 
 app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decisions back.")
 
@@ -134,7 +137,7 @@ def history(
     with opened_reviews(settings) as reviews:
         entries = reviews.history(source_video_id=video, limit=limit)
         known = reviews.names.named({clip_id for entry in entries for clip_id in entry.clip_ids})
-        rows = [asdict(entry) | {"clip_numbers": [known[clip_id][0] for clip_id in entry.clip_ids]} for entry in entries]
+        rows = [_row(entry) | {"clip_numbers": [known[clip_id][0] for clip_id in entry.clip_ids]} for entry in entries]
     if not rows and video is not None:
         with opened_database(settings, video):
             pass  # a source video that never existed is an error; a deleted one has a history
@@ -150,3 +153,8 @@ def history(
     terminal.show_table(
         "", [*columns, Column("video", "video", wraps=True), Column("clips", "clips", wraps=True), Column("undone", "undone")], rows
     )
+
+
+def _row(entry: HistoryEntry) -> dict[str, Any]:
+    """An entry that was read whole, so without the counts that stand for snapshots that were not read."""
+    return {name: value for name, value in asdict(entry).items() if name not in {"before_counts", "after_counts"}}

@@ -123,7 +123,7 @@ def test_what_is_downloaded_is_not_fetched_again(ingest, clip):
 def test_the_same_bytes_under_another_name_are_one_source_video(ingest, clip):
     first = ingest.fetch(ingest.submitted(clip))
     second = ingest.submitted(clip.rename(clip.with_name("other.mov")))
-    with pytest.raises(DuplicateSourceError, match=rf"^same file as source video {first.id} \(a day out\)"):
+    with pytest.raises(DuplicateSourceError, match=rf"^this is the same file as source video {first.id} \(a day out\)"):
         ingest.fetch(second)
     assert ingest.videos.load(second.id).duplicate_of_id == first.id
     assert ingest.keys() == [first.original_filepath]
@@ -184,7 +184,7 @@ class StoreThatIsSlow(LocalObjectStore):
 @pytest.mark.folder
 def test_of_two_that_are_fetched_at_once_one_is_kept(ingest, clip):
     first, second = ingest.submitted(clip), ingest.submitted(clip)
-    with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
+    with pytest.raises(DuplicateSourceError, match=f"^this is the same file as source video {second.id}"):
         ingest.fetch(first, objects=StoreThatIsSlow(ingest, second))
     assert ingest.videos.load(first.id).duplicate_of_id == second.id
     assert ingest.keys() == [f"originals/video_{second.id}.mp4"]
@@ -327,7 +327,7 @@ def test_bytes_whose_first_file_went_away_after_a_kill_can_come_again(ingest, cl
     ingest.videos.record_failure(first.id, SourceVideoState.DOWNLOAD_FAILED, "gone", transient=False)
     ingest.videos.retry(first.id)
     shutil.copy(copy, clip)
-    with pytest.raises(DuplicateSourceError, match=f"^same file as source video {second.id}"):
+    with pytest.raises(DuplicateSourceError, match=f"^this is the same file as source video {second.id}"):
         ingest.fetch(first)
     assert ingest.keys() == [second.original_filepath]
 
@@ -387,7 +387,7 @@ def test_the_asset_tells_the_submitter_of_a_duplicate(ingest, settings, clip):
     assert run.asset_materializations_for_node("source_video") == []
     row = ingest.videos.load(second.id)
     assert row.state is SourceVideoState.DOWNLOAD_FAILED
-    assert row.error.startswith(f"same file as source video {first.id} (a day out)")
+    assert row.error.startswith(f"this is the same file as source video {first.id} (a day out)")
 
 
 @pytest.mark.folder

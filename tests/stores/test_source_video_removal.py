@@ -21,6 +21,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
+from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
@@ -61,6 +62,20 @@ def with_everything(database: Database, objects: ObjectStore) -> list[Clip]:
 
 def keys_of(objects: ObjectStore, source_video_id: int) -> set[str]:
     return {info.key for info in objects.list() if f"video_{source_video_id}." in info.key or f"video_{source_video_id}_" in info.key}
+
+
+def test_a_deleted_source_video_takes_no_name(database: Database, object_store: ObjectStore) -> None:
+    doomed, kept = cut_video(database), cut_video(database)
+    for clip in (doomed[0], kept[0]):
+        rename_source_video(clip.source_video_id, "Harbour", reviewer="grace", database=database)
+    names = ClipLookup(database)
+    with pytest.raises(BadRequestError, match="Harbour may mean"):
+        names.id_of("1 of Harbour")
+    delete_source_video(doomed[0].source_video_id, reviewer="grace", database=database, objects=object_store)
+    assert names.id_of("1 of Harbour") == kept[0].id
+    delete_source_video(kept[0].source_video_id, reviewer="grace", database=database, objects=object_store)
+    with pytest.raises(BadRequestError, match="Harbour may mean"):
+        names.id_of("1 of Harbour")
 
 
 def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, object_store: ObjectStore) -> None:
