@@ -208,7 +208,7 @@ def test_a_file_that_is_no_video_is_refused_by_name(tmp_path: Path, sounding: Pa
 
 def test_frames_outside_the_video_are_refused(sounding: Path, tmp_path: Path) -> None:
     for start, end in ((0, 91), (-1, 5), (7, 7)):
-        with pytest.raises(CutError, match="video of 90 frames"):
+        with pytest.raises(CutError, match="the video has 90 frames"):
             cut(sounding, start, end, tmp_path / "clip.mp4")
 
 

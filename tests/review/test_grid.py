@@ -36,7 +36,7 @@ def test_all_that_match_are_selected_decided_and_taken_back_with_a_colleague_in_
     expect(page.locator(".said")).to_contain_text(
         "119 clips approved. 1 clip was changed after you selected it, so it stays as it is: clip 101 of Everything"
     )
-    expect(page.locator(".said")).to_contain_text("last by Bob: it is archived")
+    expect(page.locator(".said")).to_contain_text("last by Bob: its state is now archived")
     assert app.states(video) == [*[APPROVED] * 100, ARCHIVED, *[APPROVED] * 19]
     assert [(who, what, len(ids)) for who, what, ids in app.applied(video)] == [("Bob", "archive", 1), ("Ada", "approve", 119)]
     assert len(sent) == 1

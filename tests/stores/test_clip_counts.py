@@ -83,6 +83,7 @@ def test_counts_are_right_after_any_walk_of_decisions_cuts_undo_recuts_and_delet
         source_video_id = videos.pop(walk.randrange(len(videos)))
         with database.begin() as connection:
             of_clips = "select id from clips where source_video_id = :id"
+            connection.execute(text(f"delete from clip_exports where clip_id in ({of_clips})"), {"id": source_video_id})
             connection.execute(text(f"delete from clip_artifacts where clip_id in ({of_clips})"), {"id": source_video_id})
             connection.execute(text("update source_videos set state = 'detecting_scenes' where id = :id"), {"id": source_video_id})
             connection.execute(text("delete from clips where source_video_id = :id"), {"id": source_video_id})

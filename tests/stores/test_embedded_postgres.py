@@ -257,7 +257,7 @@ def test_a_data_folder_that_was_left_half_made_is_made_again(folder: Path) -> No
 def test_data_of_another_postgres_version_is_refused_and_left_alone(folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "PG_VERSION").write_text("16\n")
-    with pytest.raises(SettingsError, match=r"made by Postgres 16, this Heaters brings Postgres 18"):
+    with pytest.raises(SettingsError, match=r"made by Postgres 16, but this Heaters brings Postgres 18"):
         ensure_running(folder)
     assert [path.name for path in (folder / "data").iterdir()] == ["PG_VERSION"]
 
