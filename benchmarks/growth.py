@@ -42,6 +42,7 @@ from resources.sources.address_guard import AddressGuard
 from resources.sources.submission import submit
 from review_app.server.routes import TOKEN_HEADER
 from review_app.service.links import Session, open_links
+from review_app.service.views import MOST_SNAPSHOTS
 from tests.served_review_app import ServedReviewApp
 
 REVIEWERS = 25
@@ -219,9 +220,9 @@ def _pages(database: Database) -> list[Row]:
         "Clips by confidence, of words and states": lambda: grid(
             QueueFilter(text="harbour", states=(ClipState.REVIEW_SKIPPED, ClipState.EXPORT_FAILED), order=QueueOrder.CONFIDENCE)
         ),
-        "History": lambda: reviews.history(),
-        "History of a clip": lambda: reviews.history(clip_id=777),
-        "History of a source video": lambda: reviews.history(source_video_id=777),
+        "History": lambda: reviews.history(most_snapshots=MOST_SNAPSHOTS),
+        "History of a clip": lambda: reviews.history(clip_id=777, most_snapshots=MOST_SNAPSHOTS),
+        "History of a source video": lambda: reviews.history(source_video_id=777, most_snapshots=MOST_SNAPSHOTS),
         "menu of source videos in the filter": lambda: lists.titles(text="harbour", limit=100),
     }
     return [at_most(f"{name}, longest of 10", max(_ms(page) for _ in range(10)), "ms", 500) for name, page in pages.items()]
