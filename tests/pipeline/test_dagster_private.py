@@ -145,6 +145,7 @@ def test_what_we_set_in_dagster_and_grpc_is_still_read_there() -> None:
         (grpc_waits.wait, "MAXIMUM_WAIT_TIMEOUT"),
         (PostgresScheduleStorage.get_instigator_state, "self.has_instigators_table()"),
         (PostgresScheduleStorage.has_instigators_table, "self._has_instigators_table(conn)"),
+        (PostgresRunStorage.get_run_records, "self.has_run_stats_index_cols()"),
     ]
     for reader, name in reads:
         assert name in inspect.getsource(reader), f"Dagster {dagster.__version__}, {reader.__qualname__}: does not read {name} any more"
