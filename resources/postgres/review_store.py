@@ -411,9 +411,11 @@ def _history_query(most_snapshots: int | None) -> Select[Any]:
 def _cut_short(side: str, most: int) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Snapshots of the first `most` clips and, where there are more, how many live clips had each state."""
     column, is_long = f"review_actions.{side}", f"cardinality(review_actions.clip_ids) > {most}"
+    # The keys are made once, in a subquery of their own: in the condition they would be made for each of thousands of snapshots.
     first = (
-        f"(select coalesce(jsonb_object_agg(key, value), '{{}}') from jsonb_each({column}) "
-        f"where key = any((review_actions.clip_ids[1:{most}])::text[]))"
+        "(select coalesce(jsonb_object_agg(one.key, one.value), '{}') "
+        f"from (select (review_actions.clip_ids[1:{most}])::text[] as keys offset 0) as wanted, jsonb_each({column}) as one "
+        "where one.key = any(wanted.keys))"
     )
     states = (
         "(select coalesce(jsonb_object_agg(state, clips), '{}') from ("
