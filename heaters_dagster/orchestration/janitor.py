@@ -87,8 +87,9 @@ def forget_partitions(instance: dg.DagsterInstance, source_video_ids: Collection
     name, ids = str(source_video_partitions.name), sorted(source_video_ids)
     if len(ids) > _ASKED_ONE_BY_ONE:
         known = set(instance.get_dynamic_partitions(name))
-        ids = [one for one in ids if str(one) in known]
-    there = [one for one in ids if instance.has_dynamic_partition(name, str(one))]
+        there = [one for one in ids if str(one) in known]
+    else:
+        there = [one for one in ids if instance.has_dynamic_partition(name, str(one))]
     for one in there:
         instance.delete_dynamic_partition(name, str(one))
     return there

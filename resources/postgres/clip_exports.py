@@ -44,7 +44,7 @@ from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.transitions import BEFORE_EXPORT
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_counts import among
-from resources.postgres.clip_files import MadeObject, begin_writing
+from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, source_videos
 
@@ -270,8 +270,7 @@ def fail(connection: Connection, clip: Clip, profile: str, message: str, *, tran
     if row.made_at is None:
         values["key"] = None
     else:
-        written = (clip_artifacts.c.key == row.key) & (clip_artifacts.c.state == "writing")
-        connection.execute(clip_artifacts.update().where(written).values(state="live"))
+        keep_file(connection, row.key)
     connection.execute(clip_exports.update().where(_of(clip.id, profile)).values(**values))
     return True
 

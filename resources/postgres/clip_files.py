@@ -43,6 +43,12 @@ def begin_writing(connection: Connection, clip_id: int, kind: str | None, key: s
         raise PermanentError(f"clip id:{clip_id} cannot use the object key {key}: it belongs to another clip")
 
 
+def keep_file(connection: Connection, key: str | None) -> None:
+    """The file at `key`, which was to be replaced, stays; None: there is none."""
+    mine = (clip_artifacts.c.key == key) & (clip_artifacts.c.state == "writing")
+    connection.execute(clip_artifacts.update().where(mine).values(state="live"))
+
+
 def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
     """Make the live files of clips obsolete and delete their embeddings. What was asked for beside their first files stays asked for.
 

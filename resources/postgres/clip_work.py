@@ -38,7 +38,7 @@ from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import among
-from resources.postgres.clip_files import MadeObject, begin_writing
+from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
 from resources.postgres.database import lock_key
 from resources.postgres.row_locks import lock_clips
@@ -187,8 +187,7 @@ def fail(
     if not _can_be_claimed(connection, clip, stage):
         return None
     if stage is EXPORTS:
-        mine = (clip_artifacts.c.key == clip.clip_filepath) & (clip_artifacts.c.state == "writing")
-        connection.execute(clip_artifacts.update().where(mine).values(state="live"))
+        keep_file(connection, clip.clip_filepath)
     before = clip.attempts if stage.states is not None else attempts(connection, clip_id, stage)
     tries = attempts_after_failure(before, transient=transient, limit=stage.max_attempts)
     _note(connection, clip, stage, WorkState.FAILED, tries=tries, error=message)

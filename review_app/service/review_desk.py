@@ -433,4 +433,4 @@ class ReviewDesk:
 
 def _ticked(body: Mapping[str, Any]) -> set[int]:
     """The clips that were ticked for one verdict; empty for every other message."""
-    return set(incoming.numbers(body, "clip_ids")) if "clip_ids" in body and body.get("action") in _ON_SELECTIONS else set()
+    return set(incoming.numbers(body, "clip_ids")) if "clip_ids" in body and str(body.get("action")) in _ON_SELECTIONS else set()

@@ -154,6 +154,12 @@ def test_a_value_of_another_kind_is_refused_in_words(client: TestClient, desk: R
     assert desk.reviews.history(limit=1) == []
 
 
+def test_an_action_that_is_no_text_is_refused_for_ticked_clips_too(client: TestClient) -> None:
+    body = {"request_key": "k", "action": ["approve"], "clip_ids": [1, 2], "versions": {"1": 1, "2": 1}}
+    answer = client.post("/api/decisions", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "\"['approve']\" is not a review action")
+
+
 def test_json_within_the_limits_is_taken_as_it_is() -> None:
     body = {"a": [{"b": [1, -(2**63) + 1, 2**63 - 1, 0.5, None, True, "é\U0001f600\n"]}]}
     assert incoming.json_object(json.dumps(body).encode()) == body

@@ -48,9 +48,8 @@ def check_reach(settings: Settings) -> None:
     """Raise SettingsError when other machines could reach the Dagster UI and nobody would have to sign in."""
     if settings.dagster_token is None and not is_loopback(settings.dagster_host):
         raise SettingsError(
-            f"HEATERS_DAGSTER_HOST={settings.dagster_host} would let other machines reach the Dagster UI, where everybody can start, "
-            "end and"
-            f" delete runs: set HEATERS_DAGSTER_TOKEN to a secret of 16 characters or more, or do not set HEATERS_DAGSTER_HOST"
+            f"HEATERS_DAGSTER_HOST={settings.dagster_host} would let other machines reach the Dagster UI, where everybody can start, end "
+            "and delete runs: set HEATERS_DAGSTER_TOKEN to a secret of 16 characters or more, or do not set HEATERS_DAGSTER_HOST"
         )
 
 
@@ -66,7 +65,8 @@ class OperatorDoor:
         self._token = settings.dagster_token
         self._signer = TimestampSigner(self._token, salt=COOKIE) if self._token else None
         # All ports of a host share their cookies: each Dagster UI there has one of its own.
-        self.cookie = f"{COOKIE}_{hashlib.sha256(f'{COOKIE} {self._token}'.encode()).hexdigest()[:12]}"
+        # Everybody may learn the name, so it must be slow to guess the token from it.
+        self.cookie = f"{COOKIE}_{hashlib.scrypt((self._token or '').encode(), salt=COOKIE.encode(), n=2**14, r=8, p=1, dklen=6).hex()}"
         self._signed_out: dict[str, float] = {}  # cookie -> when, by time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
