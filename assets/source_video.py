@@ -121,6 +121,7 @@ def _downloaded(
         original_bytes=fetched.byte_size,
         source_bytes=fetched.byte_size,
         source_fingerprint=fingerprint(fetched.path),
+        facts=fetched.facts,
         probe=found.to_json(),
         duration_seconds=found.duration_seconds,
     )

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, any_, func, literal, or_, select, text, union_all
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, union_all
 
 from heaters_dagster.domain.clip_names import ClipName, parsed_clip_id, parsed_clip_name
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_lookup import is_called
+from resources.postgres.conditions import among, containing
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import containing
 from resources.postgres.tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video, clips, source_videos
 
 _changes = clip_count_changes.c
@@ -126,11 +125,6 @@ def within_scope(within: Scope) -> ColumnElement[bool]:
     if within.max_confidence is not None:
         parts.append(clips.c.confidence <= within.max_confidence)
     return and_(*parts)
-
-
-def among(column: ColumnElement[int], ids: Collection[int]) -> ColumnElement[bool]:
-    """Whether a column is one of the ids, which are sent as one array however many they are."""
-    return column == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def _of_all() -> list[Select[Any]]:

@@ -43,9 +43,9 @@ from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, MAX_ATTEMPTS
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.transitions import BEFORE_EXPORT
 from heaters_dagster.registries import EXPORT_PROFILES
-from resources.postgres.clip_counts import among
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
+from resources.postgres.conditions import among
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, source_videos
 
 _own = clip_exports.c

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from heaters_dagster.domain.clip_names import ClipName, field_text, ids_in, no_clips, parsed_clip_id, parsed_clip_name, with_names
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.words import without_state_names
+from resources.postgres.conditions import containing
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import containing, is_there
+from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clips, source_videos
 
 

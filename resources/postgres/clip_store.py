@@ -26,8 +26,8 @@ from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.postgres.clip_work import ClipStage
+from resources.postgres.conditions import containing
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import containing
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
 __all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "MadeObject", "NewClip"]

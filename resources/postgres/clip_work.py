@@ -37,9 +37,9 @@ from heaters_dagster.domain.stages import (
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
 from resources.postgres import clip_exports
-from resources.postgres.clip_counts import among
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
+from resources.postgres.conditions import among
 from resources.postgres.database import lock_key
 from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_work, clips

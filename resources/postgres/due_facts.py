@@ -37,8 +37,8 @@ from heaters_dagster.domain.stages import (
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY
 from resources.postgres import clip_exports
-from resources.postgres.clip_counts import among
 from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
+from resources.postgres.conditions import among
 from resources.postgres.database import Database, held_locks, lock_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos

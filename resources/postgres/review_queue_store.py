@@ -38,8 +38,9 @@ from heaters_dagster.domain.review_queue import (
     decisions_per_hour,
 )
 from heaters_dagster.domain.states import ClipState
-from resources.postgres.clip_counts import Scope, among, counts_by_state, scope_of, within_scope
+from resources.postgres.clip_counts import Scope, counts_by_state, scope_of, within_scope
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
+from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.row_locks import known_reviewer, locking
 from resources.postgres.tables import clips, review_actions, reviewers, source_videos

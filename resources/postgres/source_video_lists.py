@@ -11,10 +11,11 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.postgres import clip_exports
-from resources.postgres.clip_counts import among, counts_of_videos
+from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
+from resources.postgres.conditions import among, containing
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, containing, is_there, video_of_row
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
 from resources.postgres.tables import source_videos
 

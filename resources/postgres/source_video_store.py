@@ -13,10 +13,13 @@ from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
+from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources.postgres import row_locks
+from resources.postgres.conditions import containing
 from resources.postgres.database import Database
+from resources.postgres.facts_store import put_facts
 from resources.postgres.tables import source_videos
 
 #: States in which a stage has succeeded: the number of failed tries begins at zero again.
@@ -36,7 +39,8 @@ class SourceVideo:
     MAX_ATTEMPTS when it waits for a person. *_filepath: object keys. content_sha256: hex, of the stored original; None until it is
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: when it came into this state. source_bytes, source_modified_ns,
-    source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py.
+    source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py. chapters_as_cuts: its chapters begin
+    clips.
     """
 
     id: int
@@ -69,6 +73,7 @@ class SourceVideo:
     source_modified_ns: int | None
     source_fingerprint: str | None
     source_sha256: str | None
+    chapters_as_cuts: bool
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
@@ -85,15 +90,22 @@ class SourceVideoStore:
             row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
             return video_of_row(connection.execute(row.returning(source_videos)).one())
 
-    def add_all(self, rows: Sequence[Mapping[str, Any]]) -> list[SourceVideo]:
-        """Submit many at once: all or none, in the order given. rows: each with `source`, `title` and the same further columns."""
+    def add_all(self, rows: Sequence[Mapping[str, Any]], facts: Sequence[SourceFacts] = ()) -> list[SourceVideo]:
+        """Submit many at once: all or none, in the order given. rows: each with `source`, `title` and the same further columns.
+
+        facts: for each row what its submitter said of it; empty: nothing of any.
+        """
         for columns in rows:
             _check_columns(columns)
         if not rows:
             return []
         with self._database.begin() as connection:
-            added = connection.execute(source_videos.insert().returning(source_videos, sort_by_parameter_order=True), list(rows))
-            return [video_of_row(row) for row in added]
+            query = source_videos.insert().returning(source_videos, sort_by_parameter_order=True)
+            added = [video_of_row(row) for row in connection.execute(query, list(rows))]
+            for video, said in zip(added, facts, strict=False):
+                if said.said():
+                    put_facts(connection, video.id, said, Origin.SUBMISSION)
+            return added
 
     def find(self, query: Select[Any]) -> list[SourceVideo]:
         """The source videos that a query of whole rows finds, without deleted ones."""
@@ -199,8 +211,12 @@ class SourceVideoStore:
             _locked(connection, source_video_id)
             return _written(connection, source_video_id, columns)
 
-    def finish_download(self, source_video_id: int, content_sha256: str, **columns: Any) -> SourceVideo:
+    def finish_download(
+        self, source_video_id: int, content_sha256: str, *, facts: SourceFacts = SourceFacts(), **columns: Any
+    ) -> SourceVideo:
         """The original is stored: the row becomes `downloaded`, holds these bytes, and gets `columns`, in one transaction.
+
+        facts: what the site or the bucket said of it.
 
         If another source video holds the same bytes, this one is only marked as its duplicate; the returned row shows it. When two are
         fetched at the same moment, the unique index of the database decides which is first. Raises IllegalTransitionError.
@@ -210,6 +226,7 @@ class SourceVideoStore:
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             checked_source_video_transition(video.state, SourceVideoState.DOWNLOADED)
+            put_facts(connection, source_video_id, facts, Origin.SITE)
             try:
                 with connection.begin_nested():
                     return _written(connection, source_video_id, {**done, "content_sha256": content_sha256, "duplicate_of_id": None})
@@ -273,12 +290,6 @@ class SourceVideoStore:
                 )
             again = {"state": before.value, "error": None, "attempts": 0, "duplicate_of_id": None}
             return _written(connection, source_video_id, again)
-
-
-def containing(words: str) -> str:
-    """The LIKE pattern of texts that contain `words`, where % and _ mean themselves."""
-    escaped = words.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
-    return f"%{escaped}%"
 
 
 def lock_source_video(connection: Connection, source_video_id: int) -> SourceVideo:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.progress import Progress, Report
-from resources.postgres.clip_counts import among
+from resources.postgres.conditions import among
 from resources.postgres.database import Database, held_locks, lock_key
 from resources.postgres.tables import stage_progress
 

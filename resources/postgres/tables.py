@@ -124,6 +124,13 @@ source_videos = Table(
         comment="hex, of the size and of samples of the submitted file's bytes; two files that differ in it differ",
     ),
     Column("source_sha256", Text, comment="hex, of all bytes of the submitted file; taken when another file has its fingerprint"),
+    Column(
+        "chapters_as_cuts",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="its chapters begin clips, beside what a detector finds",
+    ),
     _now("created_at"),
     _now("updated_at"),
     _state_changed_at(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heaters_dagster.domain.progress import Progress, Report
+from heaters_dagster.domain.source_facts import SourceFacts
 
 CHUNK_BYTES = 1 << 20
 _REPORT_INTERVAL_SECONDS = 0.5
@@ -17,7 +18,7 @@ _REPORT_INTERVAL_SECONDS = 0.5
 class Fetched:
     """A source that was fetched into a folder of Heaters. sha256: hex, of the file's bytes. name: its file name at the source.
 
-    warnings: sentences about unusual things, for the row.
+    warnings: sentences about unusual things, for the row. facts: what the source says of it.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class Fetched:
     name: str
     title: str
     warnings: tuple[str, ...] = ()
+    facts: SourceFacts = SourceFacts()
 
 
 class ByteMeter:

@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.types import Text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
+from heaters_dagster.domain.source_facts import SourceFacts
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.tables import source_videos
 from resources.sources.downloader import local_sha256, opened_source
@@ -125,11 +126,29 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A source as somebody submits it: a path of a file or folder, or an address, and what is said of it.
+
+    title: None when the source has to give one. facts: of a folder, they hold for each of its files. chapters_as_cuts: its chapters begin
+    clips.
+    """
+
+    source: str
+    title: str | None = None
+    facts: SourceFacts = SourceFacts()
+    chapters_as_cuts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NamedSource:
-    """A source as it is stored. confined_to: the folder that its file must lie in whenever it is read, None when it may lie anywhere."""
+    """A source as it is stored. confined_to: the folder that its file must lie in whenever it is read, None when it may lie anywhere.
+
+    wanted: what was submitted; of a folder, the folder.
+    """
 
     source: str
     confined_to: str | None = None
+    wanted: Wanted = field(default_factory=lambda: Wanted(""))
 
 
 class KnownSources:

@@ -10,19 +10,19 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
-from heaters_dagster.domain.ingest import SourceKind, is_video_name, looks_like_address, source_kind, title_from_name, web_host
+from heaters_dagster.domain.ingest import SourceKind, clean_title, is_video_name, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import video_state_words
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
-from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource
+from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource, Wanted
 from resources.sources.submit_places import SubmitPlaces
 
 #: How many sources are looked up and stored together.
@@ -43,20 +43,21 @@ class Submission:
 
 
 def submit(
-    sources: Sequence[str], videos: SourceVideoStore, *, guard: AddressGuard, places: SubmitPlaces | None = None
+    sources: Sequence[str | Wanted], videos: SourceVideoStore, *, guard: AddressGuard, places: SubmitPlaces | None = None
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name.
 
-    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses. A refused one does not
-    stop the others. The same address, and the same bytes of a file under whatever name, are one source video: its row is given again,
-    and if fetching it had failed it is tried again. Bytes behind addresses are compared when they are fetched.
+    sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses; as Wanted with what is
+    said of them. A refused one does not stop the others. The same address, and the same bytes of a file under whatever name, are one
+    source video: its row is given again, and if fetching it had failed it is tried again. Bytes behind addresses are compared when they
+    are fetched.
     places: where files and objects must lie, None for anywhere.
     """
     found: list[Submission | NamedSource] = []
     seen: set[str] = set()
-    for source in dict.fromkeys(source.strip() for source in sources):
+    for source, wanted in _first_of_each(sources).items():
         try:
-            accepted = [one for one in _accepted(source, guard, places) if one.source not in seen]
+            accepted = [replace(one, wanted=wanted) for one in _accepted(source, guard, places) if one.source not in seen]
         except HeatersError as error:
             found.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
@@ -66,6 +67,15 @@ def submit(
             found += [_not_utf8(one.source) if _printable(one.source) != one.source else one for one in accepted]
     taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
+
+
+def _first_of_each(sources: Sequence[str | Wanted]) -> dict[str, Wanted]:
+    """Path or address -> what was said of it first."""
+    first: dict[str, Wanted] = {}
+    for one in sources:
+        wanted = one if isinstance(one, Wanted) else Wanted(one)
+        first.setdefault(wanted.source.strip(), wanted)
+    return first
 
 
 def _printable(source: str) -> str:
@@ -85,7 +95,7 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Itera
         some = sources[start : start + _AT_ONCE]
         matches = known.same_as(some)
         new = [place for place, match in enumerate(matches) if match.video is None and match.like is None]
-        rows = videos.add_all([_row(some[place], matches[place].identity) for place in new])
+        rows = videos.add_all([_row(some[place], matches[place].identity) for place in new], [some[place].wanted.facts for place in new])
         added = dict(zip(new, rows, strict=True))
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
@@ -108,7 +118,9 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Itera
 
 def _row(one: NamedSource, identity: FileIdentity | None) -> dict[str, Any]:
     facts = identity.columns() if identity is not None else dict.fromkeys(FileIdentity(0, 0, "").columns())
-    return {"source": one.source, "title": title_from_name(one.source), "confined_to": one.confined_to, **facts}
+    title = clean_title(one.wanted.title or "") or title_from_name(one.source)
+    chapters = {"chapters_as_cuts": one.wanted.chapters_as_cuts}
+    return {"source": one.source, "title": title, "confined_to": one.confined_to, **chapters, **facts}
 
 
 def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> Iterator[NamedSource]:

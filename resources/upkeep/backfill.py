@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from heaters_dagster.domain.stages import EMBEDDINGS, KEYFRAMES
-from resources.postgres.clip_counts import among
 from resources.postgres.clip_store import ClipStore
+from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.tables import embeddings

@@ -18,6 +18,7 @@ from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoS
 from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS, transition_function
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import ASourceVideo, SomeClips
 from tests.pipeline_rows import reviews
 
@@ -660,6 +661,20 @@ def test_a_vector_search_uses_its_index(database: Database, some_clips: SomeClip
             )
         )
         assert "embeddings_hnsw_512_idx" in "\n".join(plan)
+
+
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ("(source_video_id, tags) values (:id, '{}')", "source_video_facts_tags_check"),
+        ("(source_video_id, chapters) values (:id, '{}')", "source_video_facts_chapters_check"),
+        ("(source_video_id, origins) values (:id, '[]')", "source_video_facts_origins_check"),
+        ("(source_video_id) values (:id + 1)", "source_video_facts_source_video_id_fkey"),
+    ],
+)
+def test_facts_have_their_shape_and_a_source_video(database: Database, values: str, constraint: str) -> None:
+    video = SourceVideoStore(database).add("/a.mp4", "a")
+    assert broken_constraint(database, f"insert into source_video_facts {values}", id=video.id) == constraint
 
 
 def test_every_named_constraint_is_tried_here(database: Database) -> None:

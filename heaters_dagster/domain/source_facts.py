@@ -1,0 +1,101 @@
+"""What belongs to a source video beside its pictures: where it comes from, who made it, what may be done with it.
+
+Four origins may say the same thing differently. A person is believed first, then the list or command with which the video was submitted,
+then the site, then the file itself: see `Origin`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+#: Longest text of one line, and of several lines. A site may send anything.
+LINE_CHARACTERS = 1_000
+TEXT_CHARACTERS = 100_000
+MOST_TAGS = 500
+MOST_CHAPTERS = 10_000
+
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+class Origin(StrEnum):
+    """Who said a fact; who stands first is believed."""
+
+    PERSON = "person"
+    SUBMISSION = "submission"
+    SITE = "site"
+    FILE = "file"
+
+    @property
+    def rank(self) -> int:
+        """0 for the one who is believed before all others."""
+        return list(Origin).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of a source video with a name. end_seconds: None when nobody says where it ends. Times as the site or container says them."""
+
+    title: str
+    start_seconds: float
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What is known; None or empty: nobody said it.
+
+    site: short name of a site ("Youtube"); site_id: the site's own name of the video. licence: in the site's words. rights: what may be
+    done with the video, in the submitter's words. external_id: the name of the video in the submitter's own archive.
+    thumbnail_filepath: object key. camera: maker and model. container_tags: of the file, name -> value.
+    quality: what a site offered, what was taken, and why.
+    """
+
+    site: str | None = None
+    site_id: str | None = None
+    uploader: str | None = None
+    uploaded_on: date | None = None
+    page_address: str | None = None
+    licence: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+    rights: str | None = None
+    external_id: str | None = None
+    thumbnail_filepath: str | None = None
+    camera: str | None = None
+    recorded_at: datetime | None = None
+    place: str | None = None
+    container_tags: Mapping[str, str] | None = None
+    quality: Mapping[str, Any] | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Name -> value of the facts that are known."""
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value not in ((), {})}
+
+    def cleaned(self) -> SourceFacts:
+        """The same without control characters, and none longer than what is kept. Call it on everything that a stranger wrote."""
+        lines = ("site", "site_id", "uploader", "page_address", "licence", "rights", "external_id", "camera", "place")
+        values: dict[str, Any] = {name: clean_line(getattr(self, name)) for name in lines}
+        values["description"] = clean_text(self.description)
+        values["tags"] = tuple(dict.fromkeys(filter(None, map(clean_line, self.tags[:MOST_TAGS]))))
+        values["chapters"] = tuple(replace(one, title=clean_line(one.title) or "") for one in self.chapters[:MOST_CHAPTERS])
+        if self.container_tags is not None:
+            named = ((clean_line(name), clean_line(value)) for name, value in list(self.container_tags.items())[:MOST_TAGS])
+            values["container_tags"] = {name: value for name, value in named if name and value}
+        return replace(self, **values)
+
+
+def clean_line(text: str | None) -> str | None:
+    """One line of at most LINE_CHARACTERS without control and direction-changing characters; None when nothing is left."""
+    return None if text is None else " ".join(_INVISIBLE.sub(" ", text).split())[:LINE_CHARACTERS].strip() or None
+
+
+def clean_text(text: str | None) -> str | None:
+    """The same for several lines, of at most TEXT_CHARACTERS."""
+    return None if text is None else _INVISIBLE.sub(" ", text.replace("\r\n", "\n")).strip()[:TEXT_CHARACTERS].strip() or None
