@@ -128,6 +128,7 @@ VIDEO = SourceVideo(
     source_modified_ns=None,
     source_fingerprint=None,
     source_sha256=None,
+    chapters_as_cuts=False,
     created_at=_NOW,
     updated_at=_NOW,
     state_changed_at=_NOW,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
@@ -55,7 +55,7 @@ def put_facts(connection: Connection, source_video_id: int, facts: SourceFacts, 
     return facts_of_row(connection.execute(written).one()._mapping)
 
 
-def facts_of_row(row: Mapping[str, Any]) -> SourceFacts:
+def facts_of_row(row: RowMapping) -> SourceFacts:
     """A row of `source_video_facts`, whichever query it came from."""
     values = {name: row[name] for name in _NAMES}
     chapters = tuple(Chapter(**one) for one in values["chapters"])
