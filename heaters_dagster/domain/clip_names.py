@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.words import counted
 
 _NUMBER_FIRST = re.compile(r"(?:clip\s+)?(\d{1,9})\s+of\s+(.+)", re.IGNORECASE | re.ASCII)
@@ -21,6 +22,7 @@ _FILE = re.compile(r"(?:.*/)?video_(\d{1,18})_clip_(\d{1,9})(?:[_.].*)?", re.ASC
 _ID = re.compile(r"id:(\d{1,18})", re.IGNORECASE | re.ASCII)
 _BY_ID = re.compile(r"\b([Cc]lips?) (id:[0-9]+(?:(?:, | and )id:[0-9]+)*)")
 _ONE_ID = re.compile(r"id:([0-9]+)")
+_RANGE = re.compile(r"(\d{1,9})(?:\s*[-–]\s*(\d{1,9}))?", re.ASCII)
 _NAMED_AT_MOST = 3
 
 
@@ -34,6 +36,25 @@ class ClipName:
     number: int
     words: tuple[str, ...]
     source_video_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRanges:
+    """Numbers of clips as people write several: `3, 5-9`. A number is in it when it is in one of the ranges, both ends included."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parsed(cls, text: str) -> NumberRanges:
+        """Raises BadRequestError, which says how to write it."""
+        found = [_RANGE.fullmatch(part.strip()) for part in text.split(",")]
+        ranges = tuple((int(one[1]), int(one[2] or one[1])) for one in found if one is not None)
+        if None in found or any(first > last for first, last in ranges):
+            raise BadRequestError(f"{text.strip()[:60]!r} does not name clips: write their numbers as in 3, 5-9")
+        return cls(ranges)
+
+    def __contains__(self, number: int) -> bool:
+        return any(first <= number <= last for first, last in self.ranges)
 
 
 def parsed_clip_name(text: str) -> ClipName | None:

@@ -48,7 +48,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
     if page:
-        st.caption(views.plain(f"{views.counted(progress.by_state)}. A click on a picture opens the clip in Review."))
+        st.caption(views.plain(f"{views.clip_counts(progress.by_state)}. A click on a picture opens the clip in Review."))
     queue = query_of_filter(replace(asked, states=QueueFilter().states))
     # Without clips too: what the last decision came to, and its Undo, stay.
     clip_grid(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -16,11 +14,9 @@ from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
-from resources.postgres.clip_store import Clip
-from resources.postgres.export_store import ClipExport
 from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
-from review_app.screens import shell
+from review_app.screens import exports, shell
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
@@ -30,7 +26,6 @@ from review_app.service.review_desk import ReviewDesk
 _REFRESH_SECONDS = 3
 _PAGE = 10
 _MOST_ON_A_PAGE = 100
-_EXPORTS_SHOWN = 500
 
 
 def show(visit: shell.Visit) -> None:
@@ -153,10 +148,10 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
             _facts(item)
         _ways(desk, session, item, buttons)
         if any(counts.get(state) for state in APPROVED_STATES):
-            exports = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
-            if exports.open:
-                with exports:
-                    _exports(desk, video)
+            box = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
+            if box.open:
+                with box:
+                    exports.show(desk, video)
 
 
 def _picture(desk: ReviewDesk, video: SourceVideo) -> str:
@@ -173,7 +168,7 @@ def _facts(item: ListedVideo) -> None:
         views.clock(video.duration_seconds),
         counted(video.frame_count, "frame") if video.frame_count else "",
         views.video_words(video),
-        views.counted(counts, item.beside),
+        views.clip_counts(counts, item.beside),
     ]
     st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
     if video.state is SourceVideoState.SCENES_DETECTED and counts:
@@ -242,59 +237,3 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
         )
         if outcome.ok:
             st.rerun(scope="fragment")
-
-
-def _exports(desk: ReviewDesk, video: SourceVideo) -> None:
-    try:
-        approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
-        waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
-        beside = desk.clips.words_beside(approved)
-    except HeatersError as error:
-        st.error(views.plain(str(error)), icon=":material/cloud_off:")
-        return
-    if any(clip.clip_filepath for clip in approved):
-        address = escape(desk.media_url("clips", video.id))
-        st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
-    if waiting:
-        numbers = ", ".join(str(clip.sequence) for clip in waiting)
-        st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}")
-    place = f"exports-from-{video.id}"
-    first = st.session_state.get(place, 0)
-    first = first if first < len(approved) else 0
-    last = min(first + _EXPORTS_SHOWN, len(approved))
-    shown = approved[first:last]
-    exports = desk.exports.of_clips([clip.id for clip in shown])
-    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside))
-    if len(approved) <= _EXPORTS_SHOWN:
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{first + 1} to {last} of {len(approved)}", width="content")
-        pages = (("Back", "left", first - _EXPORTS_SHOWN, "The exports before these"), ("More", "right", last, "The exports after these"))
-        for words, icon, start, what in pages:
-            if 0 <= start < len(approved):
-                turn: dict[str, Any] = {"help": what, "on_click": st.session_state.update, "args": ({place: start},)}
-                st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
-
-
-def exports_table(
-    clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]], address: Callable[[int, str], str], beside: Mapping[int, str]
-) -> str:
-    """An HTML table of approved clips: number, time, state, and links to the files of each.
-
-    exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
-    say of it.
-    """
-    rows = []
-    for clip in clips:
-        times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
-        further = [one for one in exports[clip.id] if one.profile != clip.export_profile and one.key != clip.clip_filepath]
-        state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
-        told = [state + (f" · {beside[clip.id]}" if clip.id in beside else "")]
-        told += [f"{one.profile}: {views.export_words(one.state)}" + (f": {one.error}" if one.error else "") for one in further]
-        linked = [("Download", clip.export_profile)] if clip.clip_filepath else []
-        linked += [(f"Download {one.profile}", one.profile) for one in further if one.has_file]
-        files = [f'<a href="{escape(address(clip.id, profile))}" download>{escape(words)}</a>' for words, profile in linked]
-        states, file = "<br>".join(map(escape, told)), "<br>".join(files)
-        rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{states}</td><td>{file}</td></tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
-    return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
+from resources.postgres.clip_store import Clip
 from resources.sources.address_guard import AddressGuard
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
@@ -115,6 +117,22 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
             desk.clips.retry(clip.id)
             told.append(f"Clip {clip.sequence} gets another try.")
         return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing has failed for this source video."
+
+    return _said(desk, apply)
+
+
+def ask_for_exports(desk: ReviewDesk, clips: Sequence[Clip], profile: str, numbers: str) -> Outcome:
+    """Ask for a file of each clip with an export profile. numbers: those that are meant, as `3, 5-9`; empty: all of `clips`."""
+
+    def apply() -> str:
+        chosen = [clip for clip in clips if not numbers.strip() or clip.sequence in NumberRanges.parsed(numbers)]
+        if not chosen:
+            raise BadRequestError(f"No approved clip in this list has the number {numbers.strip()}.")
+        for clip in chosen:
+            desk.exports.request(clip.id, profile)
+        waiting = desk.clips.waiting_for_gold_master([clip.id for clip in chosen])
+        later = " They are made as soon as the gold master is there." if waiting else ""
+        return f"{counted(len(chosen), 'file')} asked for with {profile}.{later}"
 
     return _said(desk, apply)
 

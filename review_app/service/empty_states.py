@@ -53,7 +53,7 @@ def no_clip_to_show(asked: QueueFilter, matching: Mapping[ClipState, int], video
             return Empty("There are no clips", "Every source video has failed: see why, and try again.", (_SOURCE_VIDEOS,))
         return Empty("There are no clips yet", "Submit a video: it is cut into clips, and they appear here.", (_SOURCE_VIDEOS,))
     if page == "clips":
-        return Empty("No clip matches these filters", f"Clips in other states: {views.counted(matching)}.", (clear,))
+        return Empty("No clip matches these filters", f"Clips in other states: {views.clip_counts(matching)}.", (clear,))
     if waiting:
         last = (
             "The last clip that waits here is on a colleague's screen"
@@ -63,7 +63,7 @@ def no_clip_to_show(asked: QueueFilter, matching: Mapping[ClipState, int], video
         text = f"{last}. A clip that nobody decides comes back by itself."
         return Empty("Colleagues have the rest", text, (clear,) if _narrows(asked) else ())
     ways = (Way("Clips", "clips", _query(asked)), *((Way("Clear filters: show all waiting clips", page),) if _narrows(asked) else ()))
-    text = f"{counted(total, 'clip')}: {views.counted(matching)}. Ctrl+Z takes back your last decision.{coming}"
+    text = f"{counted(total, 'clip')}: {views.clip_counts(matching)}. Ctrl+Z takes back your last decision.{coming}"
     return Empty("Nothing left to review here", text, ways)
 
 

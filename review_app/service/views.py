@@ -15,8 +15,7 @@ from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, PROXY, SOURC
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words as state_words
-from heaters_dagster.domain.words import counted as count
-from heaters_dagster.domain.words import video_state_words
+from heaters_dagster.domain.words import counted, video_state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_store import SourceVideo
@@ -128,13 +127,13 @@ def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:
 
 def reviewed_words(counts: Mapping[ClipState, int]) -> str:
     total = sum(counts.values())
-    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {count(total, 'clip')} reviewed"
+    return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {counted(total, 'clip')} reviewed"
 
 
 def video_counts(counts: Mapping[SourceVideoState, int]) -> str:
     """`12 source videos: 9 ready for review, 1 fetching failed`."""
     words = [f"{number} {video_state_words(state)}" for state, number in counts.items()]
-    return f"{count(sum(counts.values()), 'source video')}: {', '.join(words)}"
+    return f"{counted(sum(counts.values()), 'source video')}: {', '.join(words)}"
 
 
 def has_failed(state: SourceVideoState | ClipState) -> bool:
@@ -186,7 +185,7 @@ def stale_words(fresh: Sequence[Clip], title: str, reviewer: str, named: Collect
         for clip in fresh[:_NAMED_SHOTS]
     )
     if len(fresh) > _NAMED_SHOTS:
-        there += f" and {count(len(fresh) - _NAMED_SHOTS, 'clip')} more"
+        there += f" and {counted(len(fresh) - _NAMED_SHOTS, 'clip')} more"
     return f"{reviewer} has changed the cuts of {title} here. In their place: {there}."
 
 
@@ -204,19 +203,19 @@ def selection_words(action: ReviewAction, decided: int, left_alone: int, named: 
 
     named: what was done to some of them.
     """
-    done = f"{count(decided, 'clip')} {action_words(action)}." if decided else "No clip was changed."
+    done = f"{counted(decided, 'clip')} {action_words(action)}." if decided else "No clip was changed."
     if not left_alone:
         return done
     them = (
         "1 clip was changed after you selected it, so it stays as it is"
         if left_alone == 1
-        else f"{count(left_alone, 'clip')} were changed after you selected them, so they stay as they are"
+        else f"{counted(left_alone, 'clip')} were changed after you selected them, so they stay as they are"
     )
     more = f" And {left_alone - len(named):,} more." if named and left_alone > len(named) else ""
     return f"{done} {them}{': ' + '; '.join(named) if named else ''}.{more}"
 
 
-def counted(counts: Mapping[ClipState, int], beside: Mapping[str, int] | None = None) -> str:
+def clip_counts(counts: Mapping[ClipState, int], beside: Mapping[str, int] | None = None) -> str:
     """`3 waiting, 5 approved`, in the order of the states; then what stages beside the others say of how many: `2 to be measured`."""
     of_states = [f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state)]
     return ", ".join([*of_states, *(f"{number} {words}" for words, number in (beside or {}).items())])
@@ -274,10 +273,10 @@ def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
 def _frames(snapshots: Mapping[str, Mapping[str, object] | None], counts: Mapping[str, int] | None) -> str:
     """`0–51 waiting, 52–121 approved`; more than three clips are counted. counts: clips by state, where there are too many snapshots."""
     if counts is not None:
-        return counted({ClipState(state): number for state, number in counts.items()})
+        return clip_counts({ClipState(state): number for state, number in counts.items()})
     shots = [shot for shot in snapshots.values() if shot is not None and shot.get("is_live", True)]
     if len(shots) > _NAMED_SHOTS:
-        return counted(Counter(ClipState(str(shot["state"])) for shot in shots))
+        return clip_counts(Counter(ClipState(str(shot["state"])) for shot in shots))
     return ", ".join(
         f"{shot['start_frame']}–{int(str(shot['end_frame'])) - 1} {clip_words(ClipState(str(shot['state'])))}" for shot in shots
     )

@@ -6,6 +6,7 @@ import pytest
 
 from heaters_dagster.domain.clip_names import (
     ClipName,
+    NumberRanges,
     clips_by_id,
     clips_in_words,
     field_text,
@@ -15,6 +16,7 @@ from heaters_dagster.domain.clip_names import (
     reference,
     with_names,
 )
+from heaters_dagster.domain.errors import BadRequestError
 
 
 @pytest.mark.parametrize("text", ["14 of Harbour", "clip 14 of Harbour", "Clip 14 of  Harbour ", "Harbour, clip 14", "Harbour clip 14"])
@@ -67,3 +69,14 @@ def test_many_clips_in_words() -> None:
 @pytest.mark.parametrize("text", ["", "14", "Harbour", "Harbour 14", "of Harbour", "7:", "7:14:2", "id:812"])
 def test_anything_else_is_no_name(text: str) -> None:
     assert parsed_clip_name(text) is None
+
+
+@pytest.mark.parametrize(("text", "within"), [("3", [3]), ("3, 5-7", [3, 5, 6, 7]), ("1 – 2 ,9", [1, 2, 9])])
+def test_several_numbers_are_read_as_people_write_them(text: str, within: list[int]) -> None:
+    assert [number for number in range(12) if number in NumberRanges.parsed(text)] == within
+
+
+@pytest.mark.parametrize("text", ["three", "3,", "7-5", "1-2-3", "-4", "3;4", "9" * 20])
+def test_what_is_no_number_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadRequestError, match="write their numbers as in 3, 5-9"):
+        NumberRanges.parsed(text)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
@@ -17,7 +18,7 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
-from review_app.screens import clips, filters, partitions, source_videos
+from review_app.screens import clips, exports, filters, partitions, source_videos
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.conftest import ASourceVideo, SomeClips
@@ -214,7 +215,7 @@ def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk
 
 
 def test_exports_are_paged_through(desk: ReviewDesk, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_videos, "_EXPORTS_SHOWN", 2)
+    monkeypatch.setattr(exports, "_SHOWN", 2)
     (made, *_) = some_clips(20, 40, 60, 80, state=ClipState.REVIEW_APPROVED)
     app = page("videos", desk)
     app.session_state[f"exports-{made.source_video_id}"] = True
@@ -261,7 +262,7 @@ def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk
     desk.exports.fail(clip.id, "delivery", "the <disk> is full", transient=False)
 
     def table() -> str:
-        return source_videos.exports_table(
+        return exports.exports_table(
             [clip], desk.exports.of_clips([clip.id]), lambda clip_id, profile: f"/api/export/{clip_id}?profile={profile}", {}
         )
 
@@ -277,6 +278,27 @@ def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk
         f'<td><a href="/api/export/{clip.id}?profile=stream_copy" download>Download</a><br>'
         f'<a href="/api/export/{clip.id}?profile=delivery" download>Download delivery</a></td>'
     ) in table()
+
+
+def test_more_files_can_be_asked_for(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    made = some_clips(20, 40, 60, state=ClipState.EMBEDDED)
+    app = page("videos", desk)
+    place = f"exports-{made[0].source_video_id}"
+    app.session_state[place] = True
+    app.run()
+
+    def ask(numbers: str) -> dict[int, list[str]]:
+        app.selectbox(key=f"{place}-profile").set_value("delivery")
+        app.text_input(key=f"{place}-numbers").set_value(numbers)
+        button(app, "Make files")
+        found = desk.exports.of_clips([clip.id for clip in made])
+        return {clip.sequence: [one.profile for one in found[clip.id] if one.state is ExportState.WAITING] for clip in made}
+
+    assert ask("2-3") == {1: [], 2: ["delivery"], 3: ["delivery"], 4: []}
+    assert [toast.value for toast in app.toast] == ["2 files asked for with delivery."]
+    assert ask("9") == {1: [], 2: ["delivery"], 3: ["delivery"], 4: []}
+    assert [toast.value for toast in app.toast] == ["No approved clip in this list has the number 9."]
+    assert ask("") == {number: ["delivery"] for number in range(1, 5)}
 
 
 def test_exports_that_wait_for_the_gold_master_are_named(desk: ReviewDesk, some_clips: SomeClips) -> None:

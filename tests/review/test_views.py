@@ -66,7 +66,7 @@ def test_every_state_of_a_clip_has_words(state: ClipState) -> None:
 
 def test_counts_stand_in_the_order_of_the_states() -> None:
     counts = {ClipState.EMBEDDED: 8, ClipState.PENDING_REVIEW: 3}
-    assert views.counted(counts) == "3 waiting, 8 searchable"
+    assert views.clip_counts(counts) == "3 waiting, 8 searchable"
     assert views.reviewed_fraction(counts) == pytest.approx(8 / 11)
     assert views.reviewed_words(counts) == "8 of 11 clips reviewed"
     assert views.reviewed_fraction({}) == 0.0

@@ -1,0 +1,98 @@
+"""The exports of a source video: the files of its approved clips, and a form that asks for more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.registries import EXPORT_PROFILES
+from resources.postgres.clip_store import Clip
+from resources.postgres.export_store import ClipExport
+from resources.postgres.source_video_store import SourceVideo
+from review_app.service import actions, views
+from review_app.service.review_desk import ReviewDesk
+
+#: Clips on one page of the list.
+_SHOWN = 500
+
+
+def show(desk: ReviewDesk, video: SourceVideo) -> None:
+    """The approved clips of a source video, their files, and a form that asks for more of them."""
+    try:
+        approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
+        waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
+        beside = desk.clips.words_beside(approved)
+    except HeatersError as error:
+        st.error(views.plain(str(error)), icon=":material/cloud_off:")
+        return
+    if any(clip.clip_filepath for clip in approved):
+        address = escape(desk.media_url("clips", video.id))
+        st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
+    if waiting:
+        numbers = ", ".join(str(clip.sequence) for clip in waiting)
+        st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}")
+    place = f"exports-from-{video.id}"
+    first = st.session_state.get(place, 0)
+    first = first if first < len(approved) else 0
+    last = min(first + _SHOWN, len(approved))
+    shown = approved[first:last]
+    exports = desk.exports.of_clips([clip.id for clip in shown])
+    st.html(exports_table(shown, exports, lambda clip_id, profile: desk.media_url("export", clip_id, profile=profile), beside))
+    if shown:
+        _ask_for_more(desk, video, shown)
+    if len(approved) <= _SHOWN:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{first + 1} to {last} of {len(approved)}", width="content")
+        pages = (("Back", "left", first - _SHOWN, "The exports before these"), ("More", "right", last, "The exports after these"))
+        for words, icon, start, what in pages:
+            if 0 <= start < len(approved):
+                turn: dict[str, Any] = {"help": what, "on_click": st.session_state.update, "args": ({place: start},)}
+                st.button(words, icon=f":material/chevron_{icon}:", key=f"exports-{words}-{video.id}", **turn)
+
+
+def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -> None:
+    """Ask for files of another kind, or for the same anew. shown: the clips that may be meant."""
+    of_video = f"exports-{video.id}"
+    with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        profile = st.selectbox(
+            "Make files with",
+            [one.name for one in EXPORT_PROFILES.usable()],
+            format_func=lambda name: f"{name}: {EXPORT_PROFILES.load(name).help}",
+            key=f"{of_video}-profile",
+        )
+        numbers = st.text_input("Of clips", placeholder="all in this list, or 3, 5-9", key=f"{of_video}-numbers")
+        asked = st.form_submit_button("Make files", icon=":material/movie:", help="They are made beside the files that are there")
+    if asked:
+        outcome = actions.ask_for_exports(desk, shown, profile, numbers)
+        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        st.rerun(scope="fragment")
+
+
+def exports_table(
+    clips: Sequence[Clip], exports: Mapping[int, Sequence[ClipExport]], address: Callable[[int, str], str], beside: Mapping[int, str]
+) -> str:
+    """An HTML table of approved clips: number, time, state, and links to the files of each.
+
+    exports: of each clip. address: of the file by a clip's id and an export profile. beside: clip id -> what stages beside the others
+    say of it.
+    """
+    rows = []
+    for clip in clips:
+        times = f"{views.clock(clip.start_time_seconds)} to {views.clock(clip.end_time_seconds)}"
+        further = [one for one in exports[clip.id] if one.profile != clip.export_profile and one.key != clip.clip_filepath]
+        state = views.clip_words(clip.state) + (f": {clip.error}" if clip.error else "")
+        told = [state + (f" · {beside[clip.id]}" if clip.id in beside else "")]
+        told += [f"{one.profile}: {views.export_words(one.state)}" + (f": {one.error}" if one.error else "") for one in further]
+        linked = [("Download", clip.export_profile)] if clip.clip_filepath else []
+        linked += [(f"Download {one.profile}", one.profile) for one in further if one.has_file]
+        files = [f'<a href="{escape(address(clip.id, profile))}" download>{escape(words)}</a>' for words, profile in linked]
+        states, file = "<br>".join(map(escape, told)), "<br>".join(files)
+        rows.append(f'<tr><th scope="row">{clip.sequence}</th><td>{times}</td><td>{states}</td><td>{file}</td></tr>')
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Time", "State", "File"))
+    return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
