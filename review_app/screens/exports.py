@@ -59,19 +59,21 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
 def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -> None:
     """Ask for files of another kind, or for the same anew. shown: the clips that may be meant."""
     of_video = f"exports-{video.id}"
+
+    def ask() -> None:
+        chosen, numbers = (st.session_state[f"{of_video}-{name}"] for name in ("profile", "numbers"))
+        outcome = actions.ask_for_exports(desk, shown, chosen, numbers)
+        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+
     with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
-        profile = st.selectbox(
+        st.selectbox(
             "Make files with",
             [one.name for one in EXPORT_PROFILES.usable()],
             format_func=lambda name: f"{name}: {EXPORT_PROFILES.load(name).help}",
             key=f"{of_video}-profile",
         )
-        numbers = st.text_input("Of clips", placeholder="all in this list, or 3, 5-9", key=f"{of_video}-numbers")
-        asked = st.form_submit_button("Make files", icon=":material/movie:", help="They are made beside the files that are there")
-    if asked:
-        outcome = actions.ask_for_exports(desk, shown, profile, numbers)
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
-        st.rerun(scope="fragment")
+        st.text_input("Of clips", placeholder="all in this list, or 3, 5-9", key=f"{of_video}-numbers")
+        st.form_submit_button("Make files", icon=":material/movie:", help="They are made beside the files that are there", on_click=ask)
 
 
 def exports_table(
