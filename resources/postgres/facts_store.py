@@ -55,6 +55,12 @@ def put_facts(connection: Connection, source_video_id: int, facts: SourceFacts, 
     return facts_of_row(connection.execute(written).one()._mapping)
 
 
+def qualities_of(connection: Connection, source_video_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
+    """Source video id -> what a site offered and what was taken, where a site did."""
+    query = select(_row.source_video_id, _row.quality).where(among(_row.source_video_id, source_video_ids), _row.quality.is_not(None))
+    return {row.source_video_id: row.quality for row in connection.execute(query)}
+
+
 def facts_of_row(row: RowMapping) -> SourceFacts:
     """A row of `source_video_facts`, whichever query it came from."""
     values = {name: row[name] for name in _NAMES}

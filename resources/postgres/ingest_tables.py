@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Table, Text, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Integer, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from resources.postgres.tables import metadata
@@ -41,4 +41,15 @@ source_video_facts = Table(
     CheckConstraint("jsonb_typeof(origins) = 'object'", name="origins"),
     Index("source_video_facts_site_idx", "site", "site_id", postgresql_where=text("site_id is not null")),
     Index("source_video_facts_external_id_idx", "external_id", postgresql_where=text("external_id is not null")),
+)
+
+download_sites = Table(
+    "download_sites",
+    metadata,
+    Column("site", Text, primary_key=True, comment="of source_videos.site"),
+    Column("not_before", DateTime(timezone=True), nullable=False, comment="no download from it begins earlier"),
+    Column("reason", Text, comment="why the site is left alone, in words; null: only the pause between two downloads"),
+    Column("refusals", Integer, nullable=False, server_default="0", comment="in a row: it said that there were too many requests"),
+    CheckConstraint("refusals >= 0", name="refusals"),
+    comment="sites from which videos are downloaded, and from when they may be asked again",
 )
