@@ -13,6 +13,7 @@ from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
+from resources.media.container_facts import place_tags
 from resources.media.frame_hashes import file_sha256
 from resources.media.gold_masters import GoldMasterFile, write_gold_master
 from resources.media.media_probe import known_probe
@@ -36,11 +37,19 @@ class MadeGoldMaster:
 
 
 def make_gold_master(
-    source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, storage_class: str, report: Report = silent
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    work: WorkFolder,
+    storage_class: str,
+    keep_places: bool = False,
+    report: Report = silent,
 ) -> MadeGoldMaster:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
     The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
+    keep_places: else tags that say where it was filmed are left out.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
     FfmpegError, ProcessKilledError, DiskFullError, StoreUnavailableError.
     """
@@ -63,7 +72,8 @@ def make_gold_master(
                 objects.get_file(video.original_filepath, original)
             facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
-            made = write_gold_master(original, facts, path, called=video.title, report=report)
+            hidden = () if keep_places else place_tags(original, name=video.title)
+            made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, report=report)
             sha256, byte_size = file_sha256(path), path.stat().st_size
             objects.put_file(key, path, storage_class=storage_class)
         warnings = list(made.warnings)
@@ -107,6 +117,7 @@ def gold_master(
             objects=object_store.get(),
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
+            keep_places=place.settings.keep_places,
             report=report,
         )
     info = object_store.get().info(gold_master_key(source_video_id))

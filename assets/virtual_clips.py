@@ -1,11 +1,12 @@
 """`virtual_clips`: scene scores become cut points, and the source video is open for review. No file is cut."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 import dagster as dg
+import numpy as np
 
 from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
@@ -28,6 +29,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.clip_store import Clip, ClipStore, NewClip
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
@@ -84,12 +86,14 @@ def recut(
     detector: str | None = None,
     threshold: float | None = None,
     min_clip_frames: int | None = None,
+    chapters_as_cuts: bool | None = None,
     force: bool = False,
     report: Report = silent,
 ) -> list[Clip]:
     """Cut a `scenes_detected` source video again from its stored scores, in milliseconds; its new clips in order.
 
     detector: None for the one that made the present cuts. threshold, min_clip_frames: None for those of the settings, else the default.
+    chapters_as_cuts: whether its chapters begin clips, from now on; None: as before.
     force: also when review has begun; the decisions on the old clips are then retired with them, in the name of the settings' reviewer
     as `ReviewerStore.at_command_line` gives it.
     Raises PermanentError when review has begun, IllegalTransitionError before the first cut, SettingsError, BusyError.
@@ -112,6 +116,8 @@ def recut(
             threshold=own if threshold is None else threshold,
             min_clip_frames=settings.min_clip_frames if min_clip_frames is None else min_clip_frames,
         )
+        if chapters_as_cuts is not None:
+            video = SourceVideoStore(database).update(source_video_id, chapters_as_cuts=chapters_as_cuts)
         work = WorkFolder(settings.work_folder)
         return list(_cut(video, wanted, database=database, objects=objects, work=work, report=report, forced_by=forced_by).clips)
 
@@ -135,7 +141,9 @@ def _cut(
     if decoded_again:
         stored = _scored_again(video, detector, stored, frame_count, objects=objects, work=work, report=report)
     assert stored is not None
-    found = scenes.boundaries(stored.scores, detector, wanted.threshold)
+    if video.chapters_as_cuts:
+        wanted = replace(wanted, chapter_frames=_chapter_frames(video.id, indexes, database))
+    found = scenes.with_chapters(scenes.boundaries(stored.scores, detector, wanted.threshold), wanted.chapter_frames)
     cuts = scenes.cut_list(found, frame_count, wanted.min_clip_frames)
     times = indexes.times(video.id, [0, *(cut.end_frame for cut in cuts)])
     new = [
@@ -149,6 +157,16 @@ def _cut(
         video.id, made, new, frame_count, before=told, database=database, objects=objects, rewrites=decoded_again, forced_by=forced_by
     )
     return CutVideo(SourceVideoStore(database).load(video.id), tuple(clips), made, decoded_again)
+
+
+def _chapter_frames(source_video_id: int, indexes: FrameIndexes, database: Database) -> tuple[int, ...]:
+    """Frames at which the chapters of a source video begin, by its frame index."""
+    chapters = FactsStore(database).load(source_video_id).chapters
+    if not chapters:
+        return ()
+    index = indexes.load(source_video_id)
+    times = np.append(index.pts, index.header.end_pts) * float(index.header.time_base)
+    return scenes.chapter_frames([one.start_seconds for one in chapters], times)
 
 
 def _replaced(
@@ -175,7 +193,7 @@ def _replaced(
         before = _tell(source_video_id, replace(made, settings=None, boundaries=()), objects, before=before)
     try:
         clips = ClipStore(database).replace_cuts(
-            source_video_id, new, frame_count, scene_settings=asdict(made.settings) if made.settings else None, forced_by=forced_by
+            source_video_id, new, frame_count, scene_settings=made.settings.to_json() if made.settings else None, forced_by=forced_by
         )
     except HeatersError:
         _tell(source_video_id, _of_the_row(source_video_id, made, database), objects, before=before)  # the old cuts still exist
@@ -191,7 +209,7 @@ def _cuts_told(document: Scenes) -> tuple[object, ...]:
 def _of_the_row(source_video_id: int, made: Scenes, database: Database) -> Scenes:
     """The scores, with the settings that the row names for the present cuts."""
     said = SourceVideoStore(database).load(source_video_id).scene_settings
-    settings = CutSettings(**said) if said else None
+    settings = CutSettings.from_json(said) if said else None
     return replace(made, settings=settings, boundaries=scenes.told_boundaries(made, said, DETECTORS.find))
 
 
@@ -307,6 +325,7 @@ def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:
         "detector": dg.MetadataValue.text(settings.detector),
         "threshold": dg.MetadataValue.float(round(settings.threshold, 3)),
         "shortest clip allowed, frames": dg.MetadataValue.int(settings.min_clip_frames),
+        "chapters as cuts": dg.MetadataValue.int(len(settings.chapter_frames)),
         "boundaries found": dg.MetadataValue.int(len(made.scenes.boundaries)),
         "boundaries left out": dg.MetadataValue.int(len(made.scenes.boundaries) - len(made.clips) + 1),
         "scores from": dg.MetadataValue.text("a decode of the proxy" if made.decoded_again else "the proxy pass"),

@@ -30,10 +30,10 @@ from heaters_dagster.commands.process_due import RunDone
 from heaters_dagster.commands.up.start import held_folder
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
-from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.subtitles import Line, SubtitleFile
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
@@ -45,8 +45,8 @@ from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
-from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.transcript_store import TranscriptStore
 from resources.upkeep.source_video_removal import rename_source_video
 from tests.buckets import BucketServer
 from tests.conftest import ASourceVideo, SomeClips
@@ -181,7 +181,14 @@ def with_json() -> set[str]:
 def test_every_json_of_a_command_is_documented_and_no_property_of_it_is_left_out() -> None:
     assert with_json() == set(SCHEMA["commands"])
     jsonschema.Draft202012Validator.check_schema({"$defs": {**SCHEMA["$defs"], **SCHEMA["commands"]}})
-    open_ones = {"details", "before", "after", "clips", "progress"}  # what their keys are is not for us to say, or depends on the rows
+    open_ones = {
+        "details",
+        "before",
+        "after",
+        "clips",
+        "progress",
+        "said_by",
+    }  # what their keys are is not for us to say, or depends on the rows
     for name, part in objects_in({**SCHEMA["$defs"], **SCHEMA["commands"]}):
         if "properties" in part:
             assert (part["additionalProperties"], set(part["required"])) == (False, set(part["properties"])), name
@@ -245,20 +252,7 @@ def test_status_as_json_has_what_programs_need(heaters: Heaters, a_source_video:
     (row,) = heaters.json("status")
     assert (row["id"], row["source"], row["title"], row["state"]) == (failed.id, "/videos/broken.mp4", "broken", "download_failed")
     assert row["error"] == "made to fail"
-    assert (row["frame_count"], row["site_waits"], row["quality"]) == (None, None, None)
-
-
-def test_status_says_what_a_download_waits_for_and_which_quality_came(heaters: Heaters, database: Database) -> None:
-    video = SourceVideoStore(database).add("https://example.org/1", "Talk")
-    SiteTurns(database, per_site=1, pause_seconds=0).refused("example.org", "its site answers 429", None)
-    taken = Quality(offered=(Picture(height=2160), Picture(height=1080)), taken=Picture(height=1080), limit=1080, order="res:1080")
-    FactsStore(database).put(video.id, SourceFacts(quality=taken.to_json()), Origin.SITE)
-    (row,) = heaters.json("status")
-    assert row["site_waits"].endswith("UTC (1 minute): its site answers 429")
-    assert [one["height"] for one in row["quality"]["offered"]] == [2160, 1080]
-    told = " ".join(heaters(f"status {video.id}")[1].split())
-    assert "waiting to be fetched; waits until" in told
-    assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in told
+    assert row["frame_count"] is None
 
 
 def test_a_long_list_of_status_has_what_failed_and_the_newest_and_json_has_all(heaters: Heaters, database: Database) -> None:
@@ -932,3 +926,43 @@ def test_status_says_which_exports_wait_for_the_gold_master(heaters: Heaters, vi
     assert "gold master is made" not in heaters("status")[1]
     heaters(f"export {ClipStore(database).load_live(video)[0].id} --profile gold_master")
     assert f"{video}: 1 approved clip is exported as soon as the gold master is made" in " ".join(heaters("status")[1].split())
+
+
+def test_facts_are_shown_changed_and_taken_back(heaters: Heaters, video: int, database: Database) -> None:
+    lines = (Line(0.5, 61.25, "The harbour"), Line(61.25, 70.0, "at night"))
+    subtitles = SubtitleFile("site", "en-GB", "English", ".vtt", b"", lines)
+    TranscriptStore(database).replace_subtitles(video, [(f"subtitles/video_{video}_01_en-gb.vtt", subtitles)])
+    FactsStore(database).put(video, SourceFacts(uploader="Grace [/b]", tags=("sea",)), Origin.SITE)
+    changed = heaters.json(f"facts {video} --add-tag pier --licence CC0 --chapter", "0:01 Begin", "--chapter", "1:02:03.5 The end")
+    assert changed["facts"]["tags"] == ["sea", "pier"]
+    assert changed["facts"]["chapters"][1] == {"title": "The end", "start_seconds": 3723.5, "end_seconds": None}
+    assert changed["said_by"] == {"uploader": "site", "tags": "person", "licence": "person", "chapters": "person"}
+    assert changed["subtitles"] == [
+        {"language": "en-GB", "name": "English", "origin": "site", "lines": 2, "key": f"subtitles/video_{video}_01_en-gb.vtt"}
+    ]
+    for line in (f"facts {video}", f"status {video}"):
+        printed = heaters(line)[1]
+        for words in ("Grace [/b]", "sea, pier", "CC0", "en-GB (English): 2 lines", "The end"):
+            assert words in printed, (line, words)
+    assert heaters.json(f"facts {video} --subtitles en")[1] == {"start_seconds": 61.25, "end_seconds": 70.0, "text": "at night"}
+    assert "1:01.250" in heaters(f"facts {video} --subtitles en-gb")[1]
+    (entry, *_) = heaters.json(f"review history --video {video}")
+    assert (entry["action"], entry["reviewer"]) == ("edit_facts", "ada")
+    assert heaters.json(f"facts {video} --undo")["facts"]["tags"] == ["sea"]
+    assert heaters(f"facts {video} --undo")[0] == 1
+    assert "nothing to undo: ada has changed no facts" in heaters.error
+    assert heaters(f"facts {video} --remove-tag", "harbour")[0] == 1
+    assert "has no tag 'harbour'; it has: sea" in heaters.error
+    for wrong in ("--place Berlin", "--uploaded-on 31.5.2024", "--subtitles fr"):
+        assert heaters(f"facts {video} {wrong}")[0] == 1, wrong
+    for wrong in ("--undo --licence CC0", "--tag a --add-tag b"):
+        assert heaters(f"facts {video} {wrong}")[0] == 2, wrong
+    assert heaters(f"facts {video} --uploader", "")[0] == 0
+    assert FactsStore(database).load(video).uploader is None
+
+
+def test_what_is_said_at_submission_is_kept(heaters: Heaters, tmp_path: Path, database: Database) -> None:
+    source = barcode_video(tmp_path / "a.mp4", frames=2)
+    (video,) = heaters.json(f"submit {source} --licence CC0 --tag sea --tag pier --chapters-as-cuts --rights", "training only")
+    assert FactsStore(database).load(video) == SourceFacts(licence="CC0", tags=("sea", "pier"), rights="training only")
+    assert SourceVideoStore(database).load(video).chapters_as_cuts

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster.commands import completion, terminal
+from heaters_dagster.commands.facts import ChaptersAsCuts, Licence, Rights, Tags, facts_row, with_facts
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
@@ -26,8 +27,8 @@ from heaters_dagster.commands.shared import (
     say_next,
 )
 from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.progress import in_words
-from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
@@ -47,6 +48,10 @@ _MANY = 10
 @app.command(epilog=example("submit holiday.mp4 https://example.org/talk"))
 def submit(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, web addresses or s3:// addresses.")],
+    rights: Rights = None,
+    licence: Licence = None,
+    tags: Tags = None,
+    chapters_as_cuts: ChaptersAsCuts = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs."""
@@ -54,13 +59,17 @@ def submit(
     from heaters_dagster.orchestration.instance import prepare_dagster_home
     from resources.postgres.source_video_store import SourceVideoStore
     from resources.sources.address_guard import AddressGuard
+    from resources.sources.file_identity import Wanted
     from resources.sources.submission import submit as submit_sources
 
     settings = load_settings()
     guard = AddressGuard(allow_private=settings.allow_private_addresses)
     prepare_dagster_home(settings)  # a HEATERS_HOME that cannot be used is found before there are rows
     with opened_database(settings) as database:
-        submissions = submit_sources(sources, SourceVideoStore(database), guard=guard)
+        wanted = [
+            with_facts(Wanted(source), rights=rights, licence=licence, tags=tags, chapters_as_cuts=chapters_as_cuts) for source in sources
+        ]
+        submissions = submit_sources(wanted, SourceVideoStore(database), guard=guard)
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)
     if as_json:
@@ -98,8 +107,8 @@ def status(
     with opened_database(load_settings()) as database:
         lists = SourceVideoLists(database)
         if video is not None:
-            found = lists.overview_of(video)
-            terminal.show_json([_video_row(found)]) if as_json else _show_one(_row_in_words(found))
+            found, facts = lists.overview_of(video), facts_row(database, video)
+            terminal.show_json([_video_row(found)]) if as_json else _show_one(facts | _row_in_words(found))
             return
         if as_json:
             terminal.show_json_list(map(_video_row, lists.all_overviews()))
@@ -147,6 +156,10 @@ def recut(
         float | None, typer.Option(help="Score above which a boundary is cut. Without it: the detector's default.")
     ] = None,
     min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
+    chapters_as_cuts: Annotated[
+        bool | None,
+        typer.Option("--chapters-as-cuts/--no-chapters-as-cuts", help="Whether chapters begin clips, from now on. Without it: as before."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Cut even when review has begun. The decisions on the old clips then no longer count.")
     ] = False,
@@ -169,6 +182,7 @@ def recut(
             detector=detector,
             threshold=threshold,
             min_clip_frames=min_clip_frames,
+            chapters_as_cuts=chapters_as_cuts,
             force=force,
             report=report,
         )
@@ -284,7 +298,9 @@ def retry(
 def _show_one(row: dict[str, Any]) -> None:
     headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
     headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now"}
-    headings |= {"duplicate_of_id": "same bytes as", "quality_words": "quality"}
+    headings["duplicate_of_id"] = "same bytes as"
+    headings |= {field.name: field.label.lower() for field in FACT_FIELDS if not field.is_long}
+    headings |= {"subtitles": "subtitles", "chapter_titles": "chapters"}
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
     for warning in row["warnings"]:
         terminal.warn(f"Note: {warning}")
@@ -322,8 +338,6 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "working": "; ".join(map(in_words, video.progress.values())),
         "progress": {asset: asdict(told) for asset, told in video.progress.items()},
         "duplicate_of_id": video.duplicate_of_id,
-        "site_waits": video.site_waits,
-        "quality": video.quality,
     }
 
 
@@ -332,11 +346,4 @@ def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
     clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
     error = video.error and without_state_names(video.error)
-    state = "; ".join(filter(None, (video_state_words(video.state), video.site_waits)))
-    quality = Quality.from_json(video.quality)
-    return _video_row(video) | {
-        "state": state,
-        "clip_summary": clips,
-        "error": error,
-        "quality_words": quality.words if quality is not None else "",
-    }
+    return _video_row(video) | {"state": video_state_words(video.state), "clip_summary": clips, "error": error}

@@ -27,13 +27,13 @@ class ArchivedSound:
     codec: str
 
 
-def archiving_profile(source: SourceStreams, sounds: Sequence[ArchivedSound]) -> Profile:
+def archiving_profile(source: SourceStreams, sounds: Sequence[ArchivedSound], *, without_tags: Sequence[str] = ()) -> Profile:
     """The gold master and, from the same decoding, its proof. Outputs: the file, the frame hashes, and the sound hashes if there is sound.
 
     One decoding thread: with several, the pictures of a damaged H.264 stretch depend on the timing of the threads, so a second proof would
     fail. It costs little, because encoding FFV1 takes more than ten times the work of decoding.
     """
-    made = gold_master(source)
+    made = gold_master(source, without_tags=without_tags)
     file = replace(
         made.outputs[0],
         options={**made.outputs[0].options, **_codecs(sounds), **_stored_pixel_format(source.pixel_format)},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-_OF_VIDEO = ("originals/", "gold_masters/", "review_proxies/", "metadata/")
-_SOURCE_VIDEO = re.compile(r"(?:originals|gold_masters|review_proxies|metadata|final_clips|keyframes)/video_(\d+)[._]")
+from heaters_dagster.domain.keys import OF_VIDEO, PREFIXES
+
+_SOURCE_VIDEO = re.compile(rf"(?:{'|'.join(map(re.escape, PREFIXES))})video_(\d+)[._]")
 
 
 def source_video_of_key(key: str) -> int | None:
@@ -21,7 +22,7 @@ def orphan_keys(stored: Iterable[str], *, known: Set[str], at_work: Set[int]) ->
     at_work: source videos with a stage still to come. Such a stage stores before it writes the row, and when it dies in between, it stores
     the same key again; so their objects are no orphans. Files of clips always have their row first, so this exception is not for them.
     """
-    return sorted(key for key in stored if key not in known and not (key.startswith(_OF_VIDEO) and source_video_of_key(key) in at_work))
+    return sorted(key for key in stored if key not in known and not (key.startswith(OF_VIDEO) and source_video_of_key(key) in at_work))
 
 
 def lost_keys(stored: Set[str], needed: Mapping[str, str]) -> list[str]:

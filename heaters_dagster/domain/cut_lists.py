@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Protocol, TypeVar
 
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.source_facts import SourceFacts
 
 _COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)) + tuple(
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
@@ -51,6 +52,7 @@ class CutListSource:
 
     media_url: where the program finds the file (file:, https: or a relative name); its last part is the media's name.
     frame_rate: frames per second, the average for a variable rate. width, height: of the displayed picture, in pixels.
+    facts: what is known of it, as licence and rights.
     """
 
     id: int
@@ -61,6 +63,7 @@ class CutListSource:
     width: int
     height: int
     has_audio: bool
+    facts: SourceFacts = SourceFacts()
 
     def __post_init__(self) -> None:
         if self.frame_rate <= 0:

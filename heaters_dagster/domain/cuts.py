@@ -23,7 +23,7 @@ MANUAL_CONFIDENCE = 1.0
 
 class ReviewAction(StrEnum):
     """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun. DELETE, RENAME: delete or
-    rename a source video. These three cannot be undone."""
+    rename a source video. These three cannot be undone. EDIT_FACTS: what is known of a source video; undone only where it is named."""
 
     APPROVE = "approve"
     SKIP = "skip"
@@ -37,6 +37,7 @@ class ReviewAction(StrEnum):
     RECUT = "recut"
     RENAME = "rename"
     DELETE = "delete"
+    EDIT_FACTS = "edit_facts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

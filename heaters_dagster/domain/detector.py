@@ -17,12 +17,20 @@ Scores: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Column name -> (frame_count,) float32."""
 
 
+#: Kind of a boundary at which a chapter begins, as the site, the file or a person says.
+CHAPTER = "chapter"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Boundary:
-    """Where a shot begins. frame: its first frame, 1 <= frame < frame_count. confidence: 0..1."""
+    """Where a shot begins. frame: its first frame, 1 <= frame < frame_count. confidence: 0..1.
+
+    kind: CHAPTER where a chapter begins; empty: a detector has found it.
+    """
 
     frame: int
     confidence: float
+    kind: str = ""
 
 
 class ScoreStream(Protocol):

@@ -11,13 +11,13 @@ from heaters_dagster.domain.stages import CLIP_STAGES
 #: Kind of artifact of a clip -> what its keys begin with; any other kind begins with its own name.
 _OF_KINDS = {"export": "final_clips/", "keyframe": "keyframes/"}
 
+#: What the keys of objects begin with that belong to a source video and not to one of its clips.
+OF_VIDEO = ("originals/", "gold_masters/", "review_proxies/", "metadata/", "subtitles/", "thumbnails/")
+
 #: What every object key begins with. A bucket may hold objects of other programs beside them.
 PREFIXES = (
-    "originals/",
-    "gold_masters/",
-    "review_proxies/",
+    *OF_VIDEO,
     *(_OF_KINDS.get(stage.artifact, f"{stage.artifact}/") for stage in CLIP_STAGES if stage.artifact is not None),
-    "metadata/",
 )
 
 #: Dagster's own keys, when the logs of steps are kept in a bucket. No row names them.
@@ -67,7 +67,7 @@ def keyframe_key(source_video_id: int, sequence: int, tag: str) -> str:
 
 def artifact_key(kind: str, source_video_id: int, sequence: int, extension: str) -> str:
     """`{kind}/video_{id}_clip_{nnn}{extension}`: what a stage of clips makes beside exports and keyframes. extension: with its dot."""
-    if kind in _OF_KINDS:
+    if kind in _OF_KINDS or f"{kind}/" in OF_VIDEO:
         raise InvalidKeyError(f"{kind} has keys of its own")
     return checked_key(f"{kind}/video_{source_video_id}_clip_{sequence:03d}{extension}")
 
@@ -78,6 +78,15 @@ def frame_index_key(source_video_id: int) -> str:
 
 def scenes_key(source_video_id: int) -> str:
     return f"metadata/video_{source_video_id}_scenes.json"
+
+
+def subtitle_key(source_video_id: int, number: int, language: str | None, suffix: str) -> str:
+    """`subtitles/video_{id}_{nn}_{language}{suffix}`. number: of the file among those of its source video, so that no two have one key."""
+    return checked_key(f"subtitles/video_{source_video_id}_{number:02d}_{(language or 'und').lower()}{suffix}")
+
+
+def thumbnail_key(source_video_id: int) -> str:
+    return f"thumbnails/video_{source_video_id}.jpg"
 
 
 def checked_key(key: str) -> str:

@@ -19,7 +19,7 @@ Options: TypeAlias = Mapping[str, str | int | None]
 EXACT_TIMES: Options = {"fps_mode": "passthrough", "enc_time_base:v": "demux"}
 
 #: Not in the proxy: data and subtitle streams, chapters and time codes (MP4 stores both as one more track), and the original's metadata,
-#: which may hold the place where a telephone filmed. The original and the gold master keep them.
+#: which may hold the place where a telephone filmed. The original keeps them; the gold master, too, but for the place.
 _PICTURE_AND_SOUND_ONLY: Options = {"map_metadata": -1, "map_chapters": -1, "write_tmcd": 0}
 
 #: Level 6.2, ITU-T H.264, table A-1. x264 encodes larger pictures too, and software decoders show them.
@@ -42,6 +42,7 @@ class Output:
 
     video: whether the (filtered) picture is in it. filters: applied to this output's picture after the profile's own.
     audio: stream specifiers of the input that are in it, as "1" or "a?". sound: whether the profile's sound is in it.
+    without_tags: names of tags of the input and of its streams that are not in it.
     """
 
     options: Options
@@ -49,6 +50,7 @@ class Output:
     filters: tuple[Filter, ...] = ()
     audio: tuple[str, ...] = ()
     sound: bool = False
+    without_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,11 +297,12 @@ def _raw_frames(side: SideStream) -> Output:
     )
 
 
-def gold_master(source: SourceStreams) -> Profile:
+def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> Profile:
     """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
 
     -context 1 helps only with a longer -g; -slicecrc costs nothing. Full range is stated twice, because ffmpeg otherwise compresses it to
     limited range. Pictures that cannot be divided into slices are stored in the format's version 1, which has no slices and no checksums.
+    without_tags: names of tags of the original that are left out, because they say where it was filmed.
     """
     full = source.color_range == "pc" and not source.is_rgb
     late = f"between(STARTT-{source.first_seconds:.6f},0,{source.longest_delay_seconds:.6f})"
@@ -325,6 +328,7 @@ def gold_master(source: SourceStreams) -> Profile:
                 },
                 filters=(in_time,) if source.longest_delay_seconds else (),
                 audio=("a?",),
+                without_tags=tuple(without_tags),
             ),
         ),
         background=True,

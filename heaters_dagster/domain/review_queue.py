@@ -33,8 +33,8 @@ class QueueFilter:
     """Which live clips a queue or a list shows.
 
     source_video_ids: none means all. states: at least one. min_confidence, max_confidence: 0..1, inclusive; a clip without confidence
-    matches only when neither is set. text: words that must all be in the source video's title or address, in any case; `14 of Harbour` also
-    finds that clip, and with source_video_ids a number alone finds the clips with that number.
+    matches only when neither is set. text: words that must all be in the source video's title, address, facts or subtitles, in any case;
+    `14 of Harbour` also finds that clip, and with source_video_ids a number alone finds the clips with that number.
     """
 
     source_video_ids: tuple[int, ...] = ()

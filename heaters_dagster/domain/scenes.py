@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.detector import Boundary, Detector, Scores
+from heaters_dagster.domain.detector import CHAPTER, Boundary, Detector, Scores
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 
 FORMAT_VERSION = 1
@@ -40,11 +40,26 @@ class CutClip:
 
 @dataclass(frozen=True, slots=True)
 class CutSettings:
-    """The settings that turned scores into cuts. threshold: in the unit of the detector's scores. min_clip_frames: >= 1."""
+    """The settings that turned scores into cuts. threshold: in the unit of the detector's scores. min_clip_frames: >= 1.
+
+    chapter_frames: frames at which chapters begin, if these are cuts; rising.
+    """
 
     detector: str
     threshold: float
     min_clip_frames: int
+    chapter_frames: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> CutSettings:
+        """The reverse of `to_json`. Raises TypeError, KeyError, ValueError for what is none."""
+        frames = tuple(int(frame) for frame in fields.get("chapter_frames", ()))
+        return cls(**{**fields, "chapter_frames": frames})
+
+    def to_json(self) -> dict[str, Any]:
+        """For the row and for the scenes file. Without chapters it is as it always was."""
+        chapters = {"chapter_frames": list(self.chapter_frames)} if self.chapter_frames else {}
+        return {"detector": self.detector, "threshold": self.threshold, "min_clip_frames": self.min_clip_frames, **chapters}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,20 +107,44 @@ def boundaries(scores: Scores, detector: Detector, threshold: float) -> tuple[Bo
     return tuple(sorted(one for one in found if 0 < one.frame < frame_count))
 
 
+def with_chapters(found: Iterable[Boundary], chapter_frames: Iterable[int]) -> tuple[Boundary, ...]:
+    """The boundaries of a detector and those of chapters, in order of frames; at one frame the chapter counts."""
+    at = {one.frame: one for one in found} | {frame: Boundary(frame, 1.0, CHAPTER) for frame in chapter_frames}
+    return tuple(at[frame] for frame in sorted(at))
+
+
+def chapter_frames(starts_seconds: Iterable[float], times: NDArray[np.float64]) -> tuple[int, ...]:
+    """The frames nearest to the times at which chapters begin, but for frame 0; rising. A chapter that begins after the end has none.
+
+    times: (n,) when each frame is first shown, and last when the last frame ends; in seconds. Times of chapters are rounded, so the nearest
+    frame is meant, not the one that is still shown.
+    """
+    shown, end = times[:-1], float(times[-1])
+    found = set()
+    for start in starts_seconds:
+        if start >= end:
+            continue
+        right = int(np.searchsorted(shown, start))
+        near = [place for place in (right - 1, right) if 0 <= place < len(shown)]
+        found.add(min(near, key=lambda place: abs(float(shown[place]) - start)))
+    return tuple(sorted(found - {0}))
+
+
 def told_boundaries(document: Scenes, settings: Mapping[str, Any] | None, find: Callable[[str], Detector | None]) -> tuple[Boundary, ...]:
     """The boundaries behind the cuts of a source video that has these `scene_settings` on its row; the file may not have them yet.
 
-    None without settings, when the scores are not those of that detector, and when `find` does not know it: its package may be gone.
+    None without settings. None but those of chapters when the scores are not those of that detector, and when `find` does not know it: its
+    package may be gone.
     """
     if settings is None:
         return ()
-    cut_with = CutSettings(**settings)
+    cut_with = CutSettings.from_json(settings)
     if document.settings == cut_with:
         return document.boundaries
     detector = find(cut_with.detector)
-    if detector is None or not document.has_scores_for(detector):
-        return ()
-    return boundaries(document.scores, detector, cut_with.threshold)
+    known = detector is not None and document.has_scores_for(detector)
+    found = boundaries(document.scores, detector, cut_with.threshold) if detector is not None and known else ()
+    return with_chapters(found, cut_with.chapter_frames)
 
 
 def adaptive_ratio(content: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,18 +199,19 @@ def fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, 
 def cut_list(found: Iterable[Boundary], frame_count: int, min_clip_frames: int) -> tuple[CutClip, ...]:
     """Clips that cover [0, frame_count) without gap or overlap, none shorter than `min_clip_frames` unless the video is.
 
-    Boundaries are kept in order of confidence; one that is too close to a surer one, or to an end of the video, is left out.
-    frame_count >= 1.
+    Chapters are kept first, then boundaries in order of confidence; one that is too close to one kept before, or to an end of the video, is
+    left out. The confidence of a clip is that of detected boundaries only. frame_count >= 1.
     """
     edges: list[int] = [0, frame_count]
     kept: dict[int, float] = {}
-    for boundary in sorted(found, key=lambda one: (-one.confidence, one.frame)):
+    for boundary in sorted(found, key=lambda one: (one.kind != CHAPTER, -one.confidence, one.frame)):
         at = bisect_left(edges, boundary.frame)
         if not 0 < boundary.frame < frame_count:
             continue
         if boundary.frame - edges[at - 1] >= min_clip_frames and edges[at] - boundary.frame >= min_clip_frames:
             edges.insert(at, boundary.frame)
-            kept[boundary.frame] = boundary.confidence
+            if boundary.kind != CHAPTER:
+                kept[boundary.frame] = boundary.confidence
     return tuple(
         CutClip(start, end, min((kept[edge] for edge in (start, end) if edge in kept), default=None)) for start, end in pairwise(edges)
     )
@@ -197,10 +237,8 @@ def encoded(
         "version": FORMAT_VERSION,
         "detector": detector,
         "frame_count": lengths.pop(),
-        "settings": None
-        if settings is None
-        else {"detector": settings.detector, "threshold": settings.threshold, "min_clip_frames": settings.min_clip_frames},
-        "boundaries": [[one.frame, round(one.confidence, 4)] for one in boundaries],
+        "settings": None if settings is None else settings.to_json(),
+        "boundaries": [[one.frame, round(one.confidence, 4), *([one.kind] if one.kind else [])] for one in boundaries],
         "scores": {name: {"type": "float16le", "base64": _packed(column)} for name, column in scores.items()},
     }
     return (json.dumps(document) + "\n").encode()
@@ -219,8 +257,8 @@ def decoded(data: bytes) -> Scenes:
         return Scenes(
             detector=str(document["detector"]),
             scores=scores,
-            settings=None if settings is None else CutSettings(**settings),
-            boundaries=tuple(Boundary(int(frame), float(confidence)) for frame, confidence in document["boundaries"]),
+            settings=None if settings is None else CutSettings.from_json(settings),
+            boundaries=tuple(Boundary(int(frame), float(sure), *map(str, kind)) for frame, sure, *kind in document["boundaries"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidMediaError(f"this is not a scenes file: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,7 @@ TEXT_CHARACTERS = 100_000
 MOST_TAGS = 500
 MOST_CHAPTERS = 10_000
 
-_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 class Origin(StrEnum):
@@ -89,6 +89,29 @@ class SourceFacts:
             named = ((clean_line(name), clean_line(value)) for name, value in list(self.container_tags.items())[:MOST_TAGS])
             values["container_tags"] = {name: value for name, value in named if name and value}
         return replace(self, **values)
+
+
+def json_of_value(value: Any) -> Any:
+    """A fact as JSON."""
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [asdict(one) if isinstance(one, Chapter) else one for one in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def value_of_json(name: str, value: Any) -> Any:
+    """The fact of this name that `json_of_value` wrote."""
+    match name:
+        case "tags":
+            return tuple(value or ())
+        case "chapters":
+            return tuple(Chapter(**one) for one in value or ())
+        case "uploaded_on" if value is not None:
+            return date.fromisoformat(value)
+        case "recorded_at" if value is not None:
+            return datetime.fromisoformat(value)
+    return value
 
 
 def clean_line(text: str | None) -> str | None:

@@ -12,6 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StoreUnavailableError
+from heaters_dagster.domain.fact_fields import chapter_at
+from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
@@ -21,6 +23,7 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Bytes of one read; with a bucket each read is one request.
@@ -99,6 +102,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     exports = ExportStore(database).of_clips([clip.id for clip in approved])
     files: list[ZippedFile] = []
     described = []
+    known = FactsStore(database).load(source_video_id)
     for clip in approved:
         name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
@@ -111,6 +115,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             "file": None,
             "proof": None,
             "exports": [],
+            "chapter": chapter_at(known.chapters, clip.start_time_seconds),
         }
         # The first export, from which all else is made, is the clip's file; the others have their profile in the name.
         for export in sorted(exports[clip.id], key=lambda export: (export.key != clip.clip_filepath, export.profile)):
@@ -126,7 +131,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
         described.append(about)
     if not files:
         raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")
-    manifest = {"source_video_id": video.id, "title": video.title, "clips": described}
+    manifest = {"source_video_id": video.id, "title": video.title, "facts": _facts_of(known), "clips": described}
     texts: dict[str, str] = {}
     notes: list[str] = []
     for form in CUT_LIST_FORMATS.usable():
@@ -148,6 +153,12 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
         texts[f"{title} read me.txt"] = "\n".join(notes) + "\n"
     texts[f"{title} manifest.json"] = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     return ClipsZip(f"{title} clips.zip", texts, tuple(files))
+
+
+def _facts_of(known: SourceFacts) -> dict[str, Any]:
+    """What is known of the source video, without what is about files of Heaters."""
+    about_files = {"thumbnail_filepath", "container_tags", "quality"}
+    return {name: json_of_value(value) for name, value in known.said().items() if name not in about_files}
 
 
 def _file_name(title: str) -> str:

@@ -14,6 +14,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 _LINK_SECONDS = 7 * 24 * 3600
@@ -47,5 +48,6 @@ def stored_cut_list(
         width=round(header.width * header.sample_aspect_ratio),
         height=header.height,
         has_audio=header.has_audio,
+        facts=FactsStore(database).load(source_video_id),
     )
     return [chosen.write(source, part) for part in chosen.parts(clips)]

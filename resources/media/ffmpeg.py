@@ -18,7 +18,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +29,7 @@ from heaters_dagster.domain.errors import FfmpegError
 from heaters_dagster.domain.ffv1 import slice_count
 from heaters_dagster.domain.ingest import AUDIO_CONTAINERS, CONTAINERS
 from heaters_dagster.domain.media_failures import ffmpeg_failure, low_memory, ran_out_of_memory
-from heaters_dagster.domain.profiles import Filter, Output, Profile, SourceStreams
+from heaters_dagster.domain.profiles import Filter, Options, Output, Profile, SourceStreams
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.settings import environment_without_secrets
 
@@ -156,19 +156,23 @@ def command(
     split = filtered.split() if pictured > 1 else None
     pictures = iter([filtered] if split is None else [split[number] for number in range(pictured)])
     sounding = None if sound is None or profile.sound is None else ffmpeg.input(sound, **profile.sound.input_options)
-    told: Mapping[str, str | int | None] = {} if frame_times is None else {
+    told: Options = {} if frame_times is None else {
         "stats_enc_pre:v": frame_times, "stats_enc_pre_fmt:v": "{ptsi} {tbi} {pts} {tb}",
     }  # fmt: skip
     outputs = [
         _output(opened, sounding, pictures, output, target, {} if number else told)
         for number, (output, target) in enumerate(zip(profile.outputs, targets, strict=True))
     ]
+    words = ffmpeg.get_args(ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0])
+    for output, target in zip(profile.outputs, targets, strict=True):
+        removed = [word for tag in output.without_tags for option in ("-metadata", "-metadata:s") for word in (option, f"{tag}=")]
+        words[words.index(target) : words.index(target)] = removed  # the library gives each option once
     return [
         ffmpeg_path(), "-nostdin", "-hide_banner", "-y", "-nostats",
         "-loglevel", "level+info",
         "-progress", progress, "-stats_period", str(_REPORT_INTERVAL_SECONDS),
         "-max_error_rate", "1",  # by default ffmpeg fails, after everything was decoded, when more than two thirds of it had errors
-        *ffmpeg.get_args(ffmpeg.merge_outputs(*outputs) if len(outputs) > 1 else outputs[0]),
+        *words,
     ]  # fmt: skip
 
 
@@ -396,7 +400,7 @@ def _filtered(stream: Any, filters: Iterable[Filter]) -> Any:
     return stream
 
 
-def _output(opened: Any, sounding: Any, pictures: Any, output: Output, target: str, told: Mapping[str, str | int | None]) -> Any:
+def _output(opened: Any, sounding: Any, pictures: Any, output: Output, target: str, told: Options) -> Any:
     import ffmpeg
 
     streams = [_filtered(next(pictures), output.filters)] if output.video else []

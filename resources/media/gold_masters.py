@@ -73,17 +73,20 @@ class _Hashes:
                 self._digests += bytes.fromhex(line.replace(b"=", b",").rsplit(b",", 1)[-1].strip().decode())
 
 
-def write_gold_master(original: Path, probe: MediaProbe, path: Path, *, called: str, report: Report = silent) -> GoldMasterFile:
+def write_gold_master(
+    original: Path, probe: MediaProbe, path: Path, *, called: str, without_tags: Sequence[str] = (), report: Report = silent
+) -> GoldMasterFile:
     """Write the gold master of `original` to `path` and prove it lossless.
 
-    called: what people call the original, for messages. Damaged parts of an original are kept as far as they can be decoded.
+    called: what people call the original, for messages. without_tags: tags that the master shall not have.
+    Damaged parts of an original are kept as far as they can be decoded.
     Raises InvalidMediaError when master and original differ, FfmpegError, ProcessKilledError, DiskFullError.
     """
     source = ffmpeg.source_streams(probe)
     sounds, warnings = _archived_sounds(original, probe)
     frames, sound_hashes = _Hashes(), _Hashes()
     targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
-    profile = archiving_profile(source, sounds)
+    profile = archiving_profile(source, sounds, without_tags=without_tags)
     finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame can be decoded, so there is nothing to archive")

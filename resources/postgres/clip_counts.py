@@ -18,8 +18,9 @@ from heaters_dagster.domain.clip_names import ClipName, parsed_clip_id, parsed_c
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_lookup import is_called
-from resources.postgres.conditions import among, containing
+from resources.postgres.conditions import among
 from resources.postgres.database import Database
+from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video, clips, source_videos
 
 _changes = clip_count_changes.c
@@ -56,8 +57,7 @@ def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
     ids: tuple[int, ...] | None = chosen.source_video_ids or None
     clip_ids: tuple[int, ...] = ()
     if chosen.words:
-        texts = (source_videos.c.title, source_videos.c.source)
-        named = select(source_videos.c.id).where(*(or_(*(one.ilike(containing(word)) for one in texts)) for word in chosen.words))
+        named = select(source_videos.c.id).where(have_words(chosen.words))
         if chosen.source_video_ids:
             named = named.where(source_videos.c.id.in_(chosen.source_video_ids))
         ids = tuple(connection.scalars(named))

@@ -69,7 +69,9 @@ def replaced(
 
 def review_has_begun(connection: Connection, source_video_id: int) -> bool:
     # An action on several source videos is stored under the first of them; on the others it is found by their clips.
-    acted = exists().where(review_actions.c.source_video_id == source_video_id, review_actions.c.action != ReviewAction.RENAME.value)
+    # A new title and changed facts are no review; the undo of changed facts has them in its details, too.
+    of_review = review_actions.c.action.not_in([ReviewAction.RENAME.value, ReviewAction.EDIT_FACTS.value])
+    acted = exists().where(review_actions.c.source_video_id == source_video_id, of_review, ~review_actions.c.details.has_key("facts"))
     changed = exists().where(clips.c.source_video_id == source_video_id, clips.c.is_live, clips.c.last_modified_by_user_id.is_not(None))
     return bool(connection.scalar(select(or_(acted, changed))))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select, tuple_, union_all
+from sqlalchemy import Connection, Select, func, select, tuple_, union_all
 
 from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.errors import NotFoundError, StaleClipError
@@ -26,8 +26,8 @@ from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.postgres.clip_work import ClipStage
-from resources.postgres.conditions import containing
 from resources.postgres.database import Database
+from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
 __all__ = ["Clip", "ClipArtifact", "ClipStage", "ClipStore", "MadeObject", "NewClip"]
@@ -68,16 +68,14 @@ class ClipStore:
     ) -> list[Clip]:
         """One page of live clips, by source video and start.
 
-        states: only these; all when empty. text: part of the source video's title or source, upper or lower case.
+        states: only these; all when empty. text: words of the source video's title, source, facts or subtitles.
         after: `place` of the last clip of the page before.
         """
         page = select(*CLIP).where(clips.c.is_live)
         if source_video_id is not None:
             page = page.where(clips.c.source_video_id == source_video_id)
         if text:
-            pattern = containing(text)
-            named = or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern))
-            page = page.where(clips.c.source_video_id.in_(select(source_videos.c.id).where(named)))
+            page = page.where(clips.c.source_video_id.in_(select(source_videos.c.id).where(have_words(text))))
         if after is not None:
             # The first comparison follows from the second; it is there because it limits the index scan.
             page = page.where(clips.c.source_video_id >= after[0])

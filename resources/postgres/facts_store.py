@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
@@ -26,6 +26,11 @@ class FactsStore:
     def load(self, source_video_id: int) -> SourceFacts:
         """What is known of a source video; empty when nothing is."""
         return self.load_all([source_video_id]).get(source_video_id, SourceFacts())
+
+    def with_origins(self, source_video_id: int) -> tuple[SourceFacts, dict[str, str]]:
+        """(what is known, name of a fact -> who said it)."""
+        with self._database.read() as connection:
+            return facts_in(connection, source_video_id)
 
     def load_all(self, source_video_ids: Collection[int]) -> dict[int, SourceFacts]:
         """Source video id -> what is known, of those of which something is."""
@@ -55,10 +60,38 @@ def put_facts(connection: Connection, source_video_id: int, facts: SourceFacts, 
     return facts_of_row(connection.execute(written).one()._mapping)
 
 
-def qualities_of(connection: Connection, source_video_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
-    """Source video id -> what a site offered and what was taken, where a site did."""
-    query = select(_row.source_video_id, _row.quality).where(among(_row.source_video_id, source_video_ids), _row.quality.is_not(None))
-    return {row.source_video_id: row.quality for row in connection.execute(query)}
+def brief_facts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, SourceFacts]:
+    """Source video id -> site, uploader, licence and rights: what a line of a list shows."""
+    query = select(_row.source_video_id, _row.site, _row.uploader, _row.licence, _row.rights)
+    rows = connection.execute(query.where(among(_row.source_video_id, source_video_ids)))
+    return {row.source_video_id: SourceFacts(site=row.site, uploader=row.uploader, licence=row.licence, rights=row.rights) for row in rows}
+
+
+def facts_in(connection: Connection, source_video_id: int) -> tuple[SourceFacts, dict[str, str]]:
+    """(what is known, name of a fact -> who said it), in a transaction that is open."""
+    row = connection.execute(select(source_video_facts).where(_row.source_video_id == source_video_id)).first()
+    return (SourceFacts(), {}) if row is None else (facts_of_row(row._mapping), dict(row.origins))
+
+
+def write_facts(connection: Connection, source_video_id: int, values: Mapping[str, Any], origins: Mapping[str, str | None]) -> SourceFacts:
+    """Write facts, whoever said them before, in a transaction that has locked the source video.
+
+    values: name -> value, None or empty for what is not known. origins: who says it now; None: nobody.
+    """
+    _, known = facts_in(connection, source_video_id)
+    said = {name: origin for name, origin in {**known, **origins}.items() if origin is not None}
+    columns = {**_columns(values), "origins": said, "updated_at": func.clock_timestamp()}
+    row = insert(source_video_facts).values(source_video_id=source_video_id, **columns)
+    written = row.on_conflict_do_update(index_elements=[_row.source_video_id], set_=columns).returning(source_video_facts)
+    return facts_of_row(connection.execute(written).one()._mapping)
+
+
+def forget_thumbnail(source_video_id: int, database: Database) -> None:
+    """Say that a source video has no thumbnail."""
+    with database.begin() as connection:
+        row_locks.lock_source_video(connection, source_video_id)
+        of_video = _row.source_video_id == source_video_id
+        connection.execute(source_video_facts.update().where(of_video).values(thumbnail_filepath=None))
 
 
 def facts_of_row(row: RowMapping) -> SourceFacts:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, ForeignKey, Index, Integer, Table, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 from resources.postgres.tables import metadata
+
+_FOUND_BY = (
+    "site, site_id, uploader, page_address, licence, description, tags, chapters, rights, external_id, camera, place, container_tags"
+)
+_GIN: dict[str, Any] = {"postgresql_using": "gin", "postgresql_with": {"fastupdate": "off"}}
 
 source_video_facts = Table(
     "source_video_facts",
@@ -36,20 +60,45 @@ source_video_facts = Table(
         comment="name of a fact -> who said it: person, submission, site or file",
     ),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("words", TSVECTOR, Computed(f"heaters_fact_words({_FOUND_BY})", persisted=True)),
     CheckConstraint("jsonb_typeof(tags) = 'array'", name="tags"),
     CheckConstraint("jsonb_typeof(chapters) = 'array'", name="chapters"),
     CheckConstraint("jsonb_typeof(origins) = 'object'", name="origins"),
     Index("source_video_facts_site_idx", "site", "site_id", postgresql_where=text("site_id is not null")),
     Index("source_video_facts_external_id_idx", "external_id", postgresql_where=text("external_id is not null")),
+    Index("source_video_facts_words_idx", "words", **_GIN),
 )
 
-download_sites = Table(
-    "download_sites",
+transcripts = Table(
+    "transcripts",
     metadata,
-    Column("site", Text, primary_key=True, comment="of source_videos.site"),
-    Column("not_before", DateTime(timezone=True), nullable=False, comment="no download from it begins earlier"),
-    Column("reason", Text, comment="why the site is left alone, in words; null: only the pause between two downloads"),
-    Column("refusals", Integer, nullable=False, server_default="0", comment="in a row: it said that there were too many requests"),
-    CheckConstraint("refusals >= 0", name="refusals"),
-    comment="sites from which videos are downloaded, and from when they may be asked again",
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("origin", Text, nullable=False, comment="who gave it: the site, or the file itself"),
+    Column("language", Text, comment="as said there; null: not said"),
+    Column("name", Text, comment="what it is called there"),
+    Column("subtitle_filepath", Text, nullable=False, comment="object key of its file"),
+    Column("line_count", Integer, nullable=False),
+    Column("searchable", Text, nullable=False, comment="its different words"),
+    Column("words", TSVECTOR, Computed("heaters_words(searchable)", persisted=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("subtitle_filepath"),
+    CheckConstraint("kind in ('subtitle')", name="kind"),
+    CheckConstraint("origin in ('site', 'file')", name="origin"),
+    Index("transcripts_source_video_idx", "source_video_id", "id"),
+    Index("transcripts_words_idx", "words", **_GIN),
+    comment="what is said or shown in a source video, by kind and language",
+)
+
+transcript_lines = Table(
+    "transcript_lines",
+    metadata,
+    Column("transcript_id", BigInteger, ForeignKey("transcripts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("start_seconds", Float, nullable=False),
+    Column("end_seconds", Float, nullable=False),
+    Column("text", Text, nullable=False),
+    CheckConstraint("start_seconds >= 0 and start_seconds < end_seconds and end_seconds < 'infinity'", name="times"),
+    comment="its lines, with times counted from the beginning of the source video",
 )

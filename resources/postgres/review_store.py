@@ -20,6 +20,7 @@ from heaters_dagster.domain.errors import BadRequestError, NotFoundError, Perman
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.registries import EXPORT_PROFILES
+from resources.postgres import fact_edits
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.database import Database
 from resources.postgres.review_statements import CLIP_IDS, FOLLOWERS, PREVIOUS
@@ -277,6 +278,9 @@ class ReviewStore:
         message says who); PermanentError for an action of another reviewer.
         """
 
+        if (of_facts := self._of_facts(ReviewAction.UNDO, reviewer, action_id, request_key)) is not None:
+            return of_facts
+
         def decide(transaction: ReviewTransaction) -> Change:
             if action_id is None:
                 entry = review.next_to_undo(transaction.own_entries(standing=True), source_video_id=source_video_id)
@@ -293,6 +297,9 @@ class ReviewStore:
 
         Raises the same errors as `undo`.
         """
+
+        if (of_facts := self._of_facts(ReviewAction.REDO, reviewer, action_id, request_key)) is not None:
+            return of_facts
 
         def decide(transaction: ReviewTransaction) -> Change:
             target = review.next_to_redo(transaction.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
@@ -333,6 +340,22 @@ class ReviewStore:
             if clip_id is not None:
                 query = query.where(_is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
             return [_history_entry(row) for row in connection.execute(query)]
+
+    def _of_facts(self, action: ReviewAction, reviewer: str, action_id: int | None, request_key: str | None) -> ReviewResult | None:
+        """The result of undoing or redoing the action when it is a change of facts; None for every other action."""
+        if action_id is None:
+            return None
+        with self._database.begin() as connection:
+            details = fact_edits.edit_called(connection, action_id)
+            if details is None:
+                return None
+            by = lock_reviewer(connection, reviewer).id
+            transaction = ReviewTransaction(connection, by)
+            if request_key is not None and (seen := transaction.seen(request_key)) is not None:
+                return seen
+            entry = transaction.own_entry(action_id)
+            made = fact_edits.returned(connection, entry, details, action, by=by, request_key=request_key)
+            return ReviewResult(action_id=made, action=action, clips=(), replayed=False)
 
     def _seconds(self, source_video_id: int, frame: int) -> float:
         try:

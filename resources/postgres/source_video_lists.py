@@ -2,53 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
-from resources.postgres.conditions import among, containing
+from resources.postgres.conditions import among
 from resources.postgres.database import Database
-from resources.postgres.facts_store import qualities_of
-from resources.postgres.site_turns import waits_of
+from resources.postgres.facts_store import brief_facts
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
+from resources.postgres.source_video_words import have_words
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
 from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
-_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality"}
 
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
     """A source video and how many of its live clips are in which state.
 
-    beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
-    site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts.
+    beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now. facts: site,
+    uploader, licence and rights only.
     """
 
     video: SourceVideo
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
-    site_waits: str | None = None
-    quality: Mapping[str, Any] | None = None
+    facts: SourceFacts = SourceFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
-    """What a line about a source video shows; members as in SourceVideo.
-
-    clips, beside, progress, site_waits, quality: as in ListedVideo.
-    """
+    """What a line about a source video shows; members as in SourceVideo. clips, beside, progress: as in ListedVideo."""
 
     id: int
     source: str
@@ -64,8 +59,6 @@ class VideoOverview:
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
-    site_waits: str | None = None
-    quality: Mapping[str, Any] | None = None
 
 
 class SourceVideoLists:
@@ -75,7 +68,7 @@ class SourceVideoLists:
         self._database = database
 
     def newest(self, *, text: str = "", only: int | None = None, before_id: int | None = None, limit: int) -> list[ListedVideo]:
-        """The newest first. text: part of title or address, upper or lower case. only: just this one.
+        """The newest first. text: words of title, address, facts or subtitles. only: just this one.
 
         before_id: the last id of the page before.
         """
@@ -86,14 +79,11 @@ class SourceVideoLists:
             videos = [video_of_row(row) for row in connection.execute(query)]
             ids = [video.id for video in videos]
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
-            waits, qualities = waits_of(connection, ids), qualities_of(connection, ids)
+            facts = brief_facts(connection, ids)
         return [
-            ListedVideo(
-                one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}),
-                site_waits=waits.get(one.id), quality=qualities.get(one.id),
-            )
+            ListedVideo(one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}), facts.get(one.id, SourceFacts()))
             for one in videos
-        ]  # fmt: skip
+        ]
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
         """How many source videos are in which state, the most frequent state first."""
@@ -111,7 +101,7 @@ class SourceVideoLists:
             return connection.execute(select(func.count()).select_from(source_videos).where(is_there())).scalar_one()
 
     def titles(self, *, text: str = "", limit: int) -> dict[int, str]:
-        """Id -> title of the newest source videos that have the text in their title, address or id."""
+        """Id -> title of the newest source videos that have the words in their title, address, facts or subtitles, or this id."""
         query = select(_video.id, _video.title).where(is_there(), _named_or_numbered(text)).order_by(_video.id.desc()).limit(limit)
         with self._database.read() as connection:
             return {row.id: row.title for row in connection.execute(query)}
@@ -149,19 +139,16 @@ class SourceVideoLists:
 
 
 def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
-    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in _OF_OTHER_TABLES]
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside", "progress"}]
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
-    waits, qualities = waits_of(connection, ids), qualities_of(connection, ids)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
             clips=counts.get(row.id, {}),
             beside=beside.get(row.id, {}),
             progress=progress.get(row.id, {}),
-            site_waits=waits.get(row.id),
-            quality=qualities.get(row.id),
         )
         for row in rows
     ]
@@ -176,14 +163,9 @@ def _beside(connection: Connection, ids: list[int]) -> dict[int, dict[str, int]]
 
 
 def _matching(text: str, only: int | None) -> list[ColumnElement[bool]]:
-    return [is_there(), *([_named(text)] if text else []), *([_video.id == only] if only is not None else [])]
-
-
-def _named(text: str) -> ColumnElement[bool]:
-    pattern = containing(text)
-    return or_(_video.title.ilike(pattern), _video.source.ilike(pattern))
+    return [is_there(), *([have_words(text)] if text else []), *([_video.id == only] if only is not None else [])]
 
 
 def _named_or_numbered(text: str) -> ColumnElement[bool]:
     is_number = text.isascii() and text.isdigit() and int(text) <= MAX_ID
-    return or_(_named(text), _video.id == int(text)) if is_number else _named(text)
+    return or_(have_words(text), _video.id == int(text)) if is_number else have_words(text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
@@ -17,16 +17,16 @@ from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources.postgres import row_locks
-from resources.postgres.conditions import containing
 from resources.postgres.database import Database
 from resources.postgres.facts_store import put_facts
+from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import source_videos
 
 #: States in which a stage has succeeded: the number of failed tries begins at zero again.
 _DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
 _KEPT = {
     *("id", "state", "created_at", "updated_at", "state_changed_at", "gold_master_failed_at"),
-    *("next_clip_sequence", "warnings", "duplicate_of_id", "site"),
+    *("next_clip_sequence", "warnings", "duplicate_of_id"),
 }
 
 
@@ -40,7 +40,7 @@ class SourceVideo:
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: when it came into this state. source_bytes, source_modified_ns,
     source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py. chapters_as_cuts: its chapters begin
-    clips. site: host of a web address, without www; downloads from one site take turns.
+    clips.
     """
 
     id: int
@@ -74,7 +74,6 @@ class SourceVideo:
     source_fingerprint: str | None
     source_sha256: str | None
     chapters_as_cuts: bool
-    site: str | None = None
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
@@ -83,6 +82,11 @@ class SourceVideo:
 class SourceVideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def database(self) -> Database:
+        """For stores of what belongs to source videos."""
+        return self._database
 
     def add(self, source: str, title: str, *, confined_to: str | None = None, **columns: Any) -> SourceVideo:
         """Submit: a new row in state `new`. confined_to: the folder that its file must lie in whenever it is read; None: anywhere."""
@@ -147,15 +151,14 @@ class SourceVideoStore:
         after_id: int = 0,
         limit: int | None = None,
     ) -> list[SourceVideo]:
-        """Source videos by id. states: only these, all when empty. text: part of title or source, in any case. after_id: the last id of
-        the page before.
+        """Source videos by id. states: only these, all when empty. text: words of title, source, facts or subtitles.
+        after_id: the last id of the page before.
         """
         query = select(source_videos).where(source_videos.c.id > after_id, is_there()).order_by(source_videos.c.id).limit(limit)
         if states:
             query = query.where(source_videos.c.state.in_([state.value for state in states]))
         if text:
-            pattern = containing(text)
-            query = query.where(or_(source_videos.c.title.ilike(pattern), source_videos.c.source.ilike(pattern)))
+            query = query.where(have_words(text))
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query)]
 
@@ -276,10 +279,6 @@ class SourceVideoStore:
             video = _locked(connection, source_video_id)
             warnings = list(dict.fromkeys([*video.warnings, warning]))
             return _written(connection, source_video_id, {"warnings": warnings})
-
-    def put_back(self, source_video_id: int) -> SourceVideo:
-        """Put a source video that is being fetched back before that: it has to wait, which is no failure and counts no try."""
-        return self.set_state(source_video_id, SourceVideoState.NEW, expected=[SourceVideoState.DOWNLOADING])
 
     def retry(self, source_video_id: int) -> SourceVideo:
         """Put a failed source video back before the stage that failed, with no failed tries.

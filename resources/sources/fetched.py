@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heaters_dagster.domain.progress import Progress, Report
 from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.subtitles import SubtitleFile
 
 CHUNK_BYTES = 1 << 20
 _REPORT_INTERVAL_SECONDS = 0.5
@@ -18,7 +19,8 @@ _REPORT_INTERVAL_SECONDS = 0.5
 class Fetched:
     """A source that was fetched into a folder of Heaters. sha256: hex, of the file's bytes. name: its file name at the source.
 
-    warnings: sentences about unusual things, for the row. facts: what the source says of it.
+    warnings: sentences about unusual things, for the row. facts: what the source says of it. subtitles: those that the site has.
+    thumbnail: a JPEG.
     """
 
     path: Path
@@ -28,6 +30,8 @@ class Fetched:
     title: str
     warnings: tuple[str, ...] = ()
     facts: SourceFacts = SourceFacts()
+    subtitles: tuple[SubtitleFile, ...] = ()
+    thumbnail: bytes | None = None
 
 
 class ByteMeter:

@@ -131,6 +131,8 @@ _KEYS_OF_VIDEOS = """
     select key, 'source video ' || id as owner from source_videos, unnest(array[
         original_filepath, proxy_filepath, frame_index_filepath, scenes_filepath, gold_master_filepath
     ]) key where key is not null
+    union all select subtitle_filepath, 'source video ' || source_video_id from transcripts
+    union all select thumbnail_filepath, 'source video ' || source_video_id from source_video_facts where thumbnail_filepath is not null
 """
 _UNKNOWN = f"""
 select s.key from stored_objects s

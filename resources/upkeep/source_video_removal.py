@@ -1,8 +1,9 @@
 """Deletes a source video with everything that was made from it, or changes its title; the ledger has both with the reviewer's name.
 
-What is deleted: every object (original, gold master, proxy, frame index, scenes, exports, keyframes), every vector, and every clip from the
-cut list. What stays, as when a clip is archived: the rows, as tombstones without a file. The ledger only grows and refers to them, also
-from actions on clips of several source videos; so History still shows who decided what on which video, and who deleted it.
+What is deleted: every object (original, gold master, proxy, frame index, scenes, subtitles, thumbnail, exports, keyframes), every
+vector, the facts, and every clip from the cut list. What stays, as when a clip is archived: the rows, as tombstones without a file. The
+ledger only grows and refers to them, also from actions on clips of several source videos; so History still shows who decided what on
+which video, and who deleted it.
 The hash of the bytes is forgotten: the same file can be submitted again, as a new source video.
 
 First the row changes, in one transaction; then the objects are deleted; last the row forgets their keys. A process that is killed in
@@ -31,6 +32,7 @@ from resources.postgres.clip_cutting import retired
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
+from resources.postgres.ingest_tables import source_video_facts, transcripts
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.postgres.tables import clip_artifacts, clips, review_actions, source_videos
 
@@ -96,7 +98,9 @@ def finish_deletion(source_video_id: int, *, database: Database, objects: Object
         of_video = clip_artifacts.c.clip_id.in_(select(clips.c.id).where(clips.c.source_video_id == source_video_id))
         connection.execute(clip_artifacts.update().where(of_video, clip_artifacts.c.state != "deleted").values(state="deleted"))
         done = (source_videos.c.id == source_video_id) & (source_videos.c.state == SourceVideoState.DELETED.value)
-        connection.execute(source_videos.update().where(done).values(**dict.fromkeys(_FILES)))
+        if connection.execute(source_videos.update().where(done).values(**dict.fromkeys(_FILES))).rowcount:
+            for table in (transcripts, source_video_facts):
+                connection.execute(table.delete().where(table.c.source_video_id == source_video_id))
     return gone
 
 

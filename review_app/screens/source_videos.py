@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.progress import in_words
-from heaters_dagster.domain.quality import Quality
+from heaters_dagster.domain.source_facts import LINE_CHARACTERS
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
@@ -18,6 +18,7 @@ from resources.object_store.probe import last_known_problem
 from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import exports, shell
+from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
@@ -42,7 +43,9 @@ def show(visit: shell.Visit) -> None:
         address = parameters_to_show("videos", ("text",), widget="videos-text")
         if address is not None:
             st.session_state["videos-text"] = address["text"]
-        words = st.text_input("Find", placeholder="Find by title or address", label_visibility="collapsed", width=420, key="videos-text")
+        words = st.text_input(
+            "Find", placeholder="Find by title, address, facts or subtitles", label_visibility="collapsed", width=420, key="videos-text"
+        )
         if only is not None:
             st.button(
                 f"Only source video {only} is shown: show all",
@@ -56,7 +59,12 @@ def show(visit: shell.Visit) -> None:
 
 def _submit_form(desk: ReviewDesk) -> None:
     def submit() -> None:
-        outcome = actions.submit_sources(desk, st.session_state["sources"])
+        outcome = actions.submit_sources(
+            desk,
+            st.session_state["sources"],
+            rights=st.session_state["sources-rights"],
+            chapters_as_cuts=st.session_state["sources-chapters"],
+        )
         st.session_state["submitted"] = outcome
         if outcome.ok:
             st.session_state["sources"] = ""
@@ -69,6 +77,13 @@ def _submit_form(desk: ReviewDesk) -> None:
         height=98,
         key="sources",
     )
+    st.text_input(
+        "Rights",
+        placeholder=desk.settings.rights or "what may be done with these videos",
+        max_chars=LINE_CHARACTERS,
+        key="sources-rights",
+    )
+    st.checkbox("Chapters begin clips", help="Cut also where the chapters of the site or the file begin", key="sources-chapters")
     st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)
     outcome = st.session_state.pop("submitted", None)
     if outcome is not None:
@@ -91,7 +106,7 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
         return
     if not counts:
         st.info(
-            "No source video has these words in its title or address."
+            "No source video has these words in its title, address, facts or subtitles."
             if words or only
             else "No source videos yet. Submit a file, a folder or an address above."
         )
@@ -148,6 +163,7 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
         with text:
             _facts(item)
         _ways(desk, session, item, buttons)
+        facts_box(desk, session, video)
         if any(counts.get(state) for state in APPROVED_STATES):
             box = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
             if box.open:
@@ -172,15 +188,13 @@ def _facts(item: ListedVideo) -> None:
         views.clip_counts(counts, item.beside),
     ]
     st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
+    if known := facts_in_words(item.facts):
+        st.caption(views.plain(known))
     if video.state is SourceVideoState.SCENES_DETECTED and counts:
         st.progress(views.reviewed_fraction(counts), text=views.reviewed_words(counts))
     elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
         now = views.video_progress(video, item.progress)
         st.progress(views.video_fraction(video, now), text=in_words(now) if now else views.waiting_words(video, datetime.now(UTC)))
-    if item.site_waits:
-        st.caption(f":material/hourglass_empty: {views.plain(item.site_waits)}")
-    if quality := Quality.from_json(item.quality):
-        st.caption(f":material/high_quality: {views.plain(quality.words)}")
     if master := item.progress.get(GOLD_MASTER.asset):
         st.caption(views.plain(in_words(master)))
     if video.error:

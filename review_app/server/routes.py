@@ -24,10 +24,11 @@ from heaters_dagster.domain.errors import (
     CutError,
     NotFoundError,
 )
-from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.keys import proxy_key, thumbnail_key
 from heaters_dagster.domain.review_queue import filter_of_query
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clips_zip import clips_zip
+from resources.postgres.transcript_store import TranscriptStore
 from review_app.player.index_slice import slice_json
 from review_app.server.pace import UPLOADS_PATH
 from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served
@@ -53,6 +54,8 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/still/{row_id}", _still),
         served("/api/export/{row_id}", _export),
         served("/api/clips/{row_id}", _clips),
+        served("/api/thumbnail/{row_id}", _thumbnail),
+        served("/api/subtitles/{row_id}", _subtitles),
         served("/api/queue", _queue),
         served("/api/video", _video),
         served("/api/decisions", _decisions, methods=("POST",)),
@@ -183,6 +186,22 @@ async def _clips(desk: ReviewDesk, request: Request) -> Response:
     zipped = await run_in_threadpool(gather)
     named = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(zipped.name)}"}
     return StreamingResponse(zipped.chunks(desk.objects), media_type="application/zip", headers={**FRESH, **named})
+
+
+async def _thumbnail(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "thumbnail")
+    return await run_in_threadpool(_object, desk, thumbnail_key(source_video_id), None, media_type="image/jpeg")
+
+
+async def _subtitles(desk: ReviewDesk, request: Request) -> Response:
+    """The file of a transcript, to be saved: a stranger wrote it, so no browser shall show it as a page."""
+    transcript_id = _signed(desk, request, "subtitles")
+
+    def serve() -> Response:
+        key = TranscriptStore(desk.database).load(transcript_id).subtitle_filepath
+        return _object(desk, key, key.rpartition("/")[2], media_type="application/octet-stream")
+
+    return await run_in_threadpool(serve)
 
 
 async def _queue(desk: ReviewDesk, request: Request) -> Response:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
+from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
 from resources.postgres.clip_store import Clip
+from resources.postgres.fact_edits import edit_facts as change_facts
 from resources.sources.address_guard import AddressGuard
+from resources.sources.file_identity import Wanted
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
 from resources.upkeep.source_video_removal import delete_source_video, rename_source_video
@@ -43,7 +47,7 @@ def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, se
     def apply() -> str:
         key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
         result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=key)
-        return f"Taken back: {counted(len(result.live_clips), 'clip')} as before."
+        return f"Taken back: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} as before."
 
     return _said(desk, apply)
 
@@ -58,15 +62,17 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
     return _said(desk, apply)
 
 
-def submit_sources(desk: ReviewDesk, text: str) -> Outcome:
-    """Submit addresses and paths, one a line."""
+def submit_sources(desk: ReviewDesk, text: str, *, rights: str = "", chapters_as_cuts: bool = False) -> Outcome:
+    """Submit addresses and paths, one a line. rights: what may be done with them. chapters_as_cuts: their chapters begin clips."""
     sources = [line.strip() for line in text.splitlines() if line.strip()]
     if not sources:
         return Outcome(False, "", "Write at least one web address, s3:// address or path.")
 
     try:
         guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
-        done = submit(sources, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
+        said = SourceFacts(rights=FIELD_OF["rights"].read(rights))
+        wanted = [Wanted(source, facts=said, chapters_as_cuts=chapters_as_cuts) for source in sources]
+        done = submit(wanted, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
     except HeatersError as error:
         return Outcome(False, "", str(error))
     refused, taken = (_some([item.told for item in done if bool(item.refused) is no]) for no in (True, False))
@@ -85,6 +91,17 @@ def rename(desk: ReviewDesk, session: Session, source_video_id: int, title: str)
     def apply() -> str:
         video = rename_source_video(source_video_id, title, reviewer=session.reviewer, database=desk.database)
         return f"Source video {video.id} is called {video.title} now."
+
+    return _said(desk, apply)
+
+
+def edit_facts(desk: ReviewDesk, session: Session, source_video_id: int, texts: Mapping[str, str]) -> Outcome:
+    """Change what is known of a source video. texts: name of a fact -> what the person wrote."""
+
+    def apply() -> str:
+        changes = changes_of(texts, keep_places=desk.settings.keep_places)
+        _, action_id = change_facts(source_video_id, changes, reviewer=session.reviewer, database=desk.database)
+        return "Nothing was changed." if action_id is None else "The facts are saved; History can take it back."
 
     return _said(desk, apply)
 

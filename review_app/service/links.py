@@ -15,7 +15,7 @@ from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 from resources.files.signing_key import kept_signing_key
 
-MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips"]
+MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips", "thumbnail", "subtitles"]
 
 #: What the cookie that remembers a name was called until 0.2, by every Heaters of a host.
 OLD_COOKIE = "heaters_reviewer"
@@ -54,7 +54,8 @@ class Links:
         self.cookie = f"{OLD_COOKIE}_{hashlib.sha256(f'cookie {secret}'.encode()).hexdigest()[:12]}"
 
     def media_token(self, kind: MediaKind, row_id: int) -> str:
-        """A token for one kind of media of one row: the source video's id, for `export` the clip's."""
+        """A token for one kind of media of one row: the source video's id, for `export` the clip's, for `subtitles` the
+        transcript's."""
         return self._media.made([kind, row_id])
 
     def check_media(self, token: str, kind: MediaKind, row_id: int) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.detector import CHAPTER, Boundary
 from heaters_dagster.domain.errors import (
     BadRequestError,
     CutError,
@@ -83,7 +84,7 @@ class ReviewDesk:
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
         self.upload_room = UploadRoom(settings.uploads_folder)
         self._around = ReviewPageStore(database)
-        self._boundaries_read: dict[int, tuple[float, Mapping[int, float]]] = {}
+        self._boundaries_read: dict[int, tuple[float, Mapping[int, Boundary]]] = {}
         self._names: dict[int, str] = {}
 
     def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
@@ -374,8 +375,8 @@ class ReviewDesk:
             "version": clip.cut_point_version,
             "changed_by": None if changed_by is None else {"id": changed_by, "name": self._name(changed_by)},
             "grouped_with_clip_id": clip.grouped_with_clip_id,
-            "start_confidence": boundaries.get(clip.start_frame),
-            "end_confidence": boundaries.get(clip.end_frame),
+            **_edge(boundaries.get(clip.start_frame), "start"),
+            **_edge(boundaries.get(clip.end_frame), "end"),
             "links": [
                 {"label": "Clips", "url": f"/clips?video={clip.source_video_id}"},
                 {"label": "Source video", "url": f"/videos?video={clip.source_video_id}"},
@@ -413,7 +414,7 @@ class ReviewDesk:
     def dagster_url(self) -> str:
         return (self.settings.dagster_url or self.settings.dagster_local_url).rstrip("/")
 
-    def _boundaries(self, source_video_id: int) -> Mapping[int, float]:
+    def _boundaries(self, source_video_id: int) -> Mapping[int, Boundary]:
         """As in the scenes file, read again after half a minute: a video may be cut again."""
         read = self._boundaries_read.get(source_video_id)
         if read is None or time.monotonic() - read[0] > _BOUNDARIES_SECONDS:
@@ -421,14 +422,22 @@ class ReviewDesk:
             self._boundaries_read[source_video_id] = read
         return read[1]
 
-    def _read_boundaries(self, source_video_id: int) -> Mapping[int, float]:
-        """Frame -> confidence of the detected boundary there; empty when there is no scenes file."""
+    def _read_boundaries(self, source_video_id: int) -> Mapping[int, Boundary]:
+        """Frame -> the boundary there; empty when there is no scenes file."""
         try:
             document = scenes.decoded(self.objects.get_bytes(scenes_key(source_video_id)))
         except HeatersError:
             return {}
         made_with = self.videos.load(source_video_id).scene_settings
-        return {boundary.frame: boundary.confidence for boundary in scenes.told_boundaries(document, made_with, DETECTORS.find)}
+        return {boundary.frame: boundary for boundary in scenes.told_boundaries(document, made_with, DETECTORS.find)}
+
+
+def _edge(boundary: Boundary | None, side: str) -> dict[str, Any]:
+    """What a clip's cut at this side is: how sure a detector is of it, and its kind where it has one."""
+    if boundary is None:
+        return {f"{side}_confidence": None, f"{side}_kind": None}
+    is_found = boundary.kind != CHAPTER
+    return {f"{side}_confidence": boundary.confidence if is_found else None, f"{side}_kind": boundary.kind or None}
 
 
 def _ticked(body: Mapping[str, Any]) -> set[int]:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.export_profile import ExportState
+from heaters_dagster.domain.fact_fields import change_words
 from heaters_dagster.domain.progress import Progress, duration
 from heaters_dagster.domain.review import STAYS
 from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
@@ -51,6 +52,7 @@ _ACTIONS = {
     "recut": "cut the video anew",
     "rename": "gave a new title",
     "delete": "deleted the video",
+    "edit_facts": "changed facts",
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
@@ -233,8 +235,8 @@ def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[Histor
             source_video=f"{entry.source_video_id}. {entry.source_video_title}",
             clips=tuple((clip_id, _number(entry, clip_id)) for clip_id in entry.clip_ids[:_LINKED_CLIPS]),
             clip_count=len(entry.clip_ids),
-            before=_frames(entry.before, entry.before_counts),
-            after=_frames(entry.after, entry.after_counts),
+            before=_side(entry, "before"),
+            after=_side(entry, "after"),
             undone=entry.undone,
             why_not=_why_not(entry, reader),
         )
@@ -248,7 +250,7 @@ def _why_not(entry: HistoryEntry, reader: str) -> str | None:
         return ""
     if entry.action in STAYS:
         return "cannot be taken back"
-    if not entry.clip_ids:
+    if not entry.clip_ids and entry.action is not ReviewAction.EDIT_FACTS:
         return "changed nothing"
     return None if entry.reviewer == reader else f"only {entry.reviewer} can take it back"
 
@@ -268,6 +270,15 @@ def _done(entry: HistoryEntry, known: Mapping[int, HistoryEntry]) -> str:
         return words
     target = known.get(entry.target_action_id)
     return f"{words}: {action_words(target.action)}" if target else words
+
+
+def _side(entry: HistoryEntry, side: str) -> str:
+    """What an action has changed, before or after it: frames of clips, or facts of a source video."""
+    if "facts" in entry.details:
+        return change_words(entry.details["facts"][side]["values"])
+    if side == "before":
+        return _frames(entry.before, entry.before_counts)
+    return _frames(entry.after, entry.after_counts)
 
 
 def _frames(snapshots: Mapping[str, Mapping[str, object] | None], counts: Mapping[str, int] | None) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from heaters_dagster.domain.cut_lists import CutListSource, timecode, timeline_range, timeline_rate
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
 from resources.clips.cut_lists.csv import CSV_COLUMNS, csv_cut_list
 from resources.clips.cut_lists.edl import CUT_LIST_FORMAT as EDL
@@ -197,3 +198,21 @@ def test_a_cut_list_without_clips_is_still_one(write: Callable[[CutListSource, S
 
 def test_silent_media_is_not_said_to_have_sound() -> None:
     assert "hasAudio" not in fcpxml_cut_list(replace(SOURCE, has_audio=False), CLIPS)
+
+
+def test_facts_go_along_as_each_format_allows() -> None:
+    facts = SourceFacts(
+        licence='CC "BY"', rights="=HYPERLINK(1)", uploader="Märchen", tags=("a", "b"), chapters=(Chapter("The <sea>", 0.0, 2.0),)
+    )
+    source = replace(SOURCE, facts=facts)
+    rows = list(csv.DictReader(io.StringIO(csv_cut_list(source, CLIPS))))
+    assert [row["chapter"] for row in rows] == ["The <sea>", "The <sea>", ""]
+    assert {(row["licence"], row["rights"], row["tags"], row["place"]) for row in rows} == {('CC "BY"', "'=HYPERLINK(1)", "a, b", "")}
+    events = edl_cut_list(source, CLIPS).splitlines()
+    assert events[6:10] == ["* COMMENT: RIGHTS: =HYPERLINK(1)", '* COMMENT: LICENCE: CC "BY"', "* COMMENT: UPLOADER: Marchen", events[9]]
+    assert events[9].startswith("002  AX")
+    root = ET.fromstring(fcpxml_cut_list(source, CLIPS))
+    known = {one.attrib["key"]: one.attrib["value"] for one in root.findall("resources/asset/metadata/md")}
+    assert known == {"heaters.licence": 'CC "BY"', "heaters.rights": "=HYPERLINK(1)", "heaters.uploader": "Märchen", "heaters.tags": "a, b"}
+    notes = [one.text for one in root.findall("library/event/project/sequence/spine/asset-clip/note")]
+    assert [str(note).partition(", chapter ")[2] for note in notes] == ["The <sea>", "The <sea>", ""]

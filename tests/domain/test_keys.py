@@ -22,17 +22,23 @@ def test_the_forms_of_all_keys():
     assert keys.keyframe_key(12, 7, "midpoint") == "keyframes/video_12_clip_007_midpoint.jpg"
     assert keys.frame_index_key(12) == "metadata/video_12_keyframes.json"
     assert keys.scenes_key(12) == "metadata/video_12_scenes.json"
+    assert keys.subtitle_key(12, 3, "pt-BR", ".vtt") == "subtitles/video_12_03_pt-br.vtt"
+    assert keys.subtitle_key(12, 3, None, ".srt") == "subtitles/video_12_03_und.srt"
+    assert keys.thumbnail_key(12) == "thumbnails/video_12.jpg"
+    with pytest.raises(InvalidKeyError, match="subtitles has keys of its own"):
+        keys.artifact_key("subtitles", 12, 7, ".vtt")
     assert keys.artifact_key("loudness", 12, 7, ".json") == "loudness/video_12_clip_007.json"
     with pytest.raises(InvalidKeyError, match="export has keys of its own"):
         keys.artifact_key("export", 12, 7, ".mp4")
 
 
 def test_every_key_begins_with_one_of_the_prefixes():
-    made = [keys.original_key(1, ""), keys.gold_master_key(1), keys.proxy_key(1), keys.final_clip_key(1, 1), keys.keyframe_key(1, 1, "a")]
+    made = [keys.original_key(1, ""), keys.gold_master_key(1), keys.proxy_key(1), keys.scenes_key(1)]
+    made += [keys.subtitle_key(1, 1, None, ".vtt"), keys.thumbnail_key(1), keys.final_clip_key(1, 1), keys.keyframe_key(1, 1, "a")]
     made += [
         keys.artifact_key(stage.artifact, 1, 1, ".json") for stage in CLIP_STAGES if stage.artifact not in {None, "export", "keyframe"}
     ]
-    assert [key.partition("/")[0] + "/" for key in (*made, keys.scenes_key(1))] == list(keys.PREFIXES)
+    assert [key.partition("/")[0] + "/" for key in made] == list(keys.PREFIXES)
     assert keys.frame_index_key(1).startswith(keys.PREFIXES)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
-from heaters_dagster.domain.detector import Boundary
+from heaters_dagster.domain.detector import CHAPTER, Boundary
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 from heaters_dagster.domain.scenes import CutClip, CutSettings, boundaries, cut_list, cut_settings
 from heaters_dagster.registries import DETECTORS
@@ -254,3 +254,27 @@ def test_what_a_detector_of_another_package_gives_is_put_in_order() -> None:
 def test_a_detector_whose_streams_do_not_make_its_columns_is_named() -> None:
     with pytest.raises(SettingsError, match="the detector content has no scores content: the streams that it opens must make them"):
         boundaries({"brightness": column(60)}, DETECTOR["content"], 1.0)
+
+
+def test_chapters_begin_at_the_nearest_frame_by_the_times_of_the_frames() -> None:
+    """On variable frame rate; times of chapters are rounded to milliseconds, up or down."""
+    times = np.array([0.0, 0.041667, 0.083333, 0.5, 0.516667, 0.65])
+    starts = [0.0, 0.042, 0.083, 0.49, 0.52, 0.64, 0.65, 99.0]
+    assert scenes.chapter_frames(starts, times) == (1, 2, 3, 4)
+    assert scenes.chapter_frames([0.041], times) == (1,)
+    assert scenes.chapter_frames([], times) == ()
+
+
+def test_chapters_are_cuts_before_what_a_detector_finds_beside_them() -> None:
+    found = scenes.with_chapters((Boundary(12, 0.9), Boundary(30, 0.6), Boundary(41, 0.8)), [12, 40])
+    assert found == (Boundary(12, 1.0, CHAPTER), Boundary(30, 0.6), Boundary(40, 1.0, CHAPTER), Boundary(41, 0.8))
+    assert scenes.cut_list(found, 60, 5) == (
+        scenes.CutClip(0, 12, None), scenes.CutClip(12, 30, 0.6), scenes.CutClip(30, 40, 0.6), scenes.CutClip(40, 60, None)
+    )  # fmt: skip
+    settings = CutSettings("content", 27.0, 5, (12, 40))
+    data = scenes.encoded("content", {"content": column(60)}, settings=settings, boundaries=found)
+    assert json.loads(data)["boundaries"][0] == [12, 1.0, "chapter"]
+    stored = scenes.decoded(data)
+    assert (stored.settings, stored.boundaries) == (settings, found)
+    known = scenes.told_boundaries(replace(stored, settings=None, boundaries=()), settings.to_json(), lambda name: None)
+    assert known == (Boundary(12, 1.0, CHAPTER), Boundary(40, 1.0, CHAPTER)), "known while the file is written, without the detector"

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from heaters_dagster.domain.errors import BusyError, IllegalTransitionError, Obj
 from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader, encoded
 from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
 from heaters_dagster.domain.scenes import CutSettings
+from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.registries import DETECTORS
@@ -38,6 +38,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
@@ -246,7 +247,7 @@ def assert_the_file_tells_of_no_other_cuts(cutting: Cutting, video: SourceVideo)
     row, stored = cutting.videos.load(video.id), cutting.stored(video)
     cuts = [clip.start_frame for clip in cutting.clips.load_live(video.id)][1:]
     if stored.settings is not None:
-        assert asdict(stored.settings) == row.scene_settings
+        assert stored.settings.to_json() == row.scene_settings
         assert [boundary.frame for boundary in stored.boundaries] == cuts
     assert [boundary.frame for boundary in scenes.told_boundaries(stored, row.scene_settings, DETECTORS.find)] == cuts
 
@@ -437,3 +438,21 @@ def test_cuts_that_are_there_stay_good_when_cutting_again_fails(cutting: Cutting
     assert told.error is not None
     assert "proxy" in told.error
     assert ranges(cutting.clips.load_live(video.id)) == [(0, 30), (30, 100)]
+
+
+def test_chapters_begin_clips_when_the_submitter_wants_it_and_a_recut_keeps_that(cutting: Cutting) -> None:
+    """On variable frame rate: the frame is that of the index, never seconds times a rate."""
+    video = cutting.preprocessed({29: 0.9, 61: 0.8})
+    cutting.videos.update(video.id, chapters_as_cuts=True)
+    chapters = (Chapter("Begin", 0.0), Chapter("Two", round(TIMES[47], 2)), Chapter("Three", TIMES[60]), Chapter("Late", 99.0))
+    FactsStore(cutting.database).put(video.id, SourceFacts(chapters=chapters), Origin.SITE)
+    made = cutting.cut(video, cutting.with_settings(min_clip_frames=5))
+    assert ranges(made.clips) == [(0, 30), (30, 47), (47, 60), (60, 100)]
+    assert [clip.confidence for clip in made.clips] == [pytest.approx(0.9, abs=1e-3)] * 2 + [None, None]
+    kinds = {one.frame: one.kind for one in cutting.stored(video).boundaries}
+    assert kinds == {30: "", 47: "chapter", 60: "chapter", 62: ""}
+    assert ranges(cutting.recut(video, threshold=0.95)) == [(0, 47), (47, 60), (60, 100)]
+    assert ranges(cutting.cut(video).clips) == [(0, 30), (30, 47), (47, 60), (60, 62), (62, 100)]
+    assert ranges(cutting.recut(video, chapters_as_cuts=False)) == [(0, 30), (30, 62), (62, 100)]
+    assert cutting.videos.load(video.id).chapters_as_cuts is False
+    assert ranges(cutting.recut(video, threshold=0.95)) == [(0, 100)]

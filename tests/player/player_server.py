@@ -114,6 +114,8 @@ class Player:
             "changed_by": self.changed_by(clip),
             "grouped_with_clip_id": clip.grouped_with_clip_id,
             "start_confidence": None if clip.start_frame == 0 else (0.97, 0.62, 0.35)[clip.start_frame // 40 % 3],
+            "start_kind": None,
+            "end_kind": None,
             "end_confidence": None if clip.end_frame == index.header.frame_count else (0.97, 0.62, 0.35)[clip.end_frame // 40 % 3],
             "links": [{"label": "Dagster", "url": "/dagster/partition/1"}, {"label": "bad", "url": "javascript:window.hacked=true"}],
         }

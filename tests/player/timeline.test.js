@@ -58,5 +58,6 @@ test("times and confidences in words", () => {
   assert.equal(clock(3661.0009), "1:01:01.001");
   assert.equal(clock(0), "00:00.000");
   assert.deepEqual([0.95, 0.6, 0.2, null].map((value) => confidenceWords(value).level), ["sure", "likely", "doubtful", "manual"]);
+  assert.deepEqual(confidenceWords(null, "chapter"), { level: "sure", text: "chapter" });
   assert.equal(decisionWords({ action: "move_cut_point", frame: 24, new_frame: 26 }, "clip 3"), "moved a cut of clip 3 from frame 24 to 26");
 });

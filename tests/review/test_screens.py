@@ -11,18 +11,18 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from heaters_dagster.domain.export_profile import ExportState
-from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import QueueFilter
-from heaters_dagster.domain.source_facts import Origin, SourceFacts
+from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
+from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
-from resources.postgres.site_turns import SiteTurns
 from review_app.screens import clips, exports, filters, partitions, source_videos
+from review_app.service import views
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.conftest import ASourceVideo, SomeClips
@@ -199,16 +199,6 @@ def test_source_videos_are_listed_page_by_page_the_newest_first(desk: ReviewDesk
     assert (listed(), "1 source video: 1 waiting" in told(app).replace("\\", "")) == (["3"], True)
 
 
-def test_why_a_download_waits_and_what_was_taken_of_what_was_offered_are_said(desk: ReviewDesk) -> None:
-    desk.videos.add("https://example.org/1", "Waits")
-    SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("example.org", "its site answers 429", None)
-    taken = Quality(offered=(Picture(height=2160), Picture(height=1080)), taken=Picture(height=1080), limit=1080, order="res:1080")
-    FactsStore(desk.database).put(desk.videos.add("/a.mp4", "Came").id, SourceFacts(quality=taken.to_json()), Origin.SITE)
-    said = told(page("videos", desk)).replace("\\", "")
-    assert "UTC (1 minute): its site answers 429" in said
-    assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in said
-
-
 def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filters, "_MENU", 3)
     one, *_ = made = [desk.videos.add(f"/films/{number}.mp4", f"{kind} {number}") for number in range(3) for kind in ("Harbour", "Market")]
@@ -365,3 +355,42 @@ def test_the_whole_app_loads_neither_dagster_nor_torch(settings: Settings) -> No
     modules, forbidden = done.stdout.splitlines()
     assert int(modules) > 30
     assert forbidden == "[]"
+
+
+def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:
+    video = a_source_video()
+    store = FactsStore(desk.database)
+    page_of_it = "https://example.org/<script>"
+    store.put(video.id, SourceFacts(uploader="Grace <b>", page_address=page_of_it, chapters=(Chapter("Pier", 5.0),)), Origin.SITE)
+    app = page("videos", desk)
+    app.session_state[f"facts-{video.id}"] = True
+    app.run()
+    assert not app.exception
+    shown = " ".join(str(one.proto) for one in app.get("html"))
+    assert "Grace &lt;b&gt;" in shown
+    assert "0:05 Pier" in shown
+    assert "Grace" in told(app), "the line of the video has it without opening"
+    app.toggle(key=f"facts-change-{video.id}").set_value(True).run()
+    edit_facts(video.id, {"uploader": "by Bob"}, reviewer="Bob", database=desk.database)
+    app.text_input(key=f"fact-licence-{video.id}-0").set_value("CC0")
+    next(one for one in app.button if one.label == "Save the facts").click()
+    app.run()
+    assert not app.exception
+    assert (store.load(video.id).licence, store.load(video.id).uploader) == ("CC0", "by Bob")
+    (entry, *_) = desk.reviews.history(source_video_id=video.id)
+    assert (entry.reviewer, views.history_rows([entry], reader="Ada")[0].after) == ("Ada", "licence: CC0")
+    assert views.history_rows([entry], reader="Ada")[0].why_not is None
+    app.text_input(key=f"fact-uploaded_on-{video.id}-1").set_value("yesterday")
+    next(one for one in app.button if one.label == "Save the facts").click()
+    app.run()
+    assert "is no day: write it as 2024-05-31" in told(app).replace("\\", "")
+
+
+def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
+    app = page("videos", desk)
+    app.text_area(key="sources").set_value("https://example.org/a.mp4")
+    app.text_input(key="sources-rights").set_value("training only")
+    app.checkbox(key="sources-chapters").set_value(True)
+    button(app, "Submit")
+    (video,) = desk.videos.load_all()
+    assert (video.chapters_as_cuts, FactsStore(desk.database).load(video.id).rights) == (True, "training only")

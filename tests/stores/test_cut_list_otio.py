@@ -5,6 +5,7 @@ import pytest
 
 from heaters_dagster.domain.cut_lists import CutListSource
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.registries import CUT_LIST_FORMATS
 
@@ -75,3 +76,12 @@ def test_a_cut_list_without_clips_is_no_fault(kind: str) -> None:
 def test_an_unknown_format_is_refused_by_name() -> None:
     with pytest.raises(BadRequestError, match=f"'aaf' is not a cut-list format; write one of: {', '.join(CUT_LIST_FORMATS.built_in)}"):
         CUT_LIST_FORMATS.load("aaf").write(SOURCE, CLIPS)
+
+
+def test_facts_and_chapters_are_in_the_metadata() -> None:
+    import opentimelineio as otio
+
+    source = replace(SOURCE, facts=SourceFacts(licence="CC0", chapters=(Chapter("Begin", 0.0, 1.0),)))
+    timeline = otio.adapters.read_from_string(CUT_LIST_FORMATS.load("otio").write(source, CLIPS), "otio_json")
+    assert timeline.metadata["heaters"]["facts"] == {"licence": "CC0"}
+    assert [clip.metadata["heaters"].get("chapter") for clip in timeline.tracks[0]] == ["Begin", None, None]

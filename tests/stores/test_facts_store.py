@@ -1,16 +1,30 @@
 """What belongs to source videos: who is believed, and what is kept of what a stranger wrote."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from sqlalchemy import select, text
 
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.errors import NothingToUndoError, PermanentError, StaleClipError
+from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS, Chapter, Origin, SourceFacts
+from heaters_dagster.domain.subtitles import Line, SubtitleFile
+from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.source_video_words import have_words
+from resources.postgres.tables import source_videos
+from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
 from resources.sources.submission import submit
+from tests.pipeline_rows import cut_video, reviews
 
 EVERYTHING = SourceFacts(
     site="Example",
@@ -79,3 +93,93 @@ def test_what_a_submitter_says_is_stored_with_the_row(database: Database) -> Non
     assert (first.video.title, first.video.chapters_as_cuts) == ("The harbour", True)
     assert (second.video.title, second.video.chapters_as_cuts) == ("b", False)
     assert FactsStore(database).load_all([first.video.id, second.video.id]) == {first.video.id: said}
+
+
+# people change facts
+
+
+def a_known_video(database: Database) -> tuple[int, FactsStore]:
+    (clip, *_) = cut_video(database)
+    store = FactsStore(database)
+    store.put(clip.source_video_id, EVERYTHING, Origin.SITE)
+    return clip.source_video_id, store
+
+
+def test_a_change_is_in_the_ledger_and_is_not_overwritten_by_a_site(database: Database) -> None:
+    video, store = a_known_video(database)
+    changes = {"licence": "CC0", "tags": ("sea", "pier"), "description": None, "site": "Example"}
+    facts, action = edit_facts(video, changes, reviewer="ada", database=database)
+    assert facts == replace(EVERYTHING, licence="CC0", tags=("sea", "pier"), description=None)
+    (entry,) = reviews(database).history(source_video_id=video)
+    assert (entry.id, entry.action, entry.reviewer) == (action, ReviewAction.EDIT_FACTS, "ada")
+    told = entry.details["facts"]
+    assert told["before"]["values"] == {"licence": "CC BY 4.0", "tags": ["sea", "night"], "description": "Two\nlines"}
+    assert told["after"]["values"] == {"licence": "CC0", "tags": ["sea", "pier"], "description": None}
+    store.put(video, replace(EVERYTHING, uploader="renamed"), Origin.SITE)
+    assert store.load(video) == replace(facts, uploader="renamed"), "what a person removed stays removed, too"
+    assert edit_facts(video, {"licence": "CC0"}, reviewer="grace", database=database)[1] is None
+    assert not ClipStore(database).review_has_begun(video)
+
+
+def test_a_change_is_taken_back_and_done_again_by_its_author(database: Database) -> None:
+    video, store = a_known_video(database)
+    chapters = (Chapter("All of it", 1 / 3),)
+    changed, first = edit_facts(video, {"licence": None, "chapters": chapters}, reviewer="ada", database=database)
+    desk = reviews(database)
+    with pytest.raises(PermanentError, match="was done by ada, and only its author can undo"):
+        desk.undo("grace", action_id=first)
+    done = desk.undo("ada", action_id=first, request_key="k")
+    assert desk.undo("ada", action_id=first, request_key="k") == replace(done, replayed=True)
+    assert store.load(video) == EVERYTHING
+    assert store.with_origins(video)[1]["licence"] == "site", "the site may say it anew"
+    with pytest.raises(NothingToUndoError, match="is already undone"):
+        desk.undo("ada", action_id=first)
+    desk.redo("ada", action_id=first)
+    assert store.load(video) == changed
+    assert not ClipStore(database).review_has_begun(video), "nor is an undo of facts a review"
+    edit_facts(video, {"licence": "by grace"}, reviewer="grace", database=database)
+    with pytest.raises(StaleClipError, match="grace has changed licence since"):
+        desk.undo("ada", action_id=first)
+    with pytest.raises(NothingToUndoError, match="no decision that still stands"):
+        desk.undo("ada")  # the key of Review never takes back what the page does not show
+
+
+# found by words
+
+
+def test_facts_and_subtitles_find_the_video(database: Database) -> None:
+    video, store = a_known_video(database)
+    other = cut_video(database)[0].source_video_id
+    store.put(other, SourceFacts(uploader="Somebody else"), Origin.SITE)
+    lines = (Line(0.0, 1.0, "Die Fähre legt ab"), Line(1.0, 2.0, "夜の港"))
+    TranscriptStore(database).replace_subtitles(
+        video, [("subtitles/video_1_01_de.vtt", SubtitleFile("site", "de", None, ".vtt", b"", lines))]
+    )
+    lists, queue = SourceVideoLists(database), ReviewQueueStore(database)
+
+    def found(words: str) -> set[int]:
+        listed = {one.video.id for one in lists.newest(text=words, limit=10)}
+        clips = {one.clip.source_video_id for one in queue.page(QueueFilter(text=words), limit=10)}
+        assert listed == set(lists.titles(text=words, limit=10)) == clips
+        assert sum(lists.counts_by_state(text=words).values()) == len(listed)
+        return listed
+
+    facts = ["channel", "CHANN", "A-17", "CC BY 4.0", "begin", "night sea", "maker", "lavf", "x1"]
+    for words in (*facts, "fähre", "FÄHRE legt", "港", "夜の港"):
+        assert found(words) == {video}, words
+    assert found("somebody") == {other}
+    for words in ("nothing of it", "annel", "legt hafen", "title start_seconds", "%", "' or 1=1 --", "\\", "!!!", "zz:*&b"):
+        assert found(words) == set(), words
+    assert found("") == {video, other}
+    edit_facts(video, {"uploader": None}, reviewer="ada", database=database)
+    assert found("channel") == set()
+
+
+def test_words_are_looked_up_in_an_index(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("set local enable_seqscan = off"))
+        query = select(source_videos.c.id).where(have_words("harbour"))
+        compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.scalars(text(f"explain {str(compiled).replace(':*', '')}".replace(":", r"\:"))))
+    assert "source_video_facts_words_idx" in plan
+    assert "transcripts_words_idx" in plan

@@ -7,10 +7,12 @@ import io
 from collections.abc import Sequence
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timecode, timeline_range, timeline_rate
+from heaters_dagster.domain.fact_fields import DELIVERED, chapter_at, delivered
 
 CSV_COLUMNS = (
     "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
     "start_timecode", "end_timecode", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
+    "chapter", *DELIVERED,
 )  # fmt: skip
 
 
@@ -20,6 +22,8 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(CSV_COLUMNS)
+    known = delivered(source.facts)
+    facts = [_plain(known.get(name)) for name in DELIVERED]
     for clip in clips:
         place = timeline_range(clip, rate)
         writer.writerow(
@@ -38,9 +42,16 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                 clip.confidence,
                 clip.grouped_with_clip_id,
                 clip.clip_filepath,
+                _plain(chapter_at(source.facts.chapters, clip.start_time_seconds)),
+                *facts,
             ]
         )
     return text.getvalue()
+
+
+def _plain(text: str | None) -> str | None:
+    """A text that a stranger wrote: a spreadsheet would run one that begins as a formula does, so that gets an apostrophe before it."""
+    return f"'{text}" if text and text[0] in "=+-@\t" else text
 
 
 CUT_LIST_FORMAT = CutListFormat(name="csv", title="a table (RFC 4180)", suffix=".csv", write=csv_cut_list, in_zip=True)

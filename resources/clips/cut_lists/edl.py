@@ -8,11 +8,14 @@ from fractions import Fraction
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timecode, timeline_range, timeline_rate
 from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.fact_fields import delivered
 from heaters_dagster.domain.words import counted
 
 #: Event numbers of a CMX 3600 list have three digits.
 MAX_EDL_EVENTS = 999
 _ONE_HOUR = 3600
+_FACTS = ("rights", "licence", "external_id", "uploader", "page_address")
+_FACT_CHARACTERS = 100
 _CONTROLS = dict.fromkeys((*range(32), 127), " ")
 
 
@@ -30,6 +33,9 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
     rate = timeline_rate(source.frame_rate)
     lines = [f"TITLE: {_ascii(source.title)[:70]}", f"FCM: {'DROP FRAME' if drop_frame else 'NON-DROP FRAME'}", ""]
     recorded = _first_frame_of_hour(rate, drop_frame=drop_frame)
+    # Comments belong to events: between the head and the first event some programs take them for a fault.
+    known = delivered(source.facts)
+    facts = [f"* COMMENT: {name.upper()}: {_ascii(known[name])[:_FACT_CHARACTERS]}" for name in _FACTS if name in known]
     for number, clip in enumerate(clips, start=1):
         place = timeline_range(clip, rate)
         edges = (place.start, place.end, recorded, recorded + place.length)
@@ -39,6 +45,7 @@ def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip], *, drop_fr
             f"{number:03d}  {'AX':<8} {'AA/V' if source.has_audio else 'V':<5} {'C':<8} {times}",
             f"* FROM CLIP NAME: {_ascii(source.media_name)}",
             f"* COMMENT: {clip_name(source, clip)} frames {clip.start_frame}..{clip.end_frame - 1} {clip.state}",
+            *facts,
         ]
     return "\n".join(lines) + "\n"
 

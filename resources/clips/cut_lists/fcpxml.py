@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timeline_range, timeline_rate
+from heaters_dagster.domain.fact_fields import FIELD_OF, chapter_at, delivered
 
 
 def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
@@ -31,6 +32,11 @@ def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     sound = {"hasAudio": "1", "audioSources": "1", "audioChannels": "2"} if source.has_audio else {}
     asset = ET.SubElement(resources, "asset", {**media, **sound})
     ET.SubElement(asset, "media-rep", kind="original-media", src=_xml_text(source.media_url))
+    if known := delivered(source.facts):
+        metadata = ET.SubElement(asset, "metadata")
+        for name, text in known.items():
+            told = {"key": f"heaters.{name}", "value": _xml_text(text), "displayName": FIELD_OF[name].label}
+            ET.SubElement(metadata, "md", told)
     event = ET.SubElement(ET.SubElement(root, "library"), "event", name=title)
     project = ET.SubElement(event, "project", name=title)
     sequence = ET.SubElement(project, "sequence", format="r1", duration=_seconds(total, rate), tcStart="0s", tcFormat="NDF")
@@ -41,7 +47,9 @@ def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
         times = {"offset": _seconds(offset, rate), "start": start, "duration": length, "tcFormat": "NDF"}
         element = ET.SubElement(spine, "asset-clip", {"ref": "r2", "name": clip_name(source, clip), **times})
         sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
-        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}"
+        chapter = chapter_at(source.facts.chapters, clip.start_time_seconds)
+        named = f", chapter {_xml_text(chapter)}" if chapter else ""
+        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}{named}"
         ET.SubElement(element, "keyword", start=start, duration=length, value=str(clip.state))
         offset += place.length
     ET.indent(root)

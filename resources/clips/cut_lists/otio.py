@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timeline_range, timeline_rate
+from heaters_dagster.domain.fact_fields import chapter_at, delivered
 
 
 def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
@@ -17,7 +18,10 @@ def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
         return otio.opentime.RationalTime(frames, float(rate))
 
     held = max([round(source.duration_seconds * rate), *(timeline_range(clip, rate).end for clip in clips)])
-    timeline = otio.schema.Timeline(name=source.title, metadata={"heaters": {"source_video_id": source.id, "frame_rate": str(rate)}})
+    about: dict[str, object] = {"source_video_id": source.id, "frame_rate": str(rate)}
+    if known := delivered(source.facts):
+        about["facts"] = known
+    timeline = otio.schema.Timeline(name=source.title, metadata={"heaters": about})
     kinds = [otio.schema.TrackKind.Video, otio.schema.TrackKind.Audio][: 2 if source.has_audio else 1]
     for kind in kinds:
         track = otio.schema.Track(name=kind, kind=kind)
@@ -30,14 +34,14 @@ def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                         target_url=source.media_url, available_range=otio.opentime.TimeRange(time(0), time(held))
                     ),
                     source_range=otio.opentime.TimeRange(time(place.start), time(place.length)),
-                    metadata={"heaters": _known(clip)},
+                    metadata={"heaters": _known(source, clip)},
                 )
             )
         timeline.tracks.append(track)
     return str(otio.adapters.write_to_string(timeline, "otio_json")) + "\n"
 
 
-def _known(clip: CutListClip) -> dict[str, object]:
+def _known(source: CutListSource, clip: CutListClip) -> dict[str, object]:
     values: dict[str, object] = {
         "id": clip.id,
         "sequence": clip.sequence,
@@ -49,6 +53,7 @@ def _known(clip: CutListClip) -> dict[str, object]:
         "confidence": clip.confidence,
         "grouped_with_clip_id": clip.grouped_with_clip_id,
         "clip_filepath": clip.clip_filepath,
+        "chapter": chapter_at(source.facts.chapters, clip.start_time_seconds),
     }
     return {name: value for name, value in values.items() if value is not None}
 

@@ -99,8 +99,8 @@ function effect(clips, decision, records) {
         action,
         before: [whole],
         after: [
-          made(0, whole.start_frame, decision.frame, { end_confidence: null }),
-          made(1, decision.frame, whole.end_frame, { start_confidence: null }),
+          made(0, whole.start_frame, decision.frame, { end_confidence: null, end_kind: null }),
+          made(1, decision.frame, whole.end_frame, { start_confidence: null, start_kind: null }),
         ],
       };
     }
@@ -113,6 +113,7 @@ function effect(clips, decision, records) {
         sequence: null,
         end_frame: right.end_frame,
         end_confidence: right.end_confidence ?? null,
+        end_kind: right.end_kind ?? null,
         state: WAITING,
         version: null,
         grouped_with_clip_id: null,

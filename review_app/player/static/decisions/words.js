@@ -25,8 +25,12 @@ export function clipName(clip) {
   return clip.sequence === null || clip.sequence === undefined ? "new clip" : `clip ${clip.sequence}`;
 }
 
-/** How sure the detector is of a cut: {level: "sure"|"likely"|"doubtful"|"manual", text}. confidence: 0..1, null without a detector. */
-export function confidenceWords(confidence) {
+/**
+ * How sure the detector is of a cut: {level: "sure"|"likely"|"doubtful"|"manual", text}. confidence: 0..1, null without a detector.
+ * kind: "chapter" where the cut is the beginning of a chapter, null where it has none.
+ */
+export function confidenceWords(confidence, kind = null) {
+  if (kind) return { level: "sure", text: kind };
   if (confidence === null || confidence === undefined) return { level: "manual", text: "no detector score" };
   const percent = `${Math.round(confidence * 100)} % sure`;
   if (confidence >= 0.8) return { level: "sure", text: percent };

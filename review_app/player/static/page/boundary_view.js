@@ -43,7 +43,7 @@ export class BoundaryView {
   }
 
   /** left, right: the clips that meet at the cut, null when there is no cut to show. */
-  update({ media, left, right, side, confidence, both }) {
+  update({ media, left, right, side, confidence, kind, both }) {
     const shown = Boolean(media && left && right);
     this.pair.hidden = !shown;
     this.empty.hidden = shown;
@@ -52,7 +52,7 @@ export class BoundaryView {
     this.confidence.hidden = !shown;
     setText(this.title, side === "end" ? "Cut at the end" : "Cut at the start");
     if (!shown) return;
-    const { level, text } = confidenceWords(confidence);
+    const { level, text } = confidenceWords(confidence, kind);
     this.confidence.dataset.level = level;
     setText(this.confidence, text);
     const cut = right.start_frame;

@@ -228,6 +228,7 @@ export class ReviewView {
       right: side === "start" ? clip : next,
       side,
       confidence: side === "start" ? clip.start_confidence : clip.end_confidence,
+      kind: side === "start" ? clip.start_kind : clip.end_kind,
       both: Boolean(previous && next),
     });
     if (media) this.timeline.update(scene, media, { marked, choice, moving });

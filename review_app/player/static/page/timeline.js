@@ -118,8 +118,8 @@ export class Timeline {
       this.#view = viewOf(scene);
       this.#edges = [clip.start_frame, clip.end_frame];
     }
-    this.#side("start", previous, clip, clip.start_confidence);
-    this.#side("end", clip, next, clip.end_confidence);
+    this.#side("start", previous, clip, clip.start_confidence, clip.start_kind);
+    this.#side("end", clip, next, clip.end_confidence, clip.end_kind);
     for (const [button, other, words] of [
       [this.before, previous, "Previous"],
       [this.after, next, "Next"],
@@ -137,13 +137,13 @@ export class Timeline {
   }
 
   /** left, right: the clips that meet at the cut, one of them null where there is none. */
-  #side(side, left, right, confidence) {
+  #side(side, left, right, confidence, kind) {
     const { element, mark, tip } = this.cuts[side];
     element.hidden = !left || !right;
     if (element.hidden) return;
     const frame = right.start_frame;
     const [lowest, highest] = moveRange(left, right) ?? [frame, frame];
-    const { level, text } = confidenceWords(confidence);
+    const { level, text } = confidenceWords(confidence, kind);
     element.dataset.level = level;
     element.classList.toggle("marked", this.#marked === side);
     setText(mark, level === "manual" ? "" : text.replace(" sure", ""));

@@ -1,0 +1,197 @@
+"""What belongs to a source video: show it, change it, take the change back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from heaters_dagster.commands import terminal
+from heaters_dagster.commands.shared import As, AsJson, VideoId, example, opened_database, opened_reviews, reviewer_name
+from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.errors import NotFoundError, NothingToUndoError
+from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, changes_of
+from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
+from heaters_dagster.settings import load_settings
+
+if TYPE_CHECKING:
+    from resources.postgres.database import Database
+    from resources.postgres.transcript_store import Transcript
+    from resources.sources.file_identity import Wanted
+
+app = typer.Typer()
+
+
+Rights = Annotated[
+    str | None,
+    typer.Option("--rights", metavar="TEXT", help="What may be done with these videos, in your words. Without it: HEATERS_RIGHTS."),
+]
+Licence = Annotated[str | None, typer.Option("--licence", metavar="TEXT", help="The licence of these videos.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag of these videos. Can be given several times.")]
+ChaptersAsCuts = Annotated[
+    bool, typer.Option("--chapters-as-cuts", help="Clips also begin where chapters begin that the site or the file has.")
+]
+
+
+def with_facts(wanted: Wanted, *, rights: str | None, licence: str | None, tags: list[str] | None, chapters_as_cuts: bool) -> Wanted:
+    """The source with what the command says of all its sources, where nothing is said of this one."""
+    known = wanted.facts
+    said = replace(known, rights=known.rights or rights, licence=known.licence or licence, tags=known.tags or tuple(tags or ()))
+    return replace(wanted, facts=said, chapters_as_cuts=wanted.chapters_as_cuts or chapters_as_cuts)
+
+
+def _of(name: str, option: str, metavar: str = "TEXT", more: str = "") -> Any:
+    """The option that changes a fact."""
+    return typer.Option(option, metavar=metavar, help=f"{FIELD_OF[name].help}{more}")
+
+
+@app.command(epilog=example('facts 3 --licence "CC BY 4.0" --add-tag harbour'))
+def facts(
+    video: VideoId,
+    rights: Annotated[str | None, _of("rights", "--rights")] = None,
+    licence: Annotated[str | None, _of("licence", "--licence")] = None,
+    external_id: Annotated[str | None, _of("external_id", "--external-id", "ID")] = None,
+    site: Annotated[str | None, _of("site", "--site", "NAME")] = None,
+    site_id: Annotated[str | None, _of("site_id", "--site-id", "ID")] = None,
+    uploader: Annotated[str | None, _of("uploader", "--uploader", "NAME")] = None,
+    uploaded_on: Annotated[str | None, _of("uploaded_on", "--uploaded-on", "DAY")] = None,
+    page_address: Annotated[str | None, _of("page_address", "--page", "ADDRESS")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="These tags and no others. Can be given several times.")
+    ] = None,
+    add_tags: Annotated[list[str] | None, typer.Option("--add-tag", metavar="TAG", help="This tag, too.")] = None,
+    remove_tags: Annotated[list[str] | None, typer.Option("--remove-tag", metavar="TAG", help="Not this tag.")] = None,
+    camera: Annotated[str | None, _of("camera", "--camera", "NAME")] = None,
+    recorded_at: Annotated[str | None, _of("recorded_at", "--recorded-at", "TIME")] = None,
+    place: Annotated[str | None, _of("place", "--place")] = None,
+    chapters: Annotated[
+        list[str] | None,
+        typer.Option("--chapter", metavar="CHAPTER", help="These chapters: start and title, as '1:02:03 The harbour'. One for each."),
+    ] = None,
+    description: Annotated[str | None, _of("description", "--description")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back your latest change of the facts of this source video.")] = False,
+    subtitles: Annotated[
+        str | None, typer.Option("--subtitles", metavar="LANGUAGE", help="Print the lines of these subtitles with their times.")
+    ] = None,
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what belongs to a source video, or change it: an empty text removes a fact. What you write is never overwritten by a site."""
+    given = {
+        "rights": rights, "licence": licence, "external_id": external_id, "site": site, "site_id": site_id, "uploader": uploader,
+        "uploaded_on": uploaded_on, "page_address": page_address, "camera": camera, "recorded_at": recorded_at, "place": place,
+        "description": description, "tags": None if tags is None else "\n".join(tags),
+        "chapters": None if chapters is None else "\n".join(chapters),
+    }  # fmt: skip
+    texts = {name: text for name, text in given.items() if text is not None}
+    if tags is not None and (add_tags or remove_tags):
+        raise typer.BadParameter("--tag gives all tags: leave out --add-tag and --remove-tag")
+    changes = bool(texts or add_tags or remove_tags)
+    if changes + undo + (subtitles is not None) > 1:
+        raise typer.BadParameter("change facts, --undo or --subtitles: one of them at a time")
+    settings = load_settings()
+    if undo:
+        _undo(video, reviewer)
+    with opened_database(settings, video) as database:
+        if subtitles is not None:
+            _show_lines(database, video, subtitles, as_json)
+            return
+        if add_tags or remove_tags:
+            texts["tags"] = "\n".join(_tags_with(database, video, add_tags or [], remove_tags or []))
+        if changes:
+            _change(database, video, changes_of(texts, keep_places=settings.keep_places), reviewer)
+        row = facts_row(database, video)
+    if as_json:
+        terminal.show_json(row["json"])
+    else:
+        show_facts(row)
+
+
+def facts_row(database: Database, video: int) -> dict[str, Any]:
+    """What `show_facts` shows, and as "json" what programs get."""
+    from resources.postgres.facts_store import FactsStore
+    from resources.postgres.source_video_store import SourceVideoStore
+    from resources.postgres.transcript_store import TranscriptStore
+
+    title = SourceVideoStore(database).load(video).title
+    known, origins = FactsStore(database).with_origins(video)
+    transcripts = TranscriptStore(database).of_video(video)
+    return {
+        "id": video,
+        "title": title,
+        **{field.name: field.text(known) for field in FACT_FIELDS},
+        "container_tags": "\n".join(f"{name}: {value}" for name, value in (known.container_tags or {}).items()),
+        "subtitles": "\n".join(f"{one.called}: {one.line_count} lines, {one.subtitle_filepath}" for one in transcripts),
+        "thumbnail_filepath": known.thumbnail_filepath,
+        "chapter_titles": ", ".join(one.title for one in known.chapters),
+        "json": {"id": video, "title": title, **facts_json(known, origins, transcripts)},
+    }
+
+
+def facts_json(known: SourceFacts, origins: dict[str, str], transcripts: list[Transcript]) -> dict[str, Any]:
+    """Facts for programs, with who said them."""
+    values = {name: json_of_value(getattr(known, name)) for name in (*FIELD_OF, "container_tags", "quality", "thumbnail_filepath")}
+    subtitles = [
+        {"language": one.language, "name": one.name, "origin": one.origin, "lines": one.line_count, "key": one.subtitle_filepath}
+        for one in transcripts
+    ]
+    return {"facts": values, "said_by": origins, "subtitles": subtitles}
+
+
+def show_facts(row: dict[str, Any]) -> None:
+    """row: of `facts_row`."""
+    columns = [Column("title", "title", wraps=True)]
+    columns += [Column(field.label.lower(), field.name, wraps=True) for field in FACT_FIELDS if not field.is_long]
+    columns += [Column("subtitles", "subtitles", wraps=True), Column("thumbnail", "thumbnail_filepath")]
+    columns += [Column(field.label.lower(), field.name, wraps=True) for field in FACT_FIELDS if field.is_long]
+    terminal.show_record([*columns, Column("tags of the file", "container_tags", wraps=True)], row)
+    if not any(row[column.key] for column in columns[1:]):
+        terminal.say("Nothing is known of it yet.")
+
+
+def _change(database: Database, video: int, changes: dict[str, Any], reviewer: str | None) -> None:
+    from resources.postgres.fact_edits import edit_facts
+    from resources.postgres.reviewer_store import ReviewerStore
+
+    edit_facts(video, changes, reviewer=reviewer_name(ReviewerStore(database), reviewer), database=database)
+
+
+def _undo(video: int, reviewer: str | None) -> None:
+    with opened_reviews(load_settings(), video) as reviews:
+        name = reviewer_name(reviews.reviewers, reviewer)
+        own = reviews.history(reviewer=name, source_video_id=video, actions=[ReviewAction.EDIT_FACTS], limit=1000)
+        latest = next((entry for entry in own if not entry.undone), None)
+        if latest is None:
+            raise NothingToUndoError(f"nothing to undo: {name} has changed no facts of source video {video} that still stand so")
+        reviews.undo(name, action_id=latest.id)
+
+
+def _tags_with(database: Database, video: int, added: list[str], removed: list[str]) -> list[str]:
+    from resources.postgres.facts_store import FactsStore
+
+    known = FactsStore(database).load(video).tags
+    missing = [tag for tag in removed if tag not in known]
+    if missing:
+        raise NotFoundError(f"source video {video} has no tag {missing[0][:60]!r}; it has: {', '.join(known) or 'none'}")
+    return [*(tag for tag in known if tag not in removed), *added]
+
+
+def _show_lines(database: Database, video: int, language: str, as_json: bool) -> None:
+    from resources.postgres.transcript_store import TranscriptStore
+
+    store = TranscriptStore(database)
+    known = store.of_video(video)
+    chosen = next((one for one in known if (one.language or "").lower() == language.lower()), None)
+    chosen = chosen or next((one for one in known if (one.language or "").lower().startswith(f"{language.lower()}-")), None)
+    if chosen is None:
+        there = ", ".join(one.language or "(language not said)" for one in known) or "none"
+        raise NotFoundError(f"source video {video} has no subtitles in {language[:40]!r}; it has: {there}")
+    lines = store.lines(chosen.id)
+    if as_json:
+        terminal.show_json([{"start_seconds": one.start_seconds, "end_seconds": one.end_seconds, "text": one.text} for one in lines])
+        return
+    rows = [{"from": terminal.clock_time(one.start_seconds), "to": terminal.clock_time(one.end_seconds), "text": one.text} for one in lines]
+    columns = [Column("from", "from", number=True), Column("to", "to", number=True), Column("text", "text", wraps=True)]
+    terminal.show_table(chosen.called, columns, rows)

@@ -1,0 +1,127 @@
+"""Subtitles as lines with times. WebVTT and SubRip are read here, with whatever a stranger wrote into them."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from heaters_dagster.domain.source_facts import LINE_CHARACTERS, clean_line
+
+MOST_LINES = 50_000
+#: Bytes of all different words of one transcript that can be searched for. Postgres holds a little less than 1 MiB of them in one value.
+_SEARCHABLE_BYTES = 300_000
+
+_TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
+_MARKUP = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}\Z")
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """What is said or shown from `start_seconds` to `end_seconds`, counted from the beginning of the video as it is played."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleFile:
+    """One file of subtitles. origin: "site" or "file", where they come from. language: as it is said there, "en-US"; None: not said.
+
+    name: what they are called there. suffix: of the file, with the dot. data: the file.
+    """
+
+    origin: str
+    language: str | None
+    name: str | None
+    suffix: str
+    data: bytes
+    lines: tuple[Line, ...]
+
+
+def lines_of(data: bytes) -> tuple[Line, ...]:
+    """The lines of a WebVTT or SubRip file in order; what cannot be read as a line with times is left out."""
+    rows = _text(data).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found: list[Line] = []
+    place = 0
+    while place < len(rows) and len(found) < MOST_LINES:
+        times = _TIMES.match(rows[place])
+        place += 1
+        if times is None:
+            continue
+        said = []
+        while place < len(rows) and rows[place].strip() and not _TIMES.match(rows[place]):
+            said.append(rows[place])
+            place += 1
+        parts = times.groups()
+        found.append(Line(_seconds(parts[:4]), _seconds(parts[4:]), " ".join(said)))
+    return tidy(found)
+
+
+def tidy(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Lines in order, as plain text; those without text, or that end before they begin, are left out."""
+    plain = (replace(line, text=plain_text(line.text)) for line in lines)
+    return tuple(sorted(line for line in plain if line.text and 0 <= line.start_seconds < line.end_seconds))[:MOST_LINES]
+
+
+def plain_text(text: str) -> str:
+    """The text without tags and without the commands of Advanced SubStation."""
+    return clean_line(html.unescape(_MARKUP.sub("", text[: 10 * LINE_CHARACTERS].replace(r"\N", " ").replace(r"\h", " ")))) or ""
+
+
+def within(lines: Sequence[Line], length_seconds: float | None) -> tuple[tuple[Line, ...], int]:
+    """(the lines that fit into a video of this length, how many do not). A line that only ends too late ends with the video."""
+    if length_seconds is None:
+        return tuple(lines), 0
+    fitting = [line for line in lines if line.start_seconds < length_seconds]
+    ended = tuple(replace(line, end_seconds=min(line.end_seconds, length_seconds)) for line in fitting)
+    return ended, len(lines) - len(fitting)
+
+
+def webvtt(lines: Iterable[Line]) -> bytes:
+    """The lines as a WebVTT file."""
+    cues = [f"{_clock(line.start_seconds)} --> {_clock(line.end_seconds)}\n{html.escape(line.text, quote=False)}\n" for line in lines]
+    return "\n".join(["WEBVTT\n", *cues]).encode()
+
+
+def known_language(said: str | None) -> str | None:
+    """A language as the site or the file says it, "en-US"; None for what is none, and for "und"."""
+    tag = (said or "").strip().replace("_", "-")
+    return tag if _LANGUAGE.match(tag) and tag.lower() not in {"und", "unknown", "none", "na"} else None
+
+
+def searchable(lines: Iterable[Line]) -> str:
+    """The different words of the lines, separated by blanks: what a search looks through."""
+    words: dict[str, None] = {}
+    left = _SEARCHABLE_BYTES
+    for line in lines:
+        for word in _WORD.findall(line.text.lower()):
+            if word not in words and left > 0:
+                words[word] = None
+                left -= len(word.encode("utf-8", "replace")) + 1
+    return " ".join(words)
+
+
+def _text(data: bytes) -> str:
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def _seconds(parts: Sequence[str | None]) -> float:
+    hours, minutes, seconds, fraction = (part or "0" for part in parts)
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+
+
+def _clock(seconds: float) -> str:
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"

@@ -1,0 +1,117 @@
+"""What belongs to a source video: shown when it is opened, and changed there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import streamlit as st
+
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.fact_fields import FACT_FIELDS, FactField, chapter_line
+from heaters_dagster.domain.ingest import web_host
+from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.words import counted
+from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_video_store import SourceVideo
+from resources.postgres.transcript_store import Transcript, TranscriptStore
+from review_app.service import actions, views
+from review_app.service.links import Session
+from review_app.service.review_desk import ReviewDesk
+
+_CHAPTERS_SHOWN = 50
+_DESCRIPTION_SHOWN = 2_000
+
+
+def facts_box(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
+    """A closed box; what is in it is read when it is opened."""
+    box = st.expander("Facts", icon=":material/info:", type="compact", key=f"facts-{video.id}", on_change="rerun")
+    if not box.open:
+        return
+    with box:
+        try:
+            facts, origins = FactsStore(desk.database).with_origins(video.id)
+            transcripts = TranscriptStore(desk.database).of_video(video.id)
+        except HeatersError as error:
+            st.error(views.plain(str(error)), icon=":material/cloud_off:")
+            return
+        shown, picture = st.columns([5, 1.2])
+        addresses = [desk.media_url("subtitles", one.id) for one in transcripts]
+        shown.html(facts_table(facts, origins, transcripts, addresses))
+        if facts.thumbnail_filepath:
+            address = escape(desk.media_url("thumbnail", video.id))
+            picture.html(f'<div class="heaters-picture"><img alt="Thumbnail of the site" loading="lazy" src="{address}"></div>')
+        if st.toggle("Change the facts", key=f"facts-change-{video.id}"):
+            _form(desk, session, video, facts)
+        else:
+            st.session_state.pop(f"facts-shown-{video.id}", None)
+
+
+def facts_in_words(facts: SourceFacts) -> str:
+    """`Youtube · Grace · CC BY`: for the line of a source video."""
+    return " · ".join(filter(None, [facts.site, facts.uploader, facts.licence, facts.rights and f"rights: {facts.rights[:80]}"]))
+
+
+def facts_table(facts: SourceFacts, origins: dict[str, str], transcripts: Sequence[Transcript], subtitle_addresses: Sequence[str]) -> str:
+    """An HTML table of what is known and who said it. subtitle_addresses: of the files of the transcripts."""
+    rows = [
+        _row(field.label, _cell(field, facts), origins.get(field.name))
+        for field in FACT_FIELDS
+        if field.text(facts)
+    ]  # fmt: skip
+    files = [
+        f'<a href="{escape(address)}" download>{escape(one.called)}</a>, {counted(one.line_count, "line")}'
+        for one, address in zip(transcripts, subtitle_addresses, strict=True)
+    ]
+    rows += [_row("Subtitles", "<br>".join(files), None)] if files else []
+    tags = [f"{escape(name)}: {escape(value)}" for name, value in (facts.container_tags or {}).items()]
+    rows += [_row("Tags of the file", "<br>".join(tags), None)] if tags else []
+    if not rows:
+        return "<p>Nothing is known of it yet.</p>"
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Fact", "", "Said by"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _row(label: str, cell: str, origin: str | None) -> str:
+    return f'<tr><th scope="row">{escape(label)}</th><td>{cell}</td><td>{escape(_ORIGINS.get(origin or "", ""))}</td></tr>'
+
+
+_ORIGINS = {"person": "a person", "submission": "whoever submitted it", "site": "the site", "file": "the file"}
+
+
+def _cell(field: FactField, facts: SourceFacts) -> str:
+    if field.name == "chapters":
+        lines = [escape(chapter_line(one)) for one in facts.chapters[:_CHAPTERS_SHOWN]]
+        more = len(facts.chapters) - len(lines)
+        return "<br>".join([*lines, *([f"and {more:,} more"] if more else [])])
+    text = field.text(facts)
+    if field.name == "page_address" and text.lower().startswith(("http://", "https://")) and web_host(text):
+        return f'<a href="{escape(text)}" target="_blank" rel="noopener noreferrer">{escape(text)}</a>'
+    cut = text if len(text) <= _DESCRIPTION_SHOWN else f"{text[:_DESCRIPTION_SHOWN]} ..."
+    return escape(cut).replace("\n", "<br>")
+
+
+def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceFacts) -> None:
+    """One field for each fact. Only what differs from what was shown is saved: a colleague's change of another fact stays."""
+    place = f"facts-shown-{video.id}"
+    number, before = st.session_state.setdefault(place, (0, {field.name: field.text(facts) for field in FACT_FIELDS}))
+    fields = [field for field in FACT_FIELDS if field.name != "place" or desk.settings.keep_places or before["place"]]
+    keys = {field.name: f"fact-{field.name}-{video.id}-{number}" for field in fields}
+
+    def save() -> None:
+        changed = {name: text for name, key in keys.items() if (text := st.session_state[key]) != before[name]}
+        outcome = actions.edit_facts(desk, session, video.id, changed)
+        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        if outcome.ok:
+            now = FactsStore(desk.database).load(video.id)
+            st.session_state[place] = (number + 1, {field.name: field.text(now) for field in FACT_FIELDS})
+
+    with st.form(f"facts-form-{video.id}-{number}", border=False):
+        left, right = st.columns(2)
+        for count, field in enumerate(fields):
+            asked = {"label": field.label, "value": before[field.name], "help": field.help, "key": keys[field.name]}
+            if field.is_long:
+                st.text_area(**asked)
+            else:
+                (right if count % 2 else left).text_input(**asked)
+        st.form_submit_button("Save the facts", type="primary", on_click=save)

@@ -1,0 +1,78 @@
+"""Facts as people write and read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, change_words, changes_of, chapter_at, delivered
+from heaters_dagster.domain.source_facts import Chapter, SourceFacts, json_of_value, value_of_json
+
+KNOWN = SourceFacts(
+    rights="training only",
+    licence="CC BY 4.0",
+    external_id="A-17",
+    site="Example",
+    site_id="x1",
+    uploader="Grace",
+    uploaded_on=date(2024, 5, 31),
+    page_address="https://example.org/x1",
+    tags=("sea", "at night"),
+    camera="Maker Model",
+    recorded_at=datetime(2024, 5, 30, 12, 30, tzinfo=UTC),
+    place="+52.5+13.4/",
+    chapters=(Chapter("Begin", 0.0), Chapter("The harbour", 3723.5)),
+    description="Two\nlines",
+)
+
+
+@pytest.mark.parametrize("field", FACT_FIELDS, ids=lambda field: field.name)
+def test_what_is_written_is_read_again_as_it_was(field) -> None:
+    value = getattr(KNOWN, field.name)
+    assert field.read(field.text(KNOWN)) == value
+    assert value_of_json(field.name, json_of_value(value)) == value
+    assert field.read("  ") in (None, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("uploaded_on", "31.5.2024", "is no day: write it as 2024-05-31"),
+        ("recorded_at", "yesterday", "is no time: write it as"),
+        ("page_address", "javascript:alert(1)", "is no web address"),
+        ("page_address", "https://", "is no web address"),
+        ("chapters", "The harbour", "is no chapter: write its start and its title"),
+        ("tags", ",".join(map(str, range(600))), "at most 500 tags, not 600"),
+        ("licence", "x" * 1001, "at most 1,000 characters, not 1,001"),
+        ("place", "Berlin", "HEATERS_KEEP_PLACES"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_words(name: str, text: str, words: str) -> None:
+    with pytest.raises(BadRequestError, match=words):
+        changes_of({name: text}, keep_places=False)
+
+
+def test_a_place_can_always_be_removed() -> None:
+    assert changes_of({"place": ""}, keep_places=False) == {"place": None}
+    assert changes_of({"place": "Berlin"}, keep_places=True) == {"place": "Berlin"}
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    read = FIELD_OF["recorded_at"].read
+    assert read("2024-05-31 14:30") == datetime(2024, 5, 31, 14, 30, tzinfo=UTC)
+    assert read("2024-05-31T14:30+02:00") == datetime(2024, 5, 31, 12, 30, tzinfo=UTC)
+
+
+def test_the_chapter_of_a_time() -> None:
+    chapters = (Chapter("one", 1.0, 3.0), Chapter("two", 5.0))
+    assert [chapter_at(chapters, at) for at in (0.5, 0.995, 2.9, 3.0, 5.0, 99.0)] == [None, "one", "one", None, "two", "two"]
+
+
+def test_what_goes_along_with_clips() -> None:
+    assert delivered(SourceFacts(licence="CC0", tags=("a", "b"))) == {"licence": "CC0", "tags": "a, b"}
+
+
+def test_a_change_in_words() -> None:
+    assert change_words({"licence": "CC0", "tags": [], "gone": 1}) == "licence: CC0; tags: nothing"

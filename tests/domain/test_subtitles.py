@@ -1,0 +1,96 @@
+"""Subtitles as strangers write them become lines with times."""
+
+from __future__ import annotations
+
+import pytest
+
+from heaters_dagster.domain.places import holds_a_position, names_a_place
+from heaters_dagster.domain.subtitles import MOST_LINES, Line, known_language, lines_of, searchable, webvtt, within
+
+VTT = """WEBVTT - made by hand
+
+NOTE nobody sees this
+
+STYLE
+::cue { color: red }
+
+intro
+00:01.000 --> 00:02.500 align:start
+<v Grace>The <i>harbour</i> &amp; the sea
+at night
+
+1:00:00.000 --> 1:00:01.000
+An hour later
+"""
+SRT = "1\r\n00:00:04,000 --> 00:00:05,250\r\n{\\an8}Second\r\n\r\n2\r\n00:00:01,000 --> 00:00:02,000\r\nFirst\r\nof two rows\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (VTT.encode(), [(1.0, 2.5, "The harbour & the sea at night"), (3600.0, 3601.0, "An hour later")]),
+        (SRT.encode(), [(1.0, 2.0, "First of two rows"), (4.0, 5.25, "Second")]),
+        (b"\xef\xbb\xbf" + SRT.encode(), [(1.0, 2.0, "First of two rows"), (4.0, 5.25, "Second")]),
+        (SRT.encode("utf-16"), [(1.0, 2.0, "First of two rows"), (4.0, 5.25, "Second")]),
+        ("1\n00:00:01,0 --> 00:00:02,5\ncaf\xe9\n".encode("cp1252"), [(1.0, 2.5, "café")]),
+        (b"00:02.000 --> 00:01.000\nends before it begins\n\n00:03.000 --> 00:04.000\n\n\n", []),
+        (b"00:01.000 --> 00:02.000\n\xe2\x80\xae turned \x00\x1b[31m\n", [(1.0, 2.0, "turned [31m")]),
+        (b"<html>not found</html>", []),
+        (b"", []),
+    ],
+)
+def test_what_can_be_read_becomes_lines_in_order(data: bytes, lines: list[tuple[float, float, str]]) -> None:
+    assert lines_of(data) == tuple(Line(*one) for one in lines)
+
+
+def test_there_is_an_end_to_what_a_stranger_may_send() -> None:
+    one = "\n00:01.000 --> 00:02.000\n" + "x" * 40 + "\n"
+    assert len(lines_of((one * (MOST_LINES + 10)).encode())) == MOST_LINES
+    words = [Line(0.0, 1.0, " ".join(f"w{number}" for number in range(start, start + 100))) for start in range(0, 100_000, 100)]
+    assert 250_000 < len(searchable(words).encode()) < 310_000
+
+
+def test_lines_fit_into_the_length_of_the_video() -> None:
+    lines = [Line(0.0, 1.0, "a"), Line(9.0, 12.0, "b"), Line(10.0, 11.0, "c")]
+    assert within(lines, 10.0) == ((Line(0.0, 1.0, "a"), Line(9.0, 10.0, "b")), 1)
+    assert within(lines, None) == (tuple(lines), 0)
+
+
+def test_what_is_written_is_read_again_as_it_was() -> None:
+    lines = (Line(0.0, 1.5, "a & <b>"), Line(3599.9, 3601.25, "an hour"))
+    assert lines_of(webvtt(lines)) == lines
+
+
+def test_each_word_is_searched_for_once() -> None:
+    assert searchable([Line(0.0, 1.0, "The sea, the SEA"), Line(1.0, 2.0, "sea 夜")]) == "the sea 夜"
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [("en", "en"), ("pt_BR", "pt-BR"), ("zh-Hans", "zh-Hans"), ("und", None), ("", None), (None, None), ("../x", None)]
+)
+def test_a_language_is_that_of_the_site_or_none(said: str | None, known: str | None) -> None:
+    assert known_language(said) == known
+
+
+@pytest.mark.parametrize("tag", ["location", "com.apple.quicktime.location.ISO6709", "location-eng", "xyz", "LOCATION", "GPSLatitude"])
+def test_tags_that_name_a_place(tag: str) -> None:
+    assert names_a_place(tag)
+
+
+@pytest.mark.parametrize("tag", ["title", "creation_time", "encoder", "com.apple.quicktime.make", "major_brand", "publisher"])
+def test_tags_that_name_none(tag: str) -> None:
+    assert not names_a_place(tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_position"),
+    [
+        ("+52.5200+013.4050/", True),
+        ("GPS(13.405,52.52,34)", True),
+        ("[latitude: 52.52] [longitude: 13.405]", True),
+        ("at 10:30 it was -5.5 degrees", False),
+        ("the lat was closed", False),
+    ],
+)
+def test_texts_that_hold_a_position(text: str, is_position: bool) -> None:
+    assert holds_a_position(text) is is_position

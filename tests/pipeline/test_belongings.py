@@ -1,0 +1,226 @@
+"""What belongs to a video comes in with it: facts, subtitles with times, chapters, a thumbnail; and no place unless a setting says so."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+from sqlalchemy import text
+
+from assets.gold_master import make_gold_master
+from assets.source_video import fetch_source_video
+from heaters_dagster.domain.errors import DuplicateSourceError
+from heaters_dagster.domain.keys import gold_master_key
+from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
+from heaters_dagster.domain.subtitles import Line
+from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
+from resources.object_store.work_folder import WorkFolder
+from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.address_guard import AddressGuard
+from resources.sources.belongings import WhatIsKept
+from resources.sources.downloader import Downloader
+from resources.upkeep.audit import audit
+from resources.upkeep.source_video_removal import delete_source_video
+from tests.media_files import ffmpeg, make_video
+from tests.web_server import WebServer, file, status
+from tests.web_server import text as page
+
+POSITION = "+52.5163+013.3779/"
+SUBTITLES = """1
+00:00:00,100 --> 00:00:00,600
+The harbour
+
+2
+00:00:00,600 --> 00:00:00,900
+GPS(13.3779,52.5163,34)
+
+3
+00:00:00,900 --> 00:00:09,000
+ends too late
+
+4
+00:00:07,000 --> 00:00:09,000
+never shown
+"""
+METADATA = f""";FFMETADATA1
+title=A day out
+com.apple.quicktime.make=Acme
+com.apple.quicktime.model=Acme X1
+com.apple.quicktime.creationdate=2024-05-30T14:30:00+0200
+com.apple.quicktime.location.ISO6709={POSITION}
+[CHAPTER]
+TIMEBASE=1/1000
+START=0
+END=500
+title=Begin
+[CHAPTER]
+TIMEBASE=1/1000
+START=500
+END=1000
+title=The pier
+"""
+
+
+@pytest.fixture(scope="module")
+def telephone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of video with tags, a place, chapters and subtitles, as telephones and editing programs write them."""
+    folder = tmp_path_factory.mktemp("telephone")
+    (folder / "lines.srt").write_text(SUBTITLES)
+    (folder / "about.txt").write_text(METADATA)
+    video = make_video(folder / "plain.mp4", frames=24)
+    inputs = ["-i", str(video), "-i", str(folder / "lines.srt"), "-f", "ffmetadata", "-i", str(folder / "about.txt")]
+    mapped = ["-map", "0", "-map", "1", "-map_metadata", "2", "-map_chapters", "2", "-c", "copy", "-c:s", "mov_text"]
+    return ffmpeg([*inputs, *mapped, "-metadata:s:s:0", "language=eng", "-movflags", "use_metadata_tags"], folder / "IMG_1.mov")
+
+
+class Ingest:
+    def __init__(self, database: Database, settings: Settings, objects: ObjectStore) -> None:
+        self.database, self.objects, self.work = database, objects, WorkFolder(settings.work_folder)
+        self.videos, self.facts, self.transcripts = SourceVideoStore(database), FactsStore(database), TranscriptStore(database)
+        self.downloader = Downloader(guard=AddressGuard(allow_private=True), timeout_seconds=5, retries=0)
+
+    def fetch(self, source: object, kept: WhatIsKept = WhatIsKept(), *, again: SourceVideo | None = None) -> SourceVideo:
+        video = again or self.videos.add(str(source), "IMG 1")
+        return fetch_source_video(video.id, videos=self.videos, objects=self.objects, work=self.work, downloader=self.downloader, kept=kept)
+
+    def keys(self, prefix: str) -> list[str]:
+        return [info.key for info in self.objects.list(prefix)]
+
+    def everything(self) -> str:
+        """All rows of all tables, and all objects but originals."""
+        with self.database.read() as connection:
+            tables = connection.scalars(text("select quote_ident(tablename) from pg_tables where schemaname = 'public'")).all()
+            rows = [str(row) for table in tables for row in connection.scalars(text(f"select t::text from {table} as t"))]
+        stored = [
+            self.objects.get_bytes(info.key).decode("latin-1") for info in self.objects.list() if not info.key.startswith("originals/")
+        ]
+        return "\n".join([*rows, *stored])
+
+
+@pytest.fixture
+def ingest(database: Database, settings: Settings, object_store: ObjectStore) -> Ingest:
+    return Ingest(database, settings, object_store)
+
+
+def test_a_file_says_what_it_is_but_not_where_it_was_filmed(ingest: Ingest, telephone: Path) -> None:
+    video = ingest.fetch(telephone, WhatIsKept(rights="training only"))
+    facts, origins = ingest.facts.with_origins(video.id)
+    assert (facts.camera, facts.recorded_at) == ("Acme X1", datetime(2024, 5, 30, 12, 30, tzinfo=UTC))
+    assert facts.chapters == (Chapter("Begin", 0.0, 0.5), Chapter("The pier", 0.5, 1.0))
+    assert (facts.rights, facts.place, facts.site) == ("training only", None, None)
+    assert facts.container_tags is not None
+    assert facts.container_tags["title"] == "A day out"
+    assert set(origins.values()) == {"file"}
+
+    (transcript,) = ingest.transcripts.of_video(video.id)
+    assert (transcript.kind, transcript.origin, transcript.language, transcript.line_count) == ("subtitle", "file", "eng", 2)
+    length = video.duration_seconds
+    assert ingest.transcripts.lines(transcript.id) == [Line(0.1, 0.6, "The harbour"), Line(0.9, length, "ends too late")]
+    assert transcript.subtitle_filepath == f"subtitles/video_{video.id}_01_eng.vtt"
+    assert b"The harbour" in ingest.objects.get_bytes(transcript.subtitle_filepath)
+    assert any("1 line of 3 of the subtitles in eng would begin after the end" in one for one in video.warnings)
+    assert "1 line of its subtitles says where it was filmed, and such lines are left out without HEATERS_KEEP_PLACES" in video.warnings
+
+    gold = {"database": ingest.database, "objects": ingest.objects, "work": ingest.work, "storage_class": "STANDARD"}
+    make_gold_master(video.id, **gold)
+    for trace in ("52.5163", "13.3779"):
+        assert trace not in ingest.everything()
+    assert audit(ingest.database, ingest.objects) == []
+
+    second = ingest.videos.add(str(telephone), "the same file")
+    with pytest.raises(DuplicateSourceError):
+        ingest.fetch(telephone, again=second)
+    assert ingest.keys("subtitles/") == [transcript.subtitle_filepath]
+    ingest.objects.delete(transcript.subtitle_filepath)
+    assert audit(ingest.database, ingest.objects) == [f"{transcript.subtitle_filepath} of source video {video.id} is gone from the store"]
+
+    delete_source_video(video.id, reviewer="ada", database=ingest.database, objects=ingest.objects)
+    assert ingest.facts.load(video.id) == SourceFacts()
+    assert ingest.transcripts.of_video(video.id) == []
+    assert ingest.keys("") == []
+
+
+@pytest.mark.folder
+def test_where_it_was_filmed_is_kept_when_the_setting_says_so(ingest: Ingest, telephone: Path, tmp_path: Path) -> None:
+    video = ingest.fetch(telephone, WhatIsKept(places=True))
+    assert ingest.facts.load(video.id).place == POSITION
+    (transcript,) = ingest.transcripts.of_video(video.id)
+    assert [line.text for line in ingest.transcripts.lines(transcript.id)] == ["The harbour", "GPS(13.3779,52.5163,34)", "ends too late"]
+    make_gold_master(
+        video.id, database=ingest.database, objects=ingest.objects, work=ingest.work, storage_class="STANDARD", keep_places=True
+    )
+    ingest.objects.get_file(gold_master_key(video.id), tmp_path / "master.mkv")
+    with av.open(str(tmp_path / "master.mkv")) as master:
+        assert POSITION in master.metadata.values()
+
+
+def picture() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (2000, 1000), (200, 30, 30)).save(data, "PNG")
+    return data.getvalue()
+
+
+PAGE = """<html><head><title>A day out</title><meta property="og:image" content="{url}/thumb.png">
+<meta property="og:description" content="Two boats"></head><body><video src="/clip.mp4">
+<track kind="subtitles" src="/en.vtt" srclang="en" label="English"><track kind="subtitles" src="/de.vtt" srclang="de">
+</video></body></html>"""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[WebServer]:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    make_video(folder / "clip.mp4", frames=24)
+    with WebServer(folder).running() as server:
+        server.answers["/day"] = page(PAGE.format(url=server.url), "text/html")
+        server.answers["/en.vtt"] = page("WEBVTT\n\n00:00.100 --> 00:00.500\nThe harbour\n", "text/vtt")
+        server.answers["/de.vtt"] = page("WEBVTT\n\n00:00.100 --> 00:00.500\nDer Hafen\n", "text/vtt")
+        server.answers["/thumb.png"] = file(picture(), "image/png")
+        yield server
+
+
+@pytest.mark.folder
+def test_a_page_gives_its_subtitles_and_its_thumbnail(ingest: Ingest, web: WebServer) -> None:
+    video = ingest.fetch(f"{web.url}/day")
+    facts, origins = ingest.facts.with_origins(video.id)
+    assert (facts.page_address, facts.description) == (f"{web.url}/day", "Two boats")
+    assert (facts.site, facts.site_id) == ("127.0.0.1", None), "a page that no extractor knows has no id of its own"
+    assert origins["description"] == "site"
+    assert facts.thumbnail_filepath == f"thumbnails/video_{video.id}.jpg"
+    with Image.open(io.BytesIO(ingest.objects.get_bytes(facts.thumbnail_filepath))) as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (1280, 640))
+    said = {one.language: ingest.transcripts.lines(one.id)[0].text for one in ingest.transcripts.of_video(video.id)}
+    assert said == {"en": "The harbour", "de": "Der Hafen"}
+    assert video.warnings == ()
+    assert audit(ingest.database, ingest.objects) == []
+
+
+@pytest.mark.folder
+def test_what_cannot_be_had_is_a_warning_and_the_video_is_there(ingest: Ingest, web: WebServer) -> None:
+    web.answers["/en.vtt"] = status(404)
+    web.answers["/de.vtt"] = page("<html>sign in</html>", "text/html")
+    web.answers["/thumb.png"] = file(b"<svg onload=alert(1)>", "image/svg+xml")
+    video = ingest.fetch(f"{web.url}/day")
+    assert video.original_filepath is not None
+    told = " ".join(video.warnings)
+    for words in ("the subtitles in en could not be kept", "the subtitles in de could not be kept: they hold no lines", "the thumbnail"):
+        assert words in told
+    assert ingest.keys("subtitles/") == ingest.keys("thumbnails/") == []
+
+
+@pytest.mark.folder
+def test_fetched_again_what_a_person_or_a_list_said_stays(ingest: Ingest, web: WebServer) -> None:
+    video = ingest.videos.add(f"{web.url}/day", "day")
+    ingest.facts.put(video.id, SourceFacts(description="by a list"), Origin.SUBMISSION)
+    ingest.fetch("", again=video)
+    facts = ingest.facts.load(video.id)
+    assert (facts.description, facts.page_address) == ("by a list", f"{web.url}/day")
