@@ -1,7 +1,9 @@
 """`source_video`: the original, fetched from where it was submitted, probed, hashed and stored once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
@@ -9,11 +11,20 @@ import dagster as dg
 from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.stage_run import StageRun
-from heaters_dagster.domain.errors import DuplicateSourceError
+from heaters_dagster.domain.errors import (
+    DiskFullError,
+    DuplicateSourceError,
+    NotYetError,
+    SiteRefusesError,
+    SourceNotFoundError,
+    TransientError,
+)
 from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind, title_from_name
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from resources.media.media_probe import MediaProbe, probe
@@ -21,6 +32,8 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
+from resources.postgres.facts_store import FactsStore
+from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.belongings import WhatIsKept, forget_belongings, keep_belongings
 from resources.sources.downloader import Downloader, local_sha256
@@ -38,24 +51,26 @@ def fetch_source_video(
     work: WorkFolder,
     downloader: Downloader,
     originals: Originals | None = None,
+    turns: SiteTurns | None = None,
     kept: WhatIsKept = WhatIsKept(),
     report: Report = silent,
+    say: Callable[[str], None] = lambda told: None,
 ) -> SourceVideo:
     """Bring the original into the store; afterwards the row is `downloaded`. A row that is further is returned as it is.
 
-    originals: gets the file, for the stages that follow in the same run. kept: what is kept of facts.
+    originals: gets the file, for the stages that follow in the same run. turns: of the sites; None: nobody waits for a turn. say: gets a
+    sentence when it has to wait for one. kept: what is kept of facts.
 
     Hold `Database.stage_lock("source_video", source_video_id)`. Safe to begin again at any point: the object is stored under its key
     whole or not at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds
-    the same bytes, and what Downloader, probe and ObjectStore raise; the row then stays `downloading` until the caller records the failure.
+    the same bytes, NotYetError when its site must be left alone for long (the row is then `new`), and what Downloader, probe and
+    ObjectStore raise; the row then stays `downloading` until the caller records the failure.
     """
     video = videos.load(source_video_id)
     if video.state not in _STATES_BEFORE:
         return video
-    videos.set_state(source_video_id, SourceVideoState.DOWNLOADING)
-    _refuse_known_file(video, videos, objects)
-    with work.attempt(f"source_video-{source_video_id}") as folder:
-        fetched = downloader.fetch(video.source, folder, confined_to=video.confined_to, report=report)
+    with _folder_of(video, work) as folder:
+        fetched = _fetched(video, folder, videos=videos, downloader=downloader, turns=turns, objects=objects, report=report, say=say)
         found = probe(fetched.path, name=_called(video, fetched))
         _refuse_known_bytes(source_video_id, fetched.sha256, videos, objects)
         key = original_key(source_video_id, original_suffix(fetched.name, found.container))
@@ -70,6 +85,52 @@ def fetch_source_video(
         if originals is not None:
             originals.keep(key, fetched.path)
         return done
+
+
+def _fetched(
+    video: SourceVideo,
+    folder: Path,
+    *,
+    videos: SourceVideoStore,
+    downloader: Downloader,
+    turns: SiteTurns | None,
+    objects: ObjectStore,
+    report: Report,
+    say: Callable[[str], None],
+) -> Fetched:
+    """The file in `folder`; the row is `downloading`. A download waits for its turn at its site before that."""
+    site = video.site if turns is not None else None
+    patience = downloader.longest_wait_seconds
+    with turns.turn(site, patience_seconds=patience, say=say) if turns is not None and site is not None else nullcontext():
+        videos.set_state(video.id, SourceVideoState.DOWNLOADING)
+        _refuse_known_file(video, videos, objects)
+        try:
+            fetched = downloader.fetch(video.source, folder, confined_to=video.confined_to, report=report)
+        except SiteRefusesError as error:
+            if turns is None or site is None:
+                raise
+            held = turns.refused(site, error.reason, error.until)
+            if held.gives_up:
+                raise SourceNotFoundError(f"{error}; it said so {held.refusals} times in a row. heaters retry asks again") from error
+            videos.put_back(video.id)
+            raise NotYetError(f"{error}. It is asked for again later; what has been fetched of it is kept") from error
+        if turns is not None and site is not None:
+            turns.answered(site)
+        return fetched
+
+
+def _folder_of(video: SourceVideo, work: WorkFolder) -> AbstractContextManager[Path]:
+    """Where it is fetched to. A download goes on where the last try was killed or broke off; a copy of a file begins anew."""
+    name = f"source_video-{video.id}"
+    if source_kind(video.source) is SourceKind.LOCAL_PATH:
+        return work.attempt(name)
+    of = sha256(f"{video.id} {video.created_at.isoformat()} {video.source}".encode()).hexdigest()
+    return work.continued(name, of, stays=_may_go_on)
+
+
+def _may_go_on(error: BaseException) -> bool:
+    """Whether the next try can use what this one has fetched; on a full disk it would be in the way."""
+    return not isinstance(error, Exception) or (isinstance(error, TransientError) and not isinstance(error, DiskFullError))
 
 
 def _called(video: SourceVideo, fetched: Fetched) -> str:
@@ -119,7 +180,11 @@ def _title(video: SourceVideo, fetched: Fetched) -> str:
 def _downloaded(
     video: SourceVideo, key: str, fetched: Fetched, found: MediaProbe, videos: SourceVideoStore, objects: ObjectStore
 ) -> SourceVideo:
-    for warning in (*fetched.warnings, *found.notes):
+    quality = Quality.from_json(fetched.facts.quality)
+    if quality is not None:
+        quality = quality.with_arrived(_picture(found))
+    facts = replace(fetched.facts, quality=quality.to_json() if quality is not None else None)
+    for warning in (*fetched.warnings, *(quality.drops() if quality is not None else ()), *found.notes):
         videos.add_warning(video.id, warning)
     done = videos.finish_download(
         video.id,
@@ -129,13 +194,21 @@ def _downloaded(
         original_bytes=fetched.byte_size,
         source_bytes=fetched.byte_size,
         source_fingerprint=fingerprint(fetched.path),
-        facts=fetched.facts,
+        facts=facts,
         probe=found.to_json(),
         duration_seconds=found.duration_seconds,
     )
     if done.duplicate_of_id is not None:
         raise _duplicate(video.id, videos.load(done.duplicate_of_id), videos, objects)
     return done
+
+
+def _picture(found: MediaProbe) -> Picture:
+    video = found.video
+    return Picture(
+        width=video.width, height=video.height, frame_rate=float(video.average_frame_rate) or None, codec=video.codec,
+        dynamic_range="HDR" if video.is_hdr else None,
+    )  # fmt: skip
 
 
 @dg.asset(
@@ -173,9 +246,14 @@ def source_video(
                 work=place.work,
                 originals=place.originals(object_store.get()),
                 downloader=Downloader.from_settings(place.settings),
+                turns=SiteTurns.from_settings(place.settings, store),
                 kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
                 report=report,
+                say=stage.log.info,
             )
+        except NotYetError as error:  # no failure: it is asked for again when its site has a turn
+            stage.log.info(error)
+            return
         except DuplicateSourceError as error:  # done, not failed: nothing is made from it, and the steps after it are skipped
             record(str(error), False)
             stage.log.info(error)
@@ -188,10 +266,17 @@ def source_video(
             "store": metadata.store(place.settings),
             "size": metadata.size(video.original_bytes or 0),
             "sha256": video.content_sha256 or "",
+            "quality": quality_words(FactsStore(store).load(source_video_id)),
             "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
             "warnings": dg.MetadataValue.md(pictures.bullets(video.warnings, otherwise="none")),
         }
     )
+
+
+def quality_words(facts: SourceFacts) -> str:
+    """What was taken of what a site offered, and why; empty for what no site offered."""
+    quality = Quality.from_json(facts.quality)
+    return quality.words if quality is not None else ""
 
 
 def probe_table(found: MediaProbe) -> str:

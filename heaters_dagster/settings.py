@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
 from heaters_dagster.registries import DETECTORS, EMBEDDERS, Registry
 
@@ -199,6 +200,15 @@ class Settings:
     )
     ytdlp_max_height: int = _setting(
         "HEATERS_DOWNLOAD_MAX_HEIGHT", _number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
+    )
+    downloads_per_site: int = _setting(
+        "HEATERS_DOWNLOADS_PER_SITE", _number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
+    )
+    download_pause_seconds: float = _setting(
+        "HEATERS_DOWNLOAD_PAUSE_SECONDS", _number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
+    )
+    download_rate_mib: float | None = _setting(
+        "HEATERS_DOWNLOAD_RATE_MIB", _number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
     )
     allow_private_addresses: bool = _setting(
         "HEATERS_ALLOW_PRIVATE_ADDRESSES", _flag, False, "true: web addresses on internal networks may be fetched"

@@ -30,6 +30,7 @@ from heaters_dagster.commands.process_due import RunDone
 from heaters_dagster.commands.up.start import held_folder
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
+from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -45,6 +46,7 @@ from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
 from resources.upkeep.source_video_removal import rename_source_video
@@ -252,7 +254,20 @@ def test_status_as_json_has_what_programs_need(heaters: Heaters, a_source_video:
     (row,) = heaters.json("status")
     assert (row["id"], row["source"], row["title"], row["state"]) == (failed.id, "/videos/broken.mp4", "broken", "download_failed")
     assert row["error"] == "made to fail"
-    assert row["frame_count"] is None
+    assert (row["frame_count"], row["site_waits"], row["quality"]) == (None, None, None)
+
+
+def test_status_says_what_a_download_waits_for_and_which_quality_came(heaters: Heaters, database: Database) -> None:
+    video = SourceVideoStore(database).add("https://example.org/1", "Talk")
+    SiteTurns(database, per_site=1, pause_seconds=0).refused("example.org", "its site answers 429", None)
+    taken = Quality(offered=(Picture(height=2160), Picture(height=1080)), taken=Picture(height=1080), limit=1080, order="res:1080")
+    FactsStore(database).put(video.id, SourceFacts(quality=taken.to_json()), Origin.SITE)
+    (row,) = heaters.json("status")
+    assert row["site_waits"].endswith("UTC (1 minute): its site answers 429")
+    assert [one["height"] for one in row["quality"]["offered"]] == [2160, 1080]
+    told = " ".join(heaters(f"status {video.id}")[1].split())
+    assert "waiting to be fetched; waits until" in told
+    assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in told
 
 
 def test_a_long_list_of_status_has_what_failed_and_the_newest_and_json_has_all(heaters: Heaters, database: Database) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +30,7 @@ class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.web.requests.append(path)
+        self.web.ranges.append((path, self.headers.get("Range"), self.headers.get("If-Range")))
         answer = self.web.answers.get(path)
         if answer:
             answer(self)
@@ -46,12 +49,17 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class WebServer:
-    """answers: path -> function that answers it. requests: the paths asked for, in order."""
+    """answers: path -> function that answers it. requests: the paths asked for, in order; ranges: with their Range and If-Range.
+
+    closing: set when the server ends, for answers that wait.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
+        self.ranges: list[tuple[str, str | None, str | None]] = []
+        self.closing = threading.Event()
         handler = type("BoundHandler", (Handler,), {"web": self})
         self._server = _QuietServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=str(folder)))
 
@@ -65,6 +73,7 @@ class WebServer:
         try:
             yield self
         finally:
+            self.closing.set()
             self._server.shutdown()
             self._server.server_close()
 
@@ -138,6 +147,64 @@ def cut_off(data: bytes, *, times: int) -> Answer:
             handler.wfile.write(rest)
 
     return answer
+
+
+def ranged(data: bytes, *, etag: str | None = '"1"', heeds_if_range: bool = True, stops: Stop | None = None) -> Answer:
+    """A file whose server gives ranges of it. stops: where an answer goes no further."""
+
+    def answer(handler: Handler) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+        if_range = handler.headers.get("If-Range")
+        if asked and heeds_if_range and if_range and if_range != etag:
+            asked = None
+        start, end = (int(asked[1]), min(int(asked[2] or len(data) - 1), len(data) - 1)) if asked else (0, len(data) - 1)
+        if start > end:
+            status(416, {"Content-Range": f"bytes */{len(data)}"})(handler)
+            return
+        handler.send_response(206 if asked else 200)
+        told = {"Content-Type": "video/mp4", "Content-Length": str(end + 1 - start), "Accept-Ranges": "bytes"}
+        told |= {"Content-Range": f"bytes {start}-{end}/{len(data)}"} if asked else {}
+        for name, value in {**told, **({"ETag": etag} if etag else {})}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        stop = stops.at if stops is not None and start <= stops.at <= end and stops.is_reached() else None
+        handler.wfile.write(data[start : end + 1 if stop is None else stop])
+        handler.wfile.flush()
+        if stop is not None and stops is not None:
+            stops.there.set()
+            if stops.hangs:
+                handler.web.closing.wait(60)
+            handler.close_connection = True
+            handler.connection.close()
+
+    return answer
+
+
+@dataclass
+class Stop:
+    """The byte where answers go no further, so many times: they hang, or the connection is closed. there: set when one has come so far.
+
+    after: so many answers come whole before that; in the first one the kind of a file is found out.
+    """
+
+    at: int
+    left: int = 1
+    after: int = 1
+    hangs: bool = False
+    there: threading.Event = field(default_factory=threading.Event)
+
+    def is_reached(self) -> bool:
+        if self.after > 0:
+            self.after -= 1
+            return False
+        self.left -= 1
+        return self.left >= 0
+
+
+def hanging(handler: Handler) -> None:
+    """No answer, until the server ends."""
+    handler.web.closing.wait(60)
+    handler.close_connection = True
 
 
 def slow(data: bytes, *, pieces: int, pause_seconds: float) -> Answer:

@@ -13,14 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
+from heaters_dagster.domain.politeness import HeldOff
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.run_tags import ENDED_TAG
+from heaters_dagster.domain.stages import SOURCE_VIDEO
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
@@ -33,7 +36,8 @@ from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFa
 from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
-from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.site_turns import waiting_for_sites, waits_of
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.upkeep.leftovers import sweep_leftovers
 
 #: A run that succeeds but changes nothing would be wanted again at once. After this many such runs it counts as failed.
@@ -44,6 +48,8 @@ _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITI
 
 _DAEMON_SILENCE_SECONDS = 60.0
 _WAIT_SECONDS = 1.0
+#: For a site that may be asked within this time `heaters process` waits; of a longer pause it says until when.
+_LONGEST_WAIT_FOR_A_SITE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +82,14 @@ class Outcome:
     """What `process_due` did, in order. later: how many source videos and clips failed for a temporary reason and are tried again later.
 
     problem: why due work was not begun (nothing can be stored). held_up: how many runs wait because of this.
+    for_sites: how many source videos wait because their sites want no requests, and the site that may be asked first, in words.
     """
 
     runs: tuple[RunDone, ...]
     later: int = 0
     problem: str | None = None
     held_up: int = 0
+    for_sites: tuple[int, str] | None = None
 
     @property
     def failures(self) -> list[str]:
@@ -97,6 +105,9 @@ class Outcome:
             return f"{done}{waits}, because nothing can be stored: {self.problem}"
         said = f"{done}Nothing more is due." if done else "Nothing is due."
         again = f" {self.later} failed a moment ago: run heaters process again in a minute, or type heaters retry." if self.later else ""
+        if self.for_sites is not None:
+            count, why = self.for_sites
+            again += f" {counted(count, 'download')} must wait; the first {why}."
         return said + again
 
 
@@ -135,7 +146,8 @@ def process_due(
                 without_effect[wanted] += 1
                 done = engine.execute(wanted[0])
                 video = videos.load(done.source_video_id)
-                done = replace(done, title=video.title, note=video.error if video.duplicate_of_id is not None else None)
+                note = video.error if video.duplicate_of_id is not None else _put_off(database, video)
+                done = replace(done, title=video.title, note=note)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it ran but is still due; this is a defect of Heaters") if stuck else done)
                 ended(runs[-1])
@@ -146,7 +158,28 @@ def process_due(
                 waiting = True
                 time.sleep(_WAIT_SECONDS)
             else:
-                return Outcome(tuple(runs), waiting_to_be_tried(outlook.facts.values()))
+                count, site = _waiting_for_sites(database, only)
+                now = datetime.now(UTC)
+                if site is None or (site.until - now).total_seconds() > _LONGEST_WAIT_FOR_A_SITE_SECONDS:
+                    later = waiting_to_be_tried(outlook.facts.values())
+                    return Outcome(tuple(runs), later, for_sites=None if site is None else (count, site.words(now)))
+                if not waiting and site.reason is not None:
+                    say(f"{counted(count, 'download')} must wait; the first {site.words(now)}")
+                waiting = True
+                time.sleep(min(_WAIT_SECONDS, max(0.05, (site.until - now).total_seconds())))
+
+
+def _waiting_for_sites(database: Database, only: Collection[int] | None) -> tuple[int, HeldOff | None]:
+    with database.read() as connection:
+        return waiting_for_sites(connection, only)
+
+
+def _put_off(database: Database, video: SourceVideo) -> str | None:
+    """Why a run fetched nothing although it did not fail: it had to wait for the site."""
+    if video.site is None or video.state is not SOURCE_VIDEO.steps.ready:
+        return None
+    with database.read() as connection:
+        return waits_of(connection, [video.id]).get(video.id) or f"waits for its turn to be downloaded from {video.site}"
 
 
 @dataclass(frozen=True, slots=True)

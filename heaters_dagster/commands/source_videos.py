@@ -29,6 +29,7 @@ from heaters_dagster.commands.shared import (
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
@@ -298,7 +299,7 @@ def retry(
 def _show_one(row: dict[str, Any]) -> None:
     headings = {"id": "id", "title": "title", "source": "source", "state": "state", "error": "error", "length": "length"}
     headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now"}
-    headings["duplicate_of_id"] = "same bytes as"
+    headings |= {"duplicate_of_id": "same bytes as", "quality_words": "quality"}
     headings |= {field.name: field.label.lower() for field in FACT_FIELDS if not field.is_long}
     headings |= {"subtitles": "subtitles", "chapter_titles": "chapters"}
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
@@ -338,6 +339,8 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "working": "; ".join(map(in_words, video.progress.values())),
         "progress": {asset: asdict(told) for asset, told in video.progress.items()},
         "duplicate_of_id": video.duplicate_of_id,
+        "site_waits": video.site_waits,
+        "quality": video.quality,
     }
 
 
@@ -346,4 +349,11 @@ def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
     clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
     error = video.error and without_state_names(video.error)
-    return _video_row(video) | {"state": video_state_words(video.state), "clip_summary": clips, "error": error}
+    state = "; ".join(filter(None, (video_state_words(video.state), video.site_waits)))
+    quality = Quality.from_json(video.quality)
+    return _video_row(video) | {
+        "state": state,
+        "clip_summary": clips,
+        "error": error,
+        "quality_words": quality.words if quality is not None else "",
+    }

@@ -6,6 +6,7 @@ machine that was switched off need no special case: at the next look their work 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from heaters_dagster.domain.stages import (
     CLIP_STAGES,
     JOBS,
     MAX_ATTEMPTS,
+    SOURCE_VIDEO,
     VIDEO_STAGES,
     Job,
     Stage,
@@ -70,6 +72,8 @@ class VideoFacts:
     busy: assets with a stage lock that some process holds, whether Dagster knows about it or not.
     has_original, has_gold_master: the object is there. gold_master_attempts: failed tries to make it;
     seconds_since_gold_master_failure: since the last of them.
+    site: from which it is downloaded, None for what is no download. site_busy: downloads from it that run now, on any machine.
+    site_held_off: it may not be asked yet.
     obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
     """
 
@@ -87,6 +91,13 @@ class VideoFacts:
     obsolete_artifacts: int = 0
     exports_waiting_for_master: int = 0
     busy: frozenset[str] = frozenset()
+    site: str | None = None
+    site_busy: int = 0
+    site_held_off: bool = False
+
+    @property
+    def waits_to_be_fetched(self) -> bool:
+        return self.state in SOURCE_VIDEO.steps.due
 
     @property
     def partition_key(self) -> str:
@@ -115,11 +126,12 @@ class RunWanted:
 
 
 def wanted_runs(
-    videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]], *, stages: Sequence[Stage[ClipState]] = CLIP_STAGES
+    videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]], *, stages: Sequence[Stage[ClipState]] = CLIP_STAGES, per_site: int = 1
 ) -> list[RunWanted]:
     """Every run that is due, most urgent first, then lowest source video first.
 
     in_flight: (asset, partition key) of every run that is queued or running; what is in flight is not asked for again.
+    per_site: downloads from one site at a time. Those that must wait for their turn are not wanted: their runs would only wait.
     """
     known = list(videos)
     runs = [run for video in known for run in (_ingest(video), *_of_clips(video, in_flight, stages), _clean_up(video)) if run is not None]
@@ -127,7 +139,30 @@ def wanted_runs(
     runs += [run for video in known if (run := _archive_master(video, reviewable_soon=reviewable_soon)) is not None]
     taken = set(in_flight) | {(asset, video.partition_key) for video in known for asset in video.busy}
     free = [run for run in runs if not any((asset, run.partition_key) in taken for asset in run.assets)]
-    return sorted(free, key=lambda run: (-run.priority, int(run.partition_key)))
+    in_order = sorted(free, key=lambda run: (-run.priority, int(run.partition_key)))
+    return _taking_turns(in_order, {video.partition_key: video for video in known}, in_flight, per_site)
+
+
+def _taking_turns(
+    runs: Iterable[RunWanted], videos: Mapping[str, VideoFacts], in_flight: Set[tuple[str, str]], per_site: int
+) -> list[RunWanted]:
+    """The runs without the downloads for which their site has no turn now."""
+    turns: Counter[str] = Counter()
+    for video in videos.values():
+        if video.site and video.waits_to_be_fetched:
+            turns[video.site] += (SOURCE_VIDEO.asset, video.partition_key) in in_flight or SOURCE_VIDEO.asset in video.busy
+    for video in videos.values():
+        if video.site:
+            turns[video.site] = max(turns[video.site], video.site_busy)
+    taken = []
+    for run in runs:
+        site = videos[run.partition_key].site if SOURCE_VIDEO.asset in run.assets else None
+        if site is not None:
+            if videos[run.partition_key].site_held_off or turns[site] >= per_site:
+                continue
+            turns[site] += 1
+        taken.append(run)
+    return taken
 
 
 def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from heaters_dagster.domain.secrets import without_access
 
 
@@ -142,6 +144,22 @@ class PlaceError(TransientError):
 
 class DownloadError(TransientError):
     """A download broke off for a temporary reason: time-out, 5xx, connection reset."""
+
+
+class SiteRefusesError(DownloadError):
+    """A site wants no requests for a while: that is no failed try.
+
+    reason: what it answers, in words that hold for all its videos. until: when it wants the next request, None when it does not say.
+    """
+
+    def __init__(self, told: str, *, reason: str, until: datetime | None = None) -> None:
+        super().__init__(told)
+        self.reason = reason
+        self.until = until
+
+
+class NotYetError(TransientError):
+    """The work cannot be done now, and that is no failure: it is due again by itself, and no failed try is counted."""
 
 
 class BusyError(TransientError):

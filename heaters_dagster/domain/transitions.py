@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from heaters_dagster.domain.errors import IllegalTransitionError
-from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, VIDEO_STAGES, Stage, with_states
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, SOURCE_VIDEO, VIDEO_STAGES, Stage, with_states
 from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoState
 
 S = TypeVar("S", bound=StrEnum)
@@ -32,10 +32,13 @@ def _of_stages(stages: Iterable[Stage[S]]) -> dict[S, frozenset[S]]:
 
 _INGEST = _of_stages(VIDEO_STAGES)
 _PIPELINE = _of_stages(CLIP_STAGES)
+_FETCHED = SOURCE_VIDEO.steps
 
-#: A source video can be deleted in every state, and then stays so: a row without files, for the audit trail.
+#: A source video can be deleted in every state, and then stays so: a row without files, for the audit trail. A download from a site that
+#: asks for a long pause is put back before its stage, which is no failure.
 SOURCE_VIDEO_TRANSITIONS: Mapping[SourceVideoState, frozenset[SourceVideoState]] = {
     **{state: _INGEST.get(state, frozenset()) | {SourceVideoState.DELETED} for state in SourceVideoState},
+    _FETCHED.working: _INGEST[_FETCHED.working] | {_FETCHED.ready, SourceVideoState.DELETED},
     SourceVideoState.DELETED: frozenset(),
 }
 CLIP_TRANSITIONS: Mapping[ClipState, frozenset[ClipState]] = {

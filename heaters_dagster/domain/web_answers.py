@@ -58,11 +58,13 @@ def retry_at(value: str | None, now: datetime) -> datetime | None:
 
 
 def wait_words(until: datetime, now: datetime) -> str:
-    """`until 14:05 UTC (7 minutes)`."""
+    """`until 14:05 UTC (7 minutes)`; of longer times the hours or days."""
     minutes = max(1, round((until - now).total_seconds() / 60))
+    days, hours = round(minutes / 1440), round(minutes / 60)
+    left = counted(days, "day") if days > 2 else counted(hours, "hour") if minutes > 120 else counted(minutes, "minute")
     shown = until.astimezone(UTC)
     day = "" if shown.date() == now.astimezone(UTC).date() else f"{shown:%Y-%m-%d} "
-    return f"until {day}{shown:%H:%M} UTC ({counted(minutes, 'minute')})"
+    return f"until {day}{shown:%H:%M} UTC ({left})"
 
 
 def disposition_name(value: str | None) -> str | None:

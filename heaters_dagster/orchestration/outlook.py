@@ -49,7 +49,8 @@ class Outlook:
         video = self.facts[run.partition_key]
         clips = tuple(replace(group, seconds_since_change=0.0) for group in video.clips)
         work = tuple(replace(group, seconds_since_change=0.0) for group in video.work)
-        return replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, clips=clips, work=work)
+        video = replace(video, seconds_since_change=0.0, seconds_since_gold_master_failure=0.0, site_busy=0, site_held_off=False)
+        return replace(video, clips=clips, work=work)
 
     def in_flight_of(self, job: Job) -> int:
         """How many runs of the job are queued or running."""
@@ -112,10 +113,11 @@ def look(
     records = [record for record in records if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
     looked_at = datetime.now(UTC)
-    facts = {video.partition_key: video for video in load_video_facts(database, only)}
+    per_site = settings.downloads_per_site
+    facts = {video.partition_key: video for video in load_video_facts(database, only, per_site=per_site)}
     untold = assets_in_flight(canceled)
     wanted, ended = [], []
-    for run in wanted_runs(facts.values(), in_flight):
+    for run in wanted_runs(facts.values(), in_flight, per_site=per_site):
         explained = _that_left_off(instance, run, facts[run.partition_key], looked_at) if run.resumes else None
         if explained is not None and explained.run_id not in settled:
             ended.append(explained)

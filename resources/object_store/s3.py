@@ -25,6 +25,7 @@ from heaters_dagster.domain.file_kinds import KIND_BYTES
 from heaters_dagster.domain.keys import PREFIXES, checked_key
 from heaters_dagster.domain.reasons import without_objects
 from resources.object_store.interface import CHECKED, ObjectInfo
+from resources.object_store.object_parts import REPLACED, fetch_in_parts
 from resources.object_store.work_folder import check_room, disk_full_named
 
 _PART_BYTES = 16 << 20
@@ -214,13 +215,16 @@ def fetch_object(
 ) -> None:
     """Write an object of any bucket to `path`, complete or not at all: for sources that are submitted as s3:// addresses.
 
+    What an earlier try has left beside `path` is used when it is of the same bytes.
+
     key: any S3 key. progress: gets (bytes so far, bytes in all). look: gets the first bytes, and whether they are all, before anything else
     is fetched; what it raises ends the fetch. Raises what an ObjectStore raises.
     """
     client = _client(bucket, endpoint_url, max_attempts)
     if look is not None:
         look(*_first_bytes(client, bucket, key))
-    _download(client, bucket, key, path, progress)
+    with _store_errors(bucket, key):
+        fetch_in_parts(client, bucket, key, path, progress)
 
 
 def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:
@@ -258,16 +262,15 @@ def _transfer() -> Any:
     return TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
 
 
-def _download(client: Any, bucket: str, key: str, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def _download(client: Any, bucket: str, key: str, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     with _store_errors(bucket, key):
         byte_size: int = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
         check_room(path.parent, byte_size)
-        counted = _summed(lambda done: progress(done, byte_size)) if progress else None
         try:
             with disk_full_named(path, bytes_needed=byte_size):
                 with partial.open("xb") as file:
-                    client.download_fileobj(bucket, key, file, Callback=counted, Config=_transfer())
+                    client.download_fileobj(bucket, key, file, Config=_transfer())
                 os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -308,6 +311,10 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def _was_replaced(name: str) -> DownloadError:
+    return DownloadError(f"{name} was replaced while it was read; nothing of it was kept. Try again when it is complete")
+
+
 @contextmanager
 def _store_errors(bucket: str, key: str) -> Iterator[None]:
     """Turns boto3's errors into ours, with the name of the object."""
@@ -322,6 +329,8 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
         message = error.response.get("Error", {}).get("Message") or code
         if code in _MISSING:
             raise ObjectNotFoundError(f"no object {key} in s3://{bucket}") from error
+        if code in REPLACED:
+            raise _was_replaced(name) from error
         if code == "InvalidObjectState":
             raise ColdStorageError(
                 f"{name} is in cold storage: request it back with"
@@ -345,7 +354,7 @@ def _store_errors(bucket: str, key: str) -> Iterator[None]:
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
         raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}") from error
     except S3DownloadFailedError as error:  # its parts are requested by the tag of its bytes
-        raise DownloadError(f"{name} was replaced while it was read; nothing of it was kept. Try again when it is complete") from error
+        raise _was_replaced(name) from error
     except (boto.BotoCoreError, ValueError) as error:
         if isinstance(error, boto.BotoCoreError) or "endpoint" in str(error).lower():
             raise StoreRefusedError(f"s3://{bucket} cannot be used: {without_objects(str(error))}") from error

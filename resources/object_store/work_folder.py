@@ -2,6 +2,8 @@
 
 The folder is locked with flock. The lock ends with the process, also by kill -9, so a folder whose lock is free belongs to nobody, and
 `sweep` removes it. Process ids are not used for this.
+
+The folder of work that is continued (a long download) is the exception: it outlives its attempt and its process for a while.
 """
 
 from __future__ import annotations
@@ -12,14 +14,19 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heaters_dagster.domain.errors import DiskFullError
 from resources.files.private_folder import private_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_CONTINUED = ".continued"
+_OF = "of"
+#: How long what was begun waits to be continued; counted from when something in it last changed.
+CONTINUED_SECONDS = 48 * 3600.0
 
 
 class WorkFolder:
@@ -45,8 +52,46 @@ class WorkFolder:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)
 
+    @contextmanager
+    def continued(self, name: str, of: str, *, stays: Callable[[BaseException], bool]) -> Iterator[Path]:
+        """A private folder for one attempt, with what the attempt before it has left there; removed when the body succeeds.
+
+        name: as for `attempt`. of: exactly what the work is for: what another work has left under this name is removed first. stays:
+        whether what there is should stay after this error; it stays when the process is killed, for CONTINUED_SECONDS.
+        When another process has the folder, the attempt gets an empty one of its own. Raises DiskFullError.
+        """
+        if not _NAME.match(name):
+            raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
+        with disk_full_named(self.root):
+            folder = self.root / f"{name}{_CONTINUED}"
+            descriptor = self._held(folder)
+            if descriptor is None:
+                with self.attempt(name) as empty:
+                    yield empty
+                return
+            kept = False
+            try:
+                yield _files_of(folder, of)
+            except BaseException as error:
+                kept = stays(error)
+                raise
+            finally:
+                if not kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+                os.close(descriptor)
+
+    def _held(self, folder: Path) -> int | None:
+        """A descriptor that holds the lock of `folder`, which is made when it is missing; None while another process has it."""
+        private_folder(self.root)
+        for _ in range(3):  # a sweep may remove it before it is locked
+            folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = _try_lock(folder)
+            if descriptor is not None:
+                return descriptor
+        return None
+
     def sweep(self) -> list[Path]:
-        """Remove the folders of attempts whose process is dead; returns them. Folders in use stay."""
+        """Remove the folders of attempts whose process is dead; returns them. Folders in use stay, and those that may be continued."""
         removed: list[Path] = []
         if not self.root.is_dir():
             return removed
@@ -55,8 +100,9 @@ class WorkFolder:
             if descriptor is None:
                 continue
             try:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(folder)
+                if folder.suffix != _CONTINUED or _seconds_unchanged(folder) > CONTINUED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed.append(folder)
             finally:
                 os.close(descriptor)
         return removed
@@ -81,6 +127,24 @@ class WorkFolder:
             descriptor = _try_lock(folder)
             if descriptor is not None:
                 return folder, descriptor
+
+
+def _files_of(folder: Path, of: str) -> Path:
+    """The folder for the files in `folder`; empty unless they are of the same work."""
+    named, files = folder / _OF, folder / "files"
+    if not (named.is_file() and named.read_text() == of):
+        shutil.rmtree(files, ignore_errors=True)
+        named.write_text(of)
+    files.mkdir(mode=0o700, exist_ok=True)
+    return files
+
+
+def _seconds_unchanged(folder: Path) -> float:
+    newest = folder.stat().st_mtime
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            newest = max(newest, path.lstat().st_mtime)
+    return time.time() - newest
 
 
 def _try_lock(folder: Path) -> int | None:

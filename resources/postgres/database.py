@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, NoReturn
@@ -109,6 +109,23 @@ class Database:
             finally:
                 with suppress(DBAPIError):
                     connection.execute(text("select pg_advisory_unlock(:key)"), {"key": lock_key(stage, row_id)})
+
+    @contextmanager
+    def first_free_lock(self, keys: Sequence[int]) -> Iterator[bool]:
+        """Hold the first of these locks (see `lock_key`) that is free, over all machines; False when none is. It ends with the process."""
+        with self._lock_connection() as connection:
+            taken = None
+            with self._readable_errors():
+                for key in keys:
+                    if connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": key}):
+                        taken = key
+                        break
+            try:
+                yield taken is not None
+            finally:
+                if taken is not None:
+                    with suppress(DBAPIError):
+                        connection.execute(text("select pg_advisory_unlock(:key)"), {"key": taken})
 
     @contextmanager
     def turn_on_this_machine(self, work: str) -> Iterator[None]:

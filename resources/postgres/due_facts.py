@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    or_,
     select,
     union,
     union_all,
@@ -28,6 +29,7 @@ from heaters_dagster.domain.stages import (
     EXPORTS,
     LOCKED_ASSETS,
     MAX_ATTEMPTS,
+    SOURCE_VIDEO,
     VIDEO_STAGES,
     Job,
     WorkState,
@@ -40,6 +42,8 @@ from resources.postgres import clip_exports
 from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
 from resources.postgres.conditions import among
 from resources.postgres.database import Database, held_locks, lock_key
+from resources.postgres.ingest_tables import download_sites
+from resources.postgres.site_turns import first_of_each_site, turn_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
 from resources.postgres.tables import clip_exports as clip_exports_table
@@ -69,15 +73,15 @@ _OBSOLETE_WINDOW = 2_000
 
 
 def load_video_facts(
-    database: Database, only: Collection[int] | None = None, *, stages: Sequence[ClipStage] = CLIP_STAGES
+    database: Database, only: Collection[int] | None = None, *, stages: Sequence[ClipStage] = CLIP_STAGES, per_site: int = 1
 ) -> list[VideoFacts]:
     """Facts of source videos that may have due work, in order of id: at most WINDOW for each kind of work.
 
-    only: of these, without that limit. Final failures, finished work and duplicates are not read, so a look costs as much as there is to
-    do.
+    only: of these, without that limit. per_site: downloads from one site at a time. Final failures, finished work and duplicates are not
+    read, so a look costs as much as there is to do.
     """
     with database.read() as connection:
-        ids = sorted(_candidates(connection, stages) if only is None else set(only))
+        ids = sorted(_candidates(connection, stages, per_site) if only is None else set(only))
         groups = _clip_groups(connection, ids)
         work = _work_groups(connection, ids, stages)
         _add_further_exports(connection, ids, work)
@@ -95,7 +99,10 @@ def load_video_facts(
                 source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
                 source_videos.c.gold_master_attempts,
                 _IS_HALF_DELETED.label("is_half_deleted"),
+                source_videos.c.site,
+                func.coalesce(download_sites.c.not_before > func.now(), False).label("site_held_off"),
             )
+            .join_from(source_videos, download_sites, download_sites.c.site == source_videos.c.site, isouter=True)
             .where(among(source_videos.c.id, ids))
             .order_by(source_videos.c.id)
         ).all()
@@ -117,6 +124,9 @@ def load_video_facts(
             obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted),
             exports_waiting_for_master=waiting.get(row.id, 0),
             busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
+            site=row.site,
+            site_busy=sum(turn_key(row.site, place) in held for place in range(per_site)) if row.site else 0,
+            site_held_off=row.site_held_off,
         )
         for row in rows
     ]
@@ -126,13 +136,14 @@ def _seconds_since(moment: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.extract("epoch", func.now() - moment)
 
 
-def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]:
+def _candidates(connection: Connection, stages: Sequence[ClipStage], per_site: int) -> set[int]:
     """Ids of source videos that may have due work: for each kind of work the lowest ids; of failed ones those that failed first."""
     video = source_videos.c
     tried_again = [video.state.in_(_FAILED), video.attempts < MAX_ATTEMPTS]
     without_master = [is_there(), video.gold_master_filepath.is_(None), video.original_filepath.is_not(None)]
     of_videos = [
-        select(video.id).where(_IS_UNFINISHED).order_by(video.id),
+        # What waits to be downloaded is below: of thousands from one site only the first can be wanted.
+        select(video.id).where(_IS_UNFINISHED, or_(video.site.is_(None), video.state != SOURCE_VIDEO.steps.ready)).order_by(video.id),
         select(video.id).where(_IS_HALF_DELETED).order_by(video.id),
         select(video.id).where(*tried_again).order_by(video.state_changed_at),
         select(video.id).where(*without_master, video.gold_master_attempts == 0).order_by(video.id),
@@ -158,7 +169,7 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage]) -> set[int]
     queries.append(further.where(_further_export()).distinct().order_by(clips.c.source_video_id))
     # One statement, because each sensor asks every few seconds, and ten statements would be ten round trips.
     queries += [_open_work(stage) for stage in beside(stages)]
-    windows = [query.limit(WINDOW).subquery() for query in queries]
+    windows = [*(query.limit(WINDOW).subquery() for query in queries), first_of_each_site(per_site, most=WINDOW)]
     return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
 
 

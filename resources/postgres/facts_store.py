@@ -60,6 +60,12 @@ def put_facts(connection: Connection, source_video_id: int, facts: SourceFacts, 
     return facts_of_row(connection.execute(written).one()._mapping)
 
 
+def qualities_of(connection: Connection, source_video_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
+    """Source video id -> what a site offered and what was taken, where a site did."""
+    query = select(_row.source_video_id, _row.quality).where(among(_row.source_video_id, source_video_ids), _row.quality.is_not(None))
+    return {row.source_video_id: row.quality for row in connection.execute(query)}
+
+
 def brief_facts(connection: Connection, source_video_ids: Collection[int]) -> dict[int, SourceFacts]:
     """Source video id -> site, uploader, licence and rights: what a line of a list shows."""
     query = select(_row.source_video_id, _row.site, _row.uploader, _row.licence, _row.rights)

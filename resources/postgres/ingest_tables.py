@@ -102,3 +102,14 @@ transcript_lines = Table(
     CheckConstraint("start_seconds >= 0 and start_seconds < end_seconds and end_seconds < 'infinity'", name="times"),
     comment="its lines, with times counted from the beginning of the source video",
 )
+
+download_sites = Table(
+    "download_sites",
+    metadata,
+    Column("site", Text, primary_key=True, comment="of source_videos.site"),
+    Column("not_before", DateTime(timezone=True), nullable=False, comment="no download from it begins earlier"),
+    Column("reason", Text, comment="why the site is left alone, in words; null: only the pause between two downloads"),
+    Column("refusals", Integer, nullable=False, server_default="0", comment="in a row: it said that there were too many requests"),
+    CheckConstraint("refusals >= 0", name="refusals"),
+    comment="sites from which videos are downloaded, and from when they may be asked again",
+)

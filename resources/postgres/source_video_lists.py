@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
@@ -16,7 +17,8 @@ from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
-from resources.postgres.facts_store import brief_facts
+from resources.postgres.facts_store import brief_facts, qualities_of
+from resources.postgres.site_turns import waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
 from resources.postgres.stage_progress import ProgressByAsset, progress_of
@@ -24,13 +26,15 @@ from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
+_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality"}
 
 
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
     """A source video and how many of its live clips are in which state.
 
-    beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now. facts: site,
+    beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
+    site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: site,
     uploader, licence and rights only.
     """
 
@@ -38,12 +42,17 @@ class ListedVideo:
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
+    site_waits: str | None = None
+    quality: Mapping[str, Any] | None = None
     facts: SourceFacts = SourceFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
-    """What a line about a source video shows; members as in SourceVideo. clips, beside, progress: as in ListedVideo."""
+    """What a line about a source video shows; members as in SourceVideo.
+
+    clips, beside, progress, site_waits, quality: as in ListedVideo.
+    """
 
     id: int
     source: str
@@ -59,6 +68,8 @@ class VideoOverview:
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
+    site_waits: str | None = None
+    quality: Mapping[str, Any] | None = None
 
 
 class SourceVideoLists:
@@ -79,11 +90,14 @@ class SourceVideoLists:
             videos = [video_of_row(row) for row in connection.execute(query)]
             ids = [video.id for video in videos]
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
-            facts = brief_facts(connection, ids)
+            waits, qualities, facts = waits_of(connection, ids), qualities_of(connection, ids), brief_facts(connection, ids)
         return [
-            ListedVideo(one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}), facts.get(one.id, SourceFacts()))
+            ListedVideo(
+                one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}),
+                site_waits=waits.get(one.id), quality=qualities.get(one.id), facts=facts.get(one.id, SourceFacts()),
+            )
             for one in videos
-        ]
+        ]  # fmt: skip
 
     def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
         """How many source videos are in which state, the most frequent state first."""
@@ -139,16 +153,19 @@ class SourceVideoLists:
 
 
 def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[VideoOverview]:
-    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in {"clips", "beside", "progress"}]
+    columns = [source_videos.c[name.name] for name in fields(VideoOverview) if name.name not in _OF_OTHER_TABLES]
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
+    waits, qualities = waits_of(connection, ids), qualities_of(connection, ids)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
             clips=counts.get(row.id, {}),
             beside=beside.get(row.id, {}),
             progress=progress.get(row.id, {}),
+            site_waits=waits.get(row.id),
+            quality=qualities.get(row.id),
         )
         for row in rows
     ]

@@ -26,7 +26,7 @@ from resources.postgres.tables import source_videos
 _DONE = frozenset({SourceVideoState.DOWNLOADED, SourceVideoState.PREPROCESSED, SourceVideoState.SCENES_DETECTED})
 _KEPT = {
     *("id", "state", "created_at", "updated_at", "state_changed_at", "gold_master_failed_at"),
-    *("next_clip_sequence", "warnings", "duplicate_of_id"),
+    *("next_clip_sequence", "warnings", "duplicate_of_id", "site"),
 }
 
 
@@ -40,7 +40,7 @@ class SourceVideo:
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: when it came into this state. source_bytes, source_modified_ns,
     source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py. chapters_as_cuts: its chapters begin
-    clips.
+    clips. site: host of a web address, without www; downloads from one site take turns.
     """
 
     id: int
@@ -74,6 +74,7 @@ class SourceVideo:
     source_fingerprint: str | None
     source_sha256: str | None
     chapters_as_cuts: bool
+    site: str | None = None
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
@@ -279,6 +280,10 @@ class SourceVideoStore:
             video = _locked(connection, source_video_id)
             warnings = list(dict.fromkeys([*video.warnings, warning]))
             return _written(connection, source_video_id, {"warnings": warnings})
+
+    def put_back(self, source_video_id: int) -> SourceVideo:
+        """Put a source video that is being fetched back before that: it has to wait, which is no failure and counts no try."""
+        return self.set_state(source_video_id, SourceVideoState.NEW, expected=[SourceVideoState.DOWNLOADING])
 
     def retry(self, source_video_id: int) -> SourceVideo:
         """Put a failed source video back before the stage that failed, with no failed tries.

@@ -131,6 +131,7 @@ source_videos = Table(
         server_default=text("false"),
         comment="its chapters begin clips, beside what a detector finds",
     ),
+    Column("site", Text, Computed("heaters_site(source)", persisted=True), comment="host of a web address, whose downloads take turns"),
     _now("created_at"),
     _now("updated_at"),
     _state_changed_at(),
@@ -154,6 +155,7 @@ source_videos = Table(
         postgresql_where=text("content_sha256 is not null and duplicate_of_id is null"),
     ),
     Index("source_videos_state_idx", "state"),
+    Index("source_videos_site_idx", "site", "id", postgresql_where=text("state = 'new'")),
     Index("source_videos_deleted_idx", "state_changed_at", postgresql_where=text("state = 'deleted'")),
     Index("source_videos_source_idx", "source", postgresql_using="hash"),
     Index(

@@ -27,7 +27,8 @@ from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha2
 class Downloader:
     """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream.
 
-    longest_wait_seconds: how long servers that ask for a pause (`Retry-After`) may delay one download, in total.
+    longest_wait_seconds: how long servers that ask for a pause (`Retry-After`) may delay one download, in total. bytes_per_second: that one
+    download from the web may take, None for no limit.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Downloader:
         timeout_seconds: float = 20.0,
         retries: int = 4,
         longest_wait_seconds: float = 120.0,
+        bytes_per_second: float | None = None,
     ) -> None:
         self.guard = guard
         self.max_height = max_height
@@ -46,6 +48,7 @@ class Downloader:
         self.timeout_seconds = timeout_seconds
         self.retries = retries
         self.longest_wait_seconds = longest_wait_seconds
+        self.bytes_per_second = bytes_per_second
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Downloader:
@@ -53,14 +56,16 @@ class Downloader:
             guard=AddressGuard(allow_private=settings.allow_private_addresses),
             max_height=settings.ytdlp_max_height,
             s3_endpoint_url=settings.s3_endpoint_url,
+            bytes_per_second=None if settings.download_rate_mib is None else settings.download_rate_mib * (1 << 20),
         )
 
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
-        """Fetch `source` into `folder`, an empty folder for this use only. `report` gets bytes.
+        """Fetch `source` into `folder`, which is for this source only: empty, or with what an earlier try of a download left. `report` gets
+        bytes.
 
         confined_to: the folder in which a local file must lie. Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and,
-        when it is temporary: DownloadError, DiskFullError, StoreUnavailableError. A file whose first bytes show that it is not a video is
-        refused before the rest is fetched; other files are not checked here.
+        when it is temporary: DownloadError, SiteRefusesError, DiskFullError, StoreUnavailableError. A file whose first bytes show that it
+        is not a video is refused before the rest is fetched; other files are not checked here.
         """
         meter = ByteMeter(report)
         match source_kind(source):
@@ -74,6 +79,7 @@ class Downloader:
                 return WebDownload(
                     source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
                     retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
+                    bytes_per_second=self.bytes_per_second,
                 ).fetched(meter)  # fmt: skip
 
     def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:

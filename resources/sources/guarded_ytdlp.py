@@ -25,10 +25,12 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils.networking import select_proxy
 
-from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError
 from heaters_dagster.domain.ingest import web_host
 from resources.sources import javascript_solver
 from resources.sources.address_guard import AddressGuard
+from resources.sources.resumable_streams import resumable
+from resources.sources.same_bytes import whole
 from resources.sources.web_traffic import WebTraffic
 
 #: Downloaders that send all their requests through the request handler.
@@ -60,13 +62,15 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         )
 
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
+        if not info.get("url"):
+            self.raise_no_formats(info, True)
         downloader = get_suitable_downloader(info, self.params)
         if downloader is None or downloader.__name__ not in _NATIVE_DOWNLOADERS:
             raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported; https, http, HLS and DASH are")
         # HlsFD looks for an ffmpeg without our parameters, and would run one from the PATH.
         token = FFmpegPostProcessor._ffmpeg_location.set(self.params.get("ffmpeg_location"))
         try:
-            return super().dl(name, info, subtitle, test)
+            return resumable(downloader)(self, self.params).start(name, info, subtitle)
         finally:
             FFmpegPostProcessor._ffmpeg_location.reset(token)
 
@@ -130,17 +134,25 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
         super().__init__(**options)
 
     def _send(self, request: Any) -> Any:
+        same_bytes = self._traffic.same_bytes
         for tried in itertools.count():
             try:
-                response = super()._send(request)
-            except ForbiddenSourceError as error:
+                response = super()._send(same_bytes.conditional(request))
+                is_usable = same_bytes.accepts(request, response)
+            except HeatersError as error:
                 raise RequestError(str(error), cause=error) from error
             except HTTPError as error:
-                if not self._traffic.refused(request.url, error, tried=tried):
+                if same_bytes.begins_anew(request, error):
+                    error.close()
+                    request = whole(request)
+                elif not self._traffic.refused(request.url, error, tried=tried):
                     raise
             else:
-                self._traffic.answered(request.url, response)
-                return response
+                if is_usable:
+                    self._traffic.answered(request.url, response)
+                    return response
+                response.close()
+                request = whole(request)
         return None
 
     def _create_instance(self, *arguments: Any, **options: Any) -> Any:

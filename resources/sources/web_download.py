@@ -1,11 +1,15 @@
-"""One download of a web address with yt-dlp: first the best quality, then more compatible formats; every failure in plain words."""
+"""One download of a web address with yt-dlp: first the best quality, then more compatible formats; every failure in plain words.
+
+A try that breaks off or is killed leaves what it has fetched in its folder, and the next try goes on with it: see begun_stream.py.
+"""
 
 from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -18,6 +22,7 @@ from heaters_dagster.domain.errors import (
     ForbiddenSourceError,
     HeatersError,
     InvalidMediaError,
+    SiteRefusesError,
     TransientError,
 )
 from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
@@ -29,22 +34,29 @@ from resources.media.media_probe import first_look
 from resources.media.stream_joiner import check_clean, joined
 from resources.object_store.work_folder import check_room
 from resources.sources.address_guard import AddressGuard
+from resources.sources.begun_stream import BegunStream, Stream
 from resources.sources.fetched import ByteMeter, Fetched, file_sha256
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
+from resources.sources.same_bytes import Validator
 from resources.sources.web_belongings import belongings, facts_of
 from resources.sources.web_failures import asked_for, failure, no_video
+from resources.sources.web_quality import quality_of
 from resources.sources.web_traffic import WebTraffic
 
-#: Best quality first, with picture and sound apart if the site has them so; then formats that need no joining or are easy to join.
-BEST_FORMATS = "bv*[ext=mp4]+ba[ext=m4a]/b[ext=mp4]/bv*+ba/b"
+#: Best quality first whatever its container, with picture and sound apart if the site has them so; then formats that need no joining or are
+#: easy to join. The order is yt-dlp's own but for the height, which comes first so that it has a limit.
+BEST_FORMATS = "bv*+ba/b"
 COMPATIBLE_FORMATS = "bestvideo[ext=mp4][vcodec^=avc1]+bestaudio[ext=m4a]/best[ext=mp4]/best"
 
+#: So often the best formats break off without getting further before others are tried, which may be poorer. One run tries three times.
+_TRIES_AT_THE_BEST = 6
+_BROKEN_OFF = "broken_off"
 _LONGEST_PAUSE_SECONDS = 10.0
 _LARGEST_PLAYLIST_BYTES = 64 << 20
 
 
 class WebDownload:
-    """address: http or https. folder: empty, for this download only. The rest as for Downloader."""
+    """address: http or https. folder: for this download only; empty, or with what an earlier try left. The rest as for Downloader."""
 
     def __init__(
         self,
@@ -56,11 +68,14 @@ class WebDownload:
         timeout_seconds: float,
         retries: int,
         longest_wait_seconds: float,
+        bytes_per_second: float | None = None,
     ) -> None:
         self._address = address
         self._folder = folder
         self._guard = guard
         self._max_height = max_height
+        self._order = (f"res:{max_height}", "fps", "hdr:12")
+        self._bytes_per_second = bytes_per_second
         self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._name = PurePosixPath(unquote(urlsplit(address).path)).name or web_host(address) or address
@@ -68,12 +83,17 @@ class WebDownload:
         self._parts: dict[str, str] = {}
 
     def fetched(self, meter: ByteMeter) -> Fetched:
-        """The best formats, or compatible ones when the best fail. When both fail and one failure is temporary, that one is raised."""
+        """The best formats, or compatible ones when the best fail. When both fail and one failure is temporary, that one is raised.
+
+        A temporary failure of the best is raised at once, so that they are tried again, unless they have broken off too often.
+        """
         failures: list[HeatersError] = []
         tried: list[tuple[str, ...]] = []
         for formats in (BEST_FORMATS, COMPATIBLE_FORMATS):
             folder = self._folder / f"try_{len(failures)}"
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
+            for made in (path for path in folder.iterdir() if not path.name.startswith("part_")):
+                made.unlink() if made.is_file() else shutil.rmtree(made)
             try:
                 with self._session(formats, folder) as session:
                     info = self._info(session)
@@ -82,25 +102,43 @@ class WebDownload:
                     if names in tried:
                         break
                     tried.append(names)
+                    for earlier in set(self._folder.glob("try_*")) - {folder}:
+                        shutil.rmtree(earlier)
                     path, warnings = self._file(session, info, chosen, folder, meter)
                     beside = belongings(session, info, folder, fresh=functools.partial(self._session, formats, folder))
                     warnings = (*_poorer(session), *warnings, *beside.warnings)
             except (ForbiddenSourceError, DiskFullError):
                 raise
             except HeatersError as error:
+                if isinstance(error, TransientError):
+                    if failures or isinstance(error, SiteRefusesError) or self._is_tried_again(folder):
+                        raise
+                else:
+                    shutil.rmtree(folder)
                 failures.append(error)
-                shutil.rmtree(folder)
                 if not tried:
                     break
             else:
                 told = (f"the best formats could not be downloaded ({failures[0]}), so others were downloaded",) if failures else ()
                 name = self._given_name(info)
                 title = self._title(info, name)
+                quality = quality_of(info, chosen, limit=self._max_height, order=self._order, cause=told[0] if told else None)
+                facts = replace(facts_of(info), quality=quality.to_json() if quality else None)
                 return Fetched(
-                    path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings),
-                    facts=facts_of(info), subtitles=beside.subtitles, thumbnail=beside.thumbnail,
+                    path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings), facts,
+                    subtitles=beside.subtitles, thumbnail=beside.thumbnail,
                 )  # fmt: skip
-        raise next((failure for failure in failures if isinstance(failure, TransientError)), failures[0])
+        raise next((one for one in failures if isinstance(one, TransientError)), failures[0])
+
+    def _is_tried_again(self, folder: Path) -> bool:
+        """Whether the best formats are worth another try after they broke off: they have got further, or have not broken off so often."""
+        noted, got = self._folder / _BROKEN_OFF, _byte_size(folder)
+        times = 1
+        with suppress(OSError, ValueError):
+            before, got_before = map(int, noted.read_text().split())
+            times = before + 1 if got <= got_before else 1
+        noted.write_text(f"{times} {got}")
+        return times < _TRIES_AT_THE_BEST
 
     def _session(self, formats: str, folder: Path) -> GuardedYoutubeDL:
         def pause_seconds(n: int) -> float:
@@ -108,7 +146,7 @@ class WebDownload:
 
         parameters = {
             "format": formats,
-            "format_sort": [f"res:{self._max_height}"],
+            "format_sort": list(self._order),
             "noplaylist": True,
             "playlist_items": "1:2",
             "extract_flat": "in_playlist",
@@ -120,7 +158,8 @@ class WebDownload:
             "fragment_retries": self._retries,
             "extractor_retries": self._retries,
             "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), pause_seconds),
-            "concurrent_fragment_downloads": 4,
+            "ratelimit": self._bytes_per_second,
+            "concurrent_fragment_downloads": 1 if self._bytes_per_second else 4,  # the limit is that of one connection
             "cachedir": False,
             "color": {"stdout": "no_color", "stderr": "no_color"},
             "noprogress": True,
@@ -156,7 +195,7 @@ class WebDownload:
     ) -> tuple[Path, tuple[str, ...]]:
         """(file, warnings): downloads the chosen formats, and joins them when picture and sound are separate."""
         sizes = [one.get("filesize") or one.get("filesize_approx") for one in chosen]
-        check_room(folder, sum(size or 0 for size in sizes))
+        check_room(folder, sum(size or 0 for size in sizes) - _byte_size(folder))
         whole = {name: value for name, value in info.items() if name != "requested_formats"}
         parts: list[Path] = []
         looked_at: set[int] = set()
@@ -177,8 +216,11 @@ class WebDownload:
                 stream = {**whole, **one}
                 stream |= self._playlist(session, stream)
                 self._parts = _parts(stream)
-                success, _ = session.dl(str(part), stream)
-                if not success or not part.is_file():
+                begun = BegunStream(part, Stream.of(stream), self._traffic.same_bytes, asked_for=asked_for)
+                with begun.taken_up(functools.partial(_bytes_at, session)):
+                    if not part.is_file():
+                        session.dl(str(part), stream)
+                if not part.is_file():
                     raise RuntimeError("the download broke off")
             if hls.is_encrypted(stream.get("hls_media_playlist_data") or "") and not _looks_like_a_stream(part):
                 raise InvalidMediaError(f"{self._address} is encrypted, and the key in its playlist does not decrypt it")
@@ -238,6 +280,17 @@ class WebDownload:
                 error, address=self._address, folder=self._folder, errors=log.errors, warnings=log.warnings,
                 traffic=self._traffic, parts=self._parts,
             ) from error  # fmt: skip
+
+
+def _byte_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _bytes_at(session: GuardedYoutubeDL, address: str, headers: Mapping[str, str]) -> Validator:
+    """Which bytes are at an address now; one of them is asked for."""
+    response = session.urlopen(Request(address, headers={**headers, "Range": "bytes=0-0", "Accept-Encoding": "identity"}))
+    response.close()
+    return Validator.of(response)
 
 
 def _progress(status: dict[str, Any], earlier_bytes: int, later_sizes: list[int | None]) -> tuple[float, float | None]:

@@ -22,12 +22,13 @@ from heaters_dagster.domain.errors import (
     ForbiddenSourceError,
     HeatersError,
     InvalidMediaError,
+    SiteRefusesError,
     SourceNotFoundError,
 )
 from heaters_dagster.domain.ingest import status_may_pass, web_host
 from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.domain.web_answers import BUSY, meaning, site_words, wait_words
-from resources.sources.web_traffic import FailedRequest, WebTraffic
+from resources.sources.web_traffic import TOO_MANY_REQUESTS, FailedRequest, WebTraffic
 
 _NO_ANSWER = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 _LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
@@ -115,8 +116,12 @@ def _status_error(address: str, status: int, failed: FailedRequest | None, parts
     whose = f" for {part} at {asked}" if part else f" at {asked}, to which it leads" if asked != asked_for(address) else ""
     if status_may_pass(status):
         now = datetime.now(UTC)
-        later = f" and asks us to wait {wait_words(failed.retry_at, now)}" if failed and failed.retry_at and failed.retry_at > now else ""
-        return DownloadError(f"{address}: the server answers {status} at the moment{whose}{later}")
+        until = failed.retry_at if failed and failed.retry_at and failed.retry_at > now else None
+        later = f" and asks us to wait {wait_words(until, now)}" if until else ""
+        told = f"{address}: the server answers {status} at the moment{whose}{later}"
+        if until or status == TOO_MANY_REQUESTS:
+            return SiteRefusesError(told, reason=f"its site answers {status}", until=until)
+        return DownloadError(told)
     if status in {404, 410}:
         if part:
             return SourceNotFoundError(f"{part} of {address} is missing: the server answers {status} at {asked}")
@@ -140,7 +145,7 @@ def _site_error(address: str, said: str, *, expected: bool) -> HeatersError:
     """expected: yt-dlp knows the site and repeats the site's reason; else it did not understand the page."""
     known = meaning([said])
     if known == BUSY:
-        return DownloadError(f"{address}: {known}")
+        return SiteRefusesError(f"{address}: {known}", reason=known)
     if known:
         return SourceNotFoundError(f"{address} cannot be fetched: {known}")
     if expected:

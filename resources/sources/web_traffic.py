@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from heaters_dagster.domain.web_answers import disposition_name, retry_at
+from resources.sources.same_bytes import SameBytes
 
-_ASK_TO_WAIT = frozenset({429, 503})
+TOO_MANY_REQUESTS = 429
+_ASK_TO_WAIT = frozenset({TOO_MANY_REQUESTS, 503})
 _SHORTEST_PAUSE_SECONDS = 0.5
 
 
@@ -28,10 +30,12 @@ class WebTraffic:
     """longest_wait_seconds: how long servers may let us wait in total; a longer wait fails, and the error says until when.
 
     tries: of one request that a server delays again and again. Used by several threads at once.
+    same_bytes: which files it has asked for.
     """
 
     def __init__(self, *, longest_wait_seconds: float, tries: int) -> None:
         self.tries = tries
+        self.same_bytes = SameBytes()
         self._left_seconds = longest_wait_seconds
         self._waiting_until = datetime.fromtimestamp(0, UTC)
         self._lock = threading.Lock()
@@ -53,6 +57,9 @@ class WebTraffic:
         """Take note of an HTTPError. Returns whether to try again; the requested pause is then over."""
         now = datetime.now(UTC)
         until = retry_at(error.response.headers.get("Retry-After"), now) if error.status in _ASK_TO_WAIT else None
+        said = until is not None
+        if not said and error.status == TOO_MANY_REQUESTS:
+            until = now + timedelta(seconds=_SHORTEST_PAUSE_SECONDS * 2.0**tried)
         if until is not None and tried < self.tries:
             until = max(until, now + timedelta(seconds=_SHORTEST_PAUSE_SECONDS))
             with self._lock:
@@ -67,7 +74,7 @@ class WebTraffic:
                 return True
         with self._lock:
             self._failed.pop(address, None)
-            self._failed[address] = FailedRequest(address, error.status, until)
+            self._failed[address] = FailedRequest(address, error.status, until if said else None)
         return False
 
     def answered(self, address: str, response: Any) -> None:

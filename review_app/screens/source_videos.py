@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
@@ -195,6 +196,10 @@ def _facts(item: ListedVideo) -> None:
     elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
         now = views.video_progress(video, item.progress)
         st.progress(views.video_fraction(video, now), text=in_words(now) if now else views.waiting_words(video, datetime.now(UTC)))
+    if item.site_waits:
+        st.caption(f":material/hourglass_empty: {views.plain(item.site_waits)}")
+    if quality := Quality.from_json(item.quality):
+        st.caption(f":material/high_quality: {views.plain(quality.words)}")
     if master := item.progress.get(GOLD_MASTER.asset):
         st.caption(views.plain(in_words(master)))
     if video.error:

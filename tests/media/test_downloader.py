@@ -125,7 +125,7 @@ def test_an_object_of_a_bucket(s3_endpoint, folder, clip):
     fetched = downloader(s3_endpoint_url=s3_endpoint).fetch("s3://footage/day 1/a_clip.mp4", folder, report=seen.append)
     assert (fetched.name, fetched.title, fetched.sha256) == ("a_clip.mp4", "a clip", sha256(clip))
     assert seen[-1].done == seen[-1].total == clip.stat().st_size
-    assert [path.name for path in folder.iterdir()] == ["original"]
+    assert sorted(path.name for path in folder.iterdir()) == ["original", "original.about"]
     client.put_object(Bucket="footage", Key="scan.mp4", Body=b"%PDF-1.7" + bytes(3_000_000))
     seen.clear()
     with pytest.raises(InvalidMediaError, match=r"^scan\.mp4 is not a video: it is a PDF document$"):
@@ -133,6 +133,32 @@ def test_an_object_of_a_bucket(s3_endpoint, folder, clip):
     assert seen == []
     with pytest.raises(SourceNotFoundError, match=r"there is no object s3://footage/none.mp4"):
         downloader(s3_endpoint_url=s3_endpoint).fetch("s3://footage/none.mp4", folder)
+
+
+def test_an_object_of_which_parts_are_there_is_fetched_to_its_end(s3_endpoint, folder, monkeypatch):
+    monkeypatch.setattr("resources.object_store.object_parts.PART_BYTES", 100_000)
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket="continued")
+    data = bytes(range(256)) * 4_000
+    client.put_object(Bucket="continued", Key="long.mp4", Body=data)
+    path, seen = folder / "original", []
+
+    def break_off(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 5:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint, progress=break_off)
+    assert not path.exists()
+    there = len((folder / "original.parts").read_text().splitlines())
+    assert there >= 5
+    seen.clear()
+    fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint, progress=lambda done, total: seen.append(done))
+    assert (path.read_bytes(), len(seen)) == (data, 11 - there)
+    client.put_object(Bucket="continued", Key="long.mp4", Body=data[::-1])
+    fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint)
+    assert path.read_bytes() == data[::-1]
 
 
 def test_an_object_that_is_replaced_while_it_is_fetched_is_tried_later(s3_endpoint, folder):

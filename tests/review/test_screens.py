@@ -11,6 +11,7 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from heaters_dagster.domain.export_profile import ExportState
+from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -21,6 +22,7 @@ from resources.postgres.database import Database
 from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
+from resources.postgres.site_turns import SiteTurns
 from review_app.screens import clips, exports, filters, partitions, source_videos
 from review_app.service import views
 from review_app.service.links import Session, open_links
@@ -197,6 +199,16 @@ def test_source_videos_are_listed_page_by_page_the_newest_first(desk: ReviewDesk
     assert listed()[0] == "7"
     app.text_input(key="videos-text").set_value("film 3").run()
     assert (listed(), "1 source video: 1 waiting" in told(app).replace("\\", "")) == (["3"], True)
+
+
+def test_why_a_download_waits_and_what_was_taken_of_what_was_offered_are_said(desk: ReviewDesk) -> None:
+    desk.videos.add("https://example.org/1", "Waits")
+    SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("example.org", "its site answers 429", None)
+    taken = Quality(offered=(Picture(height=2160), Picture(height=1080)), taken=Picture(height=1080), limit=1080, order="res:1080")
+    FactsStore(desk.database).put(desk.videos.add("/a.mp4", "Came").id, SourceFacts(quality=taken.to_json()), Origin.SITE)
+    said = told(page("videos", desk)).replace("\\", "")
+    assert "UTC (1 minute): its site answers 429" in said
+    assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in said
 
 
 def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> None:

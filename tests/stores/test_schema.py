@@ -663,6 +663,11 @@ def test_a_vector_search_uses_its_index(database: Database, some_clips: SomeClip
         assert "embeddings_hnsw_512_idx" in "\n".join(plan)
 
 
+def test_a_site_refuses_no_fewer_times_than_never(database: Database) -> None:
+    insert = "insert into download_sites (site, not_before, refusals) values ('example.org', now(), -1)"
+    assert broken_constraint(database, insert) == "download_sites_refusals_check"
+
+
 @pytest.mark.parametrize(
     ("values", "constraint"),
     [

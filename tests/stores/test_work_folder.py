@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.settings import Settings
 from resources.object_store.local import LocalObjectStore
-from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
+from resources.object_store.work_folder import CONTINUED_SECONDS, WorkFolder, check_room, disk_full_named
 from resources.upkeep.leftovers import sweep_leftovers
 
 _HOLD = """
@@ -172,3 +173,71 @@ def test_what_a_killed_process_left_in_the_work_folder_and_in_the_store_goes(tmp
     left = [path for folder in (settings.work_folder, settings.objects_folder) for path in folder.rglob("*.mp4")]
     assert left == []
     assert list(LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder).list()) == []
+
+
+# work that is continued
+
+_BEGIN = """
+import sys, time
+from pathlib import Path
+from resources.object_store.work_folder import WorkFolder
+with WorkFolder(Path(sys.argv[1])).continued("video-3", "a", stays=lambda error: True) as folder:
+    (folder / "half.mp4").write_bytes(b"half")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def goes_on(work: WorkFolder, of: str = "a", *, error: BaseException | None = None, stays: bool = True) -> list[str]:
+    """What an attempt finds in its folder. error: how it ends."""
+    found: list[str] = []
+    try:
+        with work.continued("video-3", of, stays=lambda ended: stays) as folder:
+            found += sorted(path.name for path in folder.iterdir())
+            (folder / "more.mp4").write_bytes(b"more")
+            if error is not None:
+                raise error
+    except type(error or RuntimeError):
+        pass
+    return found
+
+
+def test_what_a_killed_process_began_is_continued_and_gone_when_it_is_done(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", _BEGIN, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    begun = Path(process.stdout.readline().strip())
+    work = WorkFolder(tmp_path)
+    assert goes_on(work) == [], "while another process has the folder the attempt gets an empty one"
+    process.kill()
+    process.wait()
+    assert work.sweep() == []
+    assert begun.parent.stat().st_mode & 0o777 == 0o700
+    assert goes_on(work, error=KeyboardInterrupt()) == ["half.mp4"]
+    assert goes_on(work) == ["half.mp4", "more.mp4"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_begun_is_never_used_for_other_work(tmp_path):
+    work = WorkFolder(tmp_path)
+    goes_on(work, error=RuntimeError())
+    assert goes_on(work, "b", error=RuntimeError()) == []
+    assert goes_on(work, "a", error=RuntimeError()) == []
+
+
+def test_what_cannot_be_continued_goes_with_the_attempt(tmp_path):
+    work = WorkFolder(tmp_path)
+    goes_on(work, error=RuntimeError(), stays=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_begun_long_ago_goes(tmp_path):
+    work = WorkFolder(tmp_path)
+    goes_on(work, error=RuntimeError())
+    old = time.time() - CONTINUED_SECONDS - 1
+    paths = [*tmp_path.rglob("*")]
+    for path in paths:
+        os.utime(path, (old, old))
+    os.utime(paths[-1])
+    assert work.sweep() == [], "something in it was written a moment ago"
+    os.utime(paths[-1], (old, old))
+    assert work.sweep() == [tmp_path / "video-3.continued"]

@@ -6,8 +6,8 @@ character counts as a word, because these languages put no blanks between words.
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
