@@ -262,8 +262,8 @@ def test_a_slow_look_still_finds_the_run_that_was_killed_at_once(
     daemon.instance.report_run_failed(run, "the worker was killed")
     load = facts.load_video_facts
 
-    def slowly(*arguments: Any) -> Any:
-        found = load(*arguments)
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        found = load(*arguments, **options)
         time.sleep(2)
         return found
 
