@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check bench clean update-ytdlp
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Heaters needs Python 3.11 or newer; found: $$($(PYTHON) --version). Try: make PYTHON=python3.12 install"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ytdlp]'
 	@touch $@
 
 demo: install
@@ -29,6 +29,11 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Sites change every few weeks. Installs the newest yt-dlp, tries it, and writes its version into pyproject.toml.
+update-ytdlp: install
+	$(BIN)/python deploy/update_ytdlp.py
+	@touch $(STAMP)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

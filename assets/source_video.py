@@ -245,7 +245,7 @@ def source_video(
                 objects=object_store.get(),
                 work=place.work,
                 originals=place.originals(object_store.get()),
-                downloader=Downloader.from_settings(place.settings),
+                downloader=Downloader.from_settings(place.settings, store),
                 turns=SiteTurns.from_settings(place.settings, store),
                 kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
                 report=report,

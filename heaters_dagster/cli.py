@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster.commands import clips, cuts, facts, review, running, source_videos, terminal
+from heaters_dagster.commands import clips, cuts, facts, review, running, sites, source_videos, terminal
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ for commands in (running.app, source_videos.app, facts.app, clips.app):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")
+app.add_typer(sites.app, name="sites")
 
 
 def main() -> None:

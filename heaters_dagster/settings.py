@@ -222,6 +222,16 @@ class Settings:
     rights: str | None = _setting(
         "HEATERS_RIGHTS", str, None, "what may be done with videos, in your words, for those submitted without saying it"
     )
+    ytdlp_plugins: Path | None = _setting(
+        "HEATERS_YTDLP_PLUGINS", _path, None, "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded"
+    )
+    sites_from_browser: bool | None = _setting(
+        "HEATERS_SITES_FROM_BROWSER",
+        _flag,
+        None,
+        "true: people in the review app may store sign-ins, headers and proxies for web sites; not set: only while it is for this machine "
+        "only",
+    )
     reviewer: str = _setting("HEATERS_REVIEWER", str, _user_name, "who decides on the command line")
     dagster_port: int = _setting("HEATERS_DAGSTER_PORT", _number(int, 1, 65535), 3000, "port of the Dagster UI")
     review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
@@ -343,6 +353,11 @@ class Settings:
         """The folders and s3:// places from which the browser may submit; None: from all places, like the command line."""
         places = self.submit_folders or ("any" if self.is_for_this_machine_only else "none",)
         return None if "any" in places else tuple(place for place in places if place != "none")
+
+    @property
+    def may_store_sites(self) -> bool:
+        """Whether people in the review app may store what lets into web sites. The command line always may."""
+        return self.is_for_this_machine_only if self.sites_from_browser is None else self.sites_from_browser
 
     @property
     def objects_folder(self) -> Path:

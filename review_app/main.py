@@ -6,7 +6,7 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
-from review_app.screens import clips, history, partitions, review, search, shell, source_videos
+from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos
 from review_app.screens.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
 from review_app.server.identity import current_session
 from review_app.server.launch import open_desk
@@ -17,6 +17,7 @@ _SCREENS = {
     "videos": (source_videos.show, "Source videos", ":material/movie:"),
     "history": (history.show, "History", ":material/history:"),
     "search": (search.show, "Search", ":material/search:"),
+    "sites": (sites.show, "Web sites", ":material/key:"),
     "partitions": (partitions.show, "Dagster partitions", ":material/account_tree:"),
 }
 

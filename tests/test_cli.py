@@ -62,7 +62,7 @@ SCHEMA = json.loads((PROJECT_ROOT / "docs" / "json.schema.json").read_text())
 def name_of(line: str) -> str:
     """The command in a command line: `cuts add`."""
     words = line.split()
-    return " ".join(words[:2]) if words[0] in {"cuts", "review"} else words[0]
+    return " ".join(words[:2]) if words[0] in {"cuts", "review", "sites"} else words[0]
 
 
 def as_documented(line: str, printed: str) -> Any:
@@ -744,6 +744,35 @@ def test_down_stops_the_embedded_postgres_but_not_under_a_running_up(
         embedded_postgres.remove(settings.postgres_folder)
 
 
+def test_what_lets_into_sites_is_read_from_files_or_unseen_and_not_printed(
+    heaters: Heaters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text("\ufeff# Netscape HTTP Cookie File\n.vimeo.com\tTRUE\t/\tTRUE\t1900000000\tsession\tM4rked\n", "utf-8")
+    assert heaters("sites list") == (0, "Nothing is stored for any site. heaters sites sign-in --help says how to sign in.\n")
+    code, printed = heaters("sites sign-in https://vimeo.com/1", str(cookies))
+    assert code == 0
+    assert "Heaters signs in to vimeo.com with 1 cookie, of which the last ends on 2030-03-17." in printed
+    assert f"Heaters no longer needs {cookies}. Delete it" in " ".join(printed.split())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Referer: https://example.org/\nX-Api-Key: M4rked\n")))
+    assert "2 headers over https: Referer, X-Api-Key." in heaters("sites headers vimeo.com -")[1]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"http://ada:M4rked@proxy.example.org:3128\n")))
+    assert heaters("sites proxy example.org")[0] == 0
+    rows = heaters.json("sites list")
+    assert [(row["site"], row["cookies"], row["ends_on"], row["headers"], row["proxy"], row["changed_by"]) for row in rows] == [
+        ("example.org", None, None, None, True, "ada (command line)"),
+        ("vimeo.com", "1 cookie", "2030-03-17", "Referer, X-Api-Key", False, "ada (command line)"),
+    ]
+    assert "M4rked" not in printed + heaters("sites list")[1] + str(rows)
+    assert "Forgotten for vimeo.com: headers." in heaters("sites forget vimeo.com --only headers")[1]
+    assert heaters("sites forget nowhere.example")[0] == 1
+    assert "nothing is stored for nowhere.example" in heaters.error
+    cookies.write_bytes(b"M4rked\xff")
+    assert heaters("sites sign-in vimeo.com", str(cookies))[0] == 1
+    assert ("this is no cookies file: it is not a text in UTF-8" in heaters.error, "M4rked" in heaters.error) == (True, False)
+    assert heaters("sites sign-in vimeo.com", str(tmp_path / "none.txt"))[0] == 1
+
+
 @pytest.mark.slow
 def test_the_doctor_looks_at_everything_and_tells_no_secret(
     heaters: Heaters, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore
@@ -755,10 +784,13 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     code, printed = heaters("doctor --json")
     findings = {finding["what"]: finding for finding in as_documented("doctor", printed)}
     assert code == 1
-    assert {what for what, finding in findings.items() if not finding["ok"]} - {"disk"} == {"embedding model", "stored data"}
+    assert {what for what, finding in findings.items() if not finding["ok"]} - {"disk", "web sites"} == {"embedding model", "stored data"}
     assert "originals/video_9.mp4" in findings["stored data"]["told"]
     assert "HEATERS_SECRET_KEY=(set)" in findings["settings"]["told"]
-    assert re.match(r"yt-dlp of 20\d\d-\d\d-\d\d, \d+ days old.*; the solver of YouTube's challenges works", findings["web sites"]["told"])
+    told = r"yt-dlp of 20\d\d-\d\d-\d\d, \d+ days old \(to renew it, type make update-ytdlp\); the solver of YouTube's challenges works"
+    assert re.match(told, findings["web sites"]["told"])
+    assert findings["plug-ins of yt-dlp"]["told"] == "none is used (HEATERS_YTDLP_PLUGINS is not set)"
+    assert findings["sign-ins"]["told"] == "nothing is stored for any site"
     assert "hush" not in printed
 
 
@@ -827,6 +859,8 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
     assert heaters("process") == (0, "Nothing is due.\n")
     monkeypatch.setenv("HEATERS_EMBEDDING_FALLBACK", "true")
     load_settings.cache_clear()
+    (tmp_path / "headers.txt").write_text("Referer: https://example.org/")
+    assert heaters("sites headers example.org", str(tmp_path / "headers.txt"))[0] == 0
     told = {"submit": [good, bad]}
     for line in (
         f"cuts add {good} 10",
@@ -849,6 +883,7 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         f"rename {good} Harbour",
         f"delete {good} --yes",
         "doctor",
+        "sites list",
     ):
         told[name_of(line)] = as_documented(line, heaters(f"{line} --json")[1])
     assert told.keys() == with_json(), "a command that prints JSON belongs in this list too"

@@ -34,6 +34,7 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
     ("environment", "told"),
     [
         ({"APP_ENV": "staging"}, "APP_ENV='staging' cannot be used: write one of: development, production"),
+        ({"HEATERS_SITES_FROM_BROWSER": "perhaps"}, "HEATERS_SITES_FROM_BROWSER='perhaps' cannot be used: write true or false"),
         ({"HEATERS_MIN_CLIP_FRAMES": "0"}, "HEATERS_MIN_CLIP_FRAMES='0' cannot be used: write a whole number from 1 to 100000"),
         ({"HEATERS_MIN_CLIP_FRAMES": "many"}, "HEATERS_MIN_CLIP_FRAMES='many' cannot be used: write a whole number from 1 to 100000"),
         ({"HEATERS_DETECTOR_THRESHOLD": "nan"}, "write a number from 0 to 255"),

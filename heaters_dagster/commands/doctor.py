@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -15,7 +14,6 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS, REGISTRIES
 from heaters_dagster.settings import Settings
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from resources.postgres.database import Database
 
 _LOW_DISK_BYTES = 5 * 1024**3
-_OLD_YTDLP_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +48,11 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("shot detector", True, lambda: _detector(settings)),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
         _finding("web sites", False, _web_sites),
+        _finding("plug-ins of yt-dlp", False, lambda: _plugins(settings)),
         _finding("added by packages", True, _added),
     ]
     if all(finding.ok for finding in findings if finding.what == "database"):
+        findings.append(_finding("sign-ins", False, lambda: _sign_ins(settings)))
         findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
         findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
@@ -140,26 +139,50 @@ def _added() -> str:
 
 
 def _web_sites() -> str:
-    from yt_dlp.version import __version__
-
     from resources.sources.guarded_ytdlp import solver_told
+    from resources.sources.ytdlp_release import installed, renewal
 
-    made = date(*map(int, __version__.split(".")[:3]))
-    days = (date.today() - made).days
-    old = "; sites change, so when a download fails, try a newer yt-dlp" if days > _OLD_YTDLP_DAYS else ""
-    return f"yt-dlp of {made}, {counted(days, 'day')} old{old}; {solver_told()}"
+    release, works = installed(), solver_told()
+    told = f"{release.age} (to renew it, {renewal()}); {works}"
+    if release.is_old:
+        raise OSError(f"{told}. Sites change, so downloads may fail, or come in poor quality")
+    return told
+
+
+def _plugins(settings: Settings) -> str:
+    from resources.sources import ytdlp_plugins
+
+    folder = settings.ytdlp_plugins
+    if folder is None:
+        return "none is used (HEATERS_YTDLP_PLUGINS is not set)"
+    ytdlp_plugins.use_plugins(folder)
+    loaded = f"{', '.join(ytdlp_plugins.loaded(folder)) or 'none'} ({folder})"
+    if problems := ytdlp_plugins.problems(folder):
+        raise OSError(f"{loaded}; {'; '.join(problems)}")
+    return loaded
+
+
+def _sign_ins(settings: Settings) -> str:
+    from resources.sources.site_access import SiteAccess
+
+    with _opened(settings) as database:
+        access = SiteAccess(database, settings)
+        if problems := access.problems():
+            raise OSError("; ".join(problems))
+        return ", ".join(one.site for one in access.listed()) or "nothing is stored for any site"
 
 
 def _secrets(settings: Settings, *, repair: bool) -> str:
     from resources.files.signing_key import renew_signing_key
     from resources.orchestrator.dagster_records import advice, clean_secrets, find_secrets
+    from resources.sources.site_access import SiteAccess
 
     with _opened(settings) as database:
         found = clean_secrets(settings, database) if repair else find_secrets(settings, database)
-    if not found:
-        return "none"
-    if repair:
-        return advice(found, settings, lambda: renew_signing_key(settings))
+        if not found:
+            return "none"
+        if repair:
+            return advice(found, settings, lambda: SiteAccess(database, settings).renew_key(lambda: renew_signing_key(settings)))
     raise OSError(
         f"an older version left secrets in {found}: type heaters doctor --repair. It removes them and says which passwords to change"
     )

@@ -7,6 +7,7 @@ always allowed to download it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 HIDDEN = "***"
 
@@ -56,13 +57,18 @@ def safe_to_show(error: BaseException) -> BaseException | None:
 
     Dagster keeps the whole chain of a step's error, with the messages of every library in between.
     """
+    return rewritten(error, without_access)
+
+
+def rewritten(error: BaseException, hide: Callable[[str], str]) -> BaseException | None:
+    """As `safe_to_show`, with what `hide` makes of each message."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
-        if without_access(str(one)) != str(one):
-            one.args = tuple(without_access(part) if isinstance(part, str) else part for part in one.args)
-        if without_access(str(one)) != str(one):
+        if hide(str(one)) != str(one):
+            one.args = tuple(hide(part) if isinstance(part, str) else part for part in one.args)
+        if hide(str(one)) != str(one):
             return None
         one = one.__cause__ or one.__context__
     return error

@@ -16,13 +16,24 @@ _LONGEST_SUFFIX = 10
 _FILE_NAME = re.compile(r';\s*(filename\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.IGNORECASE)
 
 ITSELF = "Download the video in a browser and submit the file"
+_OR_ITSELF = "or download the video in a browser and submit the file"
 NO_RUNTIME = "the site needs a JavaScript runtime, and none is installed here. Type make install, which installs it"
-UNSOLVED = "the challenge of the site's player could not be solved. Install a newer yt-dlp"
-SIGN_IN = f"the site asks for a sign-in. {ITSELF}"
+UNSOLVED = "the challenge of the site's player could not be solved"
+SIGN_IN = f"the site asks for a sign-in. Store the cookies of somebody who may see it (heaters sites sign-in), {_OR_ITSELF}"
+SIGN_IN_ENDED = (
+    "the site asks for a sign-in, although one is stored for it: it may have ended. Sign in to the site in a browser, and store its "
+    "cookies again (heaters sites sign-in)"
+)
 PROTECTED = "it is protected against copying (DRM), and Heaters does not decrypt such streams"
-REGION = f"the site does not show it in the country of this machine. {ITSELF} where it is shown"
-ROBOT = f"the site wants proof that a person is watching. {ITSELF}"
-OWN_PLAYER = f"the site gives it to its own player only. {ITSELF}"
+REGION = f"the site does not show it in the country of this machine. Name a proxy where it is shown (heaters sites proxy), {_OR_ITSELF}"
+ROBOT = (
+    f"the site wants proof that a person is watching. Store the cookies of somebody who has signed in (heaters sites sign-in), {_OR_ITSELF}"
+)
+OWN_PLAYER = f"the site gives it to its own player only. A provider of PO tokens may help (HEATERS_YTDLP_PLUGINS), {_OR_ITSELF}"
+ONLY_BROWSERS = (
+    "the site lets in browsers only, which it knows by the way they connect. Heaters does not imitate them, because their connections "
+    f"would not pass its address guard. {ITSELF}"
+)
 BUSY = "the site refuses this machine for a while, because of too many requests"
 
 _SIGN_IN_WORDS = (
@@ -40,8 +51,12 @@ _MEANINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bDRM\b", PROTECTED),
         (r"in your (country|region|location)|from your location|geo[- ]?(restrict|block)", REGION),
         (r"po token|\bSABR\b", OWN_PLAYER),
+        (r"impersonat|anti-bot challenge", ONLY_BROWSERS),
     )
 )
+#: Nearly every video of today is offered taller than this.
+LOW_PIXELS = 720
+_CAUSES_OF_LOW = (NO_RUNTIME, UNSOLVED, SIGN_IN, ROBOT, REGION, OWN_PLAYER, PROTECTED)
 _FOR_PROGRAMMERS = re.compile(r"(^|\s)--?[a-z]|yt-dlp|https?://|refer to|report this", re.IGNORECASE)
 
 
@@ -108,11 +123,29 @@ def _plain(value: str) -> str:
         return text
 
 
-def meaning(said: Sequence[str]) -> str | None:
-    """What the messages of yt-dlp and of sites mean, in a sentence with what to do; None when none of them is known."""
+def meaning(said: Sequence[str], *, is_signed_in: bool = False) -> str | None:
+    """What the messages of yt-dlp and of sites mean, in a sentence with what to do; None when none of them is known.
+
+    is_signed_in: a sign-in is stored for the site.
+    """
     for pattern, means in _MEANINGS:
         if any(pattern.search(one) for one in said):
-            return means
+            return SIGN_IN_ENDED if means == SIGN_IN and is_signed_in else means
+    return None
+
+
+def why_low(tallest: int, warnings: Sequence[str], *, is_signed_in: bool = False) -> str | None:
+    """Why a site offered fewer or poorer pictures than it has; None when nothing says that it did.
+
+    tallest: height in pixels of the tallest picture that it offered, 0 when it did not say. warnings: yt-dlp's. Some of them come with
+    nearly every video of a site, so they count only when the tallest picture is low, or when they speak of formats that are missing.
+    """
+    is_low = 0 < tallest < LOW_PIXELS
+    for cause in _CAUSES_OF_LOW:
+        meant = [one for one in warnings if meaning([one]) == cause]
+        is_sure = cause in {NO_RUNTIME, UNSOLVED} or (cause == SIGN_IN and any("format" in one.lower() for one in meant))
+        if meant and (is_low or is_sure):
+            return SIGN_IN_ENDED if cause == SIGN_IN and is_signed_in else cause
     return None
 
 

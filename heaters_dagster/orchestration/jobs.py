@@ -75,6 +75,18 @@ def find_clips_to_embed(context: dg.OpExecutionContext, database: DatabaseResour
     )
 
 
+@dg.op(description="Check that web sites can be downloaded from: the age of yt-dlp, its solver of challenges, its plug-ins, the sign-ins.")
+def look_at_web_sites(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
+    from resources.sources.site_checks import web_site_problems
+
+    problems = web_site_problems(database.get(), machine.get().settings)
+    for problem in problems:
+        context.log.warning(problem)
+    if problems:
+        raise dg.Failure(description="\n".join(problems), metadata={"findings": len(problems)}, allow_retries=False)
+    context.log.info("yt-dlp is new enough and solves challenges; every sign-in holds")
+
+
 @dg.job(
     description="Temporary files and half-written objects of dead processes.",
     executor_def=dg.in_process_executor,
@@ -100,7 +112,16 @@ def embedding_backfill() -> None:
     find_clips_to_embed()
 
 
-MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill)
+@dg.job(
+    description="Look whether yt-dlp is stale and whether sign-ins end.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "web_sites_check"},
+)
+def web_sites_check() -> None:
+    look_at_web_sites()
+
+
+MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill, web_sites_check)
 
 
 def _removed(names: Sequence[str], what: str) -> str:

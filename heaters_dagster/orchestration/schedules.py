@@ -1,8 +1,9 @@
-"""What happens at fixed times: clean-up of temporary files, the nightly audit, embeddings that the present model lacks."""
+"""What happens at fixed times: clean-up of temporary files, the nightly audit, embeddings that the present model lacks, a look at web
+sites."""
 
 import dagster as dg
 
-from heaters_dagster.orchestration.jobs import embedding_backfill, mece_audit, temp_clean_up
+from heaters_dagster.orchestration.jobs import embedding_backfill, mece_audit, temp_clean_up, web_sites_check
 
 temp_clean_up_hourly = dg.ScheduleDefinition(
     name="temp_clean_up_hourly",
@@ -28,4 +29,12 @@ embedding_backfill_nightly = dg.ScheduleDefinition(
     description="Every night: make clips due that have no vector of the present model or whose embedding failed.",
 )
 
-SCHEDULES = (temp_clean_up_hourly, mece_audit_nightly, embedding_backfill_nightly)
+web_sites_check_nightly = dg.ScheduleDefinition(
+    name="web_sites_check_nightly",
+    job=web_sites_check,
+    cron_schedule="53 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: warn when yt-dlp is old or cannot solve challenges, and when a sign-in has ended or soon ends.",
+)
+
+SCHEDULES = (temp_clean_up_hourly, mece_audit_nightly, embedding_backfill_nightly, web_sites_check_nightly)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     Table,
     Text,
     UniqueConstraint,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
+from heaters_dagster.domain.site_access import SitePart
 from resources.postgres.tables import metadata
 
 _FOUND_BY = (
@@ -112,4 +114,19 @@ download_sites = Table(
     Column("refusals", Integer, nullable=False, server_default="0", comment="in a row: it said that there were too many requests"),
     CheckConstraint("refusals >= 0", name="refusals"),
     comment="sites from which videos are downloaded, and from when they may be asked again",
+)
+
+site_access = Table(
+    "site_access",
+    metadata,
+    Column("site", Text, primary_key=True, comment="host name; what is stored counts for its subdomains too"),
+    Column("part", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False, comment="encrypted under a key that is derived from the secret key"),
+    Column("told", Text, nullable=False, comment="what may be shown of it"),
+    Column("ends_at", DateTime(timezone=True), comment="when the last cookie ends"),
+    Column("changed_by", Text, nullable=False, comment="name of a reviewer, or of a user of the command line"),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint(f"part in ({', '.join(repr(part.value) for part in SitePart)})", name="part"),
+    CheckConstraint("site = lower(site) and site <> ''", name="site"),
+    comment="what lets into web sites: sign-ins, headers, proxies; the secrets are encrypted",
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 
@@ -20,15 +21,18 @@ from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.settings import Settings
 from resources.files.confined_file import open_confined
 from resources.object_store.work_folder import check_room, disk_full_named
+from resources.postgres.database import Database
 from resources.sources.address_guard import AddressGuard
 from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha256
+from resources.sources.site_access import SiteAccess, Sites
 
 
 class Downloader:
     """timeout_seconds: how long a server may be silent. retries: tries after the first, for each file and each segment of a stream.
 
     longest_wait_seconds: how long servers that ask for a pause (`Retry-After`) may delay one download, in total. bytes_per_second: that one
-    download from the web may take, None for no limit.
+    download from the web may take, None for no limit. sites: gives what is stored for web
+    sites, read anew for each download. plugins: the folder with yt-dlp's plug-ins.
     """
 
     def __init__(
@@ -41,6 +45,8 @@ class Downloader:
         retries: int = 4,
         longest_wait_seconds: float = 120.0,
         bytes_per_second: float | None = None,
+        sites: Callable[[], Sites] = Sites,
+        plugins: Path | None = None,
     ) -> None:
         self.guard = guard
         self.max_height = max_height
@@ -49,14 +55,19 @@ class Downloader:
         self.retries = retries
         self.longest_wait_seconds = longest_wait_seconds
         self.bytes_per_second = bytes_per_second
+        self._sites = sites
+        self.plugins = plugins
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Downloader:
+    def from_settings(cls, settings: Settings, database: Database | None = None) -> Downloader:
+        """database: has what is stored for web sites; None: nothing is."""
         return cls(
             guard=AddressGuard(allow_private=settings.allow_private_addresses),
             max_height=settings.ytdlp_max_height,
             s3_endpoint_url=settings.s3_endpoint_url,
             bytes_per_second=None if settings.download_rate_mib is None else settings.download_rate_mib * (1 << 20),
+            sites=Sites if database is None else SiteAccess(database, settings).load,
+            plugins=settings.ytdlp_plugins,
         )
 
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
@@ -76,11 +87,15 @@ class Downloader:
             case SourceKind.WEB_ADDRESS:
                 from resources.sources.web_download import WebDownload
 
-                return WebDownload(
-                    source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
-                    retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
-                    bytes_per_second=self.bytes_per_second,
-                ).fetched(meter)  # fmt: skip
+                sites = self._sites()
+                sites.check_readable(source)
+                with sites.told_without_values():
+                    fetched = WebDownload(
+                        source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
+                        retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
+                        bytes_per_second=self.bytes_per_second, sites=sites, plugins=self.plugins,
+                    ).fetched(meter)  # fmt: skip
+                return replace(fetched, warnings=tuple(map(sites.hidden, fetched.warnings)))
 
     def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:
         from resources.object_store.s3 import fetch_object

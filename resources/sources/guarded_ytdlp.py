@@ -8,6 +8,7 @@ its JavaScript runtime may open none.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from yt_dlp import YoutubeDL
 from yt_dlp.downloader import get_suitable_downloader
@@ -27,10 +29,11 @@ from yt_dlp.utils.networking import select_proxy
 
 from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError
 from heaters_dagster.domain.ingest import web_host
-from resources.sources import javascript_solver
+from resources.sources import javascript_solver, ytdlp_plugins
 from resources.sources.address_guard import AddressGuard
 from resources.sources.resumable_streams import resumable
 from resources.sources.same_bytes import whole
+from resources.sources.site_access import NO_SITES, Sites
 from resources.sources.web_traffic import WebTraffic
 
 #: Downloaders that send all their requests through the request handler.
@@ -40,16 +43,27 @@ _NATIVE_DOWNLOADERS = frozenset({"HttpFD", "HlsFD", "DashSegmentsFD", "IsmFD"})
 class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     """`YoutubeDL` with the guard; downloads by http(s), HLS, DASH and Smooth Streaming only.
 
-    traffic: gets every request. folder: where the JavaScript runtime may work; None: the folder for temporary files.
+    traffic: gets every request. folder: where the JavaScript runtime may work; None: the folder for temporary files. sites: what is stored
+    for web sites. plugins: the folder with yt-dlp's plug-ins; None: there are none.
     """
 
     def __init__(
-        self, params: dict[str, Any], guard: AddressGuard, *, traffic: WebTraffic | None = None, folder: Path | None = None
+        self,
+        params: dict[str, Any],
+        guard: AddressGuard,
+        *,
+        traffic: WebTraffic | None = None,
+        folder: Path | None = None,
+        sites: Sites = NO_SITES,
+        plugins: Path | None = None,
     ) -> None:
         self._guard = _RememberingGuard(guard)
         self._traffic = traffic or WebTraffic(longest_wait_seconds=0, tries=0)
+        self._sites = sites
         javascript_solver.use_only_ours()
+        ytdlp_plugins.use_plugins(plugins)
         super().__init__(params | javascript_solver.parameters(folder))
+        sites.fill(self.cookiejar)
 
     @property
     def refusal(self) -> ForbiddenSourceError | None:
@@ -57,9 +71,24 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         return self._guard.refusal
 
     def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
-        return super().build_request_director(
-            [functools.partial(_GuardedRequestsRH, guard=self._guard, traffic=self._traffic)], preferences
-        )
+        return self._director(self._guard, preferences)
+
+    def _director(self, guard: AddressGuard, preferences: Any = None) -> Any:
+        handler = functools.partial(_GuardedRequestsRH, guard=guard, traffic=self._traffic, sites=self._sites)
+        return super().build_request_director([handler], preferences)
+
+    @functools.cached_property
+    def _provider_director(self) -> Any:
+        """For the requests of a provider of PO tokens, an operator's own program. Its connections are never those of other requests."""
+        return self._director(AddressGuard(allow_private=True))
+
+    def urlopen(self, req: Any) -> Any:
+        return self._provider_director.send(req) if ytdlp_plugins.is_asked_by_provider() else super().urlopen(req)
+
+    def close(self) -> None:
+        if "_provider_director" in self.__dict__:
+            self._provider_director.close()
+        super().close()
 
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
         if not info.get("url"):
@@ -128,9 +157,10 @@ class _RememberingGuard(AddressGuard):
 
 
 class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
-    def __init__(self, *, guard: AddressGuard, traffic: WebTraffic, **options: Any) -> None:
+    def __init__(self, *, guard: AddressGuard, traffic: WebTraffic, sites: Sites, **options: Any) -> None:
         self._guard = guard
         self._traffic = traffic
+        self._sites = sites
         super().__init__(**options)
 
     def _send(self, request: Any) -> Any:
@@ -159,6 +189,7 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
         session = super()._create_instance(*arguments, **options)
         adapter = _GuardedAdapter(
             guard=self._guard,
+            sites=self._sites,
             ssl_context=self._make_sslcontext(legacy_ssl_support=options.get("legacy_ssl_support")),
             max_retries=urllib3.util.retry.Retry(False),
         )
@@ -168,10 +199,14 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
 
 
 class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]
-    """Every step of a redirect comes through `send`. When a proxy connects, only the name can be checked here."""
+    """Every step of a redirect comes through `send`. When a proxy connects, only the name can be checked here.
 
-    def __init__(self, *, guard: AddressGuard, **options: Any) -> None:
+    The headers and the proxy of a site are chosen here too, so that a redirect to another site takes none of them along.
+    """
+
+    def __init__(self, *, guard: AddressGuard, sites: Sites, **options: Any) -> None:
         self._guard = guard
+        self._sites = sites
         super().__init__(**options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -182,6 +217,11 @@ class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]
         }
 
     def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+        if proxy := self._sites.proxy_for(request.url):
+            options["proxies"] = {"all": proxy}
+        if headers := self._sites.headers_for(request.url):
+            request = copy.copy(request)  # requests makes the next step of a redirect from the one that it holds
+            request.headers = CaseInsensitiveDict({**request.headers, **headers})
         if select_proxy(request.url, options.get("proxies") or {}):
             self._guard.check_host(web_host(request.url) or "")
         return super().send(request, *arguments, **options)

@@ -28,7 +28,6 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
 from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
-from heaters_dagster.domain.web_answers import NO_RUNTIME, UNSOLVED, meaning
 from resources.media import ffmpeg
 from resources.media.media_probe import first_look
 from resources.media.stream_joiner import check_clean, joined
@@ -38,8 +37,9 @@ from resources.sources.begun_stream import BegunStream, Stream
 from resources.sources.fetched import ByteMeter, Fetched, file_sha256
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.sources.same_bytes import Validator
+from resources.sources.site_access import NO_SITES, Sites
 from resources.sources.web_belongings import belongings, facts_of
-from resources.sources.web_failures import asked_for, failure, no_video
+from resources.sources.web_failures import asked_for, failure, low_formats_warnings, no_video
 from resources.sources.web_quality import quality_of
 from resources.sources.web_traffic import WebTraffic
 
@@ -69,6 +69,8 @@ class WebDownload:
         retries: int,
         longest_wait_seconds: float,
         bytes_per_second: float | None = None,
+        sites: Sites = NO_SITES,
+        plugins: Path | None = None,
     ) -> None:
         self._address = address
         self._folder = folder
@@ -78,6 +80,8 @@ class WebDownload:
         self._bytes_per_second = bytes_per_second
         self._timeout_seconds = timeout_seconds
         self._retries = retries
+        self._sites = sites
+        self._plugins = plugins
         self._name = PurePosixPath(unquote(urlsplit(address).path)).name or web_host(address) or address
         self._traffic = WebTraffic(longest_wait_seconds=longest_wait_seconds, tries=retries + 1)
         self._parts: dict[str, str] = {}
@@ -106,7 +110,8 @@ class WebDownload:
                         shutil.rmtree(earlier)
                     path, warnings = self._file(session, info, chosen, folder, meter)
                     beside = belongings(session, info, folder, fresh=functools.partial(self._session, formats, folder))
-                    warnings = (*_poorer(session), *warnings, *beside.warnings)
+                    low = low_formats_warnings(info, session.params["logger"].warnings, is_signed_in=self._is_signed_in)
+                    warnings = (*low, *warnings, *beside.warnings)
             except (ForbiddenSourceError, DiskFullError):
                 raise
             except HeatersError as error:
@@ -166,7 +171,9 @@ class WebDownload:
             "quiet": True,
             "logger": QuietLog(),
         }
-        return GuardedYoutubeDL(parameters, self._guard, traffic=self._traffic, folder=folder)
+        return GuardedYoutubeDL(
+            parameters, self._guard, traffic=self._traffic, folder=folder, sites=self._sites, plugins=self._plugins
+        )  # fmt: skip
 
     def _info(self, session: GuardedYoutubeDL) -> dict[str, Any]:
         """What yt-dlp knows about the one video at the address, with chosen formats."""
@@ -259,6 +266,10 @@ class WebDownload:
             first_look(mended, name=self._name)  # ingest counts its packets
             return mended, (f"picture and sound could not be joined cleanly ({error}); they were encoded again",)
 
+    @property
+    def _is_signed_in(self) -> bool:
+        return self._sites.is_signed_in(self._address)
+
     def _given_name(self, info: dict[str, Any]) -> str | None:
         """The file name that the server gives to the file at the address itself."""
         addresses = [self._address, *([str(info.get("url"))] if info.get("direct") else [])]
@@ -278,7 +289,7 @@ class WebDownload:
             log: QuietLog = session.params["logger"]
             raise session.refusal or failure(
                 error, address=self._address, folder=self._folder, errors=log.errors, warnings=log.warnings,
-                traffic=self._traffic, parts=self._parts,
+                traffic=self._traffic, parts=self._parts, is_signed_in=self._is_signed_in,
             ) from error  # fmt: skip
 
 
@@ -313,12 +324,6 @@ def _parts(stream: dict[str, Any]) -> dict[str, str]:
     first = int(len(fragments) > 1 and "duration" not in fragments[0] and "duration" in fragments[1])
     numbered = {address: f"segment {number} of {len(addresses) - first}" for number, address in enumerate(addresses[first:], 1)}
     return dict.fromkeys(addresses[:first], "the beginning (initialization)") | numbered
-
-
-def _poorer(session: GuardedYoutubeDL) -> tuple[str, ...]:
-    """A warning when the site has better formats than it offered."""
-    cause = meaning(session.params["logger"].warnings)
-    return (f"the site may have better pictures than it offered: {cause}",) if cause in {NO_RUNTIME, UNSOLVED} else ()
 
 
 def _looks_like_a_stream(path: Path) -> bool:

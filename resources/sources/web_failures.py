@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from requests.exceptions import InvalidSchema
 from urllib3.exceptions import InvalidChunkLength, NameResolutionError, ProtocolError
@@ -27,8 +28,9 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.domain.ingest import status_may_pass, web_host
 from heaters_dagster.domain.reasons import without_objects
-from heaters_dagster.domain.web_answers import BUSY, meaning, site_words, wait_words
+from heaters_dagster.domain.web_answers import BUSY, LOW_PIXELS, ONLY_BROWSERS, UNSOLVED, meaning, site_words, wait_words, why_low
 from resources.sources.web_traffic import TOO_MANY_REQUESTS, FailedRequest, WebTraffic
+from resources.sources.ytdlp_release import installed
 
 _NO_ANSWER = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 _LABELS = re.compile(r"\s*(ERROR:)?\s*(\[[^]]*\])?\s*(Got error:)?\s*")
@@ -58,10 +60,12 @@ def failure(
     warnings: Sequence[str],
     traffic: WebTraffic,
     parts: Mapping[str, str],
+    is_signed_in: bool = False,
 ) -> HeatersError:
     """The HeatersError for `error` and its causes.
 
-    address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the present stream.
+    address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the present stream. is_signed_in:
+    a sign-in is stored for the site.
     """
     for under in _chain(error):
         match under:
@@ -69,8 +73,10 @@ def failure(
                 return under
             case HTTPError() if under.redirect_loop:
                 return SourceNotFoundError(f"{address} cannot be fetched: it redirects without end")
+            case HTTPError() if under.status == 403 and any(meaning([one]) == ONLY_BROWSERS for one in (*errors, *warnings)):
+                return SourceNotFoundError(f"{address} cannot be fetched: {ONLY_BROWSERS}")
             case HTTPError():
-                return _status_error(address, under.status, traffic.failed(under.status, parts), parts)
+                return _status_error(address, under.status, traffic.failed(under.status, parts), parts, is_signed_in=is_signed_in)
             case InvalidSchema():
                 return ForbiddenSourceError(f"{address} leads to something that may not be fetched: {without_objects(str(under))}")
             case CertificateVerifyError():
@@ -88,13 +94,14 @@ def failure(
         return _disk_full(address, folder)
     status = _STATUS.search(said)  # of a segment, whose exception stays in another thread
     if status:
-        return _status_error(address, int(status.group(1)), traffic.failed(int(status.group(1)), parts), parts)
+        failed = traffic.failed(int(status.group(1)), parts)
+        return _status_error(address, int(status.group(1)), failed, parts, is_signed_in=is_signed_in)
     if _KEY_LENGTH.search(said):
         return InvalidMediaError(
             f"{address} is encrypted, but the file that its playlist names as the key is not a key: a key has 16 bytes"
         )
     if _NO_FORMATS.search(said):
-        return _no_formats(address, warnings)
+        return _no_formats(address, warnings, is_signed_in=is_signed_in)
     for under in _chain(error):
         match under:
             case NoSupportingHandlers():
@@ -102,7 +109,7 @@ def failure(
             case RequestError() | ContentTooShortError() | OSError():
                 return DownloadError(f"{address}: the download broke off: {_connection_words(error, said)}")
             case ExtractorError():
-                return _site_error(address, said, expected=under.expected)
+                return _site_error(address, said, expected=under.expected, is_signed_in=is_signed_in)
     return DownloadError(f"{address}: the download broke off: {_connection_words(error, said)}")
 
 
@@ -110,7 +117,7 @@ def _disk_full(address: str, folder: Path) -> DiskFullError:
     return DiskFullError(f"no room left on the disk of {folder} for {address}; make room and try again")
 
 
-def _status_error(address: str, status: int, failed: FailedRequest | None, parts: Mapping[str, str]) -> HeatersError:
+def _status_error(address: str, status: int, failed: FailedRequest | None, parts: Mapping[str, str], *, is_signed_in: bool) -> HeatersError:
     asked = failed.address if failed else asked_for(address)
     part = parts.get(asked)
     whose = f" for {part} at {asked}" if part else f" at {asked}, to which it leads" if asked != asked_for(address) else ""
@@ -128,32 +135,53 @@ def _status_error(address: str, status: int, failed: FailedRequest | None, parts
         if whose:
             return SourceNotFoundError(f"{address} leads to {asked}, where there is nothing: the server answers {status}")
         return SourceNotFoundError(f"there is nothing at {address}: the server answers {status}")
-    return SourceNotFoundError(
-        f"{address} cannot be fetched: the server answers {status}{whose}; it may need a sign-in or refuse this machine"
-    )
+    if is_signed_in:
+        why = "the sign-in that is stored for it may have ended (heaters sites sign-in), or it refuses this machine"
+    else:
+        why = "it may need a sign-in (heaters sites sign-in) or refuse this machine"
+    return SourceNotFoundError(f"{address} cannot be fetched: the server answers {status}{whose}; {why}")
 
 
-def _no_formats(address: str, warnings: Sequence[str]) -> InvalidMediaError:
+def _no_formats(address: str, warnings: Sequence[str], *, is_signed_in: bool) -> InvalidMediaError:
     pictures = any("only images" in warning.lower() for warning in warnings)
     what = "offers still pictures only" if pictures else "offers no video that can be downloaded"
+    known = meaning(warnings, is_signed_in=is_signed_in)
     return InvalidMediaError(
-        f"{address} {what}: {meaning(warnings) or 'it may be a page with pictures or sound only, or its kind of stream is not known'}"
+        f"{address} {what}: {_told(known) or 'it may be a page with pictures or sound only, or its kind of stream is not known'}"
     )
 
 
-def _site_error(address: str, said: str, *, expected: bool) -> HeatersError:
+def _site_error(address: str, said: str, *, expected: bool, is_signed_in: bool) -> HeatersError:
     """expected: yt-dlp knows the site and repeats the site's reason; else it did not understand the page."""
-    known = meaning([said])
+    known = meaning([said], is_signed_in=is_signed_in)
     if known == BUSY:
         return SiteRefusesError(f"{address}: {known}", reason=known)
     if known:
-        return SourceNotFoundError(f"{address} cannot be fetched: {known}")
+        return SourceNotFoundError(f"{address} cannot be fetched: {_told(known)}")
     if expected:
         return SourceNotFoundError(f"{address} cannot be fetched: {site_words(_VIDEO_ID.sub('', said))}")
     return InvalidMediaError(
-        f"yt-dlp cannot read the page {address} ({site_words(_VIDEO_ID.sub('', said))}); if the video plays in a browser, try a "
-        "newer yt-dlp"
+        f"yt-dlp cannot read the page {address} ({site_words(_VIDEO_ID.sub('', said))}). If the video plays in a browser, the site may "
+        f"have changed. {installed().advice}"
     )
+
+
+def low_formats_warnings(info: Mapping[str, Any], warnings: Sequence[str], *, is_signed_in: bool) -> tuple[str, ...]:
+    """A sentence when the site offered fewer or poorer pictures than it has, and why. info: yt-dlp's, of the video."""
+    offered = info.get("formats") or [info]
+    tallest = max((one.get("height") or 0 for one in offered if one.get("vcodec") != "none"), default=0)
+    at_most = f" (at most {tallest}p)" if tallest else ""
+    if cause := why_low(tallest, warnings, is_signed_in=is_signed_in):
+        return (f"the site may have better pictures than it offered{at_most}: {_told(cause)}",)
+    release = installed()
+    if 0 < tallest < LOW_PIXELS and release.is_old and info.get("extractor_key") not in {None, "Generic"}:
+        return (f"the site may have better pictures than it offered{at_most}. {release.advice}",)
+    return ()
+
+
+def _told(cause: str | None) -> str | None:
+    """With what to do where a newer yt-dlp may help."""
+    return f"{cause}. {installed().advice}" if cause == UNSOLVED else cause
 
 
 def _connection_words(error: Exception, said: str) -> str:

@@ -21,7 +21,7 @@ _SCRIPTS = [(STATIC / name).read_text() for name in ("connection.js", "filters.j
 FRAME_PIXELS = 40 + 8 + 4
 _AGAIN_SECONDS = 3
 #: Pages that stand in the menu and not in the bar: reviewers do not need them.
-_FOR_OPERATORS = ("partitions",)
+_FOR_OPERATORS = ("sites", "partitions")
 
 
 @dataclass(frozen=True, slots=True)

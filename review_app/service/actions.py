@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
+from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
@@ -16,6 +17,7 @@ from resources.postgres.clip_store import Clip
 from resources.postgres.fact_edits import edit_facts as change_facts
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
+from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
 from resources.upkeep.source_video_removal import delete_source_video, rename_source_video
@@ -23,6 +25,10 @@ from review_app.service import views
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
+NO_SITES_FROM_BROWSER = (
+    "Sign-ins for web sites are not stored from here, because the review app is open to other machines. Type heaters sites --help on the "
+    "server, or set HEATERS_SITES_FROM_BROWSER=true there when everybody who reaches this page may store them."
+)
 #: Sentences that one answer has at most.
 _TOLD = 20
 
@@ -83,6 +89,35 @@ def _some(told: list[str]) -> str:
     """When a folder has a thousand files, only some are named."""
     more = [f"And {len(told) - _TOLD} more."] if len(told) > _TOLD else []
     return "\n\n".join([*told[:_TOLD], *more])
+
+
+def store_for_site(desk: ReviewDesk, session: Session, site: str, part: SitePart, secret: str) -> Outcome:
+    """Store a sign-in (a cookies file), headers or a proxy for a web site."""
+
+    def apply() -> str:
+        access = _sites(desk)
+        match part:
+            case SitePart.COOKIES:
+                return access.sign_in(site, secret, by=session.reviewer)
+            case SitePart.HEADERS:
+                return access.set_headers(site, secret.splitlines(), by=session.reviewer)
+            case SitePart.PROXY:
+                guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
+                return access.set_proxy(site, secret, by=session.reviewer, guard=guard)
+
+    return _said(desk, apply)
+
+
+def forget_site(desk: ReviewDesk, site: str) -> Outcome:
+    """Delete all that is stored for a web site."""
+    return _said(desk, lambda: _sites(desk).forget(site))
+
+
+def _sites(desk: ReviewDesk) -> SiteAccess:
+    """Raises BadRequestError when the browser may not store anything for sites."""
+    if not desk.settings.may_store_sites:
+        raise BadRequestError(NO_SITES_FROM_BROWSER)
+    return SiteAccess(desk.database, desk.settings)
 
 
 def rename(desk: ReviewDesk, session: Session, source_video_id: int, title: str) -> Outcome:

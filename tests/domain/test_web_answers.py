@@ -9,17 +9,20 @@ import pytest
 from heaters_dagster.domain.web_answers import (
     BUSY,
     NO_RUNTIME,
+    ONLY_BROWSERS,
     OWN_PLAYER,
     PROTECTED,
     REGION,
     ROBOT,
     SIGN_IN,
+    SIGN_IN_ENDED,
     UNSOLVED,
     disposition_name,
     meaning,
     retry_at,
     site_words,
     wait_words,
+    why_low,
 )
 
 NOW = datetime(2026, 11, 26, 23, 50, tzinfo=UTC)
@@ -94,11 +97,38 @@ def test_the_name_that_a_server_gives_to_a_file(value, name):
         ("This video is DRM protected", PROTECTED),
         ("This content isn't available, try again later. The current session has been rate-limited by YouTube for up to an hour.", BUSY),
         ("Some tv client https formats have been skipped as they are missing a URL. YouTube is forcing SABR streaming", OWN_PLAYER),
+        ("Got HTTP Error 403 caused by Cloudflare anti-bot challenge; see  https://github.com/yt-dlp/yt-dlp#impersonation", ONLY_BROWSERS),
+        ("The extractor is attempting impersonation, but no impersonate target is available.", ONLY_BROWSERS),
         ("Video unavailable. This video has been removed by the uploader", None),
     ],
 )
 def test_what_a_site_says_has_a_meaning_with_a_remedy(said, means):
     assert meaning([said]) == means
+    assert meaning([said], is_signed_in=True) == (SIGN_IN_ENDED if means == SIGN_IN else means)
+
+
+SKIPPED = "[youtube] x: Some web client https formats have been skipped as they are missing a URL. YouTube is forcing SABR streaming"
+PREMIUM = "[BiliBili] x: Format(s) 1080P are missing; you have to become a premium member to download them. Use --cookies"
+
+
+@pytest.mark.parametrize(
+    ("tallest", "warnings", "is_signed_in", "why"),
+    [
+        (360, ["[youtube] x: n challenge solving failed: Some formats may be missing"], False, UNSOLVED),
+        (2160, ["[youtube] x: n challenge solving failed: Some formats may be missing"], False, UNSOLVED),
+        (360, ["Some formats may be missing", "No supported JavaScript runtime could be found"], False, NO_RUNTIME),
+        (2160, [SKIPPED], False, None),  # one of the site's clients; another gave the format
+        (360, [SKIPPED], False, OWN_PLAYER),
+        (0, [SKIPPED], False, None),
+        (720, [PREMIUM], False, SIGN_IN),
+        (720, [PREMIUM], True, SIGN_IN_ENDED),
+        (1080, ["Some episodes need an account"], False, None),
+        (360, ["This video is not available from your location due to geo restriction"], False, REGION),
+        (360, ["Falling back on generic information extractor"], False, None),
+    ],
+)
+def test_why_a_site_offered_low_pictures_only(tallest, warnings, is_signed_in, why):
+    assert why_low(tallest, warnings, is_signed_in=is_signed_in) == why
 
 
 def test_the_cause_is_told_before_what_follows_from_it():

@@ -75,6 +75,7 @@ def test_the_jobs_are_those_that_the_decision_names(definitions: dg.Definitions)
         "temp_clean_up",
         "mece_audit",
         "embedding_backfill",
+        "web_sites_check",
     }
 
 
@@ -90,7 +91,9 @@ def test_each_promise_has_its_check(definitions: dg.Definitions) -> None:
 
 def test_every_schedule_runs_by_itself(definitions: dg.Definitions) -> None:
     schedules = definitions.get_repository_def().schedule_defs
-    assert {schedule.name for schedule in schedules} == {"temp_clean_up_hourly", "mece_audit_nightly", "embedding_backfill_nightly"}
+    assert {schedule.name for schedule in schedules} == {
+        "temp_clean_up_hourly", "mece_audit_nightly", "embedding_backfill_nightly", "web_sites_check_nightly",
+    }  # fmt: skip
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
 

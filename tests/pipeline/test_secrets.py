@@ -18,14 +18,15 @@ from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS
+from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS, web_sites_check
 from heaters_dagster.settings import Settings, secret_setting_names
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database, dagster_database_url
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.site_access import SiteAccess
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
-from tests.web_server import WebServer
+from tests.web_server import Handler, WebServer, status
 
 MARK = "M4rked0"
 
@@ -114,8 +115,24 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
         for name in ("broken.mp4", "missing.mp4"):
             videos.add(f"{web.url}/{name}?token={MARK}token".replace("://", f"://ada:{MARK}password@"), name)
         videos.add(f"http://ada:{MARK}password@127.0.0.1:9/film.mp4?sig={MARK}sig", "nobody answers")
+        asked: list[str] = []
+
+        def refuse(handler: Handler) -> None:
+            asked.append(str(handler.headers))
+            status(403)(handler)
+
+        web.answers["/private.mp4"] = refuse
+        videos.add(f"{web.url}/private.mp4", "for those who sign in")
+        videos.add("http://films.test/film.mp4", "by a proxy")
+        access = SiteAccess(database, settings)
+        access.sign_in("127.0.0.1", f"127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t{MARK}cookie\n", by="ada")
+        access.set_headers("127.0.0.1", [f"X-Key: {MARK}header"], by="ada")
+        access.set_proxy("films.test", web.url.replace("://", f"://ada:{MARK}proxy@"), by="ada")
         with command_lines() as seen:
-            assert len(process_due(settings).failures) == 3
+            assert len(process_due(settings).failures) == 5
+            assert all(f"session={MARK}cookie" in one and f"X-Key: {MARK}header" in one for one in asked)
+            assert asked
+            assert "http://films.test/film.mp4" in web.requests
             first, second = clips.load_live(video.id)
             reviews(database).approve([first.id], reviewer="ada")
             assert process_due(settings, only=[video.id]).failures == []
@@ -124,7 +141,9 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
             definitions = heaters_definitions(settings)
             with open_instance(settings) as instance:
                 for job in MAINTENANCE_JOBS:
-                    assert definitions.resolve_job_def(job.name).execute_in_process(instance=instance).success
+                    may_warn = job is web_sites_check  # of a yt-dlp that has become old
+                    done = definitions.resolve_job_def(job.name).execute_in_process(instance=instance, raise_on_error=not may_warn)
+                    assert done.success or may_warn
                 ran = {record.dagster_run.job_name for record in instance.get_run_records()}
                 assert ran == {*ASSET_JOBS, *(job.name for job in MAINTENANCE_JOBS)}
                 assert any("ffmpeg" in line for line in seen)

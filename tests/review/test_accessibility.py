@@ -26,6 +26,7 @@ EMPTY = {
     "/history": ".stAlert",
     "/search": ".stAlert",
     "/partitions": ".stAlert",
+    "/sites": ".stAlert",
 }
 FILLED = {
     "/": ".stage canvas[data-frame]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
@@ -23,8 +25,9 @@ from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from resources.postgres.site_turns import SiteTurns
+from resources.sources.site_access import SiteAccess
 from review_app.screens import clips, exports, filters, partitions, source_videos
-from review_app.service import views
+from review_app.service import actions, views
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.conftest import ASourceVideo, SomeClips
@@ -47,9 +50,12 @@ def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
 def _script(name, desk, session):  # type: ignore[no-untyped-def]
     import streamlit as st
 
-    from review_app.screens import clips, history, partitions, review, search, shell, source_videos
+    from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos
 
-    screens = {"review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions}
+    screens = {
+        "review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions,
+        "sites": sites,
+    }  # fmt: skip
     pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}
     st.navigation(list(pages.values()), position="hidden")
     st.session_state["pages"] = pages
@@ -268,6 +274,46 @@ def test_partitions_and_titles_are_found_by_each_other(desk: ReviewDesk, a_sourc
     assert not app.exception
     assert app.text_input[0].value == "Harbour"
     assert told(page("partitions", desk, find="nobody")) == "No source video has that number or title."
+
+
+def plain(text: str) -> str:
+    """Without the signs that keep a text from being read as Markdown."""
+    return text.replace("\\", "")
+
+
+COOKIES = "# Netscape HTTP Cookie File\n.vimeo.com\tTRUE\t/\tTRUE\t0\tsession\tM4rkedCookie\n"
+
+
+def test_a_sign_in_is_stored_from_the_page_and_not_shown_again(desk: ReviewDesk, database: Database) -> None:
+    app = page("sites", desk)
+    assert "Nothing is stored for any site" in told(app)
+    app.text_input(key="site-name").input("https://vimeo.com/76979871")
+    app.text_area(key="site-secret").input(COOKIES)
+    button(app, "Store")
+    assert plain(app.success[0].value).startswith("Heaters signs in to vimeo.com with 1 cookie. ")
+    assert "sign-in: 1 cookie · stored by Ada on 20" in plain(told(app))
+    assert not [one.value for one in (*app.text_area, *app.text_input) if one.value]
+    assert SiteAccess(database, desk.settings).load().cookies["vimeo.com"].endswith("M4rkedCookie\n")
+
+    app.text_area(key="site-secret").input(COOKIES.replace("vimeo.com", "example.org"))
+    app.text_input(key="site-name").input("vimeo.com")
+    button(app, "Store")
+    assert plain(app.error[0].value).startswith("the file holds no cookie of vimeo.com that is valid: it holds 1 cookie of other sites")
+    assert app.text_area(key="site-secret").value == ""
+    outcome = actions.store_for_site(desk, Session(1, "Ada"), "vimeo.com", SitePart.PROXY, "http://ada:M4rkedPassword@10.0.0.7:3128")
+    assert (outcome.ok, "10.0.0.7, a private address" in outcome.told, "M4rked" in outcome.told) == (False, True, False)
+
+    button(app, "Forget")
+    assert SiteAccess(database, desk.settings).listed() == []
+
+    away = replace(desk.settings, review_names=("review.example.org",))
+    shut = ReviewDesk(settings=away, database=database, objects=desk.objects, links=desk.links)
+    assert "not stored from here" in told(page("sites", shut))
+    assert page("sites", shut).text_area.len == 0
+    assert not actions.store_for_site(shut, Session(1, "Ada"), "vimeo.com", SitePart.COOKIES, COOKIES).ok
+    assert not actions.forget_site(shut, "vimeo.com").ok
+    opened = ReviewDesk(settings=replace(away, sites_from_browser=True), database=database, objects=desk.objects, links=desk.links)
+    assert actions.store_for_site(opened, Session(1, "Ada"), "vimeo.com", SitePart.COOKIES, COOKIES).ok
 
 
 def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk: ReviewDesk, some_clips: SomeClips) -> None:

@@ -682,6 +682,18 @@ def test_facts_have_their_shape_and_a_source_video(database: Database, values: s
     assert broken_constraint(database, f"insert into source_video_facts {values}", id=video.id) == constraint
 
 
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ("('a.example', 'password', '', '', 'ada')", "site_access_part_check"),
+        ("('A.example', 'cookies', '', '', 'ada')", "site_access_site_check"),
+        ("('', 'cookies', '', '', 'ada')", "site_access_site_check"),
+    ],
+)
+def test_what_is_stored_for_a_site_has_its_name_and_its_part(database: Database, values: str, constraint: str) -> None:
+    assert broken_constraint(database, f"insert into site_access (site, part, sealed, told, changed_by) values {values}") == constraint
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {
