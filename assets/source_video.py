@@ -37,7 +37,7 @@ from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.belongings import WhatIsKept, forget_belongings, keep_belongings
 from resources.sources.downloader import Downloader, local_sha256
-from resources.sources.fetched import ByteMeter, Fetched
+from resources.sources.fetched import ByteMeter, Fetched, begun_name
 from resources.sources.file_identity import fingerprint
 
 _STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED})
@@ -121,7 +121,7 @@ def _fetched(
 
 def _folder_of(video: SourceVideo, work: WorkFolder) -> AbstractContextManager[Path]:
     """Where it is fetched to. A download goes on where the last try was killed or broke off; a copy of a file begins anew."""
-    name = f"source_video-{video.id}"
+    name = begun_name(video.id)
     if source_kind(video.source) is SourceKind.LOCAL_PATH:
         return work.attempt(name)
     of = sha256(f"{video.id} {video.created_at.isoformat()} {video.source}".encode()).hexdigest()

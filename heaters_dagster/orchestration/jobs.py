@@ -15,7 +15,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
-from resources.upkeep.leftovers import sweep_uploads
+from resources.upkeep.leftovers import sweep_uploads, sweep_work
 
 
 def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
@@ -39,7 +39,7 @@ def sweep_temporary_files(
     context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource, object_store: ObjectStoreResource
 ) -> None:
     place = machine.get()
-    folders = [folder.name for folder in place.work.sweep()]
+    folders = [folder.name for folder in sweep_work(place.work, SourceVideoStore(database.get()))]
     half_written = object_store.get().sweep()
     uploads = [path.name for path in sweep_uploads(place.settings, SourceVideoStore(database.get()))]
     context.log.info(_removed(folders, "folder"))

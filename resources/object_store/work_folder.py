@@ -90,8 +90,11 @@ class WorkFolder:
                 return descriptor
         return None
 
-    def sweep(self) -> list[Path]:
-        """Remove the folders of attempts whose process is dead; returns them. Folders in use stay, and those that may be continued."""
+    def sweep(self, *, is_over: Callable[[str], bool] = lambda name: False) -> list[Path]:
+        """Remove the folders of attempts whose process is dead; returns them. Folders in use stay, and those that may be continued.
+
+        is_over: whether the work of this name is not continued any more.
+        """
         removed: list[Path] = []
         if not self.root.is_dir():
             return removed
@@ -100,7 +103,7 @@ class WorkFolder:
             if descriptor is None:
                 continue
             try:
-                if folder.suffix != _CONTINUED or _seconds_unchanged(folder) > CONTINUED_SECONDS:
+                if folder.suffix != _CONTINUED or is_over(folder.stem) or _seconds_unchanged(folder) > CONTINUED_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
                     removed.append(folder)
             finally:

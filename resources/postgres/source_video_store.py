@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
+from heaters_dagster.domain.stages import SOURCE_VIDEO
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources.postgres import row_locks
@@ -166,6 +167,12 @@ class SourceVideoStore:
     def of_source(self, source: str) -> list[SourceVideo]:
         """Those that were submitted under exactly this path or address, oldest first."""
         return self.find(select(source_videos).where(source_videos.c.source == source).order_by(source_videos.c.id))
+
+    def waiting_to_be_fetched(self) -> list[int]:
+        """Ids of those whose original is still to come, also of those on which fetching failed."""
+        query = select(source_videos.c.id).where(source_videos.c.state.in_(sorted(SOURCE_VIDEO.steps.due)))
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
 
     def counts_by_state(self) -> dict[SourceVideoState, int]:
         query = select(source_videos.c.state, func.count()).where(is_there()).group_by(source_videos.c.state)

@@ -15,6 +15,11 @@ CHUNK_BYTES = 1 << 20
 _REPORT_INTERVAL_SECONDS = 0.5
 
 
+def begun_name(source_video_id: int) -> str:
+    """The name of the work folder in which a source video is fetched."""
+    return f"source_video-{source_video_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A source that was fetched into a folder of Heaters. sha256: hex, of the file's bytes. name: its file name at the source.

@@ -11,6 +11,7 @@ from heaters_dagster.settings import Settings
 from resources.object_store.open import open_object_store
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.fetched import begun_name
 
 #: An upload without a row is older than this only when the process died between storing the file and writing the row.
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -24,6 +25,12 @@ def sweep_leftovers(settings: Settings) -> None:
     WorkFolder(settings.work_folder).sweep()
     with suppress(HeatersError):
         open_object_store(settings).sweep()
+
+
+def sweep_work(work: WorkFolder, videos: SourceVideoStore) -> list[Path]:
+    """Remove the folders of attempts whose process is dead, and what was begun of source videos that are fetched or deleted by now."""
+    waiting = {begun_name(source_video_id) for source_video_id in videos.waiting_to_be_fetched()}
+    return work.sweep(is_over=lambda name: name not in waiting)
 
 
 def sweep_uploads(settings: Settings, videos: SourceVideoStore) -> list[Path]:

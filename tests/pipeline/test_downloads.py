@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.downloader import Downloader
+from resources.upkeep.leftovers import sweep_work
 from tests.fake_site import FakeSite, known_to_ytdlp, picture
 from tests.media_files import barcode_video
 from tests.web_server import WebServer, downloader, file, ranged, status
@@ -84,6 +88,27 @@ def test_a_long_pause_is_heeded_and_counts_no_failed_try(database, settings, web
     assert materialized(settings, video).success
     assert videos.load(video.id).state is SourceVideoState.DOWNLOADED
     assert SiteTurns.from_settings(settings, database).refused(SITE, "", None).refusals == 1, "it has answered since"
+
+
+def test_what_was_begun_stays_until_its_video_is_fetched_or_deleted(database, settings, web):
+    videos, work = SourceVideoStore(database), WorkFolder(settings.work_folder)
+    waits, gone = (videos.add(f"{web.url}/{name}.mp4", name) for name in ("waits", "gone"))
+    for video in (waits, gone):
+        with suppress(ZeroDivisionError), work.continued(f"source_video-{video.id}", "x", stays=lambda error: True):
+            raise ZeroDivisionError
+    assert sweep_work(work, videos) == []
+    videos.set_state(gone.id, SourceVideoState.DELETED)
+    assert [folder.name for folder in sweep_work(work, videos)] == [f"source_video-{gone.id}.continued"]
+
+
+def test_a_download_takes_no_more_of_the_line_than_it_may(settings, web, clip, tmp_path):
+    assert Downloader.from_settings(replace(settings, download_rate_mib=0.5)).bytes_per_second == 512 * 1024
+    assert Downloader.from_settings(settings).bytes_per_second is None
+    data = clip.read_bytes()
+    web.answers["/a.mp4"] = file(data, "video/mp4")
+    began = time.monotonic()
+    downloader(bytes_per_second=len(data)).fetch(f"{web.url}/a.mp4", tmp_path / "web")
+    assert time.monotonic() - began > 0.7
 
 
 def test_a_site_that_refuses_for_ever_needs_a_person_in_the_end(database, settings, web):
