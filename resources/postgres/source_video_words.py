@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 
 from resources.postgres.conditions import containing
-from resources.postgres.ingest_tables import source_video_facts, transcripts
 from resources.postgres.tables import source_videos
 
 _video = source_videos.c
@@ -24,7 +23,4 @@ def _have_word(word: str) -> ColumnElement[bool]:
     named = or_(_video.title.ilike(pattern), _video.source.ilike(pattern))
     if len(word) == 1 and word.isascii():  # nearly every text has a word that begins with it
         return named
-    query = func.heaters_word_query(word)
-    said = select(source_video_facts.c.source_video_id).where(source_video_facts.c.words.op("@@")(query))
-    heard = select(transcripts.c.source_video_id).where(transcripts.c.words.op("@@")(query))
-    return or_(named, _video.id.in_(said), _video.id.in_(heard))
+    return or_(named, _video.id.in_(select(func.heaters_videos_with_word(word))))
