@@ -14,11 +14,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 #: What is renewed together: yt-dlp names the version of its scripts, and they need a new runtime now and then.
-PACKAGES = ("yt-dlp[default,deno]", "yt-dlp-ejs", "deno")
-_VERSIONS = (
-    "from importlib.metadata import version as v; import json; print(json.dumps({n: v(n) for n in ('yt-dlp', 'yt-dlp-ejs', 'deno')}))"
-)
-_TESTS = ("tests/media/test_javascript_solver.py", "tests/media/test_web_download.py")
+PACKAGES = ("yt-dlp[default,deno,curl-cffi]", "yt-dlp-ejs", "deno", "curl-cffi")
+_VERSIONS = "from importlib.metadata import version as v; import json, sys; print(json.dumps({n: v(n) for n in sys.argv[1:]}))"
+_TESTS = ("tests/media/test_javascript_solver.py", "tests/media/test_site_access.py", "tests/media/test_web_download.py")
 
 
 def with_pins(text: str, versions: Mapping[str, str]) -> str:
@@ -44,7 +42,11 @@ def main() -> int:
             "nothing was changed: pip could not install a newer yt-dlp beside the other dependencies; its reason is above", file=sys.stderr
         )
         return 1
-    versions = json.loads(subprocess.run([sys.executable, "-c", _VERSIONS], check=True, capture_output=True, text=True).stdout)
+    versions = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", _VERSIONS, *(name.partition("[")[0] for name in PACKAGES)], check=True, capture_output=True, text=True
+        ).stdout
+    )
     after = with_pins(before, versions)
     if after == before:
         print(f"yt-dlp {versions['yt-dlp']} is the newest already")

@@ -30,10 +30,7 @@ ROBOT = (
     f"the site wants proof that a person is watching. Store the cookies of somebody who has signed in (heaters sites sign-in), {_OR_ITSELF}"
 )
 OWN_PLAYER = f"the site gives it to its own player only. A provider of PO tokens may help (HEATERS_YTDLP_PLUGINS), {_OR_ITSELF}"
-ONLY_BROWSERS = (
-    "the site lets in browsers only, which it knows by the way they connect. Heaters does not imitate them, because their connections "
-    f"would not pass its address guard. {ITSELF}"
-)
+ONLY_BROWSERS = f"the site lets in browsers only, which it knows by the way they connect, and took Heaters for none. {ITSELF}"
 BUSY = "the site refuses this machine for a while, because of too many requests"
 
 _SIGN_IN_WORDS = (

@@ -1,9 +1,9 @@
 """yt-dlp with an AddressGuard for every connection. Import it where it is used, because importing yt-dlp takes long.
 
 All requests of extractors and of the native downloaders, each redirect and each segment of a stream among them, go through one request
-handler, which is the only one here. It checks the name before it connects, and the address it is connected to before it sends a byte, so
-a name that resolves differently the second time does not help an attacker. yt-dlp gets no ffmpeg that could open addresses by itself, and
-its JavaScript runtime may open none.
+handler; those for sites that let in browsers only through a second one (`browser_connections.py`). It checks the name before it connects,
+and the address it is connected to before it sends a byte, so a name that resolves differently the second time does not help an attacker.
+yt-dlp gets no ffmpeg that could open addresses by itself, and its JavaScript runtime may open none.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from resources.sources.site_access import NO_SITES, Sites
 from resources.sources.web_traffic import WebTraffic
 
 #: Downloaders that send all their requests through the request handler.
+_ASK_AS_A_BROWSER = "generic:impersonate"  # in the message of yt-dlp's extractor for pages of no known site
 _NATIVE_DOWNLOADERS = frozenset({"HttpFD", "HlsFD", "DashSegmentsFD", "IsmFD"})
 
 
@@ -74,8 +75,22 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         return self._director(self._guard, preferences)
 
     def _director(self, guard: AddressGuard, preferences: Any = None) -> Any:
-        handler = functools.partial(_GuardedRequestsRH, guard=guard, traffic=self._traffic, sites=self._sites)
-        return super().build_request_director([handler], preferences)
+        kinds = [_GuardedRequestsRH, *filter(None, [_browser_handler()])]
+        handlers = [functools.partial(kind, guard=guard, traffic=self._traffic, sites=self._sites) for kind in kinds]
+        return super().build_request_director(handlers, preferences)
+
+    def extract_info(self, *arguments: Any, **options: Any) -> Any:
+        """As yt-dlp does it; a page that lets in browsers only is asked for once more, as a browser asks."""
+        try:
+            return super().extract_info(*arguments, **options)
+        except Exception:
+            log = self.params.get("logger")
+            errors = log.errors if isinstance(log, QuietLog) else []
+            if _browser_handler() is None or not any(_ASK_AS_A_BROWSER in one for one in errors):
+                raise
+            errors.clear()
+        self.params["extractor_args"] = {**self.params.get("extractor_args", {}), "generic": {"impersonate": [""]}}
+        return super().extract_info(*arguments, **options)
 
     @functools.cached_property
     def _provider_director(self) -> Any:
@@ -93,6 +108,8 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> Any:
         if not info.get("url"):
             self.raise_no_formats(info, True)
+        if "impersonate" in self.params.get("extractor_args", {}).get("generic", {}):
+            info = {"impersonate": "", **info}
         downloader = get_suitable_downloader(info, self.params)
         if downloader is None or downloader.__name__ not in _NATIVE_DOWNLOADERS:
             raise ForbiddenSourceError(f"{info.get('protocol')} downloads are not supported; https, http, HLS and DASH are")
@@ -156,7 +173,9 @@ class _RememberingGuard(AddressGuard):
             raise
 
 
-class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
+class _Watched:
+    """Of a request handler: tells the traffic of each answer, and gives yt-dlp a refusal as an error that it understands."""
+
     def __init__(self, *, guard: AddressGuard, traffic: WebTraffic, sites: Sites, **options: Any) -> None:
         self._guard = guard
         self._traffic = traffic
@@ -167,7 +186,7 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
         same_bytes = self._traffic.same_bytes
         for tried in itertools.count():
             try:
-                response = super()._send(same_bytes.conditional(request))
+                response = super()._send(same_bytes.conditional(request))  # type: ignore[misc]
                 is_usable = same_bytes.accepts(request, response)
             except HeatersError as error:
                 raise RequestError(str(error), cause=error) from error
@@ -185,6 +204,8 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
                 request = whole(request)
         return None
 
+
+class _GuardedRequestsRH(_Watched, RequestsRH):  # type: ignore[misc]
     def _create_instance(self, *arguments: Any, **options: Any) -> Any:
         session = super()._create_instance(*arguments, **options)
         adapter = _GuardedAdapter(
@@ -196,6 +217,16 @@ class _GuardedRequestsRH(RequestsRH):  # type: ignore[misc]
         for prefix in list(session.adapters):
             session.mount(prefix, adapter)
         return session
+
+
+@functools.cache
+def _browser_handler() -> type | None:
+    """For requests that look like a browser's. None where curl-cffi is not installed, or not in a version that yt-dlp knows."""
+    try:
+        from resources.sources.browser_connections import BrowserRH
+    except ImportError:
+        return None
+    return type("_GuardedBrowserRH", (_Watched, BrowserRH), {})
 
 
 class _GuardedAdapter(RequestsHTTPAdapter):  # type: ignore[misc]

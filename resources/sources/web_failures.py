@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def failure(
             case HTTPError() if under.redirect_loop:
                 return SourceNotFoundError(f"{address} cannot be fetched: it redirects without end")
             case HTTPError() if under.status == 403 and any(meaning([one]) == ONLY_BROWSERS for one in (*errors, *warnings)):
-                return SourceNotFoundError(f"{address} cannot be fetched: {ONLY_BROWSERS}")
+                return SourceNotFoundError(f"{address} cannot be fetched: {_told(ONLY_BROWSERS)}")
             case HTTPError():
                 return _status_error(address, under.status, traffic.failed(under.status, parts), parts, is_signed_in=is_signed_in)
             case InvalidSchema():
@@ -180,8 +181,12 @@ def low_formats_warnings(info: Mapping[str, Any], warnings: Sequence[str], *, is
 
 
 def _told(cause: str | None) -> str | None:
-    """With what to do where a newer yt-dlp may help."""
-    return f"{cause}. {installed().advice}" if cause == UNSOLVED else cause
+    """With what to do where something newer, or something that is missing, may help."""
+    if cause == UNSOLVED:
+        return f"{cause}. {installed().advice}"
+    if cause == ONLY_BROWSERS and find_spec("curl_cffi") is None:
+        return f"{cause}. What connects like a browser (curl-cffi) is not installed here: type make install"
+    return cause
 
 
 def _connection_words(error: Exception, said: str) -> str:

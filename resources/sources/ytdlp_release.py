@@ -48,4 +48,4 @@ def renewal() -> str:
     """What to type. In a checkout the new version is noted beside the other dependencies, too."""
     if (PROJECT_ROOT / "Makefile").is_file():
         return "type make update-ytdlp"
-    return f"type {sys.executable} -m pip install --upgrade 'yt-dlp[default,deno]'"
+    return f"type {sys.executable} -m pip install --upgrade 'yt-dlp[default,deno,curl-cffi]'"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from yt_dlp.extractor.youtube.pot.provider import PoTokenContext, PoTokenRequest
+from yt_dlp.networking import Request
+from yt_dlp.networking.exceptions import RequestError
+from yt_dlp.networking.impersonate import ImpersonateTarget
 
 from heaters_dagster.domain.errors import DownloadError, ForbiddenSourceError, SettingsError, SourceNotFoundError
 from resources.sources import ytdlp_plugins
@@ -189,6 +194,7 @@ def test_plugins_are_those_of_one_folder_and_its_provider_may_ask_its_own_server
 
 
 def test_what_a_site_says_is_told_with_what_to_do(web, plugins, folder, clip):
+    is_there = find_spec("curl_cffi") is not None
     web.answers["/a.mp4"], web.answers["/forbidden"] = file(clip, "video/mp4"), status(403)
     fetched = downloader(plugins=plugins).fetch(f"{web.url}/watch/low", folder)
     low = [one for one in fetched.warnings if one.startswith("the site may have better pictures than it offered (at most 120p): ")]
@@ -197,8 +203,81 @@ def test_what_a_site_says_is_told_with_what_to_do(web, plugins, folder, clip):
     for number, (page, sites, words) in enumerate((
         ("members", Sites(), r"the site asks for a sign-in\. Store the cookies of somebody who may see it \(heaters sites sign-in\)"),
         ("members", HERE, "the site asks for a sign-in, although one is stored for it: it may have ended"),
-        ("browsers", Sites(), "the site lets in browsers only"),
+        ("browsers", Sites(), "the server answers 403" if is_there else "lets in browsers only.*curl-cffi.* is not installed here"),
     )):  # fmt: skip
         (folder / str(number)).mkdir()
         with pytest.raises(SourceNotFoundError, match=words):
             downloader(plugins=plugins, sites=lambda sites=sites: sites).fetch(f"{web.url}/watch/{page}", folder / str(number))
+
+
+def only_browsers(data: bytes) -> Answer:
+    """As a site behind Cloudflare: who does not connect as a browser gets a challenge."""
+
+    def answer(handler: Handler) -> None:
+        (file(data, "video/mp4") if handler.headers["Sec-Ch-Ua"] else status(403, {"cf-mitigated": "challenge"}))(handler)
+
+    return answer
+
+
+def as_browser(address: str) -> Request:
+    return Request(address, extensions={"impersonate": ImpersonateTarget("chrome")})
+
+
+class OnlyByNumber(AddressGuard):
+    """Here the server may be reached by its number, and by no name."""
+
+    def check_address(self, address: str, *, host: str) -> None:
+        if host != "127.0.0.1":
+            super().check_address(address, host=host)
+
+
+def test_a_site_for_browsers_only_is_asked_as_a_browser_asks_or_says_what_is_missing(web, folder, clip):
+    web.answers["/a.mp4"] = only_browsers(clip)
+    if find_spec("curl_cffi") is None:
+        with pytest.raises(
+            SourceNotFoundError, match=r"the site lets in browsers only.*curl-cffi.* is not installed here: type make install"
+        ):
+            downloader().fetch(f"{web.url}/a.mp4", folder)
+        return
+    assert downloader().fetch(f"{web.url}/a.mp4", folder).path.read_bytes() == clip
+
+
+def test_a_connection_like_a_browsers_passes_the_same_guard(web, monkeypatch):
+    port = web.url.rpartition(":")[2]
+    seen: list[dict[str, str]] = []
+    web.answers["/away"] = watched(redirect(f"http://localhost:{port}/public"), seen)
+    web.answers["/file"] = redirect("file:///etc/passwd")
+    web.answers["/public"] = watched(file(b"public", "text/plain"), seen)
+    web.answers["http://films.test/a"] = file(b"by the proxy", "text/plain")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost,pinned.test,10.0.0.7")
+    sites = Sites(cookies=HERE.cookies, headers=HERE.headers, proxies={"films.test": web.url, "10.0.0.7": web.url})
+    parameters = {"quiet": True, "cachedir": False, "logger": QuietLog(), "socket_timeout": 5}
+    if find_spec("curl_cffi") is None:
+        with GuardedYoutubeDL(parameters, AddressGuard(allow_private=True)) as without, pytest.raises(RequestError, match="impersonat"):
+            without.urlopen(as_browser(f"{web.url}/public"))
+        assert web.requests == []
+        return
+    with GuardedYoutubeDL(parameters, AddressGuard(), sites=sites) as one:
+        for address in (f"{web.url}/public", f"http://localhost:{port}/public", "http://10.0.0.7/a", "http://[::1]/"):
+            with pytest.raises(RequestError, match="may not be fetched: it leads to"):
+                one.urlopen(as_browser(address))
+        assert web.requests == []
+        assert one.urlopen(as_browser("http://films.test/a")).read() == b"by the proxy"
+    with GuardedYoutubeDL(parameters, OnlyByNumber(), sites=sites) as one:
+        with pytest.raises(RequestError, match="localhost may not be fetched: it leads to"):
+            one.urlopen(as_browser(f"{web.url}/away"))
+        with pytest.raises(RequestError, match="which is no web address"):
+            one.urlopen(as_browser(f"{web.url}/file"))
+    assert "/public" not in web.requests
+    with GuardedYoutubeDL(parameters, AddressGuard(allow_private=True), sites=sites) as one:
+        assert one.urlopen(as_browser(f"{web.url}/away")).read() == b"public"
+        ours, others = seen[-2:]
+        assert (COOKIE in ours["Cookie"], ours["X-Api-Key"]) == (True, HEADER)
+        assert not {COOKIE, HEADER} & set(" ".join(others.values()).replace("=", " ").split())
+        # curl looks no name up: it connects to the addresses that were found and checked here.
+        plain = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, *more, **by: plain("127.0.0.1" if host == "pinned.test" else host, *more, **by)
+        )
+        assert one.urlopen(as_browser(f"http://pinned.test:{port}/public")).read() == b"public"
