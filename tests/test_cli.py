@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,13 @@ from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
 from resources.upkeep.source_video_removal import rename_source_video
+from tests import web_lists
 from tests.buckets import BucketServer
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import stored_video
+from tests.web_server import WebServer
 
 SCHEMA = json.loads((PROJECT_ROOT / "docs" / "json.schema.json").read_text())
 
@@ -190,6 +192,7 @@ def test_every_json_of_a_command_is_documented_and_no_property_of_it_is_left_out
         "clips",
         "progress",
         "said_by",
+        "limits",
     }  # what their keys are is not for us to say, or depends on the rows
     for name, part in objects_in({**SCHEMA["$defs"], **SCHEMA["commands"]}):
         if "properties" in part:
@@ -840,9 +843,20 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
     assert "does the interrupted work again" in heaters.error
 
 
+@pytest.fixture
+def web(tmp_path: Path, heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A server that Heaters may look at, with a page of two videos."""
+    monkeypatch.setenv("HEATERS_ALLOW_PRIVATE_ADDRESSES", "true")
+    load_settings.cache_clear()
+    (tmp_path / "web").mkdir()
+    with WebServer(tmp_path / "web").running() as server:
+        server.answers["/page.html"] = web_lists.page("/1.mp4", "/2.mp4", title="Two films")
+        yield server
+
+
 @pytest.mark.slow
 def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_as_documented(
-    heaters: Heaters, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    heaters: Heaters, film: Path, tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.mp4").write_text("these are notes, not a video\n" * 100)
     good, bad = heaters.json("submit", str(film), str(tmp_path / "notes.mp4"))
@@ -880,6 +894,10 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         f"recut {good} --force --threshold 1",
         f"retry {bad}",
         "status",
+        f"subscribe {web.url}/page.html --only-new",
+        "subscriptions --look",
+        "unsubscribe 1",
+        f"facts {good}",
         f"rename {good} Harbour",
         f"delete {good} --yes",
         "doctor",
@@ -1016,3 +1034,72 @@ def test_what_is_said_at_submission_is_kept(heaters: Heaters, tmp_path: Path, da
     (video,) = heaters.json(f"submit {source} --licence CC0 --tag sea --tag pier --chapters-as-cuts --rights", "training only")
     assert FactsStore(database).load(video) == SourceFacts(licence="CC0", tags=("sea", "pier"), rights="training only")
     assert SourceVideoStore(database).load(video).chapters_as_cuts
+
+
+def test_a_list_of_the_web_is_asked_about_and_taken_once(heaters: Heaters, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [
+        web_lists.Item("/1.mp4", "One\x85", "10:00"),
+        web_lists.Item("/2.mp4", "Two", "20:00"),
+        web_lists.Item("/3.mp4", "Three", "3:00:00"),
+    ]
+    web.answers["/feed.xml"] = web_lists.feed(items, title="Talks")
+    line = f"submit {web.url}/feed.xml --max-length 1h"
+    code, printed = heaters(line)
+    assert (code, "--yes" in heaters.error) == (2, True)
+    assert printed == "Talks is a list of 3 videos, 3 h 30 min in all. Left out by the limits: 1 too long.\n"
+    assert heaters.json("status") == []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(cli.terminal, "err", cli.terminal.Console(stderr=True, highlight=False, width=200, force_terminal=True))
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda words, **options: bool(asked.append(words)))
+    code, printed = heaters(line)
+    assert (asked, "10:00.000" in printed, heaters.json("status")) == (["Submit 2 videos, 30 min in all?"], True, [])
+    assert heaters.json(line, "--yes") == [1, 2]
+    code, printed = heaters(line)
+    assert (code, len(asked)) == (0, 1)
+    assert "2 are source videos already: 1, 2. Nothing of it is new." in " ".join(printed.split())
+    assert [row["title"] for row in heaters.json("status")] == ["One", "Two"]
+    assert heaters.json(f"submit {web.url}/feed.xml --no-expand") == [3]
+
+
+def test_lists_in_files_and_on_standard_input(
+    heaters: Heaters, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number}.mp4").write_bytes(b"film %d" % number)
+    table = tmp_path / "films.csv"
+    table.write_text("address;title;licence;camera\n1.mp4;Harbour;CC0;Sony\n;nothing;;\n2.mp4;Market;;\ngone.mp4;Gone;;\n")
+    code, printed = heaters(f"submit {table}")
+    assert code == 1
+    assert [line.split(": ")[1] for line in printed.splitlines()] == ["Harbour", "Market"]
+    told = " ".join(heaters.error.split())
+    assert "films.csv: columns that are not known were left aside: camera" in told
+    assert "films.csv, line 3: it names no address" in told
+    assert f"there is no file or folder {tmp_path}/gone.mp4" in told
+    assert FactsStore(database).load(1).licence == "CC0"
+    listed = io.TextIOWrapper(io.BytesIO(b"# more\nhttps://93.184.216.34/talk\n"))
+    monkeypatch.setattr(sys, "stdin", listed)
+    assert heaters.json("submit", "-") == [3]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert heaters("submit -")[0] == 1
+    assert "standard input is empty" in heaters.error
+
+
+def test_a_list_is_subscribed_looked_at_and_unsubscribed(heaters: Heaters, web: WebServer) -> None:
+    assert heaters("subscriptions")[1] == "No subscriptions yet. Subscribe to a list: heaters subscribe ADDRESS\n"
+    code, printed = heaters(f"subscribe {web.url}/page.html --every 6h --most 5 --yes --rights training")
+    assert code == 0, heaters.error
+    assert "Subscribed as subscription 1: Two films, every 6 h; 2 new videos of 2 videos in the list." in printed
+    web.answers["/page.html"] = web_lists.page("/3.mp4", "/1.mp4", "/2.mp4", title="Three films")
+    code, printed = heaters("subscriptions --look")
+    assert code == 0
+    assert "subscription 1, Three films: 1 new video of 3 videos in the list" in printed
+    assert "the first 5" in printed
+    assert [row["title"] for row in heaters.json("status")] == ["Two films (1)", "Two films (2)", "Three films (1)"]
+    del web.answers["/page.html"]
+    assert heaters("subscriptions --look")[0] == 1
+    assert "there is nothing at" in heaters.error
+    assert heaters("subscribe /films")[0] == 1
+    assert heaters("subscribe https://example.org/x --every soon")[0] == 2
+    assert heaters("unsubscribe 1")[1] == "Ended subscription 1, Three films. Its 3 source videos stay.\n"
+    assert heaters("unsubscribe 1")[0] == 1

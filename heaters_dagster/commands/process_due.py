@@ -38,6 +38,7 @@ from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.site_turns import waiting_for_sites, waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.sources.subscriptions import look_at_due
 from resources.upkeep.leftovers import sweep_leftovers
 
 #: A run that succeeds but changes nothing would be wanted again at once. After this many such runs it counts as failed.
@@ -130,6 +131,8 @@ def process_due(
     videos = SourceVideoStore(database)
     for source_video_id in only or ():
         videos.load(source_video_id)
+    if only is None:
+        look_at_due(settings, database, say=lambda looked: say(looked.sentence))
     definitions = heaters_definitions(settings)
     runs: list[RunDone] = []
     without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()

@@ -1,4 +1,4 @@
-"""Source videos: submit them, see how they stand, retry what failed, cut them again."""
+"""Source videos: see how they stand, retry what failed, cut them again, rename and delete them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster.commands import completion, terminal
-from heaters_dagster.commands.facts import ChaptersAsCuts, Licence, Rights, Tags, facts_row, with_facts
+from heaters_dagster.commands.facts import facts_row
 from heaters_dagster.commands.shared import (
     CLIP_COLUMNS,
     CLIP_FIELDS,
@@ -44,46 +44,6 @@ app = typer.Typer()
 
 #: Up to this many failures, `heaters retry` without arguments does not ask.
 _MANY = 10
-
-
-@app.command(epilog=example("submit holiday.mp4 https://example.org/talk"))
-def submit(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders, web addresses or s3:// addresses.")],
-    rights: Rights = None,
-    licence: Licence = None,
-    tags: Tags = None,
-    chapters_as_cuts: ChaptersAsCuts = False,
-    as_json: AsJson = False,
-) -> None:
-    """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs."""
-    from heaters_dagster.commands.process_due import register_partitions
-    from heaters_dagster.orchestration.instance import prepare_dagster_home
-    from resources.postgres.source_video_store import SourceVideoStore
-    from resources.sources.address_guard import AddressGuard
-    from resources.sources.file_identity import Wanted
-    from resources.sources.submission import submit as submit_sources
-
-    settings = load_settings()
-    guard = AddressGuard(allow_private=settings.allow_private_addresses)
-    prepare_dagster_home(settings)  # a HEATERS_HOME that cannot be used is found before there are rows
-    with opened_database(settings) as database:
-        wanted = [
-            with_facts(Wanted(source), rights=rights, licence=licence, tags=tags, chapters_as_cuts=chapters_as_cuts) for source in sources
-        ]
-        submissions = submit_sources(wanted, SourceVideoStore(database), guard=guard)
-    ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
-    register_partitions(settings, ids)
-    if as_json:
-        terminal.show_json(ids)
-    for item in submissions:
-        if item.refused:
-            terminal.complain(item.told)
-        elif not as_json:
-            terminal.say(item.told)
-    if any(item.refused for item in submissions):
-        raise typer.Exit(1)
-    if not as_json:
-        say_next(settings)
 
 
 @app.command(epilog=example("status 3"))

@@ -93,7 +93,9 @@ def s3_location(source: str) -> tuple[str, str]:
     """(bucket, key) of `s3://bucket/key`. Raises ForbiddenSourceError when it is not one."""
     bucket, _, key = source.removeprefix("s3://").partition("/")
     if not source.startswith("s3://") or not _BUCKET.match(bucket) or not key or key.endswith("/") or _UNPRINTABLE.search(key):
-        raise ForbiddenSourceError(f"{source!r} is not the address of an object: write s3://bucket/key")
+        raise ForbiddenSourceError(
+            f"{source!r} is not the address of an object: write s3://bucket/key, or s3://bucket/prefix/ for all videos below it"
+        )
     return bucket, key
 
 

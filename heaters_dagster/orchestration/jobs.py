@@ -13,9 +13,12 @@ from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources.subscriptions import Looked, look_at_due
 from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
 from resources.upkeep.leftovers import sweep_uploads, sweep_work
+
+SUBSCRIPTIONS_JOB = "subscribed_lists"
 
 
 def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
@@ -87,6 +90,15 @@ def look_at_web_sites(context: dg.OpExecutionContext, database: DatabaseResource
     context.log.info("yt-dlp is new enough and solves challenges; every sign-in holds")
 
 
+@dg.op(description="Look at the subscribed lists whose time has come, and submit what is new in them.")
+def look_at_subscriptions(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
+    def tell(looked: Looked) -> None:
+        (context.log.warning if looked.subscription.error else context.log.info)(looked.sentence)
+
+    if not look_at_due(machine.get().settings, database.get(), say=tell):
+        context.log.info("no subscription is due")
+
+
 @dg.job(
     description="Temporary files and half-written objects of dead processes.",
     executor_def=dg.in_process_executor,
@@ -121,7 +133,16 @@ def web_sites_check() -> None:
     look_at_web_sites()
 
 
-MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill, web_sites_check)
+@dg.job(
+    description="Subscribed lists: what is new in them becomes source videos.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: SUBSCRIPTIONS_JOB},
+)
+def subscribed_lists() -> None:
+    look_at_subscriptions()
+
+
+MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
 
 
 def _removed(names: Sequence[str], what: str) -> str:

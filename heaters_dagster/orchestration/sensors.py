@@ -12,14 +12,15 @@ from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.domain.stages import JOBS, Job
 from heaters_dagster.domain.words import counted
-from heaters_dagster.orchestration.dead_runs import run_tags
+from heaters_dagster.orchestration.dead_runs import run_tags, unfinished
 from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
-from heaters_dagster.orchestration.jobs import ASSET_JOBS
+from heaters_dagster.orchestration.jobs import ASSET_JOBS, SUBSCRIPTIONS_JOB, subscribed_lists
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource
 from resources.postgres.backlog import load_backlog
+from resources.postgres.subscription_store import SubscriptionStore
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
 #: ten thousand queued runs.
@@ -121,4 +122,21 @@ def what_waits(context: dg.SensorEvaluationContext, database: DatabaseResource) 
     return dg.SensorResult(asset_events=[dg.AssetObservation(asset_key="work_waiting", metadata=backlog_metadata(groups))], cursor=figures)
 
 
-SENSORS = (what_waits, *(_sensor(job) for job in Job), run_failures)
+@dg.sensor(
+    name="due_subscriptions",
+    description="Subscribed lists whose time has come -> subscribed_lists.",
+    job=subscribed_lists,
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def due_subscriptions(context: dg.SensorEvaluationContext, database: DatabaseResource) -> dg.RunRequest | dg.SkipReason:
+    """Reading a list may take minutes, so a run does it. When two runs look, a lock gives each subscription to one of them."""
+    due = SubscriptionStore(database.get()).due()
+    if not due:
+        return dg.SkipReason("no subscription is due")
+    if any(record.dagster_run.job_name == SUBSCRIPTIONS_JOB for record in unfinished(context.instance)):
+        return dg.SkipReason(f"{counted(len(due), 'subscription is', 'subscriptions are')} due, and a run looks at them")
+    return dg.RunRequest()
+
+
+SENSORS = (what_waits, due_subscriptions, *(_sensor(job) for job in Job), run_failures)

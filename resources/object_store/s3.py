@@ -227,6 +227,14 @@ def fetch_object(
         fetch_in_parts(client, bucket, key, path, progress)
 
 
+def list_keys(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> Iterator[str]:
+    """The keys of any bucket that begin with `prefix`. Raises what an ObjectStore raises."""
+    client = _client(bucket, endpoint_url, max_attempts)
+    with _store_errors(bucket, prefix):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            yield from (found["Key"] for found in page.get("Contents", ()))
+
+
 def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:
     """(KIND_BYTES of an object or all of a smaller one, whether they are all)."""
     with _store_errors(bucket, key):

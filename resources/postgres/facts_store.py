@@ -100,6 +100,18 @@ def forget_thumbnail(source_video_id: int, database: Database) -> None:
         connection.execute(source_video_facts.update().where(of_video).values(thumbnail_filepath=None))
 
 
+def add_facts(connection: Connection, facts: Mapping[int, SourceFacts], origin: Origin) -> None:
+    """The first facts of source videos that were added in this transaction, all that say the same kinds of things in one statement."""
+    alike: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for source_video_id, one in facts.items():
+        said = one.cleaned().said()
+        if said:
+            row = {**_columns(said), "source_video_id": source_video_id, "origins": dict.fromkeys(said, origin.value)}
+            alike.setdefault(frozenset(said), []).append(row)
+    for rows in alike.values():
+        connection.execute(source_video_facts.insert(), rows)
+
+
 def facts_of_row(row: RowMapping) -> SourceFacts:
     """A row of `source_video_facts`, whichever query it came from."""
     values = {name: row[name] for name in _NAMES}

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -129,4 +130,38 @@ site_access = Table(
     CheckConstraint(f"part in ({', '.join(repr(part.value) for part in SitePart)})", name="part"),
     CheckConstraint("site = lower(site) and site <> ''", name="site"),
     comment="what lets into web sites: sign-ins, headers, proxies; the secrets are encrypted",
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("address", Text, nullable=False, unique=True, comment="web address of the list"),
+    Column("title", Text, nullable=False, comment="of the list, as the site calls it"),
+    Column("limits", JSONB, nullable=False, server_default=text("'{}'"), comment="which of its videos are taken"),
+    Column("every_seconds", Integer, nullable=False, comment="from one look to the next"),
+    Column("chapters_as_cuts", Boolean, nullable=False, server_default=text("false")),
+    Column("rights", Text, comment="what may be done with its videos, in the words of the subscriber"),
+    Column("subscribed_by", Text, comment="who subscribed"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("looked_at", DateTime(timezone=True), comment="when the last look ended; null: there was none"),
+    Column("next_look_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("told", Text, comment="what the last look found, in words"),
+    Column("error", Text, comment="why the last look failed, or what it could not read; null: nothing was wrong"),
+    Column("failed_looks", Integer, nullable=False, server_default="0", comment="failed looks since the last one that succeeded"),
+    Column("taken_count", Integer, nullable=False, server_default="0", comment="source videos that were submitted because of it"),
+    CheckConstraint("every_seconds between 300 and 31622400", name="every"),
+    CheckConstraint("jsonb_typeof(limits) = 'object'", name="limits"),
+    CheckConstraint("octet_length(address) <= 2000", name="address"),
+    Index("subscriptions_next_look_at_idx", "next_look_at"),
+    comment="lists of the web that are looked at again by schedule",
+)
+
+subscription_members = Table(
+    "subscription_members",
+    metadata,
+    Column("subscription_id", BigInteger, ForeignKey("subscriptions.id", ondelete="CASCADE"), primary_key=True),
+    Column("member_sha256", Text, primary_key=True, comment="hex, of what the member is known by"),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="members that a subscription has dealt with: one that was deleted since, or that failed, is not taken again",
 )

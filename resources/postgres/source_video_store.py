@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 
@@ -19,7 +19,8 @@ from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources.postgres import row_locks
 from resources.postgres.database import Database
-from resources.postgres.facts_store import put_facts
+from resources.postgres.facts_store import add_facts, put_facts
+from resources.postgres.ingest_tables import source_video_facts
 from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import source_videos
 
@@ -109,9 +110,7 @@ class SourceVideoStore:
         with self._database.begin() as connection:
             query = source_videos.insert().returning(source_videos, sort_by_parameter_order=True)
             added = [video_of_row(row) for row in connection.execute(query, list(rows))]
-            for video, said in zip(added, facts, strict=False):
-                if said.said():
-                    put_facts(connection, video.id, said, Origin.SUBMISSION)
+            add_facts(connection, {video.id: said for video, said in zip(added, facts, strict=False)}, Origin.SUBMISSION)
             return added
 
     def find(self, query: Select[Any]) -> list[SourceVideo]:
@@ -138,6 +137,21 @@ class SourceVideoStore:
             .order_by(source_videos.c.id.desc())
         )
         return {video.source: video for video in (self.find(query) if sources else [])}
+
+    def first_of_site_ids(self, names: Collection[tuple[str, str]], *, duplicates: bool = False) -> dict[tuple[str, str], SourceVideo]:
+        """(site, its name of the video) -> the oldest source video of it. duplicates: also one that is a duplicate of another."""
+        site, site_id = source_video_facts.c.site.label("fact_site"), source_video_facts.c.site_id.label("fact_site_id")
+        there = [tuple_(source_video_facts.c.site, source_video_facts.c.site_id).in_(list(names)), is_there()]
+        there += [] if duplicates else [source_videos.c.duplicate_of_id.is_(None)]
+        query = select(source_videos, site, site_id).join(source_video_facts).where(*there).order_by(source_videos.c.id.desc())
+        found: dict[tuple[str, str], SourceVideo] = {}
+        if names:
+            with self._database.read() as connection:
+                for row in connection.execute(query):
+                    values = dict(row._mapping)
+                    name = values.pop("fact_site"), values.pop("fact_site_id")
+                    found[name] = _video_of(values)
+        return found
 
     def load(self, source_video_id: int) -> SourceVideo:
         """Raises NotFoundError; for a deleted source video the message says that it was deleted."""

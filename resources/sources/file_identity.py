@@ -170,7 +170,11 @@ class KnownSources:
                     identities[place] = file_identity(Path(one.source), confined_to=one.confined_to)
         found = self._matches_of_files(sources, identities)
         named = self._videos.first_of_sources([one.source for place, one in enumerate(sources) if place not in found])
-        return [found.get(place) or Match(named.get(one.source)) for place, one in enumerate(sources)]
+        of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
+        return [
+            found.get(place) or Match(named.get(one.source) or of_site.get(_site_name(one) or ("", "")))
+            for place, one in enumerate(sources)
+        ]
 
     def _matches_of_files(self, sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[int, Match]:
         """By place; a file that cannot be read is left out."""
@@ -247,6 +251,12 @@ class KnownSources:
         """Rows whose files are not fetched yet."""
         not_fetched = (_video.original_bytes.is_(None), _video.duplicate_of_id.is_(None))
         return self._videos.find(select(source_videos).where(*not_fetched, *conditions).order_by(_video.id))
+
+
+def _site_name(one: NamedSource) -> tuple[str, str] | None:
+    """(site, its name of the video), where whoever submits it knows them."""
+    site, site_id = one.wanted.facts.site, one.wanted.facts.site_id
+    return (site, site_id) if site and site_id else None
 
 
 def _wanted(sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[str, list[Any]]:

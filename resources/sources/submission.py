@@ -16,13 +16,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
-from heaters_dagster.domain.ingest import SourceKind, clean_title, is_video_name, looks_like_address, source_kind, title_from_name, web_host
+from heaters_dagster.domain.folder_choice import FolderChoice
+from heaters_dagster.domain.ingest import SourceKind, clean_title, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import video_state_words
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource, Wanted
+from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below
 from resources.sources.submit_places import SubmitPlaces
 
 #: How many sources are looked up and stored together.
@@ -43,21 +45,30 @@ class Submission:
 
 
 def submit(
-    sources: Sequence[str | Wanted], videos: SourceVideoStore, *, guard: AddressGuard, places: SubmitPlaces | None = None
+    sources: Sequence[str | Wanted],
+    videos: SourceVideoStore,
+    *,
+    guard: AddressGuard,
+    places: SubmitPlaces | None = None,
+    choice: FolderChoice = FolderChoice(),
+    list_objects: ListObjects | None = None,
 ) -> list[Submission]:
-    """Accept each source, in the order given; a folder means the video files in it and below it, by name.
+    """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
+    bucket (`s3://bucket/prefix/`, `s3://bucket/day*`).
 
     sources: paths of files and folders, relative ones to the current folder, and http, https and s3 addresses; as Wanted with what is
-    said of them. A refused one does not stop the others. The same address, and the same bytes of a file under whatever name, are one
-    source video: its row is given again, and if fetching it had failed it is tried again. Bytes behind addresses are compared when they
-    are fetched.
-    places: where files and objects must lie, None for anywhere.
+    said of them. A refused one does not stop the others. The same address, the same video of a site, and the same bytes of a file under
+    whatever name, are one source video: its row is given again, and if fetching it had failed it is tried again. Bytes behind addresses
+    are compared when they are fetched. A web address is one source video: `resources/sources/web_list.py` makes many of a list.
+    places: where files and objects must lie, None for anywhere. choice: of what lies below folders and prefixes. list_objects: gives the
+    keys below a prefix; None: prefixes are refused.
     """
+    doors = _Doors(_OncePerHost(guard), places, choice, list_objects)
     found: list[Submission | NamedSource] = []
     seen: set[str] = set()
     for source, wanted in _first_of_each(sources).items():
         try:
-            accepted = [replace(one, wanted=wanted) for one in _accepted(source, guard, places) if one.source not in seen]
+            accepted = [replace(one, wanted=wanted) for one in _accepted(source, doors) if one.source not in seen]
         except HeatersError as error:
             found.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
@@ -123,32 +134,70 @@ def _row(one: NamedSource, identity: FileIdentity | None) -> dict[str, Any]:
     return {"source": one.source, "title": title, "confined_to": one.confined_to, **chapters, **facts}
 
 
-def _accepted(source: str, guard: AddressGuard, places: SubmitPlaces | None) -> Iterator[NamedSource]:
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What decides on a source. The fields are as for `submit`."""
+
+    guard: AddressGuard
+    places: SubmitPlaces | None
+    choice: FolderChoice
+    list_objects: ListObjects | None
+
+
+class _OncePerHost(AddressGuard):
+    """Asks another guard about each host once: a list of a thousand videos of one site needs one answer."""
+
+    def __init__(self, guard: AddressGuard) -> None:
+        super().__init__(allow_private=guard.allow_private)
+        self._guard = guard
+        self._answers: dict[str, ForbiddenSourceError | None] = {}
+
+    def check_host(self, host: str) -> None:
+        if host not in self._answers:
+            try:
+                self._guard.check_host(host)
+            except ForbiddenSourceError as error:
+                self._answers[host] = error
+            else:
+                self._answers[host] = None
+        refusal = self._answers[host]
+        if refusal is not None:
+            raise ForbiddenSourceError(*refusal.args)
+
+
+def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
     if looks_like_address(source):
-        try:
-            kind = source_kind(source)
-        except ForbiddenSourceError as error:
-            raise ForbiddenSourceError(f"{error}{_path_hint(source) if places is None else ''}") from None
-        if kind is SourceKind.WEB_ADDRESS:
-            guard.check_host(web_host(source) or "")
-        elif places is not None:
-            places.check_object(source)
-        yield NamedSource(source)
+        yield from _accepted_address(source, doors)
         return
     if not source:
         raise BadRequestError("a source cannot be empty: write files, folders or addresses")
-    if places is not None:
-        yield from _confined(source, places)
+    if doors.places is not None:
+        yield from _confined(source, doors.places, doors.choice)
         return
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        yield from (NamedSource(str(found)) for found in _videos_below(path))
+        yield from (NamedSource(str(found)) for found in _videos_below(path, doors.choice))
     elif path.is_file():
         yield NamedSource(str(path))
     elif path.exists():
         raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
     else:
         raise SourceNotFoundError(f"there is no file or folder {path}")
+
+
+def _accepted_address(source: str, doors: _Doors) -> Iterator[NamedSource]:
+    if is_object_pattern(source) and doors.list_objects is not None:
+        yield from objects_below(source, doors.places, doors.choice, doors.list_objects)
+        return
+    try:
+        kind = source_kind(source)
+    except ForbiddenSourceError as error:
+        raise ForbiddenSourceError(f"{error}{_path_hint(source) if doors.places is None else ''}") from None
+    if kind is SourceKind.WEB_ADDRESS:
+        doors.guard.check_host(web_host(source) or "")
+    elif doors.places is not None:
+        doors.places.check_object(source)
+    yield NamedSource(source)
 
 
 def _path_hint(source: str) -> str:
@@ -161,23 +210,25 @@ def _path_hint(source: str) -> str:
     return ""
 
 
-def _confined(source: str, places: SubmitPlaces) -> Iterator[NamedSource]:
+def _confined(source: str, places: SubmitPlaces, choice: FolderChoice) -> Iterator[NamedSource]:
     """The file, or the files below the folder, that lie in the allowed places; links that lead out of them are left out."""
     named = places.checked_path(source)
-    for path in _videos_below(named.path) if named.path.is_dir() else [named.path]:
+    for path in _videos_below(named.path, choice) if named.path.is_dir() else [named.path]:
         with suppress(OSError):  # deleted since the folder was read
             found = places.inside(path)
             if found is not None and found.path.is_file():
                 yield NamedSource(str(found.path), str(found.folder))
 
 
-def _videos_below(folder: Path) -> list[Path]:
+def _videos_below(folder: Path, choice: FolderChoice) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(names) if is_video_name(name)]
+        below = Path(parent).relative_to(folder)
+        folders[:] = sorted(name for name in folders if choice.enters(str(below / name)))
+        found += [Path(parent, name) for name in sorted(names) if choice.takes(str(below / name))]
     if not found:
+        which = " of those that are wanted" if choice.is_limited else ""
         raise InvalidMediaError(
-            f"{folder} has no video files (.mp4, .mov, .mkv, ...); a file with another name can be submitted by its own path"
+            f"{folder} has no video files{which} (.mp4, .mov, .mkv, ...); a file with another name can be submitted by its own path"
         )
     return [path for path in found if path.is_file()]

@@ -28,6 +28,7 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.file_kinds import KIND_BYTES, refuse_other_kinds
 from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
+from heaters_dagster.domain.source_lists import page_and_item
 from resources.media import ffmpeg
 from resources.media.media_probe import first_look
 from resources.media.stream_joiner import check_clean, joined
@@ -40,6 +41,7 @@ from resources.sources.same_bytes import Validator
 from resources.sources.site_access import NO_SITES, Sites
 from resources.sources.web_belongings import belongings, facts_of
 from resources.sources.web_failures import asked_for, failure, low_formats_warnings, no_video
+from resources.sources.web_list import item_info
 from resources.sources.web_quality import quality_of
 from resources.sources.web_traffic import WebTraffic
 
@@ -82,7 +84,8 @@ class WebDownload:
         self._retries = retries
         self._sites = sites
         self._plugins = plugins
-        self._name = PurePosixPath(unquote(urlsplit(address).path)).name or web_host(address) or address
+        self._page, self._item = page_and_item(address)
+        self._name = PurePosixPath(self._item or unquote(urlsplit(address).path)).name or web_host(address) or address
         self._traffic = WebTraffic(longest_wait_seconds=longest_wait_seconds, tries=retries + 1)
         self._parts: dict[str, str] = {}
 
@@ -177,13 +180,15 @@ class WebDownload:
 
     def _info(self, session: GuardedYoutubeDL) -> dict[str, Any]:
         """What yt-dlp knows about the one video at the address, with chosen formats."""
-        info = self._extracted(session, self._address)
+        info = self._extracted(session, self._address) if self._item is None else self._extracted_item(session, self._item)
         if info.get("_type") in {"playlist", "multi_video"}:
             entries = [entry for entry in info.get("entries") or () if entry]
             if not entries:
                 raise no_video(self._address)
             if len(entries) > 1:
-                raise InvalidMediaError(f"{self._address} is a playlist of several videos; submit the address of each")
+                raise InvalidMediaError(
+                    f"{self._address} is a list of several videos: submit it again, and Heaters shows what it holds before it takes them"
+                )
             entry = entries[0]
             info = self._extracted(session, entry["url"]) if entry.get("_type") in {"url", "url_transparent"} else entry
         if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
@@ -196,6 +201,10 @@ class WebDownload:
         if info is None:
             raise no_video(self._address)
         return info
+
+    def _extracted_item(self, session: GuardedYoutubeDL, item: str) -> dict[str, Any]:
+        with self._plain_words(session):
+            return item_info(session, self._page, item)
 
     def _file(
         self, session: GuardedYoutubeDL, info: dict[str, Any], chosen: list[dict[str, Any]], folder: Path, meter: ByteMeter

@@ -11,7 +11,6 @@ from streamlit.delta_generator import DeltaGenerator
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
-from heaters_dagster.domain.source_facts import LINE_CHARACTERS
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
@@ -21,6 +20,8 @@ from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
+from review_app.screens.submit_box import found_lists, submit_form
+from review_app.screens.subscriptions_box import subscriptions_box
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
 from review_app.service.links import Session
@@ -36,9 +37,11 @@ def show(visit: shell.Visit) -> None:
     with st.expander("Submit videos", icon=":material/add:", expanded=not desk.lists.titles(limit=1)):
         by_address, by_file = st.columns(2, gap="large")
         with by_address:
-            _submit_form(desk)
+            submit_form(desk)
         with by_file:
             upload_box(desk, session)
+        found_lists(desk, session)
+    subscriptions_box(desk)
     only = id_of_parameter(st.query_params.get("video", ""))
     with st.container(horizontal=True, vertical_alignment="center"):
         address = parameters_to_show("videos", ("text",), widget="videos-text")
@@ -56,41 +59,6 @@ def show(visit: shell.Visit) -> None:
             )
     keep_parameters("videos", {"text": words})
     st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, session, words, only)
-
-
-def _submit_form(desk: ReviewDesk) -> None:
-    def submit() -> None:
-        outcome = actions.submit_sources(
-            desk,
-            st.session_state["sources"],
-            rights=st.session_state["sources-rights"],
-            chapters_as_cuts=st.session_state["sources-chapters"],
-        )
-        st.session_state["submitted"] = outcome
-        if outcome.ok:
-            st.session_state["sources"] = ""
-
-    places = desk.settings.browser_sources
-    on_server = "" if places == () else ", s3:// addresses, or files and folders on the server"
-    st.text_area(
-        f"Web addresses{on_server}; one a line",
-        placeholder="https://example.org/talk\n" + ("/videos/holiday" if places != () else "https://example.org/interview"),
-        height=98,
-        key="sources",
-    )
-    st.text_input(
-        "Rights",
-        placeholder=desk.settings.rights or "what may be done with these videos",
-        max_chars=LINE_CHARACTERS,
-        key="sources-rights",
-    )
-    st.checkbox("Chapters begin clips", help="Cut also where the chapters of the site or the file begin", key="sources-chapters")
-    st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)
-    outcome = st.session_state.pop("submitted", None)
-    if outcome is not None:
-        for lines, box in ((outcome.refused, st.error), (outcome.told, st.success)):
-            if lines:
-                box("\n\n".join(views.plain(line) for line in lines.split("\n\n")))
 
 
 def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) -> None:

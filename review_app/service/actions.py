@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.source_lists import Limits, WebList
+from heaters_dagster.domain.spans import span_words
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
 from resources.postgres.clip_store import Clip
 from resources.postgres.fact_edits import edit_facts as change_facts
+from resources.postgres.nudges import Nudge, nudge
+from resources.sources import subscriptions
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
+from resources.sources.list_offer import ListOffer, offered, wanted_members
+from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
@@ -31,17 +38,20 @@ NO_SITES_FROM_BROWSER = (
 )
 #: Sentences that one answer has at most.
 _TOLD = 20
+#: Of more addresses none is looked at: people wait for the answer.
+_LOOKED_AT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """ok: whether all of it was done. told: one or more sentences for the person who asked. refused: those about what was not done, where
-    a part was.
+    a part was. lists: of the web, which were found and wait for a decision.
     """
 
     ok: bool
     told: str
     refused: str = ""
+    lists: tuple[WebList, ...] = ()
 
 
 def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, seen: int) -> Outcome:
@@ -68,21 +78,109 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
     return _said(desk, apply)
 
 
-def submit_sources(desk: ReviewDesk, text: str, *, rights: str = "", chapters_as_cuts: bool = False) -> Outcome:
-    """Submit addresses and paths, one a line. rights: what may be done with them. chapters_as_cuts: their chapters begin clips."""
-    sources = [line.strip() for line in text.splitlines() if line.strip()]
-    if not sources:
-        return Outcome(False, "", "Write at least one web address, s3:// address or path.")
+def submit_sources(
+    desk: ReviewDesk, text: str | bytes, *, name: str = "the list", rights: str = "", chapters_as_cuts: bool = False
+) -> Outcome:
+    """Submit addresses and paths, one a line; or a list as CSV or JSON lines. Lists of the web among them are only read: see `take_list`.
 
+    name: of the file that the text comes from, for messages. rights: what may be done with them, where the list does not say it.
+    chapters_as_cuts: their chapters begin clips.
+    """
     try:
-        guard = AddressGuard(allow_private=desk.settings.allow_private_addresses)
+        found = list_files.parsed(text if isinstance(text, bytes) else text.encode("utf-8", "replace"), name=name)
+        lists, wanted = _read_lists(desk, found.sources)
+        said = FIELD_OF["rights"].read(rights)
+        wanted = [
+            replace(one, facts=replace(one.facts, rights=one.facts.rights or said), chapters_as_cuts=chapters_as_cuts) for one in wanted
+        ]
+        guard, places = subscriptions.guard_of(desk.settings), SubmitPlaces.of(desk.settings)
+        done = submit(wanted, desk.videos, guard=guard, places=places, list_objects=listing_of(desk.settings))
+    except HeatersError as error:
+        return Outcome(False, "", str(error))
+    if not (found.sources or found.problems):
+        return Outcome(False, "", "Write at least one web address, s3:// address or path.")
+    refused = _some([*found.problems, *(item.told for item in done if item.refused)])
+    return Outcome(not refused, _some([*(item.told for item in done if not item.refused), *found.notes]), refused, lists)
+
+
+def _read_lists(desk: ReviewDesk, sources: Sequence[list_files.ListedSource]) -> tuple[tuple[WebList, ...], list[Wanted]]:
+    """(lists of the web, what is to be submitted). Of many sources none is looked at: each is one video then."""
+    lists, wanted = [], []
+    for one in sources:
+        found = (
+            subscriptions.read_if_list(one.source, settings=desk.settings, database=desk.database) if len(sources) <= _LOOKED_AT else None
+        )
+        if found is None:
+            wanted.append(Wanted(one.source, one.title, one.facts))
+        else:
+            lists.append(found)
+    return tuple(lists), wanted
+
+
+def list_offer(desk: ReviewDesk, found: WebList, limits: Limits) -> ListOffer:
+    """What a list has within these limits. Raises BadRequestError when nothing can be within them."""
+    return offered(found.title, found.members, limits, desk.videos, problems=found.problems)
+
+
+def take_list(desk: ReviewDesk, found: WebList, limits: Limits, *, rights: str = "", chapters_as_cuts: bool = False) -> Outcome:
+    """Submit what is new in a list, within its limits. The rest as for `submit_sources`."""
+    try:
+        offer = list_offer(desk, found, limits)
         said = SourceFacts(rights=FIELD_OF["rights"].read(rights))
-        wanted = [Wanted(source, facts=said, chapters_as_cuts=chapters_as_cuts) for source in sources]
-        done = submit(wanted, desk.videos, guard=guard, places=SubmitPlaces.of(desk.settings))
+        done = submit(
+            wanted_members(offer.new, said=said, chapters_as_cuts=chapters_as_cuts),
+            desk.videos,
+            guard=subscriptions.guard_of(desk.settings),
+        )
     except HeatersError as error:
         return Outcome(False, "", str(error))
     refused, taken = (_some([item.told for item in done if bool(item.refused) is no]) for no in (True, False))
-    return Outcome(not refused, taken, refused)
+    return Outcome(not refused, taken or "Nothing of it is new.", refused)
+
+
+def subscribe(
+    desk: ReviewDesk,
+    session: Session,
+    found: WebList,
+    limits: Limits,
+    *,
+    every_seconds: int,
+    rights: str = "",
+    chapters_as_cuts: bool = False,
+) -> Outcome:
+    """Submit what is new in a list, and have it looked at again. The rest as for `submit_sources`."""
+
+    def apply() -> str:
+        offer = list_offer(desk, found, limits)
+        looked = subscriptions.subscribe(
+            found.address, offer, limits, every_seconds=every_seconds, settings=desk.settings, database=desk.database,
+            rights=FIELD_OF["rights"].read(rights), chapters_as_cuts=chapters_as_cuts, subscribed_by=session.reviewer,
+        )  # fmt: skip
+        one = looked.subscription
+        return f"Subscribed to {one.title}, every {span_words(one.every_seconds)}: {one.told}."
+
+    return _said(desk, apply)
+
+
+def look_soon(desk: ReviewDesk, subscription_id: int) -> Outcome:
+    """Have a subscription looked at before its time."""
+
+    def apply() -> str:
+        one = desk.subscriptions.make_due(subscription_id)
+        nudge(desk.database, Nudge.ROWS)
+        return f"{one.title} is looked at as soon as Dagster, or heaters process, comes to it."
+
+    return _said(desk, apply)
+
+
+def unsubscribe(desk: ReviewDesk, subscription_id: int) -> Outcome:
+    """End a subscription; its source videos stay."""
+
+    def apply() -> str:
+        one = desk.subscriptions.remove(subscription_id)
+        return f"{one.title} is no longer subscribed. Its source videos stay."
+
+    return _said(desk, apply)
 
 
 def _some(told: list[str]) -> str:

@@ -42,6 +42,7 @@ from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClip
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.subscription_store import SubscriptionStore
 from review_app.service import incoming, views
 from review_app.service.empty_states import Empty, no_clip_to_show
 from review_app.service.links import Links, Session
@@ -77,6 +78,7 @@ class ReviewDesk:
         self.media = ClipMedia(objects, self.indexes, settings.home / "review_cache")
         self.videos = SourceVideoStore(database)
         self.lists = SourceVideoLists(database)
+        self.subscriptions = SubscriptionStore(database)
         self.clips = ClipStore(database)
         self.exports = ExportStore(database)
         self.names = ClipLookup(database)

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.settings import Settings
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.downloader import Downloader, local_sha256
+from resources.sources.object_prefixes import listing_of
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
 
@@ -404,3 +407,45 @@ def test_rows_of_an_older_heaters_have_no_fingerprint_and_are_compared_all_the_s
     lead_to_downloaded(videos, fetched.id, tmp_path / "fetched.mp4")
     copies = [str(large_file(tmp_path / f"{name} copy.mp4", end=name.encode())) for name in ("waiting", "fetched")]
     assert [item.video.id for item in submit(copies, videos, guard=AddressGuard())] == [waiting.id, fetched.id]
+
+
+# Parts of folders and of buckets
+
+
+def test_patterns_choose_what_of_a_folder_is_submitted(videos, footage):
+    def taken(**choice) -> list[str]:
+        done = submit([str(footage)], videos, guard=AddressGuard(), choice=FolderChoice(**choice))
+        return [item.source.removeprefix(f"{footage}/") for item in done if not item.refused]
+
+    assert taken(recursive=False) == ["a_1.MOV", "b.mp4"]
+    assert taken(include=("*.mkv", "*.MOV")) == ["a_1.MOV", "day 2/c.mkv"]
+    assert taken(exclude=("deeper", "b.*")) == ["a_1.MOV", "day 2/c.mkv"]
+    (refused,) = submit([str(footage)], videos, guard=AddressGuard(), choice=FolderChoice(include=("*.avi",)))
+    assert "has no video files of those that are wanted" in refused.told
+
+
+def test_a_prefix_and_a_pattern_of_a_bucket_stand_for_its_videos(videos, buckets):
+    bucket = buckets.new_bucket()
+    for key in ("day 1/a.mp4", "day 1/notes.txt", "day 1/deeper/b.MOV", "day 2/c.mkv", "day 1/.hidden.mp4"):
+        buckets.client.put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    def keys(*named: str, **options) -> list[str]:
+        listing = listing_of(Settings(s3_endpoint_url=buckets.url))
+        done = submit([f"s3://{bucket}{one}" for one in named], videos, guard=AddressGuard(), list_objects=listing, **options)
+        return [item.source.removeprefix(f"s3://{bucket}/") if not item.refused else item.told for item in done]
+
+    assert keys("/day 1/") == ["day 1/a.mp4", "day 1/deeper/b.MOV"]
+    assert keys("/day 1/", choice=FolderChoice(recursive=False)) == ["day 1/a.mp4"]
+    assert keys("/day*.m*") == ["day 1/a.mp4", "day 2/c.mkv"]
+    assert keys("/*", choice=FolderChoice(exclude=("deeper",))) == ["day 1/a.mp4", "day 2/c.mkv"]
+    assert "has no videos (.mp4" in keys("/day 3/")[0]
+    assert "cannot have a *" in keys("*")[0]
+    places = SubmitPlaces((), (f"s3://{bucket}/day 1/",))
+    assert keys("/day 1/*", places=places) == ["day 1/a.mp4", "day 1/deeper/b.MOV"]
+    for outside in ("/", "/day*", "/day 2/", "/day 1/../day 2/"):
+        (told,) = keys(outside, places=places)
+        assert "cannot be submitted from the browser" in told
+    (missing,) = submit(
+        ["s3://no-such-bucket-here/x/"], videos, guard=AddressGuard(), list_objects=listing_of(Settings(s3_endpoint_url=buckets.url))
+    )
+    assert missing.told == "s3://no-such-bucket-here/x/ cannot be listed: there is no bucket no-such-bucket-here"

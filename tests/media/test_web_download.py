@@ -192,9 +192,11 @@ def test_a_page_without_a_video(web, folder):
         downloader().fetch(f"{web.url}/page.html", folder)
 
 
-def test_a_page_with_several_videos_is_a_playlist(web, folder, clip):
+def test_a_page_with_several_videos_is_a_list(web, folder, clip):
     web.answers["/page.html"] = text('<html><body><video src="/1.mp4"></video><video src="/2.mp4"></video></body></html>', "text/html")
-    with pytest.raises(InvalidMediaError, match=r"page\.html is a playlist of several videos; submit the address of each"):
+    with pytest.raises(
+        InvalidMediaError, match=r"page\.html is a list of several videos: submit it again, and Heaters shows what it holds"
+    ):
         downloader().fetch(f"{web.url}/page.html", folder)
 
 

@@ -76,6 +76,7 @@ def test_the_jobs_are_those_that_the_decision_names(definitions: dg.Definitions)
         "mece_audit",
         "embedding_backfill",
         "web_sites_check",
+        "subscribed_lists",
     }
 
 

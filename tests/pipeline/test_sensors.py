@@ -398,6 +398,7 @@ def test_every_sensor_runs_by_itself_and_looks_whenever_the_daemon_does(daemon: 
         "gold_masters",
         "run_failures",
         "what_waits",
+        "due_subscriptions",
     }
     assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.RUNNING}
     assert {sensor.minimum_interval_seconds for sensor in sensors if sensor.name != "what_waits"} == {1}

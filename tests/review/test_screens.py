@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
+from heaters_dagster.domain.source_lists import Member
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
@@ -27,10 +29,13 @@ from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from resources.postgres.site_turns import SiteTurns
 from resources.sources.site_access import SiteAccess
 from review_app.screens import clips, exports, filters, partitions, source_videos
+from review_app.screens.submit_box import members_table
 from review_app.service import actions, views
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
+from tests import web_lists
 from tests.conftest import ASourceVideo, SomeClips
+from tests.web_server import WebServer
 
 
 @pytest.fixture
@@ -452,3 +457,41 @@ def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
     button(app, "Submit")
     (video,) = desk.videos.load_all()
     assert (video.chapters_as_cuts, FactsStore(desk.database).load(video.id).rights) == (True, "training only")
+
+
+def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDesk, tmp_path: Path) -> None:
+    desk.settings = replace(desk.settings, allow_private_addresses=True)
+    items = [web_lists.Item(f"/{number}.mp4", f"Talk <b>{number}</b>", f"{number}0:00") for number in (1, 2, 3)]
+    with WebServer(tmp_path).running() as web:
+        web.answers["/feed.xml"] = web_lists.feed(items, title="Talks *of* today")
+        web.answers["/more.xml"] = web_lists.feed(items[:2], title="More")
+        app = page("videos", desk)
+        app.text_area(key="sources").set_value(f"{web.url}/feed.xml\n{web.url}/more.xml\n{tmp_path}/gone.mp4")
+        button(app, "Submit")
+        assert (desk.videos.load_all(), "there is no file or folder" in told(app)) == ([], True)
+        assert "Talks *of* today is a list of 3 videos, 1 h 0 min in all" in told(app).replace("\\", "")
+        app.text_input(key="list-longest-0").set_value("20m").run()
+        assert "Left out by the limits: 1 too long" in told(app).replace("\\", "")
+        app.text_input(key="list-shortest-0").set_value("soon").run()
+        assert "is no span of time" in told(app).replace("\\", "")
+        app.text_input(key="list-shortest-0").set_value("15m").run()
+        button(app, "Submit 1 video, 20 min in all")
+        assert [video.title for video in desk.videos.load_all()] == ["Talk <b>2</b>"]
+        app.selectbox(key="list-again-1").set_value("every day").run()
+        button(app, "Submit 1 video, 10 min in all")
+        (one,) = desk.subscriptions.load_all()
+        assert (one.title, one.subscribed_by, one.every_seconds, one.taken_count) == ("More", "Ada", 86_400, 1)
+        button(app, "Look now")
+        assert desk.subscriptions.due() == [one.id]
+        button(app, "Unsubscribe")
+        assert desk.subscriptions.load_all() == []
+    assert "<b>" not in members_table([Member(source="https://e.org/1", title="<b>1</b>")])
+
+
+def test_a_list_from_a_file_is_submitted_with_its_bad_lines_told(desk: ReviewDesk, tmp_path: Path) -> None:
+    (tmp_path / "1.mp4").write_bytes(b"film")
+    app = page("videos", desk)
+    app.file_uploader[0].set_value(("films.csv", f"address,title\n{tmp_path}/1.mp4,Harbour\n,Nothing\n".encode(), "text/csv")).run()
+    button(app, "Submit the list")
+    assert [video.title for video in desk.videos.load_all()] == ["Harbour"]
+    assert "films.csv, line 3: it names no address" in told(app).replace("\\", "")

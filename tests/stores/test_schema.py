@@ -694,6 +694,24 @@ def test_what_is_stored_for_a_site_has_its_name_and_its_part(database: Database,
     assert broken_constraint(database, f"insert into site_access (site, part, sealed, told, changed_by) values {values}") == constraint
 
 
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("update subscriptions set every_seconds = 299", "subscriptions_every_check"),
+        ("update subscriptions set limits = '[]'", "subscriptions_limits_check"),
+        ("update subscriptions set address = repeat('x', 2001)", "subscriptions_address_check"),
+        ("insert into subscriptions (address, title, every_seconds) values ('https://e.org/x', 'x', 300)", "subscriptions_address_key"),
+        (
+            "insert into subscription_members (subscription_id, member_sha256) values (99, 'x')",
+            "subscription_members_subscription_id_fkey",
+        ),
+    ],
+)
+def test_a_subscription_has_its_shape(database: Database, change: str, constraint: str) -> None:
+    run(database, "insert into subscriptions (address, title, every_seconds) values ('https://e.org/x', 'x', 300)")
+    assert broken_constraint(database, change) == constraint
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {
