@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 
 import dagster as dg
@@ -20,6 +21,8 @@ from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource
 from resources.postgres.backlog import load_backlog
+from resources.postgres.database import Database
+from resources.postgres.site_turns import waiting_for_sites
 from resources.postgres.subscription_store import SubscriptionStore
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
@@ -50,7 +53,8 @@ def _sensor(job: Job) -> dg.SensorDefinition:
         settings = machine.settings()
         shared = _shared_look(settings)
         outlook = shared.for_job(job, lambda: settled_look(context.instance, settings, database.get()))
-        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=plan.idle)
+        waits = _for_sites(database.get()) if job is Job.INGEST else None
+        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=waits or plan.idle)
         shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
         return answer
 
@@ -60,6 +64,15 @@ def _sensor(job: Job) -> dg.SensorDefinition:
 @lru_cache(maxsize=8)
 def _shared_look(settings: Settings) -> SharedLook:
     return SharedLook()
+
+
+def _for_sites(database: Database) -> str | None:
+    """How many downloads wait because their sites are left alone, and why; None when none does, or only for the pause between two."""
+    with database.read() as connection:
+        count, site = waiting_for_sites(connection)
+    if site is None or site.reason is None:
+        return None
+    return f"{counted(count, 'download')} must wait; the first {site.words(datetime.now(UTC))}"
 
 
 def _has_partition(context: dg.SensorEvaluationContext, key: str) -> bool:

@@ -144,6 +144,8 @@ def waiting_for_sites(connection: Connection, only: Collection[int] | None = Non
 
     only: of these source videos.
     """
+    if connection.scalar(select(_row.site).where(_row.not_before > func.now()).limit(1)) is None:
+        return 0, None
     query = _held_off() if only is None else _held_off().where(among(_video.id, only))
     row = connection.execute(query.add_columns(func.count().over().label("waiting")).order_by(_row.not_before).limit(1)).first()
     return (0, None) if row is None else (row.waiting, _of_row(row))

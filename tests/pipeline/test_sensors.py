@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.source_video_removal import delete_source_video, finish_deletion
 from tests.conftest import SomeClips
@@ -109,6 +111,19 @@ def test_a_new_source_video_gets_its_partition_and_its_run_in_one_tick(daemon: D
         ("ingest", str(video.id), ["keyframe_offsets", "proxy", "source_video", "virtual_clips"]),
     ]
     assert daemon.instance.get_dynamic_partitions("source_videos") == [str(video.id)]
+
+
+def test_downloads_of_one_site_take_turns_and_why_they_wait_is_said(daemon: Daemon, database: Database) -> None:
+    videos, turns = SourceVideoStore(database), SiteTurns(database, per_site=1, pause_seconds=0)
+    first, second, other = (videos.add(f"https://{host}.org/{host}", host).id for host in ("one", "www.one", "other"))
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == [str(first), str(other)]
+    for video_id in (first, other):
+        videos.set_state(video_id, S.DOWNLOADING)
+        videos.record_failure(video_id, S.DOWNLOAD_FAILED, "gone", transient=False)
+    turns.refused("one.org", "its site answers 429", None)
+    assert daemon.tick("new_source_videos") == []
+    assert re.match(r"1 download must wait; the first waits until .* \(1 minute\): its site answers 429", daemon.skip_message)
+    assert videos.load(second).state is S.NEW
 
 
 def test_what_is_queued_is_not_asked_for_again(daemon: Daemon, database: Database) -> None:
