@@ -25,10 +25,11 @@ returns boolean language sql immutable parallel safe as $$
 $$
 """
 
-#: The host of a web address in lower case, without user, port and what says which kind of page it is; null for all else.
+#: The host of a web address in lower case, without user, port and what says which kind of page it is; null for all else. No longer than a
+#: host can be: anybody may submit anything, and an index takes no longer texts.
 SITE = r"""
 create function heaters_site(source text) returns text language sql immutable strict parallel safe as $$
-    select case host when 'youtu.be' then 'youtube.com' else nullif(host, '') end from (
+    select case host when 'youtu.be' then 'youtube.com' else left(nullif(host, ''), 253) end from (
         select regexp_replace(
             rtrim(substring(lower(source) from '^https?://(?:[^/?#]*@)?(\[[^]/?#]*\]|[^/?#:]*)'), '.'), '^(?:www|m|music|mobile)\.(?=.*\.)', ''
         ) as host

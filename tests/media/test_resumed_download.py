@@ -17,6 +17,7 @@ from yt_dlp.aes import aes_cbc_encrypt_bytes
 
 from heaters_dagster.domain.errors import DownloadError, InvalidMediaError
 from resources.object_store.work_folder import WorkFolder
+from resources.sources import web_download
 from tests.fake_site import FakeSite, known_to_ytdlp, picture, sound
 from tests.media_files import barcode_video, barcodes, ffmpeg
 from tests.web_server import Stop, WebServer, downloader, file, hanging, ranged, status
@@ -196,14 +197,15 @@ def test_a_stream_in_ranges_of_one_file_needs_a_server_that_gives_them(web, clip
     assert barcodes(fetched.path) == list(range(FRAMES))
 
 
-def test_the_best_formats_are_tried_again_before_poorer_ones_are_taken(web, clip, folder):
+def test_the_best_formats_are_tried_again_before_poorer_ones_are_taken(web, clip, folder, monkeypatch):
+    monkeypatch.setattr(web_download, "_TRIES_AT_THE_BEST", 3)
     site = FakeSite(web)
     web.answers["/poor.mp4"] = file(clip.read_bytes(), "video/mp4")
     web.answers["/best.webm"] = status(503)
     formats = [picture("/poor.mp4", 120, sound="mp4a.40.2"), picture("/best.webm", 2160, codec="vp9", ext="webm"), sound("/sound.m4a")]
     address = site.add("v1", formats)
     with known_to_ytdlp():
-        for _ in range(5):
+        for _ in range(2):
             with pytest.raises(DownloadError, match="503"):
                 downloader(retries=0).fetch(address, folder)
         fetched = downloader(retries=0).fetch(address, folder)
@@ -212,9 +214,10 @@ def test_the_best_formats_are_tried_again_before_poorer_ones_are_taken(web, clip
     assert ([one["height"] for one in quality["offered"]], quality["taken"]["height"]) == ([2160, 120], 120)
 
 
-def test_a_download_that_always_breaks_off_keeps_what_it_has(web, clip, folder):
+def test_a_download_that_always_breaks_off_keeps_what_it_has(web, clip, folder, monkeypatch):
+    monkeypatch.setattr(web_download, "_TRIES_AT_THE_BEST", 2)
     data = clip.read_bytes()
     web.answers["/cut.mp4"] = ranged(data, stops=Stop(at=len(data) - 10, left=99))
-    for _ in range(7):
+    for _ in range(4):
         broken_off(web, "cut.mp4", folder)
     assert (folder / "try_0" / "part_0.part").stat().st_size > len(data) // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha512
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +19,7 @@ from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 
 SITE = "example.org"
+_LONG = sha512(b"longer than an index takes").hexdigest() * 50
 
 
 @pytest.fixture
@@ -44,6 +46,7 @@ def let_time_pass(database: Database, site: str = SITE) -> None:
         ("https://www.com/", "www.com"),
         ("https://[2001:DB8::1]:80/a", "[2001:db8::1]"),
         ("https:///nothing", None),
+        (f"https://{_LONG}/a", _LONG[:253]),
         ("s3://bucket/key", None),
         ("/videos/https://example.org/a.mp4", None),
     ],
