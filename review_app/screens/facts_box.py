@@ -68,8 +68,8 @@ def facts_table(facts: SourceFacts, origins: dict[str, str], transcripts: Sequen
     rows += [_row("Tags of the file", "<br>".join(tags), None)] if tags else []
     if not rows:
         return "<p>Nothing is known of it yet.</p>"
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Fact", "", "Said by"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Fact", "What is known", "Said by"))
+    return f'<table class="heaters-facts"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _row(label: str, cell: str, origin: str | None) -> str:
@@ -94,6 +94,8 @@ def _cell(field: FactField, facts: SourceFacts) -> str:
 def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceFacts) -> None:
     """One field for each fact. Only what differs from what was shown is saved: a colleague's change of another fact stays."""
     place = f"facts-shown-{video.id}"
+    if (outcome := st.session_state.pop(f"facts-told-{video.id}", None)) is not None:
+        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
     number, before = st.session_state.setdefault(place, (0, {field.name: field.text(facts) for field in FACT_FIELDS}))
     fields = [field for field in FACT_FIELDS if field.name != "place" or desk.settings.keep_places or before["place"]]
     keys = {field.name: f"fact-{field.name}-{video.id}-{number}" for field in fields}
@@ -101,7 +103,8 @@ def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceF
     def save() -> None:
         changed = {name: text for name, key in keys.items() if (text := st.session_state[key]) != before[name]}
         outcome = actions.edit_facts(desk, session, video.id, changed)
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        # Not told here: what a callback of a fragment shows takes the place of the page's style.
+        st.session_state[f"facts-told-{video.id}"] = outcome
         if outcome.ok:
             now = FactsStore(desk.database).load(video.id)
             st.session_state[place] = (number + 1, {field.name: field.text(now) for field in FACT_FIELDS})
