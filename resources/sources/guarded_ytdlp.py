@@ -71,6 +71,9 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         """The first address that the guard refused. yt-dlp treats a refusal like a bad connection and may not report it."""
         return self._guard.refusal
 
+    def is_signed_in(self, address: str) -> bool:
+        return self._sites.is_signed_in(address)
+
     def build_request_director(self, handlers: object, preferences: Any = None) -> Any:
         return self._director(self._guard, preferences)
 

@@ -215,7 +215,7 @@ class _Reading:
         except Exception as error:  # yt-dlp raises errors of all kinds on pages that it does not understand
             raise session.refusal or failure(
                 error, address=self._address, folder=Path(tempfile.gettempdir()), errors=log.errors, warnings=log.warnings,
-                traffic=self._traffic, parts={},
+                traffic=self._traffic, parts={}, is_signed_in=session.is_signed_in(self._address),
             ) from error  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from resources.sources import ytdlp_plugins
 from resources.sources.address_guard import AddressGuard
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.sources.site_access import Sites
+from resources.sources.web_list import read_list
 from tests.media_files import barcode_video
 from tests.web_server import Answer, Handler, WebServer, downloader, file, redirect, status
 
@@ -208,6 +209,8 @@ def test_what_a_site_says_is_told_with_what_to_do(web, plugins, folder, clip):
         (folder / str(number)).mkdir()
         with pytest.raises(SourceNotFoundError, match=words):
             downloader(plugins=plugins, sites=lambda sites=sites: sites).fetch(f"{web.url}/watch/{page}", folder / str(number))
+    with pytest.raises(SourceNotFoundError, match="the site asks for a sign-in, although one is stored for it"):
+        read_list(f"{web.url}/watch/members", guard=AddressGuard(allow_private=True), sites=HERE, plugins=plugins)
 
 
 def only_browsers(data: bytes) -> Answer:
