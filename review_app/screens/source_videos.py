@@ -20,7 +20,7 @@ from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
-from review_app.screens.submit_box import found_lists, submit_form
+from review_app.screens.submit_box import found_lists, submit_form, submitted
 from review_app.screens.subscriptions_box import subscriptions_box
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
@@ -40,7 +40,8 @@ def show(visit: shell.Visit) -> None:
             submit_form(desk)
         with by_file:
             upload_box(desk, session)
-        found_lists(desk, session)
+    submitted()
+    found_lists(desk, session)
     subscriptions_box(desk)
     only = id_of_parameter(st.query_params.get("video", ""))
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -38,7 +38,6 @@ def submit_form(desk: ReviewDesk) -> None:
     st.text_area(
         f"Web addresses of videos or lists{on_server}; one a line",
         placeholder="https://example.org/talk\n" + ("/videos/holiday" if places != () else "https://example.org/interview"),
-        help=f"Playlists, channels, feeds and pages with several videos are shown first. A table as CSV may have the columns {COLUMNS}.",
         height=98,
         key="sources",
     )
@@ -51,10 +50,13 @@ def submit_form(desk: ReviewDesk) -> None:
     st.checkbox("Chapters begin clips", help="Cut also where the chapters of the site or the file begin", key="sources-chapters")
     st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)
     with st.popover(
-        "Submit a list from a file", icon=":material/list:", type="tertiary", help="A text, CSV or JSON-lines file with addresses"
+        "Submit a list from a file",
+        icon=":material/list:",
+        type="tertiary",
+        help="A text, CSV or JSON-lines file with addresses",
+        key=f"list-from-file-{_files_submitted()}",
     ):
         _list_file(desk)
-    _say(st.session_state.pop("submitted", None))
 
 
 def _list_file(desk: ReviewDesk) -> None:
@@ -62,16 +64,21 @@ def _list_file(desk: ReviewDesk) -> None:
         f"A file with one address a line, or a table with the columns {COLUMNS}",
         type=sorted(suffix.removeprefix(".") for suffix in LIST_SUFFIXES),
         max_upload_size=_LIST_MEGABYTES,
-        key=f"list-file-{st.session_state.get('list-files', 0)}",
+        key=f"list-file-{_files_submitted()}",
     )
 
     def submit() -> None:
         if chosen is not None:
             name = PurePosixPath(chosen.name).name[:200]
             _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, **_said()))
-            st.session_state["list-files"] = st.session_state.get("list-files", 0) + 1  # an empty box for the next one
+            st.session_state["list-files"] = _files_submitted() + 1  # a closed and empty box for the next one
 
     st.button("Submit the list", help="Fetch the videos that this file names", disabled=chosen is None, on_click=submit)
+
+
+def _files_submitted() -> int:
+    count: int = st.session_state.get("list-files", 0)
+    return count
 
 
 def _said() -> dict[str, Any]:
@@ -87,7 +94,9 @@ def _keep(outcome: Outcome) -> None:
     st.session_state["lists"] = st.session_state.get("lists", {}) | dict(enumerate(outcome.lists, first))
 
 
-def _say(outcome: Outcome | None) -> None:
+def submitted() -> None:
+    """What became of what was submitted last. It stands outside of the box, which closes by itself once there are source videos."""
+    outcome: Outcome | None = st.session_state.pop("submitted", None)
     if outcome is not None:
         for lines, box in ((outcome.refused, st.error), (outcome.told, st.success)):
             if lines:
