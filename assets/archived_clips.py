@@ -13,6 +13,7 @@ from heaters_dagster.partitions import source_video_partitions
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.upkeep.replacement import finish_replacement
 from resources.upkeep.source_video_removal import finish_deletion, is_deleted
 
 
@@ -57,6 +58,8 @@ def archived_clips(
             with store.stage_lock("archived_clips", stage.source_video_id):
                 left = finish_deletion(stage.source_video_id, database=store, objects=objects)
             done = CleanUp((*done.deleted, *left), done.kept_rows)
+        if finish_replacement(stage.source_video_id, database=store, objects=objects):
+            stage.log.info("it is replaced by another source video")
     return stage.made(
         {
             "deleted files": dg.MetadataValue.int(len(done.deleted)),

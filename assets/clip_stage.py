@@ -71,10 +71,12 @@ def work_through(
     report: Report = silent,
     clock: Callable[[], float] = time.monotonic,
     further: Callable[[], Sequence[ClipTask[R]]] = lambda: (),
+    begin_again: Callable[[], object] = lambda: None,
 ) -> ClipRun[R]:
     """Do what is due of a stage on the clips of a source video, and what becomes due while it works, until none is left.
 
     make: claims the clip, makes what the stage makes, and finishes. further: what else the stage has to do, once no clip is due.
+    begin_again: makes due what was made with other settings than those of now; called first, under the lock of the stage.
     One clip's failure is written to its row and does not stop the others; a fault of the store stops all and is on no row.
     Raises BusyError when another process has the stage of this source video.
     """
@@ -94,6 +96,7 @@ def work_through(
         return [one for one in work if one.identity not in tried]
 
     with database.stage_lock(stage.asset, source_video_id):
+        begin_again()
         # One piece of further work at a time: a clip that is approved meanwhile comes first.
         while batch := untried(map(of_stage, clips.due(stage, source_video_id))) or untried(further())[:1]:
             total = len(tried) + len(batch)
@@ -145,7 +148,7 @@ def materialized(
     if not done.clip_ids and not metadata.made_by(stage, counts) and metadata.waiting(counts):
         run.log.info(f"nothing was made yet: {metadata.waiting_words(counts)}. The partition stays as it was")
         return
-    yield run.made({**metadata.totals(counts), **shown(done)})
+    yield run.made({**metadata.totals(counts), **shown(done)}, data_version=run.version_of_clips(stage))
 
 
 def opened_once(open_it: Callable[[], R]) -> Callable[[], R]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.clip_stage import ClipRun, clip_asset, materialized, opened_once, work_through
+from assets.made_with import code_version
 from assets.stage_run import StageRun
 from heaters_dagster.domain.embedder import Embedder
 from heaters_dagster.domain.errors import EmbeddingError, ObjectNotFoundError
@@ -23,7 +24,16 @@ from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 
 
-def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, stills: Stills, embedder: Embedder, strategy: str) -> bool:
+def embed_clip(
+    clip: Clip,
+    *,
+    clips: ClipStore,
+    vectors: EmbeddingStore,
+    stills: Stills,
+    embedder: Embedder,
+    strategy: str,
+    made_with: str | None = None,
+) -> bool:
     """Embed one clip that is `keyframed`, or was left `embedding` by a process that died.
 
     False when a reviewer changed the clip meanwhile: its new state says what follows. Raises EmbeddingError when its keyframes are gone;
@@ -43,7 +53,9 @@ def embed_clip(clip: Clip, *, clips: ClipStore, vectors: EmbeddingStore, stills:
     if not pictures:
         raise EmbeddingError(f"clip {clip.sequence} has no keyframes to embed; heaters retry --clip {clip.reference} makes them again")
     vector = pooled(embedder.embed_images(pictures))
-    return vectors.finish_embedding(claimed.id, version=claimed.cut_point_version, model=embedder.model, strategy=strategy, vector=vector)
+    return vectors.finish_embedding(
+        claimed.id, version=claimed.cut_point_version, model=embedder.model, strategy=strategy, vector=vector, made_with=made_with
+    )
 
 
 def embed_due(
@@ -54,11 +66,13 @@ def embed_due(
     open_model: Callable[[], Embedder],
     strategy: str,
     stills: Stills | None = None,
+    made_with: str | None = None,
     **options: Any,
 ) -> ClipRun[str]:
     """Embed every clip of a source video that is due; see `work_through`. Returns the name of the model for each clip that it made.
 
-    stills: what the run has at hand.
+    stills: what the run has at hand. made_with: see `assets.made_with`; clips with vectors that were made otherwise get new ones. None:
+    they keep them.
     When the model itself is not available, every due clip becomes `embedding_failed` with that reason: nothing else of the clip is touched.
     """
     clips, vectors, model = ClipStore(database), EmbeddingStore(database), opened_once(open_model)
@@ -66,10 +80,11 @@ def embed_due(
 
     def make(clip: Clip) -> tuple[str] | None:
         embedder = model()
-        done = embed_clip(clip, clips=clips, vectors=vectors, stills=at_hand, embedder=embedder, strategy=strategy)
+        done = embed_clip(clip, clips=clips, vectors=vectors, stills=at_hand, embedder=embedder, strategy=strategy, made_with=made_with)
         return (embedder.model,) if done else None
 
-    return work_through(EMBEDDINGS, source_video_id, make, database=database, objects=objects, **options)
+    again = clips.again(EMBEDDINGS, source_video_id, made_with)
+    return work_through(EMBEDDINGS, source_video_id, make, database=database, objects=objects, begin_again=again, **options)
 
 
 def _picture(jpeg: bytes) -> NDArray[np.uint8]:
@@ -104,6 +119,7 @@ def embeddings(
             open_model=lambda: open_embedder(settings, say=run.log),
             strategy=settings.keyframe_strategy,
             stills=place.stills(object_store.get()),
+            made_with=code_version(EMBEDDINGS.asset, settings),
             report=progress.report_to(run.log),
         )
 

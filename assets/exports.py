@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import metadata
 from assets.clip_stage import ClipRun, ClipTask, clip_asset, materialized, work_through
+from assets.made_with import export_made_with
 from assets.stage_run import StageRun
 from heaters_dagster.domain.export_profile import ExportProfile
 from heaters_dagster.domain.keys import proxy_key
@@ -30,6 +31,7 @@ from resources.orchestrator.dagster_resources import DatabaseResource, MachineRe
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Exports that encode take turns, one at a time on a machine; exports by stream copy cost almost nothing and never wait.
@@ -38,11 +40,15 @@ ENCODED_EXPORT = "encoded export"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporting:
-    """What it takes to export the clips of one source video. writer: of that video, opened when first asked for."""
+    """What it takes to export the clips of one source video.
+
+    writer: of that video, opened when first asked for. made_with: of an export profile, see `assets.made_with`.
+    """
 
     clips: ClipStore
     exports: ExportStore
     writer: Callable[[], ClipWriter]
+    made_with: Callable[[ExportProfile], str | None] = lambda profile: None
     objects: ObjectStore
     work: WorkFolder
     report: Report = silent
@@ -62,7 +68,7 @@ def export_clip(clip_id: int, *, to: Exporting) -> ExportManifest | None:
     if claimed is None or claimed.export_profile != profile.name:
         return None
     made, manifest = _published(claimed, profile, key, to)
-    if not to.clips.finish(clip_id, EXPORTS, claimed.cut_point_version, [made]):
+    if not to.clips.finish(clip_id, EXPORTS, claimed.cut_point_version, [made], made_with=to.made_with(profile)):
         to.clips.clean_up(clip_id, to.objects.delete)
         return None
     return manifest
@@ -79,7 +85,7 @@ def export_further(clip: Clip, name: str, *, to: Exporting) -> ExportManifest | 
     if claimed is None:
         return None
     made, manifest = _published(claimed, profile, key, to)
-    if not to.exports.finish(clip.id, name, claimed.cut_point_version, made):
+    if not to.exports.finish(clip.id, name, claimed.cut_point_version, made, made_with=to.made_with(profile)):
         to.clips.clean_up(clip.id, to.objects.delete)
         return None
     return manifest
@@ -95,7 +101,10 @@ def _published(clip: Clip, profile: ExportProfile, key: str, to: Exporting) -> t
 def export_due(
     source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, report: Report = silent, **options: Any
 ) -> ClipRun[ExportManifest]:
-    """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`."""
+    """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
+
+    Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
+    """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT)
     with ExitStack() as opened:
 
@@ -105,8 +114,23 @@ def export_due(
             opening = ClipWriter(video, objects=objects, indexes=FrameIndexes(objects), turn_to_encode=turn_to_encode)
             return opened.enter_context(opening)
 
-        exports = ExportStore(database)
-        to = Exporting(clips=ClipStore(database), exports=exports, writer=writer, objects=objects, work=work, report=report)
+        exports, making = ExportStore(database), MakingStore(database).load(source_video_id)
+
+        def of_profile(profile: ExportProfile) -> str:
+            return export_made_with(profile, SourceVideoStore(database).load(source_video_id), making)
+
+        def begin_again() -> None:
+            exports.begin_again(source_video_id, {profile.name: of_profile(profile) for profile in EXPORT_PROFILES.usable()})
+
+        to = Exporting(
+            clips=ClipStore(database),
+            exports=exports,
+            writer=writer,
+            made_with=of_profile,
+            objects=objects,
+            work=work,
+            report=report,
+        )
 
         def further(clip: Clip, profile: str) -> ClipTask[ExportManifest]:
             fail = partial(exports.fail, clip.id, profile, expected_version=clip.cut_point_version)
@@ -120,6 +144,7 @@ def export_due(
             objects=objects,
             report=report,
             further=lambda: [further(clip, profile) for clip, profile in exports.due(source_video_id)],
+            begin_again=begin_again,
             **options,
         )
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import metadata
 from assets.failures import TRANSIENT_RETRIES
+from assets.made_with import code_version
 from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
@@ -21,6 +22,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.database import Database
+from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
 #: A pool of its own, so that a gold master never takes the place of a proxy that somebody waits for.
@@ -44,12 +46,14 @@ def make_gold_master(
     work: WorkFolder,
     storage_class: str,
     keep_places: bool = False,
+    made_with: str | None = None,
     report: Report = silent,
 ) -> MadeGoldMaster:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
     The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
     keep_places: else tags that say where it was filmed are left out.
+    made_with: see `assets.made_with`; a master that was made otherwise is made again. None: it stays.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
     FfmpegError, ProcessKilledError, DiskFullError, StoreUnavailableError.
     """
@@ -58,7 +62,14 @@ def make_gold_master(
         video = videos.load(source_video_id)
         key = gold_master_key(source_video_id)
         stored = objects.info(key)
-        if video.gold_master_filepath == key and stored is not None and video.gold_master_bytes in (None, stored.byte_size):
+        before = MakingStore(database).load(source_video_id).gold_master_made_with
+        is_outdated = None not in (before, made_with) and before != made_with
+        if (
+            not is_outdated
+            and video.gold_master_filepath == key
+            and stored is not None
+            and video.gold_master_bytes in (None, stored.byte_size)
+        ):
             return MadeGoldMaster(video)
         began = time.monotonic()
         if video.original_filepath is None:
@@ -75,6 +86,10 @@ def make_gold_master(
             hidden = () if keep_places else place_tags(original, name=video.title)
             made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, report=report)
             sha256, byte_size = file_sha256(path), path.stat().st_size
+            if (
+                is_outdated
+            ):  # until the new one is written down there is none: a process that is killed leaves no row that names another file
+                videos.update(source_video_id, gold_master_filepath=None)
             objects.put_file(key, path, storage_class=storage_class)
         warnings = list(made.warnings)
         if video.frame_count not in (None, made.frame_count):
@@ -84,6 +99,7 @@ def make_gold_master(
         for warning in warnings:
             videos.add_warning(source_video_id, warning)
         done = {"gold_master_filepath": key, "gold_master_sha256": sha256, "gold_master_bytes": byte_size}
+        MakingStore(database).put(source_video_id, gold_master_made_with=made_with)
         kept = videos.update(source_video_id, **done, gold_master_error=None, gold_master_attempts=0)
         return MadeGoldMaster(kept, made, time.monotonic() - began)
 
@@ -118,6 +134,7 @@ def gold_master(
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
             keep_places=place.settings.keep_places,
+            made_with=code_version("gold_master", place.settings),
             report=report,
         )
     info = object_store.get().info(gold_master_key(source_video_id))
@@ -132,7 +149,8 @@ def gold_master(
             "proof": _proof(made.proven),
             "SHA-256": made.video.gold_master_sha256 or "",
             **({"storage class": info.storage_class} if info and bucket else {}),
-        }
+        },
+        data_version=made.video.gold_master_sha256,
     )
 
 

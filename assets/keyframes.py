@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import metadata
 from assets.clip_stage import ClipRun, clip_asset, materialized, work_through
+from assets.made_with import code_version
 from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import ObjectNotFoundError, StaleClipError
 from heaters_dagster.domain.keyframe_choice import KeyframeChoice, keyframe_choices
@@ -33,7 +34,14 @@ JPEG_QUALITY = 90
 
 
 def keyframe_clip(
-    clip_id: int, *, clips: ClipStore, objects: ObjectStore, stills: Stills, strategy: str, percentages: Sequence[float]
+    clip_id: int,
+    *,
+    clips: ClipStore,
+    objects: ObjectStore,
+    stills: Stills,
+    strategy: str,
+    percentages: Sequence[float],
+    made_with: str | None = None,
 ) -> tuple[KeyframeManifest, ...] | None:
     """Make the stills of one clip that is `exported`, or was left `keyframing` by a process that died, from its exported file.
 
@@ -50,7 +58,7 @@ def keyframe_clip(
         raise StaleClipError(f"clip {clip.sequence} was just changed; the next run makes its keyframes")
     made = _made(claimed, choices, keys, objects, stills)
     rows = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
-    if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, rows):
+    if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, rows, made_with=made_with):
         clips.clean_up(clip_id, objects.delete)
         return None
     return tuple(made)
@@ -114,18 +122,23 @@ def keyframe_due(
     strategy: str,
     percentages: Sequence[float],
     stills: Stills | None = None,
+    made_with: str | None = None,
     **options: Any,
 ) -> ClipRun[KeyframeManifest]:
     """Make the stills of every clip of a source video that is due, and of those exported while it works; see `work_through`.
 
-    strategy, percentages: see `keyframe_choices`. stills: what the run has at hand, for the stages that follow in it.
+    strategy, percentages: see `keyframe_choices`. stills: what the run has at hand, for the stages that follow in it. made_with: see
+    `assets.made_with`; clips with stills that were made otherwise get new ones. None: they keep them.
     """
     clips, at_hand = ClipStore(database), stills or Stills(objects)
 
     def make(clip: Clip) -> tuple[KeyframeManifest, ...] | None:
-        return keyframe_clip(clip.id, clips=clips, objects=objects, stills=at_hand, strategy=strategy, percentages=percentages)
+        return keyframe_clip(
+            clip.id, clips=clips, objects=objects, stills=at_hand, strategy=strategy, percentages=percentages, made_with=made_with
+        )
 
-    return work_through(KEYFRAMES, source_video_id, make, database=database, objects=objects, **options)
+    again = clips.again(KEYFRAMES, source_video_id, made_with)
+    return work_through(KEYFRAMES, source_video_id, make, database=database, objects=objects, begin_again=again, **options)
 
 
 @clip_asset(
@@ -152,6 +165,7 @@ def keyframes(
             strategy=settings.keyframe_strategy,
             percentages=settings.keyframe_percentages,
             stills=stills,
+            made_with=code_version(KEYFRAMES.asset, settings),
             report=progress.report_to(run.log),
         )
 

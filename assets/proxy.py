@@ -1,5 +1,6 @@
 """`proxy` and `keyframe_offsets`: one fast ffmpeg pass makes all that review needs, and gives the scene scores too."""
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
+from assets.made_with import code_version
 from assets.stage_run import StageRun
-from heaters_dagster.domain import scenes
+from heaters_dagster.domain import looks, scenes
 from heaters_dagster.domain.errors import FfmpegError, HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.frame_times import TimesCompared
-from heaters_dagster.domain.keys import frame_index_key, proxy_key, scenes_key
+from heaters_dagster.domain.keys import frame_index_key, looks_key, proxy_key, scenes_key
+from heaters_dagster.domain.looks import Looks
 from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.states import SourceVideoState
@@ -28,6 +31,7 @@ from resources.files.memory import release_freed_memory
 from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media.frame_reader import FrameReader
+from resources.media.look_stream import LookStream
 from resources.media.media_probe import MediaProbe, known_probe, opened
 from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
@@ -37,6 +41,8 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
+from resources.postgres.making_store import Making, MakingStore
+from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.fetched import ByteMeter
 
@@ -51,11 +57,13 @@ _DECODED_ALONE = 24
 class ProxyPass:
     """What one ffmpeg pass over an original gave, in addition to the file.
 
-    scores: column name -> (frame_count,) float32. warnings: what was unusual in the original and what was done, one sentence each.
+    scores: column name -> (frame_count,) float32. looks: of every frame. warnings: what was unusual in the original and what was done, one
+    sentence each.
     """
 
     index: FrameIndex
     scores: Mapping[str, NDArray[np.float32]]
+    looks: Looks
     warnings: tuple[str, ...]
 
 
@@ -82,23 +90,33 @@ def make_proxy(
     detector: str,
     storage_class: str = "STANDARD",
     originals: Originals | None = None,
+    making: MakingStore | None = None,
+    made_with: str | None = None,
+    related: RelatedVideos | None = None,
     report: Report = silent,
 ) -> MadeProxy:
     """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
 
     Hold `Database.stage_lock("proxy", source_video_id)`. Safe to begin again at any point: the proxy is published last, so a try that finds
-    it under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again.
-    detector: a name in `DETECTORS`. originals: files that the run has locally. Raises InvalidMediaError, FfmpegError and what
-    ObjectStore raises; the row then stays `preprocessing` until the caller records the failure.
+    it under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again. So is a
+    proxy that was made otherwise: the frames stay the same, and with them cuts and decisions.
+    detector: a name in `DETECTORS`. originals: files that the run has locally. making: keeps with what the proxy was made; None: nothing
+    does. made_with: see `assets.made_with`. related: where source videos that look like it are hinted at; None: nowhere.
+    Raises InvalidMediaError, FfmpegError and what ObjectStore raises; the row then stays `preprocessing` until the caller records the
+    failure.
     """
     video = videos.load(source_video_id)
     cut = video.state in _CUT_STATES
-    published = _published(source_video_id, objects, detector=None if cut else detector)
+    known = making.load(source_video_id) if making is not None else Making()
+    is_outdated = known.proxy_is_being_replaced or (None not in (known.proxy_made_with, made_with) and known.proxy_made_with != made_with)
+    published = None if is_outdated else _published(source_video_id, objects, detector=None if cut else detector)
     if published and (cut or video.state == _S.PREPROCESSED):
         return MadeProxy(video, *published)
     if not cut:
         video = videos.set_state(source_video_id, _S.PREPROCESSING)
     if published:
+        _keep_making(making, source_video_id, published[0], made_with)
+        _keep_looks(related, source_video_id, published[0], objects)
         return MadeProxy(_recorded(video, published[0], videos), *published)
     began = time.monotonic()
     with work.attempt(f"proxy-{source_video_id}") as folder:
@@ -115,10 +133,15 @@ def make_proxy(
             videos.add_warning(source_video_id, warning)
         if not cut or objects.info(scenes_key(source_video_id)) is None:  # otherwise the file says how the clips were cut
             objects.put_bytes(scenes_key(source_video_id), scenes.encoded(detector, made.scores))
+        objects.put_bytes(looks_key(source_video_id), looks.encoded(made.looks))
+        if making is not None:
+            making.put(source_video_id, proxy_is_being_replaced=cut)
         objects.put_bytes(frame_index_key(source_video_id), encoded(made.index))
         thumbnails = _thumbnails(path, made.index)
         proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
         objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
+    _keep_making(making, source_video_id, made.index, made_with)
+    _keep_looks(related, source_video_id, made.index, objects)
     video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
     return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began, thumbnails)
 
@@ -132,19 +155,20 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     release_freed_memory()
     source = ffmpeg.source_streams(found)
     width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
-    scoring = ScorePass(DETECTORS.load(detector).open_streams(width=width, height=height))
+    looking = LookStream()
+    scoring = ScorePass([*DETECTORS.load(detector).open_streams(width=width, height=height), looking])
     written = write_proxy(
         original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
     )
     scores = scoring.finish()
-    seen = {*scoring.frame_counts, *(len(column) for column in scores.values())}
+    seen = {*scoring.frame_counts, *(len(column) for column in scores.values()), len(looking.looks)}
     del scoring
     release_freed_memory()  # give back the network's memory before the tables of a long proxy need more
     index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     counts = {len(index), *seen}
     if len(counts) > 1:
         raise FfmpegError(f"{called}: the proxy has {counted(len(index), 'frame')}, but the detectors saw {sorted(counts - {len(index)})}")
-    return ProxyPass(index, scores, tuple(_oddities(original, found, source, written, index)))
+    return ProxyPass(index, scores, looking.looks, tuple(_oddities(original, found, source, written, index)))
 
 
 def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written: WrittenProxy, index: FrameIndex) -> Iterator[str]:
@@ -202,6 +226,36 @@ def _original(video: SourceVideo, originals: Originals, folder: Path) -> Path:
         return originals.read(key, folder)
     except ObjectNotFoundError as error:
         raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
+
+
+def _keep_making(making: MakingStore | None, source_video_id: int, index: FrameIndex, made_with: str | None) -> None:
+    """Write down with what the proxy was made, before the row says that it is there: a killed process never leaves it without."""
+    if making is not None:
+        version = proxy_version(index)
+        making.put(source_video_id, proxy_made_with=made_with, proxy_version=version, proxy_is_being_replaced=False)
+
+
+def _keep_looks(related: RelatedVideos | None, source_video_id: int, index: FrameIndex, objects: ObjectStore) -> None:
+    """Write down what the video looks like, and hint at others of its length that look like it; before the row says that it is done."""
+    try:
+        found = looks.decoded(objects.get_bytes(looks_key(source_video_id))) if related is not None else None
+    except (ObjectNotFoundError, InvalidMediaError):  # its proxy was made before looks were taken
+        return
+    if related is not None and found is not None and len(found) == len(index):
+        times = (index.pts - index.pts[0]) * float(index.header.time_base)
+        seconds = float((index.header.end_pts - int(index.pts[0])) * index.header.time_base)
+        related.keep_looks(
+            source_video_id,
+            looks_filepath=looks_key(source_video_id),
+            duration_seconds=seconds,
+            frame_seconds=seconds / len(index),
+            sample=looks.sampled(found, times, seconds).tobytes(),
+        )
+
+
+def proxy_version(index: FrameIndex) -> str:
+    """A text that is another one for another proxy: of the times, the places and the sizes of all frames."""
+    return hashlib.sha256(encoded(index)).hexdigest()[:16]
 
 
 def _recorded(video: SourceVideo, index: FrameIndex, videos: SourceVideoStore) -> SourceVideo:
@@ -286,12 +340,16 @@ def proxy_and_keyframe_offsets(
             detector=place.settings.detector,
             storage_class=place.settings.proxy_storage_class,
             originals=place.originals(objects),
+            making=MakingStore(store),
+            made_with=code_version("proxy", place.settings),
+            related=RelatedVideos(store),
             report=report,
         )
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
+    version = proxy_version(made.index)
     for key, shown in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):
         if dg.AssetKey(key) in context.selected_asset_keys:
-            yield stage.made(shown, asset_key=key)
+            yield stage.made(shown, asset_key=key, data_version=version)
 
 
 def _proxy_metadata(made: MadeProxy, objects: ObjectStore, settings: Settings) -> dict[str, dg.MetadataValue]:

@@ -27,12 +27,16 @@ from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
 from resources.media.media_probe import MediaProbe, probe
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
+from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.related_videos import RelatedVideos
+from resources.postgres.replacement_store import ReplacementStore
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.belongings import WhatIsKept, forget_belongings, keep_belongings
@@ -53,18 +57,20 @@ def fetch_source_video(
     originals: Originals | None = None,
     turns: SiteTurns | None = None,
     kept: WhatIsKept = WhatIsKept(),
+    related: RelatedVideos | None = None,
     report: Report = silent,
     say: Callable[[str], None] = lambda told: None,
 ) -> SourceVideo:
     """Bring the original into the store; afterwards the row is `downloaded`. A row that is further is returned as it is.
 
     originals: gets the file, for the stages that follow in the same run. turns: of the sites; None: nobody waits for a turn. say: gets a
-    sentence when it has to wait for one. kept: what is kept of facts.
+    sentence when it has to wait for one. kept: what is kept of facts. related: where it is hinted that another one may be the same video;
+    None: nowhere.
 
     Hold `Database.stage_lock("source_video", source_video_id)`. Safe to begin again at any point: the object is stored under its key
     whole or not at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds
-    the same bytes, NotYetError when its site must be left alone for long (the row is then `new`), and what Downloader, probe and
-    ObjectStore raise; the row then stays `downloading` until the caller records the failure.
+    the same bytes, unless this one was submitted by force; NotYetError when its site must be left alone for long (the row is then `new`);
+    and what Downloader, probe and ObjectStore raise: the row then stays `downloading` until the caller records the failure.
     """
     video = videos.load(source_video_id)
     if video.state not in _STATES_BEFORE:
@@ -72,7 +78,10 @@ def fetch_source_video(
     with _folder_of(video, work) as folder:
         fetched = _fetched(video, folder, videos=videos, downloader=downloader, turns=turns, objects=objects, report=report, say=say)
         found = probe(fetched.path, name=_called(video, fetched))
-        _refuse_known_bytes(source_video_id, fetched.sha256, videos, objects)
+        if not video.forced:
+            _refuse_known_bytes(source_video_id, fetched.sha256, videos, objects)
+        elif related is not None and (first := videos.find_by_hash(fetched.sha256)) is not None and first.id != source_video_id:
+            related.link_again(source_video_id, first.id)
         key = original_key(source_video_id, original_suffix(fetched.name, found.container))
         _delete_others(source_video_id, key, objects)
         uploaded = ByteMeter(report, "upload")
@@ -82,6 +91,8 @@ def fetch_source_video(
         )
         fetched = replace(fetched, facts=facts, warnings=(*fetched.warnings, *warnings))
         done = _downloaded(video, key, fetched, found, videos, objects)
+        if related is not None:
+            related.hint_at_same_on_site(source_video_id)
         if originals is not None:
             originals.keep(key, fetched.path)
         return done
@@ -140,8 +151,11 @@ def _called(video: SourceVideo, fetched: Fetched) -> str:
 
 
 def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: ObjectStore) -> None:
-    """Raise DuplicateSourceError without copying anything when the path was submitted before and its file is still the same."""
-    if source_kind(video.source) is not SourceKind.LOCAL_PATH:
+    """Raise DuplicateSourceError without copying anything when the path was submitted before and its file is still the same.
+
+    Not for one that was submitted by force.
+    """
+    if video.forced or source_kind(video.source) is not SourceKind.LOCAL_PATH:
         return
     path = Path(video.source)
     earlier = [one for one in videos.of_source(video.source) if one.id != video.id]
@@ -245,9 +259,10 @@ def source_video(
                 objects=object_store.get(),
                 work=place.work,
                 originals=place.originals(object_store.get()),
-                downloader=Downloader.from_settings(place.settings, store),
                 turns=SiteTurns.from_settings(place.settings, store),
                 kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
+                related=RelatedVideos(store),
+                downloader=_downloader(source_video_id, place.settings, store),
                 report=report,
                 say=stage.log.info,
             )
@@ -269,7 +284,8 @@ def source_video(
             "quality": quality_words(FactsStore(store).load(source_video_id)),
             "probe": dg.MetadataValue.md(probe_table(MediaProbe.from_json(dict(video.probe)))) if video.probe else "",
             "warnings": dg.MetadataValue.md(pictures.bullets(video.warnings, otherwise="none")),
-        }
+        },
+        data_version=video.content_sha256,
     )
 
 
@@ -277,6 +293,14 @@ def quality_words(facts: SourceFacts) -> str:
     """What was taken of what a site offered, and why; empty for what no site offered."""
     quality = Quality.from_json(facts.quality)
     return quality.words if quality is not None else ""
+
+
+def _downloader(source_video_id: int, settings: Settings, database: Database) -> Downloader:
+    """As the settings say, but for the height of a download that a person has asked for."""
+    asked = ReplacementStore(database).of_new(source_video_id)
+    if asked is not None and asked.max_height is not None:
+        settings = replace(settings, ytdlp_max_height=asked.max_height)
+    return Downloader.from_settings(settings, database)
 
 
 def probe_table(found: MediaProbe) -> str:

@@ -25,7 +25,7 @@ from resources.orchestrator.dagster_private import SqlEventLogStorage
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
 from resources.postgres.clip_lookup import ClipLookup
-from resources.postgres.clip_store import ClipStore
+from resources.postgres.clip_store import ClipStage, ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.stage_progress import kept_progress
 
@@ -116,9 +116,20 @@ class StageRun:
         """How many of the video's clips are in which state now."""
         return ClipStore(self._database.get()).counts_by_state(self.source_video_id).get(self.source_video_id, {})
 
-    def made(self, metadata: Mapping[str, Any], *, asset_key: str | None = None) -> dg.MaterializeResult[None]:
-        """The result of the step for one asset: its metadata, the video's title first."""
-        return dg.MaterializeResult(asset_key=asset_key, metadata={"source video": self.title, **metadata})
+    def version_of_clips(self, stage: ClipStage) -> str:
+        """The data version of what a stage has made of the video's clips."""
+        return ClipStore(self._database.get()).data_version(stage, self.source_video_id)
+
+    def made(
+        self, metadata: Mapping[str, Any], *, asset_key: str | None = None, data_version: str | None = None
+    ) -> dg.MaterializeResult[None]:
+        """The result of the step for one asset: its metadata, the video's title first.
+
+        data_version: of what was made, by its content: what is made from it is stale in Dagster when this changes, and not before.
+        None: Dagster makes one of the code version and the inputs.
+        """
+        version = None if data_version is None else dg.DataVersion(data_version)
+        return dg.MaterializeResult(asset_key=asset_key, metadata={"source video": self.title, **metadata}, data_version=version)
 
     def _titled(self, said: str) -> str:
         return titled(self.title, said)

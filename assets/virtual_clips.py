@@ -1,5 +1,7 @@
 """`virtual_clips`: scene scores become cut points, and the source video is open for review. No file is cut."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -41,13 +43,22 @@ _SHOWN_CLIPS = 50
 class CutVideo:
     """A source video that is `scenes_detected`.
 
-    scenes: None when review has begun and nothing was decided again. decoded_again: the detector had no stored scores.
+    scenes: None when review has begun and nothing was decided again. decoded_again: the detector had no stored scores. cut_frames: where
+    the detector cut it, whatever people have done since; None when that is not known any more.
     """
 
     video: SourceVideo
     clips: tuple[Clip, ...]
     scenes: Scenes | None
     decoded_again: bool = False
+    cut_frames: tuple[int, ...] | None = None
+
+    @property
+    def data_version(self) -> str | None:
+        """Of the detector's cuts: a run that leaves a reviewed video alone does not change it, and what is made from it stays fresh."""
+        if self.cut_frames is None:
+            return None
+        return hashlib.sha256(json.dumps([self.video.frame_count, *self.cut_frames]).encode()).hexdigest()[:16]
 
 
 def make_virtual_clips(
@@ -69,9 +80,12 @@ def make_virtual_clips(
     if video.state == _S.SCENES_DETECTED:
         if clips.review_has_begun(source_video_id):
             stored = _of_frames(_told(source_video_id, objects), video.frame_count or 0)
-            if stored is not None and stored.settings is None:  # a run that replaced the cuts was killed before it completed the file
-                _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects, before=stored)
-            return CutVideo(video, tuple(clips.load_live(source_video_id)), None)
+            cut_frames = None
+            if stored is not None:
+                # The file may tell of no cuts, or of others: a run that replaced the cuts was killed, or a recut was undone.
+                stored = _tell(source_video_id, _of_the_row(source_video_id, stored, database), objects, before=stored)
+                cut_frames = _cut_frames(stored)
+            return CutVideo(video, tuple(clips.load_live(source_video_id)), None, cut_frames=cut_frames)
     else:
         video = videos.set_state(source_video_id, _S.DETECTING_SCENES)
     return _cut(video, wanted, database=database, objects=objects, work=work, report=report)
@@ -156,7 +170,8 @@ def _cut(
     clips = _replaced(
         video.id, made, new, frame_count, before=told, database=database, objects=objects, rewrites=decoded_again, forced_by=forced_by
     )
-    return CutVideo(SourceVideoStore(database).load(video.id), tuple(clips), made, decoded_again)
+    cut_frames = tuple(clip.start_frame for clip in clips[1:])
+    return CutVideo(SourceVideoStore(database).load(video.id), tuple(clips), made, decoded_again, cut_frames)
 
 
 def _chapter_frames(source_video_id: int, indexes: FrameIndexes, database: Database) -> tuple[int, ...]:
@@ -200,6 +215,15 @@ def _replaced(
         raise
     _tell(source_video_id, made, objects, before=before)
     return clips
+
+
+def _cut_frames(document: Scenes) -> tuple[int, ...] | None:
+    """Where the clips began that were cut by what the file says; None when it does not say."""
+    if document.settings is None:
+        return None
+    return tuple(
+        cut.start_frame for cut in scenes.cut_list(document.boundaries, document.frame_count, document.settings.min_clip_frames)[1:]
+    )
 
 
 def _cuts_told(document: Scenes) -> tuple[object, ...]:
@@ -304,7 +328,7 @@ def virtual_clips(
             settings=place.settings,
             report=report,
         )
-    return stage.made({**_metadata(made), **metadata.review_link(place.settings, source_video_id)})
+    return stage.made({**_metadata(made), **metadata.review_link(place.settings, source_video_id)}, data_version=made.data_version)
 
 
 def _metadata(made: CutVideo) -> dict[str, dg.MetadataValue]:

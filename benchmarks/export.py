@@ -106,6 +106,7 @@ VIDEO = SourceVideo(
     error=None,
     attempts=0,
     warnings=(),
+    forced=False,
     original_filepath=None,
     original_bytes=None,
     content_sha256=None,

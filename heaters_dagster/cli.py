@@ -14,7 +14,19 @@ from typing import Annotated
 
 import typer
 
-from heaters_dagster.commands import clips, cuts, facts, review, running, sites, source_videos, submit, subscriptions, terminal
+from heaters_dagster.commands import (
+    clips,
+    cuts,
+    facts,
+    replacement,
+    review,
+    running,
+    sites,
+    source_videos,
+    submit,
+    subscriptions,
+    terminal,
+)
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 
 app = typer.Typer(
@@ -35,7 +47,7 @@ def heaters(
     """Turn long videos into reviewed, frame-exact, searchable clips."""
 
 
-for commands in (running.app, submit.app, source_videos.app, facts.app, subscriptions.app, clips.app):
+for commands in (running.app, submit.app, source_videos.app, replacement.app, facts.app, subscriptions.app, clips.app):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")

@@ -5,13 +5,14 @@ from typing import Any
 
 import dagster as dg
 
+from assets.made_with import code_version
 from assets.work_waiting import work_waiting
 from heaters_dagster.domain.stages import STAGES, Stage
 from heaters_dagster.orchestration.checks import CHECKS
 from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS
 from heaters_dagster.orchestration.schedules import SCHEDULES
 from heaters_dagster.orchestration.sensors import SENSORS
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_resources import dagster_resources
 
 
@@ -41,10 +42,16 @@ _OWNERS = {
 
 def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
     """All that Heaters gives to Dagster. settings: None for those of the process."""
+    known = settings or load_settings()
+    made = {name for stage in STAGES for name in stage.makes}
+
+    def with_owner_and_version(spec: dg.AssetSpec) -> dg.AssetSpec:
+        name = spec.key.to_user_string()
+        version = code_version(name, known) if name in made else None
+        return spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]], code_version=version)
+
     return dg.Definitions(
-        assets=dg.map_asset_specs(
-            lambda spec: spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]]), [*ASSETS, work_waiting]
-        ),
+        assets=dg.map_asset_specs(with_owner_and_version, [*ASSETS, work_waiting]),
         asset_checks=CHECKS,
         jobs=[*ASSET_JOBS.values(), *MAINTENANCE_JOBS],
         sensors=SENSORS,

@@ -45,6 +45,7 @@ from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
@@ -856,7 +857,7 @@ def web(tmp_path: Path, heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.slow
 def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_as_documented(
-    heaters: Heaters, film: Path, tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
+    heaters: Heaters, film: Path, tmp_path: Path, web: WebServer, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.mp4").write_text("these are notes, not a video\n" * 100)
     good, bad = heaters.json("submit", str(film), str(tmp_path / "notes.mp4"))
@@ -876,6 +877,10 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
     (tmp_path / "headers.txt").write_text("Referer: https://example.org/")
     assert heaters("sites headers example.org", str(tmp_path / "headers.txt"))[0] == 0
     told = {"submit": [good, bad]}
+    make_video(film, frames=24)  # another file under the name of the first
+    looks = {"looks_filepath": "metadata/looks.bin", "duration_seconds": 9.0, "frame_seconds": 0.04, "sample": bytes(range(16)) * 16}
+    for video in (good, bad):
+        RelatedVideos(database).keep_looks(video, **looks)
     for line in (
         f"cuts add {good} 10",
         f"cuts move {good} 10 12",
@@ -898,6 +903,9 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         "subscriptions --look",
         "unsubscribe 1",
         f"facts {good}",
+        f"dismiss {good} {bad}",
+        f"refetch {good} --dry-run",
+        f"replace {good} --give-up",
         f"rename {good} Harbour",
         f"delete {good} --yes",
         "doctor",

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,7 @@ import dagster as dg
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_tried
+from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.politeness import HeldOff
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.run_tags import ENDED_TAG
@@ -148,9 +149,10 @@ def process_due(
             if wanted is not None:
                 without_effect[wanted] += 1
                 done = engine.execute(wanted[0])
-                video = videos.load(done.source_video_id)
-                note = video.error if video.duplicate_of_id is not None else _put_off(database, video)
-                done = replace(done, title=video.title, note=note)
+                with suppress(NotFoundError):  # it is deleted: another source video has taken its place
+                    video = videos.load(done.source_video_id)
+                    note = video.error if video.duplicate_of_id is not None else _put_off(database, video)
+                    done = replace(done, title=video.title, note=note)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it ran but is still due; this is a defect of Heaters") if stuck else done)
                 ended(runs[-1])

@@ -30,6 +30,7 @@ from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
+from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
@@ -103,7 +104,7 @@ def status(
             terminal.say(
                 f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master is made"
             )
-        for warning in row["warnings"]:
+        for warning in (*row["warnings"], *(one["told"] for one in row["related"])):
             terminal.warn(f"{row['id']}: {warning}")
 
 
@@ -122,7 +123,8 @@ def recut(
         typer.Option("--chapters-as-cuts/--no-chapters-as-cuts", help="Whether chapters begin clips, from now on. Without it: as before."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Cut even when review has begun. The decisions on the old clips then no longer count.")
+        bool,
+        typer.Option("--force", help="Cut even when review has begun. It retires the decisions; heaters review undo brings them back."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -152,6 +154,8 @@ def recut(
         terminal.show_json([{name: row[name] for name in CLIP_FIELDS} for row in rows])
     else:
         terminal.show_table("", CLIP_COLUMNS, rows)
+        if force:
+            terminal.say("Decisions that this has retired: heaters review undo brings them back.")
 
 
 @app.command(epilog=example('rename 3 "Harbour at night"'))
@@ -171,6 +175,31 @@ def rename(
         terminal.show_json({"id": named.id, "title": named.title})
     else:
         terminal.say(f"Source video {named.id} is now called {named.title}.")
+
+
+@app.command(epilog=example("dismiss 7 3"))
+def dismiss(
+    video: VideoId,
+    other: Annotated[
+        int,
+        typer.Argument(
+            callback=known_id, autocompletion=completion.source_videos, metavar="OTHER", help="The source video that the hint names."
+        ),
+    ],
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that two source videos are not the same, or may both stay: the hint on them is not shown any more."""
+    from resources.postgres.related_videos import RelatedVideos
+    from resources.postgres.reviewer_store import ReviewerStore
+
+    with opened_database(load_settings(), video) as database:
+        name = reviewer_name(ReviewerStore(database), reviewer)
+        count = RelatedVideos(database).dismiss(video, other, reviewer=name)
+    if as_json:
+        terminal.show_json({"id": video, "other_id": other, "hints": count})
+    else:
+        terminal.say(f"Source videos {video} and {other} are no longer said to be the same.")
 
 
 @app.command(epilog=example("delete 3"))
@@ -263,8 +292,11 @@ def _show_one(row: dict[str, Any]) -> None:
     headings |= {field.name: field.label.lower() for field in FACT_FIELDS if not field.is_long}
     headings |= {"subtitles": "subtitles", "chapter_titles": "chapters"}
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
-    for warning in row["warnings"]:
+    for warning in (*row["warnings"], *(one["told"] for one in row["related"])):
         terminal.warn(f"Note: {warning}")
+    for one in row["related"]:
+        if Relation(one["kind"]).is_hint:
+            terminal.say(f"When that is of no use: heaters dismiss {row['id']} {one['id']}")
 
 
 def _ask_for_many(database: Database) -> None:
@@ -301,6 +333,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "duplicate_of_id": video.duplicate_of_id,
         "site_waits": video.site_waits,
         "quality": video.quality,
+        "related": [{"id": one.other_id, "kind": str(one.kind), "is_newer": one.is_newer, "told": one.words} for one in video.related],
     }
 
 

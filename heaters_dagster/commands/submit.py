@@ -67,6 +67,9 @@ def submit(
     licence: Licence = None,
     tags: Tags = None,
     chapters_as_cuts: ChaptersAsCuts = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make a new source video also of what is known already. Both then name each other.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs.
@@ -76,6 +79,7 @@ def submit(
     """
     from heaters_dagster.commands.process_due import register_partitions
     from heaters_dagster.orchestration.instance import prepare_dagster_home
+    from resources.postgres.related_videos import RelatedVideos
     from resources.postgres.source_video_store import SourceVideoStore
     from resources.sources.object_prefixes import listing_of
     from resources.sources.submission import submit as submit_sources
@@ -93,7 +97,10 @@ def submit(
     with opened_database(settings) as database:
         videos = SourceVideoStore(database)
         wanted = [one for each in named.sources for one in _expanded(each, named, expand, limits, settings, database, yes, as_json)]
-        submissions = submit_sources(wanted, videos, guard=guard_of(settings), choice=choice, list_objects=listing_of(settings))
+        by_force = RelatedVideos(database) if force else None
+        submissions = submit_sources(
+            wanted, videos, guard=guard_of(settings), choice=choice, list_objects=listing_of(settings), by_force=by_force
+        )
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)
     if as_json:

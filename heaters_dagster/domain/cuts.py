@@ -22,8 +22,12 @@ MANUAL_CONFIDENCE = 1.0
 
 
 class ReviewAction(StrEnum):
-    """What a reviewer can do; the words of the review ledger. RECUT: new cuts by force, after review had begun. DELETE, RENAME: delete or
-    rename a source video. These three cannot be undone. EDIT_FACTS: what is known of a source video; undone only where it is named."""
+    """What a reviewer can do; the words of the review ledger.
+
+    RECUT: new cuts by force, after review had begun. REPLACE: take over the clips and decisions of a source video whose file is replaced.
+    SEND_BACK: send clips back to review. DELETE, RENAME: delete or rename a source video. REPLACE, DELETE and RENAME cannot be undone.
+    EDIT_FACTS: what is known of a source video; undone only where it is named.
+    """
 
     APPROVE = "approve"
     SKIP = "skip"
@@ -35,6 +39,8 @@ class ReviewAction(StrEnum):
     UNDO = "undo"
     REDO = "redo"
     RECUT = "recut"
+    REPLACE = "replace"
+    SEND_BACK = "send_back"
     RENAME = "rename"
     DELETE = "delete"
     EDIT_FACTS = "edit_facts"

@@ -15,8 +15,10 @@ from heaters_dagster.domain.stages import (
     CLIP_STAGES,
     JOBS,
     MAX_ATTEMPTS,
+    PROXY,
     SOURCE_VIDEO,
     VIDEO_STAGES,
+    VIRTUAL_CLIPS,
     Job,
     Stage,
     WorkState,
@@ -74,6 +76,8 @@ class VideoFacts:
     seconds_since_gold_master_failure: since the last of them.
     site: from which it is downloaded, None for what is no download. site_busy: downloads from it that run now, on any machine.
     site_held_off: it may not be asked yet.
+    proxy_is_half_written: a process was killed while it put a new proxy in place of the old one.
+    waits_to_replace: it is to take the place of another source video, and is not cut before a person has said so.
     obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
     """
 
@@ -88,6 +92,8 @@ class VideoFacts:
     seconds_since_gold_master_failure: float = 0.0
     clips: tuple[ClipGroup, ...] = ()
     work: tuple[WorkGroup, ...] = ()
+    proxy_is_half_written: bool = False
+    waits_to_replace: bool = False
     obsolete_artifacts: int = 0
     exports_waiting_for_master: int = 0
     busy: frozenset[str] = frozenset()
@@ -195,6 +201,9 @@ _INGEST_WORKING = frozenset(stage.steps.working for stage in with_states(VIDEO_S
 
 def _ingest(video: VideoFacts) -> RunWanted | None:
     first = _FIRST_ASSET.get(video.state)
+    if video.proxy_is_half_written and video.state is not SourceVideoState.DELETED:
+        why = f"source video {video.id}: its proxy was being made again, but the process that did it has ended"
+        return _run(Job.INGEST, video, why, PROXY.makes, resumes=True)
     if first is None or video.is_duplicate:
         return None
     if video.state in _INGEST_FAILED and not may_be_tried(video.attempts, video.seconds_since_change):
@@ -206,11 +215,16 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
     else:
         why = video_state_words(video.state)
     resumes = video.state in _INGEST_WORKING
+    if video.waits_to_replace:
+        assets = tuple(asset for asset in ASSETS_OF_JOB[Job.INGEST][first:] if asset not in VIRTUAL_CLIPS.makes)
+        return _run(Job.INGEST, video, f"source video {video.id}: {why}", assets, resumes=resumes) if assets else None
     return _run(Job.INGEST, video, f"source video {video.id}: {why}", ASSETS_OF_JOB[Job.INGEST][first:], resumes=resumes)
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:
     if video.has_gold_master or not video.has_original or video.is_duplicate or video.state is SourceVideoState.DELETED:
+        return None
+    if video.waits_to_replace:
         return None
     if video.gold_master_attempts and not may_be_tried(video.gold_master_attempts, video.seconds_since_gold_master_failure):
         return None

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from heaters_dagster.domain.profiles import Profile, SoundInput, SourceStreams
+from heaters_dagster.domain.profiles import Profile, SoundInput, SourceStreams, digest
 
 #: The profile of the first file of an approved clip, unless another one was asked for.
 FIRST_PROFILE = "stream_copy"
@@ -90,7 +90,8 @@ class ExportProfile:
 
     name: as in `heaters export --profile`. help: what it is good for, two or three words. suffix: of the file, with its dot; media_type: of
     its content. encodes: whether it encodes, which takes all cores; such exports take turns on a machine. exact: whether the picture's
-    packets are the proxy's own, which is proven then. write: makes the file at a path.
+    packets are the proxy's own, which is proven then. write: makes the file at a path. version: raise it when `write` makes something else
+    than before. ffmpeg: the runs of ffmpeg that `write` does. When either changes, the files that were made before are stale.
     """
 
     name: str
@@ -101,6 +102,13 @@ class ExportProfile:
     exact: bool = False
     suffix: str = ".mp4"
     media_type: str = "video/mp4"
+    version: int = 1
+    ffmpeg: tuple[Profile, ...] = ()
+
+    @property
+    def made_with(self) -> str:
+        """Changes when the profile makes something else than before: `delivery 1 3f9a0c51d2e7`."""
+        return " ".join([self.name, str(self.version), *([digest(*self.ffmpeg)] if self.ffmpeg else [])])
 
     def __post_init__(self) -> None:
         if not _SUFFIX.match(self.suffix):

@@ -89,6 +89,10 @@ def thumbnail_key(source_video_id: int) -> str:
     return f"thumbnails/video_{source_video_id}.jpg"
 
 
+def looks_key(source_video_id: int) -> str:
+    return f"metadata/video_{source_video_id}_looks.bin"
+
+
 def checked_key(key: str) -> str:
     """Return `key` if it is a relative path of plain segments; raise InvalidKeyError if it could leave the store."""
     if len(key) > 512 or not key or not all(_SEGMENT.match(part) for part in key.split("/")):

@@ -6,8 +6,10 @@ defaults dropped 17 of 120 frames of a file with variable frame rate.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
 from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_colour
@@ -91,6 +93,11 @@ class Profile:
     background: bool = False
 
 
+def digest(*runs: Profile) -> str:
+    """12 hexadecimal digits that change when anything in these runs of ffmpeg changes."""
+    return hashlib.sha256(json.dumps([asdict(run) for run in runs], sort_keys=True).encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStreams:
     """What a profile must know about an original. Colour words are ffprobe's, None when the file does not say.
@@ -132,6 +139,17 @@ class SourceStreams:
     @property
     def is_gray(self) -> bool:
         return self.pixel_format.startswith(_GRAY_PREFIXES)
+
+
+#: One original of each kind that is treated differently: what a profile makes of these stands for the profile.
+USUAL_SOURCES = (
+    SourceStreams(video=0, pixel_format="yuv420p"),
+    SourceStreams(video=0, pixel_format="yuv422p", interlaced=True),
+    SourceStreams(video=0, pixel_format="yuvj420p", color_range="pc"),
+    SourceStreams(video=0, pixel_format="rgb24"),
+    SourceStreams(video=0, pixel_format="yuv420p10le", color_transfer="smpte2084", color_primaries="bt2020", color_space="bt2020nc"),
+    SourceStreams(video=0, pixel_format="yuv444p", color_space="ycgco"),
+)
 
 
 @dataclass(frozen=True, slots=True)

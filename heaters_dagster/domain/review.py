@@ -21,7 +21,7 @@ from heaters_dagster.domain.transitions import checked_clip_transition
 
 #: Actions that cannot be undone, with their names in messages.
 STAYS: Mapping[ReviewAction, str] = {
-    ReviewAction.RECUT: "a forced recut",
+    ReviewAction.REPLACE: "the replacement of a source video",
     ReviewAction.RENAME: "a new title",
     ReviewAction.DELETE: "the deletion of a source video",
 }
@@ -40,7 +40,7 @@ class LedgerEntry:
     """One row of the ledger without its snapshots.
 
     clip_ids: clips the action depends on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
-    undone: an undo has taken it back, and no redo has followed. recut: a forced recut, or the deletion of the source
+    undone: an undo has taken it back, and no redo has followed. recut: a forced recut that stands, or the deletion of the source
     video, has since retired clips it depends on.
     """
 
@@ -54,7 +54,7 @@ class LedgerEntry:
 
     @property
     def is_decision(self) -> bool:
-        """A reviewer's own decision that changed something; not an undo, a redo, a recut or a decision that changed nothing."""
+        """A reviewer's own decision that changed something; not an undo, a redo, a new title or a decision that changed nothing."""
         return self.target_action_id is None and self.action not in STAYS and bool(self.clip_ids)
 
     @property
@@ -82,6 +82,11 @@ def skip(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> C
 def archive(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> Change:
     """Archive each of `clips`: as `skip`, and their files are deleted. They stay live: the video is still covered by its clips."""
     return _put_aside(ReviewAction.ARCHIVE, ClipState.REVIEW_ARCHIVED, clips, beside)
+
+
+def send_back(clips: Iterable[ReviewClip], *, beside: Iterable[ReviewClip] = ()) -> Change:
+    """Make each of `clips` wait for review again. They leave their groups, and clips of `beside` that are grouped with them do too."""
+    return _put_aside(ReviewAction.SEND_BACK, ClipState.PENDING_REVIEW, clips, beside)
 
 
 def group(clips: Iterable[ReviewClip], clip_id: int) -> Change:

@@ -139,6 +139,8 @@ class Stage(Generic[S]):
     asset: what Dagster calls it, the module in `assets/`, and the lock that it holds while it works on a source video.
     also_makes: further assets of the same step. needs: the assets that it is made from. artifact: kind of the objects that it makes.
     max_attempts: failed tries for temporary reasons after which it waits for a person, MAX_ATTEMPTS at most.
+    version: raise it when the stage makes something else from the same input than before; what was made by the version before is then
+    stale in Dagster, and the next run of the stage makes it again.
     """
 
     asset: str
@@ -149,6 +151,7 @@ class Stage(Generic[S]):
     states: States[S] | None = None
     artifact: str | None = None
     max_attempts: int = field(default=MAX_ATTEMPTS)
+    version: int = 1
 
     @property
     def makes(self) -> tuple[str, ...]:

@@ -19,11 +19,14 @@ from heaters_dagster.domain.words import counted
 from resources.postgres.clip_counts import EVERYTHING, counts_by_state
 from resources.postgres.clip_work import ClipStage, needs_of
 from resources.postgres.database import Database
+from resources.postgres.replacement_store import waiting_ids
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
 S = TypeVar("S", SourceVideoState, ClipState)
 _TITLES = 5
+#: It is to take the place of another source video, and its proxy is made: no stage has to do anything with it.
+_WAITS_FOR_A_PERSON = (source_videos.c.state == SourceVideoState.PREPROCESSED.value) & source_videos.c.id.in_(waiting_ids())
 
 
 def _waiting(stage: Stage[S]) -> tuple[tuple[S, str], tuple[S, str]]:
@@ -90,7 +93,7 @@ def _videos(connection: Connection) -> list[Group]:
     own = source_videos.c
     query = (
         select(own.state, func.count(), func.coalesce(func.sum(own.original_bytes), 0), func.min(own.state_changed_at))
-        .where(own.state != SourceVideoState.SCENES_DETECTED.value, own.duplicate_of_id.is_(None))
+        .where(own.state != SourceVideoState.SCENES_DETECTED.value, own.duplicate_of_id.is_(None), ~_WAITS_FOR_A_PERSON)
         .group_by(own.state)
     )
     rows = {SourceVideoState(row[0]): row for row in connection.execute(query)}
@@ -98,7 +101,8 @@ def _videos(connection: Connection) -> list[Group]:
     for state, words in VIDEO_WORDS.items():
         if state in rows:
             _, count, byte_size, oldest = rows[state]
-            titles = select(own.title).where(own.state == state.value, own.duplicate_of_id.is_(None)).order_by(own.state_changed_at, own.id)
+            titles = select(own.title).where(own.state == state.value, own.duplicate_of_id.is_(None), ~_WAITS_FOR_A_PERSON)
+            titles = titles.order_by(own.state_changed_at, own.id)
             found = _shown(connection.scalars(titles.limit(_TITLES)))
             groups.append(Group("source videos", words, count, state.endswith("_failed"), int(byte_size), oldest, found))
     return groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select
+from sqlalchemy import Connection, exists, func, null, or_, select
 from sqlalchemy import text as sql
 
 from heaters_dagster.domain.cuts import ReviewAction
@@ -35,7 +35,8 @@ def replaced(
     new: in order, covering [0, frame_count). The old clips are retired and their files become obsolete. If the old clips have the same
     frames already, they stay as they are with their decisions, so that a repeated run changes nothing.
     scene_settings: detector, threshold and shortest clip; None: the row keeps its settings.
-    forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then shows it as this reviewer's action.
+    forced_by: name of the reviewer who wants new cuts even when review has begun; the ledger then shows it as this reviewer's action, which
+    they can undo: the old clips and the decisions on them are then back.
     Raises CutError when the clips do not cover the frames, PermanentError when review has begun and `forced_by` is None,
     IllegalTransitionError.
     """
@@ -61,7 +62,10 @@ def replaced(
         gone = retired(connection, old, by)
         _insert(connection, source_video_id, new, first_sequence=video.next_clip_sequence)
         if by is not None:
-            _record_recut(connection, by, source_video_id, old, [*gone, *live_clips(connection, source_video_id)])
+            after = [*gone, *live_clips(connection, source_video_id)]
+            before = video.scene_settings
+            settings = {"scene_settings_before": before, "scene_settings": columns.get("scene_settings", before)}
+            _record_recut(connection, by, source_video_id, old, after, settings)
         columns["next_clip_sequence"] = video.next_clip_sequence + len(new)
     connection.execute(source_videos.update().where(source_videos.c.id == source_video_id).values(**columns))
     return live_clips(connection, source_video_id)
@@ -126,7 +130,24 @@ def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -
     return [clip_of_row(row) for row in rows]
 
 
-def _record_recut(connection: Connection, reviewer: int, source_video_id: int, old: Sequence[Clip], after: Sequence[Clip]) -> None:
+def restore_settings(connection: Connection, action_id: int, *, before: bool) -> None:
+    """Store the settings that the cuts had before a forced recut, or after it: somebody undoes or redoes it. The video is locked."""
+    query = select(review_actions.c.source_video_id, review_actions.c.details).where(review_actions.c.id == action_id)
+    row = connection.execute(query).one()
+    settings = row.details.get("scene_settings_before" if before else "scene_settings")
+    own = source_videos.c.id == row.source_video_id
+    connection.execute(source_videos.update().where(own).values(scene_settings=null() if settings is None else settings))
+
+
+def _record_recut(
+    connection: Connection,
+    reviewer: int,
+    source_video_id: int,
+    old: Sequence[Clip],
+    after: Sequence[Clip],
+    settings: Mapping[str, Any],
+) -> None:
+    """settings: what made the cuts before and after, so that an undo brings these back too."""
     before = {clip.id: ledger_snapshot(clip) for clip in old}
     connection.execute(
         review_actions.insert().values(
@@ -136,6 +157,7 @@ def _record_recut(connection: Connection, reviewer: int, source_video_id: int, o
             clip_ids=sorted(clip.id for clip in after),
             before={str(clip.id): before.get(clip.id) for clip in after},
             after={str(clip.id): ledger_snapshot(clip) for clip in after},
+            details={name: None if value is None else dict(value) for name, value in settings.items()},
             created_at=func.clock_timestamp(),
         )
     )

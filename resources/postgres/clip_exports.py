@@ -39,13 +39,14 @@ from sqlalchemy.dialects.postgresql import insert
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.export_profile import ExportProfile, ExportState, MadeFrom
 from heaters_dagster.domain.keys import final_clip_keys
-from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, MAX_ATTEMPTS, WorkState
+from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, MAX_ATTEMPTS, WorkState, states_from
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.domain.transitions import BEFORE_EXPORT
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.conditions import among
+from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, source_videos
 
 _own = clip_exports.c
@@ -59,7 +60,8 @@ class ClipExport:
     """One row of `clip_exports` with what its object is.
 
     attempts: failed tries. key: object key; None while there is no file and none is being made. version: `cut_point_version` of the clip
-    that the file was made from; made_at, byte_size, manifest: of the file, None, None and empty while there is none.
+    that the file was made from; made_at, byte_size, manifest: of the file, None, None and empty while there is none. made_with: the profile
+    and the file that it was made from, None when it was made before this was kept.
     """
 
     clip_id: int
@@ -72,6 +74,7 @@ class ClipExport:
     asked_at: datetime
     changed_at: datetime
     made_at: datetime | None
+    made_with: str | None
     byte_size: int | None
     manifest: Mapping[str, Any]
 
@@ -211,11 +214,42 @@ def ask(connection: Connection, clip: Clip, profile: str) -> bool:
     return True
 
 
-def first_made(connection: Connection, clip: Clip, key: str) -> None:
+def begin_again(connection: Connection, source_video_id: int, made_with: Mapping[str, str]) -> list[int]:
+    """Ask anew for the exports of a source video that were made otherwise; returns the ids of their clips. Their files serve until then.
+
+    made_with: profile -> with what its files are made now. What was made before this was kept counts as made in this way, and files of
+    profiles that are not there stay. Hold the lock of the stage.
+    """
+    query = select(_own.clip_id, _own.profile, _own.made_with, clips.c.export_profile)
+    query = query.join_from(clip_exports, clips, clips.c.id == _own.clip_id).where(
+        clips.c.source_video_id == source_video_id,
+        clips.c.is_live,
+        clips.c.state.in_(sorted(APPROVED_STATES)),
+        _own.state == _S.DONE,
+        _own.made_with.is_not(None),
+    )
+    rows = connection.execute(query.order_by(_own.clip_id, _own.profile)).all()
+    outdated = [row for row in rows if made_with.get(row.profile, row.made_with) != row.made_with]
+    locked = {row.id: clip_of_row(row) for row in lock_clips(connection, sorted({row.clip_id for row in outdated}))} if outdated else {}
+    for row in outdated:
+        clip = locked[row.clip_id]
+        if not clip.is_live or clip.state not in APPROVED_STATES:
+            continue
+        if row.profile == clip.export_profile and clip.state not in states_from(EXPORTS):
+            continue  # it is being made again already, or that has failed and waits for a person
+        if row.profile == clip.export_profile:
+            again = {"state": EXPORTS.steps.ready.value, "error": None, "attempts": 0, "cut_point_version": clip.cut_point_version + 1}
+            connection.execute(clips.update().where(clips.c.id == clip.id).values(**again))
+        else:
+            _put(connection, clip.id, row.profile, _S.WAITING)
+    return sorted(locked)
+
+
+def first_made(connection: Connection, clip: Clip, key: str, made_with: str | None = None) -> None:
     """Write down the first export of a clip; those that waited for it are due."""
     now = func.now()
     values = {"state": _S.DONE, "attempts": 0, "error": None, "key": key, "version": clip.cut_point_version}
-    values |= {"changed_at": now, "made_at": now}
+    values |= {"changed_at": now, "made_at": now, "made_with": made_with}
     row = insert(clip_exports).values(clip_id=clip.id, profile=clip.export_profile, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["clip_id", "profile"], set_=values))
     asked = (_own.clip_id == clip.id) & (_own.state == _S.ASKED)
@@ -237,7 +271,7 @@ def claim(connection: Connection, clip: Clip, profile: str, key: str) -> bool:
     return True
 
 
-def finish(connection: Connection, clip: Clip, profile: str, version: int, made: MadeObject) -> bool:
+def finish(connection: Connection, clip: Clip, profile: str, version: int, made: MadeObject, made_with: str | None = None) -> bool:
     """Write down that a further export of a locked clip is made. version: `cut_point_version` of the claimed clip.
 
     False when a reviewer changed the clip meanwhile: what was made is then obsolete, but where it took the place of a file of the same
@@ -251,7 +285,7 @@ def finish(connection: Connection, clip: Clip, profile: str, version: int, made:
     connection.execute(clip_artifacts.update().where(writing).values(**(made.live_values if needed else {"state": "obsolete"})))
     if is_current:
         values: dict[str, Any] = {"state": _S.DONE, "attempts": 0, "error": None, "version": version}
-        values |= {"changed_at": func.now(), "made_at": func.now()}
+        values |= {"changed_at": func.now(), "made_at": func.now(), "made_with": made_with}
         connection.execute(clip_exports.update().where(_of(clip.id, profile)).values(**values))
     return is_current
 

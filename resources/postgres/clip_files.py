@@ -61,5 +61,5 @@ def forget_files(connection: Connection, clip_ids: Sequence[int]) -> None:
     of_clips = clip_exports.c.clip_id.in_(clip_ids)
     is_first = (clips.c.id == clip_exports.c.clip_id) & (clips.c.export_profile == clip_exports.c.profile)
     connection.execute(clip_exports.delete().where(of_clips, exists().where(is_first)))
-    asked = {"state": ExportState.ASKED, "attempts": 0, "error": None, "key": None, "version": None, "made_at": None}
+    asked = {"state": ExportState.ASKED, "attempts": 0, "error": None, "key": None, "version": None, "made_at": None, "made_with": None}
     connection.execute(clip_exports.update().where(of_clips).values(**asked, changed_at=func.now()))

@@ -27,6 +27,7 @@ from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.postgres.clip_work import ClipStage
 from resources.postgres.database import Database
+from resources.postgres.made_versions import version_of_made
 from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import clip_artifacts, clips, source_videos
 
@@ -159,14 +160,35 @@ class ClipStore:
         made: Sequence[MadeObject] = (),
         *,
         also: Callable[[Connection], object] = lambda connection: None,
+        made_with: str | None = None,
     ) -> bool:
         """Store that the stage is done with the clip, and the objects that it made; an export becomes the clip's file.
 
         version: `cut_point_version` of the claimed clip. Returns False when a reviewer has changed the clip since: the objects are then
-        obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed.
+        obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed. made_with: version and
+        settings of the stage, see `begin_again`.
         """
         with self._database.begin() as connection:
-            return clip_work.finish(connection, clip_id, stage, version, made, also=also)
+            return clip_work.finish(connection, clip_id, stage, version, made, also=also, made_with=made_with)
+
+    def again(self, stage: ClipStage, source_video_id: int, made_with: str | None) -> Callable[[], list[int]]:
+        """A function that makes clips due again of which the stage made something otherwise; see `clip_work.begin_again`.
+
+        made_with: None when it is not known with what the stage works: no clip is due again then.
+        """
+
+        def begin_again() -> list[int]:
+            if made_with is None:
+                return []
+            with self._database.begin() as connection:
+                return clip_work.begin_again(connection, stage, source_video_id, made_with)
+
+        return begin_again
+
+    def data_version(self, stage: ClipStage, source_video_id: int) -> str:
+        """A text that changes when anything changes that the stage has made of the live clips of a source video."""
+        with self._database.read() as connection:
+            return version_of_made(connection, stage, source_video_id)
 
     def advance(self, clip_id: int, new: ClipState, expected: Collection[ClipState] | ClipState) -> Clip:
         """Change the state of a live clip that is in one of the `expected` states. Raises StaleClipError when it is in another state."""

@@ -52,7 +52,11 @@ _UNKNOWN_KEPT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipWork:
-    """One row of `clip_work`. attempts: failed tries. version: `cut_point_version` of the clip that it worked on."""
+    """One row of `clip_work`.
+
+    attempts: failed tries. version: `cut_point_version` of the clip that it worked on. made_with: version and settings of the stage that
+    made it, None when it was made before this was kept.
+    """
 
     clip_id: int
     stage: str
@@ -60,6 +64,7 @@ class ClipWork:
     attempts: int
     error: str | None
     version: int
+    made_with: str | None
     changed_at: datetime
 
 
@@ -133,12 +138,14 @@ def finish(
     made: Sequence[MadeObject] = (),
     *,
     also: Callable[[Connection], object] = lambda connection: None,
+    made_with: str | None = None,
     stages: Sequence[ClipStage] = CLIP_STAGES,
 ) -> bool:
     """Store that the stage is done with the clip, and the objects that it made.
 
     version: `cut_point_version` of the claimed clip. Returns False when a reviewer has changed the clip since: the objects are then
-    obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed.
+    obsolete. also: writes that belong to the stage, done in the same transaction when the clip has not changed. made_with: version and
+    settings of the stage, see `begin_again`.
     """
     keys = [one.key for one in made]
     own = (clip_artifacts.c.clip_id == clip_id) & (clip_artifacts.c.kind == stage.artifact)
@@ -161,16 +168,42 @@ def finish(
         if connection.execute(clip_artifacts.update().where(mine).values(**one.live_values)).rowcount != 1:
             raise PermanentError(f"the object key {one.key} was not claimed for clip id:{clip_id}")
     also(connection)
-    _note(connection, clip, stage, WorkState.DONE, tries=0)
+    _note(connection, clip, stage, WorkState.DONE, tries=0, made_with=made_with)
     for following in stages_after(stage.asset, stages):
         _note(connection, clip, following, WorkState.WAITING, tries=0)
     if stage.states is not None:
         columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, stage.steps.done).value, "error": None, "attempts": 0}
         if stage is EXPORTS:
             columns |= {"is_virtual": False, "clip_filepath": made[0].key}
-            clip_exports.first_made(connection, clip, made[0].key)
+            clip_exports.first_made(connection, clip, made[0].key, made_with)
         written(connection, clip_id, columns)
     return True
+
+
+def begin_again(connection: Connection, stage: ClipStage, source_video_id: int, made_with: str) -> list[int]:
+    """Make those live clips of a source video due again of which the stage made something otherwise; returns their ids.
+
+    made_with: version and settings of the stage now. What was made before this was kept counts as made in this way. Of exports
+    `clip_exports.begin_again` knows. Hold the lock of the stage.
+    """
+    outdated = select(clips.c.id).join_from(clip_work, clips, clip_work.c.clip_id == clips.c.id)
+    outdated = outdated.where(
+        clips.c.source_video_id == source_video_id,
+        clips.c.is_live,
+        clip_work.c.stage == stage.asset,
+        clip_work.c.state == WorkState.DONE.value,
+        clip_work.c.made_with != made_with,
+        clips.c.state.in_(sorted(needs_of(stage) if stage.states is None else stage.steps.again)),
+    )
+    ids = sorted(connection.scalars(outdated))
+    for row in lock_clips(connection, ids) if ids else ():
+        clip = clip_of_row(row)
+        if stage.states is None:
+            _note(connection, clip, stage, WorkState.WAITING, tries=0)
+        elif clip.is_live and clip.state in stage.steps.again:
+            _note(connection, clip, stage, WorkState.WORKING)
+            written(connection, clip.id, {"state": checked_clip_transition(clip.state, stage.steps.working).value, "error": None})
+    return ids
 
 
 def fail(
@@ -381,10 +414,18 @@ def _at_work(stage: ClipStage) -> ColumnElement[bool]:
 
 
 def _note(
-    connection: Connection, clip: Clip, stage: ClipStage, state: WorkState, *, tries: int | None = None, error: str | None = None
+    connection: Connection,
+    clip: Clip,
+    stage: ClipStage,
+    state: WorkState,
+    *,
+    tries: int | None = None,
+    error: str | None = None,
+    made_with: str | None = None,
 ) -> None:
     """Write the row of the stage and the clip. tries: the number of failed ones; None leaves it as it is."""
     values = {"state": state.value, "error": error, "version": clip.cut_point_version, "changed_at": func.now()}
     values |= {} if tries is None else {"attempts": tries}
+    values |= {"made_with": made_with} if state is WorkState.DONE else {}
     row = insert(clip_work).values(clip_id=clip.id, stage=stage.asset, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["clip_id", "stage"], set_=values))

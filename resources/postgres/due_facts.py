@@ -43,6 +43,8 @@ from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
 from resources.postgres.conditions import among
 from resources.postgres.database import Database, held_locks, lock_key
 from resources.postgres.ingest_tables import download_sites
+from resources.postgres.making_tables import source_video_making
+from resources.postgres.replacement_store import replaced_and_exported, waiting_ids
 from resources.postgres.site_turns import first_of_each_site, turn_key
 from resources.postgres.source_video_store import is_there
 from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
@@ -101,6 +103,9 @@ def load_video_facts(
                 _IS_HALF_DELETED.label("is_half_deleted"),
                 source_videos.c.site,
                 func.coalesce(download_sites.c.not_before > func.now(), False).label("site_held_off"),
+                source_videos.c.id.in_(_half_written_proxies()).label("proxy_is_half_written"),
+                source_videos.c.id.in_(waiting_ids()).label("waits_to_replace"),
+                source_videos.c.id.in_(replaced_and_exported()).label("is_replaced"),
             )
             .join_from(source_videos, download_sites, download_sites.c.site == source_videos.c.site, isouter=True)
             .where(among(source_videos.c.id, ids))
@@ -121,7 +126,9 @@ def load_video_facts(
             gold_master_attempts=row.gold_master_attempts,
             clips=tuple(groups.get(row.id, ())),
             work=tuple(work.get(row.id, ())),
-            obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted),
+            proxy_is_half_written=row.proxy_is_half_written,
+            waits_to_replace=row.waits_to_replace,
+            obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted) + int(row.is_replaced),
             exports_waiting_for_master=waiting.get(row.id, 0),
             busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
             site=row.site,
@@ -145,6 +152,8 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage], per_site: i
         # What waits to be downloaded is below: of thousands from one site only the first can be wanted.
         select(video.id).where(_IS_UNFINISHED, or_(video.site.is_(None), video.state != SOURCE_VIDEO.steps.ready)).order_by(video.id),
         select(video.id).where(_IS_HALF_DELETED).order_by(video.id),
+        select(video.id).where(video.id.in_(_half_written_proxies())).order_by(video.id),
+        select(video.id).where(video.id.in_(replaced_and_exported())).order_by(video.id),
         select(video.id).where(*tried_again).order_by(video.state_changed_at),
         select(video.id).where(*without_master, video.gold_master_attempts == 0).order_by(video.id),
         select(video.id)
@@ -171,6 +180,11 @@ def _candidates(connection: Connection, stages: Sequence[ClipStage], per_site: i
     queries += [_open_work(stage) for stage in beside(stages)]
     windows = [*(query.limit(WINDOW).subquery() for query in queries), first_of_each_site(per_site, most=WINDOW)]
     return set(connection.scalars(union(*(select(window.c[0]) for window in windows))))
+
+
+def _half_written_proxies() -> Select[Any]:
+    """Ids of source videos whose proxy is being put in place of an older one."""
+    return select(source_video_making.c.source_video_id).where(source_video_making.c.proxy_is_being_replaced)
 
 
 def _clip_groups(connection: Connection, source_video_ids: Collection[int]) -> dict[int, list[ClipGroup]]:

@@ -46,10 +46,13 @@ class EmbeddingStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def finish_embedding(self, clip_id: int, *, version: int, model: str, strategy: str, vector: NDArray[np.float32]) -> bool:
+    def finish_embedding(
+        self, clip_id: int, *, version: int, model: str, strategy: str, vector: NDArray[np.float32], made_with: str | None = None
+    ) -> bool:
         """Save the vector of a clip in state `embedding` and make it `embedded`, in one transaction.
 
-        vector: (d,), norm 1; it replaces an older one. Returns False and saves nothing when the clip no longer has `version`.
+        vector: (d,), norm 1; it replaces an older one. made_with: see `ClipStore.again`. Returns False and saves nothing when the clip no
+        longer has `version`.
         """
         statement = insert(embeddings).values(
             clip_id=clip_id, model=model, strategy=strategy, dimensions=len(vector), embedding=vector.tolist()
@@ -59,7 +62,7 @@ class EmbeddingStore:
             set_={"embedding": statement.excluded.embedding, "dimensions": statement.excluded.dimensions, "created_at": func.now()},
         )
         with self._database.begin() as connection:
-            return clip_work.finish(connection, clip_id, EMBEDDINGS, version, also=lambda own: own.execute(saved))
+            return clip_work.finish(connection, clip_id, EMBEDDINGS, version, also=lambda own: own.execute(saved), made_with=made_with)
 
     def vector(self, clip_id: int, *, model: str, strategy: str | None = None) -> NDArray[np.float32]:
         """(d,) the stored vector. Raises NotFoundError when the clip has none of that model."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from heaters_dagster.domain.errors import IllegalTransitionError
@@ -69,13 +69,18 @@ class ExportStore:
             clip = clip_work.locked(connection, clip_id)
             return clip if clip_exports.claim(connection, clip, profile, key) else None
 
-    def finish(self, clip_id: int, profile: str, version: int, made: MadeObject) -> bool:
-        """Write down that a further export is made. version: `cut_point_version` of the claimed clip.
+    def finish(self, clip_id: int, profile: str, version: int, made: MadeObject, *, made_with: str | None = None) -> bool:
+        """Write down that a further export is made. version: `cut_point_version` of the claimed clip. made_with: see `begin_again`.
 
         False when a reviewer changed the clip meanwhile: what was made is then obsolete.
         """
         with self._database.begin() as connection:
-            return clip_exports.finish(connection, clip_work.locked(connection, clip_id), profile, version, made)
+            return clip_exports.finish(connection, clip_work.locked(connection, clip_id), profile, version, made, made_with)
+
+    def begin_again(self, source_video_id: int, made_with: Mapping[str, str]) -> list[int]:
+        """Ask anew for the exports that were made otherwise than now; see `clip_exports.begin_again`."""
+        with self._database.begin() as connection:
+            return clip_exports.begin_again(connection, source_video_id, made_with)
 
     def fail(self, clip_id: int, profile: str, message: str, *, transient: bool, expected_version: int | None = None) -> bool:
         """Write down why a further export failed. A temporary failure counts one try; any other uses up all of them.

@@ -23,7 +23,10 @@ LEDGER: Select[Any] = select(
     review_actions.c.clip_ids,
     review_actions.c.target_action_id,
     review_actions.c.undone,
-    select(_recuts.c.id).where(_IS_RECUT, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids)).exists().label("recut"),
+    select(_recuts.c.id)
+    .where(_IS_RECUT, ~_recuts.c.undone, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids))
+    .exists()
+    .label("recut"),
 )
 #: Neither undone, nor itself an undo or a redo.
 STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))

@@ -20,6 +20,7 @@ from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, Review
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
+from resources.postgres.clip_cutting import restore_settings
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, review_clip
 from resources.postgres.review_statements import (
@@ -52,6 +53,8 @@ _DID = {
     ReviewAction.ADD_CUT_POINT: "added a cut at",
     ReviewAction.REMOVE_CUT_POINT: "removed a cut at",
     ReviewAction.MOVE_CUT_POINT: "moved a cut of",
+    ReviewAction.RECUT: "cut anew",
+    ReviewAction.SEND_BACK: "sent back to review",
 }
 
 
@@ -163,7 +166,7 @@ class ReviewTransaction:
     def own_entry(self, action_id: int) -> LedgerEntry:
         """A decision of this reviewer, even if it changed nothing.
 
-        Raises NotFoundError, PermanentError for another person's action, NothingToUndoError for an undo, a redo or a recut.
+        Raises NotFoundError, PermanentError for another person's action, NothingToUndoError for an undo, a redo, a new title or a deletion.
         """
         query = LEDGER_WITH_NAMES.add_columns(review_actions.c.reviewer_id).where(review_actions.c.id == action_id)
         row = self._connection.execute(query).first()
@@ -263,11 +266,14 @@ class ReviewTransaction:
         if self._target is not None:
             undone = change.action == ReviewAction.UNDO
             self._connection.execute(review_actions.update().where(review_actions.c.id == self._target.id).values(undone=undone))
+            if self._target.action == ReviewAction.RECUT:
+                restore_settings(self._connection, self._target.id, before=undone)
         shown = {*self._asked, *(step.after.id for step in done)}
         return _result(action_id, change.action, (row for row in self._rows.values() if row.id in shown), replayed=False)
 
     def _record_cut(self, action_id: int, ledger: Change) -> None:
-        cut = ledger.cut
+        of_many_cuts = self._target is not None and self._target.action == ReviewAction.RECUT
+        cut = None if of_many_cuts else ledger.cut
         if cut is None:
             return
         self._connection.execute(

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from heaters_dagster.domain.related import Related
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -18,6 +19,7 @@ from resources.postgres.clip_work import counts_beside
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.facts_store import brief_facts, qualities_of
+from resources.postgres.related_videos import related_of
 from resources.postgres.site_turns import waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
@@ -26,7 +28,7 @@ from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
-_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality"}
+_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class ListedVideo:
 
     beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
     site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: site,
-    uploader, licence and rights only.
+    uploader, licence and rights only. related: others that are, or may be, the same video.
     """
 
     video: SourceVideo
@@ -45,13 +47,14 @@ class ListedVideo:
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
     facts: SourceFacts = SourceFacts()
+    related: tuple[Related, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
-    clips, beside, progress, site_waits, quality: as in ListedVideo.
+    clips, beside, progress, site_waits, quality, related: as in ListedVideo.
     """
 
     id: int
@@ -70,6 +73,7 @@ class VideoOverview:
     progress: ProgressByAsset
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
+    related: tuple[Related, ...]
 
 
 class SourceVideoLists:
@@ -91,10 +95,12 @@ class SourceVideoLists:
             ids = [video.id for video in videos]
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
             waits, qualities, facts = waits_of(connection, ids), qualities_of(connection, ids), brief_facts(connection, ids)
+            related = related_of(connection, ids)
         return [
             ListedVideo(
                 one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}),
                 site_waits=waits.get(one.id), quality=qualities.get(one.id), facts=facts.get(one.id, SourceFacts()),
+                related=tuple(related.get(one.id, ())),
             )
             for one in videos
         ]  # fmt: skip
@@ -158,6 +164,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
     waits, qualities = waits_of(connection, ids), qualities_of(connection, ids)
+    related = related_of(connection, ids)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
@@ -166,6 +173,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             progress=progress.get(row.id, {}),
             site_waits=waits.get(row.id),
             quality=qualities.get(row.id),
+            related=tuple(related.get(row.id, ())),
         )
         for row in rows
     ]

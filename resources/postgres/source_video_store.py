@@ -42,7 +42,8 @@ class SourceVideo:
     stored. frame_count: decoded frames of the proxy, which the clips cover. duplicate_of_id: the source video that holds the same
     bytes; this one goes no further. state_changed_at: when it came into this state. source_bytes, source_modified_ns,
     source_fingerprint, source_sha256: of the submitted file, see resources/sources/file_identity.py. chapters_as_cuts: its chapters begin
-    clips. site: host of a web address, without www; downloads from one site take turns.
+    clips. site: host of a web address, without www; downloads from one site take turns. forced: a source video of its own, also when
+    another one holds the same bytes.
     """
 
     id: int
@@ -77,6 +78,7 @@ class SourceVideo:
     source_sha256: str | None
     chapters_as_cuts: bool
     site: str | None = None
+    forced: bool
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
@@ -194,10 +196,10 @@ class SourceVideoStore:
             return {SourceVideoState(state): count for state, count in connection.execute(query)}
 
     def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
-        """The source video that holds these bytes; never one that is marked as a duplicate."""
+        """The source video that holds these bytes; never one that is marked as a duplicate. Of several, made by force, the first."""
         query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
         with self._database.read() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(query.order_by(source_videos.c.forced, source_videos.c.id)).first()
         return None if row is None else video_of_row(row)
 
     def set_state(
@@ -259,7 +261,11 @@ class SourceVideoStore:
             except IntegrityError as error:
                 if "source_videos_content_sha256_key" not in str(error.orig):
                     raise
-            unique = (source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))
+            unique = (
+                source_videos.c.content_sha256 == content_sha256,
+                source_videos.c.duplicate_of_id.is_(None),
+                ~source_videos.c.forced,
+            )
             first = video_of_row(connection.execute(select(source_videos).where(*unique)).one())
             return _mark_duplicate(connection, source_video_id, first.id)
 

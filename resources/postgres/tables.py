@@ -75,6 +75,7 @@ reviewers = Table(
     CheckConstraint("oidc_subject is null or not lower(name) like '%(command line)'", name="command_line"),
 )
 
+_FORCED = "a source video of its own, also when another one holds the same bytes"
 source_videos = Table(
     "source_videos",
     metadata,
@@ -132,6 +133,7 @@ source_videos = Table(
         comment="its chapters begin clips, beside what a detector finds",
     ),
     Column("site", Text, Computed("heaters_site(source)", persisted=True), comment="host of a web address, whose downloads take turns"),
+    Column("forced", Boolean, nullable=False, server_default=text("false"), comment=_FORCED),
     _now("created_at"),
     _now("updated_at"),
     _state_changed_at(),
@@ -152,8 +154,9 @@ source_videos = Table(
         "source_videos_content_sha256_key",
         "content_sha256",
         unique=True,
-        postgresql_where=text("content_sha256 is not null and duplicate_of_id is null"),
+        postgresql_where=text("content_sha256 is not null and duplicate_of_id is null and not forced"),
     ),
+    Index("source_videos_forced_idx", "content_sha256", postgresql_where=text("forced")),
     Index("source_videos_state_idx", "state"),
     Index("source_videos_site_idx", "site", "id", postgresql_where=text("state = 'new'")),
     Index("source_videos_deleted_idx", "state_changed_at", postgresql_where=text("state = 'deleted'")),
@@ -296,7 +299,7 @@ review_actions = Table(
     ),
     CheckConstraint(
         "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo', 'recut', "
-        "'rename', 'delete', 'edit_facts')",
+        "'replace', 'send_back', 'rename', 'delete', 'edit_facts')",
         name="action",
     ),
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),
@@ -414,6 +417,7 @@ clip_work = Table(
     ),
     Column("error", Text, comment="why the last try failed, in words for a person"),
     Column("version", Integer, nullable=False, comment="cut_point_version of the clip that it worked on"),
+    Column("made_with", Text, comment="version and settings of the stage that made it; null: made before this was kept"),
     _now("changed_at"),
     CheckConstraint(_one_of("state", [s.value for s in WorkState]), name="state"),
     CheckConstraint("attempts >= 0", name="attempts"),
@@ -442,6 +446,7 @@ clip_exports = Table(
         comment="since when it is in this state; one more failed try begins it anew",
     ),
     Column("made_at", DateTime(timezone=True), comment="null: there is no file yet"),
+    Column("made_with", Text, comment="the export profile and the file that it was made from; null: made before this was kept"),
     CheckConstraint("profile ~ '^[a-z][a-z0-9_]*$'", name="profile"),
     CheckConstraint(_one_of("state", [s.value for s in ExportState]), name="state"),
     CheckConstraint("attempts >= 0", name="attempts"),

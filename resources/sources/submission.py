@@ -21,6 +21,7 @@ from heaters_dagster.domain.ingest import SourceKind, clean_title, looks_like_ad
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import video_state_words
+from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource, Wanted
@@ -52,6 +53,7 @@ def submit(
     places: SubmitPlaces | None = None,
     choice: FolderChoice = FolderChoice(),
     list_objects: ListObjects | None = None,
+    by_force: RelatedVideos | None = None,
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
     bucket (`s3://bucket/prefix/`, `s3://bucket/day*`).
@@ -61,7 +63,8 @@ def submit(
     whatever name, are one source video: its row is given again, and if fetching it had failed it is tried again. Bytes behind addresses
     are compared when they are fetched. A web address is one source video: `resources/sources/web_list.py` makes many of a list.
     places: where files and objects must lie, None for anywhere. choice: of what lies below folders and prefixes. list_objects: gives the
-    keys below a prefix; None: prefixes are refused.
+    keys below a prefix; None: prefixes are refused. by_force: each becomes a source video of its own, and a link is written here to the one
+    that it is the same as; None: not by force.
     """
     doors = _Doors(_OncePerHost(guard), places, choice, list_objects)
     found: list[Submission | NamedSource] = []
@@ -76,7 +79,7 @@ def submit(
         else:
             seen.update(one.source for one in accepted)
             found += [_not_utf8(one.source) if _printable(one.source) != one.source else one for one in accepted]
-    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos)
+    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
 
@@ -99,19 +102,26 @@ def _not_utf8(source: str) -> Submission:
     return Submission(shown, None, f"{shown}: its name is not UTF-8 and cannot be stored; rename the file")
 
 
-def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Iterator[Submission]:
+def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force: RelatedVideos | None) -> Iterator[Submission]:
     """What became of each, in the order given. Some at a time are looked up and stored: one by one, a thousand took three times as long."""
     known = KnownSources(videos)
     for start in range(0, len(sources), _AT_ONCE):
         some = sources[start : start + _AT_ONCE]
         matches = known.same_as(some)
-        new = [place for place, match in enumerate(matches) if match.video is None and match.like is None]
-        rows = videos.add_all([_row(some[place], matches[place].identity) for place in new], [some[place].wanted.facts for place in new])
+        new = [place for place, match in enumerate(matches) if by_force is not None or (match.video is None and match.like is None)]
+        columns = [_row(some[place], matches[place].identity, forced=by_force is not None) for place in new]
+        rows = videos.add_all(columns, [some[place].wanted.facts for place in new])
         added = dict(zip(new, rows, strict=True))
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
             if place in added:
                 video = added[place]
+                first = match.video or added.get(-1 if match.like is None else match.like)
+                if by_force is not None and first is not None:
+                    by_force.link_again(video.id, first.id)
+                    told = f"Submitted again as source video {video.id}: {video.title}. It is the same as source video {first.id}"
+                    yield Submission(one.source, video, told)
+                    continue
                 yield Submission(one.source, video, f"Submitted as source video {video.id}: {video.title}")
                 continue
             same = match.video or added[match.like or 0]
@@ -127,11 +137,11 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore) -> Itera
                 yield Submission(one.source, same, told)
 
 
-def _row(one: NamedSource, identity: FileIdentity | None) -> dict[str, Any]:
+def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> dict[str, Any]:
     facts = identity.columns() if identity is not None else dict.fromkeys(FileIdentity(0, 0, "").columns())
     title = clean_title(one.wanted.title or "") or title_from_name(one.source)
     chapters = {"chapters_as_cuts": one.wanted.chapters_as_cuts}
-    return {"source": one.source, "title": title, "confined_to": one.confined_to, **chapters, **facts}
+    return {"source": one.source, "title": title, "confined_to": one.confined_to, "forced": forced, **chapters, **facts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import source_video_facts, transcripts
+from resources.postgres.related_tables import source_video_looks
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.postgres.tables import clip_artifacts, clips, review_actions, source_videos
 
@@ -97,6 +98,7 @@ def finish_deletion(source_video_id: int, *, database: Database, objects: Object
         row_locks.lock_source_video(connection, source_video_id)
         of_video = clip_artifacts.c.clip_id.in_(select(clips.c.id).where(clips.c.source_video_id == source_video_id))
         connection.execute(clip_artifacts.update().where(of_video, clip_artifacts.c.state != "deleted").values(state="deleted"))
+        connection.execute(source_video_looks.delete().where(source_video_looks.c.source_video_id == source_video_id))
         done = (source_videos.c.id == source_video_id) & (source_videos.c.state == SourceVideoState.DELETED.value)
         if connection.execute(source_videos.update().where(done).values(**dict.fromkeys(_FILES))).rowcount:
             for table in (transcripts, source_video_facts):

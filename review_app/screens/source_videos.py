@@ -9,8 +9,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.ingest import SourceKind, source_kind
 from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
+from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
@@ -132,6 +134,8 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
         picture.html(_picture(desk, video))
         with text:
             _facts(item)
+            _related(desk, session, item)
+            _replacement(desk, session, item)
         _ways(desk, session, item, buttons)
         facts_box(desk, session, video)
         if any(counts.get(state) for state in APPROVED_STATES):
@@ -179,6 +183,31 @@ def _facts(item: ListedVideo) -> None:
         st.caption(f":material/info: {views.plain(warning)}")
 
 
+def _related(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
+    """Other source videos that are, or may be, the same: a sentence, the way there, and for a hint a way to say that it is of no use."""
+    for one in item.related:
+        pair = f"{item.video.id}-{one.other_id}-{one.kind}"
+        with st.container(horizontal=True, vertical_alignment="center", key=f"related-{pair}"):
+            st.caption(f":material/link: {views.plain(one.words)}", width="content")
+            query = {"video": str(one.other_id)}
+            st.page_link(shell.page("videos"), label=f"Show source video {one.other_id}", query_params=query)
+            if one.kind.is_hint:
+                st.button(
+                    "Dismiss",
+                    help="Say that they are not the same, or may both stay",
+                    icon=":material/close:",
+                    type="tertiary",
+                    key=f"dismiss-{pair}",
+                    on_click=_dismiss,
+                    args=(desk, session, item.video.id, one.other_id),
+                )
+
+
+def _dismiss(desk: ReviewDesk, session: Session, source_video_id: int, other_id: int) -> None:
+    outcome = actions.dismiss(desk, session, source_video_id, other_id)
+    st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+
+
 def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGenerator) -> None:
     video, counts = item.video, item.clips
     with place:
@@ -219,6 +248,8 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
     title = st.text_input("Title", value=video.title, max_chars=300, key=f"title-{video.id}")
     if st.button("Save the title", help="The new title is used everywhere", key=f"rename-{video.id}"):
         outcome = actions.rename(desk, session, video.id, title)
+    if video.state is SourceVideoState.SCENES_DETECTED:
+        outcome = _new_file(desk, session, video) or outcome
     clips = counted(sum(counts.values()), "clip")
     if st.checkbox(f"Delete this source video with {clips} and all its files", key=f"delete-{video.id}"):
         typed = st.text_input("This cannot be undone. Type the title to delete it", key=f"typed-{video.id}")
@@ -230,3 +261,50 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
         )
         if outcome.ok:
             st.rerun(scope="fragment")
+
+
+def _new_file(desk: ReviewDesk, session: Session, video: SourceVideo) -> actions.Outcome | None:
+    """Another file in its place, or the same address again; it is compared first, and the page asks then."""
+    source = st.text_input("File or address that replaces it", key=f"new-file-{video.id}")
+    if source.strip() and st.button("Fetch and compare", help="Nothing changes before you agree", key=f"replace-{video.id}"):
+        return actions.replace_file(desk, session, video.id, source.strip())
+    if source_kind(video.source) is SourceKind.WEB_ADDRESS:
+        height = st.number_input(
+            "Tallest picture in pixels", min_value=144, max_value=8640, value=desk.settings.ytdlp_max_height, key=f"height-{video.id}"
+        )
+        if st.button("Fetch again", help="For a better quality; nothing changes before you agree", key=f"refetch-{video.id}"):
+            return actions.refetch(desk, session, video.id, int(height))
+    return None
+
+
+def _replacement(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
+    """On the new one, when its proxy is made: what would become of the clips of the old one, and the question."""
+    waits = any(one.kind is Relation.REPLACES and one.is_newer and one.details.get("state") == "waiting" for one in item.related)
+    if not waits or item.video.state is not SourceVideoState.PREPROCESSED:
+        return
+    looked = st.expander(
+        "Compare and replace", icon=":material/compare:", type="compact", key=f"compare-{item.video.id}", on_change="rerun"
+    )
+    if not looked.open:
+        return
+    with looked:
+        outcome, compared = actions.compared(desk, item.video.id)
+        if compared is None:
+            st.error(views.plain(outcome.refused or outcome.told), icon=":material/error:")
+            return
+        st.html(views.fates_table(compared))
+        st.caption(views.plain(compared.sentence))
+        trusts = False
+        if compared.uncertain:
+            about = f"Keep the decisions on {counted(compared.uncertain, 'clip')} that only look the same; else they wait for review again"
+            trusts = st.checkbox(about, key=f"trust-{item.video.id}")
+        done = None
+        with st.container(horizontal=True):
+            if st.button("Replace now", type="primary", help="The new file takes over clips and decisions", key=f"now-{item.video.id}"):
+                done = actions.carry_over(desk, session, compared, trusts_likeness=trusts)
+            if st.button("Keep the old one", help="Forget the new file", key=f"give-up-{item.video.id}"):
+                done = actions.give_up(desk, session, item.video.id)
+        if done is not None:
+            st.toast(views.plain(done.told), icon=":material/check:" if done.ok else ":material/error:", duration="long")
+            if done.ok:
+                st.rerun(scope="fragment")

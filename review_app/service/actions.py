@@ -16,9 +16,11 @@ from heaters_dagster.domain.source_lists import Limits, WebList
 from heaters_dagster.domain.spans import span_words
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
+from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import Clip
 from resources.postgres.fact_edits import edit_facts as change_facts
 from resources.postgres.nudges import Nudge, nudge
+from resources.postgres.related_videos import RelatedVideos
 from resources.sources import subscriptions
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
@@ -27,6 +29,9 @@ from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
+from resources.upkeep.replacement import Comparison, begin_refetch, begin_replacement, compare
+from resources.upkeep.replacement import carry_over as carry_over_decisions
+from resources.upkeep.replacement import give_up as give_up_replacement
 from resources.upkeep.source_video_removal import delete_source_video, rename_source_video
 from review_app.service import views
 from review_app.service.links import Session
@@ -248,6 +253,78 @@ def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str)
             raise BadRequestError("That is not the title: nothing was deleted.")
         gone = delete_source_video(source_video_id, reviewer=session.reviewer, database=desk.database, objects=desk.objects)
         return f"Deleted {gone.title}: {counted(gone.clips, 'clip')}, {counted(len(gone.objects), 'file')}. Its history stays."
+
+    return _said(desk, apply)
+
+
+def dismiss(desk: ReviewDesk, session: Session, source_video_id: int, other_id: int) -> Outcome:
+    """Say that the hint that two source videos may be the same is of no use."""
+
+    def apply() -> str:
+        RelatedVideos(desk.database).dismiss(source_video_id, other_id, reviewer=session.reviewer)
+        return f"Source videos {source_video_id} and {other_id} are no longer said to be the same."
+
+    return _said(desk, apply)
+
+
+def replace_file(desk: ReviewDesk, session: Session, source_video_id: int, source: str) -> Outcome:
+    """Submit the file that is to take the place of a source video."""
+
+    def apply() -> str:
+        new = begin_replacement(
+            source_video_id,
+            source,
+            database=desk.database,
+            guard=AddressGuard(allow_private=desk.settings.allow_private_addresses),
+            places=SubmitPlaces.of(desk.settings),
+            reviewer=session.reviewer,
+        )
+        return f"Source video {new.id} is fetched now. When its proxy is made you are asked there."
+
+    return _said(desk, apply)
+
+
+def refetch(desk: ReviewDesk, session: Session, source_video_id: int, max_height: int) -> Outcome:
+    """Fetch a source video again, as the file that is to take its place."""
+
+    def apply() -> str:
+        new = begin_refetch(source_video_id, database=desk.database, reviewer=session.reviewer, max_height=max_height)
+        return f"Source video {new.id} is fetched now. When its proxy is made you are asked there."
+
+    return _said(desk, apply)
+
+
+def compared(desk: ReviewDesk, source_video_id: int) -> tuple[Outcome, Comparison | None]:
+    """What would become of the clips of the source video that this one is to replace; None and the reason when that cannot be said."""
+    found: list[Comparison] = []
+
+    def apply() -> str:
+        work = WorkFolder(desk.settings.work_folder)
+        found.append(compare(source_video_id, database=desk.database, objects=desk.objects, work=work, settings=desk.settings))
+        return ""
+
+    outcome = _said(desk, apply)
+    return outcome, found[0] if found else None
+
+
+def carry_over(desk: ReviewDesk, session: Session, comparison: Comparison, *, trusts_likeness: bool) -> Outcome:
+    """Let the new source video take over clips and decisions."""
+
+    def apply() -> str:
+        done = carry_over_decisions(
+            comparison, database=desk.database, objects=desk.objects, reviewer=session.reviewer, trusts_likeness=trusts_likeness
+        )
+        return f"Replaced: {counted(done.kept, 'decision')} kept, {done.back:,} sent back to review."
+
+    return _said(desk, apply)
+
+
+def give_up(desk: ReviewDesk, session: Session, source_video_id: int) -> Outcome:
+    """Forget the new file that waits to replace a source video."""
+
+    def apply() -> str:
+        forgotten = give_up_replacement(source_video_id, database=desk.database, objects=desk.objects, reviewer=session.reviewer)
+        return f"The new file is forgotten. Source video {forgotten.old_id} stays as it is."
 
     return _said(desk, apply)
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.export_profile import ExportState
@@ -20,6 +22,9 @@ from heaters_dagster.domain.words import counted, video_state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_store import SourceVideo
+
+if TYPE_CHECKING:
+    from resources.upkeep.replacement import Comparison
 
 #: Stage -> how far along a source video is, 0..1: while it waits for the stage, and while the stage works on it.
 _PROGRESS = {SOURCE_VIDEO: (0.0, 0.1), PROXY: (0.3, 0.5), VIRTUAL_CLIPS: (0.8, 0.9)}
@@ -50,6 +55,8 @@ _ACTIONS = {
     "undo": "took back",
     "redo": "did again",
     "recut": "cut the video anew",
+    "replace": "replaced the video",
+    "send_back": "sent back to review",
     "rename": "gave a new title",
     "delete": "deleted the video",
     "edit_facts": "changed facts",
@@ -57,6 +64,8 @@ _ACTIONS = {
 #: The longest hover preview.
 PREVIEW_FRAMES = 250
 _NAMED_SHOTS = 3
+#: Of the clips of a source video that is to be replaced.
+_FATES_SHOWN = 100
 _LINKED_CLIPS = 6
 #: Of one action, for the history; with more clips its rows say how many had each state.
 MOST_SNAPSHOTS = 20
@@ -221,6 +230,18 @@ def clip_counts(counts: Mapping[ClipState, int], beside: Mapping[str, int] | Non
     """`3 waiting, 5 approved`, in the order of the states; then what stages beside the others say of how many: `2 to be measured`."""
     of_states = [f"{counts[state]} {clip_words(state)}" for state in ClipState if counts.get(state)]
     return ", ".join([*of_states, *(f"{number} {words}" for words, number in (beside or {}).items())])
+
+
+def fates_table(compared: Comparison) -> str:
+    """An HTML table: what becomes of each clip of a source video that is to be replaced; the first ones, and how many more there are."""
+    rows = []
+    for clip, fate in zip(compared.clips[:_FATES_SHOWN], compared.fates, strict=False):
+        new = f"{fate.start_frame}–{(fate.end_frame or 1) - 1}" if fate.start_frame is not None else ""
+        cells = (f"{clip.start_frame}–{clip.end_frame - 1}", clip_words(fate.clip.decision), new, fate.words)
+        rows.append(f'<tr><th scope="row">{clip.sequence}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Clip", "Frames", "Decision", "New frames", "What becomes of it"))
+    more = f"<p>and {len(compared.clips) - _FATES_SHOWN:,} more</p>" if len(compared.clips) > _FATES_SHOWN else ""
+    return f'<table class="heaters-exports"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>{more}'
 
 
 def history_rows(entries: Sequence[HistoryEntry], *, reader: str) -> list[HistoryRow]:

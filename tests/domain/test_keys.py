@@ -27,6 +27,7 @@ def test_the_forms_of_all_keys():
     assert keys.thumbnail_key(12) == "thumbnails/video_12.jpg"
     with pytest.raises(InvalidKeyError, match="subtitles has keys of its own"):
         keys.artifact_key("subtitles", 12, 7, ".vtt")
+    assert keys.looks_key(12) == "metadata/video_12_looks.bin"
     assert keys.artifact_key("loudness", 12, 7, ".json") == "loudness/video_12_clip_007.json"
     with pytest.raises(InvalidKeyError, match="export has keys of its own"):
         keys.artifact_key("export", 12, 7, ".mp4")

@@ -68,6 +68,7 @@ EVERYTHING = {
     "gold_masters/video_1_master.mkv",
     "review_proxies/video_1_proxy.mp4",
     "metadata/video_1_keyframes.json",
+    "metadata/video_1_looks.bin",
     "metadata/video_1_scenes.json",
     *(f"final_clips/video_1_clip_00{number}.mp4" for number in (1, 2)),
 }

@@ -30,7 +30,7 @@ from heaters_dagster.domain.errors import (
     PermanentError,
     StoreUnavailableError,
 )
-from heaters_dagster.domain.keys import frame_index_key, original_key, proxy_key, scenes_key
+from heaters_dagster.domain.keys import frame_index_key, looks_key, original_key, proxy_key, scenes_key
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.registries import DETECTORS
@@ -320,7 +320,10 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     assert videos.load(source_video_id).state == _S.PREPROCESSED
     assert videos.load(source_video_id).frame_count == 400
     assert keys(object_store) == sorted(
-        [original_key(source_video_id, ".mp4"), proxy_key(source_video_id), frame_index_key(source_video_id), scenes_key(source_video_id)]
+        [
+            original_key(source_video_id, ".mp4"),
+            *(key(source_video_id) for key in (proxy_key, frame_index_key, scenes_key, looks_key)),
+        ]
     )
     assert list(work.root.iterdir()) == []
 

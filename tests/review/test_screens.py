@@ -25,6 +25,7 @@ from resources.postgres.clip_files import MadeObject
 from resources.postgres.database import Database
 from resources.postgres.fact_edits import edit_facts
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from resources.postgres.site_turns import SiteTurns
 from resources.sources.site_access import SiteAccess
@@ -239,6 +240,26 @@ def test_the_menu_of_source_videos_finds_by_words_and_keeps_what_was_chosen(desk
     app.text_input(key="clips-videos-find").set_value(str(made[1].id)).run()
     assert f"{made[1].id}. {made[1].title}" in menu()
     assert app.multiselect(key="clips-videos").value == [one.id, harbours[2].id]
+
+
+def test_a_video_that_may_be_the_same_is_named_with_a_way_there_and_a_way_to_dismiss_it(
+    desk: ReviewDesk, a_source_video: ASourceVideo
+) -> None:
+    first, second = (a_source_video(source=f"/videos/{name}.mp4", title=name) for name in ("Harbour", "Quay"))
+    related = RelatedVideos(desk.database)
+    for video in (first, second):
+        looks = {"looks_filepath": "metadata/looks.bin", "duration_seconds": 9.0, "frame_seconds": 0.04, "sample": bytes(range(16)) * 16}
+        related.keep_looks(video.id, **looks)
+    app = page("videos", desk)
+    same = "same length, and of the frames that were compared 16 of 16 look alike"
+    for video, other in ((first, second), (second, first)):
+        assert views.plain(f"May be the same video as source video {other.id}, {other.title}: {same}") in told(app), video.title
+    button(app, "Dismiss")
+    assert "May be the same video" not in told(page("videos", desk))
+    related.link_again(second.id, first.id)
+    app = page("videos", desk)
+    assert "Submitted again by force" in told(app)
+    assert "Dismiss" not in labels(app)
 
 
 def test_exports_are_paged_through(desk: ReviewDesk, some_clips: SomeClips, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.review_store import ReviewResult, ReviewStore, StaleClipsError
+from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.tables import clips as clips_table
 from resources.postgres.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
@@ -595,16 +596,60 @@ def test_a_forced_recut_is_in_the_ledger_and_undo_passes_over_what_it_retired(
     assert (entry.before[str(one.id)] or {})["state"] == "review_approved"
     assert entry.after[str(whole.id)]["end_time_seconds"] == 4
     assert [entry.after[str(clip.id)]["is_live"] for clip in (one, two, whole)] == [False, False, True]
-    with pytest.raises(StaleClipsError, match=f"clip id:{one.id} is no longer in the cut list .changed by ben."):
+    with pytest.raises(StaleClipsError, match=f"ben has cut anew clip id:{one.id} since .action {entry.id}., which must be undone first"):
         store.undo("ann", action_id=first)
     with pytest.raises(NothingToUndoError, match="nothing to redo"):
         store.redo("ann")
     assert [clip.id for clip in store.undo("ann").clips] == [other.id]
-    for who in ("ann", "ben"):
-        with pytest.raises(NothingToUndoError, match="nothing to undo"):
-            store.undo(who)
-    with pytest.raises(NothingToUndoError, match="a forced recut is final"):
-        store.undo("ben", action_id=entry.id)
+    with pytest.raises(NothingToUndoError, match="nothing to undo"):
+        store.undo("ann")
+    with pytest.raises(PermanentError, match="was done by ben, and only its author"):
+        store.undo("ann", action_id=entry.id)
+
+
+def test_a_forced_recut_is_undone_with_every_decision_that_it_had_retired(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two, three = some_clips(30, 50)
+    videos, clips, settings = (
+        SourceVideoStore(database),
+        ClipStore(database),
+        {"detector": "content", "threshold": 27.0, "min_clip_frames": 2},
+    )
+    videos.update(one.source_video_id, scene_settings=settings)
+    approved = store.approve([one.id, two.id], reviewer="ann").action_id
+    store.group(two.id, reviewer="ann")
+    store.skip(three.id, reviewer="ann")
+
+    def cut_list() -> list[tuple[object, ...]]:
+        found = live(database, one.source_video_id)
+        return [(clip.id, clip.start_frame, clip.end_frame, clip.state, clip.grouped_with_clip_id) for clip in found]
+
+    before = cut_list()
+    new = [NewClip(start_frame=0, end_frame=40, start_time_seconds=0, end_time_seconds=1.6)]
+    new += [NewClip(start_frame=40, end_frame=100, start_time_seconds=1.6, end_time_seconds=4)]
+    other = {**settings, "threshold": 9.0}
+    clips.replace_cuts(one.source_video_id, new, 100, scene_settings=other, forced_by="ben")
+    left, _ = live(database, one.source_video_id)
+    decided = store.approve(left.id, reviewer="ann").action_id
+    with pytest.raises(StaleClipsError, match=f"ann has approved clip id:{left.id} since .action {decided}., which must be undone first"):
+        store.undo("ben")
+
+    store.undo("ann", action_id=decided)
+    undone = store.undo("ben")
+    assert cut_list() == before
+    assert videos.load(one.source_video_id).scene_settings == settings
+    with database.read() as connection:  # it added no single cut and removed none
+        assert connection.scalar(text("select count(*) from cut_point_operations")) == 0
+    assert store.history()[0].target_action_id == store.history()[2].id == undone.action_id - 2
+    store.redo("ben")
+    assert ranges(live(database, one.source_video_id)) == [(0, 40), (40, 100)]
+    assert videos.load(one.source_video_id).scene_settings == other
+    store.undo("ben")
+    for _ in range(3):
+        store.undo("ann")  # to any depth, also what was decided before the recut
+    assert {clip.state for clip in live(database, one.source_video_id)} == {ClipState.PENDING_REVIEW}
+    assert approved is not None
 
 
 def test_an_action_is_undone_from_the_history_by_its_author_only(database: Database, store: ReviewStore, some_clips: SomeClips) -> None:

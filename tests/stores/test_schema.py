@@ -18,6 +18,7 @@ from heaters_dagster.domain.states import REVIEW_STATES, ClipState, SourceVideoS
 from heaters_dagster.domain.transitions import CLIP_TRANSITIONS, SOURCE_VIDEO_TRANSITIONS, transition_function
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import ASourceVideo, SomeClips
 from tests.pipeline_rows import reviews
@@ -710,6 +711,34 @@ def test_what_is_stored_for_a_site_has_its_name_and_its_part(database: Database,
 def test_a_subscription_has_its_shape(database: Database, change: str, constraint: str) -> None:
     run(database, "insert into subscriptions (address, title, every_seconds) values ('https://e.org/x', 'x', 300)")
     assert broken_constraint(database, change) == constraint
+
+
+_NEW = "(source_video_id, looks_filepath, duration_seconds, frame_seconds, sample) values (:id + 9, 'k', 1, 1, '')"
+_RELATED = "related_source_videos (source_video_id, other_id, kind"
+_REPLACED = "source_video_replacements (new_id, old_id, asked_by_user_id"
+
+
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ("source_video_making (source_video_id) values (:id + 9)", "source_video_making_source_video_id_fkey"),
+        (f"source_video_looks {_NEW}", "source_video_looks_source_video_id_fkey"),
+        (f"{_RELATED}) values (:id + 9, :id, 'again')", "related_source_videos_source_video_id_fkey"),
+        (f"{_RELATED}) values (:id, :id + 9, 'again')", "related_source_videos_other_id_fkey"),
+        (f"{_RELATED}, dismissed_by_user_id) values (:id, :other, 'again', 99)", "related_source_videos_dismissed_by_user_id_fkey"),
+        (f"{_RELATED}) values (:id, :id, 'again')", "related_source_videos_other_check"),
+        (f"{_RELATED}) values (:id, :other, 'friends')", "related_source_videos_kind_check"),
+        (f"{_REPLACED}) values (:id + 9, :id, 1)", "source_video_replacements_new_id_fkey"),
+        (f"{_REPLACED}) values (:id, :id + 9, 1)", "source_video_replacements_old_id_fkey"),
+        (f"{_REPLACED}) values (:id, :other, 99)", "source_video_replacements_asked_by_user_id_fkey"),
+        (f"{_REPLACED}) values (:id, :id, 1)", "source_video_replacements_other_check"),
+        (f"{_REPLACED}, state) values (:id, :other, 1, 'perhaps')", "source_video_replacements_state_check"),
+    ],
+)
+def test_what_belongs_to_two_source_videos_names_two_that_are_there(database: Database, values: str, constraint: str) -> None:
+    other, video = (SourceVideoStore(database).add(path, "a") for path in ("/a.mp4", "/b.mp4"))
+    ReviewerStore(database).named("ada")
+    assert broken_constraint(database, f"insert into {values}", id=video.id, other=other.id) == constraint
 
 
 def test_every_named_constraint_is_tried_here(database: Database) -> None:

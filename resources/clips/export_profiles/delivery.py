@@ -14,4 +14,6 @@ def write(clip: ClipToWrite, path: Path) -> None:
     clip.encode(delivery(audio=copied.has_sound), copy, path)
 
 
-EXPORT_PROFILE = ExportProfile(name="delivery", help="small", made_from=MadeFrom.PROXY, encodes=True, write=write)
+EXPORT_PROFILE = ExportProfile(
+    name="delivery", help="small", made_from=MadeFrom.PROXY, encodes=True, write=write, ffmpeg=(delivery(audio=True),)
+)

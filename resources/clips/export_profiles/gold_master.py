@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from heaters_dagster.domain.export_profile import ClipToWrite, ExportProfile, MadeFrom
-from heaters_dagster.domain.profiles import master_export
+from heaters_dagster.domain.profiles import USUAL_SOURCES, master_export
 
 
 def write(clip: ClipToWrite, path: Path) -> None:
@@ -14,4 +14,11 @@ def write(clip: ClipToWrite, path: Path) -> None:
     clip.retimed(encoded, path)
 
 
-EXPORT_PROFILE = ExportProfile(name="gold_master", help="from the archive", made_from=MadeFrom.GOLD_MASTER, encodes=True, write=write)
+EXPORT_PROFILE = ExportProfile(
+    name="gold_master",
+    help="from the archive",
+    made_from=MadeFrom.GOLD_MASTER,
+    encodes=True,
+    write=write,
+    ffmpeg=tuple(master_export(source, sound=None) for source in USUAL_SOURCES),
+)

@@ -1,0 +1,267 @@
+"""What becomes of the clips of a source video, and of the decisions on them, when another file takes its place.
+
+Frames are compared by what they show (`domain.looks`), each at its own time: first by hash, then by look within a stated tolerance. A clip
+keeps its decision when every frame of it is in the new file, bit for bit at the common small size. When its frames only look the same, as
+after a new download in better quality, a person is asked. What has no counterpart is said before anything changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.cuts import ReviewClip
+from heaters_dagster.domain.looks import TOLERANCE_BITS, Looks, differing_bits, is_telling
+from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.words import counted
+
+#: Share of the frames of a clip that must look the same, so that it counts as the same clip in another quality.
+LEAST_SHARE_ALIKE = 0.95
+#: Shorter parts of a clip that are found again are no clip of their own.
+LEAST_PART_FRAMES = 12
+
+_MOST_SHIFTS = 12
+_COMPARED_FRAMES = 400
+#: A frame that looks like so many of the other film says nothing about where it belongs.
+_AMBIGUOUS = 24
+
+
+class Fate(StrEnum):
+    """What becomes of a clip."""
+
+    KEPT = "kept"
+    MOVED = "moved"
+    ALIKE = "alike"
+    PARTLY = "partly"
+    GONE = "gone"
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the same frames are there, so that the decision stays without a question."""
+        return self in {Fate.KEPT, Fate.MOVED}
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """The frames of one file. times_seconds: (n,) when each is first shown, counted from the first; end_seconds: when the last one ends."""
+
+    looks: Looks
+    times_seconds: NDArray[np.float64]
+    end_seconds: float
+
+    def __len__(self) -> int:
+        return len(self.looks)
+
+    @cached_property
+    def frame_seconds(self) -> float:
+        """How long a frame is shown, on average."""
+        return self.end_seconds / len(self)
+
+    def boundary(self, seconds: float) -> int:
+        """The frame whose beginning is nearest to this time; the number of frames for the end."""
+        edges = np.append(self.times_seconds, self.end_seconds)
+        at = int(np.searchsorted(edges, seconds))
+        if at == 0 or at == len(edges):
+            return min(at, len(self))
+        return at if edges[at] - seconds < seconds - edges[at - 1] else at - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFate:
+    """What becomes of one clip.
+
+    [start_frame, end_frame): its frames in the new file, None when it is gone. share: of its frames, 0..1, that are there, or look so.
+    """
+
+    clip: ReviewClip
+    fate: Fate
+    start_frame: int | None = None
+    end_frame: int | None = None
+    share: float = 0.0
+
+    @property
+    def moved_frames(self) -> int:
+        """By how many frames its beginning moves; negative: it begins earlier."""
+        return 0 if self.start_frame is None else self.start_frame - self.clip.start_frame
+
+    @property
+    def words(self) -> str:
+        """For people, without the number of the clip."""
+        where = f"{counted(abs(self.moved_frames), 'frame')} {'later' if self.moved_frames > 0 else 'earlier'}"
+        moved = where if self.moved_frames else "at the same frames"
+        match self.fate:
+            case Fate.KEPT:
+                return "kept"
+            case Fate.MOVED:
+                return f"kept, {moved}"
+            case Fate.ALIKE:
+                return f"looks the same ({self.share:.0%} of its frames), {moved}"
+            case Fate.PARTLY:
+                return f"only {self.share:.0%} of its frames are there: goes back to review"
+            case _:
+                return "without counterpart"
+
+
+@dataclass(frozen=True, slots=True)
+class NewSpan:
+    """A clip of the new film: frames [start_frame, end_frame), and the fate of the old clip that it comes from, or None."""
+
+    start_frame: int
+    end_frame: int
+    source: ClipFate | None = None
+
+
+def fates(old: Film, new: Film, clips: Sequence[ReviewClip]) -> list[ClipFate]:
+    """What becomes of each of the live clips of the old film, in order."""
+    candidates = [_Shift(old, new, seconds) for seconds in _shifts(old, new)]
+    found: list[ClipFate] = []
+    reached = 0
+    for clip in sorted(clips, key=lambda one: one.start_frame):
+        best = max(candidates, key=lambda shift: shift.rank(clip))
+        fate = best.fate(clip, reached=reached)
+        found.append(fate)
+        reached = reached if fate.end_frame is None else fate.end_frame
+    return found
+
+
+def spans(found: Iterable[ClipFate], frame_count: int, detected: Iterable[int]) -> list[NewSpan]:
+    """The clips of the new film: those that come from old ones, and between them what nobody has seen, cut where a detector cuts it.
+
+    They cover [0, frame_count). detected: first frames of detected shots.
+    """
+    shots = sorted(set(detected))
+    made: list[NewSpan] = []
+    reached = 0
+
+    def unseen(end: int) -> None:
+        edges = [reached, *(frame for frame in shots if reached < frame < end), end]
+        made.extend(NewSpan(start, stop) for start, stop in pairwise(edges) if start < stop)
+
+    for fate in found:
+        if fate.start_frame is None or fate.end_frame is None:
+            continue
+        unseen(fate.start_frame)
+        made.append(NewSpan(fate.start_frame, fate.end_frame, fate))
+        reached = fate.end_frame
+    unseen(frame_count)
+    return made
+
+
+def state_in_new(span: NewSpan) -> ClipState:
+    """The decision with which a clip of the new film begins: that of the old clip, whatever becomes of it."""
+    return ClipState.PENDING_REVIEW if span.source is None else span.source.clip.decision
+
+
+def goes_back(span: NewSpan, *, trusts_likeness: bool) -> bool:
+    """Whether the decision on a clip of the new film must be made again. trusts_likeness: a person says that looking the same is enough."""
+    if span.source is None or span.source.clip.decision is ClipState.PENDING_REVIEW:
+        return False
+    fate = span.source.fate
+    return not fate.is_certain and not (fate is Fate.ALIKE and trusts_likeness)
+
+
+def counts(found: Iterable[ClipFate], *, decided: bool = False) -> dict[Fate, int]:
+    """How many clips have which fate. decided: only those on which there is a decision."""
+    chosen = (one for one in found if not decided or one.clip.decision is not ClipState.PENDING_REVIEW)
+    number = Counter(one.fate for one in chosen)
+    return {fate: number[fate] for fate in Fate if number[fate]}
+
+
+class _Shift:
+    """The old film laid over the new one, this many seconds later: which frames are the same then."""
+
+    def __init__(self, old: Film, new: Film, seconds: float) -> None:
+        self._old, self._new, self._seconds = old, new, seconds
+        wanted = old.times_seconds + seconds
+        after = np.clip(np.searchsorted(new.times_seconds, wanted), 0, len(new) - 1)
+        before = np.maximum(after - 1, 0)
+        nearer = np.where(np.abs(new.times_seconds[before] - wanted) <= np.abs(new.times_seconds[after] - wanted), before, after)
+        there = np.abs(new.times_seconds[nearer] - wanted) <= 0.75 * max(old.frame_seconds, new.frame_seconds)
+        bits = differing_bits(old.looks.look, new.looks.look[nearer])
+        self.same = there & (old.looks.exact == new.looks.exact[nearer])
+        self.alike = there & (self.same | (bits <= TOLERANCE_BITS))
+        self._same, self._alike = (np.concatenate([[0], np.cumsum(mask)]) for mask in (self.same, self.alike))
+        self._bits = np.concatenate([[0], np.cumsum(np.where(self.same, 0, bits))])
+
+    def rank(self, clip: ReviewClip) -> tuple[int, int, int]:
+        """The higher, the better the clip fits here."""
+        start, end = clip.start_frame, clip.end_frame
+        return tuple(int(sums[end] - sums[start]) * sign for sums, sign in ((self._same, 1), (self._alike, 1), (self._bits, -1)))  # type: ignore[return-value]
+
+    def fate(self, clip: ReviewClip, *, reached: int) -> ClipFate:
+        """reached: where the clip before ends in the new film. What lies before that is taken."""
+        same, alike, _ = self.rank(clip)
+        start, end = self._place(clip.start_frame), self._place(clip.end_frame)
+        share = alike / clip.frame_count
+        if reached <= start < end:
+            if same == clip.frame_count == end - start:
+                return ClipFate(clip, Fate.KEPT if start == clip.start_frame else Fate.MOVED, start, end, 1.0)
+            if share >= LEAST_SHARE_ALIKE:
+                return ClipFate(clip, Fate.ALIKE, start, end, share)
+        first, last = _longest_run(self.alike[clip.start_frame : clip.end_frame])
+        start = max(reached, self._place(clip.start_frame + first))
+        end = self._place(clip.start_frame + last)
+        if last - first >= min(LEAST_PART_FRAMES, -(-clip.frame_count // 2)) and start < end:
+            return ClipFate(clip, Fate.PARTLY, start, end, (last - first) / clip.frame_count)
+        return ClipFate(clip, Fate.GONE, share=share)
+
+    def _place(self, frame: int) -> int:
+        """Where in the new film the boundary before this frame of the old one is."""
+        old = self._old
+        seconds = float(old.times_seconds[frame]) if frame < len(old) else old.end_seconds
+        return self._new.boundary(seconds + self._seconds)
+
+
+def _shifts(old: Film, new: Film) -> list[float]:
+    """By how many seconds the new film may be later than the old one: no shift, equal ends, and what most frames say; each once."""
+    frame = max(old.frame_seconds, new.frame_seconds)
+    votes = np.concatenate([_votes_by_hash(old, new), _votes_by_look(old, new)])
+    wanted = [0.0, new.end_seconds - old.end_seconds]
+    places = np.round(votes / (frame / 2)).astype(np.int64)
+    for place, _ in Counter(places.tolist()).most_common(_MOST_SHIFTS):
+        middle = float(np.median(votes[places == place]))
+        wanted += [middle, middle - frame, middle + frame]
+    found: list[float] = []
+    for seconds in wanted:
+        if all(abs(seconds - other) > frame / 8 for other in found):
+            found.append(seconds)
+    return found
+
+
+def _votes_by_hash(old: Film, new: Film) -> NDArray[np.float64]:
+    """Of every picture that is in both films, and in each only once: how much later it is in the new one."""
+    (olds, old_first, old_counts), (news, new_first, new_counts) = (
+        np.unique(film.looks.exact, return_index=True, return_counts=True) for film in (old, new)
+    )
+    _, in_old, in_new = np.intersect1d(olds[old_counts == 1], news[new_counts == 1], assume_unique=True, return_indices=True)
+    olds_at, news_at = old_first[old_counts == 1][in_old], new_first[new_counts == 1][in_new]
+    later: NDArray[np.float64] = new.times_seconds[news_at] - old.times_seconds[olds_at]
+    return later
+
+
+def _votes_by_look(old: Film, new: Film) -> NDArray[np.float64]:
+    """Of some telling frames of the old film: how much later frames are in the new one that look most like them."""
+    telling = np.flatnonzero(is_telling(old.looks.look))
+    chosen = telling[np.linspace(0, len(telling) - 1, min(_COMPARED_FRAMES, len(telling))).astype(int)] if len(telling) else telling
+    votes = []
+    for frame in chosen:
+        bits = differing_bits(old.looks.look[frame], new.looks.look)
+        least = int(bits.min())
+        near = np.flatnonzero(bits <= least)
+        if least <= TOLERANCE_BITS and len(near) <= _AMBIGUOUS:
+            votes.append(new.times_seconds[near] - old.times_seconds[frame])
+    return np.concatenate(votes) if votes else np.empty(0)
+
+
+def _longest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """[first, last) of the longest stretch that is true."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return max(runs, key=lambda run: run[1] - run[0], default=(0, 0))
