@@ -360,7 +360,8 @@ def decoded(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
 
 def frame_times(path: Path) -> list[float]:
     """Presentation times in seconds of all frames that decode."""
-    return [seconds for seconds, _ in decoded(path)]
+    with closing(av.open(str(path))) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
 
 
 def barcodes(path: Path) -> list[int]:

@@ -6,7 +6,7 @@ recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,19 +39,33 @@ def recorded(seconds: float) -> NDArray[np.float64]:
     return np.random.default_rng(7).normal(0, 0.1, int(seconds * SAMPLE_RATE))
 
 
-def heard_lags(path: Path, *, time_of_frame: Callable[[int], float]) -> list[Heard]:
-    """How late the sound is in every half second of a file. time_of_frame: when the frame with that barcode was recorded."""
-    shown = np.array(frame_times(path))
-    lead = np.array([time_of_frame(number) for number in barcodes(path)]) - shown  # from the file's clock to that of the recording
-    sound, begins = decoded_sound(path)
-    truth = recorded(begins + float(lead.max()) + len(sound) / SAMPLE_RATE + 1.0)
-    window, reach = round(_WINDOW_SECONDS * SAMPLE_RATE), round(_LONGEST_LAG_SECONDS * SAMPLE_RATE)
+def heard_lags(
+    path: Path,
+    *,
+    time_of_frame: Callable[[int], float],
+    numbers: Sequence[int] | None = None,
+    shown: NDArray[np.float64] | None = None,
+    stream: int = 0,
+    window_seconds: float = _WINDOW_SECONDS,
+    reach_seconds: float = _LONGEST_LAG_SECONDS,
+) -> list[Heard]:
+    """How late the sound is in every window of a file.
+
+    time_of_frame: when the frame with that number was recorded. numbers, shown: of the file's frames and their times; None to read them
+    from the pictures. stream: which of the sounds. reach_seconds: how late it may be to be found at all.
+    """
+    shown = np.array(frame_times(path)) if shown is None else shown
+    recorded_at = [time_of_frame(number) for number in (barcodes(path) if numbers is None else numbers)]
+    lead = np.array(recorded_at) - shown  # from the file's clock to that of the recording
+    sound, begins = decoded_sound(path, stream=stream)
+    window, reach = round(window_seconds * SAMPLE_RATE), round(reach_seconds * SAMPLE_RATE)
+    truth = np.concatenate([np.zeros(reach), recorded(begins + float(lead.max()) + len(sound) / SAMPLE_RATE + 1.0)])
     found = []
     for at in range(0, len(sound) - window + 1, window):
         piece = sound[at : at + window]
         middle = begins + (at + window / 2) / SAMPLE_RATE
         origin = float(lead[max(0, int(np.searchsorted(shown, middle, side="right")) - 1)])
-        place = round((begins + origin) * SAMPLE_RATE) + at
+        place = reach + round((begins + origin) * SAMPLE_RATE) + at
         low = max(0, place - reach)
         around = truth[low : place + window + reach]
         seconds = begins - float(shown[0]) + at / SAMPLE_RATE
@@ -68,15 +82,18 @@ def assert_in_sync(path: Path, *, time_of_frame: Callable[[int], float], silent:
     assert sum(one.lag_ms is None for one in heard) <= silent, f"{path.name}: {heard}"
 
 
-def decoded_sound(path: Path, channel: int = 0) -> tuple[NDArray[np.float64], float]:
+def decoded_sound(path: Path, channel: int = 0, *, stream: int = 0) -> tuple[NDArray[np.float64], float]:
     """(samples at 48 kHz of one channel, each where its time stamp puts it; when the first is heard) as a player plays them."""
     with av.open(str(path)) as container:
-        resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+        resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE)  # planes of 8 channels would end PyAV
         pieces: list[tuple[float, NDArray[np.float32]]] = []
-        for frame in [*container.decode(audio=0), None]:
-            time = None if frame is None else frame.time
+        time = 0.0
+        for frame in [*container.decode(audio=stream), None]:
+            time = time if frame is None or frame.time is None else frame.time
             for made in resampler.resample(frame):
-                pieces.append((float(made.pts * made.time_base) if made.pts is not None else float(time or 0), made.to_ndarray()[channel]))
+                time = time if made.pts is None else float(made.pts * made.time_base)
+                pieces.append((time, made.to_ndarray().reshape(-1, made.layout.nb_channels)[:, channel]))
+                time += made.samples / SAMPLE_RATE
     begins = pieces[0][0]
     whole = np.zeros(round((pieces[-1][0] - begins) * SAMPLE_RATE) + len(pieces[-1][1]) + 1)
     end = 0

@@ -29,6 +29,8 @@ OUTLIERS_IN_A_ROW = 8
 FAR_END_SECONDS = 10.0
 _STEADY_SHARE = 0.95
 
+#: How far decoding and showing can be apart: ITU-T H.264, A.3.1, max_num_reorder_frames.
+_MOST_FRAMES_HELD = 16
 _FRAMES_AT_ONCE = 65_536
 _USUAL_STEPS = 100
 #: One right frame has more witnesses on one side of it than OUTLIERS_IN_A_ROW wrong ones that agree can have among themselves.
@@ -87,8 +89,14 @@ def spoken(seconds: float) -> str:
 
 
 def usual_step(seconds: NDArray[np.float64]) -> float:
-    """Seconds from one frame to the next, for most of them; 1/25 when nothing is known."""
+    """Seconds from one frame to the next in order of showing, for most of them; 1/25 when nothing is known.
+
+    seconds: (n,) in order of showing or of decoding.
+    """
     steps = np.diff(seconds)
+    breaks = np.flatnonzero(np.abs(steps) > BACKWARD_SECONDS) + 1
+    if 2 * len(breaks) < len(steps):
+        steps = np.concatenate([np.diff(np.sort(part)) for part in np.split(seconds, breaks)])
     rising = steps[steps > 0]
     return float(np.median(rising)) if len(rising) else 0.04
 
@@ -140,11 +148,27 @@ def mended(
             del left[: same + 1]
     for place, jump in followed:
         found[place:] -= jump.shift_seconds
+    if _exchanged(found):
+        found = np.sort(found)
     trusted = _trusted(found, forward_seconds, stands_still)
     wild = ~trusted
     straight = _between(found, trusted) if wild.any() else found
     farthest = float(np.abs(straight - found)[wild].max()) if wild.any() else 0.0
     return MendedTimes(straight, wild, farthest, tuple(jump for _, jump in followed))
+
+
+def _exchanged(seconds: NDArray[np.float64]) -> bool:
+    """Whether the times are those of a steady picture, but given to its frames in the order of decoding: then each is a neighbour's.
+
+    seconds: (n,) in order of showing. So MXF has them when its index says nothing of the order.
+    """
+    if len(seconds) < 3 or not np.any(np.diff(seconds) < 0):
+        return False
+    order = np.argsort(seconds, kind="stable")
+    steps = np.diff(seconds[order])
+    usual = float(np.median(steps))
+    near = int(np.abs(order - np.arange(len(order))).max()) <= _MOST_FRAMES_HELD
+    return near and usual > 0 and bool(np.all(np.abs(steps - usual) <= usual / 2))
 
 
 def rising_ticks(ticks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -104,12 +104,14 @@ class SourceStreams:
 
     video: index of the picture stream; audio: index of the sound stream that is used, None for none. master_slices: the
     `ffv1.slice_count` of its pictures. look_bytes: how much of the file ffmpeg must read to find all streams; 0 when its default is enough.
+    alpha_decoder: the decoder for a gold master, where the usual one drops the transparency.
     first_seconds: when the first frame is shown, counted from the file's beginning, when ffmpeg may show it up to longest_delay_seconds
     later.
     """
 
     video: int
     pixel_format: str
+    alpha_decoder: str | None = None
     master_slices: int | None = 4
     interlaced: bool = False
     color_primaries: str | None = None
@@ -329,7 +331,11 @@ def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> P
     return Profile(
         name="gold_master",
         video=str(source.video),
-        input_options={"noautorotate": None, **source.look_options},
+        input_options={
+            "noautorotate": None,
+            **({f"c:{source.video}": source.alpha_decoder} if source.alpha_decoder else {}),
+            **source.look_options,
+        },
         filters=(Filter("scale", {"in_range": "full", "out_range": "full"}),) if full else (),
         outputs=(
             Output(

@@ -12,10 +12,9 @@ from heaters_dagster.domain.profiles import Profile
 from heaters_dagster.domain.progress import Report
 from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes
-from resources.media.master_frames import master_clip
+from resources.media.master_export import encode_from_master
 from resources.media.media_probe import MediaProbe
 from resources.media.proxy_bytes import RangeFile, open_proxy
-from resources.media.proxy_writer import clip_sound, skipped_seconds, sound_input
 from resources.media.remuxer import ProxyReader, RemuxedClip, remux, retimed
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import Clip
@@ -63,37 +62,20 @@ class OpenClip:
             raise PermanentError(f"source video {video.id} was never probed; heaters retry {video.id} fetches it again")
         found = MediaProbe.from_json(dict(video.probe))
         frame_0 = self.indexes.slice(video.id, 0, 1).pts_of(0)
-        begins = float((self.index.pts_of(clip.start_frame) - frame_0) * self.index.header.time_base)
-        called = f"the gold master of source video {video.id}"
-        streams = ffmpeg.source_streams(found)
-        used = found.sounds or (() if streams.audio is None else (streams.audio,))
-        master = master_clip(
+        encode_from_master(
+            profile,
+            found,
             self._master(),
+            path,
             start_frame=clip.start_frame,
             end_frame=clip.end_frame,
             frame_count=self.index.header.frame_count,
-            start_seconds=begins + skipped_seconds(found, begins),
+            begins_seconds=float((self.index.pts_of(clip.start_frame) - frame_0) * self.index.header.time_base),
             duration_seconds=self._duration_seconds,
-            sounds=tuple(number for number, stream in enumerate(found.audio) if stream.index in used),
-            sound_count=len(found.audio),
             folder=self.folder,
-            called=called,
+            called=f"the gold master of source video {video.id}",
+            report=self.report,
         )
-        sound = clip_sound(found, master, self._duration_seconds)
-        try:
-            ffmpeg.run(
-                profile(streams, sound=sound_input(sound, master.start_seconds) if sound else None),
-                master.path,
-                [path],
-                total_seconds=self._duration_seconds,
-                report=self.report,
-                called=called,
-                picture=master.write,
-                sound=sound.write if sound else None,
-            )
-        finally:
-            if sound is not None:
-                sound.close()
 
     def retimed(self, encoded: Path, path: Path) -> None:
         start, end = self.clip.start_frame, self.clip.end_frame

@@ -106,6 +106,7 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
     return SourceStreams(
         video=probe.video.index,
         pixel_format=probe.video.pixel_format,
+        alpha_decoder=probe.video.alpha_decoder,
         master_slices=slice_count(
             probe.video.width, probe.video.height, pixel_format=probe.video.pixel_format, bit_depth=probe.video.bit_depth
         ),

@@ -42,6 +42,8 @@ _RANGES = {1: "tv", 2: "pc"}
 _DOLBY_VISION_TAGS = frozenset({"dvh1", "dvhe", "dav1"})
 #: A start code and a video parameter set (ITU-T H.265, 7.3.1.2). FFmpeg writes HEVC into AVI without a codec's name, which reads as RGB.
 _HEVC_HEAD = bytes.fromhex("000000014001")
+#: WebM stores the transparency of these beside their pictures, where FFmpeg's own decoders do not look.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _INTERLACED_FIELD_ORDERS = frozenset({2, 3, 4, 5})
 _PLAYLISTS = {b"#EXTM3U": "an HLS playlist", b"ffconcat": "an ffmpeg file list", b"<MPD": "a DASH manifest", b"[playlist]": "a playlist"}
 #: Bytes of a file that are read to see whether it is text or zeros.
@@ -60,7 +62,8 @@ class VideoStream:
     second, 0 when unknown. time_base: seconds per pts unit. rotation_degrees: clockwise turn for showing it: 0, 90, 180 or 270.
     color_*: ffprobe's names and values, None when the file does not say, "reserved 3" when it says a number without a meaning.
     start_seconds: when the first frame is shown. hdr_metadata: the file describes the screen on which its HDR picture was made.
-    dolby_vision_only: decoders that do not know Dolby Vision show it in wrong colours.
+    dolby_vision_only: decoders that do not know Dolby Vision show it in wrong colours. alpha_decoder: FFmpeg's decoder that keeps the
+    picture's transparency, where the usual one drops it; pixel_format is then the one of that decoder.
     """
 
     index: int
@@ -81,6 +84,7 @@ class VideoStream:
     start_seconds: float
     hdr_metadata: bool = False
     dolby_vision_only: bool = False
+    alpha_decoder: str | None = None
 
     @property
     def is_hdr(self) -> bool:
@@ -361,7 +365,8 @@ def _duration_seconds(container: InputContainer, stream: Any) -> float | None:
 
 def _video_stream(stream: Any, frame: Any) -> VideoStream:
     codec = stream.codec_context
-    pixel_format = frame.format.name
+    alpha_decoder = _alpha_decoder(stream, frame)
+    pixel_format = "yuva420p" if alpha_decoder else frame.format.name
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate or 0
     start = frame.time if frame.time is not None else _start_seconds(stream)
     return VideoStream(
@@ -383,7 +388,15 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         start_seconds=float(start),
         dolby_vision_only=_is_dolby_vision(codec, frame) and _word(_TRANSFERS, frame.color_trc, codec.color_trc) is None,
         hdr_metadata=any(kind in frame.side_data for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")),
+        alpha_decoder=alpha_decoder,
     )
+
+
+def _alpha_decoder(stream: Any, frame: Any) -> str | None:
+    """See `VideoStream`. libvpx has transparency with 8 bits in 4:2:0 only."""
+    stated = {name.lower(): value for name, value in stream.metadata.items()}.get("alpha_mode")
+    decoder = _ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
+    return decoder if stated == "1" and frame.format.name == "yuv420p" else None
 
 
 def _is_dolby_vision(codec: Any, frame: Any) -> bool:

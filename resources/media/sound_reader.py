@@ -29,6 +29,10 @@ _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 4
 _USUAL_RATE = 48_000
 _SILENT_SAMPLES = 1 << 16
 _LEAST_SAMPLES = 512
+#: So much sound is decoded before the part that is wanted.
+_SECONDS_BEFORE = 1.0
+#: PyAV reads beyond the end of a frame's table of planes, and the process dies, when the table is full: 8 channels in planes of their own.
+_MOST_PLANES = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +181,9 @@ class _Pieces:
             if not streams:
                 return
             mixers = {stream.index: _Mixer(source.channels, self._facts) for stream in streams}
-            if source.from_seconds is not None:
-                container.seek(max(0, int((source.from_seconds - 1) * 1_000_000)), backward=True, any_frame=False)
+            # At the beginning FFmpeg leaves out the encoder's delay. After a seek to it, it leaves out as much of the sound behind it.
+            if source.from_seconds is not None and source.from_seconds > _SECONDS_BEFORE:
+                container.seek(int((source.from_seconds - _SECONDS_BEFORE) * 1_000_000), backward=True, any_frame=False)
             ended = -float("inf")
             current = streams[0].index
             for stream, frame in self._frames(container, streams):
@@ -186,16 +191,14 @@ class _Pieces:
                 if stream.index != current:  # another stream continues where the one before has ended
                     if time is None or source.streams.index(stream.index) < source.streams.index(current) or time < ended - 0.1:
                         continue
-                    yield from mixers[current].flushed()
+                    yield from self._within(mixers[current].flushed())
                     current = stream.index
                 if time is not None:
                     ended = max(ended, time + frame.samples / frame.sample_rate)
-                for row in mixers[stream.index].mixed(frame, time):
-                    if (cut := self._within(row)) is not None:
-                        yield cut
+                yield from self._within(mixers[stream.index].mixed(frame, time))
                 if source.to_seconds is not None and time is not None and time > source.to_seconds + 1:
                     break
-            yield from mixers[current].flushed()
+            yield from self._within(mixers[current].flushed())
 
     def _frames(self, container: Any, streams: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         """(stream, frame). A packet that cannot be decoded leaves a gap, and a file that breaks off ends the iteration."""
@@ -218,15 +221,17 @@ class _Pieces:
             self._facts.errors += 1
             return []
 
-    def _within(self, row: tuple[float | None, Block]) -> tuple[float | None, Block] | None:
-        """The part of a piece between `from_seconds` and `to_seconds`."""
-        time, samples = row
-        if time is None or (self._source.from_seconds is None and self._source.to_seconds is None):
-            return row
+    def _within(self, rows: Iterator[tuple[float | None, Block]]) -> Iterator[tuple[float | None, Block]]:
+        """What of the pieces lies between `from_seconds` and `to_seconds`."""
         low, high = self._source.from_seconds, self._source.to_seconds
-        first = 0 if low is None else max(0, round((low - time) * self._facts.rate))
-        past = len(samples) if high is None else min(len(samples), round((high - time) * self._facts.rate))
-        return (time + first / self._facts.rate, samples[first:past]) if first < past else None
+        for time, samples in rows:
+            if time is None:
+                yield time, samples
+                continue
+            first = 0 if low is None else max(0, round((low - time) * self._facts.rate))
+            past = len(samples) if high is None else min(len(samples), round((high - time) * self._facts.rate))
+            if first < past:
+                yield time + first / self._facts.rate, samples[first:past]
 
 
 class _Mixer:
@@ -241,6 +246,7 @@ class _Mixer:
         self._held: list[Block] = []
         self._held_samples = 0
         self._held_time: float | None = None
+        self._interleavers: dict[tuple[str, str, int], Any] = {}
 
     def mixed(self, frame: Any, time: float | None) -> Iterator[tuple[float | None, Block]]:
         rate = self._facts.rate = self._facts.rate or (frame.sample_rate if frame.sample_rate in _AAC_RATES else _USUAL_RATE)
@@ -248,7 +254,7 @@ class _Mixer:
         self._facts.layouts[layout] += 1
         if layout not in self._gains:
             self._gains[layout] = downmix([channel.name for channel in frame.layout.channels], self._channels)
-        samples = _samples(frame) @ self._gains[layout].T
+        samples = np.concatenate([_samples(one) for one in self._readable(frame)]) @ self._gains[layout].T
         if frame.sample_rate == rate:
             if self._resampler is not None:
                 yield from self._resampled(None)
@@ -257,6 +263,18 @@ class _Mixer:
         else:
             yield from self._gathered(None, samples[:0], rate, end=True)
             yield from self._converted(frame.sample_rate, rate, time, samples)
+
+    def _readable(self, frame: Any) -> list[Any]:
+        """The same samples in frames that PyAV can read."""
+        import av
+
+        kind, layout = frame.format, frame.layout.name
+        if not kind.is_planar or frame.layout.nb_channels <= _MOST_PLANES:
+            return [frame]
+        key = (kind.name, layout, frame.sample_rate)
+        if key not in self._interleavers:
+            self._interleavers[key] = av.AudioResampler(format=kind.packed.name, layout=layout, rate=frame.sample_rate)
+        return list(self._interleavers[key].resample(frame))
 
     def flushed(self) -> Iterator[tuple[float | None, Block]]:
         if self._resampler is not None:

@@ -154,3 +154,20 @@ def test_wild_times_at_either_end_go_on_as_the_others_do(where: slice):
 def test_many_frames_at_one_moment_are_not_wrong():
     times = np.repeat(frames(10), 5)
     assert not mended(times, clock_jumps(times)).wild.any()
+
+
+#: The order in which frames are stored, with two B-frames between others.
+STORED = np.array([0, *(frame for first in range(3, 60, 3) for frame in (first, first - 2, first - 1))])
+
+
+def test_times_given_out_in_the_order_of_decoding_go_to_the_frames_as_they_are_shown():
+    """A container that counts frames as they are stored gives frame n the place at which it is stored."""
+    given_out = np.argsort(STORED) / 24
+    found = mended(given_out)
+    assert found.seconds == pytest.approx(np.arange(len(STORED)) / 24)
+    assert found.notes() == []
+
+
+def test_a_jump_between_frames_in_the_order_of_decoding_is_closed_up_to_the_distance_at_which_they_are_shown():
+    (jump,) = clock_jumps(np.concatenate([STORED, STORED]) / 24)
+    assert jump.shift_seconds == pytest.approx(-len(STORED) / 24)

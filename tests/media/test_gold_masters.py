@@ -17,16 +17,13 @@ from tests.media_files import (
     barcode_video,
     barcodes,
     ffmpeg,
-    frame_times,
     make_video,
-    rotated,
     size_changes,
     truncated,
     with_bit_errors,
     with_clean_aperture,
     with_shifted_times,
 )
-from tests.proxy_files import SOURCES
 
 
 def archived(original: Path) -> tuple[GoldMasterFile, Path]:
@@ -43,48 +40,6 @@ def ffmpeg_hashes(path: Path) -> list[str]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), *picture, "-f", "framehash", "-hash", "sha256", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [row.split(",")[-1].strip() for row in done.stdout.splitlines() if not row.startswith("#")]
-
-
-@pytest.mark.parametrize("kind", list(SOURCES))
-def test_every_kind_of_source_is_archived_without_loss(kind: str, tmp_path: Path) -> None:
-    original = SOURCES[kind](tmp_path)
-    made, master = archived(original)
-    assert made.warnings == ()
-    assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
-    assert len(ffmpeg_hashes(master)) == made.frame_count
-    with av.open(str(master)) as container:
-        assert container.streams.video[0].codec_context.name == "ffv1"
-        assert "matroska" in container.format.name
-
-
-def test_variable_frame_rate_keeps_its_times_to_the_millisecond(tmp_path: Path) -> None:
-    original = SOURCES["variable"](tmp_path)
-    _, master = archived(original)
-    times = frame_times(original)
-    assert frame_times(master) == pytest.approx(times, abs=0.001)
-
-
-PIXEL_FORMATS = """
-    nv12 uyvy422 yuyv422 rgb24 bgr24 rgba gbrp gbrp10le rgb48le gray gray16be ya8 pal8 monow rgb565le rgb555le bgr0 0rgb yuva420p yuv411p
-    yuv410p yuv422p10le yuv420p16be
-"""
-
-
-@pytest.mark.parametrize("pixel_format", PIXEL_FORMATS.split())
-def test_every_pixel_format_comes_back_as_it_was(pixel_format: str, tmp_path: Path) -> None:
-    original = ffmpeg(
-        ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=0.4", "-c:v", "rawvideo", "-pix_fmt", pixel_format], tmp_path / "s.nut"
-    )
-    made, _ = archived(original)
-    assert made.frame_count == 4
-
-
-def test_a_picture_that_ffv1_cannot_hold_is_refused_and_not_quietly_changed(tmp_path: Path) -> None:
-    original = ffmpeg(
-        ["-f", "lavfi", "-i", "testsrc2=size=64x48:duration=0.2", "-c:v", "rawvideo", "-pix_fmt", "xyz12le"], tmp_path / "s.nut"
-    )
-    with pytest.raises(InvalidMediaError, match="would not be lossless: frame 0 shows another picture"):
-        archived(original)
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv410p", "rgb24"])
@@ -159,14 +114,6 @@ def test_full_range_stays_full_range(name: str, tmp_path: Path) -> None:
     _, master = archived(original)
     assert probe(original).video.color_range == probe(master).video.color_range == "pc"
     assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
-
-
-def test_rotation_is_kept_beside_the_stored_pixels(tmp_path: Path) -> None:
-    original = rotated(make_video(tmp_path / "s.mp4", frames=6), tmp_path / "rotated.mp4", 90)
-    _, master = archived(original)
-    assert ffmpeg_hashes(master) == ffmpeg_hashes(original)
-    assert probe(master).video.rotation_degrees == probe(original).video.rotation_degrees != 0
-    assert (probe(master).video.width, probe(master).video.height) == (160, 120)
 
 
 def sound(path: Path, *options: str) -> Path:

@@ -40,27 +40,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return video(tmp_path_factory.mktemp("whole") / "whole.mp4")
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("s.mp4", {}),
-        ("s.mkv", {"audio_codec": "libopus"}),
-        ("s.flv", {}),
-        ("s.mov", {"audio_codec": "pcm_s16le"}),
-        ("s.mpg", {"codec": "mpeg2video", "audio_codec": "mp2"}),
-        ("s.ts", {}),
-        ("late.mp4", {"video_start_seconds": 1.5}),
-    ],
-)
-def test_a_whole_sound_stays_whole_in_every_container(name: str, options: dict[str, Any], tmp_path: Path) -> None:
-    """Times rounded by the container make no cuts: nothing is put in and nothing left out."""
-    path, written = made(video(tmp_path / name, **options))
-    late = options.get("video_start_seconds", 0.0)
-    assert_in_sync(path, time_of_frame=lambda number: at_its_frame(number) + late, silent=1)
-    assert written.sound is not None
-    assert (written.sound.silence_seconds, written.sound.dropped_seconds, written.sound.notes()) == (0, 0, [])
-
-
 GAPS: dict[str, Callable[[int], bool]] = {
     "one packet": lambda n: n == 70,
     "three packets": lambda n: 70 <= n < 73,
@@ -119,15 +98,6 @@ def test_one_wrong_time_of_a_sound_moves_nothing(wild: float, whole: Path, tmp_p
     assert_in_sync(path, time_of_frame=at_its_frame, silent=1)
 
 
-@pytest.mark.parametrize(("by", "words"), [(3 * 3600.0, "forward by 3.0 hours"), (-2.2, "back by 2.2 s")])
-def test_a_clock_that_jumps_is_closed_up_and_the_sound_goes_with_the_picture(by: float, words: str, whole: Path, tmp_path: Path) -> None:
-    source = with_shifted_times(whole, tmp_path / "s.mkv", "both", lambda n, t: t + by if t >= 2.5 else t)
-    path, written = made(source)
-    assert_in_sync(path, time_of_frame=at_its_frame, silent=1)
-    (note,) = written.times.notes()
-    assert words in note
-
-
 @pytest.mark.parametrize("late", ["sound", "picture"])
 def test_a_stream_that_begins_later_than_ffmpeg_looks_is_there_at_its_time(late: str, tmp_path: Path) -> None:
     """20 s: FFmpeg looks at the first 7 s of a transport stream, and gave up on the sound."""
@@ -176,21 +146,9 @@ def test_sound_that_moves_to_another_stream_goes_on(tmp_path: Path) -> None:
     assert max(one.seconds for one in heard_lags(path, time_of_frame=at_its_frame)) > 4
 
 
-AVI = {
-    "H.264": {"b_frames": 3},
-    "H.264 without B-frames": {},
-    "MPEG-4": {"codec": "mpeg4", "b_frames": 2},
-    "MPEG-2": {"codec": "mpeg2video", "b_frames": 2},
-    "MPEG-4, packed": {"codec": "mpeg4", "b_frames": 1},
-}
-
-
-@pytest.mark.parametrize("kind", AVI)
-def test_a_picture_in_avi_is_shown_when_its_sound_is_heard(kind: str, tmp_path: Path) -> None:
+def test_a_packed_picture_in_avi_is_shown_when_its_sound_is_heard(tmp_path: Path) -> None:
     """AVI counts frames as they are decoded; ffmpeg showed them one or two frames late."""
-    source = video(tmp_path / "s.avi", audio_codec="pcm_s16le", **AVI[kind])
-    if kind.endswith("packed"):
-        source = packed(source, tmp_path / "packed.avi")
+    source = packed(video(tmp_path / "s.avi", audio_codec="pcm_s16le", codec="mpeg4", b_frames=1), tmp_path / "packed.avi")
     path, _ = made(source)
     assert barcodes(path) == list(range(FRAMES))
     assert_in_sync(path, time_of_frame=at_its_frame)
@@ -244,29 +202,6 @@ def packed(source: Path, path: Path) -> Path:
             elif data:
                 held = data
     return path
-
-
-LAYOUTS = {
-    "one channel marked left": ("mono", "FL"),
-    "one channel marked low": ("mono", "LFE"),
-    "two that are no pair": ("stereo", "FC+LFE"),
-    "ambisonic": ("4.0", "ambisonic 1"),
-    "three": ("3.0", "3.0"),
-    "six": ("5.1", "5.1"),
-    "twenty-four": ("22.2", "22.2"),
-}
-
-
-@pytest.mark.parametrize("kind", LAYOUTS)
-def test_every_channel_layout_is_heard(kind: str, tmp_path: Path) -> None:
-    _, layout = LAYOUTS[kind]
-    channels = av.AudioLayout(layout).nb_channels
-    source = with_channels(video(tmp_path / "p.mkv", audio=False), tmp_path / "s.mov", layout, range(channels))
-    path, written = made(source)
-    levels = loudness(path)
-    assert len(levels) == (1 if channels == 1 else 2)
-    assert min(levels) > 0.02
-    assert written.sound is not None
 
 
 @pytest.mark.parametrize("channel", range(6))

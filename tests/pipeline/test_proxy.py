@@ -47,7 +47,6 @@ from tests.media_files import (
     barcode_video,
     barcodes,
     ffmpeg,
-    repeated_times,
     size_changes,
     truncated,
     variable_times,
@@ -358,12 +357,6 @@ def test_pictures_that_change_size_are_told_in_a_warning(tmp_path: Path):
     made = proxy_pass(source, probe(source), tmp_path / "proxy.mp4", detector=DETECTOR, called="programmes")
     assert len(made.index) == 48
     assert "its pictures change from 160x120 to 320x240 within the file: the proxy scales all to the first size" in made.warnings
-
-
-def test_frames_at_one_time_are_told_in_a_warning(tmp_path: Path):
-    source = repeated_times(tmp_path, frames=12)
-    made = proxy_pass(source, probe(source), tmp_path / "proxy.mp4", detector=DETECTOR, called="s")
-    assert [warning for warning in made.warnings if warning.startswith("some frames have the time of the frame before them")]
 
 
 def test_a_video_without_a_frame_that_decodes_is_refused(

@@ -1,0 +1,128 @@
+"""Rows of the matrix: every container and codec that people have, with sound of every codec."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from tests.media.matrix_recipes import RATE, X264, channels, heard, silent
+from tests.media.matrix_row import AS_SAMPLES, AV1, HIDDEN, INTERLACED, MPEG2, QUIET, VP9, X265, Row, at, retimed, scaled
+
+CONTAINERS = (
+    Row("MP4: H.264 with B-frames, AAC", "a.mp4", heard(f"{X264} -c:a aac -movflags +faststart")),
+    Row(
+        "MP4 in fragments",
+        "a.mp4",
+        heard(f"{X264} -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof"),
+        warnings=("^62 ms of its sound are missing",),
+    ),
+    Row("MP4, frames moved back to begin at 0", "a.mp4", heard(f"{X264} -c:a aac -movflags +negative_cts_offsets")),
+    Row("MP4: HEVC, AC-3", "a.mp4", heard(f"{X265} -tag:v hvc1 -c:a ac3")),
+    Row("MP4: AV1, Opus", "a.mp4", heard(f"{AV1} {scaled(64, 64)} -c:a libopus"), size=(64, 64)),
+    Row("MP4: MPEG-4, MP3", "a.mp4", heard("-c:v mpeg4 -q:v 2 -g 12 -bf 2 -c:a libmp3lame")),
+    Row("MP4: VP9, FLAC", "a.mp4", heard(f"{VP9} -c:a flac -strict -2")),
+    Row("MOV: ProRes 422 HQ, PCM of 24 bits", "a.mov", heard("-c:v prores_ks -profile:v hq -c:a pcm_s24le")),
+    Row(
+        "MOV: DNxHR HQX, PCM of 32 bits",
+        "a.mov",
+        heard(f"-c:v dnxhd -profile:v dnxhr_hqx {scaled(256, 128)} -pix_fmt yuv422p10le -c:a pcm_s32le"),
+        size=(256, 128),
+    ),
+    Row("MOV: MJPEG, ADPCM", "a.mov", heard("-c:v mjpeg -q:v 2 -c:a adpcm_ima_qt"), warnings=(AS_SAMPLES,)),
+    Row(
+        "MOV: JPEG 2000, PCM as big-endian floats",
+        "a.mov",
+        heard("-c:v jpeg2000 -c:a pcm_f32be"),
+        compared_as="rgb24",
+        warnings=(AS_SAMPLES,),
+    ),
+    Row("MOV: Sorenson, mu-law at 8 kHz", "a.mov", heard("-c:v svq1 -c:a pcm_mulaw -ar 8000"), colours=20),
+    Row("MKV: H.264, Vorbis", "a.mkv", heard(f"{X264} -c:a libvorbis")),
+    Row("MKV: MPEG-2, MP2 at 44.1 kHz", "a.mkv", heard(f"{MPEG2} -c:a mp2 -ar 44100")),
+    Row("MKV: FFV1 of 16 bits, WavPack", "a.mkv", heard("-c:v ffv1 -pix_fmt yuv444p16le -c:a wavpack")),
+    Row("MKV: Snow, TTA", "a.mkv", heard("-c:v snow -q:v 2 -strict -2 -c:a tta")),
+    Row("MKV: Dirac, DTS", "a.mkv", heard("-c:v vc2 -c:a dca -strict -2"), late=10.7),
+    Row("MKV: Ut Video, TrueHD", "a.mkv", heard("-c:v utvideo -pix_fmt yuv422p -c:a truehd -strict -2")),
+    Row("WebM: VP8, Vorbis", "a.webm", heard("-pix_fmt yuv420p -c:v libvpx -deadline realtime -cpu-used 8 -b:v 2M -g 12 -c:a libvorbis")),
+    Row("WebM: AV1 of 10 bits, Opus", "a.webm", heard(f"{AV1} {scaled(64, 64)} -pix_fmt yuv420p10le -c:a libopus"), size=(64, 64)),
+    Row(
+        "AVI: MPEG-4, MP3",
+        "a.avi",
+        heard("-c:v mpeg4 -q:v 2 -g 12 -c:a libmp3lame"),
+        recorded=lambda number: (number + (number > 0)) / RATE,
+        late=23,
+        warnings=(HIDDEN,),
+    ),
+    Row("AVI: H.264 with B-frames, PCM", "a.avi", heard(f"{X264} -c:a pcm_s16le")),
+    Row("AVI: MPEG-4 with B-frames, PCM", "a.avi", heard("-c:v mpeg4 -q:v 2 -g 12 -bf 2 -c:a pcm_s16le")),
+    Row("AVI: MPEG-2 with B-frames, PCM", "a.avi", heard(f"{MPEG2} -c:a pcm_s16le")),
+    Row("AVI: DivX 3, ADPCM", "a.avi", heard("-c:v msmpeg4 -q:v 2 -c:a adpcm_ms")),
+    Row("AVI: HuffYUV, A-law", "a.avi", heard("-c:v huffyuv -pix_fmt yuv422p -c:a pcm_alaw")),
+    Row("AVI: Cinepak, PCM of 8 bits", "a.avi", heard("-c:v cinepak -c:a pcm_u8"), compared_as="rgb24"),
+    Row("AVI: AC-3", "a.avi", heard("-c:v mpeg4 -q:v 2 -c:a ac3"), late=5),
+    Row("TS: H.264, AAC", "a.ts", heard(f"{X264} -c:a aac"), channels=2),
+    Row("TS: MPEG-2, MP2", "a.ts", heard(f"{MPEG2} -c:a mp2"), channels=2),
+    Row(
+        "TS: HEVC, AC-3 of six channels",
+        "a.ts",
+        heard(f"{X265} -c:a ac3 {channels('5.1', 6)}"),
+        channels=2,
+        warnings=("^6 sound channels",),
+    ),
+    Row(
+        "TS: H.264, SMPTE 302M", "a.ts", heard(f"{X264} -c:a s302m {channels('stereo', 2)} -strict -2"), channels=2, warnings=(AS_SAMPLES,)
+    ),
+    Row("M2TS: H.264, Blu-ray PCM", "a.m2ts", heard(f"{X264} -c:a pcm_bluray {channels('stereo', 2)}"), channels=2, warnings=(AS_SAMPLES,)),
+    Row("MPG: MPEG-1, MP2", "a.mpg", heard("-c:v mpeg1video -g 12 -bf 2 -q:v 2 -c:a mp2"), channels=2),
+    Row("VOB: MPEG-2, AC-3", "a.vob", heard(f"{MPEG2} -c:a ac3"), channels=2),
+    Row("MXF: MPEG-2 with B-frames, PCM", "a.mxf", heard(f"{MPEG2} -c:a pcm_s16le")),
+    Row("MXF: JPEG 2000, PCM of 24 bits", "a.mxf", heard("-c:v jpeg2000 -pix_fmt yuv422p10le -c:a pcm_s24le")),
+    Row("MXF: H.264 without the order of its frames, PCM", "a.mxf", heard(f"{X264} -c:a pcm_s16le"), misplaced_in_master=True),
+    Row("OGG: Theora, Vorbis", "a.ogv", heard("-c:v libtheora -q:v 9 -c:a libvorbis")),
+    Row("OGG: Theora, FLAC", "a.ogv", heard("-c:v libtheora -q:v 9 -c:a flac")),
+    Row("FLV: H.264, AAC", "a.flv", heard(f"{X264} -c:a aac")),
+    Row("FLV: Sorenson, MP3", "a.flv", heard("-c:v flv1 -q:v 2 -c:a libmp3lame -ar 44100")),
+    Row(
+        "FLV: Flash Screen Video, Nellymoser",
+        "a.flv",
+        heard("-c:v flashsv -c:a nellymoser -ar 22050"),
+        compared_as="bgr24",
+        warnings=(AS_SAMPLES,),
+    ),
+    Row("WMV: WMV 2, WMA 2", "a.wmv", heard("-c:v wmv2 -q:v 2 -c:a wmav2")),
+    Row("ASF: WMV 1, WMA 1", "a.asf", heard("-c:v wmv1 -q:v 2 -c:a wmav1 -ar 44100")),
+    Row(
+        "3GP: H.263, AAC at 22 kHz",
+        "a.3gp",
+        heard("-vf setpts=N*1001/30000/TB,scale=176:144:flags=neighbor -r 30000/1001 -c:v h263 -q:v 2 -g 1 -c:a aac -ar 22050"),
+        size=(176, 144),
+        recorded=at(Fraction(30000, 1001)),
+        pixel_shape=Fraction(12, 11),
+    ),
+    Row("SWF: Sorenson, MP3", "a.swf", heard("-c:v flv1 -q:v 2 -c:a libmp3lame -ar 44100"), late=25),
+    Row("RM: RealVideo 2, AC-3", "a.rm", heard("-c:v rv20 -q:v 2 -g 1 -c:a ac3"), late=5),
+    Row("WTV: MPEG-2, MP2", "a.wtv", heard(f"{MPEG2} -c:a mp2")),
+    Row(
+        "DV: PAL",
+        "a.dv",
+        heard(
+            "-vf setpts=N/25/TB,scale=720:576:flags=neighbor,setsar=16/15,setfield=bff -r 25 -c:v dvvideo -pix_fmt"
+            f" yuv420p -c:a pcm_s16le {channels('stereo', 2)}"
+        ),
+        size=(720, 576),
+        recorded=at(25),
+        channels=2,
+        pixel_shape=Fraction(16, 15),
+        warnings=(INTERLACED,),
+    ),
+    Row("NUT: raw pictures and PCM of 64 bits", "a.nut", heard("-c:v rawvideo -pix_fmt yuv420p -c:a pcm_f64le")),
+    Row("Y4M", "a.y4m", silent("-pix_fmt yuv420p"), **QUIET),
+    Row("IVF: VP8", "a.ivf", silent("-pix_fmt yuv420p -c:v libvpx -deadline realtime -cpu-used 8 -b:v 2M"), **QUIET),
+    Row("bare H.264 with B-frames", "a.h264", silent(X264), **QUIET),
+    Row("bare HEVC with B-frames", "a.hevc", silent(X265), **QUIET),
+    Row("bare MPEG-2 with B-frames", "a.m2v", silent(MPEG2), **QUIET),
+    Row("bare AV1", "a.obu", silent(f"{AV1} {scaled(64, 64)}"), size=(64, 64), recorded=at(25), **QUIET),
+    Row("bare MJPEG", "a.mjpeg", silent(f"-c:v mjpeg -q:v 2 {retimed('25')}"), recorded=at(25), **QUIET),
+    Row("GIF", "a.gif", silent(retimed("25")), recorded=at(25), colours=None, **QUIET),
+    Row("GIF of one frame", "a.gif", silent("-frames:v 1"), frames=[0], colours=None, **QUIET),
+    Row("APNG with alpha", "a.apng", silent("-pix_fmt rgba -plays 1"), compared_as="rgba", **QUIET),
+)

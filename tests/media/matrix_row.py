@@ -1,0 +1,90 @@
+"""A row of the container and codec matrix: a kind of file, and what proxy, frame index, gold master, exports and sound of it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from tests.media.matrix_recipes import (
+    FRAMES,
+    RATE,
+    SECONDS,
+    SIZE,
+    VARIED,
+    ByHand,
+    Encoded,
+)
+
+#: What the stages say of such files, as regular expressions.
+INTERLACED = "^interlaced: the proxy is deinterlaced"
+TONE_MAPPED = "^high dynamic range: the proxy is tone-mapped"
+HIDDEN = "^the file says that it has"
+AS_SAMPLES = "cannot be stored in Matroska: the gold master has it losslessly as"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """name: what the file stands for; unique. file: its name, whose ending says the container.
+
+    Of the proxy: size in pixels; frames, the numbers that the recording gave them; recorded, when the frame with a number was recorded, in
+    seconds (frames are shown at the same distances; closed_up: at the usual distance, whatever lies between; within_seconds: beside the
+    rounding of the container); pixel_shape; clockwise and mirrored, how the recording's pictures are turned in it;
+    colours, by how much on average the levels of its pictures may differ from the recording's, None when nothing is said of it.
+    channels: of its sound, 0 for none. hears: the part of the recording that is heard, in seconds. late: by how many milliseconds the sound
+    is late in the original itself, as encoders that cannot tell their delay make it. unheard: quarter seconds of sound that may be
+    silence, or lie across a place where the original jumps.
+    Of the gold master: sounds, its number of sound streams; used_sound, which of them is heard; misplaced_in_master, whether its frames
+    have other times, as ffmpeg gives them; compared_as, the pixel format in which its frames are compared with the
+    original's, when it stores them in another layout; decoder, the one that sees all of the original. refused_master: why there is none.
+    warnings: one for each sentence for people, and no others. refused: why the file cannot be used at all.
+    """
+
+    name: str
+    file: str
+    recipe: Encoded | ByHand
+    size: tuple[int, int] = SIZE
+    frames: Sequence[int] = range(FRAMES)
+    recorded: Callable[[int], float] = lambda number: number / RATE
+    closed_up: bool = False
+    within_seconds: float = 0.0
+    pixel_shape: Fraction = Fraction(1)
+    clockwise: int = 0
+    mirrored: bool = False
+    colours: float | None = 9
+    channels: int = 1
+    hears: tuple[float, float] = (0.0, SECONDS)
+    late: float = 0.0
+    unheard: int = 0
+    sounds: int = 1
+    used_sound: int = 0
+    misplaced_in_master: bool = False
+    compared_as: str = ""
+    decoder: str = ""
+    refused_master: str = ""
+    warnings: tuple[str, ...] = ()
+    refused: str = ""
+
+
+def at(rate: Fraction | int) -> Callable[[int], float]:
+    return lambda number: float(number / Fraction(rate))
+
+
+def retimed(rate: str) -> str:
+    """Filters that show the recording's pictures at another rate."""
+    return f"-vf setpts=N/({rate})/TB -r {rate}"
+
+
+def scaled(width: int, height: int, more: str = "") -> str:
+    return f"-vf scale={width}:{height}:flags=neighbor{more}"
+
+
+VARIED_TIMES = {"recorded": VARIED.__getitem__, "hears": (0.0, VARIED[-1] + 1 / RATE)}
+TWICE = [*range(FRAMES), *range(FRAMES)]
+QUIET = {"channels": 0, "sounds": 0}
+X265 = "-pix_fmt yuv420p -c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=12:bframes=2:pools=none:frame-threads=1"
+MPEG2 = "-c:v mpeg2video -g 12 -bf 2 -q:v 2"
+VP9 = "-pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12"
+AV1 = "-pix_fmt yuv420p -c:v libaom-av1 -usage realtime -cpu-used 8 -g 12"
+HALF_CLEAR = "-vf format=yuva420p,colorchannelmixer=aa=0.5"
+HDR = "format=yuv420p10le,setparams=color_primaries=bt2020:colorspace=bt2020nc:color_trc="
