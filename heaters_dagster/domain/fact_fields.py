@@ -196,3 +196,9 @@ def change_words(values: Mapping[str, Any]) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return (line if len(line) <= 60 else f"{line[:57]}...") or "nothing"
+
+
+def fact_words(name: str) -> str:
+    """What people call a fact within a sentence."""
+    field = FIELD_OF.get(name)
+    return field.label[:1].lower() + field.label[1:] if field is not None else name.replace("_", " ")

@@ -7,7 +7,7 @@ then the site, then the file itself: see `Origin`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -77,6 +77,10 @@ class SourceFacts:
         """Name -> value of the facts that are known."""
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         return {name: value for name, value in values.items() if value is not None and value not in ((), {})}
+
+    def only(self, names: Iterable[str]) -> SourceFacts:
+        """These facts, and no others."""
+        return SourceFacts(**{name: getattr(self, name) for name in names})
 
     def cleaned(self) -> SourceFacts:
         """The same without control characters, and none longer than what is kept. Call it on everything that a stranger wrote."""

@@ -54,7 +54,11 @@ def put_facts(connection: Connection, source_video_id: int, facts: SourceFacts, 
     taken = {name: value for name, value in said.items() if name not in origins or origin.rank <= Origin(origins[name]).rank}
     if not taken:
         return SourceFacts() if known is None else facts_of_row(known._mapping)
-    values = {**_columns(taken), "origins": {**origins, **dict.fromkeys(taken, origin.value)}}
+    values = {
+        **_columns(taken),
+        "origins": {**origins, **dict.fromkeys(taken, origin.value)},
+        "updated_at": func.clock_timestamp(),
+    }
     row = insert(source_video_facts).values(source_video_id=source_video_id, **values)
     written = row.on_conflict_do_update(index_elements=[_row.source_video_id], set_=values).returning(source_video_facts)
     return facts_of_row(connection.execute(written).one()._mapping)
@@ -110,6 +114,18 @@ def add_facts(connection: Connection, facts: Mapping[int, SourceFacts], origin: 
             alike.setdefault(frozenset(said), []).append(row)
     for rows in alike.values():
         connection.execute(source_video_facts.insert(), rows)
+
+
+def add_unsaid(connection: Connection, source_video_id: int, facts: SourceFacts) -> tuple[str, ...]:
+    """Keep what a submitter says, as far as neither a person nor another submitter has said it; returns the names of what is new.
+
+    The row of the source video is locked.
+    """
+    _, origins = facts_in(connection, source_video_id)
+    rank = Origin.SUBMISSION.rank
+    names = [name for name in facts.said() if name not in origins or Origin(origins[name]).rank > rank]
+    put_facts(connection, source_video_id, facts.only(names), Origin.SUBMISSION)
+    return tuple(names)
 
 
 def facts_of_row(row: RowMapping) -> SourceFacts:

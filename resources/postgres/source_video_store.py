@@ -19,7 +19,7 @@ from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from resources.postgres import row_locks
 from resources.postgres.database import Database
-from resources.postgres.facts_store import add_facts, put_facts
+from resources.postgres.facts_store import add_facts, add_unsaid, facts_in, put_facts
 from resources.postgres.ingest_tables import source_video_facts
 from resources.postgres.source_video_words import have_words
 from resources.postgres.tables import source_videos
@@ -266,14 +266,26 @@ class SourceVideoStore:
                 source_videos.c.duplicate_of_id.is_(None),
                 ~source_videos.c.forced,
             )
-            first = video_of_row(connection.execute(select(source_videos).where(*unique)).one())
-            return _mark_duplicate(connection, source_video_id, first.id)
+            first_id: int = connection.execute(select(source_videos.c.id).where(*unique)).scalar_one()
+        return self.mark_duplicate(source_video_id, first_id)
 
     def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
-        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning on it says why."""
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning on it says why.
+
+        What its submitter said of it is kept with `of_id`, as far as nobody said it there.
+        """
+        with self._database.begin() as connection:
+            for one in sorted((source_video_id, of_id)):
+                _locked(connection, one)
+            said, origins = facts_in(connection, source_video_id)
+            add_unsaid(connection, of_id, said.only(name for name, origin in origins.items() if origin == Origin.SUBMISSION))
+            return _mark_duplicate(connection, source_video_id, of_id)
+
+    def add_facts(self, source_video_id: int, facts: SourceFacts) -> tuple[str, ...]:
+        """Keep what a submitter says of a source video that is there already, as far as nobody said it; the names of what is new."""
         with self._database.begin() as connection:
             _locked(connection, source_video_id)
-            return _mark_duplicate(connection, source_video_id, of_id)
+            return add_unsaid(connection, source_video_id, facts)
 
     def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
         """Put the row into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.fact_fields import fact_words
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.ingest import SourceKind, clean_title, looks_like_address, source_kind, title_from_name, web_host
 from heaters_dagster.domain.secrets import without_access
@@ -128,12 +129,14 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force
             same = tried_again.get(same.id, same)
             shown = without_access(one.source)
             called = "" if same.source == one.source else f" ({without_access(same.source)})"
+            new_facts = videos.add_facts(same.id, one.wanted.facts) if one.wanted.facts.said() else ()
+            kept = f"what is new of it is kept: {', '.join(map(fact_words, new_facts))}" if new_facts else ""
             if same.state is SourceVideoState.DOWNLOAD_FAILED:
                 tried_again[same.id] = again = videos.retry(same.id)
                 told = f"{shown} is already source video {same.id}{called}, which has failed; it is tried again"
-                yield Submission(one.source, again, told)
+                yield Submission(one.source, again, "; ".join(filter(None, (told, kept))))
             else:
-                told = f"{shown} is already source video {same.id}{called}, {video_state_words(same.state)}: nothing to do"
+                told = f"{shown} is already source video {same.id}{called}, {video_state_words(same.state)}: {kept or 'nothing to do'}"
                 yield Submission(one.source, same, told)
 
 

@@ -175,7 +175,9 @@ def _facts(item: ListedVideo) -> None:
         st.caption(f":material/high_quality: {views.plain(quality.words)}")
     if master := item.progress.get(GOLD_MASTER.asset):
         st.caption(views.plain(in_words(master)))
-    if video.error:
+    if video.error and video.duplicate_of_id is not None:
+        st.info(views.plain(video.error), icon=":material/content_copy:")
+    elif video.error:
         st.error(views.plain(video.error), icon=":material/error:")
     if video.gold_master_error:
         st.warning(views.plain(f"Gold master: {video.gold_master_error}"), icon=":material/archive:")

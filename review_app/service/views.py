@@ -109,7 +109,8 @@ def clock(seconds: float | None) -> str:
 
 
 def video_words(video: SourceVideo) -> str:
-    return video_state_words(video.state)
+    """Its state. A source video that holds the bytes of another one has not failed, though it goes no further."""
+    return video_state_words(video.state) if video.duplicate_of_id is None else f"the same as source video {video.duplicate_of_id}"
 
 
 def video_progress(video: SourceVideo, told: Mapping[str, Progress]) -> Progress | None:

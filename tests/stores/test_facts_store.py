@@ -183,3 +183,28 @@ def test_words_are_looked_up_in_an_index_however_frequent_they_are(database: Dat
     assert settings == ["enable_seqscan=off"]
     assert "source_video_facts_words_idx" in plan
     assert "transcripts_words_idx" in plan
+
+
+def test_what_a_list_says_of_a_known_source_video_is_added_where_nobody_said_it(database: Database) -> None:
+    videos, store, guard = SourceVideoStore(database), FactsStore(database), AddressGuard(allow_private=True)
+    address = "https://example.org/a.mp4"
+    (first,) = submit([address], videos, guard=guard)
+    assert first.video is not None
+    store.put(first.video.id, SourceFacts(licence="All rights reserved"), Origin.PERSON)
+    said = SourceFacts(licence="CC0", external_id="A-1")
+    (again,) = submit([Wanted(address, "Another title", said)], videos, guard=guard)
+    assert again.told == f"{address} is already source video {first.video.id}, waiting to be fetched: what is new of it is kept: own id"
+    assert store.load(first.video.id) == SourceFacts(licence="All rights reserved", external_id="A-1")
+    (once_more,) = submit([Wanted(address, facts=said)], videos, guard=guard)
+    assert once_more.told.endswith("waiting to be fetched: nothing to do")
+
+
+def test_what_was_said_of_a_duplicate_is_kept_with_the_first(database: Database) -> None:
+    videos, store = SourceVideoStore(database), FactsStore(database)
+    first, second = videos.add("/a.mp4", "a"), videos.add("https://example.org/b.mp4", "b")
+    store.put(first.id, SourceFacts(licence="CC BY 4.0", camera="Maker"), Origin.FILE)
+    store.put(first.id, SourceFacts(rights="training"), Origin.SUBMISSION)
+    store.put(second.id, SourceFacts(licence="CC0", external_id="A-1", rights="nothing"), Origin.SUBMISSION)
+    store.put(second.id, SourceFacts(uploader="a channel"), Origin.SITE)
+    videos.mark_duplicate(second.id, first.id)
+    assert store.load(first.id) == SourceFacts(licence="CC0", camera="Maker", rights="training", external_id="A-1")
