@@ -741,6 +741,35 @@ def test_what_belongs_to_two_source_videos_names_two_that_are_there(database: Da
     assert broken_constraint(database, f"insert into {values}", id=video.id, other=other.id) == constraint
 
 
+A_TRANSCRIPT = (
+    "insert into transcripts (source_video_id, kind, origin, subtitle_filepath, line_count, searchable) "
+    "values (1, 'subtitle', 'site', 'a.vtt', 1, 'a')"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("update transcripts set kind = 'song'", "transcripts_kind_check"),
+        ("update transcripts set origin = 'nobody'", "transcripts_origin_check"),
+        ("update transcripts set source_video_id = 99", "transcripts_source_video_id_fkey"),
+        (A_TRANSCRIPT, "transcripts_subtitle_filepath_key"),
+        (
+            "insert into transcript_lines (transcript_id, number, start_seconds, end_seconds, text) values (99, 1, 0, 1, 'a')",
+            "transcript_lines_transcript_id_fkey",
+        ),
+        (
+            "insert into transcript_lines (transcript_id, number, start_seconds, end_seconds, text) values (1, 1, 2, 1, 'a')",
+            "transcript_lines_times_check",
+        ),
+    ],
+)
+def test_a_transcript_has_its_shape(database: Database, change: str, constraint: str) -> None:
+    SourceVideoStore(database).add("/a.mp4", "a")
+    run(database, A_TRANSCRIPT)
+    assert broken_constraint(database, change) == constraint
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {
