@@ -13,6 +13,7 @@ import dagster as dg
 from assets import metadata
 from assets.failures import TRANSIENT_RETRIES, is_transient, reason
 from assets.stage_run import StageRun
+from heaters_dagster.domain.errors import NoRoomError
 from heaters_dagster.domain.progress import Progress, Report, silent
 from heaters_dagster.partitions import source_video_partitions
 from resources.object_store.interface import ObjectStore
@@ -32,6 +33,7 @@ class ClipRun(Generic[R]):
 
     made: in the order of publication. clip_ids: of the clips that are done. failed: clip id -> reason.
     changed: clips that a reviewer changed meanwhile. retryable: something failed, and every failure is temporary.
+    no_room: why the rest waits, None when nothing waits for room on the disk.
     """
 
     made: tuple[R, ...] = ()
@@ -39,6 +41,7 @@ class ClipRun(Generic[R]):
     failed: Mapping[int, str] = field(default_factory=dict)
     changed: tuple[int, ...] = ()
     retryable: bool = False
+    no_room: NoRoomError | None = None
 
 
 class Fail(Protocol):
@@ -77,7 +80,8 @@ def work_through(
 
     make: claims the clip, makes what the stage makes, and finishes. further: what else the stage has to do, once no clip is due.
     begin_again: makes due what was made with other settings than those of now; called first, under the lock of the stage.
-    One clip's failure is written to its row and does not stop the others; a fault of the store stops all and is on no row.
+    One clip's failure is written to its row and does not stop the others; a fault of the store, and a disk without room for a clip, stop
+    all and are on no row.
     Raises BusyError when another process has the stage of this source video.
     """
     clips, started = ClipStore(database), clock()
@@ -86,6 +90,7 @@ def work_through(
     failed: dict[int, str] = {}
     changed: list[int] = []
     retryable: list[bool] = []
+    no_room: NoRoomError | None = None
     tried: set[tuple[int, int, str]] = set()
 
     def of_stage(clip: Clip) -> ClipTask[R]:
@@ -98,7 +103,7 @@ def work_through(
     with database.stage_lock(stage.asset, source_video_id):
         begin_again()
         # One piece of further work at a time: a clip that is approved meanwhile comes first.
-        while batch := untried(map(of_stage, clips.due(stage, source_video_id))) or untried(further())[:1]:
+        while no_room is None and (batch := untried(map(of_stage, clips.due(stage, source_video_id))) or untried(further())[:1]):
             total = len(tried) + len(batch)
             for one in batch:
                 tried.add(one.identity)
@@ -109,6 +114,9 @@ def work_through(
                     else:
                         made += of_clip
                         done.append(one.clip.id)
+                except NoRoomError as error:
+                    no_room = error
+                    break
                 except Exception as error:  # a defect that shows on one clip must not stop the others
                     raise_fault_of_the_place(error, objects)
                     one.fail(reason(error), transient=is_transient(error))
@@ -116,7 +124,7 @@ def work_through(
                     failed[one.clip.id] = f"{before}; {reason(error)}" if before else reason(error)
                     retryable.append(is_transient(error))
                 report(Progress(stage.asset, len(tried), total, "clips", clock() - started))
-    return ClipRun(tuple(made), tuple(dict.fromkeys(done)), failed, tuple(changed), bool(retryable) and all(retryable))
+    return ClipRun(tuple(made), tuple(dict.fromkeys(done)), failed, tuple(changed), bool(retryable) and all(retryable), no_room)
 
 
 def clip_asset(stage: ClipStage, *, group: str, description: str, kinds: set[str]) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -142,9 +150,13 @@ def materialized(
     """
     with run.failures():  # every failed clip has its reason on its own row
         done = work()
+        if done.no_room is not None:
+            run.waits_for_room(stage.asset, done.no_room)
         if done.failed:
             raise run.clips_failed(done.failed, done=len(set(done.clip_ids) - set(done.failed)), retryable=done.retryable)
         counts = run.clip_counts()
+    if done.no_room is not None and not done.clip_ids:
+        return
     if not done.clip_ids and not metadata.made_by(stage, counts) and metadata.waiting(counts):
         run.log.info(f"nothing was made yet: {metadata.waiting_words(counts)}. The partition stays as it was")
         return

@@ -92,7 +92,7 @@ def export_further(clip: Clip, name: str, *, to: Exporting) -> ExportManifest | 
 
 
 def _published(clip: Clip, profile: ExportProfile, key: str, to: Exporting) -> tuple[MadeObject, ExportManifest]:
-    with to.work.attempt(f"export-{clip.id}") as folder:
+    with to.work.attempt(f"export-{clip.id}", bytes_needed=0) as folder:  # the writer asks for what it needs
         path, manifest = to.writer().write(clip, profile, key=key, folder=folder, report=to.report)
         to.objects.put_file(key, path)
     return MadeObject(key, manifest.byte_size, manifest.to_json()), manifest

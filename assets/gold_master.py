@@ -1,6 +1,7 @@
 """`gold_master`: the lossless archive of an original, made beside the rest and never in the way of review."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dagster as dg
@@ -12,6 +13,7 @@ from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.keys import gold_master_key
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.room_needed import gold_master_bytes
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
 from resources.media.container_facts import place_tags
@@ -55,7 +57,7 @@ def make_gold_master(
     keep_places: else tags that say where it was filmed are left out.
     made_with: see `assets.made_with`; a master that was made otherwise is made again. None: it stays.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
-    FfmpegError, ProcessKilledError, DiskFullError, StoreUnavailableError.
+    FfmpegError, ProcessKilledError, DiskFullError, NoRoomError, StoreUnavailableError.
     """
     videos = SourceVideoStore(database)
     with database.stage_lock("gold_master", source_video_id):
@@ -76,7 +78,7 @@ def make_gold_master(
             raise PermanentError(
                 f"source video {source_video_id} has no original yet (its state: {video.state}); heaters process fetches it"
             )
-        with work.attempt(f"gold_master-{source_video_id}") as folder:
+        with work.attempt(f"gold_master-{source_video_id}", bytes_needed=gold_master_bytes(video.media)) as folder:
             original = objects.local_path(video.original_filepath)
             if original is None:
                 original = folder / "original"
@@ -112,6 +114,7 @@ def make_gold_master(
     kinds={"ffmpeg"},
     pool=GOLD_MASTER_POOL,
     retry_policy=TRANSIENT_RETRIES,
+    output_required=False,
 )
 def gold_master(
     context: dg.AssetExecutionContext,
@@ -119,14 +122,14 @@ def gold_master(
     object_store: ObjectStoreResource,
     machine: MachineResource,
     progress: ProgressResource,
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     stage, store, place = StageRun(context, database, object_store), database.get(), machine.get()
     source_video_id = stage.source_video_id
 
     def record(message: str, transient: bool) -> None:
         SourceVideoStore(store).record_gold_master_failure(source_video_id, message, transient=transient)
 
-    with stage.failures(record), stage.progress("gold_master", progress) as report:
+    with stage.failures(record), stage.progress("gold_master", progress) as report, stage.room("gold_master") as room:
         made = make_gold_master(
             source_video_id,
             database=store,
@@ -137,9 +140,11 @@ def gold_master(
             made_with=code_version("gold_master", place.settings),
             report=report,
         )
+    if room.is_missing:
+        return
     info = object_store.get().info(gold_master_key(source_video_id))
     byte_size, bucket = info.byte_size if info else 0, place.settings.object_bucket
-    return stage.made(
+    yield stage.made(
         {
             "key": gold_master_key(source_video_id),
             "store": metadata.store(place.settings),

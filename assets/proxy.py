@@ -22,6 +22,7 @@ from heaters_dagster.domain.keys import frame_index_key, looks_key, proxy_key, s
 from heaters_dagster.domain.looks import Looks
 from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.room_needed import proxy_bytes
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
@@ -112,14 +113,14 @@ def make_proxy(
     published = None if is_outdated else _published(source_video_id, objects, detector=None if cut else detector)
     if published and (cut or video.state == _S.PREPROCESSED):
         return MadeProxy(video, *published)
-    if not cut:
-        video = videos.set_state(source_video_id, _S.PREPROCESSING)
     if published:
         _keep_making(making, source_video_id, published[0], made_with)
         _keep_looks(related, source_video_id, published[0], objects)
-        return MadeProxy(_recorded(video, published[0], videos), *published)
+        return MadeProxy(_recorded(videos.set_state(source_video_id, _S.PREPROCESSING), published[0], videos), *published)
     began = time.monotonic()
-    with work.attempt(f"proxy-{source_video_id}") as folder:
+    with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder:
+        if not cut:
+            video = videos.set_state(source_video_id, _S.PREPROCESSING)
         original = _original(video, originals or Originals(objects), folder)
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
@@ -138,12 +139,12 @@ def make_proxy(
             making.put(source_video_id, proxy_is_being_replaced=cut)
         objects.put_bytes(frame_index_key(source_video_id), encoded(made.index))
         thumbnails = _thumbnails(path, made.index)
-        proxy_bytes, sent = path.stat().st_size, ByteMeter(report, "upload")
-        objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, proxy_bytes))
+        byte_size, sent = path.stat().st_size, ByteMeter(report, "upload")
+        objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, byte_size))
     _keep_making(making, source_video_id, made.index, made_with)
     _keep_looks(related, source_video_id, made.index, objects)
     video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
-    return MadeProxy(video, made.index, proxy_bytes, time.monotonic() - began, thumbnails)
+    return MadeProxy(video, made.index, byte_size, time.monotonic() - began, thumbnails)
 
 
 def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
@@ -304,6 +305,7 @@ def undecodable_index_entries(source_video_id: int, *, objects: ObjectStore) -> 
             group_name="ingest",
             description="Full-resolution all-intra H.264: reviewers watch it, and clips are cut from it without encoding again.",
             kinds={"ffmpeg", "s3"},
+            skippable=True,  # while it waits for room on the disk
         ),
         dg.AssetSpec(
             "keyframe_offsets",
@@ -311,6 +313,7 @@ def undecodable_index_entries(source_video_id: int, *, objects: ObjectStore) -> 
             group_name="ingest",
             description="The frame index: time and place of every frame in the proxy, the same for player, exporter and detector.",
             kinds={"json", "s3"},
+            skippable=True,
         ),
     ],
     partitions_def=source_video_partitions,
@@ -331,7 +334,13 @@ def proxy_and_keyframe_offsets(
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.PREPROCESS_FAILED, message, transient=transient)
 
-    with stage.failures(), store.stage_lock("proxy", source_video_id), stage.failures(record), stage.progress("proxy", progress) as report:
+    with (
+        stage.failures(),
+        store.stage_lock("proxy", source_video_id),
+        stage.failures(record),
+        stage.progress("proxy", progress) as report,
+        stage.room("proxy") as room,
+    ):
         made = make_proxy(
             source_video_id,
             videos=videos,
@@ -345,6 +354,8 @@ def proxy_and_keyframe_offsets(
             related=RelatedVideos(store),
             report=report,
         )
+    if room.is_missing:
+        return
     # One pass makes both, but a person may ask for one of them by name, and Dagster takes only what was asked for.
     version = proxy_version(made.index)
     for key, shown in (("proxy", _proxy_metadata(made, objects, place.settings)), ("keyframe_offsets", _index_metadata(made.index))):

@@ -1,7 +1,7 @@
 """`source_video`: the original, fetched from where it was submitted, probed, hashed and stored once."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +14,8 @@ from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import (
     DiskFullError,
     DuplicateSourceError,
+    HeatersError,
+    NoRoomError,
     NotYetError,
     SiteRefusesError,
     SourceNotFoundError,
@@ -23,6 +25,7 @@ from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suff
 from heaters_dagster.domain.keys import original_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.quality import Picture, Quality
+from heaters_dagster.domain.room_needed import download_bytes
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
@@ -42,7 +45,8 @@ from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.belongings import WhatIsKept, forget_belongings, keep_belongings
 from resources.sources.downloader import Downloader, local_sha256
 from resources.sources.fetched import ByteMeter, Fetched, begun_name
-from resources.sources.file_identity import fingerprint
+from resources.sources.file_identity import file_identity, fingerprint
+from resources.sources.uploaded import linked_upload
 
 _STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED})
 
@@ -56,6 +60,7 @@ def fetch_source_video(
     downloader: Downloader,
     originals: Originals | None = None,
     turns: SiteTurns | None = None,
+    uploads_folder: Path | None = None,
     kept: WhatIsKept = WhatIsKept(),
     related: RelatedVideos | None = None,
     report: Report = silent,
@@ -65,18 +70,21 @@ def fetch_source_video(
 
     originals: gets the file, for the stages that follow in the same run. turns: of the sites; None: nobody waits for a turn. say: gets a
     sentence when it has to wait for one. kept: what is kept of facts. related: where it is hinted that another one may be the same video;
-    None: nowhere.
+    None: nowhere. uploads_folder: files in it are ours, and need no copy.
 
     Hold `Database.stage_lock("source_video", source_video_id)`. Safe to begin again at any point: the object is stored under its key
     whole or not at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds
     the same bytes, unless this one was submitted by force; NotYetError when its site must be left alone for long (the row is then `new`);
-    and what Downloader, probe and ObjectStore raise: the row then stays `downloading` until the caller records the failure.
+    NoRoomError when the disk has no room for it; and what Downloader, probe and ObjectStore raise: the row then stays `downloading` until
+    the caller records the failure.
     """
     video = videos.load(source_video_id)
     if video.state not in _STATES_BEFORE:
         return video
     with _folder_of(video, work) as folder:
-        fetched = _fetched(video, folder, videos=videos, downloader=downloader, turns=turns, objects=objects, report=report, say=say)
+        fetched = _uploaded(video, folder, videos, objects, uploads_folder) or _fetched(
+            video, folder, videos=videos, downloader=downloader, turns=turns, objects=objects, report=report, say=say
+        )
         found = probe(fetched.path, name=_called(video, fetched))
         if not video.forced:
             _refuse_known_bytes(source_video_id, fetched.sha256, videos, objects)
@@ -96,6 +104,17 @@ def fetch_source_video(
         if originals is not None:
             originals.keep(key, fetched.path)
         return done
+
+
+def _uploaded(
+    video: SourceVideo, folder: Path, videos: SourceVideoStore, objects: ObjectStore, uploads_folder: Path | None
+) -> Fetched | None:
+    """The file in `folder`, where it is an upload that needs no copy; the row is then `downloading`."""
+    found = linked_upload(video, folder, uploads_folder) if uploads_folder is not None else None
+    if found is not None:
+        videos.set_state(video.id, SourceVideoState.DOWNLOADING)
+        _refuse_known_file(video, videos, objects)
+    return found
 
 
 def _fetched(
@@ -134,14 +153,14 @@ def _folder_of(video: SourceVideo, work: WorkFolder) -> AbstractContextManager[P
     """Where it is fetched to. A download goes on where the last try was killed or broke off; a copy of a file begins anew."""
     name = begun_name(video.id)
     if source_kind(video.source) is SourceKind.LOCAL_PATH:
-        return work.attempt(name)
+        return work.attempt(name, bytes_needed=download_bytes(video.media))
     of = sha256(f"{video.id} {video.created_at.isoformat()} {video.source}".encode()).hexdigest()
     return work.continued(name, of, stays=_may_go_on)
 
 
 def _may_go_on(error: BaseException) -> bool:
     """Whether the next try can use what this one has fetched; on a full disk it would be in the way."""
-    return not isinstance(error, Exception) or (isinstance(error, TransientError) and not isinstance(error, DiskFullError))
+    return not isinstance(error, Exception) or (isinstance(error, TransientError) and not isinstance(error, (DiskFullError, NoRoomError)))
 
 
 def _called(video: SourceVideo, fetched: Fetched) -> str:
@@ -157,10 +176,16 @@ def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: Ob
     """
     if video.forced or source_kind(video.source) is not SourceKind.LOCAL_PATH:
         return
-    path = Path(video.source)
-    earlier = [one for one in videos.of_source(video.source) if one.id != video.id]
-    if path.is_file() and path.stat().st_size in {one.original_bytes for one in earlier}:
-        _refuse_known_bytes(video.id, local_sha256(path, confined_to=video.confined_to), videos, objects)
+    earlier = {one.source_fingerprint for one in videos.of_source(video.source) if one.id != video.id and one.original_bytes is not None}
+    if not earlier:
+        return
+    path, sha256 = Path(video.source), None
+    with suppress(OSError, HeatersError):  # fetching says what is wrong
+        # Only a file that is nearly certainly known is read whole here: any other would be read twice.
+        if {file_identity(path, confined_to=video.confined_to).fingerprint, None} & earlier:
+            sha256 = local_sha256(path, confined_to=video.confined_to)
+    if sha256 is not None:
+        _refuse_known_bytes(video.id, sha256, videos, objects)
 
 
 def _refuse_known_bytes(source_video_id: int, sha256: str, videos: SourceVideoStore, objects: ObjectStore) -> None:
@@ -251,6 +276,7 @@ def source_video(
         store.stage_lock("source_video", source_video_id),
         stage.failures(record),
         stage.progress("source_video", progress) as report,
+        stage.room("source_video") as room,
     ):
         try:
             video = fetch_source_video(
@@ -259,6 +285,7 @@ def source_video(
                 objects=object_store.get(),
                 work=place.work,
                 originals=place.originals(object_store.get()),
+                uploads_folder=place.settings.uploads_folder,
                 turns=SiteTurns.from_settings(place.settings, store),
                 kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
                 related=RelatedVideos(store),
@@ -273,6 +300,8 @@ def source_video(
             record(str(error), False)
             stage.log.info(error)
             return
+    if room.is_missing:
+        return
     stage.rename(video.title)
     yield stage.made(
         {

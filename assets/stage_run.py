@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,8 @@ import dagster as dg
 
 from assets.failures import TRANSIENT_RETRIES, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
-from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.disk_room import RoomWait
+from heaters_dagster.domain.errors import HeatersError, NoRoomError
 from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
@@ -26,10 +28,18 @@ from resources.orchestrator.dagster_resources import DatabaseResource, ObjectSto
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import ClipStage, ClipStore
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.stage_progress import kept_progress
 
 Record = Callable[[str, bool], object]
+
+
+@dataclass(slots=True)
+class RoomOnDisk:
+    """is_missing: the work waits until there is more, and nothing was made."""
+
+    is_missing: bool = False
 
 
 class TitledLog:
@@ -94,6 +104,22 @@ class StageRun:
         """A report for the log, or the bars of a command, that pages and `heaters status` read too. The lock of `asset` is held."""
         with kept_progress(self._database.get(), self.source_video_id, asset, shown.report_to(self.log)) as report:
             yield report
+
+    @contextmanager
+    def room(self, asset: str) -> Iterator[RoomOnDisk]:
+        """Work that may find too little room on the disk, and then ends here: see `waits_for_room`, and what is yielded, afterwards."""
+        found = RoomOnDisk()
+        try:
+            yield found
+        except NoRoomError as error:
+            found.is_missing = True
+            self.waits_for_room(asset, error)
+
+    def waits_for_room(self, asset: str, error: NoRoomError) -> None:
+        """Say and store that a stage waits for room: no failure, and no try. The look that finds room again asks for it anew."""
+        wait = RoomWait(asset, error.bytes_needed, error.bytes_free)
+        RoomWaitStore(self._database.get()).put({self.source_video_id: [wait]})
+        self.log.info(f"{wait.words}. It is taken up again when there is room")
 
     def clips_failed(self, failed: Mapping[int, str], *, done: int, retryable: bool) -> dg.Failure:
         """The failure of a run in which some clips failed; each has its reason on its own row.

@@ -132,7 +132,7 @@ def recut(
         )
         if chapters_as_cuts is not None:
             video = SourceVideoStore(database).update(source_video_id, chapters_as_cuts=chapters_as_cuts)
-        work = WorkFolder(settings.work_folder)
+        work = WorkFolder.of(settings)
         return list(_cut(video, wanted, database=database, objects=objects, work=work, report=report, forced_by=forced_by).clips)
 
 

@@ -71,6 +71,13 @@ began = time.monotonic()
 audit(database, open_object_store(settings))
 print(time.monotonic() - began, re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1))
 """
+_SUBMIT = """
+import re, sys
+from heaters_dagster.cli import run
+code = run(["submit", sys.argv[1]])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1), file=sys.stderr)
+sys.exit(code)
+"""
 _EVERY_STATE = tuple(ClipState)
 
 
@@ -311,7 +318,31 @@ def _submissions(settings: Settings, database: Database) -> list[Row]:
             raise RuntimeError("files that differ were taken for one")
         rows.append(at_most(f"{FILES:,} files {name} submitted", seconds, "s", 20))
         shutil.rmtree(folder)
-    return rows
+    return rows + _submitted_by_program(settings)
+
+
+def _submitted_by_program(settings: Settings) -> list[Row]:
+    """`heaters submit FOLDER`: rows and Dagster's partitions, with the start of the program; and what its memory grows by."""
+    memory = []
+    for files in (FILES // 10, FILES):
+        folder = settings.home / f"program {files}"
+        folder.mkdir()
+        for number in range(files):
+            (folder / f"{number}.mp4").write_bytes(random.Random(files * 10_000 + number).randbytes(FILE_BYTES // 100))
+        began = time.perf_counter()
+        environment = {**os.environ, "HEATERS_HOME": str(settings.home)}
+        done = subprocess.run(
+            [sys.executable, "-c", _SUBMIT, str(folder)], env=environment, capture_output=True, text=True, cwd=tempfile.gettempdir()
+        )
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        memory.append(int(done.stderr.split()[-1]) / 1024)
+        shutil.rmtree(folder)
+    return [
+        at_most(f"heaters submit of {FILES:,} files, to rows and partitions", seconds, "s", 60, "the whole program, its start with it"),
+        at_most(f"memory that it takes more than for {FILES // 10} files", memory[1] - memory[0], "MB", 20, f"{memory[1]:.0f} MB"),
+    ]
 
 
 def _migrations(database: Database) -> list[Row]:

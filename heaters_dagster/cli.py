@@ -26,6 +26,7 @@ from heaters_dagster.commands import (
     submit,
     subscriptions,
     terminal,
+    watched,
 )
 from heaters_dagster.domain.errors import HeatersError, SettingsError
 
@@ -47,7 +48,7 @@ def heaters(
     """Turn long videos into reviewed, frame-exact, searchable clips."""
 
 
-for commands in (running.app, submit.app, source_videos.app, replacement.app, facts.app, subscriptions.app, clips.app):
+for commands in (running.app, submit.app, source_videos.app, replacement.app, facts.app, subscriptions.app, watched.app, clips.app):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")

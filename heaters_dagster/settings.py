@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
@@ -127,6 +128,14 @@ def _submit_places(text: str) -> tuple[str, ...]:
         if not place.startswith(("/", "~", "s3://")) or place == "s3://":
             raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
     return tuple(place if place.startswith("s3://") else str(_path(place)) for place in places)
+
+
+def _watched_places(text: str) -> tuple[str, ...]:
+    """Folders with their full paths, and `s3://bucket/prefix/`, each with a slash at its end."""
+    for place in _names(text):
+        if not place.startswith(("/", "~", "s3://")) or not place.removeprefix("s3://"):
+            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
+    return tuple(dict.fromkeys(f"{place.rstrip('/')}/" if place.startswith("s3://") else str(_path(place)) for place in _names(text)))
 
 
 def _written(value: object) -> str:
@@ -249,6 +258,24 @@ class Settings:
         "folders of the server and s3:// places from which the browser may submit, separated by commas; or any, or none. Not set: any "
         "while the review app is for this machine only, else none",
     )
+    watch: tuple[str, ...] = _setting(
+        "HEATERS_WATCH",
+        _watched_places,
+        (),
+        "folders of this machine and s3:// prefixes whose videos are taken by themselves, separated by commas",
+    )
+    watch_seconds: int = _setting(
+        "HEATERS_WATCH_SECONDS",
+        _number(int, 1, 86_400),
+        30,
+        "time between two looks at a watched place; a file is taken when it has not changed between two",
+    )
+    watch_then: str = _setting(
+        "HEATERS_WATCH_THEN",
+        _one_of("leave", "move"),
+        "leave",
+        "leave or move: what becomes of a file when it is in the object store; move puts it into the folder taken, or refused, beside it",
+    )
     dagster_host: str = _setting(
         "HEATERS_DAGSTER_HOST", str, "127.0.0.1", "address the Dagster UI listens on; beyond this machine only with HEATERS_DAGSTER_TOKEN"
     )
@@ -271,6 +298,12 @@ class Settings:
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )
     link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
+    keep_free_mb: int = _setting(
+        "HEATERS_KEEP_FREE_MB",
+        _number(int, 0, 100_000_000),
+        LEAST_FREE_BYTES >> 20,
+        "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
+    )
     lease_seconds: int = _setting(
         "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays reserved for a reviewer whose page no longer reports"
     )
@@ -367,6 +400,10 @@ class Settings:
     def work_folder(self) -> Path:
         """Temporary files of running stages; removed at start."""
         return self.home / "work"
+
+    @property
+    def keep_free_bytes(self) -> int:
+        return self.keep_free_mb << 20
 
     @property
     def uploads_folder(self) -> Path:

@@ -28,6 +28,7 @@ from heaters_dagster import cli
 from heaters_dagster.commands import review as review_commands
 from heaters_dagster.commands.process_due import RunDone
 from heaters_dagster.commands.up.start import held_folder
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.quality import Picture, Quality
@@ -47,6 +48,7 @@ from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.reviewer_store import ReviewerStore
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
@@ -307,6 +309,36 @@ def test_submit_registers_the_partition_with_dagster(heaters: Heaters, settings:
     ids = heaters.json("submit", str(barcode_video(tmp_path / "a.mp4", frames=5)))
     with open_instance(settings) as instance:
         assert instance.get_dynamic_partitions("source_videos") == [str(ids[0])]
+
+
+def test_watched_places_are_looked_at_and_listed(
+    heaters: Heaters, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "No place is watched. Name folders" in heaters("watched")[1]
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    for name, value in (("HEATERS_WATCH", f"{folder},{tmp_path}/gone"), ("HEATERS_WATCH_SECONDS", "1")):
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    assert "Nobody has looked yet" in heaters("watched")[1]
+    barcode_video(folder / "a.mp4", frames=5)
+    assert f"{folder}: 1 file arriving" in heaters("watched", "--look")[1]
+    gone, here = heaters.json("watched", "--look")
+    assert (here["place"], here["taken"], here["arriving"], here["problem"]) == (str(folder), 1, 0, None)
+    assert f"{tmp_path}/gone cannot be read" in gone["problem"]
+    assert heaters("watched")[0] == 0
+    assert f"{tmp_path}/gone cannot be read" in heaters.error
+    (video,) = heaters.json("status")
+    assert (video["source"], video["waits"]) == (str(folder / "a.mp4"), "")
+    assert f"{tmp_path}/gone cannot be read" in heaters("status")[1] + heaters.error
+
+
+def test_status_says_what_waits_for_room(heaters: Heaters, database: Database, a_source_video: ASourceVideo) -> None:
+    video = a_source_video(state=SourceVideoState.DOWNLOADED)
+    RoomWaitStore(database).put({video.id: [RoomWait("proxy", 12 * 10**9, 3 * 10**9), RoomWait("gold_master", 40 * 10**9, 0)]})
+    told = heaters("status")[1]
+    assert "waiting for a proxy; waits for room on the disk: needs 12 GB, 3 GB are free" in " ".join(told.split()), told
+    assert heaters.json("status")[0]["waits"].startswith("waits for room on the disk: needs 12 GB, 3 GB are free; waits for room")
 
 
 def test_a_source_that_is_not_there_fails_and_the_others_are_taken(heaters: Heaters, tmp_path: Path, database: Database) -> None:
@@ -876,6 +908,8 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
     load_settings.cache_clear()
     (tmp_path / "headers.txt").write_text("Referer: https://example.org/")
     assert heaters("sites headers example.org", str(tmp_path / "headers.txt"))[0] == 0
+    monkeypatch.setenv("HEATERS_WATCH", str(tmp_path / "incoming"))
+    load_settings.cache_clear()
     told = {"submit": [good, bad]}
     make_video(film, frames=24)  # another file under the name of the first
     looks = {"looks_filepath": "metadata/looks.bin", "duration_seconds": 9.0, "frame_seconds": 0.04, "sample": bytes(range(16)) * 16}
@@ -898,6 +932,7 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         "review history",
         f"recut {good} --force --threshold 1",
         f"retry {bad}",
+        "watched --look",
         "status",
         f"subscribe {web.url}/page.html --only-new",
         "subscriptions --look",

@@ -44,6 +44,10 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_KEYFRAME_PERCENTAGES": "10,200"}, "percentages from 0 to 100"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": ","}, "percentages from 0 to 100"),
         ({"GOLD_MASTER_STORAGE_CLASS": "FREEZER"}, "GLACIER"),
+        ({"HEATERS_KEEP_FREE_MB": "-1"}, "HEATERS_KEEP_FREE_MB='-1' cannot be used: write a whole number from 0 to 100000000"),
+        ({"HEATERS_WATCH": "/in,incoming"}, "'incoming' is neither the full path of a folder nor a place like s3://bucket/prefix"),
+        ({"HEATERS_WATCH_SECONDS": "0"}, "write a whole number from 1 to 86400"),
+        ({"HEATERS_WATCH_THEN": "delete"}, "HEATERS_WATCH_THEN='delete' cannot be used: write one of: leave, move"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(environment: dict[str, str], told: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -30,6 +31,7 @@ from heaters_dagster.domain.words import clip_state_words, counted, video_state_
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.orchestration.janitor import forget_partitions, settled_look
+from heaters_dagster.orchestration.outlook import Outlook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.object_store.work_folder import WorkFolder
@@ -37,6 +39,8 @@ from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFa
 from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.failed_videos import failed_videos
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import waiting_for_sites, waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.subscriptions import look_at_due
@@ -85,6 +89,7 @@ class Outcome:
 
     problem: why due work was not begun (nothing can be stored). held_up: how many runs wait because of this.
     for_sites: how many source videos wait because their sites want no requests, and the site that may be asked first, in words.
+    waiting: what waits for room on the disk, a sentence for each run.
     """
 
     runs: tuple[RunDone, ...]
@@ -92,6 +97,7 @@ class Outcome:
     problem: str | None = None
     held_up: int = 0
     for_sites: tuple[int, str] | None = None
+    waiting: tuple[str, ...] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -105,7 +111,10 @@ class Outcome:
         if self.problem is not None:
             waits = counted(self.held_up, "run is due but was not begun", "runs are due but were not begun")
             return f"{done}{waits}, because nothing can be stored: {self.problem}"
-        said = f"{done}Nothing more is due." if done else "Nothing is due."
+        if self.waiting:
+            said = f"{done}{counted(len(self.waiting), 'run waits', 'runs wait')} for room on the disk; nothing else is due."
+        else:
+            said = f"{done}Nothing more is due." if done else "Nothing is due."
         again = f" {self.later} failed a moment ago: run heaters process again in a minute, or type heaters retry." if self.later else ""
         if self.for_sites is not None:
             count, why = self.for_sites
@@ -127,9 +136,9 @@ def process_due(
     Raises KeyboardInterrupt when interrupted; the interrupted work is then due again. Raises NotFoundError, DatabaseUnavailableError.
     """
     sweep_leftovers(settings)
-    work = WorkFolder(settings.work_folder)
+    work = WorkFolder.of(settings)
     database = shared_database(settings)
-    videos = SourceVideoStore(database)
+    videos, waits = SourceVideoStore(database), RoomWaitStore(database)
     for source_video_id in only or ():
         videos.load(source_video_id)
     if only is None:
@@ -151,7 +160,7 @@ def process_due(
                 done = engine.execute(wanted[0])
                 with suppress(NotFoundError):  # it is deleted: another source video has taken its place
                     video = videos.load(done.source_video_id)
-                    note = video.error if video.duplicate_of_id is not None else _put_off(database, video)
+                    note = video.error if video.duplicate_of_id is not None else _put_off(database, video) or waits.found_by(wanted[0])
                     done = replace(done, title=video.title, note=note)
                 stuck = done.error is None and without_effect[wanted] == _RUNS_WITHOUT_EFFECT
                 runs.append(replace(done, error="it ran but is still due; this is a defect of Heaters") if stuck else done)
@@ -167,11 +176,19 @@ def process_due(
                 now = datetime.now(UTC)
                 if site is None or (site.until - now).total_seconds() > _LONGEST_WAIT_FOR_A_SITE_SECONDS:
                     later = waiting_to_be_tried(outlook.facts.values())
-                    return Outcome(tuple(runs), later, for_sites=None if site is None else (count, site.words(now)))
+                    for_sites = None if site is None else (count, site.words(now))
+                    return Outcome(tuple(runs), later, for_sites=for_sites, waiting=_waiting(outlook, videos))
                 if not waiting and site.reason is not None:
                     say(f"{counted(count, 'download')} must wait; the first {site.words(now)}")
                 waiting = True
                 time.sleep(min(_WAIT_SECONDS, max(0.05, (site.until - now).total_seconds())))
+
+
+def _waiting(outlook: Outlook, videos: SourceVideoStore) -> tuple[str, ...]:
+    titles = {run.partition_key: videos.load(int(run.partition_key)).title for run in outlook.waiting}
+    return tuple(
+        f"source video {run.partition_key}, {titles[run.partition_key]}: {run.job} {wait.words}" for run, wait in outlook.waiting.items()
+    )
 
 
 def _waiting_for_sites(database: Database, only: Collection[int] | None) -> tuple[int, HeldOff | None]:
@@ -274,12 +291,10 @@ def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Col
     """
     video_store, clip_store = SourceVideoStore(database), ClipStore(database)
     failed_clips = [clip_store.load(clip_id) for clip_id in clips]
-    if videos:
-        wanted = [video_store.load(source_video_id) for source_video_id in videos]
-    else:
-        wanted = [] if clips else [video for video in video_store.load_all() if video.duplicate_of_id is None]
+    named = [video_store.load(source_video_id) for source_video_id in videos]
+    everything = () if videos or clips else failed_videos(database)
     retried = []
-    for video in wanted:
+    for video in chain(named, map(video_store.load, everything)):
         if video.state in SOURCE_VIDEO_RETRY:
             retried.append(
                 f"source video {video.id}, {video.title}: {video_state_words(video.state)}, now "

@@ -69,6 +69,8 @@ def process(
         terminal.say(outcome.sentence)
     if outcome.problem is not None:
         terminal.complain(outcome.sentence)
+    for waits in outcome.waiting:
+        terminal.warn(waits)
     for failure in outcome.failures:
         terminal.complain(failure)
     if outcome.failures or outcome.problem:

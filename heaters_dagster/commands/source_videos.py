@@ -32,6 +32,7 @@ from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
 from heaters_dagster.registries import DETECTORS
@@ -65,6 +66,8 @@ def status(
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.source_video_lists import SourceVideoLists
+    from resources.postgres.watched_store import WatchedStore
+    from resources.sources.submit_places import watched_names
 
     with opened_database(load_settings()) as database:
         lists = SourceVideoLists(database)
@@ -78,6 +81,9 @@ def status(
         rows = [_row_in_words(one) for one in lists.overview(most=most)]
         counts = lists.counts_by_state()
         waiting = ClipStore(database).count_waiting_for_gold_master()
+        unread = WatchedStore(database).problems(watched_names(load_settings()))
+    for place in unread:
+        terminal.warn(place)
     if not rows:
         terminal.say("No source videos yet. Submit one: heaters submit PATH-OR-ADDRESS")
         return
@@ -328,6 +334,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "clip_summary": ", ".join(f"{count} {what}" for what, count in (*sorted(video.clips.items()), *video.beside.items())),
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
+        "waits": "; ".join(dict.fromkeys(wait.words for wait in video.waits.values())),
         "working": "; ".join(map(in_words, video.progress.values())),
         "progress": {asset: asdict(told) for asset, told in video.progress.items()},
         "duplicate_of_id": video.duplicate_of_id,
@@ -342,11 +349,13 @@ def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
     clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
     error = video.error and without_state_names(video.error)
-    state = "; ".join(filter(None, (video_state_words(video.state), video.site_waits)))
+    others = [wait.words for asset, wait in video.waits.items() if asset != GOLD_MASTER.asset]
     quality = Quality.from_json(video.quality)
+    master = video.waits.get(GOLD_MASTER.asset)
     return _video_row(video) | {
-        "state": state,
+        "state": "; ".join(filter(None, (video_state_words(video.state), video.site_waits, *others[:1]))),
         "clip_summary": clips,
         "error": error,
         "quality_words": quality.words if quality is not None else "",
+        **({"master": master.words} if master is not None else {}),
     }

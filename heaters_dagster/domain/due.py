@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.stages import (
     ASSETS_OF_JOB,
     CLIP_STAGES,
@@ -79,6 +80,7 @@ class VideoFacts:
     proxy_is_half_written: a process was killed while it put a new proxy in place of the old one.
     waits_to_replace: it is to take the place of another source video, and is not cut before a person has said so.
     obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
+    media: what is known of its size.
     """
 
     id: int
@@ -97,6 +99,7 @@ class VideoFacts:
     obsolete_artifacts: int = 0
     exports_waiting_for_master: int = 0
     busy: frozenset[str] = frozenset()
+    media: MediaSize = MediaSize()
     site: str | None = None
     site_busy: int = 0
     site_held_off: bool = False

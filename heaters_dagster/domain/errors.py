@@ -142,6 +142,18 @@ class PlaceError(TransientError):
     """The object store cannot be used now. No row is at fault and none counts a try: all work is due again when the store works."""
 
 
+class NoRoomError(PlaceError):
+    """The disk has too little room for a stage now. The stage waits; no try is counted.
+
+    bytes_needed: for the whole stage. bytes_free: what it could have had, without what other work was promised.
+    """
+
+    def __init__(self, told: str, *, bytes_needed: int, bytes_free: int) -> None:
+        super().__init__(told)
+        self.bytes_needed = bytes_needed
+        self.bytes_free = bytes_free
+
+
 class DownloadError(TransientError):
     """A download broke off for a temporary reason: time-out, 5xx, connection reset."""
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 import dagster as dg
 
 from assets.failures import CANCELED
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import BusyError, NotFoundError
 from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, VIDEO_STAGES, with_states
@@ -27,6 +28,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.due_facts import deleted_since
 from resources.postgres.export_store import ExportStore
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Of more partitions all names are read at once.
@@ -47,13 +49,35 @@ def settled_look(
     outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only)
     _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
     if not (outlook.dead or outlook.canceled or outlook.ended):
+        settle_waits(outlook, database, only=only)
         return outlook
     end_runs(outlook.dead, instance)
     settle_cancellations(outlook.canceled, instance, database)
     for run in outlook.ended:
         settle_failed_run(run, instance, database)
     settled = {run.run_id for run in outlook.ended}
-    return look(instance, settings, database, daemon_runs=daemon_runs, only=only, settled=settled)
+    outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only, settled=settled)
+    settle_waits(outlook, database, only=only)
+    return outlook
+
+
+def settle_waits(outlook: Outlook, database: Database, *, only: Collection[int] | None = None) -> None:
+    """Store which stages wait for room, where the words have changed, and forget those that do not wait any more.
+
+    What a run that has not ended has stored stays: it may have found too little room a moment ago. only: the source videos of the look.
+    """
+    store, waits = RoomWaitStore(database), {(int(run.partition_key), wait.asset): wait for run, wait in outlook.waiting.items()}
+    known = outlook.waits_known
+    new: dict[int, list[RoomWait]] = {}
+    for (source_video_id, asset), wait in waits.items():
+        before = known.get((source_video_id, asset))
+        if before is None or (before.is_here and before.wait.words != wait.words):
+            new.setdefault(source_video_id, []).append(wait)
+    store.put(new)
+    if outlook.problem is None:
+        in_flight = {(int(key), asset) for asset, key in outlook.in_flight}
+        looked_at = [key for key in known if only is None or key[0] in only]
+        store.forget([key for key in looked_at if key not in waits and key not in in_flight])
 
 
 @dataclass(slots=True)

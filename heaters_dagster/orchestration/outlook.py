@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from heaters_dagster.domain.due import RunWanted, VideoFacts, wanted_runs
+from heaters_dagster.domain.disk_room import DividedRoom, RoomWait, divided, still_to_be_promised
+from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, RunWanted, VideoFacts, wanted_runs
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, Job, WorkState, with_states
 from heaters_dagster.orchestration.dead_runs import assets_in_flight, canceled_by_people, dead_among, death, unfinished
 from heaters_dagster.settings import Settings
 from resources.object_store.probe import place_problem
+from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import PARTITION_NAME_TAG, RunRecord
 from resources.orchestrator.dagster_storage import assets_of
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
+from resources.postgres.room_waits import KnownWait, RoomWaitStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Outlook:
     dead: runs that look unfinished and whose process is gone; they are in flight until the janitor has ended them.
     canceled: runs that a person canceled, and ended: runs that failed, where a row does not say so yet. What would do their work again is
     not wanted before the row says why they ended.
+    waiting: runs that would be due if the disk had room for them, with what they need; they are not among `wanted`.
+    waits_known: (source video id, asset) -> the waits that are stored.
     """
 
     wanted: tuple[RunWanted, ...]
@@ -43,6 +48,8 @@ class Outlook:
     dead: tuple[RunRecord, ...] = ()
     canceled: tuple[RunRecord, ...] = ()
     ended: tuple[dg.DagsterRun, ...] = ()
+    waiting: Mapping[RunWanted, RoomWait] = field(default_factory=dict)
+    waits_known: Mapping[tuple[int, str], KnownWait] = field(default_factory=dict)
 
     def situation_of(self, run: RunWanted) -> VideoFacts:
         """The facts behind a wanted run, without those that change only because time passes."""
@@ -124,7 +131,32 @@ def look(
         elif not any((asset, run.partition_key) in untold for asset in run.assets):
             wanted.append(run)
     problem = place_problem(settings) if wanted else None
-    return Outlook(tuple(wanted), in_flight, facts, problem, dead, canceled, tuple(ended))
+    known = RoomWaitStore(database).load()
+    room = DividedRoom(tuple(wanted)) if problem else _with_room(wanted, facts, in_flight, known, settings)
+    return Outlook(room.begin, in_flight, facts, problem, dead, canceled, tuple(ended), room.waiting, known)
+
+
+def _with_room(
+    wanted: Sequence[RunWanted],
+    facts: Mapping[str, VideoFacts],
+    in_flight: Set[tuple[str, str]],
+    known: Mapping[tuple[int, str], KnownWait],
+    settings: Settings,
+) -> DividedRoom:
+    """Which of the wanted runs have room on this machine's disk, after those that were asked for and have not begun to use theirs.
+
+    What another machine has found to have no room there is tried again after a while, because this one cannot see its disk.
+    """
+    if not wanted:
+        return DividedRoom(())
+    elsewhere = {key: one.wait for key, one in known.items() if not one.is_here and one.seconds < RETRY_AFTER_SECONDS}
+    held = {run: wait for run in wanted for asset in run.assets if (wait := elsewhere.get((int(run.partition_key), asset))) is not None}
+    here = {(str(source_video_id), asset): one.wait.bytes_needed for (source_video_id, asset), one in known.items() if one.is_here}
+    media = {key: video.media for key, video in facts.items()}
+    promised = sum(still_to_be_promised(facts[key], asset) for asset, key in in_flight if key in facts)
+    free = WorkFolder.of(settings).room.free_bytes() - promised
+    room = divided([run for run in wanted if run not in held], media, free_bytes=free, known=here)
+    return DividedRoom(room.begin, {**room.waiting, **held})
 
 
 def _that_left_off(instance: dg.DagsterInstance, run: RunWanted, video: VideoFacts, looked_at: datetime) -> dg.DagsterRun | None:

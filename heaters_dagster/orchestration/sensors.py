@@ -24,6 +24,7 @@ from resources.postgres.backlog import load_backlog
 from resources.postgres.database import Database
 from resources.postgres.site_turns import waiting_for_sites
 from resources.postgres.subscription_store import SubscriptionStore
+from resources.sources.watched_places import Watcher
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
 #: ten thousand queued runs.
@@ -82,9 +83,13 @@ def _has_partition(context: dg.SensorEvaluationContext, key: str) -> bool:
 def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], nothing: str) -> dg.SensorResult | dg.SkipReason:
     """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
     due = [run for run in outlook.wanted if run.job is job]
+    waits = [(run, wait) for run, wait in outlook.waiting.items() if run.job is job]
     if due and outlook.problem:
         return dg.SkipReason(f"{counted(len(due), 'run is', 'runs are')} due, but nothing can be stored: {outlook.problem}")
     room = MAX_IN_FLIGHT - outlook.in_flight_of(job)
+    if not due and waits:
+        run, wait = waits[0]
+        return dg.SkipReason(f"{counted(len(waits), 'run waits', 'runs wait')} for room; source video {run.partition_key} {wait.words}")
     if not due:
         return dg.SkipReason(f"{nothing}; queued or running: {outlook.in_flight_of(job)}" if outlook.in_flight_of(job) else nothing)
     if room <= 0:
@@ -152,4 +157,23 @@ def due_subscriptions(context: dg.SensorEvaluationContext, database: DatabaseRes
     return dg.RunRequest()
 
 
-SENSORS = (what_waits, due_subscriptions, *(_sensor(job) for job in Job), run_failures)
+@dg.sensor(
+    name="watched_places",
+    description="Folders and prefixes of HEATERS_WATCH: files that have arrived whole -> new source videos.",
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def watched_places(
+    context: dg.SensorEvaluationContext, database: DatabaseResource, machine: MachineResource
+) -> dg.SensorResult | dg.SkipReason:
+    settings = machine.settings()
+    if not settings.watch:
+        return dg.SkipReason("no place is watched: HEATERS_WATCH is not set")
+    looks = Watcher(settings, database.get()).look()
+    new_keys = [str(one) for look in looks for one in look.taken if not _has_partition(context, str(one))]
+    if not new_keys:
+        return dg.SkipReason("; ".join(look.sentence for look in looks) or "looked a moment ago")
+    return dg.SensorResult(dynamic_partitions_requests=[source_video_partitions.build_add_request(new_keys)])
+
+
+SENSORS = (what_waits, due_subscriptions, watched_places, *(_sensor(job) for job in Job), run_failures)

@@ -14,6 +14,7 @@ from heaters_dagster.domain.export_profile import FIRST_PROFILE, ExportProfile
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.room_needed import export_bytes
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.open_clip import OpenClip
 from resources.clips.written_clip import WrittenClip, read_back
@@ -23,6 +24,7 @@ from resources.media.frame_reader import FrameReader
 from resources.media.proxy_bytes import open_proxy
 from resources.media.remuxer import ProxyReader
 from resources.object_store.interface import ObjectStore
+from resources.object_store.work_folder import check_room
 from resources.postgres.clip_store import Clip
 from resources.postgres.source_video_store import SourceVideo
 
@@ -66,9 +68,12 @@ class ClipWriter:
         """Write the file of `clip` into `folder` as `profile` says; return its path and what proves it.
 
         key: the object key for the file. Raises InvalidMediaError when the written file is not the clip, ColdStorageError when the
-        gold master must be restored first (the restore has been requested), PermanentError, FfmpegError, DiskFullError.
+        gold master must be restored first (the restore has been requested), PermanentError, FfmpegError, DiskFullError,
+        NoRoomError.
         """
         index = self._index(clip)
+        in_proxy = int(index.byte_offset[-1] + index.byte_size[-1] - index.byte_offset[0])
+        check_room(folder, export_bytes(in_proxy, encodes=profile.encodes))
         path = folder / f"clip{profile.suffix}"
         opened = OpenClip(
             clip=clip,

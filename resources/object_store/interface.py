@@ -9,8 +9,6 @@ from typing import Protocol
 
 #: The key that `ObjectStore.check` writes and reads.
 CHECKED = b"Heaters was here."
-#: With less free space than this on the disk of a folder, no work is begun.
-LEAST_FREE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
 from resources.files.private_folder import close_to_others, private_folder, private_opener
-from resources.object_store.interface import CHECKED, LEAST_FREE_BYTES, ObjectInfo
+from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
 
 _INCOMING = ".incoming"  # no segment of a key begins with a dot
@@ -28,11 +29,12 @@ class LocalObjectStore:
     """Objects below `folder`. Storage classes mean nothing here: every object is STANDARD and can be read at once.
 
     work_folder: files below it, on the same file system, are published by a hard link instead of a copy; nobody may write to such a file
-    afterwards.
+    afterwards. least_free_bytes: with less free space than this on its disk, the store counts as one that cannot be used.
     """
 
-    def __init__(self, folder: Path, *, work_folder: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, work_folder: Path | None = None, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         self.folder = folder
+        self._least_free_bytes = least_free_bytes
         self._work_folder = work_folder
         self._incoming = WorkFolder(folder / _INCOMING)
 
@@ -50,7 +52,7 @@ class LocalObjectStore:
             ) from error
         if found != CHECKED:
             raise StoreUnavailableError(f"{self.folder}: the bytes that were read back differ from those that were written; check the disk")
-        check_room(self.folder, LEAST_FREE_BYTES)
+        check_room(self.folder, self._least_free_bytes)
 
     def put_file(
         self, key: str, path: Path, *, storage_class: str = "STANDARD", progress: Callable[[int], None] | None = None

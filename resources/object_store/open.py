@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_home
 from resources.object_store.interface import ObjectStore
@@ -15,7 +16,8 @@ def open_object_store(settings: Settings) -> ObjectStore:
     bucket = settings.object_bucket
     if bucket is None:
         private_home(settings)
-        return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder)
+        least = min(LEAST_FREE_BYTES, settings.keep_free_bytes)
+        return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder, least_free_bytes=least)
     from resources.object_store.s3 import S3ObjectStore
 
     return S3ObjectStore(bucket, endpoint_url=settings.s3_endpoint_url, cdn_domain=settings.cdn_domain)

@@ -7,7 +7,8 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -229,10 +230,33 @@ def fetch_object(
 
 def list_keys(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> Iterator[str]:
     """The keys of any bucket that begin with `prefix`. Raises what an ObjectStore raises."""
+    return (found.key for found in listed_objects(bucket, prefix, endpoint_url=endpoint_url, max_attempts=max_attempts))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """tag: changes when the bytes do."""
+
+    key: str
+    byte_size: int
+    tag: str
+
+
+def listed_objects(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> Iterator[ListedObject]:
+    """The complete objects of any bucket below a prefix, by key, read a page at a time. Raises what an ObjectStore raises."""
     client = _client(bucket, endpoint_url, max_attempts)
     with _store_errors(bucket, prefix):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield from (found["Key"] for found in page.get("Contents", ()))
+            for found in page.get("Contents", ()):
+                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'))
+
+
+def moved_object(bucket: str, key: str, new_key: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> None:
+    """Give an object of any bucket another key. Done again after it was cut off, it comes to the same."""
+    client = _client(bucket, endpoint_url, max_attempts)
+    with suppress(ObjectNotFoundError), _store_errors(bucket, key):
+        client.copy({"Bucket": bucket, "Key": key}, bucket, new_key, Config=_transfer())
+        client.delete_object(Bucket=bucket, Key=key)
 
 
 def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:

@@ -19,8 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from heaters_dagster.domain.errors import DiskFullError
+from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES, RoomWait
+from heaters_dagster.domain.errors import DiskFullError, NoRoomError
+from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_folder
+from resources.object_store.promised_room import PromisedRoom, bytes_in
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _CONTINUED = ".continued"
@@ -29,28 +32,69 @@ _OF = "of"
 CONTINUED_SECONDS = 48 * 3600.0
 
 
-class WorkFolder:
-    """The folder of all attempts on this machine; any number of processes may use it at once."""
+#: Attempts of this process that were promised room -> who promises more.
+_promised: dict[Path, PromisedRoom] = {}
 
-    def __init__(self, root: Path) -> None:
+#: An attempt that filled the disk is not begun again before there is this many times the room that it had.
+_MORE_THAN_IT_HAD = 1.25
+
+
+class WorkFolder:
+    """The folder of all attempts on this machine; any number of processes may use it at once.
+
+    room: what attempts may be promised of the disk. keep_free_bytes, published_to: as for PromisedRoom.
+    """
+
+    def __init__(self, root: Path, *, keep_free_bytes: int = LEAST_FREE_BYTES, published_to: Path | None = None) -> None:
         self.root = root
+        self.room = PromisedRoom(root, keep_free_bytes=keep_free_bytes, published_to=published_to, is_held=self.is_held)
+
+    @classmethod
+    def of(cls, settings: Settings) -> WorkFolder:
+        """That of a machine with these settings."""
+        published_to = settings.objects_folder if settings.object_bucket is None else None
+        return cls(settings.work_folder, keep_free_bytes=settings.keep_free_bytes, published_to=published_to)
 
     @contextmanager
-    def attempt(self, name: str) -> Iterator[Path]:
+    def attempt(self, name: str, *, bytes_needed: int | None = None) -> Iterator[Path]:
         """A new, empty, private folder (mode 0700) for one attempt, removed afterwards.
 
         name: what it is for, as `proxy-12`; letters, digits, '-' and '_', at most 64. Two attempts with the same name get two folders.
-        Raises DiskFullError, also when the disk has no room for a write in the body.
+        bytes_needed: what it will take of the disk, an upper estimate. It is promised to the attempt until the attempt ends, so that all
+        attempts together do not need more than there is; `check_room` in its folder asks for more. None: nothing is promised.
+        Raises NoRoomError when so much cannot be promised, also when the disk is full in the end all the same; DiskFullError when the disk
+        has no room for a write in the body of an attempt that was promised nothing.
         """
         if not _NAME.match(name):
             raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
         with disk_full_named(self.root):
             folder, descriptor = self._locked_folder(name)
             try:
-                yield folder
+                if bytes_needed is None:
+                    yield folder
+                else:
+                    with self._with_room(folder, bytes_needed):
+                        yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)
+
+    @contextmanager
+    def _with_room(self, folder: Path, bytes_needed: int) -> Iterator[None]:
+        self.room.promise(folder, bytes_needed)
+        _promised[folder] = self.room
+        try:
+            with disk_full_named(self.root):
+                yield
+        except DiskFullError as error:
+            if not self.room.is_scarce():  # another disk, or a quota: nothing to wait for here
+                raise
+            had = max(self.room.promised_to(folder), bytes_in(folder))
+            wait = RoomWait(folder.name, round(had * _MORE_THAN_IT_HAD), had)
+            raise NoRoomError(wait.words, bytes_needed=wait.bytes_needed, bytes_free=wait.bytes_free) from error
+        finally:
+            del _promised[folder]
+            self.room.forget(folder)
 
     @contextmanager
     def continued(self, name: str, of: str, *, stays: Callable[[BaseException], bool]) -> Iterator[Path]:
@@ -58,7 +102,7 @@ class WorkFolder:
 
         name: as for `attempt`. of: exactly what the work is for: what another work has left under this name is removed first. stays:
         whether what there is should stay after this error; it stays when the process is killed, for CONTINUED_SECONDS.
-        When another process has the folder, the attempt gets an empty one of its own. Raises DiskFullError.
+        When another process has the folder, the attempt gets an empty one of its own. Raises DiskFullError, NoRoomError.
         """
         if not _NAME.match(name):
             raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
@@ -66,12 +110,13 @@ class WorkFolder:
             folder = self.root / f"{name}{_CONTINUED}"
             descriptor = self._held(folder)
             if descriptor is None:
-                with self.attempt(name) as empty:
+                with self.attempt(name, bytes_needed=0) as empty:
                     yield empty
                 return
             kept = False
             try:
-                yield _files_of(folder, of)
+                with self._with_room(folder, 0):  # what it turns out to need is asked for by check_room
+                    yield _files_of(folder, of)
             except BaseException as error:
                 kept = stays(error)
                 raise
@@ -180,8 +225,14 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
 
 
 def check_room(folder: Path, bytes_needed: int) -> None:
-    """Raise DiskFullError, before anything is written, when the file system of `folder` has no room for `bytes_needed`."""
-    if _free_bytes(folder) < bytes_needed:
+    """Raise, before anything is written, when the file system of `folder` has no room for `bytes_needed` more.
+
+    In the folder of an attempt that was promised room, so much more is promised to it, or NoRoomError raised; elsewhere DiskFullError.
+    """
+    attempt = next((path for path in (folder, *folder.parents) if path in _promised), None)
+    if attempt is not None:
+        _promised[attempt].promise(attempt, bytes_in(attempt) + bytes_needed)
+    elif _free_bytes(folder) < bytes_needed:
         raise _disk_full(folder, bytes_needed)
 
 

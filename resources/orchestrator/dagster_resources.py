@@ -80,7 +80,7 @@ class MachineResource(_FromSettings):
         from resources.object_store.work_folder import WorkFolder
 
         settings = self.settings()
-        work = WorkFolder(settings.work_folder)
+        work = WorkFolder.of(settings)
 
         def originals(objects: ObjectStore) -> Originals:
             from resources.object_store.originals import Originals

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
+from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.stages import (
     CLIP_STAGES,
     EXPORTS,
@@ -100,6 +101,11 @@ def load_video_facts(
                 source_videos.c.original_filepath.is_not(None).label("has_original"),
                 source_videos.c.gold_master_filepath.is_not(None).label("has_gold_master"),
                 source_videos.c.gold_master_attempts,
+                source_videos.c.source_bytes,
+                source_videos.c.original_bytes,
+                source_videos.c.duration_seconds,
+                source_videos.c.frame_count,
+                source_videos.c.probe["video"].label("picture"),  # the rest of a probe may be long
                 _IS_HALF_DELETED.label("is_half_deleted"),
                 source_videos.c.site,
                 func.coalesce(download_sites.c.not_before > func.now(), False).label("site_held_off"),
@@ -130,6 +136,13 @@ def load_video_facts(
             waits_to_replace=row.waits_to_replace,
             obsolete_artifacts=obsolete.get(row.id, 0) + int(row.is_half_deleted) + int(row.is_replaced),
             exports_waiting_for_master=waiting.get(row.id, 0),
+            media=MediaSize.of(
+                {"video": row.picture},
+                source_bytes=row.source_bytes,
+                original_bytes=row.original_bytes,
+                duration_seconds=row.duration_seconds,
+                frame_count=row.frame_count,
+            ),
             busy=frozenset(asset for asset in LOCKED_ASSETS if lock_key(asset, row.id) in held),
             site=row.site,
             site_busy=sum(turn_key(row.site, place) in held for place in range(per_site)) if row.site else 0,

@@ -165,3 +165,49 @@ subscription_members = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="members that a subscription has dealt with: one that was deleted since, or that failed, is not taken again",
 )
+
+room_waits = Table(
+    "room_waits",
+    metadata,
+    Column("source_video_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("asset", Text, primary_key=True),
+    Column("bytes_needed", BigInteger, nullable=False),
+    Column("bytes_free", BigInteger, nullable=False, comment="without what running work was promised"),
+    Column("host", Text, nullable=False, comment="the machine whose disk it is"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        comment="when that machine last found too little room",
+    ),
+    comment="a stage that is not begun because the disk has too little room for it",
+    prefixes=["UNLOGGED"],
+)
+
+watched_places = Table(
+    "watched_places",
+    metadata,
+    Column("place", Text, primary_key=True, comment="folder, or s3:// address that ends with a slash"),
+    Column("looked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("problem", Text, comment="why it could not be looked at, in words for a person; null: it could"),
+)
+
+watched_files = Table(
+    "watched_files",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("path", Text, primary_key=True, comment="full path or s3:// address"),
+    Column("state", Text, nullable=False),
+    Column("byte_size", BigInteger, nullable=False),
+    Column("version", Text, nullable=False, comment="changes when the bytes do: time of the last change, or tag of an object"),
+    Column("inode", BigInteger),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id", ondelete="SET NULL")),
+    Column("reason", Text, comment="why it is refused, in words for a person"),
+    Column("moved_to", Text, comment="where it is being moved to; null: it stays, or has been moved"),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="when it was first seen like this"),
+    CheckConstraint("state in ('arriving', 'temporary', 'taken', 'refused')", name="state"),
+    CheckConstraint("state <> 'refused' or reason is not null", name="reason"),
+    Index("watched_files_source_video_id_idx", "source_video_id", postgresql_where=text("source_video_id is not null")),
+)

@@ -20,6 +20,8 @@ from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.facts_store import brief_facts, qualities_of
 from resources.postgres.related_videos import related_of
+from resources.postgres.room_waits import WaitsByAsset
+from resources.postgres.room_waits import waits_of as room_waits_of
 from resources.postgres.site_turns import waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, is_there, video_of_row
 from resources.postgres.source_video_words import have_words
@@ -28,7 +30,7 @@ from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
-_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related"}
+_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related", "waits"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,14 @@ class ListedVideo:
 
     beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
     site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: site,
-    uploader, licence and rights only. related: others that are, or may be, the same video.
+    uploader, licence and rights only. related: others that are, or may be, the same video. waits: which stages wait for room on the disk.
     """
 
     video: SourceVideo
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
+    waits: WaitsByAsset
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
     facts: SourceFacts = SourceFacts()
@@ -54,7 +57,7 @@ class ListedVideo:
 class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
-    clips, beside, progress, site_waits, quality, related: as in ListedVideo.
+    clips, beside, progress, waits, site_waits, quality, related: as in ListedVideo.
     """
 
     id: int
@@ -71,6 +74,7 @@ class VideoOverview:
     clips: dict[ClipState, int]
     beside: dict[str, int]
     progress: ProgressByAsset
+    waits: WaitsByAsset
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
     related: tuple[Related, ...]
@@ -95,10 +99,10 @@ class SourceVideoLists:
             ids = [video.id for video in videos]
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
             waits, qualities, facts = waits_of(connection, ids), qualities_of(connection, ids), brief_facts(connection, ids)
-            related = related_of(connection, ids)
+            related, room = related_of(connection, ids), room_waits_of(connection, ids)
         return [
             ListedVideo(
-                one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}),
+                one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}), room.get(one.id, {}),
                 site_waits=waits.get(one.id), quality=qualities.get(one.id), facts=facts.get(one.id, SourceFacts()),
                 related=tuple(related.get(one.id, ())),
             )
@@ -163,7 +167,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     rows = connection.execute(select(*columns).where(*conditions).order_by(_video.id).limit(limit)).all()
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
-    waits, qualities = waits_of(connection, ids), qualities_of(connection, ids)
+    waits, qualities, room = waits_of(connection, ids), qualities_of(connection, ids), room_waits_of(connection, ids)
     related = related_of(connection, ids)
     return [
         VideoOverview(
@@ -171,6 +175,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             clips=counts.get(row.id, {}),
             beside=beside.get(row.id, {}),
             progress=progress.get(row.id, {}),
+            waits=room.get(row.id, {}),
             site_waits=waits.get(row.id),
             quality=qualities.get(row.id),
             related=tuple(related.get(row.id, ())),

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
+from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.stages import SOURCE_VIDEO
 from heaters_dagster.domain.states import SourceVideoState
@@ -82,6 +83,17 @@ class SourceVideo:
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
+
+    @property
+    def media(self) -> MediaSize:
+        """What is known of its size, for estimates of what stages need."""
+        return MediaSize.of(
+            self.probe,
+            source_bytes=self.source_bytes,
+            original_bytes=self.original_bytes,
+            duration_seconds=self.duration_seconds,
+            frame_count=self.frame_count,
+        )
 
 
 class SourceVideoStore:
@@ -179,6 +191,14 @@ class SourceVideoStore:
             query = query.where(have_words(text))
         with self._database.read() as connection:
             return [video_of_row(row) for row in connection.execute(query)]
+
+    def stored_by_file_name(self, names: Collection[str]) -> dict[str, bool]:
+        """File name -> whether the original is in the store, of the source videos that were submitted as a file of such a name."""
+        called = func.substring(source_videos.c.source, "[^/]*$")
+        query = select(called, source_videos.c.original_filepath.is_not(None)).where(is_there())
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(called == any_(literal(list(names), ARRAY(Text))))) if names else ()
+            return {row[0]: row[1] for row in rows}
 
     def of_source(self, source: str) -> list[SourceVideo]:
         """Those that were submitted under exactly this path or address, oldest first."""

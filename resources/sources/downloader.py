@@ -158,10 +158,15 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
                 after = os.fstat(again.fileno())
         except (OSError, HeatersError):
             raise SourceNotFoundError(f"{path} disappeared while it was read; nothing was stored") from None
-        if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+        if _looks(after) != _looks(before):
             raise DownloadError(
                 f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
             )
+
+
+def _looks(found: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes with a file. A program may set the time of the last modification back, as rsync does, but not that of the change."""
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def opened_source(path: Path, confined_to: str | None = None) -> BufferedReader:

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedReader
@@ -30,6 +31,8 @@ from resources.sources.downloader import local_sha256, opened_source
 
 _SAMPLES = 16
 _SAMPLE_BYTES = 64 * 1024
+#: Files of which samples are read at the same time.
+_READERS = 8
 
 _video = source_videos.c
 
@@ -163,11 +166,7 @@ class KnownSources:
 
     def same_as(self, sources: Sequence[NamedSource]) -> list[Match]:
         """For each of them, no two of which are called the same, what it is."""
-        identities: dict[int, FileIdentity] = {}
-        for place, one in enumerate(sources):
-            if source_kind(one.source) is SourceKind.LOCAL_PATH:
-                with suppress(OSError, HeatersError):
-                    identities[place] = file_identity(Path(one.source), confined_to=one.confined_to)
+        identities = _identities(sources)
         found = self._matches_of_files(sources, identities)
         named = self._videos.first_of_sources([one.source for place, one in enumerate(sources) if place not in found])
         of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
@@ -257,6 +256,22 @@ def _site_name(one: NamedSource) -> tuple[str, str] | None:
     """(site, its name of the video), where whoever submits it knows them."""
     site, site_id = one.wanted.facts.site, one.wanted.facts.site_id
     return (site, site_id) if site and site_id else None
+
+
+def _identities(sources: Sequence[NamedSource]) -> dict[int, FileIdentity]:
+    """Of the files among them, by place; one that cannot be read is left out. Several are read at once: on a network each waits long."""
+    files = {place: one for place, one in enumerate(sources) if source_kind(one.source) is SourceKind.LOCAL_PATH}
+
+    def of(one: NamedSource) -> FileIdentity | None:
+        with suppress(OSError, HeatersError):
+            return file_identity(Path(one.source), confined_to=one.confined_to)
+        return None
+
+    if not files:
+        return {}
+    with ThreadPoolExecutor(min(_READERS, len(files))) as readers:
+        found = dict(zip(files, readers.map(of, files.values()), strict=True))
+    return {place: identity for place, identity in found.items() if identity is not None}
 
 
 def _wanted(sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[str, list[Any]]:

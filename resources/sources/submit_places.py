@@ -66,3 +66,8 @@ class SubmitPlaces:
                 f"{source} cannot be submitted from the browser: there is no such object in a place that HEATERS_SUBMIT_FOLDERS names. "
                 "Submit it on the server with heaters submit"
             )
+
+
+def watched_names(settings: Settings) -> list[str]:
+    """What the places of HEATERS_WATCH are called in the database: folders without links on the way, and s3:// addresses."""
+    return [place if place.startswith("s3://") else os.path.realpath(place) for place in settings.watch]

@@ -22,6 +22,7 @@ from heaters_dagster.domain.errors import (
     ForbiddenSourceError,
     HeatersError,
     InvalidMediaError,
+    NoRoomError,
     SiteRefusesError,
     TransientError,
 )
@@ -55,6 +56,8 @@ _TRIES_AT_THE_BEST = 6
 _BROKEN_OFF = "broken_off"
 _LONGEST_PAUSE_SECONDS = 10.0
 _LARGEST_PLAYLIST_BYTES = 64 << 20
+#: Room is asked for again when a stream turns out to be this many times as large as it seemed.
+_MORE_THAN_ESTIMATED = 1.1
 
 
 class WebDownload:
@@ -115,7 +118,7 @@ class WebDownload:
                     beside = belongings(session, info, folder, fresh=functools.partial(self._session, formats, folder))
                     low = low_formats_warnings(info, session.params["logger"].warnings, is_signed_in=self._is_signed_in)
                     warnings = (*low, *warnings, *beside.warnings)
-            except (ForbiddenSourceError, DiskFullError):
+            except (ForbiddenSourceError, DiskFullError, NoRoomError):  # poorer formats would be no answer to that
                 raise
             except HeatersError as error:
                 if isinstance(error, TransientError):
@@ -211,15 +214,19 @@ class WebDownload:
     ) -> tuple[Path, tuple[str, ...]]:
         """(file, warnings): downloads the chosen formats, and joins them when picture and sound are separate."""
         sizes = [one.get("filesize") or one.get("filesize_approx") for one in chosen]
-        check_room(folder, sum(size or 0 for size in sizes) - _byte_size(folder))
+        all_of_it = sum(size or 0 for size in sizes) * (2 if len(chosen) > 1 else 1)  # joined, they are there twice
+        check_room(folder, all_of_it - _byte_size(folder))
         whole = {name: value for name, value in info.items() if name != "requested_formats"}
         parts: list[Path] = []
         looked_at: set[int] = set()
-        earlier_bytes = 0
+        earlier_bytes = asked_bytes = 0
 
         def hook(status: dict[str, Any]) -> None:
-            if status.get("total_bytes"):
-                check_room(folder, status["total_bytes"] - (status.get("downloaded_bytes") or 0))
+            nonlocal asked_bytes
+            total = status.get("total_bytes") or status.get("total_bytes_estimate") or 0
+            if total > asked_bytes * _MORE_THAN_ESTIMATED:
+                asked_bytes = int(total)
+                check_room(folder, asked_bytes - (status.get("downloaded_bytes") or 0))
             if len(parts) not in looked_at and (status.get("downloaded_bytes") or 0) >= KIND_BYTES:
                 looked_at.add(len(parts))
                 self._look(Path(status.get("tmpfilename") or status.get("filename") or ""))
@@ -241,6 +248,7 @@ class WebDownload:
             if hls.is_encrypted(stream.get("hls_media_playlist_data") or "") and not _looks_like_a_stream(part):
                 raise InvalidMediaError(f"{self._address} is encrypted, and the key in its playlist does not decrypt it")
             parts.append(part)
+            asked_bytes = 0
             earlier_bytes += part.stat().st_size
         if len(parts) == 1:
             return parts[0], ()

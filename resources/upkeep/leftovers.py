@@ -40,7 +40,7 @@ def sweep_uploads(settings: Settings, videos: SourceVideoStore) -> list[Path]:
     """
     files = sorted(settings.uploads_folder.glob("*"))
     # Compared by file name, which is random, so that this also works after HEATERS_HOME was moved.
-    stored = {Path(video.source).name: video.original_filepath is not None for video in videos.load_all()} if files else {}
+    stored = videos.stored_by_file_name([path.name for path in files])
     oldest = time.time() - _ABANDONED_SECONDS
     removed = []
     for path in files:

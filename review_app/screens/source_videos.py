@@ -15,10 +15,12 @@ from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
+from heaters_dagster.domain.watching import FileState
 from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
 from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
+from resources.sources.submit_places import watched_names
 from review_app.screens import exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
@@ -45,6 +47,7 @@ def show(visit: shell.Visit) -> None:
     submitted()
     found_lists(desk, session)
     subscriptions_box(desk)
+    _watched(desk)
     only = id_of_parameter(st.query_params.get("video", ""))
     with st.container(horizontal=True, vertical_alignment="center"):
         address = parameters_to_show("videos", ("text",), widget="videos-text")
@@ -62,6 +65,24 @@ def show(visit: shell.Visit) -> None:
             )
     keep_parameters("videos", {"text": words})
     st.fragment(_videos, run_every=_REFRESH_SECONDS)(desk, session, words, only)
+
+
+def _watched(desk: ReviewDesk) -> None:
+    """What a person has to know of watched places: those that cannot be read, and files in them that were refused."""
+    if not desk.settings.watch:
+        return
+    try:
+        places = desk.watched.places(watched_names(desk.settings))
+    except HeatersError:
+        return  # the list below says what is wrong
+    for place in places:
+        if place.problem:
+            st.warning(views.plain(place.problem), icon=":material/folder_off:")
+        if place.refused_files:
+            refused = counted(place.files.get(FileState.REFUSED, 0), "file")
+            with st.expander(views.plain(f"{refused} refused in {place.place}"), icon=":material/block:"):
+                for path, reason in place.refused_files.items():
+                    st.caption(views.plain(f"{path}: {reason}"))
 
 
 def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) -> None:
@@ -173,8 +194,12 @@ def _facts(item: ListedVideo) -> None:
         st.caption(f":material/hourglass_empty: {views.plain(item.site_waits)}")
     if quality := Quality.from_json(item.quality):
         st.caption(f":material/high_quality: {views.plain(quality.words)}")
+    if waits := views.room_words(item.waits):
+        st.caption(f":material/hourglass_empty: {views.plain(waits)}")
     if master := item.progress.get(GOLD_MASTER.asset):
         st.caption(views.plain(in_words(master)))
+    elif wait := item.waits.get(GOLD_MASTER.asset):
+        st.caption(views.plain(f"Gold master: {wait.words}"))
     if video.error and video.duplicate_of_id is not None:
         st.info(views.plain(video.error), icon=":material/content_copy:")
     elif video.error:

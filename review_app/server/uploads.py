@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -15,10 +19,11 @@ from resources.files.private_folder import private_opener
 from resources.media.first_bytes import HEAD_BYTES, refuse_no_video
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.source_video_store import SourceVideo
+from resources.sources.file_identity import file_identity
 from resources.upkeep.leftovers import sweep_uploads
 from review_app.service.incoming import declared_bytes
 from review_app.service.review_desk import ReviewDesk
-from review_app.service.upload_room import Admission
+from review_app.service.upload_room import UPLOAD, Admission
 
 NAME_HEADER = "X-Heaters-File-Name"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
@@ -41,8 +46,8 @@ async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
     with desk.upload_room.admitted(declared) as admission:
         try:
             # The work folder is swept when its process has died.
-            with WorkFolder(desk.settings.work_folder).attempt("upload") as attempt:
-                received = await _received(request, attempt / path.name, admission, title)
+            with WorkFolder.of(desk.settings).attempt(UPLOAD, bytes_needed=admission.limit_bytes) as attempt:
+                received, sha256 = await _received(request, attempt / path.name, admission, title)
                 if declared not in {None, received}:
                     raise DownloadError(f"{title}: only {received} of {declared} bytes arrived; send the file again")
                 (attempt / path.name).rename(path)
@@ -51,15 +56,16 @@ async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
                 raise
             raise DiskFullError(f"{title} cannot be stored: {error.strerror}; make room under {path.parent}") from error
     try:
-        return await run_in_threadpool(desk.videos.add, str(path), Path(title).stem or title)
+        identity = replace(await run_in_threadpool(file_identity, path), sha256=sha256)
+        return await run_in_threadpool(partial(desk.videos.add, str(path), Path(title).stem or title, **identity.columns()))
     except Exception:
         path.unlink(missing_ok=True)
         raise
 
 
-async def _received(request: Request, path: Path, admission: Admission, title: str) -> int:
-    """Write the body to `path`; returns its bytes."""
-    received = 0
+async def _received(request: Request, path: Path, admission: Admission, title: str) -> tuple[int, str]:
+    """Write the body to `path`, and hash it meanwhile; returns (bytes, hex SHA-256)."""
+    received, digest = 0, hashlib.sha256()
     head: bytearray | None = bytearray()
     with open(path, "xb", opener=private_opener) as file:
         try:
@@ -69,7 +75,7 @@ async def _received(request: Request, path: Path, admission: Admission, title: s
                     raise BadRequestError(
                         f"{title}: more than {admission.limit_bytes / 1e9:.1f} GB arrived; send it with its size declared"
                     )
-                await run_in_threadpool(file.write, chunk)
+                await run_in_threadpool(_kept, chunk, file, digest)
                 admission.received(len(chunk))
                 if head is not None:
                     head += chunk[: HEAD_BYTES - len(head)]
@@ -82,7 +88,12 @@ async def _received(request: Request, path: Path, admission: Admission, title: s
         raise BadRequestError(f"{title}: an empty file cannot be uploaded")
     if head is not None:
         await run_in_threadpool(refuse_no_video, bytes(head), is_whole=True, name=title)
-    return received
+    return received, digest.hexdigest()
+
+
+def _kept(chunk: bytes, file: BinaryIO, digest: Any) -> None:
+    digest.update(chunk)
+    file.write(chunk)
 
 
 def _title(name: str) -> str:

@@ -31,6 +31,7 @@ from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
+from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_counts import counts_by_state, scope_of
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import Clip, ClipStore
@@ -43,6 +44,7 @@ from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.subscription_store import SubscriptionStore
+from resources.postgres.watched_store import WatchedStore
 from review_app.service import incoming, views
 from review_app.service.empty_states import Empty, no_clip_to_show
 from review_app.service.links import Links, Session
@@ -79,12 +81,13 @@ class ReviewDesk:
         self.videos = SourceVideoStore(database)
         self.lists = SourceVideoLists(database)
         self.subscriptions = SubscriptionStore(database)
+        self.watched = WatchedStore(database)
         self.clips = ClipStore(database)
         self.exports = ExportStore(database)
         self.names = ClipLookup(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
-        self.upload_room = UploadRoom(settings.uploads_folder)
+        self.upload_room = UploadRoom(settings.uploads_folder, WorkFolder.of(settings).room)
         self._around = ReviewPageStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, Boundary]]] = {}
         self._names: dict[int, str] = {}

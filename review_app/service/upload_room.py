@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,10 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import BusyError, DiskFullError
 from resources.files.private_folder import private_folder
+from resources.object_store.promised_room import PromisedRoom
 
+#: What the attempts of uploads are called.
+UPLOAD = "upload"
 MAX_UPLOADS = 16
 #: Limit of an upload when the browser does not say how large it is.
 UNDECLARED_BYTES = 2 * 1024**3
@@ -30,10 +32,14 @@ class Admission:
 
 
 class UploadRoom:
-    """Counts what was let in and has not arrived yet. One per process; the review app is one."""
+    """Counts what was let in and has not arrived yet. One per process; the review app is one.
 
-    def __init__(self, folder: Path) -> None:
+    room: what stages on this machine were promised of the disk is not given to uploads.
+    """
+
+    def __init__(self, folder: Path, room: PromisedRoom) -> None:
         self._folder = folder
+        self._room = room
         self._lock = threading.Lock()
         self._admitted: list[Admission] = []
 
@@ -46,9 +52,11 @@ class UploadRoom:
                 raise BusyError(
                     f"{MAX_UPLOADS} uploads are running, and no more are allowed at the same time: send this one when some are done"
                 )
-            free = shutil.disk_usage(private_folder(self._folder)).free
+            private_folder(self._folder)
+            # What uploads have been promised is counted here, because they tell what has arrived.
+            free = self._room.free_bytes(without=f"{UPLOAD}.") + self._room.keep_free_bytes
             promised = sum(other.left_bytes for other in self._admitted)
-            if free - promised < wanted + RESERVE_BYTES:
+            if free - promised < wanted + max(RESERVE_BYTES, self._room.keep_free_bytes):
                 raise DiskFullError(
                     f"no room for {wanted / 1e9:.1f} GB under {self._folder}: {free / 1e9:.1f} GB are free, "
                     f"{promised / 1e9:.1f} GB of it for uploads under way; make room or send it later"

@@ -10,11 +10,21 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from heaters_dagster.domain.cuts import ReviewAction
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.fact_fields import change_words
 from heaters_dagster.domain.progress import Progress, duration
 from heaters_dagster.domain.review import STAYS
-from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, PROXY, SOURCE_VIDEO, VIDEO_STAGES, VIRTUAL_CLIPS, with_states
+from heaters_dagster.domain.stages import (
+    EXPORTS,
+    FURTHER_EXPORTS,
+    GOLD_MASTER,
+    PROXY,
+    SOURCE_VIDEO,
+    VIDEO_STAGES,
+    VIRTUAL_CLIPS,
+    with_states,
+)
 from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words as state_words
@@ -129,6 +139,11 @@ def waiting_words(video: SourceVideo, now: datetime) -> str:
     if video.state in {states.working for states, *_ in _OF_INGEST}:
         return f"being worked on for {duration((now - video.state_changed_at).total_seconds())}"
     return "the pipeline goes on with it by itself while heaters up or heaters process runs"
+
+
+def room_words(waits: Mapping[str, RoomWait]) -> str:
+    """What the source video, or its clips, wait for on the disk; empty when nothing waits. The gold master has a line of its own."""
+    return next((wait.words for asset, wait in waits.items() if asset != GOLD_MASTER.asset), "")
 
 
 def reviewed_fraction(counts: Mapping[ClipState, int]) -> float:

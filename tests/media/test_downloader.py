@@ -79,11 +79,20 @@ def test_a_file_that_one_may_not_read(tmp_path, folder):
         os.seteuid(user)
 
 
+def _overwrite_and_set_the_time_back(path):
+    """As a program does that copies a file over another with the time of the first."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"other bytes")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
         (lambda path: path.open("ab").write(b"more"), DownloadError, r"changed while it was read \(100,000 bytes, now 100,004\)"),
         (lambda path: os.utime(path, ns=(1, 1)), DownloadError, "changed while it was read"),
+        (_overwrite_and_set_the_time_back, DownloadError, "changed while it was read"),
         (lambda path: path.rename(path.with_name("elsewhere")), SourceNotFoundError, "disappeared while it was read"),
         (lambda path: (path.rename(path.with_name("old")), path.write_bytes(bytes(100_000))), DownloadError, "changed while it was read"),
     ],

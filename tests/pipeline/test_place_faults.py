@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,8 +19,10 @@ from heaters_dagster.settings import Settings
 from resources.object_store import probe
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.open import shared_object_store
+from resources.object_store.promised_room import PromisedRoom
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.buckets import BucketServer
 from tests.media_files import make_video
@@ -144,3 +147,52 @@ def test_which_errors_are_asked_about(settings: Settings) -> None:
         probe.raise_fault_of_the_place(error, objects)  # the store is good: whatever failed, it was not the place
     with pytest.raises(PlaceError):
         probe.raise_fault_of_the_place(PlaceError("known already"), objects)
+
+
+@pytest.mark.folder
+def test_a_stage_without_room_waits_in_words_and_goes_on_when_there_is_room(
+    settings: Settings, database: Database, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through all stages that ask for room: no failed run, no failed try, and nothing is begun again before there is room."""
+    settings = quick(settings)
+    full = replace(settings, keep_free_mb=10**8)
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    video = videos.add(str(film), "film")
+    wait = "waits for room on the disk: needs [0-9.]+ kB, 0 MB are free"
+
+    first = process_due(full)
+    assert (first.failures, first.problem) == ([], None)
+    assert [re.fullmatch(wait, str(run.note)) is not None for run in first.runs] == [True], "its size was known only when it was opened"
+    assert [re.fullmatch(f"source video 1, film: ingest {wait}", one) is not None for one in first.waiting] == [True]
+    assert first.sentence.endswith("1 run waits for room on the disk; nothing else is due.")
+    assert process_due(full).runs == (), "it is not begun in vain again"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromisedRoom, "promise", _refusing_once(["proxy", "gold_master"], PromisedRoom.promise))
+        outcome = process_due(settings)
+    assert outcome.failures == []
+    assert [(run.job, bool(run.note)) for run in outcome.runs] == [
+        (job, noted) for job in ("ingest", "archive_master") for noted in (True, False)
+    ]
+    reviews(database).approve([clip.id for clip in clips.load_live(video.id)], reviewer="ada")
+    exporting = process_due(full)
+    assert (exporting.failures, len(exporting.waiting)) == ([], 1)
+    assert process_due(full).runs == ()
+    assert process_due(settings).failures == []
+    assert {clip.state for clip in clips.load_live(video.id)} == {C.EMBEDDED}
+    row = videos.load(video.id)
+    assert (row.state, row.attempts, row.error, row.gold_master_attempts, row.gold_master_error) == (S.SCENES_DETECTED, 0, None, 0, None)
+    assert RoomWaitStore(database).load() == {}
+
+
+def _refusing_once(stages: list[str], promise: Callable[..., None]) -> Callable[..., None]:
+    """As on a disk that was filled by others between the look and the stage."""
+
+    def call(room: PromisedRoom, folder: Path, byte_size: int) -> None:
+        stage = folder.name.partition("-")[0]
+        if stage in stages:
+            stages.remove(stage)
+            room.keep_free_bytes = 1 << 60
+        promise(room, folder, byte_size)
+
+    return call

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,6 +21,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
 
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -34,7 +37,9 @@ from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import SiteTurns
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.source_video_removal import delete_source_video, finish_deletion
 from tests.conftest import SomeClips
@@ -412,6 +417,7 @@ def test_every_sensor_runs_by_itself_and_looks_whenever_the_daemon_does(daemon: 
         "archives_to_clean_up",
         "gold_masters",
         "run_failures",
+        "watched_places",
         "what_waits",
         "due_subscriptions",
     }
@@ -516,3 +522,60 @@ def test_sensors_share_a_look_but_none_acts_on_one_from_before_its_own_runs(
     assert ticks([Job.INGEST]) == 0
     time.sleep(SharedLook.FRESH_SECONDS)
     assert ticks([Job.ENRICH, *set(Job) - {Job.ENRICH}]) == 1
+
+
+def test_a_run_without_room_on_the_disk_waits_and_is_asked_for_when_there_is_room(
+    instance: dg.DagsterInstance, settings: Settings, database: Database
+) -> None:
+    video = video_in(database, S.NEW, source_bytes=3 * 10**9)
+    small = video_in(database, S.NEW)
+    full = Daemon(instance, replace(settings, keep_free_mb=10**8))
+    assert [key for _, key, _ in full.tick("new_source_videos")] == [str(small.id)], "nobody knows yet what it needs"
+    for _ in range(2):
+        assert full.tick("new_source_videos") == []
+        assert full.skip_message == "1 run waits for room; source video 1 waits for room on the disk: needs 3 GB, 0 MB are free"
+    assert (SourceVideoStore(database).load(video.id).state, SourceVideoStore(database).load(video.id).attempts) == (S.NEW, 0)
+    lists, waits = SourceVideoLists(database), RoomWaitStore(database)
+    assert [one.waits["source_video"].words for one in lists.newest(limit=9) if one.waits] == [
+        waits.load()[video.id, "source_video"].wait.words
+    ]
+    # A stage of the other run finds no room: what it says stays while its run has not ended, and counts afterwards.
+    waits.put({small.id: [RoomWait("source_video", 5 * 10**9, 0)]})
+    full.tick("new_source_videos")
+    assert set(waits.load()) == {(video.id, "source_video"), (small.id, "source_video")}
+    assert [key for _, key, _ in Daemon(instance, settings).tick("new_source_videos")] == [str(video.id)]
+    assert set(waits.load()) == {(small.id, "source_video")}
+
+
+def test_what_another_machine_found_to_have_no_room_is_tried_again_after_a_while(
+    instance: dg.DagsterInstance, settings: Settings, database: Database
+) -> None:
+    video = video_in(database, S.NEW)
+    RoomWaitStore(database, host="elsewhere").put({video.id: [RoomWait("source_video", 5 * 10**9, 0)]})
+    assert settled_look(instance, settings, database).wanted == ()
+    with database.begin() as connection:
+        connection.execute(text("update room_waits set seen_at = seen_at - interval '2 minutes'"))
+    assert [run.partition_key for run in settled_look(instance, settings, database).wanted] == [str(video.id)]
+    assert RoomWaitStore(database).load() == {}
+
+
+def test_a_watched_folder_brings_source_videos_with_their_partitions(
+    instance: dg.DagsterInstance, settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    daemon = Daemon(instance, settings)
+    daemon.tick("watched_places")
+    assert daemon.skip_message == "no place is watched: HEATERS_WATCH is not set"
+    folder = tmp_path / "incoming"
+    daemon = Daemon(instance, replace(settings, watch=(str(folder),), watch_seconds=1))
+    daemon.tick("watched_places")
+    assert str(daemon.skip_message).startswith(f"{folder} cannot be read (No such file or directory). Is its disk connected?")
+    daemon.tick("watched_places")
+    assert daemon.skip_message == "looked a moment ago"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"video")
+    for _ in range(2):
+        with database.begin() as connection:
+            connection.execute(text("update watched_places set looked_at = looked_at - interval '1 minute'"))
+        daemon.tick("watched_places")
+    assert instance.get_dynamic_partitions("source_videos") == ["1"]
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == ["1"]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -33,6 +34,7 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.downloader import Downloader
+from resources.sources.file_identity import file_identity
 from resources.sources.submission import submit
 from tests.media_files import make_video, rotated
 from tests.web_server import WebServer
@@ -115,6 +117,21 @@ def test_what_is_downloaded_is_not_fetched_again(ingest, clip):
     done = ingest.fetch(ingest.submitted(clip))
     clip.unlink()
     assert ingest.fetch(done) == done
+
+
+def test_an_upload_becomes_the_original_without_a_copy_unless_it_has_changed(ingest, clip, settings):
+    settings.uploads_folder.mkdir()
+    hashed = replace(file_identity(clip), sha256=hashlib.sha256(clip.read_bytes()).hexdigest())
+    uploads = [Path(shutil.copy2(clip, settings.uploads_folder / f"{name}.mp4")) for name in ("0123", "4567")]
+    first, changed = (ingest.videos.add(str(path), "holiday", **hashed.columns()) for path in uploads)
+    done = ingest.fetch(first, uploads_folder=settings.uploads_folder, downloader=None)
+    assert (done.title, done.content_sha256, done.original_bytes) == ("holiday", hashed.sha256, clip.stat().st_size)
+    uploads[0].unlink()
+    assert ingest.objects.get_bytes(done.original_filepath) == clip.read_bytes()
+    with uploads[1].open("ab") as file:
+        file.write(b"more")
+    again = ingest.fetch(changed, uploads_folder=settings.uploads_folder)
+    assert again.content_sha256 == hashlib.sha256(uploads[1].read_bytes()).hexdigest() != hashed.sha256
 
 
 # the same bytes
@@ -275,6 +292,8 @@ from resources.sources.downloader import Downloader
 from resources.object_store.open import open_object_store
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.object_store.work_folder import WorkFolder
+from dataclasses import replace
+from resources.sources.file_identity import file_identity
 source_video_id, point = sys.argv[1:]
 settings = Settings.from_environment()
 database = Database.connect(settings.database_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -33,6 +34,7 @@ from heaters_dagster.settings import Settings
 from resources.media.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
 from resources.object_store.s3 import S3ObjectStore
+from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
@@ -492,7 +494,9 @@ def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestCl
     headers = {**signed_in(desk), "X-Heaters-File-Name": "..%2F..%2Fetc%2Fmy%20%3Cb%3Eholiday.MP4"}
     answer = client.post("/api/uploads", content=A_FILM, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (201, "my <b>holiday")
-    source = Path(desk.videos.load(answer.json()["id"]).source)
+    row = desk.videos.load(answer.json()["id"])
+    source = Path(row.source)
+    assert (row.source_bytes, row.source_sha256) == (len(A_FILM), hashlib.sha256(A_FILM).hexdigest()), "hashed while it arrived"
     assert source.parent == settings.home / "uploads"
     assert source.read_bytes() == A_FILM
     assert source.suffix == ".mp4"
@@ -502,7 +506,7 @@ def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestCl
 def test_an_upload_that_cannot_be_submitted_leaves_no_file(
     client: TestClient, desk: ReviewDesk, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **columns: object) -> None:
         raise DatabaseUnavailableError("Postgres does not answer")
 
     monkeypatch.setattr(desk.videos, "add", fail)
@@ -560,7 +564,7 @@ def test_a_video_larger_than_its_head_is_let_in_whatever_its_container(
 
 
 def test_uploads_together_never_need_more_than_is_free(settings: Settings) -> None:
-    room = UploadRoom(settings.uploads_folder)
+    room = UploadRoom(settings.uploads_folder, WorkFolder.of(settings).room)
     free = shutil.disk_usage(settings.home).free - RESERVE_BYTES
     most = free * 6 // 10
     with room.admitted(most) as first:

@@ -770,6 +770,21 @@ def test_a_transcript_has_its_shape(database: Database, change: str, constraint:
     assert broken_constraint(database, change) == constraint
 
 
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ("(place, path, state, byte_size, version) values ('/in', '/in/a', 'lost', 1, '1')", "watched_files_state_check"),
+        ("(place, path, state, byte_size, version) values ('/in', '/in/a', 'refused', 1, '1')", "watched_files_reason_check"),
+        (
+            "(place, path, state, byte_size, version, source_video_id) values ('/in', '/in/a', 'taken', 1, '1', 7)",
+            "watched_files_source_video_id_fkey",
+        ),
+    ],
+)
+def test_a_watched_file_has_a_state_and_a_refused_one_its_reason(database: Database, values: str, constraint: str) -> None:
+    assert broken_constraint(database, f"insert into watched_files {values}") == constraint
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {

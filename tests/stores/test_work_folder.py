@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from heaters_dagster.domain.errors import DiskFullError
+from heaters_dagster.domain.errors import DiskFullError, NoRoomError
 from heaters_dagster.settings import Settings
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.work_folder import CONTINUED_SECONDS, WorkFolder, check_room, disk_full_named
@@ -241,3 +242,76 @@ def test_what_was_begun_long_ago_goes(tmp_path):
     assert work.sweep() == [], "something in it was written a moment ago"
     os.utime(paths[-1], (old, old))
     assert work.sweep() == [tmp_path / "video-3.continued"]
+
+
+# Room on the disk. Half of what is free is made to be all there is, so that other programs of this machine do not matter.
+
+
+@pytest.fixture
+def half(tmp_path) -> int:
+    return shutil.disk_usage(tmp_path).free // 2
+
+
+_PROMISED = """
+import sys, time
+from pathlib import Path
+from resources.object_store.work_folder import WorkFolder
+with WorkFolder(Path(sys.argv[1]), keep_free_bytes=int(sys.argv[2])).attempt("proxy-12", bytes_needed=int(sys.argv[3])) as folder:
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_attempts_of_all_processes_together_are_promised_no_more_than_there_is(tmp_path, half):
+    work = WorkFolder(tmp_path / "work", keep_free_bytes=half)
+    most = half * 6 // 10
+    arguments = [sys.executable, "-c", _PROMISED, str(work.root), str(half), str(most)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert Path(process.stdout.readline().strip()).is_dir()
+    with pytest.raises(NoRoomError, match=r"waits for room on the disk: needs [0-9.,]+ GB, [0-9.,]+ GB are free; make room under"):
+        work.attempt("proxy-13", bytes_needed=most).__enter__()
+    with work.attempt("proxy-14", bytes_needed=half // 10), work.attempt("check"):
+        assert abs(work.room.free_bytes() - half * 3 // 10) < half // 20
+    process.kill()
+    process.wait()
+    with work.attempt("proxy-13", bytes_needed=most) as folder:  # the promise ended with its process
+        assert work.room.promised_to(folder) == most
+    assert [list(path.iterdir()) for path in tmp_path.iterdir() if path.name != "work"] == [[]]
+    work.sweep()
+    assert list(work.root.iterdir()) == []
+
+
+def test_an_attempt_that_learns_its_size_is_promised_more_and_what_it_wrote_counts_once(tmp_path, half):
+    work = WorkFolder(tmp_path / "work", keep_free_bytes=half)
+    with work.attempt("source_video-1", bytes_needed=0) as folder:
+        check_room(folder / "try_0", half // 2)
+        assert work.room.promised_to(folder) == half // 2
+        (folder / "part").write_bytes(bytes(1 << 20))
+        assert abs(work.room.free_bytes() - half // 2) < half // 20
+        with pytest.raises(NoRoomError):
+            check_room(folder, 2 * half)
+        assert work.room.promised_to(folder) == half // 2
+    assert abs(work.room.free_bytes() - half) < half // 20
+
+
+def test_a_disk_that_fills_all_the_same_makes_the_attempt_wait_for_more_than_it_had(tmp_path, half):
+    def fills(work: WorkFolder) -> None:
+        with work.attempt("proxy-1", bytes_needed=1 << 20) as folder:
+            (folder / "half.mp4").write_bytes(bytes(8 << 20))
+            work.room.keep_free_bytes = 1 << 60  # less is free than has to be
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(NoRoomError, match=r"needs 10\.5 MB, 8\.39 MB are free") as refused:
+        fills(WorkFolder(tmp_path / "work"))
+    assert refused.value.bytes_needed == 10 << 20
+    with pytest.raises(DiskFullError), WorkFolder(tmp_path / "work").attempt("proxy-1", bytes_needed=1):
+        raise OSError(errno.EDQUOT, "a quota: nothing to wait for")
+
+
+def test_files_that_go_to_another_disk_need_room_there_too(tmp_path, half):
+    other = Path("/dev/shm")
+    assert other.stat().st_dev != tmp_path.stat().st_dev
+    there = shutil.disk_usage(other).free
+    work = WorkFolder(tmp_path / "work", keep_free_bytes=0, published_to=other / "not yet there")
+    assert work.room.free_bytes() <= min(there, 2 * half)

@@ -105,7 +105,10 @@ class NudgedSensors(SensorDaemon):
         self._nudges, self._pace = nudges, pace
 
     def core_loop(self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event) -> _Rounds:
-        pause = Pause(shutdown_event, self._nudges, Nudge.ROWS, self._pace, busy_seconds=_SENSORS_BUSY_SECONDS)
+        settings = load_settings()
+        quiet = min(QUIET_SECONDS, max(settings.watch_seconds, _SENSORS_BUSY_SECONDS)) if settings.watch else QUIET_SECONDS
+        busy = _SENSORS_BUSY_SECONDS
+        pause = Pause(shutdown_event, self._nudges, Nudge.ROWS, self._pace, busy_seconds=busy, quiet_seconds=quiet)
         yield from super().core_loop(workspace_process_context, pause)
 
 

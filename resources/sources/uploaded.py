@@ -1,0 +1,28 @@
+"""Uploads of reviewers become originals without being read or copied once more: they were hashed when they arrived."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from heaters_dagster.domain.ingest import title_from_name
+from resources.postgres.source_video_store import SourceVideo
+from resources.sources.fetched import Fetched
+
+
+def linked_upload(video: SourceVideo, folder: Path, uploads_folder: Path) -> Fetched | None:
+    """The upload that a source video names, as a second name of the same file in `folder`. Nobody may write to it afterwards.
+
+    None when it must be copied like any other file: it is no upload, it has changed since it arrived, or the disk has no links.
+    """
+    path = Path(video.source)
+    if path.parent != uploads_folder or video.source_sha256 is None:
+        return None
+    with suppress(OSError):
+        found = path.stat(follow_symlinks=False)
+        if (found.st_size, found.st_mtime_ns) == (video.source_bytes, video.source_modified_ns):
+            linked = folder / "original"
+            os.link(path, linked, follow_symlinks=False)
+            return Fetched(linked, found.st_size, video.source_sha256, path.name, title_from_name(path.name))
+    return None

@@ -1,0 +1,94 @@
+"""A watched folder: its video files, and how one is moved within it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from heaters_dagster.domain.errors import SourceNotFoundError
+from heaters_dagster.domain.watching import REFUSED_FOLDER, TAKEN_FOLDER, SeenFile, is_passed_over, is_temporary, with_number
+
+_MOST_NAMES = 10_000
+
+
+class WatchedFolder:
+    """folder: without links on the way."""
+
+    is_bucket = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.place = str(folder)
+
+    def files(self) -> Iterator[SeenFile]:
+        """The ordinary files in it and below it that are videos by name, or temporary; links are left out, because they may lead out.
+
+        Raises SourceNotFoundError when the folder cannot be read: a disk that is not mounted any more.
+        """
+        try:
+            found = os.listdir(self.folder)
+        except OSError as error:
+            raise SourceNotFoundError(
+                f"{self.folder} cannot be read ({error.strerror}). Is its disk connected? Files in it are taken when it is there again"
+            ) from None
+        for name in sorted(found):
+            if name not in {TAKEN_FOLDER, REFUSED_FOLDER}:
+                yield from _below(self.folder / name)
+
+    def move(self, path: str, folder: str, moved_to: str | None) -> str:
+        """Put a file into `folder` of this place, under its own path below it; returns where it is. Raises OSError.
+
+        moved_to: where it was begun to be moved. Done again after a kill it comes to the same. No file is written over.
+        """
+        target = Path(moved_to or self.target(path, folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path):
+            if moved_to and target.exists() and os.path.samefile(path, target):  # killed between the two steps below
+                os.unlink(path)
+            else:
+                _renamed(Path(path), target)
+        return str(target)
+
+    def target(self, path: str, folder: str) -> str:
+        """Where a file goes: a path where nothing is yet."""
+        wanted = str(self.folder / folder / Path(path).relative_to(self.folder))
+        names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
+        return next(name for name in names if not os.path.lexists(name))
+
+
+def _below(path: Path) -> Iterator[SeenFile]:
+    try:
+        found = path.lstat()
+    except OSError:  # gone since its folder was read
+        return
+    if stat.S_ISDIR(found.st_mode) and not path.name.startswith("."):
+        for name in sorted(_names(path)):
+            yield from _below(path / name)
+    elif stat.S_ISREG(found.st_mode) and (is_temporary(path.name) or not is_passed_over(path.name)):
+        yield SeenFile(
+            path=str(path),
+            byte_size=found.st_size,
+            version=str(found.st_mtime_ns),
+            inode=found.st_ino,
+            has_new_name=found.st_ctime_ns > found.st_mtime_ns,
+        )
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _renamed(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links; nothing was there a moment ago
+        os.rename(path, target)
+    else:
+        os.unlink(path)

@@ -1,0 +1,225 @@
+"""Watched folders and prefixes: what arrives is taken once, whole, and moved when the pipeline is done with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.domain.watching import FileState
+from heaters_dagster.settings import Settings
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.watched_store import WatchedStore
+from resources.sources.watched_places import PlaceLook, Watcher
+from tests.buckets import BucketServer
+
+S = SourceVideoState
+
+
+class Watching:
+    """A watched folder; two looks one after the other are as far apart as the setting says."""
+
+    def __init__(self, settings: Settings, database: Database, folder: Path) -> None:
+        self.folder, self.database = folder, database
+        self.settings = replace(settings, watch=(str(folder),), watch_seconds=1)
+        self.videos, self.store = SourceVideoStore(database), WatchedStore(database)
+
+    def look(self, **changes: Any) -> PlaceLook:
+        (look,) = Watcher(replace(self.settings, **changes), self.database).look(at_once=True)
+        return look
+
+    def file(self, name: str, content: bytes = b"video") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def sources(self) -> list[str]:
+        return [str(Path(video.source).relative_to(self.folder)) for video in self.videos.load_all()]
+
+    def names(self) -> list[str]:
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+
+    def stored(self, source_video_id: int) -> None:
+        """As if the pipeline had put its original into the store."""
+        path = Path(self.videos.load(source_video_id).source)
+        content = path.read_bytes() if path.exists() else b"video"
+        self.videos.set_state(source_video_id, S.DOWNLOADING)
+        self.videos.finish_download(
+            source_video_id, hashlib.sha256(content).hexdigest(), original_filepath="originals/x.mp4", original_bytes=len(content)
+        )
+
+
+@pytest.fixture
+def watching(settings: Settings, database: Database, tmp_path: Path) -> Watching:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return Watching(settings, database, folder)
+
+
+def test_a_file_is_taken_once_when_it_has_stopped_growing(watching: Watching) -> None:
+    growing = watching.file("day 2/growing.mp4")
+    for name in ("half.mp4.part", "half.mkv.crdownload", "half.tmp", ".hidden.mp4", "notes.txt", "empty.mp4"):
+        watching.file(name, b"" if name == "empty.mp4" else b"x")
+    watching.folder.joinpath("link.mp4").symlink_to("/etc/hostname")
+    assert watching.look().sentence == f"{watching.folder}: 2 files arriving"
+    growing.write_bytes(b"video and more")
+    assert (watching.look().taken, watching.sources()) == ([], []), "it has grown since"
+    assert watching.look().sentence == f"{watching.folder}: 1 file taken, 1 file arriving"
+    (video,) = watching.videos.load_all()
+    assert (video.source, video.confined_to, video.source_bytes) == (str(growing), str(watching.folder), 14)
+    assert [watching.look().taken for _ in range(2)] == [[], []]
+    os.utime(growing, (1, 1))  # touched: the same bytes
+    assert [watching.look().taken for _ in range(3)] == [[], [video.id], []]
+    assert watching.sources() == ["day 2/growing.mp4"]
+    watching.file("copy.mp4", b"video and more")
+    assert [watching.look().taken for _ in range(3)] == [[], [video.id], []], "known by its bytes"
+    assert len(watching.sources()) == 1
+
+
+def test_a_file_that_gets_its_name_when_it_is_whole_is_taken_at_once(watching: Watching) -> None:
+    partial = watching.file("film.mp4.part")
+    watching.file("other.mp4.part")
+    watching.look()
+    os.utime(partial, (1, 1))
+    partial.rename(watching.folder / "film.mp4")
+    (watching.folder / "other.mp4.part").unlink()
+    watching.file("other.mp4", b"written anew, and perhaps not to its end")
+    watching.look()
+    assert watching.sources() == ["film.mp4"]
+
+
+def test_a_file_is_moved_when_its_original_is_stored_or_it_has_failed_for_good(watching: Watching) -> None:
+    for name in ("a/good.mp4", "bad.mp4", "waits.mp4"):
+        watching.file(name, name.encode())
+    for _ in range(2):
+        look = watching.look(watch_then="move")
+    ids = dict(zip(watching.sources(), look.taken, strict=True))
+    assert watching.names() == ["a/good.mp4", "bad.mp4", "waits.mp4"], "the pipeline still reads them"
+    watching.stored(ids["a/good.mp4"])
+    watching.videos.record_failure(ids["bad.mp4"], S.DOWNLOAD_FAILED, "bad is not a video", transient=False)
+    assert watching.look(watch_then="move").moved == 2
+    assert watching.names() == ["refused/bad.mp4", "taken/a/good.mp4", "waits.mp4"]
+    assert sorted(watching.sources()) == ["refused/bad.mp4", "taken/a/good.mp4", "waits.mp4"], "a retry finds them"
+    assert watching.look(watch_then="move").sentence.endswith("nothing new")
+    watching.file("a/good.mp4", b"another film of the same name")
+    for _ in range(2):
+        look = watching.look(watch_then="move")
+    watching.stored(look.taken[0])
+    watching.look(watch_then="move")
+    assert (watching.folder / "taken/a/good (2).mp4").read_bytes() == b"another film of the same name"
+
+
+@pytest.mark.parametrize("point", ["taken", "begin_move", "end_move"])
+def test_a_kill_between_two_steps_loses_and_doubles_nothing(watching: Watching, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching.file("film.mp4")
+    watching.look(watch_then="move")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    if point != "taken":
+        watching.look(watch_then="move")
+        watching.stored(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(WatchedStore, point, killed)
+        with pytest.raises(KeyboardInterrupt):
+            watching.look(watch_then="move")
+    watching.look(watch_then="move")
+    if point == "taken":
+        watching.stored(1)
+        watching.look(watch_then="move")
+    assert watching.names() == ["taken/film.mp4"]
+    assert watching.sources() == ["taken/film.mp4"]
+    assert watching.store.files(str(watching.folder)) == {}
+    watching.file("film.mp4")
+    for _ in range(3):
+        watching.look(watch_then="move")
+    assert len(watching.sources()) == 1, "the same bytes came once more"
+
+
+def test_a_move_that_was_cut_off_between_its_two_names_ends(watching: Watching) -> None:
+    film = watching.file("film.mp4")
+    for _ in range(2):
+        watching.look(watch_then="move")
+    watching.stored(1)
+    target = watching.folder / "taken/film.mp4"
+    watching.store.begin_move(str(watching.folder), str(film), str(target))
+    target.parent.mkdir()
+    os.link(film, target)
+    watching.look(watch_then="move")
+    assert watching.names() == ["taken/film.mp4"]
+
+
+def test_a_folder_that_is_gone_is_said_and_nothing_is_forgotten(watching: Watching) -> None:
+    watching.file("film.mp4")
+    for _ in range(2):
+        watching.look()
+    away = watching.folder.rename(watching.folder.with_name("away"))
+    for _ in range(2):
+        assert watching.look().sentence == (
+            f"{watching.folder} cannot be read (No such file or directory). Is its disk connected? Files in it are taken when it is there "
+            "again"
+        )
+    (place,) = watching.store.places([str(watching.folder)])
+    assert place.problem is not None
+    away.rename(watching.folder)
+    assert watching.look().sentence.endswith("nothing new")
+    (place,) = watching.store.places([str(watching.folder)])
+    assert (place.problem, place.files) == (None, {FileState.TAKEN: 1})
+
+
+def test_a_name_that_cannot_be_stored_is_said_and_the_others_are_taken(watching: Watching) -> None:
+    watching.file("film.mp4")
+    with open(os.fsencode(watching.folder) + b"/\xff.mp4", "wb") as file:
+        file.write(b"video")
+    for _ in range(2):
+        look = watching.look()
+    assert look.problem == f"{watching.folder}/\\xff.mp4: its name is not UTF-8 and cannot be stored; rename the file"
+    assert watching.sources() == ["film.mp4"]
+
+
+def test_a_place_is_looked_at_when_its_turn_has_come(watching: Watching) -> None:
+    watcher = Watcher(replace(watching.settings, watch_seconds=3600), watching.database)
+    assert [len(watcher.look()) for _ in range(2)] == [1, 0]
+    with watching.database.stage_lock(f"watch {watching.folder}", 0):
+        assert watcher.look(at_once=True) == [], "another process looks"
+
+
+def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the_bucket(watching: Watching, buckets: BucketServer) -> None:
+    bucket = buckets.new_bucket()
+    for key in ("in/day 1/a.mp4", "in/b.mp4.part", "in/.c.mp4", "in/taken/old.mp4", "in/", "elsewhere/d.mp4"):
+        buckets.client.put_object(Bucket=bucket, Key=key, Body=b"video")
+    place = {"watch": (f"s3://{bucket}/in/",), "s3_endpoint_url": buckets.url, "watch_then": "move"}
+    look = watching.look(**place)
+    assert [video.source for video in watching.videos.load_all()] == [f"s3://{bucket}/in/day 1/a.mp4"]
+    assert (look.taken, watching.look(**place).taken) == ([1], [])
+    watching.stored(1)
+    assert watching.look(**place).moved == 1
+    keys = [found["Key"] for found in buckets.client.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert keys == ["elsewhere/d.mp4", "in/", "in/.c.mp4", "in/b.mp4.part", "in/taken/day 1/a.mp4", "in/taken/old.mp4"]
+    assert watching.videos.load(1).source == f"s3://{bucket}/in/taken/day 1/a.mp4"
+    assert "there is no bucket" in watching.look(**place | {"watch": ("s3://no-such-bucket-here/",)}).sentence
+
+
+def test_a_file_on_a_disk_without_links_is_moved_too(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    watching.file("film.mp4")
+    for _ in range(2):
+        watching.look()
+    watching.stored(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused)
+        watching.look(watch_then="move")
+    assert watching.names() == ["taken/film.mp4"]
+    shutil.rmtree(watching.folder)
+    assert watching.look(watch_then="move").problem is not None
