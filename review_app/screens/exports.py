@@ -14,6 +14,7 @@ from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_store import Clip
 from resources.postgres.export_store import ClipExport
 from resources.postgres.source_video_store import SourceVideo
+from review_app.screens import shell
 from review_app.service import actions, views
 from review_app.service.review_desk import ReviewDesk
 
@@ -62,8 +63,7 @@ def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -
 
     def ask() -> None:
         chosen, numbers = (st.session_state[f"{of_video}-{name}"] for name in ("profile", "numbers"))
-        outcome = actions.ask_for_exports(desk, shown, chosen, numbers)
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        shell.tell_next(actions.ask_for_exports(desk, shown, chosen, numbers))
 
     with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(

@@ -15,6 +15,7 @@ from heaters_dagster.domain.words import counted
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.transcript_store import Transcript, TranscriptStore
+from review_app.screens import shell
 from review_app.service import actions, views
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
@@ -94,8 +95,6 @@ def _cell(field: FactField, facts: SourceFacts) -> str:
 def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceFacts) -> None:
     """One field for each fact. Only what differs from what was shown is saved: a colleague's change of another fact stays."""
     place = f"facts-shown-{video.id}"
-    if (outcome := st.session_state.pop(f"facts-told-{video.id}", None)) is not None:
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
     number, before = st.session_state.setdefault(place, (0, {field.name: field.text(facts) for field in FACT_FIELDS}))
     fields = [field for field in FACT_FIELDS if field.name != "place" or desk.settings.keep_places or before["place"]]
     keys = {field.name: f"fact-{field.name}-{video.id}-{number}" for field in fields}
@@ -103,8 +102,7 @@ def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceF
     def save() -> None:
         changed = {name: text for name, key in keys.items() if (text := st.session_state[key]) != before[name]}
         outcome = actions.edit_facts(desk, session, video.id, changed)
-        # Not told here: what a callback of a fragment shows takes the place of the page's style.
-        st.session_state[f"facts-told-{video.id}"] = outcome
+        shell.tell_next(outcome)
         if outcome.ok:
             now = FactsStore(desk.database).load(video.id)
             st.session_state[place] = (number + 1, {field.name: field.text(now) for field in FACT_FIELDS})
@@ -117,4 +115,4 @@ def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceF
                 st.text_area(**asked)
             else:
                 (right if count % 2 else left).text_input(**asked)
-        st.form_submit_button("Save the facts", type="primary", on_click=save)
+        st.form_submit_button("Save the facts", type="primary", help="What you changed is never overwritten by a site", on_click=save)

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from heaters_dagster.domain.errors import HeatersError
 from review_app.server.identity import forget_name, sign_in_is_configured
 from review_app.service import views
+from review_app.service.actions import Outcome
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
@@ -39,6 +40,18 @@ def begin() -> None:
     st.html(STATIC / "page.css")
     for script in _SCRIPTS:
         st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
+
+
+def tell_next(outcome: Outcome) -> None:
+    """Keep the result of a callback for `tell`: what a callback of a fragment shows itself takes the place of the page's style."""
+    st.session_state["to-tell"] = outcome
+
+
+def tell() -> None:
+    """Show what `tell_next` has kept."""
+    outcome: Outcome | None = st.session_state.pop("to-tell", None)
+    if outcome is not None:
+        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
 
 
 def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]]) -> DeltaGenerator:

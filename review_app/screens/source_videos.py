@@ -87,6 +87,7 @@ def _watched(desk: ReviewDesk) -> None:
 
 def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) -> None:
     """A page of them, newest first; only what is shown is read, because this runs every few seconds for everybody who looks."""
+    shell.tell()
     if st.session_state.get("videos-asked") != (words, only):
         st.session_state.update({"videos-asked": (words, only), "videos-shown": _PAGE})
         st.session_state.pop("videos-before", None)

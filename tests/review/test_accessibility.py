@@ -88,6 +88,14 @@ def test_axe_finds_nothing_and_every_button_says_what_it_does_on_pages_with_clip
             page.goto(f"{app.server.url}{path}" + (f"?video={video.id}" if path in {"/", "/clips", "/videos"} else ""))
         if path == "/videos":
             page.get_by_text("Exports").click()
+            page.get_by_text("Facts", exact=True).click()
+            page.get_by_text("Change the facts").click()
+            page.get_by_role("button", name="Save the facts").click()
+            told = page.get_by_text("Nothing was changed.")
+            told.wait_for()
+            assert page.locator(".stMainBlockContainer").evaluate("one => getComputedStyle(one).paddingLeft") == "24px", "the page's style"
+            page.get_by_test_id("stToast").get_by_role("button").click()  # Streamlit's own box, without a name
+            told.wait_for(state="hidden")
         page.locator(shown).first.wait_for()
         found += behind_buttons(page, path)
         found += in_both_themes(page)
