@@ -150,6 +150,8 @@ def process_due(
     with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
         engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
         while True:
+            # Read before the look: a site's pause that ends between the two would else be seen by neither, and due work would be left.
+            count, site = _waiting_for_sites(database, only)
             outlook = settled_look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
             if outlook.problem is not None:
                 return Outcome(tuple(runs), problem=outlook.problem, held_up=len(outlook.wanted))
@@ -172,7 +174,6 @@ def process_due(
                 waiting = True
                 time.sleep(_WAIT_SECONDS)
             else:
-                count, site = _waiting_for_sites(database, only)
                 now = datetime.now(UTC)
                 if site is None or (site.until - now).total_seconds() > _LONGEST_WAIT_FOR_A_SITE_SECONDS:
                     later = waiting_to_be_tried(outlook.facts.values())

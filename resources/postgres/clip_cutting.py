@@ -183,8 +183,8 @@ def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip]
             "first_sequence": first_sequence,
             "start_frames": [clip.start_frame for clip in new],
             "end_frames": [clip.end_frame for clip in new],
-            "start_times": [clip.start_time_seconds for clip in new],
-            "end_times": [clip.end_time_seconds for clip in new],
+            "start_times": [float(clip.start_time_seconds) for clip in new],
+            "end_times": [float(clip.end_time_seconds) for clip in new],
             "confidences": [clip.confidence for clip in new],
         },
     )

@@ -59,13 +59,14 @@ def test_what_a_run_has_at_hand_is_not_read_again(
         method = getattr(S3ObjectStore, name)
 
         def counting(store: S3ObjectStore, key: str, *rest: Any, method: Any = method) -> Any:
-            read[key.partition("/")[0] if "scenes" not in key else "scenes"] += 1
+            read[next((what for what in ("scenes", "looks") if what in key), key.partition("/")[0])] += 1
             return method(store, key, *rest)
 
         monkeypatch.setattr(S3ObjectStore, name, counting)
     assert process_due(settings).failures == []
-    # For the gold master, in a run of its own; for the cuts; and the frame index for each of the two checks that prove it.
-    assert read == {"originals": 1, "scenes": 1, "metadata": 2}
+    # For the gold master, in a run of its own; for the cuts; and the frame index for each of the two checks that prove it, and the looks
+    # of its frames, to compare them with those of other source videos.
+    assert read == {"originals": 1, "scenes": 1, "metadata": 2, "looks": 1}
     clips = ClipStore(database).load_live(video.id)
     assert len(clips) == 2
     reviews(database).approve([clip.id for clip in clips], reviewer="ada")

@@ -256,7 +256,7 @@ for command in ("status", "clips"):
 from heaters_dagster.settings import load_settings
 from resources.object_store.open import open_object_store
 from resources.postgres.database import open_database
-from review_app.screens import source_videos
+from review_app.screens.exports import exports_table
 from review_app.service.links import open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.review.test_screens import labels, page, told
@@ -270,7 +270,7 @@ print("SOURCE VIDEOS", told(videos).replace("\\\\", ""), labels(videos))
 live = desk.clips.load_live(int(sys.argv[1]))
 print("CLIPS", [card["state_words"] for card in json.loads(grid.proto.json)["cards"]])
 exports = desk.exports.of_clips([clip.id for clip in live])
-print("EXPORTS", source_videos.exports_table(live, exports, lambda clip_id, profile: "", desk.clips.words_beside(live)))
+print("EXPORTS", exports_table(live, exports, lambda clip_id, profile: "", desk.clips.words_beside(live)))
 """
 
 

@@ -407,7 +407,9 @@ def test_after_gaps_the_sound_of_the_gold_master_and_of_every_export_is_at_its_t
         assert not exporting.export(exporting.videos.load(video.id)).failed
         for clip in exporting.clips.load_live(video.id):
             assert exporting.manifest(clip).profile == profile
-            assert_in_sync(exporting.file(clip), time_of_frame=lambda number: number / 24, silent=1)
+            # The second clip begins at 1.25 s, and its sound ends with the packet before the long gap, which is heard until 2.24 s.
+            least = 1 if clip.sequence == 2 else 2
+            assert_in_sync(exporting.file(clip), time_of_frame=lambda number: number / 24, silent=1, least_windows=least)
 
 
 def heard(path: Path) -> Any:

@@ -129,7 +129,8 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
         access.set_headers("127.0.0.1", [f"X-Key: {MARK}header"], by="ada")
         access.set_proxy("films.test", web.url.replace("://", f"://ada:{MARK}proxy@"), by="ada")
         with command_lines() as seen:
-            assert len(process_due(settings).failures) == 5
+            outcome = process_due(settings)
+            assert len(outcome.failures) == 5, outcome
             assert all(f"session={MARK}cookie" in one and f"X-Key: {MARK}header" in one for one in asked)
             assert asked
             assert "http://films.test/film.mp4" in web.requests

@@ -634,7 +634,7 @@ def test_a_filter_that_makes_no_sense_is_said_to_be_so(visit: Callable[..., Page
 
 def test_the_server_watches_no_files(app: App, visit: Callable[..., Page]) -> None:
     """To watch them Streamlit looks up the paths of all modules after each run of a page, while every request waits."""
-    visit("/clips").get_by_role("link", name="Review").click()
+    visit("/clips").get_by_role("link", name="Review", exact=True).click()
     assert app.server.process is not None
     opened = []
     for file in Path(f"/proc/{app.server.process.pid}/fd").iterdir():
