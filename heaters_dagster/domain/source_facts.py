@@ -82,6 +82,10 @@ class SourceFacts:
         """These facts, and no others."""
         return SourceFacts(**{name: getattr(self, name) for name in names})
 
+    def filled_with(self, other: SourceFacts) -> SourceFacts:
+        """These facts, and of `other` those that are not known here."""
+        return SourceFacts(**{**other.said(), **self.said()})
+
     def cleaned(self) -> SourceFacts:
         """The same without control characters, and none longer than what is kept. Call it on everything that a stranger wrote."""
         lines = ("site", "site_id", "uploader", "page_address", "licence", "rights", "external_id", "camera", "place")

@@ -152,6 +152,24 @@ class SourceVideoStore:
         )
         return {video.source: video for video in (self.find(query) if sources else [])}
 
+    def firsts_of_duplicates(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
+        """Address -> the source video that holds the bytes that were found there, where that is another one."""
+        duplicate = source_videos.alias()
+        query = (
+            select(source_videos, duplicate.c.source.label("_source"))
+            .join(duplicate, duplicate.c.duplicate_of_id == source_videos.c.id)
+            .where(duplicate.c.source == any_(literal(list(sources), ARRAY(Text))), duplicate.c.state != "deleted", is_there())
+            .order_by(source_videos.c.id.desc())
+        )
+        found: dict[str, SourceVideo] = {}
+        if sources:
+            with self._database.read() as connection:
+                for row in connection.execute(query):
+                    values = dict(row._mapping)
+                    source = values.pop("_source")
+                    found[source] = _video_of(values)
+        return found
+
     def first_of_site_ids(self, names: Collection[tuple[str, str]], *, duplicates: bool = False) -> dict[tuple[str, str], SourceVideo]:
         """(site, its name of the video) -> the oldest source video of it. duplicates: also one that is a duplicate of another."""
         site, site_id = source_video_facts.c.site.label("fact_site"), source_video_facts.c.site_id.label("fact_site_id")

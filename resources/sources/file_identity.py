@@ -141,6 +141,15 @@ class Wanted:
     facts: SourceFacts = SourceFacts()
     chapters_as_cuts: bool = False
 
+    def filled_with(self, other: Wanted) -> Wanted:
+        """The same source, and what `other` says of it that is not said here."""
+        return replace(
+            self,
+            title=self.title or other.title,
+            facts=self.facts.filled_with(other.facts),
+            chapters_as_cuts=self.chapters_as_cuts or other.chapters_as_cuts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NamedSource:
@@ -169,6 +178,8 @@ class KnownSources:
         identities = _identities(sources)
         found = self._matches_of_files(sources, identities)
         named = self._videos.first_of_sources([one.source for place, one in enumerate(sources) if place not in found])
+        addresses = [one.source for one in sources if one.source not in named and source_kind(one.source) is not SourceKind.LOCAL_PATH]
+        named |= self._videos.firsts_of_duplicates(addresses)
         of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
         return [
             found.get(place) or Match(named.get(one.source) or of_site.get(_site_name(one) or ("", "")))

@@ -69,27 +69,33 @@ def submit(
     """
     doors = _Doors(_OncePerHost(guard), places, choice, list_objects)
     found: list[Submission | NamedSource] = []
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for source, wanted in _first_of_each(sources).items():
         try:
-            accepted = [replace(one, wanted=wanted) for one in _accepted(source, doors) if one.source not in seen]
+            accepted = [replace(one, wanted=wanted) for one in _accepted(source, doors)]
         except HeatersError as error:
             found.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
             found.append(Submission(_printable(source), None, f"{_printable(source)} cannot be read: {error.strerror}"))
         else:
-            seen.update(one.source for one in accepted)
-            found += [_not_utf8(one.source) if _printable(one.source) != one.source else one for one in accepted]
+            for one in accepted:
+                earlier = found[seen[one.source]] if one.source in seen else None
+                if isinstance(earlier, NamedSource):
+                    found[seen[one.source]] = replace(earlier, wanted=earlier.wanted.filled_with(wanted))
+                elif earlier is None:
+                    seen[one.source] = len(found)
+                    found.append(_not_utf8(one.source) if _printable(one.source) != one.source else one)
     taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
 
 def _first_of_each(sources: Sequence[str | Wanted]) -> dict[str, Wanted]:
-    """Path or address -> what was said of it first."""
+    """Path or address -> what is said of it; when several differ, the first is right."""
     first: dict[str, Wanted] = {}
     for one in sources:
         wanted = one if isinstance(one, Wanted) else Wanted(one)
-        first.setdefault(wanted.source.strip(), wanted)
+        source = wanted.source.strip()
+        first[source] = first[source].filled_with(wanted) if source in first else wanted
     return first
 
 

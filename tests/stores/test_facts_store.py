@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -208,3 +209,24 @@ def test_what_was_said_of_a_duplicate_is_kept_with_the_first(database: Database)
     store.put(second.id, SourceFacts(uploader="a channel"), Origin.SITE)
     videos.mark_duplicate(second.id, first.id)
     assert store.load(first.id) == SourceFacts(licence="CC0", camera="Maker", rights="training", external_id="A-1")
+
+
+def test_what_is_said_of_a_source_twice_in_one_submission_is_all_kept(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"a video, perhaps")
+    said = Wanted(str(path), facts=SourceFacts(licence="CC0", external_id="A-1"))
+    again = Wanted(str(path), "The harbour", SourceFacts(licence="another", rights="training"))
+    (taken,) = submit([str(tmp_path), said, again], SourceVideoStore(database), guard=AddressGuard())
+    assert taken.video is not None
+    assert taken.video.title == "The harbour"
+    assert FactsStore(database).load(taken.video.id) == SourceFacts(licence="CC0", external_id="A-1", rights="training")
+
+
+def test_an_address_whose_bytes_were_those_of_another_is_not_taken_again(database: Database) -> None:
+    videos, guard = SourceVideoStore(database), AddressGuard(allow_private=True)
+    first, second = videos.add("/a.mp4", "a"), videos.add("https://example.org/b.mp4", "b")
+    videos.mark_duplicate(second.id, first.id)
+    (again,) = submit([Wanted(second.source, facts=SourceFacts(licence="CC0"))], videos, guard=guard)
+    assert again.video is not None
+    assert again.video.id == first.id
+    assert FactsStore(database).load(first.id).licence == "CC0"
