@@ -193,7 +193,8 @@ class _Shift:
     def rank(self, clip: ReviewClip) -> tuple[int, int, int]:
         """The higher, the better the clip fits here."""
         start, end = clip.start_frame, clip.end_frame
-        return tuple(int(sums[end] - sums[start]) * sign for sums, sign in ((self._same, 1), (self._alike, 1), (self._bits, -1)))  # type: ignore[return-value]
+        same, alike, bits = (int(sums[end] - sums[start]) for sums in (self._same, self._alike, self._bits))
+        return same, alike, -bits
 
     def fate(self, clip: ReviewClip, *, reached: int) -> ClipFate:
         """reached: where the clip before ends in the new film. What lies before that is taken."""

@@ -124,12 +124,11 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force
             if place in added:
                 video = added[place]
                 first = match.video or added.get(-1 if match.like is None else match.like)
+                told = f"Submitted as source video {video.id}: {video.title}"
                 if by_force is not None and first is not None:
                     by_force.link_again(video.id, first.id)
                     told = f"Submitted again as source video {video.id}: {video.title}. It is the same as source video {first.id}"
-                    yield Submission(one.source, video, told)
-                    continue
-                yield Submission(one.source, video, f"Submitted as source video {video.id}: {video.title}")
+                yield Submission(one.source, video, told)
                 continue
             same = match.video or added[match.like or 0]
             same = tried_again.get(same.id, same)

@@ -88,7 +88,7 @@ def _actions(
     else:
         _say_empty(desk)
     if outcome is not None:
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        shell.toast(outcome)
         st.rerun()
 
 

@@ -42,6 +42,12 @@ def begin() -> None:
         st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
 
 
+def toast(outcome: Outcome) -> None:
+    """Show the result of an action for a while. Not from a callback of a fragment: see `tell_next`."""
+    told = views.plain(outcome.told or outcome.refused)
+    st.toast(told, icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+
+
 def tell_next(outcome: Outcome) -> None:
     """Keep the result of a callback for `tell`: what a callback of a fragment shows itself takes the place of the page's style."""
     st.session_state["to-tell"] = outcome
@@ -51,7 +57,7 @@ def tell() -> None:
     """Show what `tell_next` has kept."""
     outcome: Outcome | None = st.session_state.pop("to-tell", None)
     if outcome is not None:
-        st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+        toast(outcome)
 
 
 def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]]) -> DeltaGenerator:

@@ -58,7 +58,7 @@ def _one(desk: ReviewDesk, one: ListedSite) -> None:
             if one.problem:
                 st.warning(views.plain(one.problem), icon=":material/warning:")
         if st.button("Forget", help=f"Delete what is stored for {one.site}", key=f"forget-{one.site}", icon=":material/delete:"):
-            _toast(actions.forget_site(desk, one.site))
+            shell.toast(actions.forget_site(desk, one.site))
             st.rerun()
 
 
@@ -79,7 +79,3 @@ def _form(desk: ReviewDesk, session: Session) -> None:
     outcome = st.session_state.pop("site-outcome", None)
     if outcome is not None:
         (st.success if outcome.ok else st.error)(views.plain(outcome.told))
-
-
-def _toast(outcome: actions.Outcome) -> None:
-    st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")

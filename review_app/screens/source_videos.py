@@ -232,8 +232,7 @@ def _related(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
 
 
 def _dismiss(desk: ReviewDesk, session: Session, source_video_id: int, other_id: int) -> None:
-    outcome = actions.dismiss(desk, session, source_video_id, other_id)
-    st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+    shell.tell_next(actions.dismiss(desk, session, source_video_id, other_id))
 
 
 def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGenerator) -> None:
@@ -254,8 +253,7 @@ def _ways(desk: ReviewDesk, session: Session, item: ListedVideo, place: DeltaGen
         if failed and st.button(
             "Retry", help="Try everything again that has failed for this video", key=f"retry-{video.id}", icon=":material/refresh:"
         ):
-            outcome = actions.retry(desk, video.id)
-            st.toast(views.plain(outcome.told), icon=":material/check:" if outcome.ok else ":material/error:", duration="long")
+            shell.toast(actions.retry(desk, video.id))
             st.rerun(scope="fragment")
         edit = st.popover(
             "Edit",
@@ -284,9 +282,7 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
         if st.button("Delete for good", type="primary", help="Delete the video, its clips and all its files", key=f"deleted-{video.id}"):
             outcome = actions.delete(desk, session, video.id, typed)
     if outcome is not None:
-        st.toast(
-            views.plain(outcome.told or outcome.refused), icon=":material/check:" if outcome.ok else ":material/error:", duration="long"
-        )
+        shell.toast(outcome)
         if outcome.ok:
             st.rerun(scope="fragment")
 
@@ -333,6 +329,6 @@ def _replacement(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
             if st.button("Keep the old one", help="Forget the new file", key=f"give-up-{item.video.id}"):
                 done = actions.give_up(desk, session, item.video.id)
         if done is not None:
-            st.toast(views.plain(done.told), icon=":material/check:" if done.ok else ":material/error:", duration="long")
+            shell.toast(done)
             if done.ok:
                 st.rerun(scope="fragment")
