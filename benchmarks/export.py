@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 import statistics
+import subprocess
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assets.proxy import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.keys import final_clip_key, frame_index_key, proxy_key
-from heaters_dagster.domain.profiles import EXACT_TIMES, Filter, Output, Profile, proxy
+from heaters_dagster.domain.profiles import EXACT_TIMES, Output, Profile
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.clips.clip_writer import ClipWriter
 from resources.clips.export_profiles.stream_copy import EXPORT_PROFILE as STREAM_COPY
+from resources.media.ffmpeg import ffmpeg_path
 from resources.media.ffmpeg import run as run_ffmpeg
-from resources.media.ffmpeg import source_streams
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media.media_probe import probe
 from resources.object_store.local import LocalObjectStore
@@ -138,15 +140,10 @@ VIDEO = SourceVideo(
 
 def _stored_proxy(folder: Path, objects: LocalObjectStore) -> list[Clip]:
     """Put the proxy of the sample, enlarged to HEIGHT, and its frame index into the store; return random clips of it."""
-    profile = proxy(source_streams(probe(SAMPLE)))
-    enlarged = Profile(
-        name=profile.name,
-        video=profile.video,
-        filters=(Filter("scale", {"w": -2, "h": HEIGHT}), *profile.filters),
-        outputs=profile.outputs,
-    )
-    file = folder / "proxy.mp4"
-    run_ffmpeg(enlarged, SAMPLE, [file])
+    enlarged, file = folder / "enlarged.mp4", folder / "proxy.mp4"
+    scaled = ["-vf", f"scale=-2:{HEIGHT}", "-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-c:a", "copy"]
+    subprocess.run([ffmpeg_path(), "-nostdin", "-v", "error", "-i", str(SAMPLE), *scaled, str(enlarged)], check=True)
+    proxy_pass(enlarged, probe(enlarged), file, detector="adaptive", called=SAMPLE.name)
     index = read_frame_index(file)
     objects.put_file(proxy_key(1), file)
     objects.put_bytes(frame_index_key(1), encoded(index))

@@ -199,3 +199,12 @@ def soon(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def becomes_true(page: Page, script: str) -> None:
+    """Wait for what a script says of a page of the app.
+
+    The page's content policy lets a script be evaluated from outside, but not again by the page itself: so `wait_for_function` fails there
+    whenever the first answer is no.
+    """
+    soon(lambda: bool(page.evaluate(script)))

@@ -14,7 +14,7 @@ from heaters_dagster.domain.stages import EXPORTS
 from resources.postgres.clip_store import MadeObject
 from tests.accessibility import found_by_axe, undescribed_buttons
 from tests.chromium import WAIT_MS
-from tests.review.conftest import App
+from tests.review.conftest import App, becomes_true
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
@@ -139,7 +139,7 @@ def test_the_filters_are_used_by_keyboard_alone(app: App, visit: Callable[..., P
     expect(page.locator(".st-key-filters button:visible")).to_be_focused()
     assert app.applied(video) == []
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('[data-testid=stPopoverBody]')?.contains(document.activeElement)")
+    becomes_true(page, "document.querySelector('[data-testid=stPopoverBody]')?.contains(document.activeElement)")
     page.goto(f"{app.server.url}/clips")
     page.locator("figure").first.wait_for()
     page.keyboard.press("/")

@@ -21,6 +21,7 @@ from tests.buckets import BucketServer, without_cors
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video, file_frame_hashes
 from tests.proxy_files import local_copy, stored_video
+from tests.review.conftest import becomes_true
 from tests.served_review_app import ServedReviewApp
 from tests.shown_frames import SHOWN_HASH, shown_hash
 
@@ -86,9 +87,8 @@ def test_every_frame_that_was_seen_by_presigned_links_is_exported_bit_for_bit(
         expect(page.locator(".saved")).to_have_text("All decisions saved")
         shows(page, 0)
         page.keyboard.press("Space")  # plays
-        page.wait_for_function(
-            "() => [...document.querySelectorAll('*')].some((one) => one.shadowRoot?.querySelector('video')?.currentTime > 0)"
-        )
+        playing = "[...document.querySelectorAll('*')].some((one) => one.shadowRoot?.querySelector('video')?.currentTime > 0)"
+        becomes_true(page, playing)
     proxies = [address for address in requests if f"/{settings.bucket}/review_proxies/" in address]
     assert proxies
     assert all("X-Amz-Signature=" in address and "X-Amz-Expires=" in address for address in proxies)

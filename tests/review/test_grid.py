@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heaters_dagster.domain.states import ClipState
-from tests.review.conftest import FRAMES, App, soon
+from tests.review.conftest import FRAMES, App, becomes_true, soon
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
@@ -68,7 +68,7 @@ def test_decisions_survive_an_outage_a_reload_and_a_closed_tab_and_are_made_once
     expect(skips).to_be_disabled()
     app.server.start()
     soon(lambda: app.states(video) == [SKIPPED, SKIPPED, PENDING, PENDING, PENDING])
-    page.wait_for_function(f"{kept} === 0")
+    becomes_true(page, f"{kept} === 0")
 
     page.reload()
     page.route("**/api/decisions", lambda route: route.abort())

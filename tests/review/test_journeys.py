@@ -27,7 +27,7 @@ from review_app.service.links import OLD_COOKIE, Session, open_links
 from tests.chromium import WAIT_MS
 from tests.media_files import file_frame_hashes
 from tests.oidc_provider import secrets_toml, signing_in_as
-from tests.review.conftest import App, soon
+from tests.review.conftest import App, becomes_true, soon
 from tests.served_review_app import ServedReviewApp
 from tests.shown_frames import shown_hash
 
@@ -188,7 +188,7 @@ def test_no_key_is_lost_while_the_server_is_away_and_only_our_page_speaks(app: A
     expect(page.locator(".heaters-connection")).to_be_hidden()
     actions = {"a": "approve", "s": "skip", "x": "archive"}
     assert app.applied(video) == [("Ada", actions[key], (clip_id,)) for key, clip_id in zip("xsasx", ids, strict=False)]
-    page.wait_for_function(PICTURE_IS_THERE)
+    becomes_true(page, PICTURE_IS_THERE)
     page.keyboard.press("a")
     soon(lambda: app.states(video)[5] == APPROVED)
     all_saved(page)
@@ -204,7 +204,7 @@ def test_two_browsers_on_one_queue_never_get_the_same_clip_and_see_what_the_othe
     expect(bob.locator(".stage canvas")).to_have_attribute("data-frame", re.compile("[0-9]+"))
     for _ in range(4):
         for page, key in ((ada, "a"), (bob, "s")):
-            page.wait_for_function(PICTURE_IS_THERE)
+            becomes_true(page, PICTURE_IS_THERE)
             page.keyboard.press(key)
     all_saved(ada)
     all_saved(bob)
