@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
-from heaters_dagster.domain.errors import SettingsError
+from heaters_dagster.domain.errors import BadRequestError, SettingsError
 from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
+from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import DETECTORS, EMBEDDERS, Registry
 
 _SHORTEST_HIDDEN = 8
@@ -138,6 +139,14 @@ def _watched_places(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{place.rstrip('/')}/" if place.startswith("s3://") else str(_path(place)) for place in _names(text)))
 
 
+def _cookies_files(text: str) -> tuple[str, ...]:
+    """`SITE=FILE`, each with the host name of the site and the full path of the file."""
+    try:
+        return tuple(f"{site}={_path(path)}" for site, path in named_files(_names(text)).items())
+    except BadRequestError as error:
+        raise ValueError(str(error)) from None
+
+
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -233,6 +242,12 @@ class Settings:
     )
     ytdlp_plugins: Path | None = _setting(
         "HEATERS_YTDLP_PLUGINS", _path, None, "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded"
+    )
+    cookies_files_named: tuple[str, ...] = _setting(
+        "HEATERS_COOKIES_FILES",
+        _cookies_files,
+        (),
+        "sites with the cookies file of a sign-in, separated by commas: vimeo.com=/secrets/vimeo.txt",
     )
     sites_from_browser: bool | None = _setting(
         "HEATERS_SITES_FROM_BROWSER",
@@ -391,6 +406,11 @@ class Settings:
     def may_store_sites(self) -> bool:
         """Whether people in the review app may store what lets into web sites. The command line always may."""
         return self.is_for_this_machine_only if self.sites_from_browser is None else self.sites_from_browser
+
+    @property
+    def cookies_files(self) -> dict[str, Path]:
+        """Site -> cookies file of its sign-in."""
+        return {site: Path(path) for site, path in named_files(self.cookies_files_named).items()}
 
     @property
     def objects_folder(self) -> Path:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -880,6 +881,7 @@ def test_an_interrupted_process_says_what_becomes_of_its_work(heaters: Heaters, 
 def web(tmp_path: Path, heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
     """A server that Heaters may look at, with a page of two videos."""
     monkeypatch.setenv("HEATERS_ALLOW_PRIVATE_ADDRESSES", "true")
+    monkeypatch.setenv("HEATERS_DOWNLOAD_PAUSE_SECONDS", "0")
     load_settings.cache_clear()
     (tmp_path / "web").mkdir()
     with WebServer(tmp_path / "web").running() as server:
@@ -1079,7 +1081,9 @@ def test_what_is_said_at_submission_is_kept(heaters: Heaters, tmp_path: Path, da
     assert SourceVideoStore(database).load(video).chapters_as_cuts
 
 
-def test_a_list_of_the_web_is_asked_about_and_taken_once(heaters: Heaters, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_the_web_is_asked_about_and_taken_once(
+    heaters: Heaters, web: WebServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items = [
         web_lists.Item("/1.mp4", "One\x85", "10:00"),
         web_lists.Item("/2.mp4", "Two", "20:00"),
@@ -1103,6 +1107,13 @@ def test_a_list_of_the_web_is_asked_about_and_taken_once(heaters: Heaters, web: 
     assert "2 are source videos already: 1, 2. Nothing of it is new." in " ".join(printed.split())
     assert [row["title"] for row in heaters.json("status")] == ["One", "Two"]
     assert heaters.json(f"submit {web.url}/feed.xml --no-expand") == [3]
+    assert "Talks is a list that was read as far as needed: 1 video, 10 min in all." in heaters(f"submit {web.url}/feed.xml --most 1")[1]
+    SiteTurns(database, per_site=1, pause_seconds=0).refused("127.0.0.1", "its site answers 429", datetime.now(UTC) + timedelta(hours=3))
+    code, printed = heaters(f"submit {web.url}/more.xml https://example.org/a.mp4")
+    assert (code, printed) == (1, "Submitted as source video 4: a\n")
+    told = " ".join(heaters.error.split())
+    assert "more.xml is not looked at now: it waits until" in told
+    assert told.endswith("its site answers 429. Submit it again later")
 
 
 def test_lists_in_files_and_on_standard_input(

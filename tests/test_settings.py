@@ -46,6 +46,8 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"GOLD_MASTER_STORAGE_CLASS": "FREEZER"}, "GLACIER"),
         ({"HEATERS_KEEP_FREE_MB": "-1"}, "HEATERS_KEEP_FREE_MB='-1' cannot be used: write a whole number from 0 to 100000000"),
         ({"HEATERS_WATCH": "/in,incoming"}, "'incoming' is neither the full path of a folder nor a place like s3://bucket/prefix"),
+        ({"HEATERS_COOKIES_FILES": "vimeo.com=a.txt"}, "'vimeo.com=a.txt' is not a site and the full path of its file"),
+        ({"HEATERS_COOKIES_FILES": "nowhere=/a.txt"}, "'nowhere' is not the name of a site"),
         ({"HEATERS_WATCH_SECONDS": "0"}, "write a whole number from 1 to 86400"),
         ({"HEATERS_WATCH_THEN": "delete"}, "HEATERS_WATCH_THEN='delete' cannot be used: write one of: leave, move"),
     ],

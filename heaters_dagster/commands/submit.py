@@ -14,7 +14,7 @@ import typer
 from heaters_dagster.commands import list_options, terminal
 from heaters_dagster.commands.facts import ChaptersAsCuts, Licence, Rights, Tags, with_facts
 from heaters_dagster.commands.shared import AsJson, example, opened_database, say_next
-from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.errors import BadRequestError, NotYetError, SiteRefusesError
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.ingest import looks_like_address
 from heaters_dagster.domain.list_files import COLUMNS, LIST_SUFFIXES, MOST_BYTES, parsed
@@ -174,11 +174,15 @@ def _expanded(
 
     found = None
     if expand and wanted.source in named.typed:
-        with terminal.err.status("Looking what there is ..."):
-            found = read_if_list(wanted.source, settings=settings, database=database)
+        try:
+            with terminal.err.status("Looking what there is ..."):
+                found = read_if_list(wanted.source, settings=settings, database=database, limits=limits, say=terminal.warn)
+        except (NotYetError, SiteRefusesError) as error:
+            named.problems.append(f"{error}. Submit it again later")
+            return
     if found is None:
         yield wanted
         return
-    offer = offered(found.title, found.members, limits, SourceVideoStore(database), problems=found.problems)
+    offer = offered(found, limits, SourceVideoStore(database))
     if list_options.agreed(offer, yes=yes, quiet=quiet):
         yield from wanted_members(offer.new, said=wanted.facts, chapters_as_cuts=wanted.chapters_as_cuts)

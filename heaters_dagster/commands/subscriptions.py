@@ -68,7 +68,7 @@ def subscribe(
     settings, every_seconds = load_settings(), list_options.span(every)
     limits = list_options.limits_of(most, since, until, min_length, max_length, in_title, not_in_title, unknown)
     with opened_database(settings) as database:
-        offer = follow.list_to_follow(address, limits, settings=settings, database=database)
+        offer = follow.list_to_follow(address, limits, settings=settings, database=database, only_new=only_new, say=terminal.warn)
         ask = not only_new and bool(offer.new)
         if ask and not list_options.agreed(offer, yes=yes, quiet=as_json, question="Subscribe, and submit"):
             raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -74,6 +74,20 @@ def site_name(text: str) -> str:
     return ascii_host
 
 
+def named_files(named: Iterable[str]) -> dict[str, str]:
+    """{site: full path} from `vimeo.com=/secrets/vimeo.txt`. Raises BadRequestError."""
+    found: dict[str, str] = {}
+    for one in named:
+        site, _, path = one.partition("=")
+        if not path.startswith(("/", "~")):
+            raise BadRequestError(f"{one!r} is not a site and the full path of its file; write for example vimeo.com=/secrets/vimeo.txt")
+        name = site_name(site)
+        if name in found:
+            raise BadRequestError(f"{name} has two files; it can have one")
+        found[name] = path
+    return found
+
+
 def belongs(host: str, site: str) -> bool:
     """Whether a host is the site or a part of it, as `player.vimeo.com` is of `vimeo.com`."""
     return host == site or (host.endswith(f".{site}") and not _is_number(site))
@@ -97,7 +111,6 @@ def cookies_of(text: str, site: str, *, now: datetime) -> CookiesFile:
     if text.lstrip()[:1] in {"[", "{"}:
         raise BadRequestError("this is a cookies file in JSON: save it in Netscape format, which is often called cookies.txt")
     kept: list[str] = []
-    ends: list[float] = []
     ended = others = 0
     for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         line = raw.removeprefix(_HTTP_ONLY)
@@ -114,12 +127,10 @@ def cookies_of(text: str, site: str, *, now: datetime) -> CookiesFile:
         if is_other:
             others += 1
             continue
-        end = float(fields[4] or 0)
-        if 0 < end < now.timestamp():
+        if _has_ended(line, now):
             ended += 1
             continue
         kept.append(line)
-        ends += [end] if end else []
     if not kept:
         why = (
             f"all {ended} of {site} have ended"
@@ -131,7 +142,46 @@ def cookies_of(text: str, site: str, *, now: datetime) -> CookiesFile:
         raise BadRequestError(
             f"the file holds no cookie of {site} that is valid: {why}. Sign in to the site in a browser and save its cookies then"
         )
-    return CookiesFile("\n".join(kept) + "\n", len(kept), _moment(max(ends)) if ends else None, others)
+    return _cookies_file(kept, of_others=others)
+
+
+def with_renewed(lines: str, renewed: Iterable[str], *, now: datetime) -> CookiesFile | None:
+    """The cookies of a site with those that it has renewed, as lines, in place of their older values; None when nothing usable is new.
+
+    No cookie is taken away but those that have ended: a site that no longer accepts a sign-in deletes cookies, and a person has to know.
+    """
+    before = lines.splitlines()
+    together = {cookie_key(line): line for line in before}
+    together |= {cookie_key(line): line for line in renewed if is_cookie_line(line)}
+    kept = [line for line in together.values() if not _has_ended(line, now)]
+    found = _cookies_file(kept, of_others=0)
+    return None if kept == before or not kept or len(found.lines) > MOST_COOKIES_BYTES else found
+
+
+def is_cookie_line(line: str) -> bool:
+    """Whether it is a line of a cookies file in Netscape format that can be used."""
+    return _usable(line.split("\t"))
+
+
+def cookie_key(line: str) -> tuple[str, str, str]:
+    """(domain, path, name) by which a cookie takes the place of another; a dot before the domain says that it counts for subdomains."""
+    domain, subdomains, path, _, _, name, value = line.split("\t")
+    is_wide = domain.startswith(".") or subdomains.upper() == "TRUE"
+    return f"{'.' if is_wide else ''}{domain.lstrip('.').lower()}", path, name or value
+
+
+def _cookies_file(kept: Sequence[str], *, of_others: int) -> CookiesFile:
+    ends = [end for line in kept if (end := _end(line))]
+    return CookiesFile("\n".join(kept) + "\n", len(kept), _moment(max(ends)) if ends else None, of_others)
+
+
+def _end(line: str) -> float:
+    """Seconds; 0 when the cookie has no date."""
+    return float(line.split("\t")[4] or 0)
+
+
+def _has_ended(line: str, now: datetime) -> bool:
+    return 0 < _end(line) < now.timestamp()
 
 
 def _usable(fields: list[str]) -> bool:

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import quote, unquote
 
-from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.errors import BadRequestError, SiteRefusesError
 from heaters_dagster.domain.progress import duration
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.words import counted
@@ -54,13 +54,16 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class WebList:
     """address: as it was given. members: in the order of the list, none twice. problems: sentences about members that cannot be taken, and
-    about a list that was not read to its end.
+    about a list that could not be read to its end. is_whole: False when it was read only until there were as many as wanted. refusal: of
+    the site, which ended the reading.
     """
 
     address: str
     title: str
     members: tuple[Member, ...]
     problems: tuple[str, ...] = ()
+    is_whole: bool = True
+    refusal: SiteRefusesError | None = None
 
 
 def item_address(page: str, item: str) -> str:
@@ -153,6 +156,11 @@ def chosen(members: Sequence[Member], limits: Limits) -> Choice:
         else:
             left_out[reason] += 1
     return Choice(tuple(taken), left_out)
+
+
+def lets_in(limits: Limits, member: Member) -> bool:
+    """Without regard to its place in the list."""
+    return _reason_against(member, limits) is None
 
 
 def _reason_against(member: Member, limits: Limits) -> str | None:

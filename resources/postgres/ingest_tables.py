@@ -127,6 +127,7 @@ site_access = Table(
     Column("ends_at", DateTime(timezone=True), comment="when the last cookie ends"),
     Column("changed_by", Text, nullable=False, comment="name of a reviewer, or of a user of the command line"),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("file_mark", LargeBinary, comment="of the cookies file that a setting names and that was taken last, under the secret key"),
     CheckConstraint(f"part in ({', '.join(repr(part.value) for part in SitePart)})", name="part"),
     CheckConstraint("site = lower(site) and site <> ''", name="site"),
     comment="what lets into web sites: sign-ins, headers, proxies; the secrets are encrypted",

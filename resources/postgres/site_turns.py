@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,14 +59,37 @@ class SiteTurns:
     def from_settings(cls, settings: Settings, database: Database) -> SiteTurns:
         return cls(database, per_site=settings.downloads_per_site, pause_seconds=settings.download_pause_seconds)
 
+    def site_of(self, address: str) -> str | None:
+        """The site whose turn the address takes; None when it takes none."""
+        with self._database.read() as connection:
+            site: str | None = connection.scalar(select(func.heaters_site(address)))
+        return site
+
     @contextmanager
     def turn(self, site: str, *, patience_seconds: float, say: Callable[[str], None] = lambda told: None) -> Iterator[None]:
         """Be one of those that may download from `site`, from when it wants to be asked; afterwards the pause begins.
 
         Waits for up to `patience_seconds`; `say` gets a sentence about it once. Raises NotYetError when that is not enough.
         """
-        ends, told = time.monotonic() + patience_seconds, False
         keys = [turn_key(site, place) for place in range(self._per_site)]
+        busy = f"waits for its turn: {counted(self._per_site, 'download')} from {site} at a time"
+        with self._one_of(keys, site, busy, patience_seconds, say):
+            yield
+
+    @contextmanager
+    def list_turn(self, site: str, *, patience_seconds: float, say: Callable[[str], None] = lambda told: None) -> Iterator[None]:
+        """Be the one that reads a list of `site`. Pauses and refusals are those of downloads, and the rest is as for `turn`.
+
+        The turn is not that of a download, which may take hours: nobody would see a list of a site from which much is downloaded.
+        """
+        busy = f"waits for its turn: 1 list of {site} at a time"
+        with self._one_of([lock_key(f"list of {site}", 0)], site, busy, patience_seconds, say):
+            yield
+
+    @contextmanager
+    def _one_of(self, keys: Sequence[int], site: str, busy: str, patience_seconds: float, say: Callable[[str], None]) -> Iterator[None]:
+        """Hold one of these locks. busy: what is said while all are taken."""
+        ends, told = time.monotonic() + patience_seconds, False
         while True:
             held = self.held_off(site)
             if held is None:
@@ -79,7 +102,7 @@ class SiteTurns:
                             self._pause_after(site)
                         return
             now, left = self._now(), ends - time.monotonic()
-            why = held.words(now) if held else f"waits for its turn: {counted(self._per_site, 'download')} from {site} at a time"
+            why = held.words(now) if held else busy
             if left <= 0 or (held and (held.until - now).total_seconds() > left):
                 raise NotYetError(why)
             if not told:
@@ -93,15 +116,19 @@ class SiteTurns:
             row = connection.execute(select(download_sites).where(_row.site == site, _row.not_before > func.now())).first()
         return None if row is None else _of_row(row)
 
-    def refused(self, site: str, reason: str, wanted: datetime | None) -> HeldOff:
-        """Take note that a site wants no requests until `wanted`; None: it does not say until when. Every one of them is counted."""
+    def refused(self, site: str, reason: str, wanted: datetime | None, *, counts: bool = True) -> HeldOff:
+        """Take note that a site wants no requests until `wanted`; None: it does not say until when.
+
+        counts: as one of the refusals in a row after which a download needs a person; those of lists do not, as no download ends the row.
+        """
         with self._database.begin() as connection:
             now = connection.execute(select(func.now())).scalar_one()
             first = insert(download_sites).values(site=site, not_before=now).on_conflict_do_nothing()
             connection.execute(first)
             known = connection.execute(select(download_sites).where(_row.site == site).with_for_update()).one()
             held = after_refusal(site, now, wanted=wanted, refusals=known.refusals + 1, reason=reason)
-            values = {"not_before": max(held.until, known.not_before), "reason": held.reason, "refusals": held.refusals}
+            values = {"not_before": max(held.until, known.not_before), "reason": held.reason}
+            values |= {"refusals": held.refusals} if counts else {}
             connection.execute(download_sites.update().where(_row.site == site).values(**values))
         return held
 

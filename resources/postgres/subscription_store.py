@@ -22,6 +22,8 @@ LONGEST_SECONDS = 366 * 86_400
 LONGEST_ADDRESS_BYTES = 2_000
 #: After the first failed look; it doubles with each further one, up to the interval of the subscription.
 _FIRST_RETRY_SECONDS = 900
+#: To a look that is put off; until then others have their turn.
+_ASKED_AGAIN_SECONDS = 60
 
 _row = subscriptions.c
 _member = subscription_members.c
@@ -150,6 +152,13 @@ class SubscriptionStore:
             _see(connection, subscription_id, seen)
         return written
 
+    def put_off_look(self, subscription_id: int, reason: str, *, until: datetime | None) -> Subscription:
+        """The site must be left alone until then, in words; None: nobody knows for how long. That is no failure."""
+        soon = _after(_ASKED_AGAIN_SECONDS)
+        values = {"told": reason, "next_look_at": soon if until is None else func.greatest(soon, until)}
+        with self._database.begin() as connection:
+            return _written(connection, subscription_id, values)
+
     def fail_look(self, subscription_id: int, reason: str) -> Subscription:
         """A look failed: the next is sooner than usual, and later with each further failure."""
         pause = func.least(_row.every_seconds, _FIRST_RETRY_SECONDS * func.power(2, func.least(_row.failed_looks, 20)))
@@ -168,7 +177,7 @@ def _see(connection: Connection, subscription_id: int, keys: Collection[str]) ->
         connection.execute(insert(subscription_members).on_conflict_do_nothing(), rows)
 
 
-def _after(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
+def _after(seconds: ColumnElement[Any] | int) -> ColumnElement[Any]:
     return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 

@@ -31,6 +31,7 @@ from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError
 from heaters_dagster.domain.ingest import web_host
 from resources.sources import javascript_solver, ytdlp_plugins
 from resources.sources.address_guard import AddressGuard
+from resources.sources.cookies import lines_of
 from resources.sources.resumable_streams import resumable
 from resources.sources.same_bytes import whole
 from resources.sources.site_access import NO_SITES, Sites
@@ -65,6 +66,7 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         ytdlp_plugins.use_plugins(plugins)
         super().__init__(params | javascript_solver.parameters(folder))
         sites.fill(self.cookiejar)
+        self._given = lines_of(self.cookiejar)
 
     @property
     def refusal(self) -> ForbiddenSourceError | None:
@@ -85,7 +87,9 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     def extract_info(self, *arguments: Any, **options: Any) -> Any:
         """As yt-dlp does it; a page that lets in browsers only is asked for once more, as a browser asks."""
         try:
-            return super().extract_info(*arguments, **options)
+            found = super().extract_info(*arguments, **options)
+            self._keep_renewed_cookies()  # before a long download, which may be killed
+            return found
         except Exception:
             log = self.params.get("logger")
             errors = log.errors if isinstance(log, QuietLog) else []
@@ -103,7 +107,11 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
     def urlopen(self, req: Any) -> Any:
         return self._provider_director.send(req) if ytdlp_plugins.is_asked_by_provider() else super().urlopen(req)
 
+    def _keep_renewed_cookies(self) -> None:
+        self._given = self._sites.take_back(self.cookiejar, self._given)
+
     def close(self) -> None:
+        self._keep_renewed_cookies()
         if "_provider_director" in self.__dict__:
             self._provider_director.close()
         super().close()

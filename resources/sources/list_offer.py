@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -10,7 +10,7 @@ from sqlalchemy import Text, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from heaters_dagster.domain.source_facts import SourceFacts
-from heaters_dagster.domain.source_lists import Choice, Limits, Member, chosen, count_words
+from heaters_dagster.domain.source_lists import Choice, Limits, Member, WebList, chosen, count_words
 from heaters_dagster.domain.words import counted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.tables import source_videos
@@ -23,7 +23,7 @@ _NAMED = 10
 @dataclass(frozen=True, slots=True)
 class ListOffer:
     """What a list has within its limits. known: key of a member -> the source video that it is already. problems: sentences about what of
-    the list cannot be taken or read.
+    the list cannot be taken or read. is_whole: see WebList.
     """
 
     title: str
@@ -31,6 +31,7 @@ class ListOffer:
     choice: Choice
     known: Mapping[str, SourceVideo]
     problems: tuple[str, ...] = ()
+    is_whole: bool = True
 
     @property
     def new(self) -> tuple[Member, ...]:
@@ -46,7 +47,8 @@ class ListOffer:
     @property
     def words(self) -> str:
         """What the list has, and what is not taken of it, in sentences."""
-        told = [f"{self.title} is a list of {count_words(self.members)}."]
+        how = "of" if self.is_whole else "that was read as far as needed:"
+        told = [f"{self.title} is a list {how} {count_words(self.members)}."]
         if self.choice.left_out:
             told.append(f"Left out by the limits: {self.choice.left_out_words}.")
         if self.known_words:
@@ -54,12 +56,11 @@ class ListOffer:
         return " ".join(told)
 
 
-def offered(
-    title: str, members: Sequence[Member], limits: Limits, videos: SourceVideoStore, *, problems: tuple[str, ...] = ()
-) -> ListOffer:
+def offered(found: WebList, limits: Limits, videos: SourceVideoStore) -> ListOffer:
     """What these limits leave of a list, compared with the source videos that there are."""
-    choice = chosen(members, limits.checked())
-    return ListOffer(title, tuple(members), choice, known_members(choice.taken, videos), problems)
+    choice = chosen(found.members, limits.checked())
+    known = known_members(choice.taken, videos)
+    return ListOffer(found.title, found.members, choice, known, found.problems, found.is_whole)
 
 
 def known_members(members: Iterable[Member], videos: SourceVideoStore) -> dict[str, SourceVideo]:

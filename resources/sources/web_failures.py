@@ -68,7 +68,7 @@ def failure(
     address: what was submitted. errors, warnings: yt-dlp's own. parts: address -> "segment 3 of 4", of the present stream. is_signed_in:
     a sign-in is stored for the site.
     """
-    for under in _chain(error):
+    for under in causes(error):
         match under:
             case HeatersError():
                 return under
@@ -103,7 +103,7 @@ def failure(
         )
     if _NO_FORMATS.search(said):
         return _no_formats(address, warnings, is_signed_in=is_signed_in)
-    for under in _chain(error):
+    for under in causes(error):
         match under:
             case NoSupportingHandlers():
                 return ForbiddenSourceError(f"{address} leads to something that may not be fetched: {said}")
@@ -191,7 +191,7 @@ def _told(cause: str | None) -> str | None:
 
 def _connection_words(error: Exception, said: str) -> str:
     """Why a connection broke, without the words of the network library."""
-    for under in _chain(error):
+    for under in causes(error):
         match under:
             case IncompleteRead() if under.expected:
                 return said
@@ -208,7 +208,7 @@ def _connection_words(error: Exception, said: str) -> str:
     return _NO_HTTP if _BYTES_READ.fullmatch(said) else said
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """`error` and all its causes, nearest first: yt-dlp keeps causes in attributes of its own."""
     seen: set[int] = set()
     waiting: list[object] = [error]

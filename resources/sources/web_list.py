@@ -17,18 +17,20 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from yt_dlp.extractor import gen_extractor_classes
-from yt_dlp.utils import PlaylistEntries, unsmuggle_url
+from yt_dlp.networking import Request
+from yt_dlp.utils import PlaylistEntries, UnsupportedError, smuggle_url, unsmuggle_url
 
-from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError, InvalidMediaError
+from heaters_dagster.domain.errors import ForbiddenSourceError, HeatersError, InvalidMediaError, SiteRefusesError
 from heaters_dagster.domain.ingest import VIDEO_SUFFIXES, SourceKind, clean_title, source_kind, web_host
+from heaters_dagster.domain.page_videos import videos_named
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS, clean_line
-from heaters_dagster.domain.source_lists import MOST_MEMBERS, Member, WebList, item_address, page_and_item
+from heaters_dagster.domain.source_lists import MOST_MEMBERS, Limits, Member, WebList, item_address, lets_in, page_and_item
 from heaters_dagster.domain.words import counted
 from resources.sources.address_guard import AddressGuard
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.sources.site_access import NO_SITES, Sites
-from resources.sources.web_failures import failure, no_video
+from resources.sources.web_failures import causes, failure, no_video
 from resources.sources.web_traffic import WebTraffic
 
 _LEADS_ON = frozenset({"url", "url_transparent"})
@@ -38,6 +40,7 @@ _MOST_STEPS = 8
 _MOST_INNER = 100
 _DEEPEST = 3
 _PROBLEMS_TOLD = 20
+_LARGEST_PAGE_BYTES = 4 << 20
 _LONGEST_SECONDS = 366 * 86_400.0
 #: Of what yt-dlp hides in an address, that which the address alone makes good.
 _HARMLESS = frozenset({"force_videoid", "to_generic"})
@@ -62,10 +65,13 @@ def read_list(
     guard: AddressGuard,
     timeout_seconds: float = 20.0,
     most: int = MOST_MEMBERS,
+    limits: Limits = Limits(),
     sites: Sites = NO_SITES,
     plugins: Path | None = None,
 ) -> WebList | None:
-    """The list at a web address; None when there is a single video. most: members that are read. The rest as for GuardedYoutubeDL.
+    """The list at a web address; None when there is a single video. The rest as for GuardedYoutubeDL.
+
+    most: members that are read at the most. limits: once there are as many as they take, no more is read.
 
     Raises what a download raises: SourceNotFoundError, ForbiddenSourceError, InvalidMediaError, DownloadError.
     """
@@ -85,7 +91,7 @@ def read_list(
     }
     with tempfile.TemporaryDirectory(prefix="heaters-list-") as folder:
         with GuardedYoutubeDL(parameters, guard, traffic=traffic, folder=Path(folder), sites=sites, plugins=plugins) as session:
-            reading = _Reading(session, traffic, address, most)
+            reading = _Reading(session, traffic, address, most, limits)
             with reading.plain_words():
                 info = resolved(session, address)
             if info is None or info.get("_type", "video") not in _LISTS:
@@ -99,7 +105,9 @@ def resolved(session: GuardedYoutubeDL, address: str, ie_key: str | None = None)
     for step in range(_MOST_STEPS):
         if step and _is_single(address, ie_key):
             return None
-        info: dict[str, Any] | None = session.extract_info(address, download=False, ie_key=ie_key, process=False)
+        info = _info(session, address, ie_key)
+        if info is None and step == 0:
+            info = _plain_links(session, address)
         if info is None:
             raise no_video(address)
         if info.get("_type") not in _LEADS_ON:
@@ -108,6 +116,38 @@ def resolved(session: GuardedYoutubeDL, address: str, ie_key: str | None = None)
             outer = {name: value for name in ("title", "uploader") if (value := info.get(name))} | outer
         address, ie_key = str(info["url"]), info.get("ie_key")
     raise no_video(address)
+
+
+def _info(session: GuardedYoutubeDL, address: str, ie_key: str | None) -> dict[str, Any] | None:
+    """What yt-dlp finds at an address; None when it is a page on which yt-dlp finds nothing."""
+    try:
+        info: dict[str, Any] | None = session.extract_info(address, download=False, ie_key=ie_key, process=False)
+    except Exception as error:
+        if not any(isinstance(one, UnsupportedError) for one in causes(error)):
+            raise
+        return None
+    return info
+
+
+def _plain_links(session: GuardedYoutubeDL, address: str) -> dict[str, Any] | None:
+    """A list in yt-dlp's words, of the videos that an Atom feed or a page names by links; None when it names none."""
+    response = session.urlopen(Request(address))
+    data, charset = response.read(_LARGEST_PAGE_BYTES), response.headers.get_content_charset() or "utf-8"
+    try:
+        text = data.decode(charset, "replace")
+    except LookupError:
+        text = data.decode("utf-8", "replace")
+    title, found = videos_named(text, response.url)
+    entries = [
+        {
+            "_type": "url",
+            "url": one.address if one.own_id is None else smuggle_url(one.address, {"force_videoid": one.own_id}),
+            "title": one.title,
+            "timestamp": one.published.timestamp() if one.published else None,
+        }
+        for one in found
+    ]
+    return {"_type": "playlist", "title": title, "entries": entries, "webpage_url": address} if entries else None
 
 
 def item_info(session: GuardedYoutubeDL, page: str, item: str) -> dict[str, Any]:
@@ -132,11 +172,14 @@ def item_info(session: GuardedYoutubeDL, page: str, item: str) -> dict[str, Any]
 class _Reading:
     """Reads one list with all lists in it."""
 
-    def __init__(self, session: GuardedYoutubeDL, traffic: WebTraffic, address: str, most: int) -> None:
+    def __init__(self, session: GuardedYoutubeDL, traffic: WebTraffic, address: str, most: int, limits: Limits) -> None:
         self._session = session
         self._traffic = traffic
         self._address = address
         self._most = most
+        self._limits = limits
+        self._let_in = 0
+        self._refusal: SiteRefusesError | None = None
         self._members: dict[str, Member] = {}
         self._problems: list[str] = []
         self._seen = {address}
@@ -150,7 +193,17 @@ class _Reading:
         if len(self._problems) > _PROBLEMS_TOLD:
             told.append(f"and {len(self._problems) - _PROBLEMS_TOLD:,} more of the list cannot be taken")
         title = clean_title(str(info.get("title") or "")) or web_host(self._address) or self._address
-        return WebList(self._address, title, tuple(self._members.values()), tuple(told))
+        return WebList(
+            self._address, title, tuple(self._members.values()), tuple(told), is_whole=not self._has_enough, refusal=self._refusal
+        )
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._limits.most is not None and self._let_in >= self._limits.most
+
+    @property
+    def _is_done(self) -> bool:
+        return self._has_enough or len(self._members) >= self._most or self._refusal is not None
 
     def _read(self, info: dict[str, Any], page: str, *, depth: int) -> None:
         """Problems of one member, and of a list that breaks off, are kept; what was read until then counts."""
@@ -158,17 +211,19 @@ class _Reading:
         try:
             with self.plain_words():
                 for number, (name, entry) in enumerate(_named(info, _entries(self._session, info)), 1):
-                    if len(self._members) >= self._most:
-                        return
                     self._take(name, entry, info, page, number, depth)
+                    if self._is_done:  # asked before the next one, for which the site may be asked for a page
+                        return
         except HeatersError as error:
             if not self._members and not number:
                 raise
+            self._heed(error)
             self._problems.append(f"the list {without_access(page)} could be read up to its video {number:,} only: {error}")
 
     def _take(self, name: str, entry: dict[str, Any], info: dict[str, Any], page: str, number: int, depth: int) -> None:
         if entry.get("_type", "video") in _LISTS and "entries" in entry and depth < _DEEPEST:
-            self._read(entry, page, depth=depth + 1)
+            with self._bad_part_told(number):
+                self._read(entry, page, depth=depth + 1)
         elif self._is_list(entry, info) and depth < _DEEPEST and self._inner < _MOST_INNER:
             self._take_inner(entry, page, number, depth)
         else:
@@ -176,8 +231,11 @@ class _Reading:
                 member = _member(name, entry, info, page)
             except ForbiddenSourceError as error:
                 self._problems.append(f"video {number:,} of the list cannot be taken: {error}")
+            except (ValueError, TypeError, AttributeError, OverflowError):
+                self._problems.append(f"video {number:,} of the list cannot be taken: what its site says of it cannot be understood")
             else:
-                self._members.setdefault(member.key, member)
+                if self._members.setdefault(member.key, member) is member and lets_in(self._limits, member):
+                    self._let_in += 1
 
     def _is_list(self, entry: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
         """Whether an entry is a list itself: its site says so, or it is another page of the kind that the whole list is."""
@@ -193,15 +251,27 @@ class _Reading:
             return
         self._seen.add(address)
         self._inner += 1
-        try:
+        with self._bad_part_told(number):
             with self.plain_words():
                 inner = resolved(self._session, address, entry.get("ie_key"))
             if inner is not None and inner.get("_type", "video") in _LISTS:
                 self._read(inner, address, depth=depth + 1)
             elif inner is not None:
                 self._take(str(inner.get("id") or number), {**entry, "ie_key": None}, inner, page, number, _DEEPEST)
+
+    @contextmanager
+    def _bad_part_told(self, number: int) -> Iterator[None]:
+        """One list in the list that cannot be read does not stop the others."""
+        try:
+            yield
         except HeatersError as error:
+            self._heed(error)
             self._problems.append(f"part {number:,} of the list cannot be read: {error}")
+
+    def _heed(self, error: HeatersError) -> None:
+        """A site that wants no requests for a while is not asked for the next part either."""
+        if isinstance(error, SiteRefusesError):
+            self._refusal = error
 
     @contextmanager
     def plain_words(self) -> Iterator[None]:

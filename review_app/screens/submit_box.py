@@ -160,16 +160,20 @@ def _limits(place: int) -> Limits:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         most = st.number_input("First", min_value=1, value=None, placeholder="all", width=110, key=f"list-most-{place}")
         since = st.date_input("Published since", value=None, width=150, key=f"list-since-{place}")
+        until = st.date_input("Published until", value=None, width=150, key=f"list-until-{place}")
         shortest = st.text_input("At least", placeholder="1:30 or 20m", width=120, key=f"list-shortest-{place}")
         longest = st.text_input("At most", placeholder="2h", width=120, key=f"list-longest-{place}")
-        title = st.text_input("Words in the title", width=200, key=f"list-title-{place}")
+        title = st.text_input("Words in the title", width=170, key=f"list-title-{place}")
+        not_title = st.text_input("Not in the title", width=170, key=f"list-not-title-{place}")
         unknown = st.checkbox("Also of unknown date or length", key=f"list-unknown-{place}")
     return Limits(
         most=None if most is None else int(most),
         since=since if isinstance(since, date) else None,
+        until=until if isinstance(until, date) else None,
         shortest_seconds=span_seconds(shortest) if shortest.strip() else None,
         longest_seconds=span_seconds(longest) if longest.strip() else None,
         title=title.strip() or None,
+        not_title=not_title.strip() or None,
         unknown=unknown,
     ).checked()
 

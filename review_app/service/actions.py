@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
-from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError
 from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import SourceFacts
@@ -45,6 +45,8 @@ NO_SITES_FROM_BROWSER = (
 _TOLD = 20
 #: Of more addresses none is looked at: people wait for the answer.
 _LOOKED_AT = 10
+#: How long a look may wait for its site, for the same reason.
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def submit_sources(
     """
     try:
         found = list_files.parsed(text if isinstance(text, bytes) else text.encode("utf-8", "replace"), name=name)
-        lists, wanted = _read_lists(desk, found.sources)
+        lists, wanted, later = _read_lists(desk, found.sources)
         said = FIELD_OF["rights"].read(rights)
         wanted = [
             replace(one, facts=replace(one.facts, rights=one.facts.rights or said), chapters_as_cuts=chapters_as_cuts) for one in wanted
@@ -104,27 +106,35 @@ def submit_sources(
         return Outcome(False, "", str(error))
     if not (found.sources or found.problems):
         return Outcome(False, "", "Write at least one web address, s3:// address or path.")
-    refused = _some([*found.problems, *(item.told for item in done if item.refused)])
+    refused = _some([*found.problems, *later, *(item.told for item in done if item.refused)])
     return Outcome(not refused, _some([*(item.told for item in done if not item.refused), *found.notes]), refused, lists)
 
 
-def _read_lists(desk: ReviewDesk, sources: Sequence[list_files.ListedSource]) -> tuple[tuple[WebList, ...], list[Wanted]]:
-    """(lists of the web, what is to be submitted). Of many sources none is looked at: each is one video then."""
-    lists, wanted = [], []
+def _read_lists(desk: ReviewDesk, sources: Sequence[list_files.ListedSource]) -> tuple[tuple[WebList, ...], list[Wanted], list[str]]:
+    """(lists of the web, what is to be submitted, sentences about sites that must be left alone now). Of many sources none is looked at:
+    each is one video then.
+    """
+    lists, wanted, later = [], [], []
     for one in sources:
-        found = (
-            subscriptions.read_if_list(one.source, settings=desk.settings, database=desk.database) if len(sources) <= _LOOKED_AT else None
-        )
+        found = None
+        try:
+            if len(sources) <= _LOOKED_AT:
+                found = subscriptions.read_if_list(
+                    one.source, settings=desk.settings, database=desk.database, patience_seconds=_PATIENCE_SECONDS
+                )
+        except (NotYetError, SiteRefusesError) as error:
+            later.append(f"{error}. Submit it again later.")
+            continue
         if found is None:
             wanted.append(Wanted(one.source, one.title, one.facts))
         else:
             lists.append(found)
-    return tuple(lists), wanted
+    return tuple(lists), wanted, later
 
 
 def list_offer(desk: ReviewDesk, found: WebList, limits: Limits) -> ListOffer:
     """What a list has within these limits. Raises BadRequestError when nothing can be within them."""
-    return offered(found.title, found.members, limits, desk.videos, problems=found.problems)
+    return offered(found, limits, desk.videos)
 
 
 def take_list(desk: ReviewDesk, found: WebList, limits: Limits, *, rights: str = "", chapters_as_cuts: bool = False) -> Outcome:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.domain.site_access import belongs, cookies_of, headers_of, proxy_of, site_name
+from heaters_dagster.domain.site_access import belongs, cookies_of, headers_of, named_files, proxy_of, site_name, with_renewed
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 LATER, EARLIER = 1_800_000_000, 1_700_000_000
@@ -137,3 +137,37 @@ def test_a_proxy_is_an_address_of_a_host():
         with pytest.raises(BadRequestError, match=r"^a proxy is written http://host:3128") as refusal:
             proxy_of(given)
         assert "M4rked" not in str(refusal.value)
+
+
+def test_a_renewed_cookie_takes_the_place_of_the_old_one_and_none_is_taken_away():
+    old = (line(".vimeo.com", value="old"), line(".vimeo.com", "ended", "x", expires=EARLIER), line(".vimeo.com", "lang", "en"))
+    stored = "".join(f"{one}\n" for one in old).replace(".vimeo.com", "vimeo.com", 1)
+    renewed = [
+        line(".vimeo.com", value="new", expires=LATER),
+        line(".vimeo.com", "more", "two"),
+        line(".vimeo.com", "bad", "a\x00b"),
+        "a\tb",
+    ]
+    found = with_renewed(stored, renewed, now=NOW)
+    assert found is not None
+    assert [one.split("\t")[4:] for one in found.lines.splitlines()] == [
+        [str(LATER), "session", "new"], ["0", "lang", "en"], ["0", "more", "two"],
+    ]  # fmt: skip
+    assert (found.told, found.ends_at) == ("3 cookies", datetime.fromtimestamp(LATER, UTC))
+    assert with_renewed(found.lines, renewed, now=NOW) is None
+    assert with_renewed(found.lines, [line(".vimeo.com", "large", "x" * (1 << 20))], now=NOW) is None
+
+
+def test_a_setting_names_one_file_for_each_site():
+    assert named_files(["https://www.vimeo.com/1=/s/a=b.txt", "example.org=~/c.txt"]) == {
+        "vimeo.com": "/s/a=b.txt",
+        "example.org": "~/c.txt",
+    }
+    for given, told in (
+        (["vimeo.com"], "'vimeo.com' is not a site and the full path of its file"),
+        (["vimeo.com=cookies.txt"], "is not a site and the full path of its file"),
+        (["nowhere=/a"], "'nowhere' is not the name of a site"),
+        (["vimeo.com=/a", "www.vimeo.com=/b"], "vimeo.com has two files"),
+    ):
+        with pytest.raises(BadRequestError, match=told):
+            named_files(given)

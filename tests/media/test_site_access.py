@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from yt_dlp.networking.exceptions import RequestError
 from yt_dlp.networking.impersonate import ImpersonateTarget
 
 from heaters_dagster.domain.errors import DownloadError, ForbiddenSourceError, SettingsError, SourceNotFoundError
+from heaters_dagster.domain.site_access import SitePart
 from resources.sources import ytdlp_plugins
 from resources.sources.address_guard import AddressGuard
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
-from resources.sources.site_access import Sites
+from resources.sources.site_access import SiteAccess, Sites
 from resources.sources.web_list import read_list
 from tests.media_files import barcode_video
 from tests.web_server import Answer, Handler, WebServer, downloader, file, redirect, status
@@ -273,7 +275,9 @@ def test_a_connection_like_a_browsers_passes_the_same_guard(web, monkeypatch):
         with pytest.raises(RequestError, match="which is no web address"):
             one.urlopen(as_browser(f"{web.url}/file"))
     assert "/public" not in web.requests
-    with GuardedYoutubeDL(parameters, AddressGuard(allow_private=True), sites=sites) as one:
+    kept: list[str] = []
+    keeping = replace(sites, keep=lambda site, lines: kept.extend(lines))
+    with GuardedYoutubeDL(parameters, AddressGuard(allow_private=True), sites=keeping) as one:
         assert one.urlopen(as_browser(f"{web.url}/away")).read() == b"public"
         ours, others = seen[-2:]
         assert (COOKIE in ours["Cookie"], ours["X-Api-Key"]) == (True, HEADER)
@@ -284,3 +288,52 @@ def test_a_connection_like_a_browsers_passes_the_same_guard(web, monkeypatch):
             socket, "getaddrinfo", lambda host, *more, **by: plain("127.0.0.1" if host == "pinned.test" else host, *more, **by)
         )
         assert one.urlopen(as_browser(f"http://pinned.test:{port}/public")).read() == b"public"
+        web.answers["/renewed"] = status(200, {"Set-Cookie": "session=Renewed; Path=/"})
+        one.urlopen(as_browser(f"{web.url}/renewed"))
+    assert [line.rpartition("\t")[2] for line in kept] == ["Renewed"]
+
+
+def test_cookies_that_a_site_renews_are_stored_in_place_of_the_old_ones(web, folder, clip, database, settings):
+    access = SiteAccess(database, replace(settings, secret_key="that of every machine"))
+    access.sign_in("127.0.0.1", f"{HERE.cookies['127.0.0.1']}127.0.0.1\tFALSE\t/\tFALSE\t0\tlang\ten\n", by="Ada")
+    seen: list[tuple[str, str]] = []
+
+    def stored() -> dict[str, str]:
+        lines = access.load().cookies["127.0.0.1"].splitlines()
+        return {name: value for *_, name, value in (one.split("\t") for one in lines)}
+
+    def film(handler: Handler) -> None:
+        seen.append((handler.headers["Cookie"], stored()["session"]))
+        file(clip, "video/mp4", {"Set-Cookie": f"session=Renewed{len(seen)}; Path=/; Max-Age=86400"})(handler)
+
+    web.answers["/film.mp4"] = film
+    fetch = downloader(sites=access.load).fetch
+    assert fetch(f"{web.url}/film.mp4", folder).path.read_bytes() == clip
+    assert [("session=" + one[1] in one[0]) for one in seen] == [True] * len(seen), "also while it is fetched, which may be killed"
+    assert stored() == {"session": f"Renewed{len(seen)}", "lang": "en"}
+    (one,) = access.listed()
+    assert (one.changed_by, one.parts[SitePart.COOKIES], one.ends_at is not None) == ("Ada", "2 cookies", True)
+
+    web.answers["/gone.mp4"] = status(404, {"Set-Cookie": "session=Late; Path=/"})
+    web.answers["/list.html"] = file(b"<video src=1.mp4></video><video src=2.mp4></video>", "text/html", {"Set-Cookie": "lang=de; Path=/"})
+    web.answers["/out.mp4"] = status(403, {"Set-Cookie": "session=; Path=/; Max-Age=0"})
+    for number, (name, session) in enumerate((("gone", "Late"), ("out", "Late"))):
+        (folder / str(number)).mkdir()
+        with pytest.raises(SourceNotFoundError):
+            fetch(f"{web.url}/{name}.mp4", folder / str(number))
+        assert stored()["session"] == session, "a cookie that a site deletes stays: a person has to know"
+    assert read_list(f"{web.url}/list.html", guard=AddressGuard(allow_private=True), sites=access.load()) is not None
+    assert stored() == {"session": "Late", "lang": "de"}
+
+
+def test_over_plain_http_no_secure_cookie_is_set_or_replaced(web):
+    """Else somebody on the way could put their own sign-in in the place of what is stored."""
+    kept: list[str] = []
+    lines = HERE.cookies["127.0.0.1"].replace("/\tFALSE", "/\tTRUE") + "127.0.0.1\tFALSE\t/\tFALSE\t0\tlang\ten\n"
+    sites = Sites(cookies={"127.0.0.1": lines}, keep=lambda site, lines: kept.extend(lines))
+    for number, cookie in enumerate(("session=Theirs; Path=/", "session=Theirs; Path=/deep", "new=Theirs; Secure", "lang=de; Path=/")):
+        web.answers[f"/deep/{number}"] = status(200, {"Set-Cookie": cookie})
+    with GuardedYoutubeDL({"quiet": True, "logger": QuietLog()}, AddressGuard(allow_private=True), sites=sites) as one:
+        for number in range(4):
+            one.urlopen(f"{web.url}/deep/{number}")
+    assert [line.split("\t")[5:] for line in kept] == [["lang", "de"]]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from heaters_dagster.commands.process_due import process_due
-from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, NotYetError, SiteRefusesError
 from heaters_dagster.domain.source_lists import Limits
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.jobs import subscribed_lists
@@ -22,6 +22,7 @@ from resources.object_store.open import open_object_store
 from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
+from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.subscription_store import Subscription, SubscriptionStore
 from resources.sources import subscriptions
@@ -39,8 +40,8 @@ def web(tmp_path: Path) -> Iterator[WebServer]:
 
 @pytest.fixture
 def open_settings(settings: Settings) -> Settings:
-    """Those with which this machine may be looked at."""
-    return replace(settings, allow_private_addresses=True)
+    """Those with which this machine may be looked at, as often as wanted."""
+    return replace(settings, allow_private_addresses=True, download_pause_seconds=0.0)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def store(database: Database) -> SubscriptionStore:
 def followed(
     address: str, settings: Settings, database: Database, *, limits: Limits = Limits(), only_new: bool = False, rights: str | None = None
 ) -> Subscription:
-    offer = subscriptions.list_to_follow(address, limits, settings=settings, database=database)
+    offer = subscriptions.list_to_follow(address, limits, settings=settings, database=database, only_new=only_new)
     return subscriptions.subscribe(
         address, offer, limits, every_seconds=3600, settings=settings, database=database, only_new=only_new, rights=rights
     ).subscription
@@ -139,6 +140,34 @@ def test_a_look_that_fails_is_said_comes_again_sooner_and_does_not_stop_the_othe
     make_due(database)
     subscriptions.look_at_due(open_settings, database)
     assert (store.load(one.id).error, store.load(one.id).failed_looks) == (None, 0)
+
+
+def test_a_site_that_wants_no_requests_is_left_alone_and_a_look_before_its_time_is_put_off(
+    web: WebServer, open_settings: Settings, database: Database, store: SubscriptionStore
+) -> None:
+    web.answers["/feed.xml"] = feed([Item("/1.mp4"), Item("/2.mp4")])
+    one = followed(f"{web.url}/feed.xml", open_settings, database, only_new=True, limits=Limits(most=1))
+    web.answers["/feed.xml"] = status(429, {"Retry-After": "86400"})
+    (failed,) = subscriptions.look_at_due(open_settings, database, only=[one.id])
+    assert "the server answers 429 at the moment and asks us to wait until" in (failed.subscription.error or "")
+    asked = len(web.requests)
+    make_due(database)
+    (put_off,) = subscriptions.look_at_due(open_settings, database)
+    again = store.load(one.id)
+    assert (put_off.is_put_off, again.failed_looks, len(web.requests)) == (True, 1, asked)
+    assert put_off.sentence.endswith("UTC (24 hours): its site answers 429")
+    assert "feed.xml is not looked at now: it waits until" in put_off.sentence
+    assert again.next_look_at - datetime.now(UTC) > timedelta(hours=23)
+    with pytest.raises(NotYetError, match="is not looked at now"):
+        subscriptions.read_if_list(f"{web.url}/other.xml", settings=open_settings, database=database)
+    turns = SiteTurns.from_settings(open_settings, database)
+    with database.begin() as connection:
+        connection.execute(text("update download_sites set not_before = now()"))
+    with turns.list_turn("127.0.0.1", patience_seconds=0), pytest.raises(NotYetError, match=r"1 list of 127\.0\.0\.1 at a time"):
+        subscriptions.read_if_list(f"{web.url}/other.xml", settings=open_settings, database=database, patience_seconds=0)
+    with pytest.raises(SiteRefusesError):
+        subscriptions.read_if_list(f"{web.url}/feed.xml", settings=open_settings, database=database)
+    assert turns.held_off("127.0.0.1") is not None
 
 
 def test_while_one_process_looks_another_does_not(web: WebServer, open_settings: Settings, database: Database) -> None:

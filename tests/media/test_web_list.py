@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yt_dlp.extractor.common import InfoExtractor
 from yt_dlp.utils import smuggle_url
 
 from heaters_dagster.domain.errors import ForbiddenSourceError, InvalidMediaError, SourceNotFoundError
@@ -108,13 +110,42 @@ def test_a_list_of_a_thousand_costs_one_request_and_each_member_is_taken_once(we
     found = read(f"{web.url}/moved")
     assert [member.title for member in found.members] == [f"Talk {number}" for number in range(1000)]
     assert web.requests == ["/moved", "/feed.xml", "/feed.xml"]
-    offer = offered(found.title, found.members, Limits(), videos)
+    offer = offered(found, Limits(), videos)
     assert offer.words == "Talks is a list of 1,000 videos, of unknown length."
     first = submit(wanted_members(offer.new), videos, guard=GUARD)
     assert [item.told for item in first] == [f"Submitted as source video {number + 1}: Talk {number}" for number in range(1000)]
-    again = offered(found.title, found.members, Limits(), videos)
+    again = offered(found, Limits(), videos)
     assert (len(again.new), again.known_words[:41]) == (0, "1,000 are source videos already: 1, 2, 3,")
     assert len(videos.load_all()) == 1000
+
+
+def test_an_atom_feed_and_links_to_files_are_lists(web: WebServer, clips: Path, folder: Path) -> None:
+    entries = "".join(
+        f"<entry><id>urn:{number}</id><title>Talk {number}</title><link href='/{number}.mp4'/>"
+        f"<published>2026-02-0{number}T10:00:00Z</published></entry>"
+        for number in (1, 2)
+    )
+    web.answers["/atom.xml"] = text(
+        f"<feed xmlns='http://www.w3.org/2005/Atom'><title>Talks</title>{entries}</feed>", "application/atom+xml"
+    )
+    found = read(f"{web.url}/atom.xml")
+    assert found.title == "Talks"
+    assert found.members == tuple(
+        Member(
+            source=f"{web.url}/{number}.mp4",
+            title=f"Talk {number}",
+            uploaded_on=date(2026, 2, number),
+            site="127.0.0.1",
+            site_id=f"urn:{number}",
+        )
+        for number in (1, 2)
+    )
+    links = "<a href='1.mp4'>One</a><a href='javascript:x.mp4'>Bad</a><a href='/2.mp4'>Two</a>"
+    web.answers["/films/"] = text(f"<html><title>Films</title>{links}</html>".replace("1.mp4", "../1.mp4"), "text/html")
+    found = read(f"{web.url}/films/")
+    assert [(member.source, member.title) for member in found.members] == [(f"{web.url}/1.mp4", "One"), (f"{web.url}/2.mp4", "Two")]
+    assert found.problems[0].startswith("video 2 of the list cannot be taken: 'javascript:x.mp4' cannot be a source")
+    assert downloader().fetch(found.members[1].source, folder).path.read_bytes() == (clips / "2.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -125,6 +156,7 @@ def test_a_list_of_a_thousand_costs_one_request_and_each_member_is_taken_once(we
         "ytsearch5:cats",
         "javascript:alert(1)",
         "http:///nohost",
+        "http://[::1/a.mp4",
         "https://example.org/" + "x" * 5000,
     ],
 )
@@ -211,6 +243,44 @@ class TestChannel:
         assert found is not None
         assert len(found.members) == 50
         assert "only the first 50 videos of the list were read" in found.problems
+
+    def test_no_more_is_read_than_is_wanted(self, web: WebServer, videos: SourceVideoStore) -> None:
+        address = channel(web, "many", {"videos": ["a", "b"], "shorts": ["c"], "live": ["d"]}, endless=True)
+        limits = Limits(most=3, not_title="Video b")
+        found = read_list(address, guard=GUARD, limits=limits)
+        assert found is not None
+        assert [member.site_id for member in found.members] == ["a", "b", "more0", "more1"]
+        assert (found.is_whole, found.problems, "/faketube/channels/many/shorts.json" in web.requests) == (False, (), False)
+        offer = offered(found, limits, videos)
+        assert offer.words == (
+            "A channel is a list that was read as far as needed: 4 videos, at least 20 s in all, the length of 2 is not known. "
+            "Left out by the limits: 1 with 'Video b' in the title."
+        )
+        assert len(offer.new) == 3
+
+    def test_a_site_that_asks_for_a_pause_in_the_middle_is_asked_for_nothing_more(self, web: WebServer) -> None:
+        address = channel(web, "busy", {"videos": ["a"], "shorts": ["b"], "live": ["c"]})
+        web.answers["/faketube/channels/busy/shorts.json"] = status(429, {"Retry-After": "3600"})
+        found = read(address)
+        assert [member.site_id for member in found.members] == ["a"]
+        assert "/faketube/channels/busy/live.json" not in web.requests
+        assert found.refusal is not None
+        assert found.refusal.until is not None
+        assert "part 2 of the list cannot be read" in found.problems[0]
+
+    def test_one_that_its_site_describes_badly_does_not_stop_the_others(self, web: WebServer) -> None:
+        address = channel(web, "odd", {"videos": ["a", "b", "c"]})
+        with pytest.MonkeyPatch.context() as patch:
+            plain = InfoExtractor.url_result
+
+            def odd(*arguments: Any, **options: Any) -> dict[str, Any]:
+                found: dict[str, Any] = plain(*arguments, **options)
+                return found | ({"ie_key": None, "url": "http://[::1", "title": ["x"], "duration": "x"} if found.get("id") == "b" else {})
+
+            patch.setattr(InfoExtractor, "url_result", staticmethod(odd))
+            found = read(address)
+        assert [member.site_id for member in found.members] == ["a", "c"]
+        assert found.problems[0].startswith("video 2 of the list cannot be taken: ")
 
     def test_the_same_video_under_another_address_is_known_by_its_id(self, web: WebServer, videos: SourceVideoStore) -> None:
         first, second = (Member(source=f"https://93.184.216.34/watch?v=a&x={x}", site="FakeTube", site_id="a") for x in "12")

@@ -107,6 +107,7 @@ def command_lines() -> Iterator[set[str]]:
 def test_no_record_no_log_and_no_process_list_holds_a_secret(
     settings: Settings, database: Database, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    settings = replace(settings, cookies_files_named=(f"127.0.0.1={tmp_path / 'cookies.txt'}",))
     videos, clips = SourceVideoStore(database), ClipStore(database)
     video = videos.add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
     (tmp_path / "served").mkdir()
@@ -119,13 +120,13 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
 
         def refuse(handler: Handler) -> None:
             asked.append(str(handler.headers))
-            status(403)(handler)
+            status(403, {"Set-Cookie": f"session={MARK}cookie-renewed; Path=/"})(handler)
 
         web.answers["/private.mp4"] = refuse
         videos.add(f"{web.url}/private.mp4", "for those who sign in")
         videos.add("http://films.test/film.mp4", "by a proxy")
         access = SiteAccess(database, settings)
-        access.sign_in("127.0.0.1", f"127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t{MARK}cookie\n", by="ada")
+        (tmp_path / "cookies.txt").write_text(f"127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t{MARK}cookie\n")
         access.set_headers("127.0.0.1", [f"X-Key: {MARK}header"], by="ada")
         access.set_proxy("films.test", web.url.replace("://", f"://ada:{MARK}proxy@"), by="ada")
         with command_lines() as seen:
@@ -133,6 +134,7 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
             assert len(outcome.failures) == 5, outcome
             assert all(f"session={MARK}cookie" in one and f"X-Key: {MARK}header" in one for one in asked)
             assert asked
+            assert f"{MARK}cookie-renewed" in access.load().cookies["127.0.0.1"]
             assert "http://films.test/film.mp4" in web.requests
             first, second = clips.load_live(video.id)
             reviews(database).approve([first.id], reviewer="ada")
@@ -154,5 +156,6 @@ def test_no_record_no_log_and_no_process_list_holds_a_secret(
     assert not [line for line in seen if MARK in line]
     assert rows_with(MARK, settings.database_url or "") == {"source_videos.source"}  # where it is used
     assert rows_with(MARK, dagster_database_url(settings)) <= {"source_videos.source"}
+    (tmp_path / "cookies.txt").unlink()
     assert files_with(MARK, settings.home) == []
     assert MARK not in "".join(capfd.readouterr())

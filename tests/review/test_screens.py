@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -481,7 +482,7 @@ def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
 
 
 def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDesk, tmp_path: Path) -> None:
-    desk.settings = replace(desk.settings, allow_private_addresses=True)
+    desk.settings = replace(desk.settings, allow_private_addresses=True, download_pause_seconds=0.0)
     items = [web_lists.Item(f"/{number}.mp4", f"Talk <b>{number}</b>", f"{number}0:00") for number in (1, 2, 3)]
     with WebServer(tmp_path).running() as web:
         web.answers["/feed.xml"] = web_lists.feed(items, title="Talks *of* today")
@@ -496,6 +497,12 @@ def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDe
         app.text_input(key="list-shortest-0").set_value("soon").run()
         assert "is no span of time" in told(app).replace("\\", "")
         app.text_input(key="list-shortest-0").set_value("15m").run()
+        app.text_input(key="list-not-title-0").set_value("2").run()
+        assert "1 with '2' in the title" in told(app).replace("\\", "")
+        app.text_input(key="list-not-title-0").set_value("").run()
+        app.date_input(key="list-until-0").set_value(date(2026, 1, 31)).run()
+        assert "without a date in the list" in told(app).replace("\\", "")
+        app.date_input(key="list-until-0").set_value(None).run()
         button(app, "Submit 1 video, 20 min in all")
         assert [video.title for video in desk.videos.load_all()] == ["Talk <b>2</b>"]
         app.selectbox(key="list-again-1").set_value("every day").run()
@@ -506,6 +513,10 @@ def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDe
         assert desk.subscriptions.due() == [one.id]
         button(app, "Unsubscribe")
         assert desk.subscriptions.load_all() == []
+        SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("127.0.0.1", "its site answers 429", None)
+        outcome = actions.submit_sources(desk, f"{web.url}/feed.xml")
+        assert (outcome.ok, outcome.lists, len(desk.videos.load_all())) == (False, (), 2)
+        assert outcome.refused.endswith("UTC (1 minute): its site answers 429. Submit it again later.")
     assert "<b>" not in members_table([Member(source="https://e.org/1", title="<b>1</b>")])
 
 

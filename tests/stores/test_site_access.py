@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -156,11 +157,81 @@ def test_what_another_key_has_sealed_is_told_and_stops_only_its_own_site(
     )
 
 
-def test_a_renewed_key_takes_along_what_is_stored(database: Database, settings: Settings) -> None:
-    settings = replace(settings, secret_key=None)
+def test_a_renewed_key_takes_along_what_is_stored(database: Database, settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "vimeo.txt"
+    path.write_text(cookies_file(".vimeo.com", value="of the file"))
+    settings = replace(settings, secret_key=None, cookies_files_named=(f"vimeo.com={path}",))
     access = SiteAccess(database, settings)
+    access.load()
     access.sign_in("vimeo.com", cookies_file(".vimeo.com"), by="Ada")
     before = kept_signing_key(settings)
     assert access.renew_key(lambda: renew_signing_key(settings)) is True
     assert kept_signing_key(settings) != before
     assert (list(access.load().cookies), access.problems()) == (["vimeo.com"], [])
+    assert access.listed()[0].changed_by == "Ada", "the file is known, and older"
+
+
+def test_a_cookies_file_of_a_setting_is_taken_once_and_again_when_it_has_changed(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "vimeo.txt"
+    named = replace(settings, cookies_files_named=(f"vimeo.com={path}",))
+    access = SiteAccess(database, named)
+
+    def value() -> str:
+        return access.load().cookies["vimeo.com"].rstrip().rpartition("\t")[2]
+
+    names = f"the cookies file {path}, which HEATERS_COOKIES_FILES names for vimeo.com, cannot be used: "
+    assert access.problems() == [f"{names}it cannot be read (No such file or directory)"]
+    with pytest.raises(SettingsError, match=r"names for vimeo\.com, cannot be used"):
+        access.load().check_readable("https://player.vimeo.com/1")
+    path.write_text(cookies_file(".vimeo.com"))
+    (one,) = access.listed()
+    assert (one.changed_by, one.parts, access.problems()) == ("HEATERS_COOKIES_FILES", {SitePart.COOKIES: "1 cookie"}, [])
+    assert (value(), MARK in rows(database)) == (MARK, False)
+    assert "still names a file for it" in access.forget("vimeo.com")
+    assert value() == MARK, "a file that is still named is taken again"
+
+    access.sign_in("vimeo.com", cookies_file(".vimeo.com", value="of a person"), by="Ada")
+    assert value() == "of a person", "it is newer than the file"
+    path.write_text(cookies_file(".vimeo.com", value="of today"))
+    assert value() == "of today"
+    elsewhere = SiteAccess(database, settings)
+    assert elsewhere.load().cookies == access.load().cookies, "a machine without the file"
+    path.write_text(cookies_file(".example.org"))
+    assert "it holds 1 cookie of other sites" in access.problems()[0]
+    assert value() == "of today"
+    access.load().check_readable("https://vimeo.com/1")
+    path.write_text(cookies_file(".vimeo.com", value="of today"))
+    other_key = SiteAccess(database, replace(named, secret_key="a new one"))
+    assert list(other_key.load().cookies) == ["vimeo.com"], "another key reads the file anew"
+    for bad in (tmp_path, tmp_path / "large", tmp_path / "binary"):
+        (tmp_path / "large").write_bytes(b"x" * (1 << 20) + b"x")
+        (tmp_path / "binary").write_bytes(b"\xff\xfe")
+        told, *_ = SiteAccess(database, replace(settings, cookies_files_named=(f"example.org={bad}",))).problems()
+        assert f"the cookies file {bad}, which HEATERS_COOKIES_FILES names for example.org, cannot be used: it " in told
+
+
+def test_what_a_site_has_renewed_is_kept_unless_somebody_has_stored_or_deleted_a_sign_in_since(access: SiteAccess) -> None:
+    def renewed(value: str) -> CookieJar:
+        jar = CookieJar()
+        Sites(cookies={"vimeo.com": cookies_file(".vimeo.com", value=value).split("\n")[1] + "\n"}).fill(jar)
+        return jar
+
+    access.sign_in("vimeo.com", cookies_file(".vimeo.com", value="first"), by="Ada")
+    (before,) = access.listed()
+    sites, beside = access.load(), access.load()
+    sites.take_back(renewed("second"), given=())
+    assert access.load().cookies["vimeo.com"].endswith("second\n")
+    assert access.listed() == [before], "who stored it, and when"
+    jar = CookieJar()
+    sites.fill(jar)
+    assert [cookie.value for cookie in jar] == ["second"], "the next request of the same download has it, too"
+    beside.take_back(renewed("of another download"), given=())
+    assert access.load().cookies["vimeo.com"].endswith("of another download\n")
+    access.sign_in("vimeo.com", cookies_file(".vimeo.com", value="third"), by="Bob")
+    sites.take_back(renewed("fourth"), given=())
+    assert access.load().cookies["vimeo.com"].endswith("third\n")
+    access.forget("vimeo.com")
+    beside.take_back(renewed("fifth"), given=())
+    assert access.load() is NO_SITES

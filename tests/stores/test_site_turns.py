@@ -128,3 +128,20 @@ def test_thousands_of_one_site_hide_no_other_site(database: Database, turns: Sit
     assert (facts[many[0]].site_held_off, facts[other].site_held_off) == (True, False)
     with turns.turn("other.org", patience_seconds=0):
         assert [video.site_busy for video in load_video_facts(database, [other])] == [1]
+
+
+def test_a_list_has_a_turn_beside_the_downloads_of_its_site_and_the_same_pauses(database: Database, turns: SiteTurns) -> None:
+    assert turns.site_of(f"https://www.{SITE.upper()}:443/talks") == SITE
+    with turns.turn(SITE, patience_seconds=0), turns.list_turn(SITE, patience_seconds=0):
+        with pytest.raises(NotYetError, match=rf"^waits for its turn: 1 list of {SITE} at a time$"):
+            with turns.list_turn(SITE, patience_seconds=0):
+                pass
+    with SiteTurns(database, per_site=1, pause_seconds=60).list_turn(SITE, patience_seconds=0):
+        pass
+    for turn in (turns.turn, turns.list_turn):
+        with pytest.raises(NotYetError, match=r"UTC \(1 minute\): a pause between two downloads"), turn(SITE, patience_seconds=0):
+            pass
+    turns.refused(SITE, "its site answers 429", None, counts=False)
+    held = turns.held_off(SITE)
+    assert held is not None
+    assert (held.reason, held.refusals) == ("its site answers 429", 0)
