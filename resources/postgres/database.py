@@ -130,15 +130,34 @@ class Database:
     @contextmanager
     def turn_on_this_machine(self, work: str) -> Iterator[None]:
         """Wait until no other process on this machine does this work, then be the only one. The lock ends with the process."""
-        key = {"key": lock_key(f"{work} on {socket.gethostname()}", 0)}
+        with self.turn(f"{work} on {socket.gethostname()}"):
+            yield
+
+    @contextmanager
+    def turn(self, work: str, *, patience_seconds: float | None = None) -> Iterator[bool]:
+        """Wait until no other process, on any machine, does this work, then be the only one. The lock ends with the process.
+
+        patience_seconds: after that long it goes on without the lock, and False is given; None: it waits for as long as it takes.
+        """
+        key = {"key": lock_key(work, 0)}
         with self._lock_connection() as connection:
             with self._readable_errors():
-                connection.execute(text("select pg_advisory_lock(:key)"), key)
+                if patience_seconds is not None:
+                    wait = {"wait": f"{max(1, round(patience_seconds * 1000))}ms"}
+                    connection.execute(text("select set_config('lock_timeout', :wait, false)"), wait)
+                try:
+                    connection.execute(text("select pg_advisory_lock(:key)"), key)
+                    is_held = True
+                except DBAPIError as error:
+                    if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                        raise
+                    is_held = False
             try:
-                yield
+                yield is_held
             finally:
-                with suppress(DBAPIError):
-                    connection.execute(text("select pg_advisory_unlock(:key)"), key)
+                if is_held:
+                    with suppress(DBAPIError):
+                        connection.execute(text("select pg_advisory_unlock(:key)"), key)
 
     def stage_is_busy(self, stage: str, row_id: int) -> bool:
         """Whether a living process works on this stage of this row."""

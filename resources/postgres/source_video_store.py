@@ -127,6 +127,11 @@ class SourceVideoStore:
             add_facts(connection, {video.id: said for video, said in zip(added, facts, strict=False)}, Origin.SUBMISSION)
             return added
 
+    def newest_id(self) -> int:
+        """Of all source videos, deleted ones too; 0 when there is none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(source_videos.c.id))) or 0
+
     def find(self, query: Select[Any]) -> list[SourceVideo]:
         """The source videos that a query of whole rows finds, without deleted ones."""
         with self._database.read() as connection:

@@ -186,6 +186,15 @@ class KnownSources:
             for place, one in enumerate(sources)
         ]
 
+    def has_like_since(self, newest_id: int, sources: Sequence[NamedSource], matches: Sequence[Match]) -> bool:
+        """Whether somebody has added a source video since `newest_id` was the newest that one of these could be. Reads no file."""
+        fingerprints = [match.identity.fingerprint for match in matches if match.identity is not None]
+        named = _video.source.in_([one.source for one in sources]) | _video.source_fingerprint.in_(fingerprints)
+        if self._videos.find(select(source_videos).where(_video.id > newest_id, named).limit(1)):
+            return True
+        of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
+        return any(video.id > newest_id for video in of_site.values())
+
     def _matches_of_files(self, sources: Sequence[NamedSource], identities: Mapping[int, FileIdentity]) -> dict[int, Match]:
         """By place; a file that cannot be read is left out."""
         near = self._videos.find_for_each(_NEAR, _wanted(sources, identities))

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from heaters_dagster.domain.errors import BadRequestError, ForbiddenSourceError, HeatersError, InvalidMediaError, SourceNotFoundError
+from heaters_dagster.domain.errors import (
+    BadRequestError,
+    ForbiddenSourceError,
+    HeatersError,
+    IllegalTransitionError,
+    InvalidMediaError,
+    NotFoundError,
+    SourceNotFoundError,
+)
 from heaters_dagster.domain.fact_fields import fact_words
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.ingest import SourceKind, clean_title, looks_like_address, source_kind, title_from_name, web_host
@@ -25,12 +33,17 @@ from heaters_dagster.domain.words import video_state_words
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
-from resources.sources.file_identity import FileIdentity, KnownSources, NamedSource, Wanted
+from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted
 from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below
 from resources.sources.submit_places import SubmitPlaces
 
 #: How many sources are looked up and stored together.
 _AT_ONCE = 100
+#: Two people, or a person and a subscription, may submit the same at the same moment: rows are added by one process at a time.
+_ADDING = "submission"
+#: A process that stopped in the middle of it holds up the others for so long. Without a turn an address may be fetched twice; its bytes are
+#: still found to be the same then.
+_PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +127,7 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force
     known = KnownSources(videos)
     for start in range(0, len(sources), _AT_ONCE):
         some = sources[start : start + _AT_ONCE]
-        matches = known.same_as(some)
-        new = [place for place, match in enumerate(matches) if by_force is not None or (match.video is None and match.like is None)]
-        columns = [_row(some[place], matches[place].identity, forced=by_force is not None) for place in new]
-        rows = videos.add_all(columns, [some[place].wanted.facts for place in new])
-        added = dict(zip(new, rows, strict=True))
+        matches, added = _added(some, known, videos, forced=by_force is not None)
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
             if place in added:
@@ -131,18 +140,45 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force
                 yield Submission(one.source, video, told)
                 continue
             same = match.video or added[match.like or 0]
-            same = tried_again.get(same.id, same)
-            shown = without_access(one.source)
-            called = "" if same.source == one.source else f" ({without_access(same.source)})"
-            new_facts = videos.add_facts(same.id, one.wanted.facts) if one.wanted.facts.said() else ()
-            kept = f"what is new of it is kept: {', '.join(map(fact_words, new_facts))}" if new_facts else ""
-            if same.state is SourceVideoState.DOWNLOAD_FAILED:
-                tried_again[same.id] = again = videos.retry(same.id)
-                told = f"{shown} is already source video {same.id}{called}, which has failed; it is tried again"
-                yield Submission(one.source, again, "; ".join(filter(None, (told, kept))))
-            else:
-                told = f"{shown} is already source video {same.id}{called}, {video_state_words(same.state)}: {kept or 'nothing to do'}"
-                yield Submission(one.source, same, told)
+            try:
+                result = _taken_before(one, tried_again.get(same.id, same), videos)
+            except NotFoundError as error:  # deleted since it was looked up
+                yield Submission(one.source, None, f"{without_access(one.source)}: {error}")
+                continue
+            tried_again[same.id] = result.video or same
+            yield result
+
+
+def _taken_before(one: NamedSource, same: SourceVideo, videos: SourceVideoStore) -> Submission:
+    """What is told of a source that is a source video already. One that has failed is tried again. Raises NotFoundError."""
+    shown = without_access(one.source)
+    called = "" if same.source == one.source else f" ({without_access(same.source)})"
+    new_facts = videos.add_facts(same.id, one.wanted.facts) if one.wanted.facts.said() else ()
+    kept = f"what is new of it is kept: {', '.join(map(fact_words, new_facts))}" if new_facts else ""
+    if same.state is not SourceVideoState.DOWNLOAD_FAILED:
+        told = f"{shown} is already source video {same.id}{called}, {video_state_words(same.state)}: {kept or 'nothing to do'}"
+        return Submission(one.source, same, told)
+    try:
+        again = videos.retry(same.id)
+    except IllegalTransitionError:  # somebody else has just done so
+        again = videos.load(same.id)
+    told = f"{shown} is already source video {same.id}{called}, which has failed; it is tried again"
+    return Submission(one.source, again, "; ".join(filter(None, (told, kept))))
+
+
+def _added(
+    some: Sequence[NamedSource], known: KnownSources, videos: SourceVideoStore, *, forced: bool
+) -> tuple[list[Match], dict[int, SourceVideo]]:
+    """(what each of them is already, the new rows by place). Files are read before the turn: in it there are only two statements."""
+    while True:
+        newest = videos.newest_id()
+        matches = known.same_as(some)
+        new = [place for place, match in enumerate(matches) if forced or (match.video is None and match.like is None)]
+        columns = [_row(some[place], matches[place].identity, forced=forced) for place in new]
+        with videos.database.turn(_ADDING, patience_seconds=_PATIENCE_SECONDS):
+            if forced or not known.has_like_since(newest, [some[place] for place in new], [matches[place] for place in new]):
+                rows = videos.add_all(columns, [some[place].wanted.facts for place in new])
+                return matches, dict(zip(new, rows, strict=True))
 
 
 def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> dict[str, Any]:

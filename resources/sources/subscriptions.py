@@ -169,7 +169,8 @@ def subscribe(
     subscribed_by: str | None = None,
 ) -> Looked:
     """Follow a list, and take what it offers now; only_new: nothing of it. Raises BadRequestError."""
-    one = SubscriptionStore(database).add(
+    store = SubscriptionStore(database)
+    one = store.add(
         address,
         offer.title,
         every_seconds=int(every_seconds),
@@ -179,7 +180,13 @@ def subscribe(
         subscribed_by=subscribed_by,
         seen=[member.key for member in offer.members] if only_new else (),
     )
-    return take_new(one, offer, settings, database)
+    try:
+        # From the moment that it is stored it is due, and a process that looks would take the same videos.
+        with database.stage_lock(_LOCK, one.id):
+            return take_new(one, offer, settings, database)
+    except BusyError:
+        taken = store.load(one.id)
+        return Looked(replace(taken, told=taken.told or "its videos are being taken"))
 
 
 def look_at_due(

@@ -6,17 +6,22 @@ import errno
 import hashlib
 import os
 import shlex
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.sources import submission
 from resources.sources.address_guard import AddressGuard
 from resources.sources.downloader import Downloader, local_sha256
+from resources.sources.file_identity import file_identity
 from resources.sources.object_prefixes import listing_of
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
@@ -148,13 +153,18 @@ def test_the_answer_to_an_address_that_is_known_shows_no_password(videos):
     assert sources(videos) == [address]
 
 
-def test_what_failed_before_is_tried_again(videos, footage):
+def test_what_failed_before_is_tried_again(videos, footage, monkeypatch):
+    retry = videos.retry
     (first,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
     videos.set_state(first.video.id, SourceVideoState.DOWNLOADING)
     videos.record_failure(first.video.id, SourceVideoState.DOWNLOAD_FAILED, "made to fail", transient=False)
     (again,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
     assert (again.video.id, again.video.state, again.video.error) == (first.video.id, SourceVideoState.NEW, None)
     assert "tried again" in again.told
+    videos.record_failure(first.video.id, SourceVideoState.DOWNLOAD_FAILED, "made to fail", transient=False)
+    monkeypatch.setattr(videos, "retry", lambda video_id: (retry(video_id), retry(video_id)))  # a colleague was quicker
+    (again,) = submit([str(footage / "b.mp4")], videos, guard=AddressGuard())
+    assert (again.video.state, "tried again" in again.told) == (SourceVideoState.NEW, True)
 
 
 def told_in(videos: SourceVideoStore, folder: Path, *named: str, objects: tuple[str, ...] = ()) -> list[str]:
@@ -377,6 +387,32 @@ def test_what_failed_before_is_tried_again_once_however_often_it_is_submitted(vi
     again, same = submit(paths[1:], videos, guard=AddressGuard())
     assert again.told == f"{paths[1]} is already source video {first.video.id} ({paths[0]}), which has failed; it is tried again"
     assert same.told == f"{paths[2]} is already source video {first.video.id} ({paths[0]}), waiting to be fetched: nothing to do"
+
+
+def test_what_somebody_else_adds_meanwhile_is_found(videos, footage):
+    asked, done = ["https://93.184.216.34/a.mp4", str(footage / "b.mp4"), str(footage / "a_1.MOV")], []
+    waiting = threading.Thread(target=lambda: done.extend(submit(asked, videos, guard=AddressGuard())))
+    copy = Path(shutil.copy(footage / "b.mp4", footage.parent))
+    with videos.database.turn(submission._ADDING):
+        waiting.start()
+        while not somebody_waits(videos):
+            assert waiting.is_alive()
+        theirs = [videos.add(asked[0], "a"), videos.add(str(copy), "b", **file_identity(copy).columns())]
+    waiting.join()
+    assert [one.video.id for one in done[:2]] == [one.id for one in theirs]
+    assert sources(videos) == [asked[0], str(copy), asked[2]]
+
+
+def somebody_waits(videos):
+    with videos.database.read() as connection:
+        return connection.scalar(text("select exists (select from pg_locks where locktype = 'advisory' and not granted)"))
+
+
+def test_a_process_that_stands_still_while_it_adds_rows_does_not_hold_up_others_for_long(videos, monkeypatch):
+    monkeypatch.setattr(submission, "_PATIENCE_SECONDS", 0.05)
+    with videos.database.turn(submission._ADDING):
+        (done,) = submit(["https://93.184.216.34/a.mp4"], videos, guard=AddressGuard())
+    assert not done.refused
 
 
 def test_a_file_that_is_fetched_by_now_is_found_by_its_bytes_and_one_like_it_is_not(videos, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +28,7 @@ from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.subscription_store import Subscription, SubscriptionStore
 from resources.sources import subscriptions
+from resources.sources.submission import submit
 from resources.upkeep.source_video_removal import delete_source_video
 from tests.web_lists import Item, feed, page
 from tests.web_server import WebServer, status
@@ -177,6 +180,30 @@ def test_while_one_process_looks_another_does_not(web: WebServer, open_settings:
     with database.stage_lock("subscription", one.id):
         assert subscriptions.look_at_due(open_settings, database) == []
     assert len(subscriptions.look_at_due(open_settings, database)) == 1
+
+
+def test_whoever_subscribes_and_a_process_that_looks_meanwhile_take_each_video_once(
+    web: WebServer, open_settings: Settings, database: Database, store: SubscriptionStore
+) -> None:
+    web.answers["/feed.xml"] = feed([Item("/1.mp4"), Item("/2.mp4")])
+    address = f"{web.url}/feed.xml"
+    found: list[Subscription] = []
+    subscribing = threading.Thread(target=lambda: found.append(followed(address, open_settings, database)))
+    submitting = threading.Thread(
+        target=lambda: submit([f"{web.url}/1.mp4"], SourceVideoStore(database), guard=subscriptions.guard_of(open_settings))
+    )
+    with database.begin() as connection:
+        connection.execute(text("lock table source_videos in share mode"))  # nobody can store a source video
+        subscribing.start()
+        while not store.due():
+            assert subscribing.is_alive()
+        submitting.start()
+        assert subscriptions.look_at_due(open_settings, database) == []  # it is being looked at
+        time.sleep(0.3)  # for those that would look before they wait
+    for one in (subscribing, submitting):
+        one.join()
+    assert sorted(video.source for video in SourceVideoStore(database).load_all()) == [f"{web.url}/1.mp4", f"{web.url}/2.mp4"]
+    assert found[0].told
 
 
 def test_a_look_that_was_killed_before_it_was_noted_takes_nothing_twice(
