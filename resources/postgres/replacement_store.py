@@ -104,6 +104,18 @@ def set_state(connection: Connection, new_id: int, state: str, **columns: Any) -
     connection.execute(source_video_replacements.update().where(_row.new_id == new_id).values(state=state, **columns))
 
 
+def settle_deleted(connection: Connection, source_video_id: int) -> None:
+    """A source video is being deleted: nothing waits for it any more, and what it has replaced, and is not deleted yet, stays.
+
+    When another one has replaced it in turn, that one has the decisions, and the older one still goes.
+    """
+    is_new, is_old = _row.new_id == source_video_id, _row.old_id == source_video_id
+    update = source_video_replacements.update()
+    connection.execute(update.where(is_new | is_old, _row.state == "waiting").values(state="given_up"))
+    if _found(connection, is_old & (_row.state == "carried")) is None:
+        connection.execute(update.where(is_new, _row.state == "carried").values(state="kept"))
+
+
 def waiting_ids() -> Select[Any]:
     """Ids of source videos that wait to replace another one: nothing is made of them before a person has said so."""
     return select(_row.new_id).where(_row.state == "waiting")

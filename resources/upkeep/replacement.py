@@ -149,10 +149,8 @@ def begin_refetch(old_id: int, *, database: Database, reviewer: str, max_height:
 
 def give_up(video_id: int, *, database: Database, objects: ObjectStore, reviewer: str) -> Replacement:
     """Forget the new file that waits; the old source video stays as it is. Raises NotFoundError, BusyError while a stage works on it."""
-    store = ReplacementStore(database)
-    waiting = store.waiting(video_id)
+    waiting = ReplacementStore(database).waiting(video_id)
     delete_source_video(waiting.new_id, reviewer=reviewer, database=database, objects=objects)
-    store.set_state(waiting.new_id, "given_up")
     return waiting
 
 

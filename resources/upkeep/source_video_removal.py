@@ -34,6 +34,7 @@ from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import source_video_facts, transcripts
 from resources.postgres.related_tables import source_video_looks
+from resources.postgres.replacement_store import settle_deleted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.postgres.tables import clip_artifacts, clips, review_actions, source_videos
 
@@ -81,6 +82,7 @@ def delete_source_video(source_video_id: int, *, reviewer: str, database: Databa
             row = row_locks.lock_source_video(connection, source_video_id)
             if row is None:
                 raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists all source videos")
+            settle_deleted(connection, source_video_id)
             count = 0 if row.state == SourceVideoState.DELETED else _entombed(connection, row, by)
         return Deleted(source_video_id, row.title, count, finish_deletion(source_video_id, database=database, objects=objects))
 

@@ -26,10 +26,12 @@ from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
 from resources.postgres.embedding_store import EmbeddingStore
+from resources.postgres.replacement_store import ReplacementStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import coverage_problems, orphan_objects
+from resources.upkeep.replacement import finish_replacement
 from resources.upkeep.source_video_removal import delete_source_video, is_deleted, rename_source_video
 from tests.pipeline_rows import cut_video, exported, reviews
 
@@ -131,6 +133,41 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
         reviews(database).undo("grace")
     assert delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store).objects == ()
     assert len(reviews(database).history(reviewer="grace")) == 1
+
+
+def test_nothing_waits_for_a_deleted_source_video_and_what_it_has_replaced_stays(database: Database, object_store: ObjectStore) -> None:
+    store, videos = ReplacementStore(database), SourceVideoStore(database)
+
+    def begun() -> tuple[int, int]:
+        old_id, new_id = cut_video(database)[0].source_video_id, videos.add("/better.mov", "better", forced=True).id
+        store.begin(old_id, new_id, reviewer="ada")
+        return old_id, new_id
+
+    def delete(source_video_id: int) -> None:
+        delete_source_video(source_video_id, reviewer="grace", database=database, objects=object_store)
+
+    old_id, new_id = begun()
+    delete(new_id)
+    assert store.open_of_old(old_id) is None  # so another file can replace it
+
+    old_id, new_id = begun()
+    delete(old_id)
+    (fact,) = [one for one in load_video_facts(database) if one.id == new_id]
+    assert not fact.waits_to_replace  # it is processed like any other source video
+
+    old_id, new_id = begun()
+    store.set_state(new_id, "carried")
+    delete(new_id)
+    assert not finish_replacement(old_id, database=database, objects=object_store)
+    assert not is_deleted(old_id, database=database)
+
+    newest_id = videos.add("/best.mov", "best", forced=True).id
+    old_id, new_id = begun()
+    store.set_state(new_id, "carried")
+    store.begin(new_id, newest_id, reviewer="ada")
+    store.set_state(newest_id, "carried")
+    delete(new_id)
+    assert store.to_finish(old_id) is not None, "the newest has the decisions of both"
 
 
 def test_it_waits_for_nobody_who_is_at_work_on_it(database: Database, object_store: ObjectStore) -> None:
