@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,10 @@ _FATES_SHOWN = 100
 _LINKED_CLIPS = 6
 #: Of one action, for the history; with more clips its rows say how many had each state.
 MOST_SNAPSHOTS = 20
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:"})
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-.!|~$:&"})
+#: Streamlit draws these as one sign (`--` as a dash), escaped or not, where they stand alone. A sign without width keeps them apart.
+_DRAWN_AS_ONE = re.compile(r"(?<!\S)(<->|->|<-|--|>=|<=|~=)(?!\S)")
+_WORD_JOINER = "\u2060"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +109,8 @@ class HistoryRow:
 
 def plain(text: str) -> str:
     """`text` escaped for Markdown: every character is shown as it is, in tags and formulas too."""
-    return text.translate(_MARKDOWN).replace("\n", " ")
+    apart = _DRAWN_AS_ONE.sub(lambda found: _WORD_JOINER.join(found[0]), text)
+    return apart.translate(_MARKDOWN).replace("\n", " ")
 
 
 def clock(seconds: float | None) -> str:

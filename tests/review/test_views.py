@@ -35,12 +35,19 @@ def shot(start: int, end: int, state: ClipState, *, is_live: bool = True) -> dic
 
 
 @pytest.mark.parametrize(
-    "text", ["<script>", "*bold*", "[a](javascript:x)", "$x$", ":material/check:", "`code`", "# head", "1. one", "a~b"]
+    "text", ["<script>", "*bold*", "[a](javascript:x)", "$x$", ":material/check:", "`code`", "# head", "1. one", "a~b", "&lt;b&gt;"]
 )
 def test_what_a_stranger_called_a_video_is_text_and_no_markdown(text: str) -> None:
     written = views.plain(text)
-    assert not set("\\`*_{}[]()<>#+-.!|~$:") & set(re.sub(r"\\.", "", written)), "every sign that Markdown reads is escaped"
+    assert not set("\\`*_{}[]()<>#+-.!|~$:&") & set(re.sub(r"\\.", "", written)), "every sign that Markdown reads is escaped"
     assert re.sub(r"\\(.)", r"\1", written) == text
+
+
+@pytest.mark.parametrize("sign", ["<->", "->", "<-", "--", ">=", "<=", "~="])
+def test_what_streamlit_draws_as_one_sign_is_kept_apart(sign: str) -> None:
+    written = re.sub(r"\\(.)", r"\1", views.plain(f"a {sign} b{sign}c {sign}"))
+    assert f" {sign}" not in written
+    assert written.replace("\u2060", "") == f"a {sign} b{sign}c {sign}"
 
 
 @pytest.mark.parametrize(
