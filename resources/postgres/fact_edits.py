@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import array
 
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NothingToUndoError, StaleClipError
-from heaters_dagster.domain.fact_fields import FIELD_OF
+from heaters_dagster.domain.fact_fields import FIELD_OF, change_words
 from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.source_facts import Origin, SourceFacts, json_of_value, value_of_json
 from resources.postgres.database import Database
@@ -21,11 +22,14 @@ from resources.postgres.tables import review_actions, reviewers
 _own = review_actions.c
 
 
-def edit_facts(source_video_id: int, changes: Mapping[str, Any], *, reviewer: str, database: Database) -> tuple[SourceFacts, int | None]:
+def edit_facts(
+    source_video_id: int, changes: Mapping[str, Any], *, reviewer: str, database: Database, seen: Mapping[str, str] | None = None
+) -> tuple[SourceFacts, int | None]:
     """(the facts afterwards, the action in the ledger; None when nothing was changed).
 
     changes: name of a fact -> its new value, None or empty for one that is not known any more. From now on only people change these.
-    reviewer: a name that the caller has checked. Raises NotFoundError.
+    reviewer: a name that the caller has checked. seen: name -> what was known, as text, when the person began to write; None: what is
+    there is overwritten unseen. Raises NotFoundError, StaleClipError when somebody has changed one of these facts since.
     """
     with database.begin() as connection:
         by = lock_reviewer(connection, reviewer).id
@@ -34,6 +38,12 @@ def edit_facts(source_video_id: int, changes: Mapping[str, Any], *, reviewer: st
         wanted = {name: value for name, value in changes.items() if value != getattr(known, name)}
         if not wanted:
             return known, None
+        now = {name: FIELD_OF[name].text(known) for name in wanted}
+        unseen = [name for name, text in now.items() if seen is not None and text != seen[name]]
+        if unseen:
+            who = _who_changed(connection, source_video_id, unseen)
+            told = change_words({name: json_of_value(getattr(known, name)) for name in unseen})
+            raise StaleClipError(f"{who} has changed the same facts meanwhile, to {told}. Save again to put yours in their place")
         facts = write_facts(connection, source_video_id, wanted, dict.fromkeys(wanted, Origin.PERSON.value))
         details = {"before": _told(known, wanted, origins), "after": _told(facts, wanted, dict.fromkeys(wanted, Origin.PERSON.value))}
         return facts, _record(connection, ReviewAction.EDIT_FACTS, by, source_video_id, details)
@@ -60,12 +70,10 @@ def returned(
     lock_source_video(connection, entry.source_video_id)
     known, origins = facts_in(connection, entry.source_video_id)
     now = _told(known, left["values"], origins)
-    changed = [FIELD_OF[name].label.lower() for name, value in left["values"].items() if now["values"][name] != value]
+    changed = [name for name, value in left["values"].items() if now["values"][name] != value]
     if changed:
-        raise StaleClipError(
-            f"cannot {action} action {entry.id}: {_who_changed(connection, entry)} has changed {', '.join(changed)} since; "
-            "change the facts themselves"
-        )
+        who, labels = _who_changed(connection, entry.source_video_id, changed), ", ".join(FIELD_OF[name].label.lower() for name in changed)
+        raise StaleClipError(f"cannot {action} action {entry.id}: {who} has changed {labels} since; change the facts themselves")
     values = {name: value_of_json(name, value) for name, value in wanted["values"].items()}
     facts = write_facts(connection, entry.source_video_id, values, wanted["origins"])
     told = {"before": now, "after": _told(facts, values, wanted["origins"])}
@@ -82,11 +90,12 @@ def _told(facts: SourceFacts, names: Mapping[str, Any], origins: Mapping[str, st
     }
 
 
-def _who_changed(connection: Connection, entry: LedgerEntry) -> str:
+def _who_changed(connection: Connection, source_video_id: int, names: Sequence[str]) -> str:
+    """Who was the last person to change one of these facts."""
     query = (
         select(reviewers.c.name)
         .join_from(review_actions, reviewers)
-        .where(_own.source_video_id == entry.source_video_id, _own.id > entry.id, _own.details.has_key("facts"))
+        .where(_own.source_video_id == source_video_id, _own.details["facts"]["after"]["values"].has_any(array(names)))
         .order_by(_own.id.desc())
     )
     return str(connection.scalar(query) or "the pipeline")

@@ -92,20 +92,29 @@ def _cell(field: FactField, facts: SourceFacts) -> str:
     return escape(cut).replace("\n", "<br>")
 
 
+def _texts(facts: SourceFacts) -> dict[str, str]:
+    """Name of a fact -> its value as a person would write it."""
+    return {field.name: field.text(facts) for field in FACT_FIELDS}
+
+
 def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceFacts) -> None:
-    """One field for each fact. Only what differs from what was shown is saved: a colleague's change of another fact stays."""
+    """One field for each fact. Only what differs from what was shown is saved: a colleague's change of another fact stays, and one of the
+    same fact is told before it is overwritten.
+    """
     place = f"facts-shown-{video.id}"
-    number, before = st.session_state.setdefault(place, (0, {field.name: field.text(facts) for field in FACT_FIELDS}))
+    shown = _texts(facts)
+    # before: what the fields were filled with; seen: what the person knows to be there now.
+    number, before, seen = st.session_state.setdefault(place, (0, shown, shown))
     fields = [field for field in FACT_FIELDS if field.name != "place" or desk.settings.keep_places or before["place"]]
     keys = {field.name: f"fact-{field.name}-{video.id}-{number}" for field in fields}
 
     def save() -> None:
         changed = {name: text for name, key in keys.items() if (text := st.session_state[key]) != before[name]}
-        outcome = actions.edit_facts(desk, session, video.id, changed)
+        outcome, is_stale = actions.edit_facts(desk, session, video.id, changed, seen=seen)
         shell.tell_next(outcome)
-        if outcome.ok:
-            now = FactsStore(desk.database).load(video.id)
-            st.session_state[place] = (number + 1, {field.name: field.text(now) for field in FACT_FIELDS})
+        if outcome.ok or is_stale:
+            now = _texts(FactsStore(desk.database).load(video.id))
+            st.session_state[place] = (number + 1, now, now) if outcome.ok else (number, before, now)
 
     with st.form(f"facts-form-{video.id}-{number}", border=False):
         left, right = st.columns(2)

@@ -24,7 +24,7 @@ from resources.sources.submit_places import watched_names
 from review_app.screens import exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
-from review_app.screens.submit_box import found_lists, submit_form, submitted
+from review_app.screens.submit_box import found_lists, said, submit_form, submitted
 from review_app.screens.subscriptions_box import subscriptions_box
 from review_app.screens.upload_box import upload_box
 from review_app.service import actions, views
@@ -43,7 +43,7 @@ def show(visit: shell.Visit) -> None:
         with by_address:
             submit_form(desk)
         with by_file:
-            upload_box(desk, session)
+            upload_box(desk, session, **said())
     submitted()
     found_lists(desk, session)
     subscriptions_box(desk)

@@ -28,7 +28,7 @@ _AGAIN = {"no": 0, "every hour": 3600, "every 6 hours": 21_600, "every day": 86_
 
 def submit_form(desk: ReviewDesk) -> None:
     def submit() -> None:
-        outcome = actions.submit_sources(desk, st.session_state["sources"], **_said())
+        outcome = actions.submit_sources(desk, st.session_state["sources"], **said())
         _keep(outcome)
         if outcome.ok:
             st.session_state["sources"] = ""
@@ -70,7 +70,7 @@ def _list_file(desk: ReviewDesk) -> None:
     def submit() -> None:
         if chosen is not None:
             name = PurePosixPath(chosen.name).name[:200]
-            _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, **_said()))
+            _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, **said()))
             st.session_state["list-files"] = _files_submitted() + 1  # a closed and empty box for the next one
 
     st.button("Submit the list", help="Fetch the videos that this file names", disabled=chosen is None, on_click=submit)
@@ -81,8 +81,8 @@ def _files_submitted() -> int:
     return count
 
 
-def _said() -> dict[str, Any]:
-    """What the fields say of all videos that are submitted."""
+def said() -> dict[str, Any]:
+    """What the fields say of all videos that are submitted, by address or as files."""
     return {"rights": st.session_state["sources-rights"], "chapters_as_cuts": st.session_state["sources-chapters"]}
 
 
@@ -136,9 +136,9 @@ def _found_list(desk: ReviewDesk, session: Session, found: WebList, place: int) 
     def take() -> None:
         every = _AGAIN[st.session_state[f"list-again-{place}"]]
         if every:
-            done(actions.subscribe(desk, session, found, limits, every_seconds=every, **_said()))
+            done(actions.subscribe(desk, session, found, limits, every_seconds=every, **said()))
         else:
-            done(actions.take_list(desk, found, limits, **_said()))
+            done(actions.take_list(desk, found, limits, **said()))
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Look again for new videos", list(_AGAIN), width=220, key=f"list-again-{place}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from review_app.server.uploads import NAME_HEADER
+from review_app.server.uploads import CHAPTERS_HEADER, NAME_HEADER, RIGHTS_HEADER
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
 
@@ -43,7 +43,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const send = ({ file, row, bar, said, request, over }) => {
     request.open("POST", "/api/uploads");
     request.setRequestHeader("X-Heaters-Token", box.heaters.data.token);
-    request.setRequestHeader(box.heaters.data.name_header, encodeURIComponent(file.name));
+    for (const [header, text] of Object.entries({ ...box.heaters.data.said, [box.heaters.data.name_header]: file.name }))
+      request.setRequestHeader(header, encodeURIComponent(text));
     request.upload.addEventListener("progress", (event) => {
       bar.value = event.loaded / event.total;
       said.textContent = `${Math.round(100 * bar.value)} %`;
@@ -95,6 +96,10 @@ li.cancelled { opacity: .6; }
 _mount = st.components.v2.component("heaters_upload", html=_HTML, css=_CSS, js=_JS)
 
 
-def upload_box(desk: ReviewDesk, session: Session) -> None:
-    """Show the box; each file that arrives becomes a source video."""
-    _mount(data={"token": desk.links.session_token(session), "name_header": NAME_HEADER}, key="upload", on_uploaded_change=lambda: None)
+def upload_box(desk: ReviewDesk, session: Session, *, rights: str = "", chapters_as_cuts: bool = False) -> None:
+    """Show the box; each file that arrives becomes a source video. rights: what may be done with them. chapters_as_cuts: their chapters
+    begin clips.
+    """
+    said = {RIGHTS_HEADER: rights, CHAPTERS_HEADER: "1" if chapters_as_cuts else ""}
+    data = {"token": desk.links.session_token(session), "name_header": NAME_HEADER, "said": said}
+    _mount(data=data, key="upload", on_uploaded_change=lambda: None)

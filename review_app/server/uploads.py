@@ -6,7 +6,6 @@ import hashlib
 import re
 import secrets
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -15,6 +14,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError, HeatersError
+from heaters_dagster.domain.fact_fields import FIELD_OF
+from heaters_dagster.domain.source_facts import SourceFacts
 from resources.files.private_folder import private_opener
 from resources.media.first_bytes import HEAD_BYTES, refuse_no_video
 from resources.object_store.work_folder import WorkFolder
@@ -26,17 +27,22 @@ from review_app.service.review_desk import ReviewDesk
 from review_app.service.upload_room import UPLOAD, Admission
 
 NAME_HEADER = "X-Heaters-File-Name"
+#: What may be done with the video, percent-encoded; and `1` when its chapters begin clips.
+RIGHTS_HEADER = "X-Heaters-Rights"
+CHAPTERS_HEADER = "X-Heaters-Chapters"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
-    """Read the request's body into `HEATERS_HOME/uploads` and submit it. The body is the file; its name, percent-encoded, is in a header.
+    """Read the request's body into `HEATERS_HOME/uploads` and submit it. The body is the file; headers have its name and what is said.
 
     The name is only a title: on disk the file has a random name. A file that did not arrive whole or could not be submitted is removed;
     one that is in the object store by now makes room first. What cannot be a video is refused after its first megabyte.
     Raises BadRequestError without name or content, InvalidMediaError, DiskFullError, BusyError, DownloadError when the browser went away.
     """
     title = _title(unquote(request.headers.get(NAME_HEADER, "")))
+    facts = SourceFacts(rights=FIELD_OF["rights"].read(unquote(request.headers.get(RIGHTS_HEADER, ""))))
+    chapters_as_cuts = request.headers.get(CHAPTERS_HEADER) == "1"
     declared = declared_bytes(request.headers.get("content-length"))
     if declared == 0:
         raise BadRequestError(f"{title}: an empty file cannot be uploaded")
@@ -57,7 +63,9 @@ async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
             raise DiskFullError(f"{title} cannot be stored: {error.strerror}; make room under {path.parent}") from error
     try:
         identity = replace(await run_in_threadpool(file_identity, path), sha256=sha256)
-        return await run_in_threadpool(partial(desk.videos.add, str(path), Path(title).stem or title, **identity.columns()))
+        said = {"source": str(path), "title": Path(title).stem or title, "chapters_as_cuts": chapters_as_cuts, **identity.columns()}
+        (video,) = await run_in_threadpool(desk.videos.add_all, [said], [facts])
+        return video
     except Exception:
         path.unlink(missing_ok=True)
         raise

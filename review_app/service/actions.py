@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
-from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError
+from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError, StaleClipError
 from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import SourceFacts
@@ -243,15 +243,26 @@ def rename(desk: ReviewDesk, session: Session, source_video_id: int, title: str)
     return _said(desk, apply)
 
 
-def edit_facts(desk: ReviewDesk, session: Session, source_video_id: int, texts: Mapping[str, str]) -> Outcome:
-    """Change what is known of a source video. texts: name of a fact -> what the person wrote."""
+def edit_facts(
+    desk: ReviewDesk, session: Session, source_video_id: int, texts: Mapping[str, str], *, seen: Mapping[str, str]
+) -> tuple[Outcome, bool]:
+    """Change what is known of a source video. texts: name of a fact -> what the person wrote; seen: what was there when they began.
+
+    Returns what came of it, and whether it was refused because a colleague has changed the same facts meanwhile.
+    """
+    is_stale = False
 
     def apply() -> str:
+        nonlocal is_stale
         changes = changes_of(texts, keep_places=desk.settings.keep_places)
-        _, action_id = change_facts(source_video_id, changes, reviewer=session.reviewer, database=desk.database)
+        try:
+            _, action_id = change_facts(source_video_id, changes, reviewer=session.reviewer, database=desk.database, seen=seen)
+        except StaleClipError:
+            is_stale = True
+            raise
         return "Nothing was changed." if action_id is None else "The facts are saved; History can take it back."
 
-    return _said(desk, apply)
+    return _said(desk, apply), is_stale
 
 
 def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str) -> Outcome:

@@ -37,6 +37,7 @@ from resources.object_store.s3 import S3ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
 from review_app.server.routes import TOKEN_HEADER, review_routes
@@ -492,11 +493,13 @@ def test_a_database_that_cannot_be_reached_is_said_and_comes_back(
 
 def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestClient, desk: ReviewDesk, settings: Settings) -> None:
     headers = {**signed_in(desk), "X-Heaters-File-Name": "..%2F..%2Fetc%2Fmy%20%3Cb%3Eholiday.MP4"}
+    headers |= {"X-Heaters-Rights": "training%20only%20%E2%80%94%20Ada", "X-Heaters-Chapters": "1"}
     answer = client.post("/api/uploads", content=A_FILM, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (201, "my <b>holiday")
     row = desk.videos.load(answer.json()["id"])
     source = Path(row.source)
     assert (row.source_bytes, row.source_sha256) == (len(A_FILM), hashlib.sha256(A_FILM).hexdigest()), "hashed while it arrived"
+    assert (row.chapters_as_cuts, FactsStore(desk.database).load(row.id).rights) == (True, "training only — Ada")
     assert source.parent == settings.home / "uploads"
     assert source.read_bytes() == A_FILM
     assert source.suffix == ".mp4"
@@ -509,7 +512,7 @@ def test_an_upload_that_cannot_be_submitted_leaves_no_file(
     def fail(*arguments: object, **columns: object) -> None:
         raise DatabaseUnavailableError("Postgres does not answer")
 
-    monkeypatch.setattr(desk.videos, "add", fail)
+    monkeypatch.setattr(desk.videos, "add_all", fail)
     answer = client.post("/api/uploads", content=A_FILM, headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
     assert answer.status_code == 503
     assert [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")] == []

@@ -465,7 +465,17 @@ def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: Re
     (entry, *_) = desk.reviews.history(source_video_id=video.id)
     assert (entry.reviewer, views.history_rows([entry], reader="Ada")[0].after) == ("Ada", "licence: CC0")
     assert views.history_rows([entry], reader="Ada")[0].why_not is None
-    app.text_input(key=f"fact-uploaded_on-{video.id}-1").set_value("yesterday")
+    edit_facts(video.id, {"licence": "CC BY", "uploader": "Bob"}, reviewer="Bob", database=desk.database)
+    app.text_input(key=f"fact-licence-{video.id}-1").set_value("CC BY-NC")
+    next(one for one in app.button if one.label == "Save the facts").click()
+    app.run()
+    assert "Bob has changed the same facts meanwhile, to licence: CC BY." in told(app).replace("\\", "")
+    assert store.load(video.id).licence == "CC BY", "nobody's words are overwritten unseen"
+    assert app.text_input(key=f"fact-licence-{video.id}-1").value == "CC BY-NC"
+    next(one for one in app.button if one.label == "Save the facts").click()
+    app.run()
+    assert (store.load(video.id).licence, store.load(video.id).uploader) == ("CC BY-NC", "Bob")
+    app.text_input(key=f"fact-uploaded_on-{video.id}-2").set_value("yesterday")
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert "is no day: write it as 2024-05-31" in told(app).replace("\\", "")
