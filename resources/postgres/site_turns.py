@@ -25,6 +25,8 @@ from resources.postgres.tables import source_videos
 _row = download_sites.c
 _video = source_videos.c
 _ASK_AGAIN_SECONDS = 1.0
+#: Who names many addresses of a site is not told of each usual pause.
+_SHORT_SECONDS = 5.0
 _FETCHED_NEXT = [SOURCE_VIDEO.steps.ready, SOURCE_VIDEO.steps.failed]
 
 #: The first source videos of each site that wait to be fetched, of sites that may be asked now. One look-up in an index for each site: of
@@ -105,7 +107,7 @@ class SiteTurns:
             why = held.words(now) if held else busy
             if left <= 0 or (held and (held.until - now).total_seconds() > left):
                 raise NotYetError(why)
-            if not told:
+            if not told and (held is None or (held.until - now).total_seconds() > _SHORT_SECONDS):
                 say(why)
                 told = True
             time.sleep(min(_ASK_AGAIN_SECONDS, (held.until - now).total_seconds()) if held and held.until > now else _ASK_AGAIN_SECONDS)

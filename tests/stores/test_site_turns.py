@@ -141,6 +141,11 @@ def test_a_list_has_a_turn_beside_the_downloads_of_its_site_and_the_same_pauses(
     for turn in (turns.turn, turns.list_turn):
         with pytest.raises(NotYetError, match=r"UTC \(1 minute\): a pause between two downloads"), turn(SITE, patience_seconds=0):
             pass
+    said: list[str] = []
+    with database.begin() as connection:
+        connection.execute(text("update download_sites set not_before = now() + interval '0.2 seconds'"))
+    with turns.list_turn(SITE, patience_seconds=9, say=said.append):
+        assert said == [], "a short pause is not worth a word"
     turns.refused(SITE, "its site answers 429", None, counts=False)
     held = turns.held_off(SITE)
     assert held is not None
