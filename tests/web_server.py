@@ -41,7 +41,7 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-class _QuietServer(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *arguments: object) -> None:
@@ -61,7 +61,7 @@ class WebServer:
         self.ranges: list[tuple[str, str | None, str | None]] = []
         self.closing = threading.Event()
         handler = type("BoundHandler", (Handler,), {"web": self})
-        self._server = _QuietServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=str(folder)))
+        self._server = QuietServer(("127.0.0.1", 0), lambda *arguments: handler(*arguments, directory=str(folder)))
 
     @property
     def url(self) -> str:

@@ -213,10 +213,10 @@ def fetch_object(
     max_attempts: int = 5,
     progress: Callable[[int, int], None] | None = None,
     look: Callable[[bytes, bool], None] | None = None,
-) -> None:
+) -> str:
     """Write an object of any bucket to `path`, complete or not at all: for sources that are submitted as s3:// addresses.
 
-    What an earlier try has left beside `path` is used when it is of the same bytes.
+    Returns the hex SHA-256 of its bytes. What an earlier try has left beside `path` is used when it is of the same bytes.
 
     key: any S3 key. progress: gets (bytes so far, bytes in all). look: gets the first bytes, and whether they are all, before anything else
     is fetched; what it raises ends the fetch. Raises what an ObjectStore raises.
@@ -225,7 +225,7 @@ def fetch_object(
     if look is not None:
         look(*_first_bytes(client, bucket, key))
     with _store_errors(bucket, key):
-        fetch_in_parts(client, bucket, key, path, progress)
+        return fetch_in_parts(client, bucket, key, path, progress)
 
 
 def list_keys(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> Iterator[str]:

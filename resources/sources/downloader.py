@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,8 +24,13 @@ from resources.files.confined_file import open_confined
 from resources.object_store.work_folder import check_room, disk_full_named
 from resources.postgres.database import Database
 from resources.sources.address_guard import AddressGuard
-from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched, file_sha256
+from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched
 from resources.sources.site_access import SiteAccess, Sites
+
+#: Two changes of a file within one tick of the kernel's clock have the same time; a tick is 10 ms at most.
+_TICK_SECONDS = 0.02
+#: A file that is never without a change for the length of a tick is given up after this long.
+_STILL_WRITTEN_SECONDS = 1.0
 
 
 class Downloader:
@@ -107,10 +113,10 @@ class Downloader:
             refuse_other_kinds(head, is_whole=is_whole, called=name)
 
         try:
-            fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter, look=look)
+            sha256 = fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter, look=look)
         except ObjectNotFoundError:
             raise SourceNotFoundError(f"there is no object {source}") from None
-        return Fetched(path, path.stat().st_size, file_sha256(path), name, title_from_name(key))
+        return Fetched(path, path.stat().st_size, sha256, name, title_from_name(key))
 
 
 def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
@@ -151,7 +157,7 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
     except OSError as error:
         raise DownloadError(f"{path} cannot be read at the moment: {error.strerror}") from error
     with file:
-        before = os.fstat(file.fileno())
+        before = _still(file, path)
         yield file, before.st_size
         try:
             with opened_source(path, confined_to) as again:
@@ -162,6 +168,16 @@ def _unchanged(path: Path, confined_to: str | None = None) -> Iterator[tuple[Buf
             raise DownloadError(
                 f"{path} changed while it was read ({before.st_size:,} bytes, now {after.st_size:,}); try again when it is complete"
             )
+
+
+def _still(file: BufferedReader, path: Path) -> os.stat_result:
+    """How a file is, at a moment from which on each change of it shows in its times."""
+    given_up = time.monotonic() + _STILL_WRITTEN_SECONDS
+    while 0 <= time.time() - (found := os.fstat(file.fileno())).st_ctime < _TICK_SECONDS:
+        if time.monotonic() > given_up:
+            raise DownloadError(f"{path} is being written at the moment; try again when it is complete")
+        time.sleep(_TICK_SECONDS)
+    return found
 
 
 def _looks(found: os.stat_result) -> tuple[int, int, int, int]:

@@ -32,10 +32,12 @@ from heaters_dagster.domain.ingest import web_host
 from resources.sources import javascript_solver, ytdlp_plugins
 from resources.sources.address_guard import AddressGuard
 from resources.sources.cookies import lines_of
+from resources.sources.fetched import file_sha256
 from resources.sources.resumable_streams import resumable
 from resources.sources.same_bytes import whole
 from resources.sources.site_access import NO_SITES, Sites
 from resources.sources.web_traffic import WebTraffic
+from resources.sources.written_hash import WrittenHash
 
 #: Downloaders that send all their requests through the request handler.
 _ASK_AS_A_BROWSER = "generic:impersonate"  # in the message of yt-dlp's extractor for pages of no known site
@@ -62,6 +64,7 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         self._guard = _RememberingGuard(guard)
         self._traffic = traffic or WebTraffic(longest_wait_seconds=0, tries=0)
         self._sites = sites
+        self._hashes: dict[Path, WrittenHash] = {}
         javascript_solver.use_only_ours()
         ytdlp_plugins.use_plugins(plugins)
         super().__init__(params | javascript_solver.parameters(folder))
@@ -127,9 +130,15 @@ class GuardedYoutubeDL(YoutubeDL):  # type: ignore[misc]
         # HlsFD looks for an ffmpeg without our parameters, and would run one from the PATH.
         token = FFmpegPostProcessor._ffmpeg_location.set(self.params.get("ffmpeg_location"))
         try:
-            return resumable(downloader)(self, self.params).start(name, info, subtitle)
+            written = self._hashes.setdefault(Path(name), WrittenHash())
+            return resumable(downloader)(self, self.params).start(name, info, written, subtitle)
         finally:
             FFmpegPostProcessor._ffmpeg_location.reset(token)
+
+    def sha256(self, path: Path) -> str:
+        """Hex, of the bytes of a file that `dl` has downloaded. It is read only when another process has written it."""
+        written = self._hashes.get(path)
+        return (written.of(path) if written is not None else None) or file_sha256(path)
 
 
 class QuietLog:

@@ -3,7 +3,7 @@
 yt-dlp itself notes a segment after it has appended it, so one that is killed between the two appends it again; the number that it notes may
 be that of another segment; and after a break it counts wrongly, so that segments that are encrypted by their number become noise. Here a
 line of a journal says how long the file was when a segment was complete. What lies beyond that length is cut off, and the whole list of
-segments is counted.
+segments is counted. What is written is hashed on the way.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 from yt_dlp.downloader.dash import DashSegmentsFD
 from yt_dlp.downloader.hls import HlsFD
+
+from resources.sources.written_hash import WrittenHash
 
 _JOURNALED = (HlsFD, DashSegmentsFD)
 
@@ -37,24 +39,34 @@ def complete_segments(stream: Path) -> tuple[int, int]:
 
 @cache
 def resumable(downloader: type) -> type:
-    """The class of a downloader of yt-dlp with `start`, and with a journal where it downloads segments of HLS or DASH."""
+    """The class of a downloader of yt-dlp with `start`, which hashes; with a journal where it downloads segments of HLS or DASH."""
     journal = (_Journal,) if downloader in _JOURNALED else ()
     return type(downloader.__name__, (*journal, _Started, downloader), {})
 
 
 class _Started:
-    """What `YoutubeDL.dl` does with a downloader of its own choice."""
+    """What `YoutubeDL.dl` does with a downloader of its own choice, and the hash of the file that it writes."""
 
     ydl: Any
+    _hash: WrittenHash
+    _unfinished: str
 
-    def start(self, name: str, info: dict[str, Any], subtitle: bool = False) -> Any:
+    def start(self, name: str, info: dict[str, Any], written: WrittenHash, subtitle: bool = False) -> Any:
         session = self.ydl
+        self._hash, self._unfinished = written, self.temp_name(name)  # type: ignore[attr-defined]
         for hook in session._progress_hooks:
             self.add_progress_hook(hook)  # type: ignore[attr-defined]
         stream = session._copy_infodict(info)
         if stream.get("http_headers") is None:
             stream["http_headers"] = session._calc_headers(stream)
         return self.download(name, stream, subtitle)  # type: ignore[attr-defined]
+
+    def sanitize_open(self, name: str, mode: str) -> Any:
+        """yt-dlp opens with it every file that it writes or reads; the one that is hashed is only written at its end."""
+        file, opened_name = super().sanitize_open(name, mode)  # type: ignore[misc]
+        if name == self._unfinished and mode in {"wb", "ab"}:
+            file = self._hash.hashing(file, Path(opened_name), anew=mode == "wb")
+        return file, opened_name
 
 
 class _Journal:

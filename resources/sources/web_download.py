@@ -36,7 +36,7 @@ from resources.media.stream_joiner import check_clean, joined
 from resources.object_store.work_folder import check_room
 from resources.sources.address_guard import AddressGuard
 from resources.sources.begun_stream import BegunStream, Stream
-from resources.sources.fetched import ByteMeter, Fetched, file_sha256
+from resources.sources.fetched import ByteMeter, Fetched
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL, QuietLog
 from resources.sources.same_bytes import Validator
 from resources.sources.site_access import NO_SITES, Sites
@@ -115,6 +115,7 @@ class WebDownload:
                     for earlier in set(self._folder.glob("try_*")) - {folder}:
                         shutil.rmtree(earlier)
                     path, warnings = self._file(session, info, chosen, folder, meter)
+                    sha256 = session.sha256(path)
                     beside = belongings(session, info, folder, fresh=functools.partial(self._session, formats, folder))
                     low = low_formats_warnings(info, session.params["logger"].warnings, is_signed_in=self._is_signed_in)
                     warnings = (*low, *warnings, *beside.warnings)
@@ -136,7 +137,7 @@ class WebDownload:
                 quality = quality_of(info, chosen, limit=self._max_height, order=self._order, cause=told[0] if told else None)
                 facts = replace(facts_of(info), quality=quality.to_json() if quality else None)
                 return Fetched(
-                    path, path.stat().st_size, file_sha256(path), name or self._name, title, (*told, *warnings), facts,
+                    path, path.stat().st_size, sha256, name or self._name, title, (*told, *warnings), facts,
                     subtitles=beside.subtitles, thumbnail=beside.thumbnail,
                 )  # fmt: skip
         raise next((one for one in failures if isinstance(one, TransientError)), failures[0])

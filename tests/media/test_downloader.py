@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from itertools import count
 from pathlib import Path
 
 import boto3
@@ -20,7 +24,7 @@ from resources.object_store.s3 import fetch_object
 from resources.sources.downloader import local_sha256
 from resources.sources.fetched import Fetched
 from tests.media_files import barcode_video
-from tests.web_server import downloader
+from tests.web_server import QuietServer, downloader
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,35 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, folder, change, error, w
         downloader().fetch(str(source), folder, report=lambda progress: change(source))
 
 
+def test_a_change_within_one_tick_of_the_clock_of_files_is_seen(tmp_path, folder):
+    """The times of a file do not change then: it is read when a change would show."""
+    source = tmp_path / "growing.mp4"
+    for number in range(10):
+        source.write_bytes(bytes(100_000))
+        with pytest.raises(DownloadError, match="changed while it was read"):
+            downloader().fetch(str(source), folder, report=lambda progress: source.open("r+b").write(b"other bytes"))
+        (folder / "original").rename(folder / f"read {number}")
+
+
+def test_a_file_that_is_written_without_a_pause_is_refused(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("resources.sources.downloader._STILL_WRITTEN_SECONDS", 0.1)
+    source, ends = tmp_path / "growing.mp4", threading.Event()
+    source.write_bytes(bytes(100_000))
+
+    def write():
+        while not ends.is_set():
+            source.open("r+b").write(b"other bytes")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(DownloadError, match=r"growing\.mp4 (is being written at the moment; try again|changed while it was read)"):
+            downloader().fetch(str(source), folder)
+    finally:
+        ends.set()
+        writer.join()
+
+
 def test_a_file_that_does_not_fit_is_refused_before_the_first_byte(tmp_path, folder, monkeypatch):
     source = tmp_path / "large.mp4"
     source.write_bytes(bytes(1000))
@@ -163,25 +196,99 @@ def test_an_object_of_which_parts_are_there_is_fetched_to_its_end(s3_endpoint, f
     there = len((folder / "original.parts").read_text().splitlines())
     assert there >= 5
     seen.clear()
-    fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint, progress=lambda done, total: seen.append(done))
-    assert (path.read_bytes(), len(seen)) == (data, 11 - there)
-    client.put_object(Bucket="continued", Key="long.mp4", Body=data[::-1])
-    fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint)
-    assert path.read_bytes() == data[::-1]
+    told = fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint, progress=lambda done, total: seen.append(done))
+    assert (path.read_bytes(), told, len(seen)) == (data, hashlib.sha256(data).hexdigest(), 11 - there)
+    assert fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint) == told, "killed when it was complete"
+    other = data[::-1] + b"more"
+    client.put_object(Bucket="continued", Key="long.mp4", Body=other)
+
+    def spoil(done: int, total: int) -> None:
+        with (folder / "original.part").open("r+b") as file:
+            file.write(b"spoilt")
+
+    told = fetch_object("continued", "long.mp4", path, endpoint_url=s3_endpoint, progress=spoil)
+    assert told == hashlib.sha256(other).hexdigest(), "of the bytes as they came: the file is not read again"
+    assert (path.read_bytes()[:6], path.read_bytes()[200_000:]) == (b"spoilt", other[200_000:])
 
 
-def test_an_object_that_is_replaced_while_it_is_fetched_is_tried_later(s3_endpoint, folder):
+def test_an_object_that_is_replaced_while_it_is_fetched_is_tried_later(s3_endpoint, folder, monkeypatch):
     """Never the beginning of one and the end of the other."""
+    monkeypatch.setattr("resources.object_store.object_parts.PART_BYTES", 100_000)
     client = boto3.client("s3", endpoint_url=s3_endpoint)
     client.create_bucket(Bucket="growing")
-    client.put_object(Bucket="growing", Key="long.mp4", Body=b"a" * 120_000_000)
+    client.put_object(Bucket="growing", Key="long.mp4", Body=b"a" * 1_200_000)
     replaced = []
 
     def replace_it(progress):
         if not replaced:
-            replaced.append(client.put_object(Bucket="growing", Key="long.mp4", Body=b"b" * 120_000_000))
+            replaced.append(client.put_object(Bucket="growing", Key="long.mp4", Body=b"b" * 1_200_000))
 
     with pytest.raises(DownloadError, match=r"^s3://growing/long\.mp4 was replaced while it was read; nothing of it was kept"):
         fetch_object("growing", "long.mp4", folder / "original", endpoint_url=s3_endpoint, progress=lambda done, total: replace_it(done))
     assert replaced
+    assert list(folder.iterdir()) == []
+
+
+class OneObject(BaseHTTPRequestHandler):
+    """Of a server like S3 that heeds no conditions. data: of each answer, with its own tag. broken: answers that end too early."""
+
+    protocol_version = "HTTP/1.1"
+    data: list[bytes]
+    broken: set[int]
+    numbers: Iterator[int]
+
+    def do_HEAD(self):
+        self._answer(200, self.data[0])
+
+    def do_GET(self):
+        number = next(self.numbers)
+        data = self.data[min(number, len(self.data) - 1)]
+        first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        self._answer(206, data, range(first, last + 1))
+        part = data[first : last + 1]
+        self.close_connection = number in self.broken
+        self.wfile.write(part[: len(part) // 2] if number in self.broken else part)
+
+    def _answer(self, status, data, asked=None):
+        self.send_response(status)
+        self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+        self.send_header("Content-Length", str(len(asked if asked is not None else data)))
+        if asked is not None:
+            self.send_header("Content-Range", f"bytes {asked[0]}-{asked[-1]}/{len(data)}")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def one_object(s3_endpoint, monkeypatch):
+    """`serve(data, broken)` gives the address of a server with `OneObject`, and the numbers of its answers."""
+    servers = []
+
+    def serve(*data, broken=()):
+        handler = type("Bound", (OneObject,), {"data": list(data), "broken": set(broken), "numbers": count()})
+        servers.append(QuietServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.05,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}", handler.numbers
+
+    monkeypatch.setattr("resources.object_store.object_parts.PART_BYTES", 3_000_000)
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_part_that_breaks_off_comes_again_and_is_hashed_once(one_object, folder):
+    data = os.urandom(5_000_000)
+    address, numbers = one_object(data, broken={0, 2})
+    told = fetch_object("bucket", "long.mp4", folder / "original", endpoint_url=address)
+    assert (told, (folder / "original").read_bytes()) == (hashlib.sha256(data).hexdigest(), data)
+    assert next(numbers) == 2 + 2
+
+
+def test_what_a_server_sends_of_another_object_is_not_taken_though_it_heeds_no_condition(one_object, folder):
+    address, _ = one_object(b"a" * 5_000_000, b"b" * 5_000_000)
+    with pytest.raises(DownloadError, match=r"^s3://bucket/long\.mp4 was replaced while it was read; nothing of it was kept"):
+        fetch_object("bucket", "long.mp4", folder / "original", endpoint_url=address)
     assert list(folder.iterdir()) == []

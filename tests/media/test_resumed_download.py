@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from resources.object_store.work_folder import WorkFolder
 from resources.sources import web_download
 from tests.fake_site import FakeSite, known_to_ytdlp, picture, sound
 from tests.media_files import barcode_video, barcodes, ffmpeg
-from tests.web_server import Stop, WebServer, downloader, file, hanging, ranged, status
+from tests.web_server import Handler, Stop, WebServer, downloader, file, hanging, ranged, status
 
 FRAMES = 48
 KEY = bytes(range(16))
@@ -121,6 +122,7 @@ def test_a_process_that_is_killed_in_the_middle_is_continued(web, clip, tmp_path
         with work.continued(f"video-{place}", address, stays=lambda error: True) as folder:
             fetched = downloader().fetch(address, folder)
             assert barcodes(fetched.path) == list(range(FRAMES)), address
+            assert fetched.sha256 == sha256(fetched.path), address
     assert list((tmp_path / "work").iterdir()) == []
     rests = [(asked, unless) for path, asked, unless in web.ranges if path == "/a.mp4" and asked]
     assert len(rests) == 1
@@ -133,6 +135,36 @@ def test_a_process_that_is_killed_in_the_middle_is_continued(web, clip, tmp_path
     assert "/aes/part_9.ts" in whole
     assert not [path for path in whole if "stream0" in path], "the picture was complete"
     assert "/dash/chunk-stream1-00003.m4s" in whole
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("address", "last", "stream"), [("a.mp4", "/a.mp4", False), ("aes/list.m3u8", "/aes/part_10.ts", True)])
+def test_a_download_is_hashed_as_it_comes_and_not_read_again(web, clip, folder, tmp_path, address, last, stream):
+    data = clip.read_bytes()
+    web.answers["/a.mp4"] = ranged(data)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    told = sha256(downloader().fetch(f"{web.url}/{address}", whole).path)
+    unfinished = folder / "try_0" / "part_0.part"
+    rest = file((web.folder / last[1:]).read_bytes(), "video/mp2t") if stream else ranged(data, stops=Stop(at=len(data) // 2))
+
+    def spoilt(handler: Handler) -> None:
+        """Change a byte on the disk when a part has come: the hash does not show it when it is that of what came."""
+        if stream or (handler.headers.get("Range") or "bytes=0-") != "bytes=0-":
+            wait_for(lambda: unfinished.stat().st_size > 100)
+            with unfinished.open("r+b") as written:
+                written.seek(100)
+                (byte,) = written.read(1)
+                written.seek(100)
+                written.write(bytes([byte ^ 1]))
+        rest(handler)
+
+    web.answers[last] = spoilt
+    fetched = downloader(retries=2).fetch(f"{web.url}/{address}", folder)
+    assert fetched.sha256 == told != sha256(fetched.path)
 
 
 def broken_off(web: WebServer, path: str, folder: Path) -> None:
@@ -157,7 +189,8 @@ def test_the_rest_of_another_file_is_never_taken(web, clip, folder, etag, heeds_
     broken_off(web, "a.mp4", folder)
     now = other(data)[:length]
     web.answers["/a.mp4"] = ranged(now, etag=etag, heeds_if_range=heeds_if_range)
-    assert downloader(retries=0).fetch(f"{web.url}/a.mp4", folder).path.read_bytes() == now
+    fetched = downloader(retries=0).fetch(f"{web.url}/a.mp4", folder)
+    assert (fetched.path.read_bytes(), fetched.sha256) == (now, hashlib.sha256(now).hexdigest())
 
 
 def test_a_file_that_is_replaced_between_two_tries_of_one_download_is_fetched_anew(web, clip, folder):
@@ -165,7 +198,8 @@ def test_a_file_that_is_replaced_between_two_tries_of_one_download_is_fetched_an
     stop = Stop(at=len(data) // 2)
     before, after = ranged(data, stops=stop), ranged(now, etag='"2"', heeds_if_range=False)
     web.answers["/a.mp4"] = lambda handler: (after if stop.there.is_set() else before)(handler)
-    assert downloader(retries=2).fetch(f"{web.url}/a.mp4", folder).path.read_bytes() == now
+    fetched = downloader(retries=2).fetch(f"{web.url}/a.mp4", folder)
+    assert (fetched.path.read_bytes(), fetched.sha256) == (now, hashlib.sha256(now).hexdigest())
     assert [asked is not None for _, asked, _ in web.ranges][-2:] == [True, False]
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +32,32 @@ S = SourceVideoState
 class Watching:
     """A watched folder; two looks one after the other are as far apart as the setting says."""
 
-    def __init__(self, settings: Settings, database: Database, folder: Path) -> None:
+    def __init__(self, settings: Settings, database: Database, folder: Path, *, place: str | None = None) -> None:
         self.folder, self.database = folder, database
-        self.settings = replace(settings, watch=(str(folder),), watch_seconds=1)
+        self.settings = replace(settings, watch=(place or str(folder),), watch_seconds=1)
         self.videos, self.store = SourceVideoStore(database), WatchedStore(database)
 
+    def at(self, folder: Path) -> Watching:
+        """The same for a folder of its own."""
+        folder.mkdir()
+        return Watching(self.settings, self.database, folder)
+
     def look(self, **changes: Any) -> PlaceLook:
-        (look,) = Watcher(replace(self.settings, **changes), self.database).look(at_once=True)
-        return look
+        for _ in range(500):  # the lock of a process that was killed a moment ago
+            looks = Watcher(replace(self.settings, **changes), self.database).look(at_once=True)
+            if looks:
+                return looks[0]
+            time.sleep(0.02)
+        raise AssertionError("another process looks all the time")
+
+    def look_until(self, is_so: Callable[[], bool]) -> None:
+        """A video of a process that was killed a moment ago may be locked still."""
+        for _ in range(500):
+            self.look(watch_then="move")
+            if is_so():
+                return
+            time.sleep(0.02)
+        raise AssertionError("it did not come about")
 
     def file(self, name: str, content: bytes = b"video") -> Path:
         path = self.folder / name
@@ -41,8 +65,11 @@ class Watching:
         path.write_bytes(content)
         return path
 
+    def ids(self) -> list[int]:
+        return [video.id for video in self.videos.load_all() if Path(video.source).is_relative_to(self.folder)]
+
     def sources(self) -> list[str]:
-        return [str(Path(video.source).relative_to(self.folder)) for video in self.videos.load_all()]
+        return [str(Path(self.videos.load(one).source).relative_to(self.folder)) for one in self.ids()]
 
     def names(self) -> list[str]:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
@@ -50,7 +77,7 @@ class Watching:
     def stored(self, source_video_id: int) -> None:
         """As if the pipeline had put its original into the store."""
         path = Path(self.videos.load(source_video_id).source)
-        content = path.read_bytes() if path.exists() else b"video"
+        content = path.read_bytes() if path.exists() else b"video %d" % source_video_id
         self.videos.set_state(source_video_id, S.DOWNLOADING)
         self.videos.finish_download(
             source_video_id, hashlib.sha256(content).hexdigest(), original_filepath="originals/x.mp4", original_bytes=len(content)
@@ -117,45 +144,108 @@ def test_a_file_is_moved_when_its_original_is_stored_or_it_has_failed_for_good(w
     assert (watching.folder / "taken/a/good (2).mp4").read_bytes() == b"another film of the same name"
 
 
-@pytest.mark.parametrize("point", ["taken", "begin_move", "end_move"])
-def test_a_kill_between_two_steps_loses_and_doubles_nothing(watching: Watching, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    watching.file("film.mp4")
-    watching.look(watch_then="move")
+#: Looks at a watched place, each time in a process of its own that is killed without warning before a step that changes something: a
+#: statement, a commit, a file, an object. Prints how each process ended.
+_LOOKER = """
+import itertools, json, os, signal, sys, traceback
+from pathlib import Path
+import boto3
+from botocore.httpsession import URLLib3Session
+from sqlalchemy import event
+from heaters_dagster.settings import Settings
+from resources.object_store import s3
+from resources.postgres.database import Database
+from resources.sources.watched_places import Watcher
 
-    def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
+FILES = {"os.link", "os.mkdir", "os.remove", "os.rename"}
 
-    if point != "taken":
-        watching.look(watch_then="move")
-        watching.stored(1)
-    with monkeypatch.context() as patch:
-        patch.setattr(WatchedStore, point, killed)
-        with pytest.raises(KeyboardInterrupt):
-            watching.look(watch_then="move")
-    watching.look(watch_then="move")
-    if point == "taken":
-        watching.stored(1)
-        watching.look(watch_then="move")
-    assert watching.names() == ["taken/film.mp4"]
-    assert watching.sources() == ["taken/film.mp4"]
-    assert watching.store.files(str(watching.folder)) == {}
-    watching.file("film.mp4")
-    for _ in range(3):
-        watching.look(watch_then="move")
-    assert len(watching.sources()) == 1, "the same bytes came once more"
+def look(url, place, endpoint, last, in_bucket):
+    steps = itertools.count()
+
+    def step():
+        if next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def send(session, request, to_server=URLLib3Session.send):
+        if request.method not in {"GET", "HEAD"}:
+            step()
+        return to_server(session, request)
+
+    database = Database.connect(url)
+    if in_bucket:
+        URLLib3Session.send = send
+    else:
+        event.listen(
+            database.engine, "before_cursor_execute", lambda c, cursor, text, *rest: text.split()[0].lower() == "select" or step()
+        )
+        event.listen(database.engine, "commit", lambda connection: step())
+        sys.addaudithook(lambda name, about: step() if name in FILES else None)
+    settings = Settings(
+        home=Path("/nowhere"), database_url=url, watch=(place,), watch_seconds=1, watch_then="move", s3_endpoint_url=endpoint
+    )
+    Watcher(settings, database).look(at_once=True)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            look(**json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-def test_a_move_that_was_cut_off_between_its_two_names_ends(watching: Watching) -> None:
-    film = watching.file("film.mp4")
-    for _ in range(2):
-        watching.look(watch_then="move")
-    watching.stored(1)
-    target = watching.folder / "taken/film.mp4"
-    watching.store.begin_move(str(watching.folder), str(film), str(target))
-    target.parent.mkdir()
-    os.link(film, target)
-    watching.look(watch_then="move")
-    assert watching.names() == ["taken/film.mp4"]
+class Looker:
+    """Looks from other processes."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def is_killed(self, watching: Watching, *, step: int, in_bucket: bool = False) -> bool:
+        """Look at the place in a process that is killed before this step, counted from 0. False: the look ended before."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        settings = watching.settings
+        asked = {"url": watching.database.url, "place": settings.watch[0], "endpoint": settings.s3_endpoint_url}
+        print(json.dumps(asked | {"last": step, "in_bucket": in_bucket}), file=self._process.stdin, flush=True)
+        ended = int(self._process.stdout.readline())
+        assert ended in {0, -signal.SIGKILL}
+        return ended != 0
+
+
+@pytest.fixture(scope="module")
+def looker(buckets: BucketServer) -> Iterator[Looker]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOOKER], cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Looker(process)
+        process.kill()
+
+
+def test_a_process_that_is_killed_before_any_of_its_steps_loses_and_doubles_nothing(watching: Watching, looker: Looker) -> None:
+    killed, step = True, 0
+    while killed:
+        one = watching.at(watching.folder / f"killed before step {step}")
+        content = b"video %d" % step
+        one.file("film.mp4", content)
+        one.look(watch_then="move")
+        killed = looker.is_killed(one, step=step)  # it takes the file
+        one.look_until(lambda one=one: [known.state for known in one.store.files(str(one.folder)).values()] == [FileState.TAKEN])
+        assert len(one.ids()) == 1
+        one.stored(one.ids()[0])
+        killed |= looker.is_killed(one, step=step)  # it moves the file
+        assert {path.read_bytes() for path in one.folder.rglob("*.mp4")} == {content}, "it is in one of the two places, or in both"
+        one.look_until(lambda one=one: one.store.files(str(one.folder)) == {})
+        assert (one.names(), one.sources()) == (["taken/film.mp4"], ["taken/film.mp4"])
+        one.file("film.mp4", content)
+        for _ in range(2):
+            one.look()
+        assert one.sources() == ["taken/film.mp4"], "the same bytes came once more"
+        step += 1
+    assert step > 6, "the steps were counted"
 
 
 def test_a_folder_that_is_gone_is_said_and_nothing_is_forgotten(watching: Watching) -> None:
@@ -193,7 +283,9 @@ def test_a_place_is_looked_at_when_its_turn_has_come(watching: Watching) -> None
         assert watcher.look(at_once=True) == [], "another process looks"
 
 
-def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the_bucket(watching: Watching, buckets: BucketServer) -> None:
+def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the_bucket(
+    watching: Watching, buckets: BucketServer, looker: Looker
+) -> None:
     bucket = buckets.new_bucket()
     for key in ("in/day 1/a.mp4", "in/b.mp4.part", "in/.c.mp4", "in/taken/old.mp4", "in/", "elsewhere/d.mp4"):
         buckets.client.put_object(Bucket=bucket, Key=key, Body=b"video")
@@ -206,6 +298,18 @@ def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the
     keys = [found["Key"] for found in buckets.client.list_objects_v2(Bucket=bucket)["Contents"]]
     assert keys == ["elsewhere/d.mp4", "in/", "in/.c.mp4", "in/b.mp4.part", "in/taken/day 1/a.mp4", "in/taken/old.mp4"]
     assert watching.videos.load(1).source == f"s3://{bucket}/in/taken/day 1/a.mp4"
+    for step, keys in enumerate((["in/c.mp4"], ["in/c.mp4", "in/taken/c.mp4"])):  # before the copy, and before the first one is deleted
+        buckets.client.put_object(Bucket=bucket, Key="in/c.mp4", Body=b"another %d" % step)
+        one = Watching(replace(watching.settings, **place), watching.database, watching.folder, place=place["watch"][0])
+        (taken,) = one.look().taken
+        one.stored(taken)
+        assert looker.is_killed(one, step=step, in_bucket=True)
+        found = buckets.client.list_objects_v2(Bucket=bucket)["Contents"]
+        assert [each["Key"] for each in found if each["Key"].endswith("/c.mp4")] == keys
+        one.look_until(lambda one=one, taken=taken: one.videos.load(taken).source == f"s3://{bucket}/in/taken/c.mp4")
+        found = buckets.client.list_objects_v2(Bucket=bucket)["Contents"]
+        assert [each["Key"] for each in found if each["Key"].endswith("/c.mp4")] == ["in/taken/c.mp4"]
+        assert buckets.client.get_object(Bucket=bucket, Key="in/taken/c.mp4")["Body"].read() == b"another %d" % step
     assert "there is no bucket" in watching.look(**place | {"watch": ("s3://no-such-bucket-here/",)}).sentence
 
 

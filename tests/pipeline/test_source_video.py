@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from heaters_dagster.domain.errors import (
     BusyError,
     DuplicateSourceError,
     InvalidMediaError,
+    NoRoomError,
     SourceNotFoundError,
     StoreUnavailableError,
 )
@@ -362,6 +365,51 @@ def test_an_original_that_a_cut_off_try_stored_under_another_suffix_goes(ingest,
     ingest.objects.put_bytes(f"originals/video_{video.id}0.mkv", b"of another source video")
     done = ingest.fetch(video)
     assert ingest.keys() == sorted([neighbour.original_filepath, done.original_filepath, f"originals/video_{video.id}0.mkv"])
+
+
+# room on the disk
+
+
+@pytest.mark.folder
+def test_ten_that_are_fetched_at_once_are_promised_no_more_room_than_there_is(ingest, clip, tmp_path, settings):
+    """Room for three of them is there: the others wait without a failed try, and are fetched when it is free again."""
+    half = shutil.disk_usage(tmp_path).free // 2
+    ingest.work = WorkFolder(settings.work_folder, keep_free_bytes=half)
+    waiting = {}
+    for number in range(10):
+        source = tmp_path / f"{number}.mp4"
+        source.write_bytes(clip.read_bytes() + b"\0\0\0\x09free%d" % number)
+        waiting[number] = ingest.videos.add(str(source), source.stem, source_bytes=half * 3 // 10)
+    at_once = []
+    while waiting:
+        fetched, refused, turn = [], {}, threading.Condition()
+
+        def fetch(number, *, waiting=waiting, fetched=fetched, refused=refused, turn=turn):
+            def stay(progress):
+                """Until all of them have begun, or have found no room."""
+                if progress.stage == "download":
+                    with turn:
+                        fetched.append(number)
+                        turn.notify_all()
+                        assert turn.wait_for(lambda: len(fetched) + len(refused) == len(waiting), timeout=60)
+
+            try:
+                ingest.fetch(waiting[number], report=stay)
+            except NoRoomError as error:
+                with turn:
+                    refused[number] = str(error)
+                    turn.notify_all()
+
+        with ThreadPoolExecutor(10) as ten:
+            list(ten.map(fetch, list(waiting)))
+        at_once.append(len(fetched))
+        assert all("waits for room on the disk: needs" in told for told in refused.values())
+        now = {number: ingest.videos.load(video.id) for number, video in waiting.items()}
+        assert {number for number, video in now.items() if video.state is SourceVideoState.DOWNLOADED} == set(fetched)
+        assert all((now[number].state, now[number].attempts, now[number].error) == (SourceVideoState.NEW, 0, None) for number in refused)
+        waiting = {number: waiting[number] for number in refused}
+    assert at_once == [3, 3, 3, 1]
+    assert ingest.leftovers() == []
 
 
 # the Dagster asset
