@@ -186,8 +186,7 @@ def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written:
         yield "some frames have the time of the frame before them: the proxy shows each right after it"
     if source.audio is not None and written.sound is None:
         yield "its sound cannot be decoded, so the proxy is silent"
-    if written.sound is not None:
-        yield from written.sound.notes()
+    yield from written.notes_on_sound(float((index.header.end_pts - int(index.pts[0])) * index.header.time_base))
     claimed = _claimed_frames(original, video.index)
     if claimed > len(index):
         yield (

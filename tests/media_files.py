@@ -18,6 +18,7 @@ from typing import Any
 import av
 import imageio_ffmpeg
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from resources.media.frame_hashes import frame_hash
@@ -353,9 +354,10 @@ def ffmpeg(arguments: Sequence[str], path: Path) -> Path:
 
 def decoded(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """(time in seconds, (h, w, 3) RGB picture) of every frame that decodes, as stored (not rotated)."""
+    reformatter = VideoReformatter()  # one for all: each frame's own would begin with new tables
     with closing(av.open(str(path))) as container:
         for frame in container.decode(video=0):
-            yield float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24")
+            yield float(frame.pts * frame.time_base), reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
 
 def frame_times(path: Path) -> list[float]:

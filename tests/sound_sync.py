@@ -6,10 +6,11 @@ recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -23,6 +24,14 @@ _LONGEST_LAG_SECONDS = 0.6
 _ROUNDING_SECONDS = 0.0015
 #: Of the largest possible correlation: two windows of different noise have less than 0.05.
 _HEARD = 0.2
+_LONG_SECONDS = 8
+#: Kinds of frames that need no conversion, as AAC's.
+_AS_THEY_ARE = {("fltp", SAMPLE_RATE, count, False) for count in (1, 2)}
+#: Lengths that small primes divide are transformed fast.
+_FAST = 2400
+
+#: (samples at 48 kHz, when the first of them is heard by the file's clock).
+DecodedSound: TypeAlias = tuple[NDArray[np.float64], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +44,14 @@ class Heard:
 
 
 def recorded(seconds: float) -> NDArray[np.float64]:
-    """What `make_video` records, at 48 kHz."""
-    return np.random.default_rng(7).normal(0, 0.1, int(seconds * SAMPLE_RATE))
+    """What `make_video` records, at 48 kHz; do not change the array."""
+    count = int(seconds * SAMPLE_RATE)
+    return _noise(max(count, _LONG_SECONDS * SAMPLE_RATE))[:count]
+
+
+@lru_cache(maxsize=4)
+def _noise(count: int) -> NDArray[np.float64]:
+    return np.random.default_rng(7).normal(0, 0.1, count)
 
 
 def heard_lags(
@@ -45,24 +60,24 @@ def heard_lags(
     time_of_frame: Callable[[int], float],
     numbers: Sequence[int] | None = None,
     shown: NDArray[np.float64] | None = None,
-    stream: int = 0,
+    sound: DecodedSound | None = None,
     window_seconds: float = _WINDOW_SECONDS,
     reach_seconds: float = _LONGEST_LAG_SECONDS,
 ) -> list[Heard]:
     """How late the sound is in every window of a file.
 
     time_of_frame: when the frame with that number was recorded. numbers, shown: of the file's frames and their times; None to read them
-    from the pictures. stream: which of the sounds. reach_seconds: how late it may be to be found at all.
+    from the pictures. sound: of the file, None to decode it. reach_seconds: how late it may be to be found at all.
     """
     shown = np.array(frame_times(path)) if shown is None else shown
     recorded_at = [time_of_frame(number) for number in (barcodes(path) if numbers is None else numbers)]
     lead = np.array(recorded_at) - shown  # from the file's clock to that of the recording
-    sound, begins = decoded_sound(path, stream=stream)
+    samples, begins = decoded_sound(path) if sound is None else sound
     window, reach = round(window_seconds * SAMPLE_RATE), round(reach_seconds * SAMPLE_RATE)
-    truth = np.concatenate([np.zeros(reach), recorded(begins + float(lead.max()) + len(sound) / SAMPLE_RATE + 1.0)])
+    truth = np.concatenate([np.zeros(reach), recorded(begins + float(lead.max()) + len(samples) / SAMPLE_RATE + 1.0)])
     found = []
-    for at in range(0, len(sound) - window + 1, window):
-        piece = sound[at : at + window]
+    for at in range(0, len(samples) - window + 1, window):
+        piece = samples[at : at + window]
         middle = begins + (at + window / 2) / SAMPLE_RATE
         origin = float(lead[max(0, int(np.searchsorted(shown, middle, side="right")) - 1)])
         place = reach + round((begins + origin) * SAMPLE_RATE) + at
@@ -84,18 +99,14 @@ def assert_in_sync(
     assert sum(one.lag_ms is None for one in heard) <= silent, f"{path.name}: {heard}"
 
 
-def decoded_sound(path: Path, channel: int = 0, *, stream: int = 0) -> tuple[NDArray[np.float64], float]:
+def decoded_sound(path: Path, channel: int = 0, *, stream: int = 0) -> DecodedSound:
     """(samples at 48 kHz of one channel, each where its time stamp puts it; when the first is heard) as a player plays them."""
     with av.open(str(path)) as container:
-        resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE)  # planes of 8 channels would end PyAV
-        pieces: list[tuple[float, NDArray[np.float32]]] = []
-        time = 0.0
-        for frame in [*container.decode(audio=stream), None]:
-            time = time if frame is None or frame.time is None else frame.time
-            for made in resampler.resample(frame):
-                time = time if made.pts is None else float(made.pts * made.time_base)
-                pieces.append((time, made.to_ndarray().reshape(-1, made.layout.nb_channels)[:, channel]))
-                time += made.samples / SAMPLE_RATE
+        frames = list(container.decode(audio=stream))
+        if {(frame.format.name, frame.sample_rate, frame.layout.nb_channels, frame.time is None) for frame in frames} <= _AS_THEY_ARE:
+            pieces = [(frame.time, frame.to_ndarray()[channel]) for frame in frames]
+        else:
+            pieces = list(_resampled(frames, channel))
     begins = pieces[0][0]
     whole = np.zeros(round((pieces[-1][0] - begins) * SAMPLE_RATE) + len(pieces[-1][1]) + 1)
     end = 0
@@ -105,6 +116,17 @@ def decoded_sound(path: Path, channel: int = 0, *, stream: int = 0) -> tuple[NDA
         end = at + len(samples)
         whole[at : at + len(samples)] = samples[: len(whole) - at]
     return whole, begins
+
+
+def _resampled(frames: Sequence[Any], channel: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
+    resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE)  # planes of 8 channels would end PyAV
+    time = 0.0
+    for frame in [*frames, None]:
+        time = time if frame is None or frame.time is None else frame.time
+        for made in resampler.resample(frame):
+            time = time if made.pts is None else float(made.pts * made.time_base)
+            yield time, made.to_ndarray().reshape(-1, made.layout.nb_channels)[:, channel]
+            time += made.samples / SAMPLE_RATE
 
 
 def loudness(path: Path) -> list[float]:
@@ -117,7 +139,7 @@ def loudness(path: Path) -> list[float]:
 def _lag_ms(piece: NDArray[np.float64], around: NDArray[np.float64], place: int) -> float | None:
     if len(around) < len(piece) or not np.any(piece):
         return None
-    length = 1 << (len(around) + len(piece) - 1).bit_length()
+    length = -(-len(around) // _FAST) * _FAST  # what wraps around lies behind the places where the whole piece fits
     product = np.fft.irfft(np.fft.rfft(around, length) * np.conj(np.fft.rfft(piece, length)), length)[: len(around) - len(piece) + 1]
     power = np.cumsum(np.concatenate([[0.0], around**2]))
     norm = np.sqrt((piece**2).sum() * np.maximum(power[len(piece) :] - power[: -len(piece)], 1e-12))

@@ -148,7 +148,7 @@ def mended(
             del left[: same + 1]
     for place, jump in followed:
         found[place:] -= jump.shift_seconds
-    if _exchanged(found):
+    if in_order_of_decoding(found):
         found = np.sort(found)
     trusted = _trusted(found, forward_seconds, stands_still)
     wild = ~trusted
@@ -157,7 +157,7 @@ def mended(
     return MendedTimes(straight, wild, farthest, tuple(jump for _, jump in followed))
 
 
-def _exchanged(seconds: NDArray[np.float64]) -> bool:
+def in_order_of_decoding(seconds: NDArray[np.float64]) -> bool:
     """Whether the times are those of a steady picture, but given to its frames in the order of decoding: then each is a neighbour's.
 
     seconds: (n,) in order of showing. So MXF has them when its index says nothing of the order.

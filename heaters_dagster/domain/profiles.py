@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import TypeAlias
 
 from heaters_dagster.domain.colour import Colour, ShownColour, Treatment, shown_colour
@@ -106,7 +107,8 @@ class SourceStreams:
     `ffv1.slice_count` of its pictures. look_bytes: how much of the file ffmpeg must read to find all streams; 0 when its default is enough.
     alpha_decoder: the decoder for a gold master, where the usual one drops the transparency.
     first_seconds: when the first frame is shown, counted from the file's beginning, when ffmpeg may show it up to longest_delay_seconds
-    later.
+    later. early_seconds: how much too early ffmpeg shows the picture, but not the sound. even_rate: frames a second, where the file has no
+    times for showing them; None where it has.
     """
 
     video: int
@@ -124,6 +126,8 @@ class SourceStreams:
     look_bytes: int = 0
     first_seconds: float = 0.0
     longest_delay_seconds: float = 0.0
+    early_seconds: float = 0.0
+    even_rate: Fraction | None = None
 
     @property
     def look_options(self) -> Options:
@@ -325,8 +329,6 @@ def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> P
     without_tags: names of tags of the original that are left out, because they say where it was filmed.
     """
     full = source.color_range == "pc" and not source.is_rgb
-    late = f"between(STARTT-{source.first_seconds:.6f},0,{source.longest_delay_seconds:.6f})"
-    in_time = Filter("setpts", {"expr": f"if({late},PTS-STARTPTS+{source.first_seconds:.6f}/TB,PTS)"})
     sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}
     return Profile(
         name="gold_master",
@@ -350,13 +352,25 @@ def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> P
                     **EXACT_TIMES,
                     "f": "matroska",
                 },
-                filters=(in_time,) if source.longest_delay_seconds else (),
+                filters=_in_time(source),
                 audio=("a?",),
                 without_tags=tuple(without_tags),
             ),
         ),
         background=True,
     )
+
+
+def _in_time(source: SourceStreams) -> tuple[Filter, ...]:
+    """Gives frames their right times, where ffmpeg gives them others."""
+    if source.longest_delay_seconds:
+        late = f"between(STARTT-{source.first_seconds:.6f},0,{source.longest_delay_seconds:.6f})"
+        return (Filter("setpts", {"expr": f"if({late},PTS-STARTPTS+{source.first_seconds:.6f}/TB,PTS)"}),)
+    if source.even_rate:
+        return (Filter("setpts", {"expr": f"STARTPTS+N/({source.even_rate}*TB)"}),)
+    if source.early_seconds:
+        return (Filter("setpts", {"expr": f"PTS+{source.early_seconds:.6f}/TB"}),)
+    return ()
 
 
 def frame_times(source: SourceStreams) -> Profile:

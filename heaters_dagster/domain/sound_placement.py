@@ -81,6 +81,11 @@ class SoundPlacement(Generic[Samples]):
         self.dropped = 0
         self.clock_errors = 0
 
+    @property
+    def end_seconds(self) -> float:
+        """When the last sample so far has been heard."""
+        return (self.start_seconds or 0.0) + self._written / self._rate
+
     def add(self, seconds: float | None, count: int, samples: Samples) -> Iterator[Placed[Samples]]:
         """seconds: when the first of `count` samples is heard; None when the container does not say."""
         if count <= 0:

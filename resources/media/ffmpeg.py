@@ -61,12 +61,13 @@ _TIME_NOT_LATER = "non monotonically increasing dts"
 
 # Runs between fork and ffmpeg. Python's preexec_fn could do this, but it is not safe in a process with threads, and torch starts threads.
 # The parent may die before prctl runs, so its pid is checked again afterwards (1 is PR_SET_PDEATHSIG).
+# The signal's number is an argument, because the import of its module takes a third of the time that all this needs.
 # With MALLOC_MMAP_THRESHOLD_ glibc gives large blocks back; otherwise 20 MB stay unused after the header of a 2-hour MP4 was read.
 _EXEC = """
-import ctypes, os, signal, sys
-parent, niceness, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+import ctypes, os, sys
+parent, niceness, killed, command = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    ctypes.CDLL(None).prctl(1, killed, 0, 0, 0)
 if os.getppid() != parent:
     sys.exit(1)
 os.nice(niceness)
@@ -121,6 +122,8 @@ def source_streams(probe: MediaProbe) -> SourceStreams:
         look_bytes=probe.look_bytes,
         first_seconds=probe.video.start_seconds - min([probe.video.start_seconds, *(sound.start_seconds for sound in probe.audio)]),
         longest_delay_seconds=probe.longest_delay_seconds,
+        early_seconds=probe.early_seconds,
+        even_rate=probe.video.average_frame_rate if probe.without_times else None,
     )
 
 
@@ -221,7 +224,7 @@ def run(
             frame_times=told.url if told else None,
         )
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _EXEC, str(os.getpid()), str(niceness), *arguments],
+            [sys.executable, "-I", "-S", "-c", _EXEC, str(os.getpid()), str(niceness), str(int(signal.SIGKILL)), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

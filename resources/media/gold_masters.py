@@ -83,11 +83,23 @@ def write_gold_master(
     Raises InvalidMediaError when master and original differ, FfmpegError, ProcessKilledError, DiskFullError.
     """
     source = ffmpeg.source_streams(probe)
-    sounds, warnings = _archived_sounds(original, probe)
-    frames, sound_hashes = _Hashes(), _Hashes()
-    targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
-    profile = archiving_profile(source, sounds, without_tags=without_tags)
-    finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
+
+    def write(sounds: Sequence[ArchivedSound]) -> tuple[ffmpeg.Finished, _Hashes, _Hashes]:
+        frames, sound_hashes = _Hashes(), _Hashes()
+        targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
+        profile = archiving_profile(source, sounds, without_tags=without_tags)
+        finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
+        return finished, frames, sound_hashes
+
+    sounds, warnings = [ArchivedSound(stream.index, COPY) for stream in probe.audio], list[str]()
+    try:  # Matroska takes nearly every sound, and refuses one before much is written: only then each is tried alone
+        finished, frames, sound_hashes = write(sounds)
+    except (FfmpegError, InvalidMediaError):
+        copied = sounds
+        sounds, warnings = _archived_sounds(original, probe)
+        if sounds == copied:
+            raise
+        finished, frames, sound_hashes = write(sounds)
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame can be decoded, so there is nothing to archive")
     if others := _other_pictures(finished, probe):

@@ -8,9 +8,10 @@ from heaters_dagster.domain.export_profile import MasterProfile
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
 from resources.media.master_frames import master_clip
+from resources.media.master_sound import clip_sound, master_clock, master_jumps
 from resources.media.media_probe import MediaProbe
 from resources.media.proxy_bytes import RangeFile
-from resources.media.proxy_writer import clip_sound, skipped_seconds, sound_input
+from resources.media.proxy_writer import sound_input
 
 
 def encode_from_master(
@@ -36,19 +37,22 @@ def encode_from_master(
     """
     streams = ffmpeg.source_streams(found)
     used = found.sounds or (() if streams.audio is None else (streams.audio,))
+    jumps = master_jumps(found, master, frame_count, called=called)
+    clock = master_clock(jumps, begins_seconds, begins_seconds + duration_seconds)
+    start_seconds = begins_seconds + clock.skipped_seconds
     clip = master_clip(
         master,
         start_frame=start_frame,
         end_frame=end_frame,
         frame_count=frame_count,
-        start_seconds=begins_seconds + skipped_seconds(found, begins_seconds),
-        duration_seconds=duration_seconds,
+        start_seconds=start_seconds,
+        duration_seconds=duration_seconds + clock.longer_seconds,
         sounds=tuple(number for number, stream in enumerate(found.audio) if stream.index in used),
         sound_count=len(found.audio),
         folder=folder,
         called=called,
     )
-    sound = clip_sound(found, clip, duration_seconds)
+    sound = clip_sound(found, clip, clock, clip.start_seconds - start_seconds, duration_seconds)
     try:
         ffmpeg.run(
             profile(streams, sound=sound_input(sound, clip.start_seconds) if sound else None),

@@ -12,6 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
@@ -29,7 +32,8 @@ _FRAMES_OF_SOUND_BEFORE = 12
 class MasterClip:
     """Where the frames of a clip are: in `path`, from frame `first` on. sounds: indexes of the sound's streams in `path`.
 
-    start_seconds: when the clip begins, by the times of that file's sound. called: the name of the master in messages.
+    whole_count: frames of the master, None when `path` holds only the clip's part of it. start_seconds: when the clip begins, by the
+    times of that file's sound. called: the name of the master in messages.
     """
 
     path: Path
@@ -39,6 +43,10 @@ class MasterClip:
     sounds: tuple[int, ...]
     start_seconds: float
     called: str
+
+    @property
+    def is_part(self) -> bool:
+        return self.whole_count is None
 
     def write(self, file: IO[bytes]) -> None:
         """The clip's frames into a pipe, as Matroska. Raises InvalidMediaError when they are not all there."""
@@ -130,6 +138,21 @@ def _check_count(master: Path | RangeFile, container: Any, frame_count: int, cal
         raise InvalidMediaError(
             f"{called} has {counted(found, 'frame')}, the proxy {frame_count}: make the gold master again, or export by stream copy"
         )
+
+
+def frame_seconds(master: Path | RangeFile, frame_count: int, *, called: str) -> NDArray[np.float64]:
+    """(n,) when each frame of a master with `frame_count` frames is shown, by its own times. Raises InvalidMediaError."""
+    import av
+
+    try:
+        with av.open(media_input(master)) as container:
+            stream = container.streams.video[0]
+            if _index_names_all(container, frame_count):
+                return np.array([entry.timestamp for entry in stream.index_entries]) * float(stream.time_base)
+        with av.open(media_input(master)) as container:
+            return np.array([float(packet.pts * packet.time_base) for packet in container.demux(video=0) if packet.size])
+    except av.FFmpegError as error:
+        raise library_failure(f"{called} cannot be read", error, "make it again") from error
 
 
 def _index_names_all(container: Any, frame_count: int) -> bool:

@@ -118,6 +118,9 @@ class MediaProbe:
     stands_still: the picture stands still for long near its beginning or end, while there is sound.
     in_decoding_order: the container counts frames in decoding order and has no other times (AVI). Players show the first frame at the
     first of these times; FFmpeg shows all frames late, by as many frames as the decoder holds back, but not the sound.
+    without_times: the container gives each frame the time at which it is decoded (MXF without an order in its index), so its frames are
+    shown at even distances. early_seconds: how much too early FFmpeg shows the picture, but not the sound, because an edit list begins
+    within a frame: FFmpeg leaves out that frame and moves the next to the beginning.
     notes: what is unusual about the streams, one sentence each, for people.
     """
 
@@ -131,6 +134,8 @@ class MediaProbe:
     end_seconds: float | None = None
     stands_still: bool = False
     in_decoding_order: bool = False
+    without_times: bool = False
+    early_seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -154,6 +159,8 @@ class MediaProbe:
             end_seconds=fields.get("end_seconds"),
             stands_still=fields.get("stands_still", True),
             in_decoding_order=fields.get("in_decoding_order", False),
+            without_times=fields.get("without_times", False),
+            early_seconds=fields.get("early_seconds", 0.0),
             notes=tuple(fields.get("notes", ())),
         )
 
@@ -164,10 +171,10 @@ class MediaProbe:
         return (_MOST_FRAMES_HELD + 0.5) / frames_per_second if self.in_decoding_order else 0.0
 
     def delay_seconds(self, first_seconds: float) -> float:
-        """The delay of the picture in FFmpeg when FFmpeg shows the first frame at `first_seconds`. A file whose first frames do not
-        decode is not late."""
+        """The delay of the picture in FFmpeg, below 0 when it is early, when FFmpeg shows the first frame at `first_seconds`. A file whose
+        first frames do not decode is not late."""
         delay = first_seconds - self.video.start_seconds
-        return delay if 0 < delay <= self.longest_delay_seconds else 0.0
+        return delay if 0 < delay <= self.longest_delay_seconds else -self.early_seconds
 
     @property
     def used_audio(self) -> AudioStream | None:
@@ -227,10 +234,10 @@ def _head(path: Path, called: str) -> bytes:
 
 
 @contextmanager
-def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Iterator[InputContainer]:
+def opened(path: Path, *, name: str | None = None, look_bytes: int = 0, whole: bool = False) -> Iterator[InputContainer]:
     """Open a media file that nobody has checked, in such a way that it cannot make FFmpeg open anything else.
 
-    Raises the same errors as `probe`. look_bytes: see `MediaProbe`.
+    Raises the same errors as `probe`. look_bytes: see `MediaProbe`. whole: with the frames that an edit list hides, and no frame moved.
     """
     import av
 
@@ -244,6 +251,8 @@ def opened(path: Path, *, name: str | None = None, look_bytes: int = 0) -> Itera
         )
     # FFmpeg asks these lists before it reads on, so a file that names other files never gets to open them.
     options = {"format_whitelist": ",".join(CONTAINERS + AUDIO_CONTAINERS), "protocol_whitelist": "file", **look_options(look_bytes)}
+    if whole:
+        options["advanced_editlist"] = "0"
     try:
         container = av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError, av.error.PatchWelcomeError) as error:

@@ -7,7 +7,10 @@ streams, and a clock may be reset. So a file is read once to its end, without de
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import words
-from heaters_dagster.domain.clock import FORWARD_SECONDS, FORWARD_SECONDS_OF_STREAMS, clock_jumps, mended, stands_still_at_an_end
+from heaters_dagster.domain.clock import (
+    FORWARD_SECONDS,
+    FORWARD_SECONDS_OF_STREAMS,
+    clock_jumps,
+    in_order_of_decoding,
+    mended,
+    stands_still_at_an_end,
+)
 from resources.media.media_probe import AudioStream, MediaProbe, opened
 
 #: FFmpeg may have to read this far beyond the place in a transport stream that it needs.
@@ -33,6 +43,12 @@ _STREAM_CONTAINERS = frozenset({"mpegts", "mpeg"})
 _TOGETHER_SECONDS = 0.1
 #: Containers that count frames in the order of decoding and have no times for showing them.
 _COUNTING_CONTAINERS = frozenset({"avi"})
+#: Containers whose index may not say in which order frames are shown.
+_INDEXED_CONTAINERS = frozenset({"mxf"})
+_EDITED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
+#: So many packets after one that is shown lies every one that is shown before it.
+_TRIED_FRAMES = 40
+_MOST_HIDDEN = 1000
 
 
 @dataclass(slots=True)
@@ -112,6 +128,11 @@ def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
     begins = counts[found.video.index].first_keyframe_seconds
     if found.container in _COUNTING_CONTAINERS and begins is not None:
         known = replace(known, video=replace(known.video, start_seconds=begins), in_decoding_order=True)
+    if found.container in _INDEXED_CONTAINERS:
+        known = replace(known, without_times=_has_times_of_decoding(path, known, name))
+    if found.container in _EDITED_CONTAINERS and (early := _early_seconds(path, known, name)):
+        start = known.video.start_seconds + early
+        known = replace(known, video=replace(known.video, start_seconds=start), early_seconds=early)
     sounds = _sounds(known, counts)
     heard = np.concatenate([counts[number].times() for number in sounds]) if sounds else None
     limit = forward_limit(found.container)
@@ -127,6 +148,55 @@ def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
         stands_still=still,
         notes=tuple(_notes(known, counts, pictures, sounds)),
     )
+
+
+def _has_times_of_decoding(path: Path, found: MediaProbe, name: str) -> bool:
+    import av
+
+    seconds: list[float] = []
+    with opened(path, name=name) as container, suppress(av.FFmpegError):
+        frames: Iterator[Any] = container.decode(container.streams[found.video.index])
+        for frame in islice(frames, _TRIED_FRAMES):
+            if frame.time is not None:
+                seconds.append(frame.time)
+    return in_order_of_decoding(np.array(seconds))
+
+
+def _early_seconds(path: Path, found: MediaProbe, name: str) -> float:
+    """See `MediaProbe.early_seconds`. The packets around the first one that is shown are read."""
+    import av
+
+    number = found.video.index
+    hidden: set[int] = set()
+    shown: dict[int, float] = {}
+    times: dict[int, float] = {}
+    with suppress(av.FFmpegError):
+        with opened(path, name=name) as container:
+            for packet in islice(_timed(container, number), _MOST_HIDDEN):
+                if packet.is_discard:
+                    hidden.add(packet.pos)
+                else:
+                    shown[packet.pos] = float(packet.pts * packet.time_base)
+                if not hidden or len(shown) > _TRIED_FRAMES:
+                    break
+        if not hidden or not shown:
+            return 0.0
+        with opened(path, name=name, whole=True) as container:
+            container.seek(0, stream=container.streams[number])
+            for packet in islice(_timed(container, number), 2 * _MOST_HIDDEN):
+                times[packet.pos] = float(packet.pts * packet.time_base)
+                if times.keys() >= hidden | shown.keys():
+                    break
+    first = min(shown, key=lambda place: shown[place])
+    if first not in times:
+        return 0.0
+    before = max((times[place] for place in hidden & times.keys() if times[place] < times[first]), default=times[first])
+    early = times[first] - shown[first]
+    return early if 0 < early < times[first] - before else 0.0
+
+
+def _timed(container: Any, stream: int) -> Iterator[Any]:
+    return (packet for packet in container.demux(container.streams[stream]) if packet.size and packet.pts is not None)
 
 
 def _may_mix(found: MediaProbe) -> bool:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from heaters_dagster.domain.clock import ClockJump, MendedTimes, mended
+from heaters_dagster.domain.clock import MendedTimes, mended, spoken
 from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, proxy
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
-from resources.media.master_frames import MasterClip
 from resources.media.media_probe import MediaProbe
 from resources.media.packet_count import forward_limit, is_stream
 from resources.media.progressive_mp4 import ProgressiveMp4Writer, header_bytes
@@ -24,6 +23,9 @@ from resources.media.sound_reader import PlacedSound, SoundFacts, SoundSource
 
 _SECONDS_WHEN_UNKNOWN = 3600.0
 _FRAMES_PER_SECOND_WHEN_UNKNOWN = 30.0
+#: Less sound without a picture is what encoders leave, and nobody misses it.
+_LEAST_SOUND_ALONE_SECONDS = 0.25
+_IN_NO_CLIP = "a clip has the sound that is heard with its frames, so this part is in the proxy and the gold master only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,21 @@ class WrittenProxy:
     def times_repeat(self) -> bool:
         """Whether some frames have the time of the frame before."""
         return bool(np.any(np.diff(self.times.seconds) <= 0))
+
+    def notes_on_sound(self, shown_seconds: float) -> list[str]:
+        """What was done to the sound, and what of it belongs to no clip, in sentences for people. shown_seconds: how long there is a
+        picture."""
+        if self.sound is None:
+            return []
+        begins = float(self.times.seconds[0])
+        before = begins - self.sound.start_seconds
+        after = self.sound.end_seconds - begins - shown_seconds
+        notes = self.sound.notes()
+        if before > _LEAST_SOUND_ALONE_SECONDS:
+            notes.append(f"its sound begins {spoken(before)} before its first frame: {_IN_NO_CLIP}")
+        if after > _LEAST_SOUND_ALONE_SECONDS:
+            notes.append(f"its sound goes on for {spoken(after)} after its last frame: {_IN_NO_CLIP}")
+        return notes
 
 
 def write_proxy(
@@ -110,35 +127,3 @@ def sound_channels(found: MediaProbe, streams: Sequence[int]) -> int:
 def sound_input(sound: PlacedSound, zero_seconds: float = 0.0) -> SoundInput:
     """What ffmpeg must know about the sound. zero_seconds: the time of the file that counts as 0."""
     return SoundInput(rate=sound.rate, channels=sound.channels, start_seconds=sound.start_seconds - zero_seconds)
-
-
-def clip_sound(found: MediaProbe, master: MasterClip, duration_seconds: float) -> PlacedSound | None:
-    """The sound of a clip from the gold master of an original that `found` describes; None when it has none."""
-    if not master.sounds:
-        return None
-    sound = PlacedSound(
-        SoundSource(
-            path=master.path,
-            streams=master.sounds,
-            jumps=_jumps_in_a_master(found),
-            channels=sound_channels(found, found.sounds or tuple(stream.index for stream in found.audio)),
-            from_seconds=master.start_seconds,
-            to_seconds=master.start_seconds + duration_seconds,
-        )
-    )
-    return sound if sound.is_there else None
-
-
-def skipped_seconds(found: MediaProbe, seconds: float) -> float:
-    """How far a master's own times are ahead of the proxy's, `seconds` after frame 0, because the proxy has no jumps."""
-    skipped = 0.0
-    for jump in _jumps_in_a_master(found):
-        if seconds + found.video.start_seconds <= jump.before_seconds - skipped:
-            break
-        skipped += jump.shift_seconds
-    return skipped
-
-
-def _jumps_in_a_master(found: MediaProbe) -> tuple[ClockJump, ...]:
-    """The jumps that are left in a master: ffmpeg removes those of a transport stream itself when it copies one."""
-    return () if is_stream(found.container) else found.jumps

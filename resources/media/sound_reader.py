@@ -39,8 +39,9 @@ _MOST_PLANES = 7
 class SoundSource:
     """Which sound to read. streams: indexes in the file; the first is used, and each later one where the ones before have ended.
 
-    look_bytes: as in `MediaProbe`. jumps, end_seconds: as for `SoundPlacement`. from_seconds, to_seconds: by the file's times; None for
-    all of it.
+    look_bytes: as in `MediaProbe`. jumps, end_seconds: as for `SoundPlacement`. ahead: (since when, how many seconds the file's times are
+    ahead from there on), in order. from_seconds, to_seconds: by the file's times, without what they are ahead; None for all of it.
+    is_part: the file begins only a little before from_seconds.
     """
 
     path: Path
@@ -49,15 +50,20 @@ class SoundSource:
     jumps: tuple[ClockJump, ...] = ()
     end_seconds: float | None = None
     channels: int = 2
+    ahead: tuple[tuple[float, float], ...] = ()
+    is_part: bool = False
     from_seconds: float | None = None
     to_seconds: float | None = None
 
 
 @dataclass(slots=True)
 class SoundFacts:
-    """What was found while reading. silence_seconds: added where packets are missing. errors: packets that cannot be decoded."""
+    """What was found while reading. start_seconds, end_seconds: when the first sample is heard, and when the last one has been.
+    silence_seconds: added where packets are missing. errors: packets that cannot be decoded."""
 
     rate: int = 0
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
     silence_seconds: float = 0.0
     dropped_seconds: float = 0.0
     clock_errors: int = 0
@@ -136,6 +142,7 @@ class PlacedSound:
         for time, samples in rows:
             yield from self._written(placement.add(time, len(samples), samples))
         yield from self._written(placement.finish())
+        self.facts.start_seconds, self.facts.end_seconds = self.start_seconds, placement.end_seconds
         self.facts.silence_seconds = placement.silence / placement.rate
         self.facts.dropped_seconds = placement.dropped / placement.rate
         self.facts.clock_errors = placement.clock_errors
@@ -181,13 +188,14 @@ class _Pieces:
             if not streams:
                 return
             mixers = {stream.index: _Mixer(source.channels, self._facts) for stream in streams}
-            # At the beginning FFmpeg leaves out the encoder's delay. After a seek to it, it leaves out as much of the sound behind it.
-            if source.from_seconds is not None and source.from_seconds > _SECONDS_BEFORE:
+            # At the beginning FFmpeg leaves out the encoder's delay. After a seek to it, it leaves out as much of the sound behind it. In a
+            # part it goes to the first picture, behind the sound that is heard with it.
+            if source.from_seconds is not None and source.from_seconds > _SECONDS_BEFORE and not source.is_part:
                 container.seek(int((source.from_seconds - _SECONDS_BEFORE) * 1_000_000), backward=True, any_frame=False)
             ended = -float("inf")
             current = streams[0].index
             for stream, frame in self._frames(container, streams):
-                time = None if frame.pts is None else float(frame.pts * frame.time_base)
+                time = None if frame.pts is None else self._in_step(float(frame.pts * frame.time_base))
                 if stream.index != current:  # another stream continues where the one before has ended
                     if time is None or source.streams.index(stream.index) < source.streams.index(current) or time < ended - 0.1:
                         continue
@@ -220,6 +228,9 @@ class _Pieces:
         except (av.FFmpegError, ValueError):
             self._facts.errors += 1
             return []
+
+    def _in_step(self, seconds: float) -> float:
+        return seconds - sum(ahead for since, ahead in self._source.ahead if since <= seconds)
 
     def _within(self, rows: Iterator[tuple[float | None, Block]]) -> Iterator[tuple[float | None, Block]]:
         """What of the pieces lies between `from_seconds` and `to_seconds`."""

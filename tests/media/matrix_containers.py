@@ -4,8 +4,29 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tests.media.matrix_recipes import RATE, X264, channels, heard, silent
-from tests.media.matrix_row import AS_SAMPLES, AV1, HIDDEN, INTERLACED, MPEG2, QUIET, VP9, X265, Row, at, retimed, scaled
+from tests.media.matrix_recipes import RATE, SECONDS, SIZE, X264, channels, heard, silent
+from tests.media.matrix_row import (
+    AC3_DELAY,
+    AFTER,
+    AS_SAMPLES,
+    AV1,
+    BT709,
+    COLOURS_IN_FOURS,
+    DTS_DELAY,
+    HIDDEN,
+    INTERLACED,
+    MP3_DELAY,
+    MPEG2,
+    QUIET,
+    VP9,
+    WMA_BLOCK,
+    X265,
+    Row,
+    at,
+    late_by,
+    retimed,
+    scaled,
+)
 
 CONTAINERS = (
     Row("MP4: H.264 with B-frames, AAC", "a.mp4", heard(f"{X264} -c:a aac -movflags +faststart")),
@@ -24,7 +45,7 @@ CONTAINERS = (
     Row(
         "MOV: DNxHR HQX, PCM of 32 bits",
         "a.mov",
-        heard(f"-c:v dnxhd -profile:v dnxhr_hqx {scaled(256, 128)} -pix_fmt yuv422p10le -c:a pcm_s32le"),
+        heard(f"-c:v dnxhd -profile:v dnxhr_hqx {scaled(256, 128, BT709)} -pix_fmt yuv422p10le -c:a pcm_s32le"),
         size=(256, 128),
     ),
     Row("MOV: MJPEG, ADPCM", "a.mov", heard("-c:v mjpeg -q:v 2 -c:a adpcm_ima_qt"), warnings=(AS_SAMPLES,)),
@@ -35,12 +56,12 @@ CONTAINERS = (
         compared_as="rgb24",
         warnings=(AS_SAMPLES,),
     ),
-    Row("MOV: Sorenson, mu-law at 8 kHz", "a.mov", heard("-c:v svq1 -c:a pcm_mulaw -ar 8000"), colours=20),
+    Row("MOV: Sorenson, mu-law at 8 kHz", "a.mov", heard("-c:v svq1 -c:a pcm_mulaw -ar 8000"), colours=COLOURS_IN_FOURS),
     Row("MKV: H.264, Vorbis", "a.mkv", heard(f"{X264} -c:a libvorbis")),
     Row("MKV: MPEG-2, MP2 at 44.1 kHz", "a.mkv", heard(f"{MPEG2} -c:a mp2 -ar 44100")),
     Row("MKV: FFV1 of 16 bits, WavPack", "a.mkv", heard("-c:v ffv1 -pix_fmt yuv444p16le -c:a wavpack")),
     Row("MKV: Snow, TTA", "a.mkv", heard("-c:v snow -q:v 2 -strict -2 -c:a tta")),
-    Row("MKV: Dirac, DTS", "a.mkv", heard("-c:v vc2 -c:a dca -strict -2"), late=10.7),
+    Row("MKV: Dirac, DTS", "a.mkv", heard(f"-c:v vc2 {scaled(*SIZE, BT709)} -c:a dca -strict -2"), late=late_by(DTS_DELAY)),
     Row("MKV: Ut Video, TrueHD", "a.mkv", heard("-c:v utvideo -pix_fmt yuv422p -c:a truehd -strict -2")),
     Row("WebM: VP8, Vorbis", "a.webm", heard("-pix_fmt yuv420p -c:v libvpx -deadline realtime -cpu-used 8 -b:v 2M -g 12 -c:a libvorbis")),
     Row("WebM: AV1 of 10 bits, Opus", "a.webm", heard(f"{AV1} {scaled(64, 64)} -pix_fmt yuv420p10le -c:a libopus"), size=(64, 64)),
@@ -49,7 +70,7 @@ CONTAINERS = (
         "a.avi",
         heard("-c:v mpeg4 -q:v 2 -g 12 -c:a libmp3lame"),
         recorded=lambda number: (number + (number > 0)) / RATE,
-        late=23,
+        late=late_by(MP3_DELAY),
         warnings=(HIDDEN,),
     ),
     Row("AVI: H.264 with B-frames, PCM", "a.avi", heard(f"{X264} -c:a pcm_s16le")),
@@ -58,7 +79,7 @@ CONTAINERS = (
     Row("AVI: DivX 3, ADPCM", "a.avi", heard("-c:v msmpeg4 -q:v 2 -c:a adpcm_ms")),
     Row("AVI: HuffYUV, A-law", "a.avi", heard("-c:v huffyuv -pix_fmt yuv422p -c:a pcm_alaw")),
     Row("AVI: Cinepak, PCM of 8 bits", "a.avi", heard("-c:v cinepak -c:a pcm_u8"), compared_as="rgb24"),
-    Row("AVI: AC-3", "a.avi", heard("-c:v mpeg4 -q:v 2 -c:a ac3"), late=5),
+    Row("AVI: AC-3", "a.avi", heard("-c:v mpeg4 -q:v 2 -c:a ac3"), late=late_by(AC3_DELAY)),
     Row("TS: H.264, AAC", "a.ts", heard(f"{X264} -c:a aac"), channels=2),
     Row("TS: MPEG-2, MP2", "a.ts", heard(f"{MPEG2} -c:a mp2"), channels=2),
     Row(
@@ -76,7 +97,7 @@ CONTAINERS = (
     Row("VOB: MPEG-2, AC-3", "a.vob", heard(f"{MPEG2} -c:a ac3"), channels=2),
     Row("MXF: MPEG-2 with B-frames, PCM", "a.mxf", heard(f"{MPEG2} -c:a pcm_s16le")),
     Row("MXF: JPEG 2000, PCM of 24 bits", "a.mxf", heard("-c:v jpeg2000 -pix_fmt yuv422p10le -c:a pcm_s24le")),
-    Row("MXF: H.264 without the order of its frames, PCM", "a.mxf", heard(f"{X264} -c:a pcm_s16le"), misplaced_in_master=True),
+    Row("MXF: H.264 without the order of its frames, PCM", "a.mxf", heard(f"{X264} -c:a pcm_s16le")),
     Row("OGG: Theora, Vorbis", "a.ogv", heard("-c:v libtheora -q:v 9 -c:a libvorbis")),
     Row("OGG: Theora, FLAC", "a.ogv", heard("-c:v libtheora -q:v 9 -c:a flac")),
     Row("FLV: H.264, AAC", "a.flv", heard(f"{X264} -c:a aac")),
@@ -88,28 +109,37 @@ CONTAINERS = (
         compared_as="bgr24",
         warnings=(AS_SAMPLES,),
     ),
-    Row("WMV: WMV 2, WMA 2", "a.wmv", heard("-c:v wmv2 -q:v 2 -c:a wmav2")),
-    Row("ASF: WMV 1, WMA 1", "a.asf", heard("-c:v wmv1 -q:v 2 -c:a wmav1 -ar 44100")),
+    Row("WMV: WMV 2, WMA 2", "a.wmv", heard("-c:v wmv2 -q:v 2 -c:a wmav2"), hears=(WMA_BLOCK / 48_000, SECONDS)),
+    Row("ASF: WMV 1, WMA 1", "a.asf", heard("-c:v wmv1 -q:v 2 -c:a wmav1 -ar 44100"), hears=(WMA_BLOCK / 44_100, SECONDS)),
     Row(
         "3GP: H.263, AAC at 22 kHz",
         "a.3gp",
         heard("-vf setpts=N*1001/30000/TB,scale=176:144:flags=neighbor -r 30000/1001 -c:v h263 -q:v 2 -g 1 -c:a aac -ar 22050"),
         size=(176, 144),
         recorded=at(Fraction(30000, 1001)),
+        warnings=(AFTER,),
         pixel_shape=Fraction(12, 11),
     ),
-    Row("SWF: Sorenson, MP3", "a.swf", heard("-c:v flv1 -q:v 2 -c:a libmp3lame -ar 44100"), late=25),
-    Row("RM: RealVideo 2, AC-3", "a.rm", heard("-c:v rv20 -q:v 2 -g 1 -c:a ac3"), late=5),
+    Row(
+        "SWF: Sorenson, MP3",  # ffmpeg writes 57 packets of sound and leaves out what is behind the last frame
+        "a.swf",
+        heard("-c:v flv1 -q:v 2 -c:a libmp3lame -ar 44100"),
+        hears=(0.0, 57 * 1152 / 44_100),
+        late=late_by(MP3_DELAY, 44_100),
+    ),
+    Row("RM: RealVideo 2, AC-3", "a.rm", heard("-c:v rv20 -q:v 2 -g 1 -c:a ac3"), late=late_by(AC3_DELAY)),
     Row("WTV: MPEG-2, MP2", "a.wtv", heard(f"{MPEG2} -c:a mp2")),
     Row(
         "DV: PAL",
         "a.dv",
         heard(
-            "-vf setpts=N/25/TB,scale=720:576:flags=neighbor,setsar=16/15,setfield=bff -r 25 -c:v dvvideo -pix_fmt"
+            "-vf setpts=N/25/TB,scale=720:576:flags=neighbor,setsar=16/15,setfield=bff -r 25 -t 0.72 -c:v dvvideo -pix_fmt"
             f" yuv420p -c:a pcm_s16le {channels('stereo', 2)}"
         ),
         size=(720, 576),
+        frames=range(18),
         recorded=at(25),
+        hears=(0.0, 0.72),
         channels=2,
         pixel_shape=Fraction(16, 15),
         warnings=(INTERLACED,),
