@@ -9,7 +9,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -57,8 +57,9 @@ app.add_typer(sites.app, name="sites")
 
 def main() -> None:
     """Run the `heaters` program: it runs a command and turns errors into a line or two and an exit code."""
-    # When the caller has closed standard output or error, it wants no output; Python then has None for them.
+    # When the caller has closed standard output or error, it wants no output; Python then has None for them. Closed input is empty.
     sys.stdout, sys.stderr = sys.stdout or StringIO(), sys.stderr or StringIO()
+    sys.stdin = sys.stdin or TextIOWrapper(BytesIO())
     sys.exit(run(sys.argv[1:]))
 
 

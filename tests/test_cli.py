@@ -521,6 +521,15 @@ def test_a_caller_may_close_what_it_does_not_read(closed: str, line: str, code: 
     assert "Traceback" not in done.stderr
 
 
+def test_a_closed_standard_input_is_an_empty_one(heaters: Heaters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "argv", ["heaters", "submit", "-"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert not sys.stdin.isatty(), "what asks a person finds nobody"
+
+
 def test_a_terminal_of_60_columns_breaks_no_word(heaters: Heaters, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     told = "the address does not answer; when it does again, heaters retry starts it once more"
     video = SourceVideoStore(database).add("/films/a.mp4", "Interviews from the northern harbour in November")

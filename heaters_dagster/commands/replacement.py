@@ -62,6 +62,8 @@ def replace(
     from resources.upkeep.replacement import begin_replacement, give_up
 
     settings = load_settings()
+    if not forget:
+        _check_can_ask(yes=yes, dry_run=dry_run, as_json=as_json)
     with opened_database(settings, video) as database:
         name = reviewer_name(ReviewerStore(database), reviewer)
         if forget:
@@ -94,12 +96,19 @@ def refetch(
     from resources.upkeep.replacement import begin_refetch
 
     settings = load_settings()
+    _check_can_ask(yes=yes, dry_run=dry_run, as_json=as_json)
     with opened_database(settings, video) as database:
         name = reviewer_name(ReviewerStore(database), reviewer)
         begun = begin_refetch(video, database=database, reviewer=name, max_height=max_height)
         if not as_json:
             terminal.say(f"Fetched again as source video {begun.id}, which waits to replace source video {video}.")
         _go_on(settings, database, begun.id, name, dry_run=dry_run, yes=yes, trusts_likeness=trust_likeness, as_json=as_json)
+
+
+def _check_can_ask(*, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Raise BadParameter where there is something to ask and nobody to answer. Called before anything is submitted."""
+    if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
+        raise typer.BadParameter("Heaters cannot ask here: add --dry-run to see what would change, or --yes to replace without a question")
 
 
 def _objects(settings: Settings) -> Any:
@@ -117,8 +126,6 @@ def _go_on(
     from resources.upkeep.replacement import carry_over, compare
 
     objects, asks = _objects(settings), not (yes or dry_run)
-    if asks and (as_json or not sys.stdin.isatty()):
-        raise typer.BadParameter("Heaters cannot ask here: add --dry-run to see what would change, or --yes to replace without a question")
     register_partitions(settings, [new_id])
     with terminal.bars() as report:
         outcome = process_due(settings, only=[new_id], report=report, say=terminal.warn)

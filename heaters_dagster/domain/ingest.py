@@ -11,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
+from heaters_dagster.domain.secrets import without_access
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -105,11 +106,15 @@ def is_video_name(name: str) -> bool:
 
 
 def title_from_name(name: str) -> str:
-    """A title for people from a path or an address: its last part without a video's suffix, underscores as spaces."""
+    """A title for people from a path or an address: its last part without a video's suffix, underscores as spaces.
+
+    Of an address without such a part only the host: a user with a password, or a key, may stand beside it.
+    """
     last = PurePosixPath(unquote(urlsplit(name).path) if "://" in name else name).name
     suffix = PurePosixPath(last).suffix
     stem = last.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else last
-    return clean_title(stem.replace("_", " ")) or clean_title(name) or "untitled"
+    whole = (web_host(name) or without_access(name)) if "://" in name else name
+    return clean_title(stem.replace("_", " ")) or clean_title(whole) or "untitled"
 
 
 def clean_title(title: str) -> str:

@@ -28,6 +28,11 @@ _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _TAG = re.compile(r"[a-z0-9]+\Z")
 
 
+def is_own_key(key: str) -> bool:
+    """Whether Heaters keeps an object under this key; a bucket may hold others beside them."""
+    return key.startswith((*PREFIXES, f"{LOGS_PREFIX}/"))
+
+
 def original_key(source_video_id: int, extension: str) -> str:
     """`originals/video_{id}{ext}`; `extension` with its dot; anything that is no extension is left out."""
     lowered = extension.lower()

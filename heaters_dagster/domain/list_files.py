@@ -125,7 +125,7 @@ def _json_lines(lines: Sequence[str]) -> tuple[list[ListedSource | str], list[st
 
 def _csv(lines: Sequence[str], separator: str, name: str) -> tuple[list[ListedSource | str], list[str]]:
     start = next(place for place, line in enumerate(lines) if _says_something(line))
-    columns = next(csv.reader([lines[start]], delimiter=separator))
+    columns = _columns(lines[start], separator)
     fields = [_field(column) for column in columns]
     twice = [field for field in fields if field and fields.count(field) > 1]
     if twice:
@@ -166,10 +166,18 @@ def _aside(unknown: Sequence[str], what: str) -> list[str]:
     return [f"{what} that are not known were left aside: {shown[:500]}. Known: {COLUMNS}"] if unknown else []
 
 
+def _columns(line: str, separator: str) -> list[str]:
+    """The columns of a first line; none when one is longer than a value may be."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
 def _separator(first: str) -> str | None:
     """What separates the columns that a first line names; None when it names no columns."""
     for separator in (",", ";", "\t"):
-        with_one = next(csv.reader([first], delimiter=separator), [])
+        with_one = _columns(first, separator)
         if any(_field(column) == "address" for column in with_one) and (len(with_one) > 1 or _field(first)):
             return separator
     return None

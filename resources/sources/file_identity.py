@@ -133,13 +133,14 @@ class Wanted:
     """A source as somebody submits it: a path of a file or folder, or an address, and what is said of it.
 
     title: None when the source has to give one. facts: of a folder, they hold for each of its files. chapters_as_cuts: its chapters begin
-    clips.
+    clips. has_changed: other bytes lie at this address than those that were fetched from it, so they are another source video.
     """
 
     source: str
     title: str | None = None
     facts: SourceFacts = SourceFacts()
     chapters_as_cuts: bool = False
+    has_changed: bool = False
 
     def filled_with(self, other: Wanted) -> Wanted:
         """The same source, and what `other` says of it that is not said here."""
@@ -148,6 +149,7 @@ class Wanted:
             title=self.title or other.title,
             facts=self.facts.filled_with(other.facts),
             chapters_as_cuts=self.chapters_as_cuts or other.chapters_as_cuts,
+            has_changed=self.has_changed or other.has_changed,
         )
 
 
@@ -177,9 +179,14 @@ class KnownSources:
         """For each of them, no two of which are called the same, what it is."""
         identities = _identities(sources)
         found = self._matches_of_files(sources, identities)
-        named = self._videos.first_of_sources([one.source for place, one in enumerate(sources) if place not in found])
-        addresses = [one.source for one in sources if one.source not in named and source_kind(one.source) is not SourceKind.LOCAL_PATH]
+        changed = {one.source for one in sources if one.wanted.has_changed}
+        known = [one.source for place, one in enumerate(sources) if place not in found and one.source not in changed]
+        named = self._videos.first_of_sources(known)
+        addresses = [one for one in known if one not in named and source_kind(one) is not SourceKind.LOCAL_PATH]
         named |= self._videos.firsts_of_duplicates(addresses)
+        if changed:
+            waiting = self._waiting(_video.source == any_(literal(sorted(changed), ARRAY(Text))))
+            named |= {video.source: video for video in waiting}
         of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
         return [
             found.get(place) or Match(named.get(one.source) or of_site.get(_site_name(one) or ("", "")))

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from heaters_dagster.domain.errors import ForbiddenSourceError, InvalidMediaError, SourceNotFoundError, StoreRefusedError
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.ingest import s3_location
+from heaters_dagster.domain.keys import is_own_key
 from heaters_dagster.settings import Settings
 from resources.sources.file_identity import NamedSource
 from resources.sources.submit_places import SubmitPlaces
@@ -20,12 +21,13 @@ _MOST_OBJECTS = 100_000
 
 
 def listing_of(settings: Settings) -> ListObjects:
-    """Lists any bucket that the credentials of this process reach."""
+    """Lists any bucket that the credentials of this process reach, without the objects that Heaters itself keeps there."""
 
     def keys(bucket: str, prefix: str) -> Iterable[str]:
         from resources.object_store.s3 import list_keys
 
-        return list_keys(bucket, prefix, endpoint_url=settings.s3_endpoint_url)
+        found = list_keys(bucket, prefix, endpoint_url=settings.s3_endpoint_url)
+        return (key for key in found if not is_own_key(key)) if bucket == settings.object_bucket else found
 
     return keys
 

@@ -14,12 +14,13 @@ _MOST_NAMES = 10_000
 
 
 class WatchedFolder:
-    """folder: without links on the way."""
+    """folder: without links on the way. without: the folder below which Heaters keeps its own files, which are passed over."""
 
     is_bucket = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, without: Path | None = None) -> None:
         self.folder = folder
+        self._without = None if without is None else Path(os.path.realpath(without))
         self.place = str(folder)
 
     def files(self) -> Iterator[SeenFile]:
@@ -35,7 +36,7 @@ class WatchedFolder:
             ) from None
         for name in sorted(found):
             if name not in {TAKEN_FOLDER, REFUSED_FOLDER}:
-                yield from _below(self.folder / name)
+                yield from _below(self.folder / name, self._without)
 
     def move(self, path: str, folder: str, moved_to: str | None) -> str:
         """Put a file into `folder` of this place, under its own path below it; returns where it is. Raises OSError.
@@ -58,14 +59,16 @@ class WatchedFolder:
         return next(name for name in names if not os.path.lexists(name))
 
 
-def _below(path: Path) -> Iterator[SeenFile]:
+def _below(path: Path, without: Path | None) -> Iterator[SeenFile]:
+    if path == without:
+        return
     try:
         found = path.lstat()
     except OSError:  # gone since its folder was read
         return
     if stat.S_ISDIR(found.st_mode) and not path.name.startswith("."):
         for name in sorted(_names(path)):
-            yield from _below(path / name)
+            yield from _below(path / name, without)
     elif stat.S_ISREG(found.st_mode) and (is_temporary(path.name) or not is_passed_over(path.name)):
         yield SeenFile(
             path=str(path),

@@ -31,6 +31,7 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.watched_store import FileToMove, WatchedStore
 from resources.sources.address_guard import AddressGuard
+from resources.sources.file_identity import Wanted
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, watched_names
 from resources.sources.watched_folder import WatchedFolder
@@ -82,10 +83,12 @@ class PlaceLook:
 
 
 def watched_places(settings: Settings) -> list[Watched]:
-    """Those of HEATERS_WATCH."""
+    """Those of HEATERS_WATCH. What Heaters itself stores is never taken: each proxy would become a source video with a proxy."""
     endpoint_url = settings.s3_endpoint_url
     return [
-        WatchedPrefix(place, endpoint_url=endpoint_url) if place.startswith("s3://") else WatchedFolder(Path(place))
+        WatchedPrefix(place, endpoint_url=endpoint_url, own_bucket=settings.object_bucket)
+        if place.startswith("s3://")
+        else WatchedFolder(Path(place), without=settings.home)
         for place in watched_names(settings)
     ]
 
@@ -151,15 +154,18 @@ class Watcher:
                     found.arriving += 1
         found.more = len(to_take) > _MOST_TAKEN
         self._store.note(watched.place, to_note)
-        self._submit(watched, to_take[:_MOST_TAKEN], found)
+        self._submit(watched, to_take[:_MOST_TAKEN], known, found)
         unfinished = {FileState.ARRIVING, FileState.TEMPORARY}
         self._store.forget(watched.place, [path for path, one in known.items() if path not in seen and one.state in unfinished])
 
-    def _submit(self, watched: Watched, files: Sequence[SeenFile], found: PlaceLook) -> None:
+    def _submit(self, watched: Watched, files: Sequence[SeenFile], known: Mapping[str, KnownFile], found: PlaceLook) -> None:
         if not files:
             return
+        # An object that was taken and looks otherwise now was replaced: the address alone would say that it is known.
+        was_taken = {path for path, one in known.items() if one.state is FileState.TAKEN} if watched.is_bucket else set()
+        wanted = [Wanted(one.path, has_changed=one.path in was_taken) for one in files]
         inside = SubmitPlaces((), (watched.place,)) if watched.is_bucket else SubmitPlaces((Path(watched.place),), ())
-        done = submit([one.path for one in files], SourceVideoStore(self._database), guard=AddressGuard(), places=inside)
+        done = submit(wanted, SourceVideoStore(self._database), guard=AddressGuard(), places=inside)
         by_source = {item.source: item for item in done}
         taken: list[tuple[SeenFile, int]] = []
         refused: list[tuple[SeenFile, str]] = []

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from heaters_dagster.domain.keys import is_own_key
 from heaters_dagster.domain.watching import REFUSED_FOLDER, TAKEN_FOLDER, SeenFile, below, is_passed_over
 
 
 class WatchedPrefix:
-    """address: s3://bucket/prefix/, with a slash at its end. An object is whole as soon as it is listed."""
+    """address: s3://bucket/prefix/, with a slash at its end. An object is whole as soon as it is listed.
+
+    own_bucket: in which Heaters keeps its objects, which are passed over; None: in a folder.
+    """
 
     is_bucket = True
 
-    def __init__(self, address: str, *, endpoint_url: str | None) -> None:
+    def __init__(self, address: str, *, endpoint_url: str | None, own_bucket: str | None = None) -> None:
         self.place = address
         self._bucket, _, self._prefix = address.removeprefix("s3://").partition("/")
         self._endpoint_url = endpoint_url
+        self._is_own = self._bucket == own_bucket
 
     def files(self) -> Iterator[SeenFile]:
         """The objects below the prefix that are videos by name. Raises what an ObjectStore raises."""
@@ -24,6 +29,8 @@ class WatchedPrefix:
 
         moved = tuple(below(self.place, folder) for folder in (TAKEN_FOLDER, REFUSED_FOLDER))
         for found in listed_objects(self._bucket, self._prefix, endpoint_url=self._endpoint_url):
+            if self._is_own and is_own_key(found.key):
+                continue
             address = f"s3://{self._bucket}/{found.key}"
             parts = PurePosixPath(found.key.removeprefix(self._prefix)).parts
             if parts and not address.startswith(moved) and not is_passed_over(parts[-1]) and not any(one.startswith(".") for one in parts):

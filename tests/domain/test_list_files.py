@@ -104,6 +104,13 @@ def test_what_is_no_list_is_refused_in_words(data: bytes, name: str, words: str)
         parsed(data, name=name)
 
 
+def test_a_first_line_of_any_length_is_read_or_told() -> None:
+    long = b"a" * 200_000
+    assert parsed(long, name="v.txt").problems == ("v.txt, line 1: the address has 200,000 characters; at most 1,000 are kept",)
+    with pytest.raises(BadRequestError, match="its first line must name the columns"):
+        parsed(long + b",address\n", name="v.csv")
+
+
 @given(st.lists(st.binary(max_size=40), max_size=8), st.sampled_from([b"", b"address,title\n", b'{"address": "a"}\n']))
 def test_no_bytes_are_too_strange(lines: list[bytes], head: bytes) -> None:
     try:

@@ -23,6 +23,9 @@ from heaters_dagster.settings import Settings
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.watched_store import WatchedStore
+from resources.sources import submission
+from resources.sources.address_guard import AddressGuard
+from resources.sources.object_prefixes import listing_of
 from resources.sources.watched_places import PlaceLook, Watcher
 from tests.buckets import BucketServer
 
@@ -311,6 +314,51 @@ def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the
         assert [each["Key"] for each in found if each["Key"].endswith("/c.mp4")] == ["in/taken/c.mp4"]
         assert buckets.client.get_object(Bucket=bucket, Key="in/taken/c.mp4")["Body"].read() == b"another %d" % step
     assert "there is no bucket" in watching.look(**place | {"watch": ("s3://no-such-bucket-here/",)}).sentence
+
+
+def test_an_object_that_was_replaced_is_a_new_source_video(
+    watching: Watching, buckets: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = buckets.new_bucket()
+    address = f"s3://{bucket}/in/film.mp4"
+    place = {"watch": (f"s3://{bucket}/in/",), "s3_endpoint_url": buckets.url}
+
+    def put(content: bytes) -> None:
+        buckets.client.put_object(Bucket=bucket, Key="in/film.mp4", Body=content)
+
+    put(b"first")
+    assert watching.look(**place).taken == [1]
+    put(b"the first once more, before it was fetched")
+    assert watching.look(**place).taken == [1]
+    watching.stored(1)
+    put(b"another film")
+    with monkeypatch.context() as patch:
+        patch.setattr(WatchedStore, "taken", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            watching.look(**place)
+    assert [watching.look(**place).taken for _ in range(2)] == [[2], []], "killed after it was submitted, it is not submitted again"
+    assert [video.source for video in watching.videos.load_all()] == [address, address]
+
+
+def test_what_heaters_itself_stores_is_never_taken(watching: Watching, buckets: BucketServer) -> None:
+    bucket = buckets.new_bucket()
+    for key in ("originals/video_1.mp4", "review_proxies/video_1_proxy.mp4", "film.mp4"):
+        buckets.client.put_object(Bucket=bucket, Key=key, Body=b"video")
+    place = {"watch": (f"s3://{bucket}/",), "s3_endpoint_url": buckets.url, "bucket": bucket}
+    watching.look(**place)
+    assert [video.source for video in watching.videos.load_all()] == [f"s3://{bucket}/film.mp4"]
+    listed = submission.submit(
+        [f"s3://{bucket}/"],
+        watching.videos,
+        guard=AddressGuard(),
+        list_objects=listing_of(replace(watching.settings, bucket=bucket, s3_endpoint_url=buckets.url)),
+    )
+    assert [item.source for item in listed] == [f"s3://{bucket}/film.mp4"]
+    for name in ("home/objects/review_proxies/video_1_proxy.mp4", "home.mp4"):
+        watching.file(name)
+    for _ in range(2):
+        watching.look(home=watching.folder / "home")
+    assert [video.source for video in watching.videos.load_all()][1:] == [str(watching.folder / "home.mp4")]
 
 
 def test_a_file_on_a_disk_without_links_is_moved_too(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,12 +276,12 @@ def test_the_command_line_shows_what_would_change_then_replaces_and_names_what_b
     (film,) = place.submitted(files["film"])
     reviews(place.database).approve(place.live(film)[0].id, reviewer="ada")
     place.process()
+    assert "Heaters cannot ask here: add --dry-run" in " ".join(heaters("replace", film.id, files["without"], code=2).split())
     told = told_as_json("replace", film.id, files["without"], "--dry-run")
     assert [(one["fate"], one["new_start_frame"]) for one in told["fates"]] == [("kept", 0), ("gone", None), ("moved", 24)]
     assert (told["replaced"], place.live(film)[0].state) == (False, C.EMBEDDED)
     (one,) = told_as_json("status", film.id)
     assert [(other["id"], other["kind"]) for other in one["related"]] == [(told["new_id"], "replaces")]
-    assert "Heaters cannot ask here: add --dry-run" in " ".join(heaters("replace", film.id, code=2).split())
     assert "The new file is forgotten" in heaters("replace", film.id, "--give-up")
     assert "no file waits to replace" in " ".join(heaters("replace", film.id, "--yes", code=1).split())
     assert "has the same bytes" in " ".join(heaters("refetch", film.id, "--yes", code=1).split())
