@@ -44,7 +44,7 @@ MAX_PICTURE_PIXELS = 8_192 * 8_192
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _TITLE_CHARACTERS = 200
 
 
@@ -118,7 +118,7 @@ def title_from_name(name: str) -> str:
 
 
 def clean_title(title: str) -> str:
-    """One line of at most 200 characters, without control and direction-changing characters."""
+    """One line of at most 200 characters, without control and direction-changing characters, and halves of characters."""
     return " ".join(_UNPRINTABLE.sub(" ", title).split())[:_TITLE_CHARACTERS].strip()
 
 

@@ -221,21 +221,20 @@ class _Reading:
             self._problems.append(f"the list {without_access(page)} could be read up to its video {number:,} only: {error}")
 
     def _take(self, name: str, entry: dict[str, Any], info: dict[str, Any], page: str, number: int, depth: int) -> None:
-        if entry.get("_type", "video") in _LISTS and "entries" in entry and depth < _DEEPEST:
-            with self._bad_part_told(number):
-                self._read(entry, page, depth=depth + 1)
-        elif self._is_list(entry, info) and depth < _DEEPEST and self._inner < _MOST_INNER:
-            self._take_inner(entry, page, number, depth)
-        else:
-            try:
-                member = _member(name, entry, info, page)
-            except ForbiddenSourceError as error:
-                self._problems.append(f"video {number:,} of the list cannot be taken: {error}")
-            except (ValueError, TypeError, AttributeError, OverflowError):
-                self._problems.append(f"video {number:,} of the list cannot be taken: what its site says of it cannot be understood")
+        try:
+            if entry.get("_type", "video") in _LISTS and "entries" in entry and depth < _DEEPEST:
+                with self._bad_part_told(number):
+                    self._read(entry, page, depth=depth + 1)
+            elif self._is_list(entry, info) and depth < _DEEPEST and self._inner < _MOST_INNER:
+                self._take_inner(entry, page, number, depth)
             else:
+                member = _member(name, entry, info, page)
                 if self._members.setdefault(member.key, member) is member and lets_in(self._limits, member):
                     self._let_in += 1
+        except ForbiddenSourceError as error:
+            self._problems.append(f"video {number:,} of the list cannot be taken: {error}")
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            self._problems.append(f"video {number:,} of the list cannot be taken: what its site says of it cannot be understood")
 
     def _is_list(self, entry: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
         """Whether an entry is a list itself: its site says so, or it is another page of the kind that the whole list is."""

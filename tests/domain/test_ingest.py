@@ -115,6 +115,7 @@ def test_a_title_is_one_clean_line(text):
     assert len(title) <= 200
     assert title == title.strip()
     assert all(character not in title for character in "\n\r\t\x00\x1b\u202e\u2028")
+    assert clean_title(f"{text}\ud83d").encode() == title.encode(), "a site may send half a character, which nothing can store"
 
 
 @given(st.text())

@@ -269,18 +269,21 @@ class TestChannel:
         assert "part 2 of the list cannot be read" in found.problems[0]
 
     def test_one_that_its_site_describes_badly_does_not_stop_the_others(self, web: WebServer) -> None:
-        address = channel(web, "odd", {"videos": ["a", "b", "c"]})
+        address = channel(web, "odd", {"videos": ["a", "b", "c", "d"]})
         with pytest.MonkeyPatch.context() as patch:
             plain = InfoExtractor.url_result
 
             def odd(*arguments: Any, **options: Any) -> dict[str, Any]:
                 found: dict[str, Any] = plain(*arguments, **options)
-                return found | ({"ie_key": None, "url": "http://[::1", "title": ["x"], "duration": "x"} if found.get("id") == "b" else {})
+                bad = {"b": {"ie_key": None, "url": "http://[::1", "title": ["x"], "duration": "x"}, "c": {"_type": ["x"]}}
+                return found | bad.get(str(found.get("id")), {})
 
             patch.setattr(InfoExtractor, "url_result", staticmethod(odd))
             found = read(address)
-        assert [member.site_id for member in found.members] == ["a", "c"]
-        assert found.problems[0].startswith("video 2 of the list cannot be taken: ")
+        assert [member.site_id for member in found.members] == ["a", "d"]
+        assert [problem.partition(": ")[0] for problem in found.problems] == [
+            f"video {number} of the list cannot be taken" for number in (2, 3)
+        ]
 
     def test_the_same_video_under_another_address_is_known_by_its_id(self, web: WebServer, videos: SourceVideoStore) -> None:
         first, second = (Member(source=f"https://93.184.216.34/watch?v=a&x={x}", site="FakeTube", site_id="a") for x in "12")
