@@ -27,7 +27,7 @@ from resources.sources.address_guard import AddressGuard
 from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched
 from resources.sources.site_access import SiteAccess, Sites
 
-#: Two changes of a file within one tick of the kernel's clock have the same time; a tick is 10 ms at most.
+#: Before Linux 6.13, two changes of a file within one tick of the kernel's clock have the same time; a tick is 10 ms at most.
 _TICK_SECONDS = 0.02
 #: A file that is never without a change for the length of a tick is given up after this long.
 _STILL_WRITTEN_SECONDS = 1.0
