@@ -237,6 +237,12 @@ class Settings:
         False,
         "true: where a video was filmed is kept, when its file or site says so; else it is stored nowhere",
     )
+    automatic_captions: bool = _setting(
+        "HEATERS_AUTOMATIC_CAPTIONS",
+        _flag,
+        False,
+        "true: captions that a machine of a site has made are kept too, in the language that is spoken",
+    )
     rights: str | None = _setting(
         "HEATERS_RIGHTS", str, None, "what may be done with videos, in your words, for those submitted without saying it"
     )

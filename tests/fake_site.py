@@ -34,7 +34,15 @@ class FakeTubeIE(InfoExtractor):  # type: ignore[misc]
         if said.get("error"):
             raise ExtractorError(said["error"], expected=True)
         formats = [{**one, "url": urljoin(url, one["url"])} for one in said.pop("formats")]
-        return {"id": video_id, "webpage_url": url, **said, "formats": formats}
+        told = {"id": video_id, "webpage_url": url, **said, "formats": formats}
+        told["subtitles"] = self.extract_subtitles(said.get("subtitles"))
+        told["automatic_captions"] = self.extract_automatic_captions(said.get("automatic_captions"))
+        return told
+
+    def _get_subtitles(self, said: dict[str, Any] | None) -> dict[str, Any]:
+        return said or {}
+
+    _get_automatic_captions = _get_subtitles
 
 
 #: Lists, channels and feeds of the site add their extractors here.

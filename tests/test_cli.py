@@ -1054,17 +1054,30 @@ def test_facts_are_shown_changed_and_taken_back(heaters: Heaters, video: int, da
     lines = (Line(0.5, 61.25, "The harbour"), Line(61.25, 70.0, "at night"))
     subtitles = SubtitleFile("site", "en-GB", "English", ".vtt", b"", lines)
     TranscriptStore(database).replace_subtitles(video, [(f"subtitles/video_{video}_01_en-gb.vtt", subtitles)])
-    FactsStore(database).put(video, SourceFacts(uploader="Grace [/b]", tags=("sea",)), Origin.SITE)
+    FactsStore(database).put(video, SourceFacts(uploader="Grace [/b]", tags=("sea",), description="By the sea"), Origin.SITE)
+    FactsStore(database).put(video, SourceFacts(container_tags={"encoder": "Lavf"}), Origin.FILE)
     changed = heaters.json(f"facts {video} --add-tag pier --licence CC0 --chapter", "0:01 Begin", "--chapter", "1:02:03.5 The end")
     assert changed["facts"]["tags"] == ["sea", "pier"]
     assert changed["facts"]["chapters"][1] == {"title": "The end", "start_seconds": 3723.5, "end_seconds": None}
-    assert changed["said_by"] == {"uploader": "site", "tags": "person", "licence": "person", "chapters": "person"}
+    by_person = dict.fromkeys(("tags", "licence", "chapters"), "person")
+    assert changed["said_by"] == {"uploader": "site", "description": "site", "container_tags": "file", **by_person}
     assert changed["subtitles"] == [
-        {"language": "en-GB", "name": "English", "origin": "site", "lines": 2, "key": f"subtitles/video_{video}_01_en-gb.vtt"}
+        {
+            "language": "en-GB",
+            "name": "English",
+            "kind": "subtitle",
+            "origin": "site",
+            "lines": 2,
+            "key": f"subtitles/video_{video}_01_en-gb.vtt",
+        }
     ]
+    (status,) = heaters.json(f"status {video}")
+    assert {name: status[name] for name in ("facts", "said_by", "subtitles")} == {
+        name: changed[name] for name in ("facts", "said_by", "subtitles")
+    }
     for line in (f"facts {video}", f"status {video}"):
         printed = heaters(line)[1]
-        for words in ("Grace [/b]", "sea, pier", "CC0", "en-GB (English): 2 lines", "The end"):
+        for words in ("Grace [/b]", "sea, pier", "CC0", "en-GB (English): 2 lines", "The end", "By the sea", "encoder: Lavf"):
             assert words in printed, (line, words)
     assert heaters.json(f"facts {video} --subtitles en")[1] == {"start_seconds": 61.25, "end_seconds": 70.0, "text": "at night"}
     assert "1:01.250" in heaters(f"facts {video} --subtitles en-gb")[1]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: Stands for a language that nobody has said, as in ISO 639.
+_NOT_SAID = "und"
+
 
 Rights = Annotated[
     str | None,
@@ -73,7 +76,9 @@ def facts(
     description: Annotated[str | None, _of("description", "--description")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back your latest change of the facts of this source video.")] = False,
     subtitles: Annotated[
-        str | None, typer.Option("--subtitles", metavar="LANGUAGE", help="Print the lines of these subtitles with their times.")
+        str | None, typer.Option(
+            "--subtitles", metavar="LANGUAGE", help=f"Print the lines of these subtitles with their times; {_NOT_SAID}: language not said."
+        ),
     ] = None,
     reviewer: As = None,
     as_json: AsJson = False,
@@ -134,7 +139,14 @@ def facts_json(known: SourceFacts, origins: dict[str, str], transcripts: list[Tr
     """Facts for programs, with who said them."""
     values = {name: json_of_value(getattr(known, name)) for name in (*FIELD_OF, "container_tags", "quality", "thumbnail_filepath")}
     subtitles = [
-        {"language": one.language, "name": one.name, "origin": one.origin, "lines": one.line_count, "key": one.subtitle_filepath}
+        {
+            "language": one.language,
+            "name": one.name,
+            "kind": one.kind,
+            "origin": one.origin,
+            "lines": one.line_count,
+            "key": one.subtitle_filepath,
+        }
         for one in transcripts
     ]
     return {"facts": values, "said_by": origins, "subtitles": subtitles}
@@ -183,10 +195,10 @@ def _show_lines(database: Database, video: int, language: str, as_json: bool) ->
 
     store = TranscriptStore(database)
     known = store.of_video(video)
-    chosen = next((one for one in known if (one.language or "").lower() == language.lower()), None)
+    chosen = next((one for one in known if (one.language or _NOT_SAID).lower() == language.lower()), None)
     chosen = chosen or next((one for one in known if (one.language or "").lower().startswith(f"{language.lower()}-")), None)
     if chosen is None:
-        there = ", ".join(one.language or "(language not said)" for one in known) or "none"
+        there = ", ".join(one.language or f"{_NOT_SAID} (language not said)" for one in known) or "none"
         raise NotFoundError(f"source video {video} has no subtitles in {language[:40]!r}; it has: {there}")
     lines = store.lines(chosen.id)
     if as_json:

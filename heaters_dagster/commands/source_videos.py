@@ -73,7 +73,8 @@ def status(
         lists = SourceVideoLists(database)
         if video is not None:
             found, facts = lists.overview_of(video), facts_row(database, video)
-            terminal.show_json([_video_row(found)]) if as_json else _show_one(facts | _row_in_words(found))
+            known = {name: facts["json"][name] for name in ("facts", "said_by", "subtitles")}
+            terminal.show_json([_video_row(found) | known]) if as_json else _show_one(facts | _row_in_words(found))
             return
         if as_json:
             terminal.show_json_list(map(_video_row, lists.all_overviews()))
@@ -296,7 +297,8 @@ def _show_one(row: dict[str, Any]) -> None:
     headings |= {"frame_count": "frames", "clip_summary": "clips", "master": "gold master", "working": "now"}
     headings |= {"duplicate_of_id": "same bytes as", "quality_words": "quality"}
     headings |= {field.name: field.label.lower() for field in FACT_FIELDS if not field.is_long}
-    headings |= {"subtitles": "subtitles", "chapter_titles": "chapters"}
+    headings |= {"subtitles": "subtitles", "chapter_titles": "chapters", "description": "description"}
+    headings |= {"thumbnail_filepath": "thumbnail", "container_tags": "tags of the file"}
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
     for warning in (*row["warnings"], *(one["told"] for one in row["related"])):
         terminal.warn(f"Note: {warning}")

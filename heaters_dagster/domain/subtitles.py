@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from heaters_dagster.domain.ingest import is_video_name
+from heaters_dagster.domain.places import holds_a_position
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS, clean_line
+
+#: Kinds of transcripts: written by people; made by a site's machine.
+SUBTITLE = "subtitle"
+AUTOMATIC = "automatic"
+#: Subtitle files that can be read; how many of one video, and how large.
+SUFFIXES = (".srt", ".vtt")
+MOST_FILES = 30
+MOST_BYTES = 10 << 20
 
 MOST_LINES = 50_000
 #: Bytes of all different words of one transcript that can be searched for. Postgres holds a little less than 1 MiB of them in one value.
@@ -18,6 +28,11 @@ _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
 _MARKUP = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}\Z")
 _WORD = re.compile(r"\w+")
+#: A part of a file name that says a language: "de", "en-US". Some parts of two and three letters say something else.
+_LANGUAGE_PART = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8}){0,3}\Z", re.IGNORECASE)
+#: Captions that roll up follow one another without a gap.
+_ROLLING_SECONDS = 0.05
+_NO_LANGUAGES = frozenset({"cc", "sdh"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,9 +46,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleFile:
-    """One file of subtitles. origin: "site" or "file", where they come from. language: as it is said there, "en-US"; None: not said.
+    """One file of subtitles. origin: where they come from: "site"; "file", the video itself; "beside", a file beside it.
 
-    name: what they are called there. suffix: of the file, with the dot. data: the file.
+    language: as it is said there, "en-US"; None: not said. name: what they are called there. suffix: of the file, with the dot.
+    data: the file. kind: SUBTITLE or AUTOMATIC.
     """
 
     origin: str
@@ -42,12 +58,62 @@ class SubtitleFile:
     suffix: str
     data: bytes
     lines: tuple[Line, ...]
+    kind: str = SUBTITLE
+
+    def without_positions(self) -> tuple[SubtitleFile, int]:
+        """(the same without what says where the video was filmed, lines that are left out). Drones write it into such files."""
+        kept = tuple(line for line in self.lines if not holds_a_position(line.text))
+        if len(kept) == len(self.lines) and not holds_a_position(_text(self.data)):
+            return self, 0
+        return replace(self, suffix=".vtt", data=webvtt(kept), lines=kept), len(self.lines) - len(kept)
 
 
-def lines_of(data: bytes) -> tuple[Line, ...]:
-    """The lines of a WebVTT or SubRip file in order; what cannot be read as a line with times is left out."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A subtitle file that lies beside a video. file: its name. language, name: as that says them; None: it does not."""
+
+    file: str
+    language: str | None
+    name: str | None
+
+
+def beside(video: str, names: Iterable[str]) -> tuple[Beside, ...]:
+    """The subtitle files of a video, by name. video: the name of its file. names: of the files in its folder.
+
+    `film.srt`, `film.de.vtt`, `film.de.forced.srt` and `film.mp4.srt` are those of `film.mp4`. But beside `film.part2.mp4`, which is
+    another video, `film.part2.srt` is the file of that one.
+    """
+    stem, suffix = _stem_and_suffix(video)
+    alike = [name for name in names if name.startswith(f"{stem}.")]
+    longer = [f"{other}." for other, _ in map(_stem_and_suffix, filter(is_video_name, alike)) if len(other) > len(stem)]
+    found = []
+    for file in sorted(alike):
+        inner, last = _stem_and_suffix(file)
+        if last.lower() in SUFFIXES and not file.startswith(tuple(longer)):
+            parts = [part for part in inner[len(stem) :].split(".") if part]
+            if parts and f".{parts[0]}".lower() == suffix.lower():
+                del parts[0]
+            language = next((one for one in parts if _LANGUAGE_PART.match(one) and one.lower() not in _NO_LANGUAGES), None)
+            named = " ".join(one for one in parts if one != language)
+            found.append(Beside(file, known_language(language), clean_line(named)))
+    return tuple(found)
+
+
+def has_a_namesake(video: str, names: Iterable[str]) -> bool:
+    """Whether another video in the folder has the same name but for its suffix, and so the same subtitle files."""
+    stem, _ = _stem_and_suffix(video)
+    return any(name != video and is_video_name(name) and _stem_and_suffix(name)[0] == stem for name in names)
+
+
+def lines_of(data: bytes, *, is_rolling: bool = False) -> tuple[Line, ...]:
+    """The lines of a WebVTT or SubRip file in order; what cannot be read as a line with times is left out.
+
+    is_rolling: a row of text may stand there again, above the next one: captions that a machine makes roll up. It is kept once.
+    """
     rows = _text(data).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found: list[Line] = []
+    before: list[str] = []
+    before_ends = 0.0
     place = 0
     while place < len(rows) and len(found) < MOST_LINES:
         times = _TIMES.match(rows[place])
@@ -59,7 +125,12 @@ def lines_of(data: bytes) -> tuple[Line, ...]:
             said.append(rows[place])
             place += 1
         parts = times.groups()
-        found.append(Line(_seconds(parts[:4]), _seconds(parts[4:]), " ".join(said)))
+        start, end = _seconds(parts[:4]), _seconds(parts[4:])
+        if is_rolling:
+            shown = [text for text in map(plain_text, said) if text]
+            said = [text for text in shown if text not in before or start > before_ends + _ROLLING_SECONDS]
+            before, before_ends = shown, end
+        found.append(Line(start, end, " ".join(said)))
     return tidy(found)
 
 
@@ -105,6 +176,11 @@ def searchable(lines: Iterable[Line]) -> str:
                 words[word] = None
                 left -= len(word.encode("utf-8", "replace")) + 1
     return " ".join(words)
+
+
+def _stem_and_suffix(name: str) -> tuple[str, str]:
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, f".{suffix}") if stem else (name, "")
 
 
 def _text(data: bytes) -> str:

@@ -81,9 +81,14 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
     if not keep_places:
         subtitles, hidden = _without_positions(subtitles)
         if hidden:
-            said = counted(hidden, "line of its subtitles says", "lines of its subtitles say")
-            notes.append(f"{said} where it was filmed, and such lines are left out without HEATERS_KEEP_PLACES")
+            notes.append(positions_left_out(hidden))
     return ContainerFacts(facts, tuple(one for one in subtitles if one.lines), tuple(notes))
+
+
+def positions_left_out(lines: int) -> str:
+    """A sentence about lines of subtitles that are not kept."""
+    said = counted(lines, "line of its subtitles says", "lines of its subtitles say")
+    return f"{said} where it was filmed, and such lines are left out without HEATERS_KEEP_PLACES"
 
 
 def place_tags(path: Path, *, name: str) -> tuple[str, ...]:

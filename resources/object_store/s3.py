@@ -251,6 +251,18 @@ def listed_objects(bucket: str, prefix: str, *, endpoint_url: str | None = None,
                 yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'))
 
 
+def small_object(
+    bucket: str, key: str, *, check_size: Callable[[int], object], endpoint_url: str | None = None, max_attempts: int = 5
+) -> bytes:
+    """All bytes of an object of any bucket. check_size: gets their number first; what it raises ends it. Raises what an ObjectStore raises."""
+    client = _client(bucket, endpoint_url, max_attempts)
+    with _store_errors(bucket, key):
+        found = client.get_object(Bucket=bucket, Key=key)
+        check_size(found["ContentLength"])
+        data: bytes = found["Body"].read()
+    return data
+
+
 def moved_object(bucket: str, key: str, new_key: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> None:
     """Give an object of any bucket another key. Done again after it was cut off, it comes to the same."""
     client = _client(bucket, endpoint_url, max_attempts)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from heaters_dagster.domain.errors import NotFoundError
-from heaters_dagster.domain.subtitles import Line, SubtitleFile, searchable
+from heaters_dagster.domain.subtitles import AUTOMATIC, Line, SubtitleFile, searchable
 from resources.postgres import row_locks
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import transcript_lines, transcripts
 
-SUBTITLE = "subtitle"
 _own = transcripts.c
 _HEADS = (_own.id, _own.source_video_id, _own.kind, _own.origin, _own.language, _own.name, _own.subtitle_filepath, _own.line_count)
 
@@ -33,8 +32,9 @@ class Transcript:
 
     @property
     def called(self) -> str:
-        """`en (English)`: language and name, for people."""
-        return " ".join(filter(None, [self.language or "language not said", f"({self.name})" if self.name else ""]))
+        """`en (English)`, `de (made by a machine)`: language, name and kind, for people."""
+        more = ", ".join(filter(None, [self.name, "made by a machine" if self.kind == AUTOMATIC else ""]))
+        return f"{self.language or 'language not said'}{f' ({more})' if more else ''}"
 
 
 class TranscriptStore:
@@ -65,7 +65,7 @@ class TranscriptStore:
         """Make these the subtitles of a source video, in place of those that it has. files: (object key, file), with lines that fit."""
         with self._database.begin() as connection:
             row_locks.lock_source_video(connection, source_video_id)
-            connection.execute(transcripts.delete().where(_own.source_video_id == source_video_id, _own.kind == SUBTITLE))
+            connection.execute(transcripts.delete().where(_own.source_video_id == source_video_id))
             for key, file in files:
                 _add(connection, source_video_id, key, file)
 
@@ -73,7 +73,7 @@ class TranscriptStore:
 def _add(connection: Connection, source_video_id: int, key: str, file: SubtitleFile) -> None:
     row = transcripts.insert().values(
         source_video_id=source_video_id,
-        kind=SUBTITLE,
+        kind=file.kind,
         origin=file.origin,
         language=file.language,
         name=file.name,

@@ -13,7 +13,7 @@ from heaters_dagster.domain.keys import subtitle_key, thumbnail_key
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.subtitles import SubtitleFile, webvtt, within
 from heaters_dagster.domain.words import counted
-from resources.media.container_facts import container_facts
+from resources.media.container_facts import container_facts, positions_left_out
 from resources.media.media_probe import MediaProbe
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
@@ -47,7 +47,8 @@ def keep_belongings(
     of_file = container_facts(fetched.path, probe, name=called, keep_places=kept.places)
     embedded = [SubtitleFile("file", one.language, one.name, ".vtt", webvtt(one.lines), one.lines) for one in of_file.subtitles]
     warnings = [*of_file.notes]
-    fitting = list(_fitting([*fetched.subtitles, *embedded], probe.duration_seconds, warnings))
+    given = fetched.subtitles if kept.places else tuple(_without_positions(fetched.subtitles, warnings))
+    fitting = list(_fitting([*given, *embedded], probe.duration_seconds, warnings))
     keyed = [(subtitle_key(source_video_id, number, one.language, one.suffix), one) for number, one in enumerate(fitting, start=1)]
     for key, one in keyed:
         objects.put_bytes(key, one.data)
@@ -67,6 +68,16 @@ def forget_belongings(source_video_id: int, *, database: Database, objects: Obje
     _delete_subtitles(source_video_id, objects, but=set())
     forget_thumbnail(source_video_id, database)
     objects.delete(thumbnail_key(source_video_id))
+
+
+def _without_positions(files: Sequence[SubtitleFile], warnings: list[str]) -> Iterator[SubtitleFile]:
+    """The files without what says where the video was filmed."""
+    for one in files:
+        kept, hidden = one.without_positions()
+        if hidden:
+            warnings.append(positions_left_out(hidden))
+        if kept.lines:
+            yield kept
 
 
 def _fitting(files: Sequence[SubtitleFile], length_seconds: float | None, warnings: list[str]) -> Iterator[SubtitleFile]:

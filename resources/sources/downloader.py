@@ -26,6 +26,7 @@ from resources.postgres.database import Database
 from resources.sources.address_guard import AddressGuard
 from resources.sources.fetched import CHUNK_BYTES, ByteMeter, Fetched
 from resources.sources.site_access import SiteAccess, Sites
+from resources.sources.subtitles_beside import checked_size, names_beside, with_subtitles_beside
 
 #: Before Linux 6.13, two changes of a file within one tick of the kernel's clock have the same time; a tick is 10 ms at most.
 _TICK_SECONDS = 0.02
@@ -38,7 +39,7 @@ class Downloader:
 
     longest_wait_seconds: how long servers that ask for a pause (`Retry-After`) may delay one download, in total. bytes_per_second: that one
     download from the web may take, None for no limit. sites: gives what is stored for web
-    sites, read anew for each download. plugins: the folder with yt-dlp's plug-ins.
+    sites, read anew for each download. plugins: the folder with yt-dlp's plug-ins. automatic_captions: whether those of a site are kept.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Downloader:
         bytes_per_second: float | None = None,
         sites: Callable[[], Sites] = Sites,
         plugins: Path | None = None,
+        automatic_captions: bool = False,
     ) -> None:
         self.guard = guard
         self.max_height = max_height
@@ -63,6 +65,7 @@ class Downloader:
         self.bytes_per_second = bytes_per_second
         self._sites = sites
         self.plugins = plugins
+        self.automatic_captions = automatic_captions
 
     @classmethod
     def from_settings(cls, settings: Settings, database: Database | None = None) -> Downloader:
@@ -74,6 +77,7 @@ class Downloader:
             bytes_per_second=None if settings.download_rate_mib is None else settings.download_rate_mib * (1 << 20),
             sites=Sites if database is None else SiteAccess(database, settings).load,
             plugins=settings.ytdlp_plugins,
+            automatic_captions=settings.automatic_captions,
         )
 
     def fetch(self, source: str, folder: Path, *, confined_to: str | None = None, report: Report = silent) -> Fetched:
@@ -82,12 +86,18 @@ class Downloader:
 
         confined_to: the folder in which a local file must lie. Raises SourceNotFoundError, ForbiddenSourceError, InvalidMediaError; and,
         when it is temporary: DownloadError, SiteRefusesError, DiskFullError, StoreUnavailableError. A file whose first bytes show that it
-        is not a video is refused before the rest is fetched; other files are not checked here.
+        is not a video is refused before the rest is fetched; other files are not checked here. Subtitle files that lie beside a file or an
+        object are fetched with it.
         """
         meter = ByteMeter(report)
         match source_kind(source):
             case SourceKind.LOCAL_PATH:
-                return _copied(Path(source), folder, meter, confined_to)
+                path = Path(source)
+                return with_subtitles_beside(
+                    _copied(path, folder, meter, confined_to),
+                    lambda: names_beside(path),
+                    lambda name: _small_file(path.with_name(name), confined_to),
+                )
             case SourceKind.S3_ADDRESS:
                 return self._fetched_object(source, folder, meter)
             case SourceKind.WEB_ADDRESS:
@@ -100,11 +110,12 @@ class Downloader:
                         source, folder, guard=self.guard, max_height=self.max_height, timeout_seconds=self.timeout_seconds,
                         retries=self.retries, longest_wait_seconds=self.longest_wait_seconds,
                         bytes_per_second=self.bytes_per_second, sites=sites, plugins=self.plugins,
+                        automatic_captions=self.automatic_captions,
                     ).fetched(meter)  # fmt: skip
                 return replace(fetched, warnings=tuple(map(sites.hidden, fetched.warnings)))
 
     def _fetched_object(self, source: str, folder: Path, meter: ByteMeter) -> Fetched:
-        from resources.object_store.s3 import fetch_object
+        from resources.object_store.s3 import fetch_object, list_keys, small_object
 
         bucket, key = s3_location(source)
         path, name = folder / "original", Path(key).name
@@ -116,7 +127,17 @@ class Downloader:
             sha256 = fetch_object(bucket, key, path, endpoint_url=self.s3_endpoint_url, progress=meter, look=look)
         except ObjectNotFoundError:
             raise SourceNotFoundError(f"there is no object {source}") from None
-        return Fetched(path, path.stat().st_size, sha256, name, title_from_name(key))
+        fetched = Fetched(path, path.stat().st_size, sha256, name, title_from_name(key))
+        prefix = key.removesuffix(name)
+
+        def names() -> list[str]:
+            found = (one.removeprefix(prefix) for one in list_keys(bucket, f"{prefix}{Path(name).stem}.", endpoint_url=self.s3_endpoint_url))
+            return [one for one in found if "/" not in one]
+
+        def read(one: str) -> bytes:
+            return small_object(bucket, f"{prefix}{one}", endpoint_url=self.s3_endpoint_url, check_size=checked_size)
+
+        return with_subtitles_beside(fetched, names, read)
 
 
 def local_sha256(path: Path, *, confined_to: str | None = None) -> str:
@@ -141,6 +162,12 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
                 done += len(chunk)
                 meter(done, byte_size)
     return Fetched(path, done, digest.hexdigest(), source.name, title_from_name(source.name))
+
+
+def _small_file(path: Path, confined_to: str | None) -> bytes:
+    """All bytes of a subtitle file."""
+    with _unchanged(path, confined_to) as (file, byte_size):
+        return file.read(checked_size(byte_size))
 
 
 @contextmanager

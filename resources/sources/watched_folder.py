@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heaters_dagster.domain.errors import SourceNotFoundError
+from heaters_dagster.domain.subtitles import beside, has_a_namesake
 from heaters_dagster.domain.watching import REFUSED_FOLDER, TAKEN_FOLDER, SeenFile, is_passed_over, is_temporary, with_number
 
 _MOST_NAMES = 10_000
@@ -50,13 +51,30 @@ class WatchedFolder:
                 os.unlink(path)
             else:
                 _renamed(Path(path), target)
+        self._move_subtitles(Path(path), target)
         return str(target)
+
+    def _move_subtitles(self, path: Path, target: Path) -> None:
+        """Put the subtitle files of a video beside it again, unless another video has them too. Done again it comes to the same."""
+        names = _names(path.parent)
+        for one in () if has_a_namesake(path.name, names) else beside(path.name, names):
+            file, wanted = path.with_name(one.file), str(target.with_name(target.stem + one.file.removeprefix(path.stem)))
+            if not stat.S_ISREG(file.lstat().st_mode):
+                continue
+            if os.path.lexists(wanted) and os.path.samefile(file, wanted):  # killed between the two steps below
+                file.unlink()
+            else:
+                _renamed(file, Path(_free(wanted)))
 
     def target(self, path: str, folder: str) -> str:
         """Where a file goes: a path where nothing is yet."""
-        wanted = str(self.folder / folder / Path(path).relative_to(self.folder))
-        names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
-        return next(name for name in names if not os.path.lexists(name))
+        return _free(str(self.folder / folder / Path(path).relative_to(self.folder)))
+
+
+def _free(wanted: str) -> str:
+    """This path, or one with a number where something is already."""
+    names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _below(path: Path, without: Path | None) -> Iterator[SeenFile]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from heaters_dagster.domain.keys import is_own_key
+from heaters_dagster.domain.subtitles import beside, has_a_namesake
 from heaters_dagster.domain.watching import REFUSED_FOLDER, TAKEN_FOLDER, SeenFile, below, is_passed_over
 
 
@@ -38,10 +39,16 @@ class WatchedPrefix:
 
     def move(self, path: str, folder: str, moved_to: str | None) -> str:
         """As WatchedFolder.move: a copy within the bucket, then the first one is deleted."""
-        from resources.object_store.s3 import moved_object
+        from resources.object_store.s3 import list_keys, moved_object
 
         target = moved_to or self.target(path, folder)
         moved_object(self._bucket, self._key(path), self._key(target), endpoint_url=self._endpoint_url)
+        whole, name = self._key(path).removesuffix(PurePosixPath(path).name), PurePosixPath(path).name
+        alike = list_keys(self._bucket, f"{whole}{PurePosixPath(name).stem}.", endpoint_url=self._endpoint_url)
+        names = [rest for key in alike if "/" not in (rest := key.removeprefix(whole))]
+        for one in () if has_a_namesake(name, names) else beside(name, names):
+            moved_to_key = self._key(target).removesuffix(PurePosixPath(target).name) + one.file
+            moved_object(self._bucket, f"{whole}{one.file}", moved_to_key, endpoint_url=self._endpoint_url)
         return target
 
     def target(self, path: str, folder: str) -> str:

@@ -6,7 +6,7 @@ Everything here was written by strangers: it is cleaned, counted and measured. W
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,16 +18,17 @@ from yt_dlp.networking import Request
 from heaters_dagster.domain.errors import HeatersError, InvalidMediaError
 from heaters_dagster.domain.ingest import web_host
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.domain.source_facts import Chapter, SourceFacts
-from heaters_dagster.domain.subtitles import SubtitleFile, known_language, lines_of
+from heaters_dagster.domain.source_facts import Chapter, SourceFacts, clean_line
+from heaters_dagster.domain.subtitles import AUTOMATIC, MOST_BYTES, MOST_FILES, SUBTITLE, SubtitleFile, known_language, lines_of
 from resources.media.thumbnails import thumbnail_jpeg
 from resources.sources.guarded_ytdlp import GuardedYoutubeDL
 
-_MOST_SUBTITLES = 30
-_MOST_BYTES = 10 << 20
+_MOST_BYTES = MOST_BYTES
 _FORMATS = ("vtt", "srt")
 #: Extractors of yt-dlp that take any page; their ids are those of the page or the file, and two sites may have the same.
 _OF_ANY_PAGE = frozenset({None, "Generic", "HTML5MediaEmbed", "GenericEmbeds"})
+#: How yt-dlp marks the language that is spoken among those into which a site translates.
+_SPOKEN = "-orig"
 #: After so many that failed one after the other, the rest is not asked for.
 _MOST_FAILURES = 2
 
@@ -62,43 +63,69 @@ def facts_of(info: Mapping[str, Any]) -> SourceFacts:
     ).cleaned()  # fmt: skip
 
 
-def belongings(session: GuardedYoutubeDL, info: Mapping[str, Any], folder: Path, *, fresh: Callable[[], GuardedYoutubeDL]) -> Belongings:
+def belongings(
+    session: GuardedYoutubeDL,
+    info: Mapping[str, Any],
+    folder: Path,
+    *,
+    fresh: Callable[[], GuardedYoutubeDL],
+    automatic_captions: bool = False,
+) -> Belongings:
     """Subtitles and thumbnail of a video whose file is there already.
 
-    folder: for this use. fresh: another session with the same guard, for subtitles that come in segments.
+    folder: for this use. fresh: another session with the same guard, for subtitles that come in segments. automatic_captions: also those
+    that a machine of the site has made in the language that is spoken; its translations are never taken.
     """
     warnings: list[str] = []
-    subtitles = tuple(_subtitles(session, info, folder, fresh, warnings))
+    wanted = [(SUBTITLE, *one) for one in _offered(info.get("subtitles"))]
+    if automatic_captions:
+        wanted += [(AUTOMATIC, *one) for one in _spoken(_offered(info.get("automatic_captions")), _line(info.get("language")))]
+    subtitles = tuple(_subtitles(session, info, wanted, folder, fresh, warnings))
     return Belongings(subtitles, _thumbnail(session, info, warnings), tuple(warnings))
 
 
 def _subtitles(
-    session: GuardedYoutubeDL, info: Mapping[str, Any], folder: Path, fresh: Callable[[], GuardedYoutubeDL], warnings: list[str]
+    session: GuardedYoutubeDL,
+    info: Mapping[str, Any],
+    wanted: Sequence[tuple[str, str, dict[str, Any]]],
+    folder: Path,
+    fresh: Callable[[], GuardedYoutubeDL],
+    warnings: list[str],
 ) -> Iterator[SubtitleFile]:
-    offered = info.get("subtitles")
-    wanted = [
-        (str(language), one)
-        for language, forms in (offered if isinstance(offered, dict) else {}).items()
-        if (one := _best_form(forms)) is not None
-    ]
-    if len(wanted) > _MOST_SUBTITLES:
-        warnings.append(f"the site has subtitles in {len(wanted)} languages; the first {_MOST_SUBTITLES} were kept")
+    """wanted: (kind, language, form)."""
+    if len(wanted) > MOST_FILES:
+        warnings.append(f"the site has subtitles in {len(wanted)} languages; the first {MOST_FILES} were kept")
     failures = 0
-    for number, (language, one) in enumerate(wanted[:_MOST_SUBTITLES]):
+    for number, (kind, language, one) in enumerate(wanted[:MOST_FILES]):
         if failures == _MOST_FAILURES:
             warnings.append("the other subtitles were not asked for")
             return
         try:
             data = _subtitle_bytes(session, info, one, folder / f"subtitles_{number}", fresh)
-            lines = lines_of(data)
+            lines = lines_of(data, is_rolling=kind == AUTOMATIC)
             if not lines:
                 raise InvalidMediaError("they hold no lines with times")
         except Exception as error:  # any exception: extractors and downloaders raise what they like, and the video is there
             failures += 1
-            warnings.append(f"the subtitles in {language[:40]} could not be kept: {_reason(error)}")
+            what = "automatic captions" if kind == AUTOMATIC else "subtitles"
+            warnings.append(f"the {what} in {language[:40]} could not be kept: {_reason(error)}")
         else:
             failures = 0
-            yield SubtitleFile("site", known_language(language), _line(one.get("name")), f".{one['ext']}", data, lines)
+            said = language.removesuffix(_SPOKEN)
+            yield SubtitleFile("site", known_language(said), clean_line(_line(one.get("name"))), f".{one['ext']}", data, lines, kind)
+
+
+def _offered(said: Any) -> list[tuple[str, dict[str, Any]]]:
+    """(language, form) of those subtitles that can be read."""
+    offered = said if isinstance(said, dict) else {}
+    return [(str(language), one) for language, forms in offered.items() if (one := _best_form(forms)) is not None]
+
+
+def _spoken(offered: Sequence[tuple[str, dict[str, Any]]], language: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """Of automatic captions those in the language that is spoken: a site offers translations into a hundred others beside them."""
+    named = [one for one in offered if one[0].endswith(_SPOKEN)]
+    alike = [one for one in offered if language and one[0].lower().split("-")[0] == language.lower().split("-")[0]]
+    return named or alike[:1] or list(offered if len(offered) == 1 else ())
 
 
 def _best_form(forms: Any) -> dict[str, Any] | None:

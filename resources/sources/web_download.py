@@ -76,6 +76,7 @@ class WebDownload:
         bytes_per_second: float | None = None,
         sites: Sites = NO_SITES,
         plugins: Path | None = None,
+        automatic_captions: bool = False,
     ) -> None:
         self._address = address
         self._folder = folder
@@ -87,6 +88,7 @@ class WebDownload:
         self._retries = retries
         self._sites = sites
         self._plugins = plugins
+        self._automatic_captions = automatic_captions
         self._page, self._item = page_and_item(address)
         self._name = PurePosixPath(self._item or unquote(urlsplit(address).path)).name or web_host(address) or address
         self._traffic = WebTraffic(longest_wait_seconds=longest_wait_seconds, tries=retries + 1)
@@ -116,7 +118,8 @@ class WebDownload:
                         shutil.rmtree(earlier)
                     path, warnings = self._file(session, info, chosen, folder, meter)
                     sha256 = session.sha256(path)
-                    beside = belongings(session, info, folder, fresh=functools.partial(self._session, formats, folder))
+                    fresh = functools.partial(self._session, formats, folder)
+                    beside = belongings(session, info, folder, fresh=fresh, automatic_captions=self._automatic_captions)
                     low = low_formats_warnings(info, session.params["logger"].warnings, is_signed_in=self._is_signed_in)
                     warnings = (*low, *warnings, *beside.warnings)
             except (ForbiddenSourceError, DiskFullError, NoRoomError):  # poorer formats would be no answer to that
@@ -160,6 +163,8 @@ class WebDownload:
             "format": formats,
             "format_sort": list(self._order),
             "noplaylist": True,
+            "writesubtitles": True,  # else many extractors do not even look for them; nothing is written here
+            "writeautomaticsub": self._automatic_captions,
             "playlist_items": "1:2",
             "extract_flat": "in_playlist",
             "ffmpeg_location": str(folder / "none"),  # not even an installed one, because its connections would not pass the guard

@@ -61,7 +61,7 @@ def facts_table(facts: SourceFacts, origins: dict[str, str], transcripts: Sequen
         if field.text(facts)
     ]  # fmt: skip
     files = [
-        f'<a href="{escape(address)}" download>{escape(one.called)}</a>, {counted(one.line_count, "line")}'
+        f'<a href="{escape(address)}" download>{escape(one.called)}</a>, {counted(one.line_count, "line")}, {_FROM[one.origin]}'
         for one, address in zip(transcripts, subtitle_addresses, strict=True)
     ]
     rows += [_row("Subtitles", "<br>".join(files), None)] if files else []
@@ -77,6 +77,7 @@ def _row(label: str, cell: str, origin: str | None) -> str:
     return f'<tr><th scope="row">{escape(label)}</th><td>{cell}</td><td>{escape(_ORIGINS.get(origin or "", ""))}</td></tr>'
 
 
+_FROM = {"site": "of the site", "file": "of the file", "beside": "of a file beside it"}
 _ORIGINS = {"person": "a person", "submission": "whoever submitted it", "site": "the site", "file": "the file"}
 
 

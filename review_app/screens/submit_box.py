@@ -28,7 +28,7 @@ _AGAIN = {"no": 0, "every hour": 3600, "every 6 hours": 21_600, "every day": 86_
 
 def submit_form(desk: ReviewDesk) -> None:
     def submit() -> None:
-        outcome = actions.submit_sources(desk, st.session_state["sources"], **said())
+        outcome = actions.submit_sources(desk, st.session_state["sources"], by_force=_by_force(), **said())
         _keep(outcome)
         if outcome.ok:
             st.session_state["sources"] = ""
@@ -48,6 +48,11 @@ def submit_form(desk: ReviewDesk) -> None:
         key="sources-rights",
     )
     st.checkbox("Chapters begin clips", help="Cut also where the chapters of the site or the file begin", key="sources-chapters")
+    st.checkbox(
+        "Also what is known already",
+        help="Make a new source video also of what is a source video already; both then name each other. Not of videos of a playlist or feed",
+        key="sources-force",
+    )
     st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)
     with st.popover(
         "Submit a list from a file",
@@ -70,7 +75,7 @@ def _list_file(desk: ReviewDesk) -> None:
     def submit() -> None:
         if chosen is not None:
             name = PurePosixPath(chosen.name).name[:200]
-            _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, **said()))
+            _keep(actions.submit_sources(desk, chosen.getvalue(), name=name, by_force=_by_force(), **said()))
             st.session_state["list-files"] = _files_submitted() + 1  # a closed and empty box for the next one
 
     st.button("Submit the list", help="Fetch the videos that this file names", disabled=chosen is None, on_click=submit)
@@ -79,6 +84,13 @@ def _list_file(desk: ReviewDesk) -> None:
 def _files_submitted() -> int:
     count: int = st.session_state.get("list-files", 0)
     return count
+
+
+def _by_force() -> bool:
+    """Whether the box is ticked. It counts once: the next submission shall double nothing."""
+    ticked: bool = st.session_state["sources-force"]
+    st.session_state["sources-force"] = False
+    return ticked
 
 
 def said() -> dict[str, Any]:

@@ -86,12 +86,18 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
 
 
 def submit_sources(
-    desk: ReviewDesk, text: str | bytes, *, name: str = "the list", rights: str = "", chapters_as_cuts: bool = False
+    desk: ReviewDesk,
+    text: str | bytes,
+    *,
+    name: str = "the list",
+    rights: str = "",
+    chapters_as_cuts: bool = False,
+    by_force: bool = False,
 ) -> Outcome:
     """Submit addresses and paths, one a line; or a list as CSV or JSON lines. Lists of the web among them are only read: see `take_list`.
 
     name: of the file that the text comes from, for messages. rights: what may be done with them, where the list does not say it.
-    chapters_as_cuts: their chapters begin clips.
+    chapters_as_cuts: their chapters begin clips. by_force: what is known already becomes a new source video too.
     """
     try:
         found = list_files.parsed(text if isinstance(text, bytes) else text.encode("utf-8", "replace"), name=name)
@@ -101,7 +107,14 @@ def submit_sources(
             replace(one, facts=replace(one.facts, rights=one.facts.rights or said), chapters_as_cuts=chapters_as_cuts) for one in wanted
         ]
         guard, places = subscriptions.guard_of(desk.settings), SubmitPlaces.of(desk.settings)
-        done = submit(wanted, desk.videos, guard=guard, places=places, list_objects=listing_of(desk.settings))
+        done = submit(
+            wanted,
+            desk.videos,
+            guard=guard,
+            places=places,
+            list_objects=listing_of(desk.settings),
+            by_force=RelatedVideos(desk.database) if by_force else None,
+        )
     except HeatersError as error:
         return Outcome(False, "", str(error))
     if not (found.sources or found.problems):

@@ -106,7 +106,7 @@ class ReviewDesk:
             200,
             {
                 "queue": ids,
-                "clips": [self._clip_json(clip) for clip in around],
+                "clips": self._clips_json(around),
                 "videos": [self._video_json(video) for video in self._videos_of(around)],
                 "progress": self._progress(chosen, session),
                 "lease_seconds": self.settings.lease_seconds,
@@ -155,7 +155,7 @@ class ReviewDesk:
         clip = self._around.clip_at(source_video_id, frame)
         if clip is None:
             raise NotFoundError(f"no clip of {body['title']} holds frame {frame}: it has the frames 0 to {(body['frame_count'] or 0) - 1}")
-        return Answer(200, {**body, "clip_id": clip.id, "clips": [self._clip_json(one) for one in self._around.around([clip.id])]})
+        return Answer(200, {**body, "clip_id": clip.id, "clips": self._clips_json(self._around.around([clip.id]))})
 
     def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
         """Lease `hold` where nobody else does, and say which of the clips {id: version} others have changed."""
@@ -168,7 +168,7 @@ class ReviewDesk:
             {
                 "held": held,
                 "lost": lost,
-                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in changed])],
+                "clips": self._clips_json(self._around.around([clip.id for clip in changed])),
                 "retired": [clip.id for clip in changed if not clip.is_live],
                 "progress": self._progress(chosen, session),
             },
@@ -228,7 +228,7 @@ class ReviewDesk:
                 "replayed": result.replayed,
                 "action_id": result.action_id,
                 "action": str(result.action),
-                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in result.clips[:_MAX_TOLD]])],
+                "clips": self._clips_json(self._around.around([clip.id for clip in result.clips[:_MAX_TOLD]])),
                 "changed": [clip.id for clip in result.live_clips],
                 "retired": [clip.id for clip in result.clips if not clip.is_live],
                 "versions": versions,
@@ -353,7 +353,7 @@ class ReviewDesk:
             {
                 "error": error,
                 "code": code,
-                "clips": [self._clip_json(clip) for clip in self._around.around([clip.id for clip in known])],
+                "clips": self._clips_json(self._around.around([clip.id for clip in known])),
                 "retired": [clip.id for clip in known if not clip.is_live],
             },
         )
@@ -365,7 +365,12 @@ class ReviewDesk:
     def _videos_of(self, clips: Sequence[Clip]) -> list[SourceVideo]:
         return [self.videos.load(source_video_id) for source_video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
 
-    def _clip_json(self, clip: Clip) -> dict[str, Any]:
+    def _clips_json(self, clips: Sequence[Clip]) -> list[dict[str, Any]]:
+        beside = self.clips.words_beside(clips)
+        return [self._clip_json(clip, beside.get(clip.id, "")) for clip in clips]
+
+    def _clip_json(self, clip: Clip, beside: str) -> dict[str, Any]:
+        """beside: what stages beside the others say of it."""
         boundaries = self._boundaries(clip.source_video_id)
         changed_by = clip.last_modified_by_user_id
         return {
@@ -377,6 +382,7 @@ class ReviewDesk:
             "start_seconds": clip.start_time_seconds,
             "end_seconds": clip.end_time_seconds,
             "state": str(clip.state),
+            "beside": beside,
             "version": clip.cut_point_version,
             "changed_by": None if changed_by is None else {"id": changed_by, "name": self._name(changed_by)},
             "grouped_with_clip_id": clip.grouped_with_clip_id,

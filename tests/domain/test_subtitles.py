@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from heaters_dagster.domain.places import holds_a_position, names_a_place
-from heaters_dagster.domain.subtitles import MOST_LINES, Line, known_language, lines_of, searchable, webvtt, within
+from heaters_dagster.domain.subtitles import (
+    MOST_LINES,
+    Line,
+    SubtitleFile,
+    beside,
+    has_a_namesake,
+    known_language,
+    lines_of,
+    searchable,
+    webvtt,
+    within,
+)
 
 VTT = """WEBVTT - made by hand
 
@@ -70,6 +81,62 @@ def test_each_word_is_searched_for_once() -> None:
 )
 def test_a_language_is_that_of_the_site_or_none(said: str | None, known: str | None) -> None:
     assert known_language(said) == known
+
+
+def test_captions_that_roll_up_are_kept_once() -> None:
+    """As YouTube sends those that it makes: each row stands there three times."""
+    rolling = """WEBVTT
+
+00:00:00.160 --> 00:00:02.000 align:start position:0%
+ \nthe<00:00:00.500><c> harbour</c>
+
+00:00:02.000 --> 00:00:02.010 align:start position:0%
+the harbour
+ \n
+00:00:02.010 --> 00:00:04.000 align:start position:0%
+the harbour
+at<00:00:03.000><c> night</c>
+
+00:00:04.000 --> 00:00:04.010 align:start position:0%
+at night
+ \n
+00:00:09.000 --> 00:00:10.000 align:start position:0%
+at night
+"""
+    lines = (Line(0.16, 2.0, "the harbour"), Line(2.01, 4.0, "at night"), Line(9.0, 10.0, "at night"))
+    assert lines_of(rolling.encode(), is_rolling=True) == lines
+    assert len(lines_of(rolling.encode())) == 5
+
+
+def test_the_subtitle_files_of_a_video_are_known_by_their_names() -> None:
+    of_the_film = {
+        "film.srt": (None, None),
+        "film.de.vtt": ("de", None),
+        "film.en-US.SRT": ("en-US", None),
+        "film.pt_BR.forced.srt": ("pt-BR", "forced"),
+        "film.MP4.fr.srt": ("fr", None),
+        "film.sdh.srt": (None, "sdh"),
+        "film.Director's cut.srt": (None, "Director's cut"),
+    }
+    others = ["film.mp4", "film.txt", "film.de.ass", "film2.srt", "Film.srt", "film.part2.mov", "film.part2.srt", "film.part2.de.srt", "film"]
+    found = beside("film.mp4", [*others, *of_the_film])
+    assert {one.file: (one.language, one.name) for one in found} == of_the_film
+    assert [one.file for one in beside("film.part2.mov", others)] == ["film.part2.de.srt", "film.part2.srt"]
+    assert not has_a_namesake("film.mp4", others)
+    assert has_a_namesake("film.mp4", [*others, "film.mkv"])
+
+
+def test_a_file_with_positions_is_written_anew_without_them() -> None:
+    def of(data: bytes) -> SubtitleFile:
+        return SubtitleFile("beside", None, None, ".srt", data, lines_of(data))
+
+    plain = of(SRT.encode())
+    assert plain.without_positions() == (plain, 0)
+    flown = of(b"1\n00:00:00,000 --> 00:00:01,000\n[latitude: 52.52]\n\n2\n00:00:01,000 --> 00:00:02,000\nup\n")
+    kept, left_out = flown.without_positions()
+    assert (kept.lines, kept.suffix, left_out) == ((Line(1.0, 2.0, "up"),), ".vtt", 1)
+    noted, none = of(b"WEBVTT\n\nNOTE GPS(13.4,52.5)\n\n00:01.000 --> 00:02.000\nup\n").without_positions()
+    assert (noted.data, none) == (webvtt(kept.lines), 0)
 
 
 @pytest.mark.parametrize("tag", ["location", "com.apple.quicktime.location.ISO6709", "location-eng", "xyz", "LOCATION", "GPSLatitude"])

@@ -251,6 +251,26 @@ def test_a_process_that_is_killed_before_any_of_its_steps_loses_and_doubles_noth
     assert step > 6, "the steps were counted"
 
 
+def test_subtitle_files_are_moved_with_their_video(watching: Watching) -> None:
+    for name in ("film.mp4", "two.mp4", "two.mkv"):
+        watching.file(name, name.encode())
+    subtitles = {"film.srt": b"1", "film.de.vtt": b"2", "two.srt": b"3", "other.srt": b"4"}
+    for name, content in subtitles.items():
+        watching.file(name, content)
+    for _ in range(2):
+        watching.look(watch_then="move")
+    ids = {Path(video.source).name: video.id for video in watching.videos.load_all()}
+    watching.stored(ids["film.mp4"])
+    watching.stored(ids["two.mkv"])
+    watching.look(watch_then="move")
+    assert watching.names() == [
+        "other.srt", "taken/film.de.vtt", "taken/film.mp4", "taken/film.srt", "taken/two.mkv", "two.mp4", "two.srt",
+    ]  # fmt: skip
+    watching.stored(ids["two.mp4"])
+    watching.look(watch_then="move")
+    assert watching.names()[-3:] == ["taken/two.mkv", "taken/two.mp4", "taken/two.srt"], "when no other video needs it any more"
+
+
 def test_a_folder_that_is_gone_is_said_and_nothing_is_forgotten(watching: Watching) -> None:
     watching.file("film.mp4")
     for _ in range(2):

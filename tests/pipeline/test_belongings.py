@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -28,8 +29,11 @@ from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.belongings import WhatIsKept
 from resources.sources.downloader import Downloader
+from resources.sources.fetched import Fetched
 from resources.upkeep.audit import audit
 from resources.upkeep.source_video_removal import delete_source_video
+from tests.buckets import BucketServer
+from tests.fake_site import FakeSite, known_to_ytdlp, picture as format_of
 from tests.media_files import ffmpeg, make_video
 from tests.web_server import WebServer, file, status
 from tests.web_server import text as page
@@ -163,6 +167,75 @@ def test_where_it_was_filmed_is_kept_when_the_setting_says_so(ingest: Ingest, te
         assert POSITION in master.metadata.values()
 
 
+BESIDE = {
+    "film.srt": SUBTITLES,
+    "film.de.VTT": "WEBVTT\n\n00:00.100 --> 00:00.500\nDer Hafen\n",
+    "film.en.srt": "no lines with times",
+    "film.part2.srt": SUBTITLES,
+    "film.part2.mp4": "another video",
+    "film2.srt": SUBTITLES,
+    "below/film.fr.srt": SUBTITLES,
+}
+
+
+@pytest.mark.folder
+@pytest.mark.parametrize("is_object", [False, True])
+def test_subtitle_files_beside_a_video_come_in_with_it(
+    ingest: Ingest, telephone: Path, tmp_path: Path, buckets: BucketServer, is_object: bool
+) -> None:
+    plain = telephone.with_name("plain.mp4").read_bytes()
+    files = {"film.mp4": plain} | {name: content.encode() for name, content in BESIDE.items()}
+    source = str(tmp_path / "in/film.mp4")
+    if is_object:
+        bucket = buckets.new_bucket()
+        for name, content in files.items():
+            buckets.client.put_object(Bucket=bucket, Key=f"day 1/{name}", Body=content)
+        ingest.downloader.s3_endpoint_url, source = buckets.url, f"s3://{bucket}/day 1/film.mp4"
+    else:
+        for name, content in files.items():
+            path = tmp_path / "in" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    video = ingest.fetch(source)
+    said = [(one.language, one.kind, one.origin, one.subtitle_filepath) for one in ingest.transcripts.of_video(video.id)]
+    key = f"subtitles/video_{video.id}"
+    assert said == [("de", "subtitle", "beside", f"{key}_01_de.vtt"), (None, "subtitle", "beside", f"{key}_02_und.vtt")]
+    german, plain_lines = ([line.text for line in ingest.transcripts.lines(one.id)] for one in ingest.transcripts.of_video(video.id))
+    assert (german, plain_lines) == (["Der Hafen"], ["The harbour", "ends too late"])
+    assert ingest.objects.get_bytes(f"{key}_01_de.vtt") == BESIDE["film.de.VTT"].encode(), "the file as it was"
+    assert video.warnings[0] == "the subtitle file film.en.srt could not be kept: it holds no lines with times"
+    assert [warning.partition(" says where")[0] for warning in video.warnings[1:2]] == ["1 line of its subtitles"]
+    assert "1 line of 3 of the subtitles in a language that is not said would begin after the end" in video.warnings[2]
+    assert "52.5163" not in ingest.everything()
+
+
+@pytest.mark.folder
+def test_a_subtitle_file_that_cannot_be_taken_is_told_or_tried_again(ingest: Ingest, tmp_path: Path) -> None:
+    place, work = tmp_path / "place", tmp_path / "into"
+    place.mkdir()
+    film = place / "film.mp4"
+    film.write_bytes(b"video")
+    (tmp_path / "secret.srt").write_text(SUBTITLES)
+    (place / "film.fr.srt").symlink_to(tmp_path / "secret.srt")
+    with (place / "film.srt").open("wb") as large:
+        large.truncate((10 << 20) + 1)
+
+    def fetched(name: str, **options: Any) -> Fetched:
+        (work / name).mkdir(parents=True)
+        return ingest.downloader.fetch(str(film), work / name, **options)
+
+    confined = fetched("confined", confined_to=str(place))
+    assert confined.subtitles == (), "a link leads out of the folder that a browser may name"
+    assert len(confined.warnings) == 2
+    assert confined.warnings[1] == (
+        "the subtitle file film.srt could not be kept: it has 10,485,761 bytes, and subtitles have at most 10 MiB"
+    )
+    assert [one.language for one in fetched("free").subtitles] == ["fr"], "the command line may follow it"
+    (place / "film.fr.srt").unlink()
+    (place / "film.fr.srt").mkdir()
+    assert "film.fr.srt is a folder" in fetched("again").warnings[0]
+
+
 def picture() -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (2000, 1000), (200, 30, 30)).save(data, "PNG")
@@ -201,6 +274,64 @@ def test_a_page_gives_its_subtitles_and_its_thumbnail(ingest: Ingest, web: WebSe
     said = {one.language: ingest.transcripts.lines(one.id)[0].text for one in ingest.transcripts.of_video(video.id)}
     assert said == {"en": "The harbour", "de": "Der Hafen"}
     assert video.warnings == ()
+    assert audit(ingest.database, ingest.objects) == []
+
+
+MASTER = """#EXTM3U
+#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="s",NAME="Deutsch",LANGUAGE="de",DEFAULT=YES,URI="de.m3u8"
+#EXT-X-STREAM-INF:BANDWIDTH=300000,RESOLUTION=160x120,CODECS="avc1.42c00b",SUBTITLES="s"
+picture.m3u8
+"""
+PLAYLIST = """#EXTM3U
+#EXT-X-TARGETDURATION:1
+#EXT-X-PLAYLIST-TYPE:VOD
+#EXTINF:0.5,
+de_0.vtt
+#EXTINF:0.5,
+de_1.vtt
+#EXT-X-ENDLIST
+"""
+SEGMENT = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:126000,LOCAL:00:00:00.000\n\n"
+
+
+@pytest.mark.folder
+def test_the_subtitles_of_a_stream_come_in_segments(ingest: Ingest, web: WebServer) -> None:
+    segments = ["-hls_time", "9", "-hls_playlist_type", "vod", "-hls_segment_filename", str(web.folder / "picture_%d.ts")]
+    ffmpeg(["-i", str(web.folder / "clip.mp4"), "-map", "0:v", "-c", "copy", "-f", "hls", *segments], web.folder / "picture.m3u8")
+    web.answers["/master.m3u8"] = page(MASTER, "application/vnd.apple.mpegurl")
+    web.answers["/de.m3u8"] = page(PLAYLIST, "application/vnd.apple.mpegurl")
+    over_the_edge = "00:00.300 --> 00:00.700\nlegt ab\n"  # a line that is heard in both segments stands in both
+    web.answers["/de_0.vtt"] = page(f"{SEGMENT}00:00.100 --> 00:00.250\nDie Fähre\n\n{over_the_edge}", "text/vtt; charset=utf-8")
+    web.answers["/de_1.vtt"] = page(f"{SEGMENT}{over_the_edge}\n00:00.750 --> 00:00.900\nvom Hafen\n", "text/vtt; charset=utf-8")
+    video = ingest.fetch(f"{web.url}/master.m3u8")
+    (transcript,) = ingest.transcripts.of_video(video.id)
+    assert (transcript.origin, transcript.language, transcript.kind) == ("site", "de", "subtitle")
+    lines = [Line(0.1, 0.25, "Die Fähre"), Line(0.3, 0.7, "legt ab"), Line(0.75, 0.9, "vom Hafen")]
+    assert ingest.transcripts.lines(transcript.id) == lines
+    assert video.warnings == ()
+
+
+@pytest.mark.folder
+def test_what_a_machine_of_the_site_has_made_is_kept_only_when_the_setting_says_so(ingest: Ingest, web: WebServer) -> None:
+    def offered(path: str) -> list[dict[str, str]]:
+        return [{"ext": "json3", "url": f"{web.url}/never"}, {"ext": "vtt", "url": f"{web.url}{path}"}]
+
+    captions = {"de": offered("/never"), "en-orig": offered("/heard.vtt"), "en": offered("/never"), "fr": offered("/never")}
+    web.answers["/heard.vtt"] = page("WEBVTT\n\n00:00.100 --> 00:00.500\nthe harbor\n", "text/vtt")
+    site, formats = FakeSite(web), [format_of("/clip.mp4", 120)]
+    with known_to_ytdlp():
+        address = site.add("v1", formats, subtitles={"en": offered("/en.vtt")}, automatic_captions=captions)
+        first = ingest.fetch(address)
+        ingest.downloader.automatic_captions = True
+        web.answers["/clip.mp4"] = file((web.folder / "clip.mp4").read_bytes() + b"\0", "video/mp4")
+        second = ingest.fetch(site.add("v2", formats, subtitles={"en": offered("/en.vtt")}, automatic_captions=captions))
+    kinds = {one.id: [(two.kind, two.called) for two in ingest.transcripts.of_video(one.id)] for one in (first, second)}
+    assert kinds == {
+        first.id: [("subtitle", "en")],
+        second.id: [("subtitle", "en"), ("automatic", "en (made by a machine)")],
+    }
+    assert "/never" not in web.requests
+    assert [one.text for one in ingest.transcripts.lines(ingest.transcripts.of_video(second.id)[1].id)] == ["the harbor"]
     assert audit(ingest.database, ingest.objects) == []
 
 

@@ -257,7 +257,8 @@ from heaters_dagster.settings import load_settings
 from resources.object_store.open import open_object_store
 from resources.postgres.database import open_database
 from review_app.screens.exports import exports_table
-from review_app.service.links import open_links
+from heaters_dagster.domain.review_queue import QueueFilter
+from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests.review.test_screens import labels, page, told
 
@@ -268,6 +269,8 @@ assert not videos.exception and not clips.exception
 print("SOURCE VIDEOS", told(videos).replace("\\\\", ""), labels(videos))
 (grid,) = clips.get("bidi_component")
 live = desk.clips.load_live(int(sys.argv[1]))
+answer = desk.queue(Session(1, "Ada"), QueueFilter(), limit=1, open_clip_id=live[1].id)
+print("PLAYER", [(one["state"], one["beside"]) for one in answer.body["clips"]])
 print("CLIPS", [card["state_words"] for card in json.loads(grid.proto.json)["cards"]])
 exports = desk.exports.of_clips([clip.id for clip in live])
 print("EXPORTS", exports_table(live, exports, lambda clip_id, profile: "", desk.clips.words_beside(live)))
@@ -292,10 +295,12 @@ def test_commands_and_pages_say_what_it_does(database: Database, settings: Setti
         [sys.executable, "-c", script, str(first.source_video_id)], capture_output=True, text=True, cwd=PROJECT_ROOT, env=environment
     )
     assert done.returncode == 0, done.stderr
-    commands, videos, grid, exports = re.split("^(?:SOURCE VIDEOS|CLIPS|EXPORTS) ", done.stdout, flags=re.M)
+    commands, videos, player, grid, exports = re.split("^(?:SOURCE VIDEOS|PLAYER|CLIPS|EXPORTS) ", done.stdout, flags=re.M)
     assert "3 exported, 1 measuring failed, 1 to be measured" in commands
     assert "measuring failed: its sound cannot be read" in commands
     assert "3 exported, 1 measuring failed, 1 to be measured" in videos
     assert "Retry" in videos
+    here = "('exported', ''), ('exported', 'measuring failed: its sound cannot be read'), ('exported', 'to be measured')"
+    assert player.strip() == f"[{here}]"
     assert grid.strip() == "['exported', 'exported · measuring failed: its sound cannot be read', 'exported · to be measured']"
     assert "<td>exported · measuring failed: its sound cannot be read</td>" in exports

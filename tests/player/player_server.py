@@ -95,6 +95,7 @@ class Player:
         self.action_ids: dict[str, int] = {}
         self.generation = 0
         self.leased_to_others: dict[int, str] = {}
+        self.beside: dict[int, str] = {}  # what further stages say of a clip
         self.url = ""
         self._work = tempfile.TemporaryDirectory()
         self._lock = threading.Lock()
@@ -110,6 +111,7 @@ class Player:
             "start_seconds": index.time_seconds(clip.start_frame),
             "end_seconds": index.time_seconds(clip.end_frame),
             "state": str(clip.state),
+            "beside": self.beside.get(clip.id, ""),
             "version": clip.version,
             "changed_by": self.changed_by(clip),
             "grouped_with_clip_id": clip.grouped_with_clip_id,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -24,8 +26,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("player_browser")]
 
 
 def test_a_queue_is_reviewed_by_keyboard_alone(open_page: Open, server: Player) -> None:
+    server.beside[1] = "to be measured"
     page = open_page("review")
     on_stage(page, 1)
+    expect(page.locator(".state")).to_have_text(re.compile(r"\w · to be measured$"))
     for key, next_id in (("a", 2), ("s", 3), ("x", 4), ("a", 5), ("g", 6)):
         page.keyboard.press(key)
         on_stage(page, next_id)

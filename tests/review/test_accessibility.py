@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from heaters_dagster.domain.keys import final_clip_key
 from heaters_dagster.domain.stages import EXPORTS
 from resources.postgres.clip_store import MadeObject
+from resources.sources.site_access import SiteAccess
 from tests.accessibility import found_by_axe, undescribed_buttons
 from tests.chromium import WAIT_MS
 from tests.review.conftest import App, becomes_true
@@ -35,6 +36,7 @@ FILLED = {
     "/history": "tbody tr",
     "/search": "[data-testid=stTextInput]",
     "/partitions": ".heaters-exports",
+    "/sites": "[class*=st-key-forget-] button",
 }
 
 
@@ -81,6 +83,10 @@ def test_axe_finds_nothing_and_every_button_says_what_it_does_on_pages_with_clip
     assert claimed is not None
     stored = app.objects.put_bytes(key, app.proxy.read_bytes())
     app.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, stored.byte_size, {})])
+    cookies = "# Netscape HTTP Cookie File\n.vimeo.com\tTRUE\t/\tTRUE\t1\tsession\tended\n.vimeo.com\tTRUE\t/\tTRUE\t0\tuser\tada\n"
+    access = SiteAccess(app.database, app.settings)
+    access.sign_in("vimeo.com", cookies, by="Ada")
+    access.set_headers("example.org", ["X-Key: 1"], by="Ada")
     found = []
     page = visit(f"/?video={video.id}")
     for path, shown in FILLED.items():

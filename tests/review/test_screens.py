@@ -489,6 +489,12 @@ def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
     button(app, "Submit")
     (video,) = desk.videos.load_all()
     assert (video.chapters_as_cuts, FactsStore(desk.database).load(video.id).rights) == (True, "training only")
+    app.text_area(key="sources").set_value("https://example.org/a.mp4")
+    app.checkbox(key="sources-force").set_value(True)
+    button(app, "Submit")
+    assert f"It is the same as source video {video.id}" in told(app)
+    assert [one.source for one in desk.videos.load_all()] == ["https://example.org/a.mp4"] * 2
+    assert app.checkbox(key="sources-force").value is False, "the next submission doubles nothing"
 
 
 def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDesk, tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ export class ReviewView {
     const { clip, video, previous, next } = scene;
     setText(this.title, video?.title ?? "");
     this.title.title = video?.title ?? "";
-    setText(this.state, pendingIds.has(String(clip.id)) ? `${stateWords(clip.state)} …` : stateWords(clip.state));
+    const isPending = pendingIds.has(String(clip.id)); // then what the server has said of its stages is not true any more
+    setText(this.state, isPending ? `${stateWords(clip.state)} …` : [stateWords(clip.state), clip.beside].filter(Boolean).join(" · "));
     this.state.dataset.state = clip.state;
     setText(this.stageName, capital(video?.title ? `${clipName(clip)} of ${video.title}` : clipName(clip)));
     const length = clip.end_frame - clip.start_frame;
