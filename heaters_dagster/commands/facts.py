@@ -76,7 +76,8 @@ def facts(
     description: Annotated[str | None, _of("description", "--description")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back your latest change of the facts of this source video.")] = False,
     subtitles: Annotated[
-        str | None, typer.Option(
+        str | None,
+        typer.Option(
             "--subtitles", metavar="LANGUAGE", help=f"Print the lines of these subtitles with their times; {_NOT_SAID}: language not said."
         ),
     ] = None,

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.subtitles import Line, between, text_of
 
 _COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)) + tuple(
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
@@ -52,7 +53,7 @@ class CutListSource:
 
     media_url: where the program finds the file (file:, https: or a relative name); its last part is the media's name.
     frame_rate: frames per second, the average for a variable rate. width, height: of the displayed picture, in pixels.
-    facts: what is known of it, as licence and rights.
+    facts: what is known of it, as licence and rights. lines: of its first subtitles.
     """
 
     id: int
@@ -64,10 +65,15 @@ class CutListSource:
     height: int
     has_audio: bool
     facts: SourceFacts = SourceFacts()
+    lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frame_rate <= 0:
             raise BadRequestError(f"source video {self.id}: a cut list needs a frame rate above 0, not {self.frame_rate}")
+
+    def said_in(self, clip: CutListClip) -> str | None:
+        """The subtitles of a clip as one text, None without any."""
+        return text_of(between(self.lines, clip.start_time_seconds, clip.end_time_seconds)) or None
 
     @property
     def media_name(self) -> str:

@@ -165,7 +165,7 @@ def changes_of(texts: Mapping[str, str], *, keep_places: bool) -> dict[str, Any]
 #: The facts that go along with clips: into cut lists and manifests.
 DELIVERED = (
     "rights", "licence", "external_id", "site", "site_id", "uploader", "uploaded_on", "page_address", "tags", "camera",
-    "recorded_at", "place",
+    "recorded_at", "place", "description",
 )  # fmt: skip
 
 

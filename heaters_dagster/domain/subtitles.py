@@ -20,6 +20,8 @@ MOST_FILES = 30
 MOST_BYTES = 10 << 20
 
 MOST_LINES = 50_000
+#: A cell of a spreadsheet holds no more.
+MOST_CHARACTERS = 32_000
 #: Bytes of all different words of one transcript that can be searched for. Postgres holds a little less than 1 MiB of them in one value.
 _SEARCHABLE_BYTES = 300_000
 
@@ -111,6 +113,7 @@ def lines_of(data: bytes, *, is_rolling: bool = False) -> tuple[Line, ...]:
     is_rolling: a row of text may stand there again, above the next one: captions that a machine makes roll up. It is kept once.
     """
     rows = _text(data).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    is_webvtt = rows[0].startswith("WEBVTT")  # there a row of blanks ends nothing; files of the other kind are often written loosely
     found: list[Line] = []
     before: list[str] = []
     before_ends = 0.0
@@ -121,7 +124,7 @@ def lines_of(data: bytes, *, is_rolling: bool = False) -> tuple[Line, ...]:
         if times is None:
             continue
         said = []
-        while place < len(rows) and rows[place].strip() and not _TIMES.match(rows[place]):
+        while place < len(rows) and (rows[place] if is_webvtt else rows[place].strip()) and not _TIMES.match(rows[place]):
             said.append(rows[place])
             place += 1
         parts = times.groups()
@@ -154,6 +157,19 @@ def within(lines: Sequence[Line], length_seconds: float | None) -> tuple[tuple[L
     return ended, len(lines) - len(fitting)
 
 
+def between(lines: Iterable[Line], start_seconds: float, end_seconds: float) -> tuple[Line, ...]:
+    """What is said in a part of the video, with times counted from its beginning; a line that goes on beyond an edge ends there."""
+    inside = (one for one in lines if one.start_seconds < end_seconds and one.end_seconds > start_seconds)
+    return tuple(
+        Line(max(0.0, one.start_seconds - start_seconds), min(one.end_seconds, end_seconds) - start_seconds, one.text) for one in inside
+    )
+
+
+def text_of(lines: Iterable[Line]) -> str:
+    """All texts as one, of at most MOST_CHARACTERS."""
+    return " ".join(one.text for one in lines)[:MOST_CHARACTERS]
+
+
 def webvtt(lines: Iterable[Line]) -> bytes:
     """The lines as a WebVTT file."""
     cues = [f"{_clock(line.start_seconds)} --> {_clock(line.end_seconds)}\n{html.escape(line.text, quote=False)}\n" for line in lines]
@@ -179,7 +195,7 @@ def searchable(lines: Iterable[Line]) -> str:
 
 
 def _stem_and_suffix(name: str) -> tuple[str, str]:
-    stem, dot, suffix = name.rpartition(".")
+    stem, _, suffix = name.rpartition(".")
     return (stem, f".{suffix}") if stem else (name, "")
 
 

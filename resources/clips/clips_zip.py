@@ -6,8 +6,8 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StoreU
 from heaters_dagster.domain.fact_fields import chapter_at
 from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
 from heaters_dagster.domain.states import APPROVED_STATES
+from heaters_dagster.domain.subtitles import between
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
@@ -25,6 +26,7 @@ from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.transcript_store import Transcript, TranscriptStore
 
 #: Bytes of one read; with a bucket each read is one request.
 _RANGE_BYTES = 8 * 1024**2
@@ -34,7 +36,7 @@ _LONGEST_TITLE = 100
 
 @dataclass(frozen=True, slots=True)
 class ZippedFile:
-    """One exported clip. name: its name in the zip. key: its object key."""
+    """One exported clip, or what belongs to its source video. name: its name in the zip. key: its object key."""
 
     name: str
     key: str
@@ -43,7 +45,7 @@ class ZippedFile:
 
 @dataclass(frozen=True, slots=True)
 class ClipsZip:
-    """name: the file name of the zip. texts: {name in the zip: content}. files: the clips, in order."""
+    """name: the file name of the zip. texts: {name in the zip: content}. files: the clips, in order, then subtitles and thumbnail."""
 
     name: str
     texts: dict[str, str]
@@ -103,6 +105,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     files: list[ZippedFile] = []
     described = []
     known = FactsStore(database).load(source_video_id)
+    subtitles = [(one, TranscriptStore(database).lines(one.id)) for one in TranscriptStore(database).of_video(source_video_id)]
     for clip in approved:
         name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
@@ -116,6 +119,11 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             "proof": None,
             "exports": [],
             "chapter": chapter_at(known.chapters, clip.start_time_seconds),
+            "subtitles": [
+                {"language": one.language, "kind": one.kind, "lines": [asdict(line) for line in said]}
+                for one, lines in subtitles
+                if (said := between(lines, clip.start_time_seconds, clip.end_time_seconds))
+            ],
         }
         # The first export, from which all else is made, is the clip's file; the others have their profile in the name.
         for export in sorted(exports[clip.id], key=lambda export: (export.key != clip.clip_filepath, export.profile)):
@@ -131,7 +139,8 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
         described.append(about)
     if not files:
         raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")
-    manifest = {"source_video_id": video.id, "title": video.title, "facts": _facts_of(known), "clips": described}
+    about_video = {"source_video_id": video.id, "title": video.title, "facts": _facts_of(known)}
+    manifest = {**about_video, **_belongings(title, known, [one for one, _ in subtitles], files, objects), "clips": described}
     texts: dict[str, str] = {}
     notes: list[str] = []
     for form in CUT_LIST_FORMATS.usable():
@@ -155,9 +164,30 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     return ClipsZip(f"{title} clips.zip", texts, tuple(files))
 
 
+def _belongings(
+    title: str, known: SourceFacts, subtitles: Sequence[Transcript], files: list[ZippedFile], objects: ObjectStore
+) -> dict[str, Any]:
+    """What the manifest says of subtitles and thumbnail; their files are added to `files`."""
+
+    def added(key: str, name: str) -> str | None:
+        found = objects.info(key)
+        if found is None:
+            return None
+        files.append(ZippedFile(name, key, found.byte_size))
+        return name
+
+    told = []
+    for number, one in enumerate(subtitles, start=1):
+        name = f"{title} subtitles {number} {one.language or 'und'}{PurePosixPath(one.subtitle_filepath).suffix}"
+        about = {"language": one.language, "name": one.name, "kind": one.kind, "origin": one.origin}
+        told.append({**about, "file": added(one.subtitle_filepath, name)})
+    thumbnail = known.thumbnail_filepath and added(known.thumbnail_filepath, f"{title} thumbnail.jpg")
+    return {"subtitles": told, "thumbnail": thumbnail}
+
+
 def _facts_of(known: SourceFacts) -> dict[str, Any]:
     """What is known of the source video, without what is about files of Heaters."""
-    about_files = {"thumbnail_filepath", "container_tags", "quality"}
+    about_files = {"thumbnail_filepath", "quality"}
     return {name: json_of_value(value) for name, value in known.said().items() if name not in about_files}
 
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from heaters_dagster.domain.cut_lists import CutListSource
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.subtitles import AUTOMATIC, Line
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.media.frame_index_reader import FrameIndexes
@@ -16,6 +17,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.transcript_store import TranscriptStore
 
 _LINK_SECONDS = 7 * 24 * 3600
 
@@ -49,5 +51,12 @@ def stored_cut_list(
         height=header.height,
         has_audio=header.has_audio,
         facts=FactsStore(database).load(source_video_id),
+        lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
     )
     return [chosen.write(source, part) for part in chosen.parts(clips)]
+
+
+def _first_subtitles(transcripts: TranscriptStore, source_video_id: int) -> list[Line]:
+    """Those that people wrote before those that a machine made."""
+    known = sorted(transcripts.of_video(source_video_id), key=lambda one: (one.kind == AUTOMATIC, one.id))
+    return transcripts.lines(known[0].id) if known else []

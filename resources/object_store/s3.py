@@ -254,7 +254,10 @@ def listed_objects(bucket: str, prefix: str, *, endpoint_url: str | None = None,
 def small_object(
     bucket: str, key: str, *, check_size: Callable[[int], object], endpoint_url: str | None = None, max_attempts: int = 5
 ) -> bytes:
-    """All bytes of an object of any bucket. check_size: gets their number first; what it raises ends it. Raises what an ObjectStore raises."""
+    """All bytes of an object of any bucket. check_size: gets their number first; what it raises ends it.
+
+    Raises what an ObjectStore raises.
+    """
     client = _client(bucket, endpoint_url, max_attempts)
     with _store_errors(bucket, key):
         found = client.get_object(Bucket=bucket, Key=key)

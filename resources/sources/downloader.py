@@ -131,7 +131,9 @@ class Downloader:
         prefix = key.removesuffix(name)
 
         def names() -> list[str]:
-            found = (one.removeprefix(prefix) for one in list_keys(bucket, f"{prefix}{Path(name).stem}.", endpoint_url=self.s3_endpoint_url))
+            found = (
+                one.removeprefix(prefix) for one in list_keys(bucket, f"{prefix}{Path(name).stem}.", endpoint_url=self.s3_endpoint_url)
+            )
             return [one for one in found if "/" not in one]
 
         def read(one: str) -> bytes:

@@ -149,7 +149,7 @@ def _subtitle_bytes(
     with fresh() as other:
         other.add_progress_hook(hook)
         success, _ = other.dl(str(path), {"http_headers": info.get("http_headers") or {}, "title": "subtitles", "id": "s", **one}, True)
-        if not success or not path.is_file():
+        if success is False or not path.is_file():  # None is what yt-dlp says of segments of WebVTT, also when all went well
             raise InvalidMediaError("the download broke off")
     return path.read_bytes()[:_MOST_BYTES]
 

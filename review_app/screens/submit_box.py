@@ -50,7 +50,7 @@ def submit_form(desk: ReviewDesk) -> None:
     st.checkbox("Chapters begin clips", help="Cut also where the chapters of the site or the file begin", key="sources-chapters")
     st.checkbox(
         "Also what is known already",
-        help="Make a new source video also of what is a source video already; both then name each other. Not of videos of a playlist or feed",
+        help="Make a new source video also of what is a source video already; both then name each other. Not of lists of the web",
         key="sources-force",
     )
     st.button("Submit", type="primary", help="Fetch these videos and cut them into clips", on_click=submit)

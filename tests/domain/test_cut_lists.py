@@ -14,6 +14,7 @@ from heaters_dagster.domain.cut_lists import CutListSource, timecode, timeline_r
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.subtitles import Line
 from resources.clips.cut_lists.csv import CSV_COLUMNS, csv_cut_list
 from resources.clips.cut_lists.edl import CUT_LIST_FORMAT as EDL
 from resources.clips.cut_lists.edl import edl_cut_list
@@ -204,9 +205,11 @@ def test_facts_go_along_as_each_format_allows() -> None:
     facts = SourceFacts(
         licence='CC "BY"', rights="=HYPERLINK(1)", uploader="Märchen", tags=("a", "b"), chapters=(Chapter("The <sea>", 0.0, 2.0),)
     )
-    source = replace(SOURCE, facts=facts)
+    lines = (Line(0.5, 1.0, "=1+1"), Line(1.0, 3.0, "over <the> cut"))
+    source = replace(SOURCE, facts=facts, lines=lines)
     rows = list(csv.DictReader(io.StringIO(csv_cut_list(source, CLIPS))))
     assert [row["chapter"] for row in rows] == ["The <sea>", "The <sea>", ""]
+    assert [row["subtitles"] for row in rows] == ["'=1+1 over <the> cut", "over <the> cut", ""]
     assert {(row["licence"], row["rights"], row["tags"], row["place"]) for row in rows} == {('CC "BY"', "'=HYPERLINK(1)", "a, b", "")}
     events = edl_cut_list(source, CLIPS).splitlines()
     assert events[6:10] == ["* COMMENT: RIGHTS: =HYPERLINK(1)", '* COMMENT: LICENCE: CC "BY"', "* COMMENT: UPLOADER: Marchen", events[9]]
@@ -215,4 +218,6 @@ def test_facts_go_along_as_each_format_allows() -> None:
     known = {one.attrib["key"]: one.attrib["value"] for one in root.findall("resources/asset/metadata/md")}
     assert known == {"heaters.licence": 'CC "BY"', "heaters.rights": "=HYPERLINK(1)", "heaters.uploader": "Märchen", "heaters.tags": "a, b"}
     notes = [one.text for one in root.findall("library/event/project/sequence/spine/asset-clip/note")]
-    assert [str(note).partition(", chapter ")[2] for note in notes] == ["The <sea>", "The <sea>", ""]
+    assert [str(note).partition(", chapter ")[2] for note in notes] == [
+        "The <sea>: =1+1 over <the> cut", "The <sea>: over <the> cut", ""
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from heaters_dagster.domain.subtitles import (
     Line,
     SubtitleFile,
     beside,
+    between,
     has_a_namesake,
     known_language,
     lines_of,
@@ -67,6 +68,13 @@ def test_lines_fit_into_the_length_of_the_video() -> None:
     assert within(lines, None) == (tuple(lines), 0)
 
 
+def test_the_lines_of_a_clip_count_from_its_beginning() -> None:
+    lines = (Line(0.0, 1.0, "a"), Line(1.0, 3.0, "b"), Line(4.0, 6.0, "c"))
+    assert between(lines, 1.0, 4.0) == (Line(0.0, 2.0, "b"),)
+    assert between(lines, 2.0, 5.0) == (Line(0.0, 1.0, "b"), Line(2.0, 3.0, "c"))
+    assert between(lines, 3.0, 4.0) == ()
+
+
 def test_what_is_written_is_read_again_as_it_was() -> None:
     lines = (Line(0.0, 1.5, "a & <b>"), Line(3599.9, 3601.25, "an hour"))
     assert lines_of(webvtt(lines)) == lines
@@ -118,7 +126,17 @@ def test_the_subtitle_files_of_a_video_are_known_by_their_names() -> None:
         "film.sdh.srt": (None, "sdh"),
         "film.Director's cut.srt": (None, "Director's cut"),
     }
-    others = ["film.mp4", "film.txt", "film.de.ass", "film2.srt", "Film.srt", "film.part2.mov", "film.part2.srt", "film.part2.de.srt", "film"]
+    others = [
+        "film.mp4",
+        "film.txt",
+        "film.de.ass",
+        "film2.srt",
+        "Film.srt",
+        "film.part2.mov",
+        "film.part2.srt",
+        "film.part2.de.srt",
+        "film",
+    ]
     found = beside("film.mp4", [*others, *of_the_film])
     assert {one.file: (one.language, one.name) for one in found} == of_the_film
     assert [one.file for one in beside("film.part2.mov", others)] == ["film.part2.de.srt", "film.part2.srt"]

@@ -33,7 +33,8 @@ from resources.sources.fetched import Fetched
 from resources.upkeep.audit import audit
 from resources.upkeep.source_video_removal import delete_source_video
 from tests.buckets import BucketServer
-from tests.fake_site import FakeSite, known_to_ytdlp, picture as format_of
+from tests.fake_site import FakeSite, known_to_ytdlp
+from tests.fake_site import picture as format_of
 from tests.media_files import ffmpeg, make_video
 from tests.web_server import WebServer, file, status
 from tests.web_server import text as page
@@ -304,6 +305,7 @@ def test_the_subtitles_of_a_stream_come_in_segments(ingest: Ingest, web: WebServ
     web.answers["/de_0.vtt"] = page(f"{SEGMENT}00:00.100 --> 00:00.250\nDie Fähre\n\n{over_the_edge}", "text/vtt; charset=utf-8")
     web.answers["/de_1.vtt"] = page(f"{SEGMENT}{over_the_edge}\n00:00.750 --> 00:00.900\nvom Hafen\n", "text/vtt; charset=utf-8")
     video = ingest.fetch(f"{web.url}/master.m3u8")
+    assert video.warnings == ()
     (transcript,) = ingest.transcripts.of_video(video.id)
     assert (transcript.origin, transcript.language, transcript.kind) == ("site", "de", "subtitle")
     lines = [Line(0.1, 0.25, "Die Fähre"), Line(0.3, 0.7, "legt ab"), Line(0.75, 0.9, "vom Hafen")]

@@ -29,6 +29,7 @@ from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.subtitles import Line, SubtitleFile
 from heaters_dagster.registries import EXPORT_PROFILES
 from heaters_dagster.settings import Settings
 from resources.media.first_bytes import HEAD_BYTES
@@ -40,6 +41,7 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
+from resources.postgres.transcript_store import TranscriptStore
 from review_app.server.routes import TOKEN_HEADER, review_routes
 from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
@@ -638,6 +640,10 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
     source = barcode_video(tmp_path / "s.mp4", frames=60)
     video = stored_video(source, tmp_path, database=database, objects=objects, cuts=(20, 40), approved=False)
     desk.videos.update(video.id, title='Caf\u00e9: the "end"/2')
+    key = f"subtitles/video_{video.id}_01_de.srt"
+    spoken = SubtitleFile("beside", "de", None, ".srt", b"as it was", (Line(0.25, 0.5, "Hafen"), Line(2.0, 2.25, "See")))
+    TranscriptStore(database).replace_subtitles(video.id, [(key, spoken)])
+    objects.put_bytes(key, spoken.data)
     first, second, third = clips_of(desk, video)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
         assert client.get(desk.media_url("clips", video.id)).status_code == 404
@@ -672,6 +678,13 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         ]
         assert archive.read("Caf\u00e9_ the _end_2.csv").count(b"\n") == 4
         assert b"TITLE" in archive.read("Caf\u00e9_ the _end_2.edl")
+        assert b",Hafen," in archive.read("Caf\u00e9_ the _end_2.csv")
+        (told,) = manifest["subtitles"]
+        assert told == {"language": "de", "name": None, "kind": "subtitle", "origin": "beside", "file": told["file"]}
+        assert archive.read(told["file"]) == b"as it was"
+        (said,) = manifest["clips"][0]["subtitles"]
+        assert said == {"language": "de", "kind": "subtitle", "lines": [{"start_seconds": 0.25, "end_seconds": 0.5, "text": "Hafen"}]}
+        assert (manifest["clips"][1]["subtitles"], manifest["thumbnail"]) == ([], None)
     assert third.id not in {one["clip_id"] for one in manifest["clips"]}
 
 

@@ -12,7 +12,7 @@ from heaters_dagster.domain.fact_fields import DELIVERED, chapter_at, delivered
 CSV_COLUMNS = (
     "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
     "start_timecode", "end_timecode", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
-    "chapter", *DELIVERED,
+    "chapter", "subtitles", *DELIVERED,
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                 clip.grouped_with_clip_id,
                 clip.clip_filepath,
                 _plain(chapter_at(source.facts.chapters, clip.start_time_seconds)),
+                _plain(source.said_in(clip)),
                 *facts,
             ]
         )

@@ -49,7 +49,9 @@ def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
         sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
         chapter = chapter_at(source.facts.chapters, clip.start_time_seconds)
         named = f", chapter {_xml_text(chapter)}" if chapter else ""
-        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}{named}"
+        subtitles = source.said_in(clip)
+        said = f": {_xml_text(subtitles)}" if subtitles else ""
+        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}{named}{said}"
         ET.SubElement(element, "keyword", start=start, duration=length, value=str(clip.state))
         offset += place.length
     ET.indent(root)

@@ -54,6 +54,7 @@ def _known(source: CutListSource, clip: CutListClip) -> dict[str, object]:
         "grouped_with_clip_id": clip.grouped_with_clip_id,
         "clip_filepath": clip.clip_filepath,
         "chapter": chapter_at(source.facts.chapters, clip.start_time_seconds),
+        "subtitles": source.said_in(clip),
     }
     return {name: value for name, value in values.items() if value is not None}
 
