@@ -73,8 +73,7 @@ def status(
         lists = SourceVideoLists(database)
         if video is not None:
             found, facts = lists.overview_of(video), facts_row(database, video)
-            known = {name: facts["json"][name] for name in ("facts", "said_by", "subtitles")}
-            terminal.show_json([_video_row(found) | known]) if as_json else _show_one(facts | _row_in_words(found))
+            terminal.show_json([_video_row(found) | {"known": facts["json"]}]) if as_json else _show_one(facts | _row_in_words(found))
             return
         if as_json:
             terminal.show_json_list(map(_video_row, lists.all_overviews()))
@@ -343,6 +342,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "site_waits": video.site_waits,
         "quality": video.quality,
         "related": [{"id": one.other_id, "kind": str(one.kind), "is_newer": one.is_newer, "told": one.words} for one in video.related],
+        "known": None,
     }
 
 

@@ -492,7 +492,7 @@ def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
     app.text_area(key="sources").set_value("https://example.org/a.mp4")
     app.checkbox(key="sources-force").set_value(True)
     button(app, "Submit")
-    assert f"It is the same as source video {video.id}" in told(app)
+    assert "Submitted again by force as source video 2" in told(app)
     assert [one.source for one in desk.videos.load_all()] == ["https://example.org/a.mp4"] * 2
     assert app.checkbox(key="sources-force").value is False, "the next submission doubles nothing"
 
