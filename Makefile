@@ -18,7 +18,7 @@ demo: install
 	$(BIN)/heaters demo
 
 test: install browser
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: install
 	$(BIN)/ruff check .

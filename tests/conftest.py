@@ -34,12 +34,12 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
-from resources.postgres.database import Database, migrate
+from resources.postgres.database import Database, dagster_database_url, migrate
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.buckets import BucketServer, bucket_server
 from tests.chromium import started_chromium
+from tests.made_once import SESSION_FOLDER
 
-SESSION_FOLDER = "HEATERS_TEST_SESSION_FOLDER"
 TEMPLATE = "heaters_template"
 
 # How fast a machine is decides nothing here.
@@ -74,6 +74,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_session_lock])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first, so that at the end no worker is alone with one."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def _locked(folder: Path) -> int:
     lock = os.open(folder / "session.lock", os.O_RDWR | os.O_CREAT)
     try:
@@ -104,7 +109,10 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
-    """URL of the database `postgres` of a server that runs for this test session; `heaters_template` in it is empty and migrated."""
+    """URL of the database `postgres` of a server that runs for this test session; `heaters_template` in it is empty and migrated.
+
+    It has Dagster's tables too, which take Dagster most of a second to make.
+    """
     url = embedded_postgres.ensure_running(Path(os.environ[SESSION_FOLDER]) / "postgres", durable=False)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(1)")  # of the workers one makes the template
@@ -113,6 +121,10 @@ def postgres_url() -> str:
             database = Database.connect(_url_of(url, f"{TEMPLATE}_new"))
             migrate(database)
             database.dispose()
+            from resources.orchestrator.dagster_connections import close_kept_connections, open_dagster_storage  # loads Dagster
+
+            open_dagster_storage(dagster_database_url(Settings(database_url=database.url)))
+            close_kept_connections()
             connection.execute(f"alter database {TEMPLATE}_new rename to {TEMPLATE}")
     return url
 
@@ -166,12 +178,24 @@ _END_OTHER_SESSIONS = b"""
 select pg_terminate_backend(pid, 5000) from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
 """
+#: Only what a test has filled, and what refers to it: to empty a table costs some milliseconds, whether there is a row in it or not.
 _TRUNCATE = b"""
-do $$ begin
-    execute (
-        select 'truncate ' || string_agg(quote_ident(tablename), ', ') || ' restart identity'
-        from pg_tables where schemaname = 'public' and tablename <> 'alembic_version'
-    );
+do $$
+declare
+    name text;
+    is_filled boolean;
+    filled text[];
+begin
+    for name in
+        select format('%I.%I', schemaname, tablename) from pg_tables
+        where schemaname in ('public', 'dagster') and tablename not in ('alembic_version', 'secondary_indexes', 'instance_info')
+    loop
+        execute 'select exists (select from ' || name || ')' into is_filled;
+        if is_filled then filled := filled || name; end if;
+    end loop;
+    if filled is not null then execute 'truncate ' || array_to_string(filled, ', ') || ' restart identity cascade'; end if;
+    perform setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
+        from pg_sequences where schemaname in ('public', 'dagster') and last_value is not null;
 end $$
 """
 _SCHEMA = b"""

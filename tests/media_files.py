@@ -22,6 +22,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from resources.media.frame_hashes import frame_hash
+from tests.made_once import made_once, once, recipe_of
 
 SAMPLE_RATE = 48_000
 _BITS = 12
@@ -65,6 +66,7 @@ def read_barcode(image: NDArray[np.uint8]) -> int:
     return int("".join("1" if bit else "0" for bit in bits[3:-1]), 2)
 
 
+@once
 def make_video(
     path: Path,
     *,
@@ -347,8 +349,15 @@ def wrecked(source: Path, path: Path, kind: str) -> Path:
 def ffmpeg(arguments: Sequence[str], path: Path) -> Path:
     """Run the wheel's ffmpeg with `arguments` and write `path`."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *arguments, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+
+    def run() -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    recipe = recipe_of(arguments, path)
+    if recipe is not None:
+        return made_once(path, ["ffmpeg", recipe], run)
+    run()
     return path
 
 

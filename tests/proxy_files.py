@@ -21,6 +21,7 @@ from resources.object_store.s3 import S3ObjectStore
 from resources.postgres.clip_store import ClipStore, NewClip
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from tests.made_once import hash_of, made_once
 from tests.media_files import barcode_video
 
 #: What promise 2 names: every kind of source whose frames must come out exactly.
@@ -39,9 +40,12 @@ SOURCES: dict[str, Callable[[Path], Path]] = {
 
 def make_proxy_file(source: Path, path: Path) -> Path:
     """The proxy of `source`, as the pipeline makes it."""
-    found = probe(source)
-    write_proxy(source, found, source_streams(found), path)
-    return path
+
+    def make() -> None:
+        found = probe(source)
+        write_proxy(source, found, source_streams(found), path)
+
+    return made_once(path, ["proxy", source.suffix, hash_of(source)], make)
 
 
 def stored_video(

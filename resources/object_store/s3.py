@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -285,8 +286,23 @@ def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:
     return head, byte_size <= KIND_BYTES
 
 
+@cache
+def _descriptions() -> Any:
+    """What botocore knows about S3, read once in a process: to read it takes several times as long as to make a client with it."""
+    import boto3
+    from botocore.loaders import Loader
+
+    class Shared(Loader):  # type: ignore[misc]
+        @property
+        def search_paths(self) -> list[str]:
+            return list(super().search_paths)  # a copy, as each session of boto3 adds its folder
+
+    return Shared(extra_search_paths=[str(Path(boto3.__file__).with_name("data"))])
+
+
 def _client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeout_seconds: float = 60) -> Any:
     import boto3
+    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -300,7 +316,9 @@ def _client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeout
         # Not every server knows the checksums that newer clients send and request by default.
         config = config.merge(Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"))
     with _store_errors(bucket, ""):
-        return boto3.session.Session().client("s3", endpoint_url=endpoint_url, config=config)
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _descriptions())
+        return boto3.session.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
 
 
 def _transfer() -> Any:

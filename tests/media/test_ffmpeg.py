@@ -36,6 +36,7 @@ from tests.media_files import (
     with_shifted_times,
     wrecked,
 )
+from tests.warm_process import started
 
 SIDE = SideStream(48, 36, "rgb24")
 FRAMES = 48
@@ -295,10 +296,7 @@ def test_ffmpeg_dies_with_the_process_that_started_it(long_source: Path, tmp_pat
         source, target = map(Path, sys.argv[1:])
         run(proxy(source_streams(probe(source))), source, [target], report=lambda progress: print("running", flush=True))
     """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program), str(long_source), str(tmp_path / "proxy.mp4")], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
+    parent = started(textwrap.dedent(program), str(long_source), str(tmp_path / "proxy.mp4"))
     assert parent.stdout.readline().strip() == "running"
     (child,) = children(parent.pid)
     parent.kill()

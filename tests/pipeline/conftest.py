@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 
 #: Files whose tests are about rows, runs and reasons: where objects lie makes no difference to them.
@@ -28,3 +29,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.module.__name__.rpartition(".")[2] in _ABOUT_ROWS:
             marked = ["folder"]
         metafunc.parametrize("store_kind", marked or ["folder", "bucket"], scope="session")
+
+
+@pytest.fixture(autouse=True)
+def tries_follow_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run tries again without the seconds between its tries. How many tries there are, and after which failures, stays as it is."""
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt: 0.01)

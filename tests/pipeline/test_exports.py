@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +57,7 @@ from tests.media_files import (
 )
 from tests.proxy_files import SOURCES, local_copy, stored_video, written_at
 from tests.sound_sync import assert_in_sync
+from tests.warm_process import ran
 
 
 class Exporting:
@@ -252,8 +252,7 @@ export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), w
 def test_an_export_that_was_killed_is_done_once_by_the_next_run(when: str, exporting: Exporting, object_store: LocalObjectStore) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder), 20)
     arguments = json.dumps([exporting.database.url, str(object_store.folder), str(exporting.work.root), video.id, when])
-    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9
+    assert ran(KILLED, arguments).returncode == -signal.SIGKILL
     assert [clip.state for clip in exporting.clips.load_live(video.id)] == ["exporting", "review_approved"]
     exporting.work.sweep()
     assert len(exporting.export(video).made) == 2
@@ -273,8 +272,7 @@ def test_a_further_export_that_was_killed_is_done_once_by_the_next_run(
     exact = written_at(exporting.objects, exporting.manifest(clip).key)
     exporting.exports.request(clip.id, "delivery")
     arguments = json.dumps([exporting.database.url, str(object_store.folder), str(exporting.work.root), video.id, when])
-    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9
+    assert ran(KILLED, arguments).returncode == -signal.SIGKILL
     exporting.work.sweep()
     assert [one.profile for one in exporting.export(video).made] == ["delivery"]
     assert exporting.export(video) == ClipRun()

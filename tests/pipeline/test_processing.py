@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from resources.sources.downloader import Downloader
 from resources.upkeep.audit import audit
 from tests.media_files import make_video
 from tests.pipeline_rows import cut_video, reviews, video_in
+from tests.warm_process import ran
 from tests.web_server import WebServer
 
 S, C = SourceVideoState, ClipState
@@ -188,10 +187,8 @@ def test_killed_in_each_stage_it_carries_on(
 
     def die(when: str, number: int, target: str) -> None:
         store = type(object_store)
-        command = [sys.executable, "-c", DIES, when, str(number), target.replace(STORE, f"{store.__module__}:{store.__name__}")]
-        done = subprocess.run(
-            command, env=child_environment(settings), cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
-        )
+        of_store = target.replace(STORE, f"{store.__module__}:{store.__name__}")
+        done = ran(DIES, when, str(number), of_store, environment=child_environment(settings))
         assert done.returncode == -signal.SIGKILL, (target, done.stderr)
 
     for moment in UP_TO_REVIEW:

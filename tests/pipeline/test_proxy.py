@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable
@@ -54,6 +50,7 @@ from tests.media_files import (
     wrecked,
 )
 from tests.proxy_files import local_copy
+from tests.warm_process import started
 
 _S = SourceVideoState
 DETECTOR = "content"
@@ -303,13 +300,10 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
         make_proxy({source_video_id}, videos=videos, objects=objects, work=WorkFolder(settings.work_folder), detector="content", report=say)
     """
     assert settings.database_url is not None
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], env=child_environment(settings), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
+    process = started(textwrap.dedent(program), environment=child_environment(settings))
     assert process.stdout.readline() == "running\n"
     time.sleep(after_seconds)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
 
     assert videos.load(source_video_id).state in {_S.PREPROCESSING, _S.PREPROCESSED}

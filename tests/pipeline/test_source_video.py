@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,6 +37,7 @@ from resources.sources.downloader import Downloader
 from resources.sources.file_identity import file_identity
 from resources.sources.submission import submit
 from tests.media_files import make_video, rotated
+from tests.warm_process import started
 from tests.web_server import WebServer
 
 
@@ -313,15 +311,13 @@ with database.stage_lock("source_video", int(source_video_id)):
 
 
 def kill_in(point: str, video: SourceVideo, ingest: Ingest, database: Database, settings: Settings) -> None:
-    arguments = [sys.executable, "-c", _FETCH, str(video.id), point]
-    process = subprocess.Popen(arguments, env=child_environment(settings), stdout=subprocess.PIPE, text=True)
+    process = started(_FETCH, str(video.id), point, environment=child_environment(settings))
     try:
-        assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
         assert database.stage_is_busy("source_video", video.id)
         assert ingest.work.sweep() == []
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-import sys
+import signal
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -43,6 +42,7 @@ from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.media_files import barcode_video
 from tests.proxy_files import index_of, make_proxy_file
+from tests.warm_process import ran
 
 _S = SourceVideoState
 FRAMES = 100
@@ -238,8 +238,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next_one(when: str, cutting: C
 
 def killed_at(when: str, cutting: Cutting, object_store: LocalObjectStore, video: SourceVideo, *, again: bool) -> None:
     arguments = json.dumps([cutting.database.url, str(cutting.settings.home), str(object_store.folder), video.id, when, again])
-    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9
+    assert ran(KILLED, arguments).returncode == -signal.SIGKILL
 
 
 def assert_the_file_tells_of_no_other_cuts(cutting: Cutting, video: SourceVideo) -> None:

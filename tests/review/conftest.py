@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.states import ClipState
-from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
+from heaters_dagster.settings import Settings, child_environment
 from resources.object_store.local import LocalObjectStore
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
@@ -29,6 +27,7 @@ from tests.media_files import barcode_video
 from tests.proxy_files import make_proxy_file, stored_video
 from tests.served_review_app import ServedReviewApp
 from tests.shown_frames import SHOWN_HASH
+from tests.warm_process import ran
 
 FRAMES = 120
 
@@ -84,9 +83,8 @@ class App:
 
     def do_what_is_due(self, video: SourceVideo, *, fails: bool = False) -> None:
         """Do all that is due on one source video, as `heaters process VIDEO` does. fails: it is expected to fail."""
-        command = [sys.executable, "-c", "from heaters_dagster.cli import main; main()", "process", str(video.id)]
         variables = {**child_environment(self.settings), "HOME": str(self.settings.home)}
-        done = subprocess.run(command, env=variables, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        done = ran("from heaters_dagster.cli import main; main()", "process", str(video.id), environment=variables)
         assert done.returncode == int(fails), done.stdout + done.stderr
 
     @contextmanager

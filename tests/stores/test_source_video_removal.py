@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import signal
 
 import numpy as np
 import pytest
@@ -34,6 +32,7 @@ from resources.upkeep.audit import coverage_problems, orphan_objects
 from resources.upkeep.replacement import finish_replacement
 from resources.upkeep.source_video_removal import delete_source_video, is_deleted, rename_source_video
 from tests.pipeline_rows import cut_video, exported, reviews
+from tests.warm_process import ran
 
 _FILES = {
     "proxy_filepath": proxy_key,
@@ -219,8 +218,7 @@ def test_a_deletion_that_was_killed_is_finished_by_the_clean_up(
 
     source_video_id = with_everything(database, object_store)[0].source_video_id
     arguments = json.dumps([database.url, str(object_store.folder), source_video_id, deletes])
-    killed = subprocess.run([sys.executable, "-c", KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
-    assert killed.returncode == -9
+    assert ran(KILLED, arguments).returncode == -signal.SIGKILL
     assert is_deleted(source_video_id, database=database)
     assert len(keys_of(object_store, source_video_id)) == 7 - deletes
     (run,) = wanted_runs(load_video_facts(database), frozenset())
