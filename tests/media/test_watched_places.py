@@ -234,6 +234,7 @@ def test_a_process_that_is_killed_before_any_of_its_steps_loses_and_doubles_noth
         one = watching.at(watching.folder / f"killed before step {step}")
         content = b"video %d" % step
         one.file("film.mp4", content)
+        one.file("film.de.srt", b"subtitles")
         one.look(watch_then="move")
         killed = looker.is_killed(one, step=step)  # it takes the file
         one.look_until(lambda one=one: [known.state for known in one.store.files(str(one.folder)).values()] == [FileState.TAKEN])
@@ -242,7 +243,7 @@ def test_a_process_that_is_killed_before_any_of_its_steps_loses_and_doubles_noth
         killed |= looker.is_killed(one, step=step)  # it moves the file
         assert {path.read_bytes() for path in one.folder.rglob("*.mp4")} == {content}, "it is in one of the two places, or in both"
         one.look_until(lambda one=one: one.store.files(str(one.folder)) == {})
-        assert (one.names(), one.sources()) == (["taken/film.mp4"], ["taken/film.mp4"])
+        assert (one.names(), one.sources()) == (["taken/film.de.srt", "taken/film.mp4"], ["taken/film.mp4"])
         one.file("film.mp4", content)
         for _ in range(2):
             one.look()
@@ -310,7 +311,7 @@ def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the
     watching: Watching, buckets: BucketServer, looker: Looker
 ) -> None:
     bucket = buckets.new_bucket()
-    for key in ("in/day 1/a.mp4", "in/b.mp4.part", "in/.c.mp4", "in/taken/old.mp4", "in/", "elsewhere/d.mp4"):
+    for key in ("in/day 1/a.mp4", "in/day 1/a.de.srt", "in/b.mp4.part", "in/.c.mp4", "in/taken/old.mp4", "in/", "elsewhere/d.mp4"):
         buckets.client.put_object(Bucket=bucket, Key=key, Body=b"video")
     place = {"watch": (f"s3://{bucket}/in/",), "s3_endpoint_url": buckets.url, "watch_then": "move"}
     look = watching.look(**place)
@@ -319,7 +320,15 @@ def test_objects_of_a_prefix_are_taken_when_they_are_listed_and_moved_within_the
     watching.stored(1)
     assert watching.look(**place).moved == 1
     keys = [found["Key"] for found in buckets.client.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert keys == ["elsewhere/d.mp4", "in/", "in/.c.mp4", "in/b.mp4.part", "in/taken/day 1/a.mp4", "in/taken/old.mp4"]
+    assert keys == [
+        "elsewhere/d.mp4",
+        "in/",
+        "in/.c.mp4",
+        "in/b.mp4.part",
+        "in/taken/day 1/a.de.srt",
+        "in/taken/day 1/a.mp4",
+        "in/taken/old.mp4",
+    ]
     assert watching.videos.load(1).source == f"s3://{bucket}/in/taken/day 1/a.mp4"
     for step, keys in enumerate((["in/c.mp4"], ["in/c.mp4", "in/taken/c.mp4"])):  # before the copy, and before the first one is deleted
         buckets.client.put_object(Bucket=bucket, Key="in/c.mp4", Body=b"another %d" % step)
