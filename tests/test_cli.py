@@ -1151,6 +1151,8 @@ def test_lists_in_files_and_on_standard_input(
     assert "films.csv, line 3: it names no address" in told
     assert f"there is no file or folder {tmp_path}/gone.mp4" in told
     assert FactsStore(database).load(1).licence == "CC0"
+    assert heaters(f"submit {tmp_path}/2.mp4 --licence {'x' * 1001}")[0] == 1
+    assert "Licence: at most 1,000 characters, not 1,001" in heaters.error
     listed = io.TextIOWrapper(io.BytesIO(b"# more\nhttps://93.184.216.34/talk\n"))
     monkeypatch.setattr(sys, "stdin", listed)
     assert heaters.json("submit", "-") == [3]

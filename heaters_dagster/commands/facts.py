@@ -39,9 +39,12 @@ ChaptersAsCuts = Annotated[
 
 
 def with_facts(wanted: Wanted, *, rights: str | None, licence: str | None, tags: list[str] | None, chapters_as_cuts: bool) -> Wanted:
-    """The source with what the command says of all its sources, where nothing is said of this one."""
-    known = wanted.facts
-    said = replace(known, rights=known.rights or rights, licence=known.licence or licence, tags=known.tags or tuple(tags or ()))
+    """The source with what the command says of all its sources, where nothing is said of this one.
+
+    Raises BadRequestError for what is too long.
+    """
+    texts = {"rights": rights or "", "licence": licence or "", "tags": "\n".join(tags or ())}
+    said = wanted.facts.filled_with(SourceFacts(**changes_of(texts, keep_places=False)))
     return replace(wanted, facts=said, chapters_as_cuts=wanted.chapters_as_cuts or chapters_as_cuts)
 
 

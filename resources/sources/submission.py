@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -98,6 +98,8 @@ def submit(
                 elif earlier is None:
                     seen[one.source] = len(found)
                     found.append(_not_utf8(one.source) if _printable(one.source) != one.source else one)
+        found += [_unread(error) for error in doors.unread]
+        doors.unread.clear()
     taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
@@ -120,6 +122,12 @@ def _printable(source: str) -> str:
 def _not_utf8(source: str) -> Submission:
     shown = _printable(source)
     return Submission(shown, None, f"{shown}: its name is not UTF-8 and cannot be stored; rename the file")
+
+
+def _unread(error: OSError) -> Submission:
+    """For a folder within the one that was submitted."""
+    shown = _printable(str(error.filename))
+    return Submission(shown, None, f"{shown} cannot be read: {error.strerror}; nothing in it was submitted")
 
 
 def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force: RelatedVideos | None) -> Iterator[Submission]:
@@ -190,12 +198,13 @@ def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> di
 
 @dataclass(frozen=True, slots=True)
 class _Doors:
-    """What decides on a source. The fields are as for `submit`."""
+    """What decides on a source. The fields are as for `submit`. unread: gets the errors of folders that cannot be read."""
 
     guard: AddressGuard
     places: SubmitPlaces | None
     choice: FolderChoice
     list_objects: ListObjects | None
+    unread: list[OSError] = field(default_factory=list)
 
 
 class _OncePerHost(AddressGuard):
@@ -226,11 +235,11 @@ def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
     if not source:
         raise BadRequestError("a source cannot be empty: write files, folders or addresses")
     if doors.places is not None:
-        yield from _confined(source, doors.places, doors.choice)
+        yield from _confined(source, doors.places, doors)
         return
     path = Path(os.path.abspath(source))
     if path.is_dir():
-        yield from (NamedSource(str(found)) for found in _videos_below(path, doors.choice))
+        yield from (NamedSource(str(found)) for found in _videos_below(path, doors))
     elif path.is_file():
         yield NamedSource(str(path))
     elif path.exists():
@@ -264,19 +273,21 @@ def _path_hint(source: str) -> str:
     return ""
 
 
-def _confined(source: str, places: SubmitPlaces, choice: FolderChoice) -> Iterator[NamedSource]:
+def _confined(source: str, places: SubmitPlaces, doors: _Doors) -> Iterator[NamedSource]:
     """The file, or the files below the folder, that lie in the allowed places; links that lead out of them are left out."""
     named = places.checked_path(source)
-    for path in _videos_below(named.path, choice) if named.path.is_dir() else [named.path]:
+    for path in _videos_below(named.path, doors) if named.path.is_dir() else [named.path]:
         with suppress(OSError):  # deleted since the folder was read
             found = places.inside(path)
             if found is not None and found.path.is_file():
                 yield NamedSource(str(found.path), str(found.folder))
 
 
-def _videos_below(folder: Path, choice: FolderChoice) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder):
+def _videos_below(folder: Path, doors: _Doors) -> list[Path]:
+    """Raises OSError when the folder itself cannot be read; those below it go to `doors.unread`."""
+    found, choice = [], doors.choice
+    os.listdir(folder)
+    for parent, folders, names in os.walk(folder, onerror=doors.unread.append):
         below = Path(parent).relative_to(folder)
         folders[:] = sorted(name for name in folders if choice.enters(str(below / name)))
         found += [Path(parent, name) for name in sorted(names) if choice.takes(str(below / name))]

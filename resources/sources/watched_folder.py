@@ -23,12 +23,14 @@ class WatchedFolder:
         self.folder = folder
         self._without = None if without is None else Path(os.path.realpath(without))
         self.place = str(folder)
+        self.unread: list[str] = []
 
     def files(self) -> Iterator[SeenFile]:
         """The ordinary files in it and below it that are videos by name, or temporary; links are left out, because they may lead out.
 
         Raises SourceNotFoundError when the folder cannot be read: a disk that is not mounted any more.
         """
+        self.unread.clear()
         try:
             found = os.listdir(self.folder)
         except OSError as error:
@@ -37,7 +39,7 @@ class WatchedFolder:
             ) from None
         for name in sorted(found):
             if name not in {TAKEN_FOLDER, REFUSED_FOLDER}:
-                yield from _below(self.folder / name, self._without)
+                yield from self._below(self.folder / name)
 
     def move(self, path: str, folder: str, moved_to: str | None) -> str:
         """Put a file into `folder` of this place, under its own path below it; returns where it is. Raises OSError.
@@ -76,32 +78,33 @@ def _free(wanted: str) -> str:
     names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
     return next(name for name in names if not os.path.lexists(name))
 
+    def _below(self, path: Path) -> Iterator[SeenFile]:
+        if path == self._without:
+            return
+        try:
+            found = path.lstat()
+        except OSError:  # gone since its folder was read
+            return
+        if stat.S_ISDIR(found.st_mode) and not path.name.startswith("."):
+            for name in sorted(self._names(path)):
+                yield from self._below(path / name)
+        elif stat.S_ISREG(found.st_mode) and (is_temporary(path.name) or not is_passed_over(path.name)):
+            yield SeenFile(
+                path=str(path),
+                byte_size=found.st_size,
+                version=str(found.st_mtime_ns),
+                inode=found.st_ino,
+                has_new_name=found.st_ctime_ns > found.st_mtime_ns,
+            )
 
-def _below(path: Path, without: Path | None) -> Iterator[SeenFile]:
-    if path == without:
-        return
-    try:
-        found = path.lstat()
-    except OSError:  # gone since its folder was read
-        return
-    if stat.S_ISDIR(found.st_mode) and not path.name.startswith("."):
-        for name in sorted(_names(path)):
-            yield from _below(path / name, without)
-    elif stat.S_ISREG(found.st_mode) and (is_temporary(path.name) or not is_passed_over(path.name)):
-        yield SeenFile(
-            path=str(path),
-            byte_size=found.st_size,
-            version=str(found.st_mtime_ns),
-            inode=found.st_ino,
-            has_new_name=found.st_ctime_ns > found.st_mtime_ns,
-        )
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+    def _names(self, folder: Path) -> list[str]:
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:  # gone since
+            return []
+        except OSError as error:
+            self.unread.append(f"{folder} cannot be read ({error.strerror}). Give this user the right to read it, or move it away")
+            return []
 
 
 def _renamed(path: Path, target: Path) -> None:

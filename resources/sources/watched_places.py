@@ -42,10 +42,13 @@ _MOST_TAKEN = 500
 
 
 class Watched(Protocol):
-    """What is watched. place: as it is stored. is_bucket: its files are whole as soon as they are there."""
+    """What is watched. place: as it is stored. is_bucket: its files are whole as soon as they are there. unread: sentences about folders
+    that the last look could not read.
+    """
 
     place: str
     is_bucket: bool
+    unread: list[str]
 
     def files(self) -> Iterable[SeenFile]: ...
 
@@ -128,6 +131,7 @@ class Watcher:
     def _take(self, watched: Watched, found: PlaceLook) -> None:
         known = self._store.files(watched.place)
         seen = {one.path: one for one in watched.files()}
+        found.problem = next(iter(watched.unread), None)
         to_note: list[tuple[SeenFile, FileState]] = []
         to_take: list[SeenFile] = []
         for one in seen.values():

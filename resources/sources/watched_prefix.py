@@ -22,6 +22,7 @@ class WatchedPrefix:
         self.place = address
         self._bucket, _, self._prefix = address.removeprefix("s3://").partition("/")
         self._endpoint_url = endpoint_url
+        self.unread: list[str] = []
         self._is_own = self._bucket == own_bucket
 
     def files(self) -> Iterator[SeenFile]:

@@ -293,6 +293,21 @@ def test_a_name_that_is_not_utf8_is_refused_and_the_others_are_taken(videos, foo
     assert len(sources(videos)) == 4
 
 
+def test_a_folder_that_cannot_be_read_is_told_and_the_others_are_taken(videos, footage, monkeypatch):
+    (footage / "shut").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("/shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    done = submit([str(footage)], videos, guard=AddressGuard())
+    assert [one.told for one in done if one.refused] == [f"{footage}/shut cannot be read: Permission denied; nothing in it was submitted"]
+    assert len(sources(videos)) == len(done) - 1 == 4
+
+
 def test_a_path_that_cannot_be_looked_at_is_refused_and_the_others_are_taken(videos, footage, monkeypatch):
     def may_not_be_searched(path: Path) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

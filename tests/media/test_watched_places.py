@@ -300,6 +300,30 @@ def test_a_name_that_cannot_be_stored_is_said_and_the_others_are_taken(watching:
     assert watching.sources() == ["film.mp4"]
 
 
+def test_a_folder_within_that_cannot_be_read_is_said_and_the_others_are_taken(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching.file("film.mp4")
+    watching.file("shut/other.mp4", b"another")
+    listdir = os.listdir
+
+    def refusing(path: Path) -> list[str]:
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refusing)
+        for _ in range(2):
+            look = watching.look()
+        assert (
+            look.problem
+            == f"{watching.folder}/shut cannot be read (Permission denied). Give this user the right to read it, or move it away"
+        )
+        assert watching.sources() == ["film.mp4"]
+    for _ in range(2):
+        look = watching.look()
+    assert (look.problem, watching.sources()) == (None, ["film.mp4", "shut/other.mp4"])
+
+
 def test_a_place_is_looked_at_when_its_turn_has_come(watching: Watching) -> None:
     watcher = Watcher(replace(watching.settings, watch_seconds=3600), watching.database)
     assert [len(watcher.look()) for _ in range(2)] == [1, 0]
