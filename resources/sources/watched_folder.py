@@ -58,7 +58,7 @@ class WatchedFolder:
 
     def _move_subtitles(self, path: Path, target: Path) -> None:
         """Put the subtitle files of a video beside it again, unless another video has them too. Done again it comes to the same."""
-        names = _names(path.parent)
+        names = self._names(path.parent)
         for one in () if has_a_namesake(path.name, names) else beside(path.name, names):
             file, wanted = path.with_name(one.file), str(target.with_name(target.stem + one.file.removeprefix(path.stem)))
             if not stat.S_ISREG(file.lstat().st_mode):
@@ -71,12 +71,6 @@ class WatchedFolder:
     def target(self, path: str, folder: str) -> str:
         """Where a file goes: a path where nothing is yet."""
         return _free(str(self.folder / folder / Path(path).relative_to(self.folder)))
-
-
-def _free(wanted: str) -> str:
-    """This path, or one with a number where something is already."""
-    names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
-    return next(name for name in names if not os.path.lexists(name))
 
     def _below(self, path: Path) -> Iterator[SeenFile]:
         if path == self._without:
@@ -105,6 +99,12 @@ def _free(wanted: str) -> str:
         except OSError as error:
             self.unread.append(f"{folder} cannot be read ({error.strerror}). Give this user the right to read it, or move it away")
             return []
+
+
+def _free(wanted: str) -> str:
+    """This path, or one with a number where something is already."""
+    names = (wanted, *(with_number(wanted, number) for number in range(2, _MOST_NAMES)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _renamed(path: Path, target: Path) -> None:
