@@ -147,8 +147,8 @@ def test_a_file_is_moved_when_its_original_is_stored_or_it_has_failed_for_good(w
     assert (watching.folder / "taken/a/good (2).mp4").read_bytes() == b"another film of the same name"
 
 
-#: Looks at a watched place, each time in a process of its own that is killed without warning before a step that changes something: a
-#: statement, a commit, a file, an object. Prints how each process ended.
+#: Looks at a watched place, each time in a process of its own that is killed without warning before a step that changes something: the
+#: commit of a transaction, a file, an object. Prints how each process ended.
 _LOOKER = """
 import itertools, json, os, signal, sys, traceback
 from pathlib import Path
@@ -178,9 +178,6 @@ def look(url, place, endpoint, last, in_bucket):
     if in_bucket:
         URLLib3Session.send = send
     else:
-        event.listen(
-            database.engine, "before_cursor_execute", lambda c, cursor, text, *rest: text.split()[0].lower() == "select" or step()
-        )
         event.listen(database.engine, "commit", lambda connection: step())
         sys.addaudithook(lambda name, about: step() if name in FILES else None)
     settings = Settings(
