@@ -861,8 +861,8 @@ def film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_files_name_cannot_command_the_terminal(heaters: Heaters, database: Database) -> None:
-    SourceVideoStore(database).add("/films/a.mp4", "a\x1b[2J\u202eb")
-    assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b" in heaters("status")[1]
+    SourceVideoStore(database).add("/films/a.mp4", "a\x1b[2J\u202eb :smile: [red]")
+    assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b :smile: [red]" in heaters("status")[1]
     assert heaters("submit", "/no/\x1b[2J.mp4")[0] == 1
     assert "there is no file or folder /no/\N{REPLACEMENT CHARACTER}[2J.mp4" in heaters.error
 

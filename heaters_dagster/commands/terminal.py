@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -24,8 +25,10 @@ from heaters_dagster.domain.secrets import without_access
 _PIPED_WIDTH = 160
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NARROWEST = 16
-out = Console(highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+#: What a stranger called a video is printed as it is: no colours for numbers, no picture for `:smile:`.
+Console = partial(RichConsole, highlight=False, emoji=False)
+out = Console(width=None if sys.stdout is not None and sys.stdout.isatty() else _PIPED_WIDTH)
+err = Console(stderr=True)
 
 _COLOURS = {"_failed": "red", "approved": "green", "embedded": "green", "exported": "green", "archived": "dim", "skipped": "dim"}
 
@@ -84,7 +87,7 @@ def _show_records(title: str, columns: Sequence[Column], rows: Sequence[dict[str
     indent = max(len(column.heading) for column in columns) + 2
     for row in rows:
         for column in columns:
-            cell = Text.from_markup(_cell(row.get(column.key)))
+            cell = Text.from_markup(_cell(row.get(column.key)), emoji=False)
             if not cell.plain:
                 continue
             for number, line in enumerate(_lines(cell, max(out.width - indent, _NARROWEST))):
@@ -113,7 +116,7 @@ def _least_width(table: Table) -> int:
 
 def _longest(cell: str, *, wraps: bool) -> int:
     """Width in cells that it needs. Text that may be broken between words needs its longest word, and at least _NARROWEST."""
-    text = Text.from_markup(cell)
+    text = Text.from_markup(cell, emoji=False)
     if not wraps:
         return text.cell_len
     return max(min(text.cell_len, _NARROWEST), max((word.cell_len for word in text.split(" ")), default=0))

@@ -38,7 +38,9 @@ _MOST_ON_A_PAGE = 100
 
 def show(visit: shell.Visit) -> None:
     desk, session = visit.desk, visit.session
-    with st.expander("Submit videos", icon=":material/add:", expanded=not desk.lists.titles(limit=1)):
+    # Asked once: the first of several uploads would close the box on the others.
+    is_open = st.session_state.setdefault("submit-open", not desk.lists.titles(limit=1))
+    with st.expander("Submit videos", icon=":material/add:", expanded=is_open):
         by_address, by_file = st.columns(2, gap="large")
         with by_address:
             submit_form(desk)

@@ -486,7 +486,9 @@ def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
     app.text_area(key="sources").set_value("https://example.org/a.mp4")
     app.text_input(key="sources-rights").set_value("training only")
     app.checkbox(key="sources-chapters").set_value(True)
+    assert app.expander[0].proto.expanded, "there is no source video yet"
     button(app, "Submit")
+    assert app.expander[0].proto.expanded, "the first of several uploads does not close the box on the others"
     (video,) = desk.videos.load_all()
     assert (video.chapters_as_cuts, FactsStore(desk.database).load(video.id).rights) == (True, "training only")
     app.text_area(key="sources").set_value("https://example.org/a.mp4")
