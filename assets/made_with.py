@@ -41,7 +41,8 @@ def _proxy(settings: Settings) -> str:
 
 
 def _gold_master(settings: Settings) -> str:
-    return digest(*map(gold_master, USUAL_SOURCES))
+    # Tags that say where it was filmed are in it or not.
+    return digest(*map(gold_master, USUAL_SOURCES)) + (", with places" if settings.keep_places else "")
 
 
 def _virtual_clips(settings: Settings) -> str:

@@ -115,7 +115,7 @@ def make_proxy(
         return MadeProxy(video, *published)
     if published:
         _keep_making(making, source_video_id, published[0], made_with)
-        _keep_looks(related, source_video_id, published[0], objects)
+        _keep_looks(related, source_video_id, published[0], _stored_looks(source_video_id, objects))
         return MadeProxy(_recorded(videos.set_state(source_video_id, _S.PREPROCESSING), published[0], videos), *published)
     began = time.monotonic()
     with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder:
@@ -142,7 +142,7 @@ def make_proxy(
         byte_size, sent = path.stat().st_size, ByteMeter(report, "upload")
         objects.put_file(proxy_key(source_video_id), path, storage_class=storage_class, progress=lambda done: sent(done, byte_size))
     _keep_making(making, source_video_id, made.index, made_with)
-    _keep_looks(related, source_video_id, made.index, objects)
+    _keep_looks(related, source_video_id, made.index, made.looks)
     video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
     return MadeProxy(video, made.index, byte_size, time.monotonic() - began, thumbnails)
 
@@ -235,12 +235,15 @@ def _keep_making(making: MakingStore | None, source_video_id: int, index: FrameI
         making.put(source_video_id, proxy_made_with=made_with, proxy_version=version, proxy_is_being_replaced=False)
 
 
-def _keep_looks(related: RelatedVideos | None, source_video_id: int, index: FrameIndex, objects: ObjectStore) -> None:
-    """Write down what the video looks like, and hint at others of its length that look like it; before the row says that it is done."""
+def _stored_looks(source_video_id: int, objects: ObjectStore) -> Looks | None:
     try:
-        found = looks.decoded(objects.get_bytes(looks_key(source_video_id))) if related is not None else None
+        return looks.decoded(objects.get_bytes(looks_key(source_video_id)))
     except (ObjectNotFoundError, InvalidMediaError):  # its proxy was made before looks were taken
-        return
+        return None
+
+
+def _keep_looks(related: RelatedVideos | None, source_video_id: int, index: FrameIndex, found: Looks | None) -> None:
+    """Write down what the video looks like, and hint at others of its length that look like it; before the row says that it is done."""
     if related is not None and found is not None and len(found) == len(index):
         times = (index.pts - index.pts[0]) * float(index.header.time_base)
         seconds = float((index.header.end_pts - int(index.pts[0])) * index.header.time_base)

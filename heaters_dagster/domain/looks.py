@@ -24,12 +24,14 @@ FORMAT_VERSION = 1
 #: Width and height in pixels of the small pictures, as the network of the default detector wants them: one side stream serves both.
 SMALL_SIZE = (48, 27)
 BITS = 128
-#: Two frames look alike when at most so many of the 128 bits differ.
-TOLERANCE_BITS = 20
+#: Two frames look alike when at most so many of the 128 bits differ. Measured on ten films, scaled to 144..1080 lines and encoded anew with
+#: H.264 at CRF 30 to 40: at least 99.1% of the frames that say something are within it. Of 670,000 pairs of frames of different films none.
+TOLERANCE_BITS = 24
 #: Brightness levels, of 255, by which one part must be brighter than the other. Below it is noise, in dark and in even pictures.
 _CLEARLY = 2.0
 #: A picture with fewer bits set is nearly even, as black is: it looks like every other such picture.
-_TELLING_BITS = 8
+#: With 8, 370 of 712,000 such pairs were within the tolerance: the beginnings of fades.
+_TELLING_BITS = 20
 #: Frames of a video that are compared to find others that look like it.
 SAMPLES = 16
 _LEAST_TELLING_SAMPLES = 4

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cuts import ReviewClip
-from heaters_dagster.domain.looks import TOLERANCE_BITS, Looks, differing_bits, is_telling
+from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS, Looks, differing_bits, is_telling
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import counted
 
@@ -27,6 +27,8 @@ LEAST_SHARE_ALIKE = 0.95
 #: Shorter parts of a clip that are found again are no clip of their own.
 LEAST_PART_FRAMES = 12
 
+#: Bits: more than two frames of one shot differ in, and as many as two frames that have nothing to do with each other.
+_DIFFERS_WHOLLY = BITS // 2
 _MOST_SHIFTS = 12
 _COMPARED_FRAMES = 400
 #: A frame that looks like so many of the other film says nothing about where it belongs.
@@ -121,11 +123,11 @@ class NewSpan:
 def fates(old: Film, new: Film, clips: Sequence[ReviewClip]) -> list[ClipFate]:
     """What becomes of each of the live clips of the old film, in order."""
     candidates = [_Shift(old, new, seconds) for seconds in _shifts(old, new)]
+    in_order = sorted(clips, key=lambda one: one.start_frame)
     found: list[ClipFate] = []
     reached = 0
-    for clip in sorted(clips, key=lambda one: one.start_frame):
-        best = max(candidates, key=lambda shift: shift.rank(clip))
-        fate = best.fate(clip, reached=reached)
+    for clip, shift in zip(in_order, _cheapest(candidates, in_order), strict=True):
+        fate = shift.fate(clip, reached=reached)
         found.append(fate)
         reached = reached if fate.end_frame is None else fate.end_frame
     return found
@@ -186,19 +188,21 @@ class _Shift:
         there = np.abs(new.times_seconds[nearer] - wanted) <= 0.75 * max(old.frame_seconds, new.frame_seconds)
         bits = differing_bits(old.looks.look, new.looks.look[nearer])
         self.same = there & (old.looks.exact == new.looks.exact[nearer])
-        self.alike = there & (self.same | (bits <= TOLERANCE_BITS))
-        self._same, self._alike = (np.concatenate([[0], np.cumsum(mask)]) for mask in (self.same, self.alike))
-        self._bits = np.concatenate([[0], np.cumsum(np.where(self.same, 0, bits))])
+        near = there & (bits <= TOLERANCE_BITS)
+        # Of two nearly even pictures, as in the dark, the looks are always near: what is around them says whether they are the same.
+        telling = np.flatnonzero(is_telling(old.looks.look) | is_telling(new.looks.look[nearer]))
+        self.alike = self.same | (near & _beside_any(near, telling))
+        differs = np.where(self.same, 0, np.where(there, 1 + bits, _DIFFERS_WHOLLY))
+        self._same, self._alike, self._differs = (np.concatenate([[0], np.cumsum(one)]) for one in (self.same, self.alike, differs))
 
-    def rank(self, clip: ReviewClip) -> tuple[int, int, int]:
-        """The higher, the better the clip fits here."""
-        start, end = clip.start_frame, clip.end_frame
-        same, alike, bits = (int(sums[end] - sums[start]) for sums in (self._same, self._alike, self._bits))
-        return same, alike, -bits
+    def costs(self, clips: Sequence[ReviewClip]) -> NDArray[np.int64]:
+        """(n,) the lower, the better each clip fits here: bits of all its frames that differ."""
+        costs: NDArray[np.int64] = self._differs[[clip.end_frame for clip in clips]] - self._differs[[clip.start_frame for clip in clips]]
+        return costs
 
     def fate(self, clip: ReviewClip, *, reached: int) -> ClipFate:
         """reached: where the clip before ends in the new film. What lies before that is taken."""
-        same, alike, _ = self.rank(clip)
+        same, alike = (int(sums[clip.end_frame] - sums[clip.start_frame]) for sums in (self._same, self._alike))
         start, end = self._place(clip.start_frame), self._place(clip.end_frame)
         share = alike / clip.frame_count
         if reached <= start < end:
@@ -218,6 +222,41 @@ class _Shift:
         old = self._old
         seconds = float(old.times_seconds[frame]) if frame < len(old) else old.end_seconds
         return self._new.boundary(seconds + self._seconds)
+
+
+def _cheapest(shifts: Sequence[_Shift], clips: Sequence[ReviewClip]) -> list[_Shift]:
+    """For each clip its shift, so that all together fit best, and a shift other than that of the clip before costs as a frame that differs.
+
+    Chosen for each clip alone, clips of a still shot fit as well some frames away, in the place of a neighbour, which then had none.
+    Source: G. D. Forney, The Viterbi algorithm, Proceedings of the IEEE 61 (1973).
+    """
+    if not clips:
+        return []
+    costs = np.stack([shift.costs(clips) for shift in shifts])
+    total, came_from = costs[:, 0], []
+    for place in range(1, len(clips)):
+        best = int(np.argmin(total))
+        stays = total <= total[best] + _DIFFERS_WHOLLY
+        came_from.append(np.where(stays, np.arange(len(shifts)), best))
+        total = np.where(stays, total, total[best] + _DIFFERS_WHOLLY) + costs[:, place]
+    chosen = [int(np.argmin(total))]
+    for earlier in reversed(came_from):
+        chosen.append(int(earlier[chosen[-1]]))
+    return [shifts[one] for one in reversed(chosen)]
+
+
+def _beside_any(mask: NDArray[np.bool_], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) whether `mask` is true at the last of `places` that is not after each frame, or at the first that is not before it.
+
+    places: sorted; true everywhere when there are none.
+    """
+    if not len(places):
+        return np.ones(len(mask), bool)
+    frames = np.arange(len(mask))
+    before = places[np.maximum(np.searchsorted(places, frames, side="right") - 1, 0)]
+    after = places[np.minimum(np.searchsorted(places, frames), len(places) - 1)]
+    found: NDArray[np.bool_] = mask[before] | mask[after]
+    return found
 
 
 def _shifts(old: Film, new: Film) -> list[float]:

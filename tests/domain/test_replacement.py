@@ -75,6 +75,28 @@ def test_another_film_has_no_counterparts() -> None:
     assert {fate for fate, _, _ in told(other)} == {Fate.GONE}
 
 
+def test_clips_of_one_still_shot_stay_side_by_side() -> None:
+    """Each of them alone fits as well some frames away, where its neighbour is."""
+    still = np.repeat(pictures(1, seed=3), len(SCENES), axis=0)
+    copy = film(with_noise(still, 6, seed=21))
+    found = replacement.fates(film(with_noise(still, 6, seed=20)), copy, clips(20, 40, 60, 80, 100))
+    assert [(one.fate, one.start_frame, one.end_frame) for one in found] == [(Fate.ALIKE, at, at + 20) for at in range(0, 120, 20)]
+
+
+def test_dark_parts_belong_where_what_is_around_them_does() -> None:
+    """The look of one dark picture is that of any other."""
+
+    def night(seed: int) -> np.ndarray:
+        return with_noise(np.full((40, *SCENES.shape[1:]), 20, np.uint8), 1, seed=seed)
+
+    old = np.concatenate([SCENES[:40], night(1), SCENES[80:]])
+    for new, expected in (
+        (with_noise(old, 1), [(Fate.ALIKE, 0), (Fate.ALIKE, 40), (Fate.ALIKE, 80)]),
+        (np.concatenate([with_noise(pictures(40, seed=77), 2), night(2), with_noise(pictures(40, seed=78), 2)]), [(Fate.GONE, None)] * 3),
+    ):
+        assert [(one.fate, one.start_frame) for one in replacement.fates(film(old), film(new), clips(40, 80))] == expected
+
+
 def test_still_and_black_parts_stay_where_they_are() -> None:
     """Every frame of them is the same: nothing says where they belong but the time."""
     black = np.zeros((30, 27, 48, 3), np.uint8)

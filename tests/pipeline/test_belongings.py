@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from assets.gold_master import make_gold_master
+from assets.made_with import code_version
 from assets.source_video import fetch_source_video
 from heaters_dagster.domain.errors import DuplicateSourceError
 from heaters_dagster.domain.keys import gold_master_key
@@ -155,17 +157,20 @@ def test_a_file_says_what_it_is_but_not_where_it_was_filmed(ingest: Ingest, tele
 
 
 @pytest.mark.folder
-def test_where_it_was_filmed_is_kept_when_the_setting_says_so(ingest: Ingest, telephone: Path, tmp_path: Path) -> None:
+def test_where_it_was_filmed_is_kept_when_the_setting_says_so(ingest: Ingest, telephone: Path, settings: Settings, tmp_path: Path) -> None:
     video = ingest.fetch(telephone, WhatIsKept(places=True))
     assert ingest.facts.load(video.id).place == POSITION
     (transcript,) = ingest.transcripts.of_video(video.id)
     assert [line.text for line in ingest.transcripts.lines(transcript.id)] == ["The harbour", "GPS(13.3779,52.5163,34)", "ends too late"]
-    make_gold_master(
-        video.id, database=ingest.database, objects=ingest.objects, work=ingest.work, storage_class="STANDARD", keep_places=True
-    )
-    ingest.objects.get_file(gold_master_key(video.id), tmp_path / "master.mkv")
-    with av.open(str(tmp_path / "master.mkv")) as master:
-        assert POSITION in master.metadata.values()
+    gold = {"database": ingest.database, "objects": ingest.objects, "work": ingest.work, "storage_class": "STANDARD"}
+    for places in (True, False):  # with the setting changed, the master is another one
+        made_with = code_version("gold_master", replace(settings, keep_places=places))
+        for is_made in (True, False):
+            made = make_gold_master(video.id, **gold, keep_places=places, made_with=made_with)
+            assert (made.proven is not None) == is_made
+        ingest.objects.get_file(gold_master_key(video.id), tmp_path / "master.mkv")
+        with av.open(str(tmp_path / "master.mkv")) as master:
+            assert (POSITION in master.metadata.values()) == places
 
 
 BESIDE = {

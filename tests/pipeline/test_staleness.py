@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from assets.exports import export_problems
+from assets.made_with import code_version
 from assets.proxy import make_proxy
 from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.definitions import heaters_definitions
@@ -85,6 +86,45 @@ def another(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "PROXY_VIDEO", {**profiles.PROXY_VIDEO, "crf": 30})
+
+
+#: Setting -> the asset that it changes. Every other one changes nothing that is made; what a fallback made is made anew every night.
+MARKS = {
+    "detector": "virtual_clips",
+    "detector_threshold": "virtual_clips",
+    "min_clip_frames": "virtual_clips",
+    "keep_places": "gold_master",
+    "keyframe_strategy": "keyframes",
+    "keyframe_percentages": "keyframes",
+    "embedder": "embeddings",
+    "embedding_model": "embeddings",
+}
+ANOTHER: Mapping[str, Any] = {"detector": "content", "embedder": "visual_descriptor", "keyframe_strategy": "tag"}
+_OF_KIND = {
+    "bool": lambda now: not now,
+    "int": lambda now: (now or 1) + 1,
+    "float": lambda now: (now or 1.0) + 1,
+    "Path": lambda now: Path("/x"),
+}
+
+
+def another_value(settings: Settings, name: str, kind: str) -> Any:
+    if name in ANOTHER:
+        return ANOTHER[name]
+    now = getattr(settings, name)
+    if kind.startswith("tuple"):
+        return (10.0,) if "float" in kind else ("x",)
+    return _OF_KIND.get(kind.partition(" ")[0], lambda now: f"{now or ''}x")(now)
+
+
+@pytest.mark.parametrize("setting", [spec.name for spec in fields(Settings)])
+def test_each_setting_changes_the_code_version_of_just_what_it_changes(setting: str, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, embedding_model="no-such-model")
+    kind = next(str(spec.type) for spec in fields(Settings) if spec.name == setting)
+    other = replace(settings, **{setting: another_value(settings, setting, kind)})
+    assert getattr(other, setting) != getattr(settings, setting)
+    changed = {asset for asset in MADE if code_version(asset, other) != code_version(asset, settings)}
+    assert changed == ({MARKS[setting]} if setting in MARKS else set())
 
 
 def test_a_changed_setting_marks_what_it_changes_and_a_run_makes_only_that_again(
