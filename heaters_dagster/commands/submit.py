@@ -83,6 +83,7 @@ def submit(
     from resources.postgres.source_video_store import SourceVideoStore
     from resources.sources.object_prefixes import listing_of
     from resources.sources.submission import submit as submit_sources
+    from resources.sources.submit_places import own_folders
     from resources.sources.subscriptions import guard_of
 
     settings = load_settings()
@@ -99,7 +100,13 @@ def submit(
         wanted = [one for each in named.sources for one in _expanded(each, named, expand, limits, settings, database, yes, as_json)]
         by_force = RelatedVideos(database) if force else None
         submissions = submit_sources(
-            wanted, videos, guard=guard_of(settings), choice=choice, list_objects=listing_of(settings), by_force=by_force
+            wanted,
+            videos,
+            guard=guard_of(settings),
+            choice=choice,
+            list_objects=listing_of(settings),
+            by_force=by_force,
+            own_folders=own_folders(settings),
         )
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)

@@ -14,6 +14,11 @@ _FOR_OTHERS = 0o077
 PASSABLE = 0o011
 
 
+def folders_of_heaters(settings: Settings) -> tuple[Path, ...]:
+    """Those that it keeps below HEATERS_HOME, without that of the embedded Postgres."""
+    return (settings.objects_folder, settings.work_folder, settings.uploads_folder, settings.dagster_home, settings.home / "review_cache")
+
+
 def private_home(settings: Settings) -> Path:
     """Create HEATERS_HOME, and take away the rights of others to it and to what Heaters keeps in it, also in a home of an older version.
 
@@ -26,8 +31,7 @@ def private_home(settings: Settings) -> Path:
         raise PermanentError(
             f"HEATERS_HOME={settings.home} cannot be created: {error.strerror}; set it to a folder that this user can write to"
         ) from error
-    ours = (settings.objects_folder, settings.work_folder, settings.uploads_folder, settings.dagster_home, home / "review_cache")
-    for path in (*ours, home / "secret_key"):  # the embedded Postgres takes care of its own folder
+    for path in (*folders_of_heaters(settings), home / "secret_key"):  # the embedded Postgres takes care of its own folder
         close_to_others(path)
     return home
 

@@ -236,11 +236,12 @@ def list_keys(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """tag: changes when the bytes do."""
+    """tag: changes when the bytes do. changed_at: when the object was put there, by the clock of the server."""
 
     key: str
     byte_size: int
     tag: str
+    changed_at: datetime
 
 
 def listed_objects(bucket: str, prefix: str, *, endpoint_url: str | None = None, max_attempts: int = 5) -> Iterator[ListedObject]:
@@ -249,7 +250,7 @@ def listed_objects(bucket: str, prefix: str, *, endpoint_url: str | None = None,
     with _store_errors(bucket, prefix):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
-                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'))
+                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'), found["LastModified"])
 
 
 def small_object(

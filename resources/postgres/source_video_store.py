@@ -96,6 +96,19 @@ class SourceVideo:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LastSubmission:
+    """The newest source video of a path or address. holder_id: itself, or the one that had the same bytes already. submitted_at: when.
+
+    byte_size: of what was fetched; None when another one had the same bytes. waits: whether nothing was fetched yet.
+    """
+
+    holder_id: int
+    submitted_at: datetime
+    byte_size: int | None
+    waits: bool
+
+
 class SourceVideoStore:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -156,6 +169,23 @@ class SourceVideoStore:
             .order_by(source_videos.c.id.desc())
         )
         return {video.source: video for video in (self.find(query) if sources else [])}
+
+    def last_submissions(self, sources: Sequence[str]) -> dict[str, LastSubmission]:
+        """Path or address -> the newest source video of exactly this name."""
+        row = source_videos.c
+        query = (
+            select(row.id, row.source, row.created_at, row.original_bytes, row.duplicate_of_id)
+            .distinct(row.source)
+            .where(row.source == any_(literal(list(sources), ARRAY(Text))), is_there())
+            .order_by(row.source, row.id.desc())
+        )
+        found: dict[str, LastSubmission] = {}
+        if sources:
+            with self._database.read() as connection:
+                for one in connection.execute(query):
+                    waits = one.original_bytes is None and one.duplicate_of_id is None
+                    found[one.source] = LastSubmission(one.duplicate_of_id or one.id, one.created_at, one.original_bytes, waits)
+        return found
 
     def firsts_of_duplicates(self, sources: Sequence[str]) -> dict[str, SourceVideo]:
         """Address -> the source video that holds the bytes that were found there, where that is another one."""

@@ -25,6 +25,7 @@ from sqlalchemy.types import Text
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
 from heaters_dagster.domain.source_facts import SourceFacts
+from resources.object_store.s3 import ListedObject
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.tables import source_videos
 from resources.sources.downloader import local_sha256, opened_source
@@ -157,12 +158,15 @@ class Wanted:
 class NamedSource:
     """A source as it is stored. confined_to: the folder that its file must lie in whenever it is read, None when it may lie anywhere.
 
-    wanted: what was submitted; of a folder, the folder.
+    wanted: what was submitted; of a folder, the folder. listed: the object, when a listing of its bucket has named it.
+    holder_id: the source video that has the bytes of the object as it is now.
     """
 
     source: str
     confined_to: str | None = None
     wanted: Wanted = field(default_factory=lambda: Wanted(""))
+    listed: ListedObject | None = None
+    holder_id: int | None = None
 
 
 class KnownSources:
@@ -187,6 +191,10 @@ class KnownSources:
         if changed:
             waiting = self._waiting(_video.source == any_(literal(sorted(changed), ARRAY(Text))))
             named |= {video.source: video for video in waiting}
+        holders = {one.source: one.holder_id for one in sources if one.holder_id is not None}
+        if holders:
+            held = {video.id: video for video in self._videos.find(select(source_videos).where(_video.id.in_(holders.values())))}
+            named |= {source: held[holder_id] for source, holder_id in holders.items() if holder_id in held}
         of_site = self._videos.first_of_site_ids([name for one in sources if (name := _site_name(one)) is not None])
         return [
             found.get(place) or Match(named.get(one.source) or of_site.get(_site_name(one) or ("", "")))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted
-from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below
+from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below, with_changes
 from resources.sources.submit_places import SubmitPlaces
 
 #: How many sources are looked up and stored together.
@@ -68,6 +68,7 @@ def submit(
     choice: FolderChoice = FolderChoice(),
     list_objects: ListObjects | None = None,
     by_force: RelatedVideos | None = None,
+    own_folders: Collection[Path] = (),
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
     bucket (`s3://bucket/prefix/`, `s3://bucket/day*`).
@@ -77,10 +78,11 @@ def submit(
     whatever name, are one source video: its row is given again, and if fetching it had failed it is tried again. Bytes behind addresses
     are compared when they are fetched. A web address is one source video: `resources/sources/web_list.py` makes many of a list.
     places: where files and objects must lie, None for anywhere. choice: of what lies below folders and prefixes. list_objects: gives the
-    keys below a prefix; None: prefixes are refused. by_force: each becomes a source video of its own, and a link is written here to the one
-    that it is the same as; None: not by force.
+    objects below a prefix, also to see whether one was replaced: then it is a new source video; None: prefixes are refused. by_force: each
+    becomes a source video of its own, and a link is written here to the one that it is the same as; None: not by force. own_folders: where
+    Heaters keeps its own files, without links on the way; they are left out of what lies below a folder.
     """
-    doors = _Doors(_OncePerHost(guard), places, choice, list_objects)
+    doors = _Doors(_OncePerHost(guard), places, choice, list_objects, own_folders)
     found: list[Submission | NamedSource] = []
     seen: dict[str, int] = {}
     for source, wanted in _first_of_each(sources).items():
@@ -99,8 +101,10 @@ def submit(
                     seen[one.source] = len(found)
                     found.append(_not_utf8(one.source) if _printable(one.source) != one.source else one)
         found += [_unread(error) for error in doors.unread]
+        found += [Submission(_printable(source), None, sentence) for sentence in doors.left_out]
         doors.unread.clear()
-    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force)
+        doors.left_out.clear()
+    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force, list_objects)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
 
@@ -130,11 +134,15 @@ def _unread(error: OSError) -> Submission:
     return Submission(shown, None, f"{shown} cannot be read: {error.strerror}; nothing in it was submitted")
 
 
-def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force: RelatedVideos | None) -> Iterator[Submission]:
+def _taken_in(
+    sources: Sequence[NamedSource], videos: SourceVideoStore, by_force: RelatedVideos | None, list_objects: ListObjects | None
+) -> Iterator[Submission]:
     """What became of each, in the order given. Some at a time are looked up and stored: one by one, a thousand took three times as long."""
     known = KnownSources(videos)
     for start in range(0, len(sources), _AT_ONCE):
         some = sources[start : start + _AT_ONCE]
+        if list_objects is not None and by_force is None:
+            some = with_changes(some, videos, list_objects)
         matches, added = _added(some, known, videos, forced=by_force is not None)
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
@@ -142,6 +150,8 @@ def _taken_in(sources: Sequence[NamedSource], videos: SourceVideoStore, by_force
                 video = added[place]
                 first = match.video or added.get(-1 if match.like is None else match.like)
                 told = f"Submitted as source video {video.id}: {video.title}"
+                if one.wanted.has_changed:
+                    told += ". The object was replaced since it was last submitted"
                 if by_force is not None and first is not None:
                     by_force.link_again(video.id, first.id)
                     told = f"Submitted again as source video {video.id}: {video.title}. It is the same as source video {first.id}"
@@ -198,13 +208,18 @@ def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> di
 
 @dataclass(frozen=True, slots=True)
 class _Doors:
-    """What decides on a source. The fields are as for `submit`. unread: gets the errors of folders that cannot be read."""
+    """What decides on a source. The fields are as for `submit`.
+
+    unread: gets the errors of folders that cannot be read. left_out: gets sentences about objects that cannot be named.
+    """
 
     guard: AddressGuard
     places: SubmitPlaces | None
     choice: FolderChoice
     list_objects: ListObjects | None
+    own_folders: Collection[Path]
     unread: list[OSError] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 class _OncePerHost(AddressGuard):
@@ -250,7 +265,7 @@ def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
 
 def _accepted_address(source: str, doors: _Doors) -> Iterator[NamedSource]:
     if is_object_pattern(source) and doors.list_objects is not None:
-        yield from objects_below(source, doors.places, doors.choice, doors.list_objects)
+        yield from objects_below(source, doors.places, doors.choice, doors.list_objects, doors.left_out)
         return
     try:
         kind = source_kind(source)
@@ -285,11 +300,14 @@ def _confined(source: str, places: SubmitPlaces, doors: _Doors) -> Iterator[Name
 
 def _videos_below(folder: Path, doors: _Doors) -> list[Path]:
     """Raises OSError when the folder itself cannot be read; those below it go to `doors.unread`."""
-    found, choice = [], doors.choice
+    found, choice, real = [], doors.choice, Path(os.path.realpath(folder))
+    if any(real.is_relative_to(own) for own in doors.own_folders):
+        raise BadRequestError(f"Heaters keeps its own files in {folder}; submit videos of another folder")
     os.listdir(folder)
     for parent, folders, names in os.walk(folder, onerror=doors.unread.append):
         below = Path(parent).relative_to(folder)
-        folders[:] = sorted(name for name in folders if choice.enters(str(below / name)))
+        wanted = (name for name in folders if choice.enters(str(below / name)) and real / below / name not in doors.own_folders)
+        folders[:] = sorted(wanted)
         found += [Path(parent, name) for name in sorted(names) if choice.takes(str(below / name))]
     if not found:
         which = " of those that are wanted" if choice.is_limited else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.settings import Settings
+from resources.files.private_folder import folders_of_heaters
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class SubmitPlaces:
                 f"{source} cannot be submitted from the browser: there is no such object in a place that HEATERS_SUBMIT_FOLDERS names. "
                 "Submit it on the server with heaters submit"
             )
+
+
+def own_folders(settings: Settings) -> tuple[Path, ...]:
+    """The folders in which Heaters keeps its own files, without links on the way. What is in them is no source video."""
+    return tuple(Path(os.path.realpath(one)) for one in (*folders_of_heaters(settings), settings.postgres_folder))
 
 
 def watched_names(settings: Settings) -> list[str]:

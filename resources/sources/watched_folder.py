@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from heaters_dagster.domain.errors import SourceNotFoundError
@@ -15,13 +15,13 @@ _MOST_NAMES = 10_000
 
 
 class WatchedFolder:
-    """folder: without links on the way. without: the folder below which Heaters keeps its own files, which are passed over."""
+    """folder: without links on the way. without: so too, the folders in which Heaters keeps its own files; they are passed over."""
 
     is_bucket = False
 
-    def __init__(self, folder: Path, *, without: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, without: Collection[Path] = ()) -> None:
         self.folder = folder
-        self._without = None if without is None else Path(os.path.realpath(without))
+        self._without = frozenset(without)
         self.place = str(folder)
         self.unread: list[str] = []
 
@@ -73,7 +73,7 @@ class WatchedFolder:
         return _free(str(self.folder / folder / Path(path).relative_to(self.folder)))
 
     def _below(self, path: Path) -> Iterator[SeenFile]:
-        if path == self._without:
+        if path in self._without:
             return
         try:
             found = path.lstat()

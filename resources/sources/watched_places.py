@@ -33,7 +33,7 @@ from resources.postgres.watched_store import FileToMove, WatchedStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
 from resources.sources.submission import submit
-from resources.sources.submit_places import SubmitPlaces, watched_names
+from resources.sources.submit_places import SubmitPlaces, own_folders, watched_names
 from resources.sources.watched_folder import WatchedFolder
 from resources.sources.watched_prefix import WatchedPrefix
 
@@ -91,7 +91,7 @@ def watched_places(settings: Settings) -> list[Watched]:
     return [
         WatchedPrefix(place, endpoint_url=endpoint_url, own_bucket=settings.object_bucket)
         if place.startswith("s3://")
-        else WatchedFolder(Path(place), without=settings.home)
+        else WatchedFolder(Path(place), without=own_folders(settings))
         for place in watched_names(settings)
     ]
 

@@ -28,7 +28,7 @@ from resources.sources.list_offer import ListOffer, offered, wanted_members
 from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
-from resources.sources.submit_places import SubmitPlaces
+from resources.sources.submit_places import SubmitPlaces, own_folders
 from resources.upkeep.replacement import Comparison, begin_refetch, begin_replacement, compare
 from resources.upkeep.replacement import carry_over as carry_over_decisions
 from resources.upkeep.replacement import give_up as give_up_replacement
@@ -114,6 +114,7 @@ def submit_sources(
             places=places,
             list_objects=listing_of(desk.settings),
             by_force=RelatedVideos(desk.database) if by_force else None,
+            own_folders=own_folders(desk.settings),
         )
     except HeatersError as error:
         return Outcome(False, "", str(error))

@@ -24,7 +24,7 @@ from resources.sources.downloader import Downloader, local_sha256
 from resources.sources.file_identity import file_identity
 from resources.sources.object_prefixes import listing_of
 from resources.sources.submission import submit
-from resources.sources.submit_places import SubmitPlaces
+from resources.sources.submit_places import SubmitPlaces, own_folders
 
 
 @pytest.fixture
@@ -475,6 +475,19 @@ def test_patterns_choose_what_of_a_folder_is_submitted(videos, footage):
     assert "has no video files of those that are wanted" in refused.told
 
 
+def test_what_heaters_keeps_below_a_folder_is_left_out(videos, footage):
+    own = own_folders(Settings(home=footage / "day 2"))
+    for name in ("objects/review_proxies/video_1_proxy.mp4", "uploads/x.mp4", "review_cache/y.mp4"):
+        (footage / "day 2" / name).parent.mkdir(parents=True, exist_ok=True)
+        (footage / "day 2" / name).write_bytes(name.encode())
+    (footage.parent / "linked").symlink_to(footage)
+    for folder in (footage, footage.parent / "linked" / "day 2"):
+        submit([str(folder)], videos, guard=AddressGuard(), own_folders=own)
+    assert sources(videos) == [str(footage / name) for name in ("a_1.MOV", "b.mp4", "day 2/c.mkv", "day 2/deeper/d.webm")]
+    (refused,) = submit([str(footage / "day 2" / "objects")], videos, guard=AddressGuard(), own_folders=own)
+    assert "Heaters keeps its own files in" in refused.told
+
+
 def test_a_prefix_and_a_pattern_of_a_bucket_stand_for_its_videos(videos, buckets):
     bucket = buckets.new_bucket()
     for key in ("day 1/a.mp4", "day 1/notes.txt", "day 1/deeper/b.MOV", "day 2/c.mkv", "day 1/.hidden.mp4"):
@@ -490,6 +503,15 @@ def test_a_prefix_and_a_pattern_of_a_bucket_stand_for_its_videos(videos, buckets
     assert keys("/day*.m*") == ["day 1/a.mp4", "day 2/c.mkv"]
     assert keys("/*", choice=FolderChoice(exclude=("deeper",))) == ["day 1/a.mp4", "day 2/c.mkv"]
     assert "has no videos (.mp4" in keys("/day 3/")[0]
+    for key in ("day 4/a\tb.mp4", "day 4/a\u202eb.mp4", "day 4/c.mp4"):
+        buckets.client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    taken, told = keys("/day 4/")
+    assert taken == "day 4/c.mp4"
+    assert "2 videos were left out" in told
+    assert r"'day 4/a\tb.mp4', 'day 4/a\u202eb.mp4'; give the object another key" in told
+    buckets.client.delete_object(Bucket=bucket, Key="day 4/c.mp4")
+    (told,) = keys("/day 4/")
+    assert "2 videos were left out" in told
     assert "cannot have a *" in keys("*")[0]
     places = SubmitPlaces((), (f"s3://{bucket}/day 1/",))
     assert keys("/day 1/*", places=places) == ["day 1/a.mp4", "day 1/deeper/b.MOV"]
@@ -500,3 +522,35 @@ def test_a_prefix_and_a_pattern_of_a_bucket_stand_for_its_videos(videos, buckets
         ["s3://no-such-bucket-here/x/"], videos, guard=AddressGuard(), list_objects=listing_of(Settings(s3_endpoint_url=buckets.url))
     )
     assert missing.told == "s3://no-such-bucket-here/x/ cannot be listed: there is no bucket no-such-bucket-here"
+
+
+def test_an_object_that_was_replaced_is_a_new_source_video_once(videos, buckets):
+    bucket = buckets.new_bucket()
+    address = f"s3://{bucket}/film.mp4"
+
+    def put(content: bytes) -> None:
+        buckets.client.put_object(Bucket=bucket, Key="film.mp4", Body=content)
+
+    def submitted(named: str) -> tuple[int, str]:
+        listing = listing_of(Settings(s3_endpoint_url=buckets.url))
+        (done,) = submit([named], videos, guard=AddressGuard(), list_objects=listing)
+        return done.video.id, done.told
+
+    def fetched(video_id: int, content: bytes) -> None:
+        sha256 = hashlib.sha256(content).hexdigest()
+        for state in (SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOADED):
+            videos.set_state(video_id, state)
+        videos.update(video_id, original_filepath=f"originals/video_{video_id}.mp4", original_bytes=len(content), content_sha256=sha256)
+
+    put(b"first")
+    first, _ = submitted(address)
+    put(b"first, longer before it was fetched")
+    assert submitted(address)[0] == first
+    fetched(first, b"first, longer before it was fetched")
+    put(b"another film")
+    second, told = submitted(address)
+    assert second != first
+    assert "The object was replaced since it was last submitted" in told
+    assert submitted(f"s3://{bucket}/")[0] == second, "it still waits"
+    fetched(second, b"another film")
+    assert [submitted(named)[0] for named in (address, f"s3://{bucket}/")] == [second, second]
