@@ -23,6 +23,7 @@ import pytest
 import typer
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
+from PIL import Image
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
@@ -36,7 +37,7 @@ from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
-from heaters_dagster.domain.subtitles import Line, SubtitleFile
+from heaters_dagster.domain.subtitles import AUTOMATIC, Line, SubtitleFile
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.models.visual_descriptor import VisualDescriptor
 from resources.object_store.interface import ObjectStore
@@ -1077,7 +1078,8 @@ def test_facts_are_shown_changed_and_taken_back(heaters: Heaters, video: int, da
         printed = heaters(line)[1]
         for words in ("Grace [/b]", "sea, pier", "CC0", "en-GB (English): 2 lines", "The end", "By the sea", "encoder: Lavf"):
             assert words in printed, (line, words)
-    assert heaters.json(f"facts {video} --subtitles en")[1] == {"start_seconds": 61.25, "end_seconds": 70.0, "text": "at night"}
+    (printed,) = heaters.json(f"facts {video} --subtitles en")
+    assert (printed["kind"], printed["lines"][1]) == ("subtitle", {"start_seconds": 61.25, "end_seconds": 70.0, "text": "at night"})
     assert "1:01.250" in heaters(f"facts {video} --subtitles en-gb")[1]
     (entry, *_) = heaters.json(f"review history --video {video}")
     assert (entry["action"], entry["reviewer"]) == ("edit_facts", "ada")
@@ -1092,6 +1094,49 @@ def test_facts_are_shown_changed_and_taken_back(heaters: Heaters, video: int, da
         assert heaters(f"facts {video} {wrong}")[0] == 2, wrong
     assert heaters(f"facts {video} --uploader", "")[0] == 0
     assert FactsStore(database).load(video).uploader is None
+
+
+def test_subtitles_and_the_thumbnail_are_given_and_taken_away(heaters: Heaters, video: int, database: Database, tmp_path: Path) -> None:
+    by_machine = SubtitleFile("site", "en", None, ".vtt", b"", (Line(0.5, 1.0, "harpoon"),), AUTOMATIC)
+    TranscriptStore(database).replace_subtitles(video, [(f"subtitles/video_{video}_01_en.vtt", by_machine)])
+    (tmp_path / "quay.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nThe quay\n")
+    (tmp_path / "pier.vtt").write_text("WEBVTT\n\n00:00.100 --> 00:00.500\nThe pier\n\n59:00.000 --> 59:01.000\nlate\n")
+    Image.new("RGB", (32, 18), "red").save(tmp_path / "still.webp")
+
+    def names(*arguments: str) -> list[str]:
+        return [one["name"] or one["kind"] for one in heaters.json(f"facts {video}", *arguments)["subtitles"]]
+
+    assert names("--set-subtitles", f"en={tmp_path / 'quay.srt'}") == ["automatic", "quay.srt"]
+    printed = " ".join(heaters(f"facts {video} --subtitles en")[1].split())
+    for words in ("en (made by a machine), kind automatic", "harpoon", "en (quay.srt), kind subtitle", "The quay"):
+        assert words in printed
+    assert names("--set-subtitles", f"en={tmp_path / 'pier.vtt'}") == ["automatic", "pier.vtt"]
+    assert names("--remove-subtitles", "en:automatic") == ["pier.vtt"]
+    shown = heaters.json(f"facts {video} --thumbnail", str(tmp_path / "still.webp"))["facts"]["thumbnail_filepath"]
+    assert shown.startswith(f"thumbnails/video_{video}_given_")
+    assert heaters.json(f"facts {video} --remove-thumbnail")["facts"]["thumbnail_filepath"] is None
+    assert heaters.json(f"facts {video} --undo")["facts"]["thumbnail_filepath"] == shown
+    assert (names("--undo"), names("--undo"), names("--undo"), names("--undo")) == (
+        ["pier.vtt"],
+        ["automatic", "pier.vtt"],
+        ["automatic", "quay.srt"],
+        ["automatic"],
+    )
+    assert (names("--redo"), names("--redo"), names("--redo")) == (["automatic", "quay.srt"], ["automatic", "pier.vtt"], ["pier.vtt"])
+    assert heaters.json(f"facts {video} --redo")["facts"]["thumbnail_filepath"] == shown
+    assert heaters.json(f"facts {video} --redo")["facts"]["thumbnail_filepath"] is None
+    for wrong, why in [
+        ("--redo", "nothing to redo"),
+        (f"--set-subtitles en={tmp_path / 'none.srt'}", "none.srt cannot be read: No such file"),
+        (f"--set-subtitles en={tmp_path / 'still.webp'}", "still.webp is no subtitle file that can be read"),
+        (f"--thumbnail {tmp_path / 'quay.srt'}", "quay.srt is no picture that can be read"),
+        ("--remove-subtitles fr", "has no subtitles in 'fr'; it has: en"),
+        ("--remove-thumbnail", "has no thumbnail"),
+    ]:
+        assert heaters(f"facts {video} {wrong}")[0] == 1, wrong
+        assert why in heaters.error
+    for wrong in ("--set-subtitles en", "--remove-subtitles en:song", "--remove-thumbnail --undo"):
+        assert heaters(f"facts {video} {wrong}")[0] == 2, wrong
 
 
 def test_what_is_said_at_submission_is_kept(heaters: Heaters, tmp_path: Path, database: Database) -> None:

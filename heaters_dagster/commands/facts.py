@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,15 +13,17 @@ from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import As, AsJson, VideoId, example, opened_database, opened_reviews, reviewer_name
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.errors import NotFoundError, NothingToUndoError
-from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, changes_of
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, NothingToUndoError
+from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, changes_of, subtitles_name
 from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
-from heaters_dagster.settings import load_settings
+from heaters_dagster.domain.subtitles import AUTOMATIC, MOST_BYTES, SUBTITLE
+from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from resources.postgres.database import Database
     from resources.postgres.transcript_store import Transcript
     from resources.sources.file_identity import Wanted
+    from resources.sources.given_files import GivenFiles
 
 app = typer.Typer()
 
@@ -78,10 +82,33 @@ def facts(
     ] = None,
     description: Annotated[str | None, _of("description", "--description")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back your latest change of the facts of this source video.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Do again what --undo took back last.")] = False,
+    set_subtitles: Annotated[
+        str | None,
+        typer.Option(
+            "--set-subtitles",
+            metavar="LANGUAGE=FILE",
+            help="Make a file (.srt, .vtt) the subtitles in this language, in place of those that people wrote. As en=harbour.srt.",
+        ),
+    ] = None,
+    remove_subtitles: Annotated[
+        str | None,
+        typer.Option(
+            "--remove-subtitles",
+            metavar="LANGUAGE",
+            help=f"Take away all subtitles in this language; en:{AUTOMATIC} only those that a machine made, en:{SUBTITLE} only the others.",
+        ),
+    ] = None,
+    thumbnail: Annotated[
+        Path | None, typer.Option("--thumbnail", metavar="FILE", help="Make this picture (JPEG, PNG, WebP) the thumbnail.")
+    ] = None,
+    remove_thumbnail: Annotated[bool, typer.Option("--remove-thumbnail", help="Take the thumbnail away.")] = False,
     subtitles: Annotated[
         str | None,
         typer.Option(
-            "--subtitles", metavar="LANGUAGE", help=f"Print the lines of these subtitles with their times; {_NOT_SAID}: language not said."
+            "--subtitles",
+            metavar="LANGUAGE",
+            help=f"Print all subtitles in this language with times; {_NOT_SAID}: language not said.",
         ),
     ] = None,
     reviewer: As = None,
@@ -98,17 +125,26 @@ def facts(
     if tags is not None and (add_tags or remove_tags):
         raise typer.BadParameter("--tag gives all tags: leave out --add-tag and --remove-tag")
     changes = bool(texts or add_tags or remove_tags)
-    if changes + undo + (subtitles is not None) > 1:
-        raise typer.BadParameter("change facts, --undo or --subtitles: one of them at a time")
+    files = (set_subtitles is not None, remove_subtitles is not None, thumbnail is not None, remove_thumbnail)
+    if changes + undo + redo + (subtitles is not None) + sum(files) > 1:
+        raise typer.BadParameter("change facts, the subtitles or the thumbnail, --undo, --redo or --subtitles: one of them at a time")
     settings = load_settings()
-    if undo:
-        _undo(video, reviewer)
+    if undo or redo:
+        _return(video, reviewer, undoes=undo)
     with opened_database(settings, video) as database:
         if subtitles is not None:
             _show_lines(database, video, subtitles, as_json)
             return
         if add_tags or remove_tags:
             texts["tags"] = "\n".join(_tags_with(database, video, add_tags or [], remove_tags or []))
+        if any(files):
+            by = _Giver.of(settings, database, video, reviewer)
+            if set_subtitles is not None:
+                by.set_subtitles(set_subtitles)
+            elif remove_subtitles is not None:
+                by.remove_subtitles(remove_subtitles)
+            else:
+                by.set_thumbnail(thumbnail)
         if changes:
             _change(database, video, changes_of(texts, keep_places=settings.keep_places), reviewer)
         row = facts_row(database, video)
@@ -142,18 +178,12 @@ def facts_row(database: Database, video: int) -> dict[str, Any]:
 def facts_json(known: SourceFacts, origins: dict[str, str], transcripts: list[Transcript]) -> dict[str, Any]:
     """Facts for programs, with who said them."""
     values = {name: json_of_value(getattr(known, name)) for name in (*FIELD_OF, "container_tags", "quality", "thumbnail_filepath")}
-    subtitles = [
-        {
-            "language": one.language,
-            "name": one.name,
-            "kind": one.kind,
-            "origin": one.origin,
-            "lines": one.line_count,
-            "key": one.subtitle_filepath,
-        }
-        for one in transcripts
-    ]
+    subtitles = [_head_json(one) | {"lines": one.line_count, "key": one.subtitle_filepath} for one in transcripts]
     return {"facts": values, "said_by": origins, "subtitles": subtitles}
+
+
+def _head_json(one: Transcript) -> dict[str, Any]:
+    return {"language": one.language, "name": one.name, "kind": one.kind, "origin": one.origin}
 
 
 def show_facts(row: dict[str, Any]) -> None:
@@ -174,14 +204,99 @@ def _change(database: Database, video: int, changes: dict[str, Any], reviewer: s
     edit_facts(video, changes, reviewer=reviewer_name(ReviewerStore(database), reviewer), database=database)
 
 
-def _undo(video: int, reviewer: str | None) -> None:
+def _return(video: int, reviewer: str | None, *, undoes: bool) -> None:
+    """Undo or redo."""
     with opened_reviews(load_settings(), video) as reviews:
         name = reviewer_name(reviews.reviewers, reviewer)
         own = reviews.history(reviewer=name, source_video_id=video, actions=[ReviewAction.EDIT_FACTS], limit=1000)
-        latest = next((entry for entry in own if not entry.undone), None)
+        taken_back = [entry.id for entry in takewhile(lambda entry: entry.undone, own)]
+        if undoes:
+            if len(taken_back) == len(own):
+                raise NothingToUndoError(f"nothing to undo: {name} has changed no facts of source video {video} that still stand so")
+            reviews.undo(name, action_id=own[len(taken_back)].id)
+            return
+        undos = reviews.history(reviewer=name, source_video_id=video, actions=[ReviewAction.UNDO], limit=1000)
+        latest = next((entry.target_action_id for entry in undos if entry.target_action_id in taken_back), None)
         if latest is None:
-            raise NothingToUndoError(f"nothing to undo: {name} has changed no facts of source video {video} that still stand so")
-        reviews.undo(name, action_id=latest.id)
+            raise NothingToUndoError(f"nothing to redo: the last change of facts of source video {video} by {name} still stands")
+        reviews.redo(name, action_id=latest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Giver:
+    """Changes subtitles and the thumbnail of a source video in the name of a person."""
+
+    video: int
+    reviewer: str
+    known: list[Transcript]
+    thumbnail_seen: str | None
+    files: GivenFiles
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, video: int, reviewer: str | None) -> _Giver:
+        from resources.object_store.open import open_object_store
+        from resources.postgres.facts_store import FactsStore
+        from resources.postgres.reviewer_store import ReviewerStore
+        from resources.postgres.transcript_store import TranscriptStore
+        from resources.sources.given_files import GivenFiles
+
+        return cls(
+            video,
+            reviewer_name(ReviewerStore(database), reviewer),
+            TranscriptStore(database).of_video(video),
+            FactsStore(database).load(video).thumbnail_filepath,
+            GivenFiles(database, open_object_store(settings), keep_places=settings.keep_places),
+        )
+
+    def set_subtitles(self, given: str) -> None:
+        from resources.sources.given_files import checked_language
+
+        language, equals, file = given.partition("=")
+        if not equals or not file:
+            raise typer.BadParameter("--set-subtitles takes a language and a file, as en=harbour.srt")
+        name = subtitles_name(checked_language(language))
+        seen = [one.id for one in self.known if subtitles_name(one.language) == name]
+        data = _read(Path(file), MOST_BYTES)
+        before, action, warnings = self.files.put_subtitles(self.video, language, Path(file).name, data, reviewer=self.reviewer, seen=seen)
+        for warning in warnings:
+            terminal.warn(f"{Path(file).name}: {warning}.")
+        if action is None:
+            terminal.warn("Nothing was changed: these are its subtitles already.")
+        elif before:
+            terminal.warn(f"They are in the place of {', '.join(one.called for one in before)}; --undo brings those back.")
+
+    def remove_subtitles(self, given: str) -> None:
+        language, colon, kind = given.partition(":")
+        if colon and kind not in (SUBTITLE, AUTOMATIC):
+            raise typer.BadParameter(f"--remove-subtitles takes a language, or one with its kind, as en:{AUTOMATIC} or en:{SUBTITLE}")
+        chosen = [one for one in _in_language(self.known, self.video, language) if not colon or one.kind == kind]
+        if not chosen:
+            raise NotFoundError(f"source video {self.video} has no subtitles of the kind {kind} in {language[:40]!r}")
+        languages = list(dict.fromkeys(one.language for one in chosen if one.language))
+        if len({subtitles_name(one) for one in languages}) > 1:
+            raise NotFoundError(f"source video {self.video} has subtitles in {' and '.join(languages)}: name one of them")
+        self.files.take_subtitles(self.video, [one.id for one in chosen], reviewer=self.reviewer)
+
+    def set_thumbnail(self, file: Path | None) -> None:
+        """None: take it away."""
+        from resources.sources.given_files import MOST_THUMBNAIL_BYTES
+
+        if file is None:
+            if self.files.take_thumbnail(self.video, reviewer=self.reviewer, seen=self.thumbnail_seen) is None:
+                raise NotFoundError(f"source video {self.video} has no thumbnail")
+            return
+        data = _read(file, MOST_THUMBNAIL_BYTES)
+        if self.files.put_thumbnail(self.video, file.name, data, reviewer=self.reviewer, seen=self.thumbnail_seen) is None:
+            terminal.warn("Nothing was changed: this is its thumbnail already.")
+
+
+def _read(file: Path, most_bytes: int) -> bytes:
+    """A file, or of a larger one so much that it is seen to be too large."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(most_bytes + 1)
+    except OSError as error:
+        raise BadRequestError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _tags_with(database: Database, video: int, added: list[str], removed: list[str]) -> list[str]:
@@ -194,20 +309,26 @@ def _tags_with(database: Database, video: int, added: list[str], removed: list[s
     return [*(tag for tag in known if tag not in removed), *added]
 
 
+def _in_language(known: list[Transcript], video: int, language: str) -> list[Transcript]:
+    from resources.sources.given_files import in_language
+
+    found = in_language(known, language)
+    if not found:
+        there = ", ".join(dict.fromkeys(one.language or f"{_NOT_SAID} (language not said)" for one in known)) or "none"
+        raise NotFoundError(f"source video {video} has no subtitles in {language[:40]!r}; it has: {there}")
+    return found
+
+
 def _show_lines(database: Database, video: int, language: str, as_json: bool) -> None:
     from resources.postgres.transcript_store import TranscriptStore
 
     store = TranscriptStore(database)
-    known = store.of_video(video)
-    chosen = next((one for one in known if (one.language or _NOT_SAID).lower() == language.lower()), None)
-    chosen = chosen or next((one for one in known if (one.language or "").lower().startswith(f"{language.lower()}-")), None)
-    if chosen is None:
-        there = ", ".join(one.language or f"{_NOT_SAID} (language not said)" for one in known) or "none"
-        raise NotFoundError(f"source video {video} has no subtitles in {language[:40]!r}; it has: {there}")
-    lines = store.lines(chosen.id)
+    chosen = [(one, store.lines(one.id)) for one in _in_language(store.of_video(video), video, language)]
     if as_json:
-        terminal.show_json([{"start_seconds": one.start_seconds, "end_seconds": one.end_seconds, "text": one.text} for one in lines])
+        terminal.show_json([_head_json(one) | {"lines": [asdict(line) for line in lines]} for one, lines in chosen])
         return
-    rows = [{"from": terminal.clock_time(one.start_seconds), "to": terminal.clock_time(one.end_seconds), "text": one.text} for one in lines]
     columns = [Column("from", "from", number=True), Column("to", "to", number=True), Column("text", "text", wraps=True)]
-    terminal.show_table(chosen.called, columns, rows)
+    for one, lines in chosen:
+        clocks = [(terminal.clock_time(line.start_seconds), terminal.clock_time(line.end_seconds), line.text) for line in lines]
+        rows = [{"from": start, "to": end, "text": text} for start, end, text in clocks]
+        terminal.show_table(f"{one.called}, kind {one.kind}", columns, rows)

@@ -183,6 +183,18 @@ def chapter_at(chapters: Sequence[Chapter], seconds: float) -> str | None:
     return last.title or None
 
 
+#: A change of subtitles is a change of the fact of this name and the language, "subtitles:en". Its value: the subtitles as a list of
+#: {id, called, lines}.
+SUBTITLES = "subtitles:"
+THUMBNAIL = "thumbnail_filepath"
+_NO_LANGUAGE = "und"
+
+
+def subtitles_name(language: str | None) -> str:
+    """Name of the fact of all subtitles in a language; None: in one that is not said."""
+    return f"{SUBTITLES}{(language or _NO_LANGUAGE).lower()}"
+
+
 def change_words(values: Mapping[str, Any]) -> str:
     """`licence: CC BY; tags: sea, night`. values: name -> value as JSON, as in the ledger."""
     told = []
@@ -190,6 +202,10 @@ def change_words(values: Mapping[str, Any]) -> str:
         if (field := FIELD_OF.get(name)) is not None:
             known = value_of_json(name, value)
             told.append(f"{field.label.lower()}: {_short('' if known in (None, ()) else field.written(known))}")
+        elif name.startswith(SUBTITLES):
+            told.append(f"{fact_words(name)}: {_short(', '.join(one['called'] for one in value))}")
+        elif name == THUMBNAIL:
+            told.append(f"thumbnail: {_short(value.rpartition('/')[2] if value else '')}")
     return "; ".join(told)
 
 
@@ -200,5 +216,10 @@ def _short(text: str) -> str:
 
 def fact_words(name: str) -> str:
     """What people call a fact within a sentence."""
+    if name.startswith(SUBTITLES):
+        language = name.removeprefix(SUBTITLES)
+        return f"subtitles in {language if language != _NO_LANGUAGE else 'a language that is not said'}"
+    if name == THUMBNAIL:
+        return "thumbnail"
     field = FIELD_OF.get(name)
     return field.label[:1].lower() + field.label[1:] if field is not None else name.replace("_", " ")

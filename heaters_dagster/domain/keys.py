@@ -94,6 +94,20 @@ def thumbnail_key(source_video_id: int) -> str:
     return f"thumbnails/video_{source_video_id}.jpg"
 
 
+def given_subtitle_key(source_video_id: int, language: str | None, suffix: str, content_sha256: str) -> str:
+    """`subtitles/video_{id}_given_{language}_{hash}{suffix}`: of a file that a person gave. Another file never has this key."""
+    return checked_key(f"{given_prefix('subtitles', source_video_id)}{(language or 'und').lower()}_{content_sha256[:32]}{suffix}")
+
+
+def given_thumbnail_key(source_video_id: int, content_sha256: str) -> str:
+    return f"{given_prefix('thumbnails', source_video_id)}{content_sha256[:32]}.jpg"
+
+
+def given_prefix(kind: str, source_video_id: int) -> str:
+    """What the keys of files begin with that people gave. kind: "subtitles" or "thumbnails"."""
+    return f"{kind}/video_{source_video_id}_given_"
+
+
 def looks_key(source_video_id: int) -> str:
     return f"metadata/video_{source_video_id}_looks.bin"
 

@@ -14,6 +14,8 @@ from heaters_dagster.domain.source_facts import LINE_CHARACTERS, clean_line
 #: Kinds of transcripts: written by people; made by a site's machine.
 SUBTITLE = "subtitle"
 AUTOMATIC = "automatic"
+#: Origin of subtitles that a person gave.
+PERSON = "person"
 #: Subtitle files that can be read; how many of one video, and how large.
 SUFFIXES = (".srt", ".vtt")
 MOST_FILES = 30
@@ -48,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class SubtitleFile:
-    """One file of subtitles. origin: where they come from: "site"; "file", the video itself; "beside", a file beside it.
+    """One file of subtitles. origin: where they come from: "site"; "file", the video itself; "beside", a file beside it; PERSON.
 
     language: as it is said there, "en-US"; None: not said. name: what they are called there. suffix: of the file, with the dot.
     data: the file. kind: SUBTITLE or AUTOMATIC.

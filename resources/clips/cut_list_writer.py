@@ -7,7 +7,7 @@ from fractions import Fraction
 from heaters_dagster.domain.cut_lists import CutListSource
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.keys import proxy_key
-from heaters_dagster.domain.subtitles import AUTOMATIC, Line
+from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.media.frame_index_reader import FrameIndexes
@@ -58,5 +58,5 @@ def stored_cut_list(
 
 def _first_subtitles(transcripts: TranscriptStore, source_video_id: int) -> list[Line]:
     """Those that people wrote before those that a machine made."""
-    known = sorted(transcripts.of_video(source_video_id), key=lambda one: (one.kind == AUTOMATIC, one.id))
+    known = sorted(transcripts.of_video(source_video_id), key=lambda one: (one.kind == AUTOMATIC, one.origin != PERSON, one.id))
     return transcripts.lines(known[0].id) if known else []

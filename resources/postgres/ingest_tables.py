@@ -78,20 +78,36 @@ transcripts = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("source_video_id", BigInteger, ForeignKey("source_videos.id", ondelete="CASCADE"), nullable=False),
     Column("kind", Text, nullable=False),
-    Column("origin", Text, nullable=False, comment="where it comes from: the site, the video's file, or a file beside it"),
+    Column("origin", Text, nullable=False, comment="where it comes from: a person, the site, the video's file, or a file beside it"),
     Column("language", Text, comment="as said there; null: not said"),
     Column("name", Text, comment="what it is called there"),
     Column("subtitle_filepath", Text, nullable=False, comment="object key of its file"),
     Column("line_count", Integer, nullable=False),
+    Column(
+        "is_live",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="false once a person took it away; an undo brings it back",
+    ),
     Column("searchable", Text, nullable=False, comment="its different words"),
     Column("words", TSVECTOR, Computed("heaters_words(searchable)", persisted=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("subtitle_filepath"),
     CheckConstraint("kind in ('subtitle', 'automatic')", name="kind"),
-    CheckConstraint("origin in ('site', 'file', 'beside')", name="origin"),
+    CheckConstraint("origin in ('person', 'site', 'file', 'beside')", name="origin"),
     Index("transcripts_source_video_idx", "source_video_id", "id"),
     Index("transcripts_words_idx", "words", **_GIN),
     comment="what is said or shown in a source video, by kind and language",
+)
+
+given_thumbnails = Table(
+    "given_thumbnails",
+    metadata,
+    Column("thumbnail_filepath", Text, primary_key=True, comment="object key"),
+    Column("source_video_id", BigInteger, ForeignKey("source_videos.id", ondelete="CASCADE"), nullable=False),
+    Index("given_thumbnails_source_video_idx", "source_video_id"),
+    comment="pictures that changes of thumbnails in the history name; an undo may bring them back",
 )
 
 transcript_lines = Table(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from heaters_dagster.domain.keys import subtitle_key, thumbnail_key
+from heaters_dagster.domain.fact_fields import THUMBNAIL
+from heaters_dagster.domain.keys import given_prefix, subtitle_key, thumbnail_key
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.subtitles import SubtitleFile, webvtt, within
 from heaters_dagster.domain.words import counted
@@ -53,9 +54,9 @@ def keep_belongings(
     for key, one in keyed:
         objects.put_bytes(key, one.data)
     TranscriptStore(database).replace_subtitles(source_video_id, keyed)
-    _delete_subtitles(source_video_id, objects, but={key for key, _ in keyed})
+    _delete_subtitles(source_video_id, objects, but=TranscriptStore(database).keys(source_video_id))
     of_site = replace(fetched.facts, place=fetched.facts.place if kept.places else None)
-    if fetched.thumbnail is not None:
+    if fetched.thumbnail is not None and FactsStore(database).with_origins(source_video_id)[1].get(THUMBNAIL) != Origin.PERSON:
         objects.put_bytes(thumbnail_key(source_video_id), fetched.thumbnail)
         of_site = replace(of_site, thumbnail_filepath=thumbnail_key(source_video_id))
     FactsStore(database).put(source_video_id, replace(of_file.facts, rights=kept.rights), Origin.FILE)
@@ -95,7 +96,7 @@ def _fitting(files: Sequence[SubtitleFile], length_seconds: float | None, warnin
 
 
 def _delete_subtitles(source_video_id: int, objects: ObjectStore, *, but: set[str]) -> None:
-    """An earlier try may have found others."""
+    """An earlier try may have found others. Files that people gave are stored before their rows are written, so none of them is deleted."""
     for found in list(objects.list(f"subtitles/video_{source_video_id}_")):
-        if found.key not in but:
+        if found.key not in but and not found.key.startswith(given_prefix("subtitles", source_video_id)):
             objects.delete(found.key)

@@ -133,6 +133,7 @@ _KEYS_OF_VIDEOS = """
     ]) key where key is not null
     union all select subtitle_filepath, 'source video ' || source_video_id from transcripts
     union all select thumbnail_filepath, 'source video ' || source_video_id from source_video_facts where thumbnail_filepath is not null
+    union all select thumbnail_filepath, 'source video ' || source_video_id from given_thumbnails
     union all select looks_filepath, 'source video ' || source_video_id from source_video_looks
 """
 _UNKNOWN = f"""

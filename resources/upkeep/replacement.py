@@ -27,6 +27,7 @@ from heaters_dagster.domain.errors import (
     PermanentError,
     StaleClipError,
 )
+from heaters_dagster.domain.fact_fields import THUMBNAIL
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.keys import looks_key, proxy_key, scenes_key
 from heaters_dagster.domain.looks import Looks
@@ -355,7 +356,8 @@ def _copy_facts(connection: Connection, old_id: int, new_id: int) -> None:
         return
     said = facts_of_row(row._mapping).said()
     for origin in (Origin.PERSON, Origin.SUBMISSION):
-        mine = {name: value for name, value in said.items() if row.origins.get(name) == origin.value}
+        # The thumbnail is a file of the old one: see `carried_files`.
+        mine = {name: value for name, value in said.items() if row.origins.get(name) == origin.value and name != THUMBNAIL}
         if mine:
             put_facts(connection, new_id, SourceFacts(**mine), origin)
 

@@ -32,7 +32,7 @@ from resources.postgres.clip_cutting import retired
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
-from resources.postgres.ingest_tables import source_video_facts, transcripts
+from resources.postgres.ingest_tables import given_thumbnails, source_video_facts, transcripts
 from resources.postgres.related_tables import source_video_looks
 from resources.postgres.replacement_store import settle_deleted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
@@ -103,7 +103,7 @@ def finish_deletion(source_video_id: int, *, database: Database, objects: Object
         connection.execute(source_video_looks.delete().where(source_video_looks.c.source_video_id == source_video_id))
         done = (source_videos.c.id == source_video_id) & (source_videos.c.state == SourceVideoState.DELETED.value)
         if connection.execute(source_videos.update().where(done).values(**dict.fromkeys(_FILES))).rowcount:
-            for table in (transcripts, source_video_facts):
+            for table in (transcripts, source_video_facts, given_thumbnails):
                 connection.execute(table.delete().where(table.c.source_video_id == source_video_id))
     return gone
 

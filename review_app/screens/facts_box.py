@@ -77,7 +77,7 @@ def _row(label: str, cell: str, origin: str | None) -> str:
     return f'<tr><th scope="row">{escape(label)}</th><td>{cell}</td><td>{escape(_ORIGINS.get(origin or "", ""))}</td></tr>'
 
 
-_FROM = {"site": "of the site", "file": "of the file", "beside": "of a file beside it"}
+_FROM = {"person": "of a person", "site": "of the site", "file": "of the file", "beside": "of a file beside it"}
 _ORIGINS = {"person": "a person", "submission": "whoever submitted it", "site": "the site", "file": "the file"}
 
 

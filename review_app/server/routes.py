@@ -24,10 +24,11 @@ from heaters_dagster.domain.errors import (
     CutError,
     NotFoundError,
 )
-from heaters_dagster.domain.keys import proxy_key, thumbnail_key
+from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.review_queue import filter_of_query
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clips_zip import clips_zip
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.transcript_store import TranscriptStore
 from review_app.player.index_slice import slice_json
 from review_app.server.pace import UPLOADS_PATH
@@ -190,7 +191,14 @@ async def _clips(desk: ReviewDesk, request: Request) -> Response:
 
 async def _thumbnail(desk: ReviewDesk, request: Request) -> Response:
     source_video_id = _signed(desk, request, "thumbnail")
-    return await run_in_threadpool(_object, desk, thumbnail_key(source_video_id), None, media_type="image/jpeg")
+
+    def serve() -> Response:
+        key = FactsStore(desk.database).load(source_video_id).thumbnail_filepath
+        if key is None:
+            raise NotFoundError(f"source video {source_video_id} has no thumbnail any more: load the page again")
+        return _object(desk, key, None, media_type="image/jpeg")
+
+    return await run_in_threadpool(serve)
 
 
 async def _subtitles(desk: ReviewDesk, request: Request) -> Response:

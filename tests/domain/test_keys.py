@@ -25,6 +25,8 @@ def test_the_forms_of_all_keys():
     assert keys.subtitle_key(12, 3, "pt-BR", ".vtt") == "subtitles/video_12_03_pt-br.vtt"
     assert keys.subtitle_key(12, 3, None, ".srt") == "subtitles/video_12_03_und.srt"
     assert keys.thumbnail_key(12) == "thumbnails/video_12.jpg"
+    assert keys.given_subtitle_key(12, "pt-BR", ".vtt", "ab" * 32) == f"subtitles/video_12_given_pt-br_{'ab' * 16}.vtt"
+    assert keys.given_thumbnail_key(12, "ab" * 32) == f"thumbnails/video_12_given_{'ab' * 16}.jpg"
     with pytest.raises(InvalidKeyError, match="subtitles has keys of its own"):
         keys.artifact_key("subtitles", 12, 7, ".vtt")
     assert keys.looks_key(12) == "metadata/video_12_looks.bin"

@@ -1,0 +1,154 @@
+"""Subtitle files and thumbnails that people give a source video, or take away: each change is one action of the history.
+
+The object is stored first, under a key with the hash of its bytes, and the row is written after that. So a process that is killed in
+between leaves an object that no row names; the next change of the same source video deletes it. What was taken away stays stored, because
+an undo may bring it back; it goes with the source video.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import PurePath
+
+from heaters_dagster.domain.errors import BadRequestError, HeatersError
+from heaters_dagster.domain.keys import given_prefix, given_subtitle_key, given_thumbnail_key
+from heaters_dagster.domain.source_facts import clean_line
+from heaters_dagster.domain.subtitles import MOST_BYTES, PERSON, SUFFIXES, SubtitleFile, known_language, lines_of, within
+from heaters_dagster.domain.words import counted
+from resources.media.container_facts import positions_left_out
+from resources.media.thumbnails import thumbnail_jpeg
+from resources.object_store.interface import ObjectStore
+from resources.postgres import fact_edits, row_locks
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.transcript_store import Transcript
+
+#: Bytes of a thumbnail file that a person gives.
+MOST_THUMBNAIL_BYTES = 10 << 20
+_NOT_SAID = "und"
+
+
+class GivenFiles:
+    """keep_places: whether it is kept where a video was filmed."""
+
+    def __init__(self, database: Database, objects: ObjectStore, *, keep_places: bool) -> None:
+        self._database = database
+        self._objects = objects
+        self._keep_places = keep_places
+
+    def put_subtitles(
+        self, source_video_id: int, language: str, name: str, data: bytes, *, reviewer: str, seen: Collection[int] | None = None
+    ) -> tuple[list[Transcript], int | None, tuple[str, ...]]:
+        """Make a file the subtitles of a language, in place of those that people wrote in it before.
+
+        language: "en-US", or "und". name: of the file, whose suffix says what it is. seen: as in `fact_edits.put_subtitles`.
+        Returns (those in whose place it is, the action or None when it was there already, warnings).
+        Raises BadRequestError for what cannot be read, NotFoundError, StaleClipError, StoreUnavailableError.
+        """
+        file = subtitle_file(language, name, data)
+        warnings = []
+        if not self._keep_places:
+            file, hidden = file.without_positions()
+            warnings += [positions_left_out(hidden)] if hidden else []
+        lines, late = within(file.lines, SourceVideoStore(self._database).load(source_video_id).duration_seconds)
+        if not lines:
+            why = "all its lines would begin after the end of the video" if late else "only positions are in it, which are not kept here"
+            raise BadRequestError(f"{name[:80]} is not kept: {why}")
+        if late:
+            warnings.append(f"{counted(late, 'line')} would begin after the end of the video: not kept")
+        file = replace(file, lines=lines)
+        key = given_subtitle_key(source_video_id, file.language, file.suffix, hashlib.sha256(file.data).hexdigest())
+        self._store(source_video_id, key, file.data)
+        try:
+            before, action = fact_edits.put_subtitles(
+                source_video_id,
+                key,
+                file,
+                reviewer=reviewer,
+                database=self._database,
+                seen=seen,
+                is_stored=lambda: self._make_sure(key, file.data),
+            )
+        finally:
+            self._delete_unnamed(source_video_id)
+        return before, action, tuple(warnings)
+
+    def put_thumbnail(self, source_video_id: int, name: str, data: bytes, *, reviewer: str, seen: str | None) -> int | None:
+        """Make a picture the thumbnail; returns the action, None when it was that already. seen: key of the one that the person knows of.
+
+        Raises BadRequestError, InvalidMediaError for what is no picture, NotFoundError, StaleClipError, StoreUnavailableError.
+        """
+        if len(data) > MOST_THUMBNAIL_BYTES:
+            raise BadRequestError(f"{name[:80]} is larger than {MOST_THUMBNAIL_BYTES >> 20} MiB, which is too much for a thumbnail")
+        jpeg = thumbnail_jpeg(data, called=name[:80])
+        key = given_thumbnail_key(source_video_id, hashlib.sha256(jpeg).hexdigest())
+        self._store(source_video_id, key, jpeg)
+        try:
+            return fact_edits.put_thumbnail(
+                source_video_id, key, reviewer=reviewer, database=self._database, seen=seen, is_stored=lambda: self._make_sure(key, jpeg)
+            )
+        finally:
+            self._delete_unnamed(source_video_id)
+
+    def take_subtitles(self, source_video_id: int, transcript_ids: Collection[int], *, reviewer: str) -> int:
+        """As `fact_edits.take_subtitles`. The files stay."""
+        return fact_edits.take_subtitles(source_video_id, transcript_ids, reviewer=reviewer, database=self._database)
+
+    def take_thumbnail(self, source_video_id: int, *, reviewer: str, seen: str | None) -> int | None:
+        """Take the thumbnail away; returns the action, None when there was none. Errors as for `put_thumbnail`."""
+        return fact_edits.put_thumbnail(
+            source_video_id, None, reviewer=reviewer, database=self._database, seen=seen, is_stored=lambda: None
+        )
+
+    def _store(self, source_video_id: int, key: str, data: bytes) -> None:
+        fact_edits.check_fetched(SourceVideoStore(self._database).load(source_video_id))
+        self._make_sure(key, data)
+
+    def _make_sure(self, key: str, data: bytes) -> None:
+        if self._objects.info(key) is None:
+            self._objects.put_bytes(key, data)
+
+    def _delete_unnamed(self, source_video_id: int) -> None:
+        """Whoever stores a file looks for it once more under the same lock before the row is written, so none is taken from under them.
+
+        What cannot be deleted now is deleted after the next change.
+        """
+        with suppress(HeatersError), self._database.begin() as connection:
+            row_locks.lock_source_video(connection, source_video_id)
+            named = fact_edits.named_files(connection, source_video_id)
+            for kind in ("subtitles", "thumbnails"):
+                for found in list(self._objects.list(given_prefix(kind, source_video_id))):
+                    if found.key not in named:
+                        self._objects.delete(found.key)
+
+
+def subtitle_file(language: str, name: str, data: bytes) -> SubtitleFile:
+    """A file that a person gives, read. Raises BadRequestError for what cannot be read."""
+    called, suffix = clean_line(PurePath(name).name) or "the file", PurePath(name).suffix.lower()
+    said = checked_language(language)
+    if suffix not in SUFFIXES:
+        raise BadRequestError(f"{called[:80]} is no subtitle file that can be read: its name ends with {' or '.join(SUFFIXES)}")
+    if len(data) > MOST_BYTES:
+        raise BadRequestError(f"{called[:80]} is larger than {MOST_BYTES >> 20} MiB, which is too much for subtitles")
+    lines = lines_of(data)
+    if not lines:
+        raise BadRequestError(f"{called[:80]} has no lines with times, so it is no subtitle file that can be read")
+    return SubtitleFile(PERSON, said, called[:100], suffix, data, lines)
+
+
+def checked_language(said: str) -> str | None:
+    """The language as it is stored; None for "und". Raises BadRequestError for what is none."""
+    known = known_language(said)
+    if known is None and said.strip().lower() != _NOT_SAID:
+        raise BadRequestError(f"{said.strip()[:40]!r} is no language: write it as en, de or pt-BR, or {_NOT_SAID} when it is not said")
+    return known
+
+
+def in_language(known: Sequence[Transcript], language: str) -> list[Transcript]:
+    """Those in this language; where there are none, those in a variant of it: en-GB for en."""
+    wanted = language.strip().lower()
+    exact = [one for one in known if (one.language or _NOT_SAID).lower() == wanted]
+    return exact or [one for one in known if (one.language or "").lower().startswith(f"{wanted}-")]
