@@ -34,6 +34,7 @@ from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.quality import Picture, Quality
+from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -152,6 +153,23 @@ WRONG = [
 @pytest.mark.parametrize("line", WRONG)
 def test_wrong_usage_ends_with_2(heaters: Heaters, line: str) -> None:
     assert heaters(line)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("unsubscribe 99999999999999999999", "there is no subscription 99999999999999999999: write its number, as heaters subscriptions"),
+        ("unsubscribe 0", "there is no subscription 0"),
+        ("submit x.mp4 --most 0", "write a whole number of 1 or more, not 0"),
+        ("status --most 0", "write a whole number from 1 to 100,000, not 0"),
+        ("search x --limit 1001", "write a whole number from 1 to 1,000, not 1,001"),
+        ("review history --limit 0", "write a whole number from 1 to 10,000, not 0"),
+        ("refetch 3 --max-height 99999999999999999999", "write a whole number from 144 to 8,640, not"),
+    ],
+)
+def test_a_number_out_of_its_range_is_said_with_the_range(heaters: Heaters, line: str, words: str) -> None:
+    assert heaters(line)[0] == 2
+    assert words in " ".join(heaters.error.replace("│", "").split())
 
 
 @pytest.mark.parametrize("words", ["", " "])
@@ -276,6 +294,20 @@ def test_status_says_what_a_download_waits_for_and_which_quality_came(heaters: H
     told = " ".join(heaters(f"status {video.id}")[1].split())
     assert "waiting to be fetched; waits until" in told
     assert "1080p of 2160p, 1080p: the best up to HEATERS_DOWNLOAD_MAX_HEIGHT=1080" in told
+
+
+def test_status_says_once_which_videos_look_alike(heaters: Heaters, database: Database) -> None:
+    videos = SourceVideoStore(database)
+    ids = [videos.add(f"/films/{name}.mp4", name).id for name in ("A", "B", "C")]
+    for newer, older in ((2, 1), (3, 1), (3, 2)):
+        RelatedVideos(database).link(ids[newer - 1], ids[older - 1], Relation.LOOKS_ALIKE, alike=16, compared=16)
+    heaters("status")
+    assert [line for line in heaters.error.splitlines() if "same video" in line] == [
+        "1: May be the same video as each of the source videos 2, B; 3, C: same length, and their frames look alike",
+        "2: May be the same video as source video 3, C: same length, and of the frames that were compared 16 of 16 look alike",
+    ]
+    heaters(f"status {ids[2]}")
+    assert ["source video 1, A" in heaters.error, "source video 2, B" in heaters.error] == [True, True], "one alone has all of its own"
 
 
 def test_a_long_list_of_status_has_what_failed_and_the_newest_and_json_has_all(heaters: Heaters, database: Database) -> None:
@@ -818,6 +850,9 @@ def test_what_lets_into_sites_is_read_from_files_or_unseen_and_not_printed(
     assert heaters("sites sign-in vimeo.com", str(cookies))[0] == 1
     assert ("this is no cookies file: it is not a text in UTF-8" in heaters.error, "M4rked" in heaters.error) == (True, False)
     assert heaters("sites sign-in vimeo.com", str(tmp_path / "none.txt"))[0] == 1
+    cookies.write_text("gopher://x")
+    assert heaters("sites proxy example.org", str(cookies))[0] == 1
+    assert "a proxy is written http://host:3128 or http://user:password@host:3128; it may begin with" in " ".join(heaters.error.split())
 
 
 @pytest.mark.slow

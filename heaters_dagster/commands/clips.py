@@ -22,6 +22,7 @@ from heaters_dagster.commands.shared import (
     opened_database,
     say_next,
     show_clips,
+    within,
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
@@ -67,7 +68,7 @@ def search(
         ),
     ] = None,
     video: OneVideo = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of clips to show.")] = 10,
+    limit: Annotated[int, typer.Option(callback=within(1, 1000), help="Number of clips to show.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Find clips by words, or clips that look like a given clip."""

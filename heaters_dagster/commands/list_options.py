@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heaters_dagster.commands import terminal
+from heaters_dagster.commands.shared import within
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_lists import Limits, Member, count_words
@@ -31,7 +32,9 @@ def span(text: str) -> float:
 
 
 _DAY = ["%Y-%m-%d"]
-Most = Annotated[int | None, typer.Option("--most", min=1, metavar="N", help="Of a list: the first N videos that the other limits let in.")]
+Most = Annotated[
+    int | None, typer.Option("--most", callback=within(1), metavar="N", help="Of a list: the first N videos that the other limits let in.")
+]
 Since = Annotated[
     datetime | None, typer.Option("--since", formats=_DAY, metavar="DAY", help="Of a list: published on this day or later; 2026-01-31.")
 ]

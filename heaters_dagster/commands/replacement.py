@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heaters_dagster.commands import terminal
-from heaters_dagster.commands.shared import As, AsJson, VideoId, example, opened_database, reviewer_name, say_next
+from heaters_dagster.commands.shared import As, AsJson, VideoId, example, opened_database, reviewer_name, say_next, within
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS
 from heaters_dagster.domain.replacement import LEAST_SHARE_ALIKE
@@ -83,7 +83,7 @@ def replace(
 def refetch(
     video: VideoId,
     max_height: Annotated[
-        int | None, typer.Option(min=144, max=8640, help="Tallest picture to download. Without it: HEATERS_DOWNLOAD_MAX_HEIGHT.")
+        int | None, typer.Option(callback=within(144, 8640), help="Tallest picture to download. Without it: HEATERS_DOWNLOAD_MAX_HEIGHT.")
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,

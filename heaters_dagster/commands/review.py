@@ -22,6 +22,7 @@ from heaters_dagster.commands.shared import (
     opened_reviews,
     reviewer_name,
     show_result,
+    within,
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import clips_by_number, clips_in_words
@@ -129,7 +130,7 @@ def redo(reviewer: As = None, as_json: AsJson = False) -> None:
 @app.command(epilog=example("review history --video 3 --limit 10"))
 def history(
     video: OneVideo = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of entries to show.")] = 30,
+    limit: Annotated[int, typer.Option(callback=within(1, 10_000), help="Number of entries to show.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show who decided what, and when; newest first."""

@@ -32,12 +32,34 @@ if TYPE_CHECKING:
 _MOST_ROWS = 100
 
 
-def known_id(value: int | Sequence[int] | None) -> Any:
-    """An id, or several, that the database can hold. Typer's own limits would print the limits of a bigint into every help text."""
-    for one in [value] if isinstance(value, int) else value or ():
-        if not 1 <= one <= MAX_ID:
-            raise typer.BadParameter(f"there is no source video {one}: write its number, as heaters status shows it")
-    return value
+def id_of(what: str, command: str) -> Callable[..., Any]:
+    """A callback for an id, or several, that the database can hold. command: shows the ids of `what`.
+
+    Typer's own limits would print the limits of a bigint into every help text.
+    """
+
+    def known(value: int | Sequence[int] | None) -> Any:
+        for one in [value] if isinstance(value, int) else value or ():
+            if not 1 <= one <= MAX_ID:
+                raise typer.BadParameter(f"there is no {what} {one}: write its number, as {command} shows it")
+        return value
+
+    return known
+
+
+known_id = id_of("source video", "heaters status")
+
+
+def within(least: int, most: int | None = None) -> Callable[..., Any]:
+    """A callback for a whole number from `least` to `most`, with a sentence of ours for others."""
+    words = f"of {least:,} or more" if most is None else f"from {least:,} to {most:,}"
+
+    def checked(value: int | None) -> int | None:
+        if value is not None and not (least <= value and (most is None or value <= most)):
+            raise typer.BadParameter(f"write a whole number {words}, not {value:,}")
+        return value
+
+    return checked
 
 
 def clip_called(ctx: typer.Context, value: str | Sequence[str] | None) -> Any:

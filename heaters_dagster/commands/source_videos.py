@@ -25,12 +25,13 @@ from heaters_dagster.commands.shared import (
     opened_database,
     reviewer_name,
     say_next,
+    within,
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
 from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
-from heaters_dagster.domain.related import Relation
+from heaters_dagster.domain.related import Relation, told_once
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import GOLD_MASTER
 from heaters_dagster.domain.states import ClipState
@@ -59,7 +60,7 @@ def status(
             help="All about this source video. Without it: a list of all.",
         ),
     ] = None,
-    most: Annotated[int, typer.Option(min=1, max=100_000, help="Number of lines at most; --json has all.")] = 100,
+    most: Annotated[int, typer.Option(callback=within(1, 100_000), help="Number of lines at most; --json has all.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List the source videos: state, clips by state, errors. When there are more than --most: first the failed ones, then the newest."""
@@ -78,7 +79,9 @@ def status(
         if as_json:
             terminal.show_json_list(map(_video_row, lists.all_overviews()))
             return
-        rows = [_row_in_words(one) for one in lists.overview(most=most)]
+        shown = lists.overview(most=most)
+        rows = [_row_in_words(one) for one in shown]
+        related_words = told_once({one.id: one.related for one in shown})
         counts = lists.counts_by_state()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(load_settings()))
@@ -110,7 +113,7 @@ def status(
             terminal.say(
                 f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master is made"
             )
-        for warning in (*row["warnings"], *(one["told"] for one in row["related"])):
+        for warning in (*row["warnings"], *related_words.get(row["id"], ())):
             terminal.warn(f"{row['id']}: {warning}")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from heaters_dagster.commands import list_options, terminal
 from heaters_dagster.commands.facts import ChaptersAsCuts
-from heaters_dagster.commands.shared import AsJson, example, opened_database, reviewer_name, say_next
+from heaters_dagster.commands.shared import AsJson, example, id_of, opened_database, reviewer_name, say_next
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.source_lists import Limits
@@ -122,7 +122,12 @@ def subscriptions(
 
 @app.command(epilog=example("unsubscribe 2"))
 def unsubscribe(
-    numbers: Annotated[list[int], typer.Argument(metavar="SUBSCRIPTION", help="As `heaters subscriptions` shows it.")],
+    numbers: Annotated[
+        list[int],
+        typer.Argument(
+            callback=id_of("subscription", "heaters subscriptions"), metavar="SUBSCRIPTION", help="As `heaters subscriptions` shows it."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """End subscriptions. The source videos that they brought stay."""

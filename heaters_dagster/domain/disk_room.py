@@ -23,7 +23,8 @@ class RoomWait:
 
     @property
     def words(self) -> str:
-        return f"waits for room on the disk: needs {in_bytes(self.bytes_needed)}, {in_bytes(max(0, self.bytes_free))} are free"
+        free = f"{in_bytes(self.bytes_free)} are" if self.bytes_free > 0 else "nothing is"
+        return f"waits for room on the disk: needs {in_bytes(self.bytes_needed)}, {free} free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +84,4 @@ def _need(run: RunWanted, media: MediaSize, known: Mapping[tuple[str, str], int]
 def in_bytes(count: int) -> str:
     """`12 GB`, `3.4 MB`, `30 kB`: at most three digits, for people."""
     amount, unit = next(((count / size, unit) for unit, size in (("GB", 10**9), ("MB", 10**6)) if count >= size), (count / 1000, "kB"))
-    return "0 MB" if not count else f"{amount:.3g} {unit}" if amount < 1000 else f"{amount:,.0f} {unit}"
+    return f"{amount:.3g} {unit}" if amount < 1000 else f"{amount:,.0f} {unit}"

@@ -206,7 +206,9 @@ def _taken(number: int, values: Mapping[str | None, Any]) -> ListedSource | str:
 def _line(value: Any, name: str) -> str | None:
     if value is None or value == "":
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, float):  # 1.10 would become 1.1, and 1e999 "inf"
+        raise _BadLine(f"the {name} is a number that is not whole or too large: put it in quotes")
+    if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         raise _BadLine(f"the {name} must be text")

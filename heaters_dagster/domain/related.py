@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -60,3 +60,23 @@ class Related:
                 return f"Has taken over the clips and decisions of {other}"
             return f"Replaced by {other}, which has its clips and decisions; it is deleted when their files are made"
         return f"Replaces {other}" if self.is_newer else f"Replaced by {other}"
+
+
+def told_once(related: Mapping[int, Sequence[Related]]) -> dict[int, list[str]]:
+    """Source video id -> sentences, in the order in which they are read: what one has said of a pair, the other does not say again.
+
+    Several that look alike are one sentence.
+    """
+    said: set[tuple[int, int, Relation]] = set()
+    told: dict[int, list[str]] = {}
+    for own_id, others in related.items():
+        new = [one for one in others if (min(own_id, one.other_id), max(own_id, one.other_id), one.kind) not in said]
+        said |= {(min(own_id, one.other_id), max(own_id, one.other_id), one.kind) for one in new}
+        alike = [one for one in new if one.kind is Relation.LOOKS_ALIKE]
+        if len(alike) > 1:
+            names = "; ".join(f"{one.other_id}, {one.other_title}" for one in alike)
+            sentences = [f"May be the same video as each of the source videos {names}: same length, and their frames look alike"]
+        else:
+            sentences = [one.words for one in alike]
+        told[own_id] = sentences + [one.words for one in new if one.kind is not Relation.LOOKS_ALIKE]
+    return told

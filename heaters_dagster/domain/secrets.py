@@ -12,8 +12,10 @@ from collections.abc import Callable
 HIDDEN = "***"
 
 #: A value ends at a quote or a backslash: the text may be JSON, also JSON within JSON.
-_WEB_USER = re.compile(r"\b((?:https?|ftps?|wss?)://)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
-#: The word "password" itself is no secret: messages use it to show how an address is written.
+#: The words "user:password" and "password" themselves are no secrets: messages use them to show how an address is written.
+_WEB_USER = re.compile(
+    r"\b((?:https?|ftps?|wss?)://)(?!user:password@[^\s/?#\"'\\<>@]*(?![^\s/?#\"'\\<>]))[^\s/?#\"'\\<>]*@", re.IGNORECASE
+)
 _OTHER_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/?#\"'\\<>:@]*:)(?!password@)[^\s/?#\"'\\<>]*@", re.IGNORECASE)
 #: A name and its value in the query or after the #; punctuation at the end of the value belongs to the sentence around it.
 _PAIR = re.compile(r"(?<=[?&#;])([\w.\-\[\]%]{1,64})=([^\s&;#\"'\\<>]*[^\s&;#\"'\\<>:,.!)\]])")

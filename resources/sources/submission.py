@@ -87,7 +87,10 @@ def submit(
     seen: dict[str, int] = {}
     for source, wanted in _first_of_each(sources).items():
         try:
-            accepted = [replace(one, wanted=wanted) for one in _accepted(source, doors)]
+            accepted = list(_accepted(source, doors))
+            if len(accepted) > 1:
+                wanted = _for_many(wanted, len(accepted), doors)
+            accepted = [replace(one, wanted=wanted) for one in accepted]
         except HeatersError as error:
             found.append(Submission(_printable(source), None, _printable(str(error))))
         except OSError as error:
@@ -116,6 +119,18 @@ def _first_of_each(sources: Sequence[str | Wanted]) -> dict[str, Wanted]:
         source = wanted.source.strip()
         first[source] = first[source].filled_with(wanted) if source in first else wanted
     return first
+
+
+def _for_many(wanted: Wanted, count: int, doors: _Doors) -> Wanted:
+    """What is said of a folder or prefix with several videos: a title and an own id belong to one. What is left out is told."""
+    said = [name for name, value in (("title", wanted.title), ("own id", wanted.facts.external_id)) if value]
+    if said:
+        names, is_one = " and ".join(said), len(said) == 1
+        doors.left_out.append(
+            f"{without_access(wanted.source.strip())} has {count:,} videos, so the {names} {'was' if is_one else 'were'} left out: "
+            f"{'it belongs' if is_one else 'they belong'} to one video. All else that is said was kept with each of them"
+        )
+    return replace(wanted, title=None, facts=replace(wanted.facts, external_id=None))
 
 
 def _printable(source: str) -> str:
@@ -210,7 +225,7 @@ def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> di
 class _Doors:
     """What decides on a source. The fields are as for `submit`.
 
-    unread: gets the errors of folders that cannot be read. left_out: gets sentences about objects that cannot be named.
+    unread: gets the errors of folders that cannot be read. left_out: gets sentences about what was left out.
     """
 
     guard: AddressGuard

@@ -84,7 +84,11 @@ def test_a_run_that_has_not_begun_to_write_is_counted_until_its_stage_works() ->
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 MB"), (30_000, "30 kB"), (3_400_000, "3.4 MB"), (999_000_000, "999 MB"), (12 * GB, "12 GB"), (2_500_000 * MB, "2,500 GB")],
+    [(0, "0 kB"), (30_000, "30 kB"), (3_400_000, "3.4 MB"), (999_000_000, "999 MB"), (12 * GB, "12 GB"), (2_500_000 * MB, "2,500 GB")],
 )
 def test_sizes_are_short(count: int, words: str) -> None:
     assert in_bytes(count) == words
+
+
+def test_no_free_room_is_said_without_another_unit() -> None:
+    assert RoomWait("proxy", 2320, -5).words == "waits for room on the disk: needs 2.32 kB, nothing is free"

@@ -88,6 +88,10 @@ def test_bad_json_lines() -> None:
     found = parsed(b'{"address": "a.mp4"}\n{"address": 1,\n[1]\n{"title": "A"}\n{"address": "b", "tags": 3}\n', name="v.jsonl")
     assert [one.source for one in found.sources] == ["a.mp4"]
     assert [problem.split(": ")[0] for problem in found.problems] == [f"v.jsonl, line {number}" for number in (2, 3, 4, 5)]
+    for number in ("1e999", "-1e999", "1.10", "1e5", "NaN"):
+        found = parsed(b'{"address": "a.mp4", "id": %s}\n{"address": "b.mp4", "id": 9007199254740993}' % number.encode(), name="v.jsonl")
+        assert found.problems == ("v.jsonl, line 1: the id is a number that is not whole or too large: put it in quotes",)
+        assert [one.facts.external_id for one in found.sources] == ["9007199254740993"]
 
 
 @pytest.mark.parametrize(

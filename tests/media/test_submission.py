@@ -15,13 +15,15 @@ from sqlalchemy import text
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.folder_choice import FolderChoice
+from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.settings import Settings
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources import submission
 from resources.sources.address_guard import AddressGuard
 from resources.sources.downloader import Downloader, local_sha256
-from resources.sources.file_identity import file_identity
+from resources.sources.file_identity import Wanted, file_identity
 from resources.sources.object_prefixes import listing_of
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, own_folders
@@ -473,6 +475,20 @@ def test_patterns_choose_what_of_a_folder_is_submitted(videos, footage):
     assert taken(exclude=("deeper", "b.*")) == ["a_1.MOV", "day 2/c.mkv"]
     (refused,) = submit([str(footage)], videos, guard=AddressGuard(), choice=FolderChoice(include=("*.avi",)))
     assert "has no video files of those that are wanted" in refused.told
+
+
+def test_a_title_and_an_own_id_belong_to_one_video_and_not_to_each_of_a_folder(videos, footage):
+    facts = SourceFacts(external_id="17", licence="CC0", tags=("sea",))
+    *taken, told = submit([Wanted(str(footage), "Harbour", facts)], videos, guard=AddressGuard())
+    assert [item.video.title for item in taken] == ["a 1", "b", "c", "d"]
+    kept = FactsStore(videos.database)
+    assert [kept.load(item.video.id) for item in taken] == [SourceFacts(licence="CC0", tags=("sea",))] * 4
+    assert told.told.startswith(f"{footage} has 4 videos, so the title and own id were left out: they belong to one video.")
+    assert told.refused
+    (footage / "one").mkdir()
+    (footage / "one" / "x.mp4").write_bytes(b"x")
+    (alone,) = submit([Wanted(str(footage / "one"), "Harbour", facts)], videos, guard=AddressGuard())
+    assert (alone.video.title, kept.load(alone.video.id)) == ("Harbour", facts)
 
 
 def test_what_heaters_keeps_below_a_folder_is_left_out(videos, footage):
