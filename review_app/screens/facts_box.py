@@ -16,6 +16,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.transcript_store import Transcript, TranscriptStore
 from review_app.screens import shell
+from review_app.screens.given_files_box import given_files_box
 from review_app.service import actions, views
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
@@ -40,12 +41,15 @@ def facts_box(desk: ReviewDesk, session: Session, video: SourceVideo) -> None:
         addresses = [desk.media_url("subtitles", one.id) for one in transcripts]
         shown.html(facts_table(facts, origins, transcripts, addresses))
         if facts.thumbnail_filepath:
-            address = escape(desk.media_url("thumbnail", video.id))
-            picture.html(f'<div class="heaters-picture"><img alt="Thumbnail of the site" loading="lazy" src="{address}"></div>')
+            # With the key in the address the browser does not show the thumbnail of before.
+            address = escape(desk.media_url("thumbnail", video.id, of=facts.thumbnail_filepath))
+            picture.html(f'<div class="heaters-picture"><img alt="Thumbnail" loading="lazy" src="{address}"></div>')
         if st.toggle("Change the facts", key=f"facts-change-{video.id}"):
             _form(desk, session, video, facts)
         else:
             st.session_state.pop(f"facts-shown-{video.id}", None)
+        if st.toggle("Change subtitles and thumbnail", key=f"given-change-{video.id}"):
+            given_files_box(desk, session, video, transcripts, facts.thumbnail_filepath)
 
 
 def facts_in_words(facts: SourceFacts) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError, StaleClipError
-from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of
+from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of, subtitles_name
 from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.source_lists import Limits, WebList
@@ -21,9 +21,11 @@ from resources.postgres.clip_store import Clip
 from resources.postgres.fact_edits import edit_facts as change_facts
 from resources.postgres.nudges import Nudge, nudge
 from resources.postgres.related_videos import RelatedVideos
+from resources.postgres.transcript_store import Transcript
 from resources.sources import subscriptions
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
+from resources.sources.given_files import GivenFiles, checked_language
 from resources.sources.list_offer import ListOffer, offered, wanted_members
 from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
@@ -277,6 +279,57 @@ def edit_facts(
         return "Nothing was changed." if action_id is None else "The facts are saved; History can take it back."
 
     return _said(desk, apply), is_stale
+
+
+def put_subtitles(
+    desk: ReviewDesk, session: Session, source_video_id: int, language: str, name: str, data: bytes, *, shown: Sequence[Transcript]
+) -> Outcome:
+    """Give a source video a subtitle file. shown: the subtitles that the person sees."""
+
+    def apply() -> str:
+        wanted = subtitles_name(checked_language(language))
+        seen = [one.id for one in shown if subtitles_name(one.language) == wanted]
+        before, action_id, warnings = _given_files(desk).put_subtitles(
+            source_video_id, language, name, data, reviewer=session.reviewer, seen=seen
+        )
+        told = f"The subtitles are saved{f' in the place of {before[0].called}' if before else ''}; History can take it back."
+        return " ".join(["Nothing was changed." if action_id is None else told, *(f"But {warning}." for warning in warnings)])
+
+    return _said(desk, apply)
+
+
+def take_subtitles(desk: ReviewDesk, session: Session, source_video_id: int, transcript_id: int) -> Outcome:
+    """Take subtitles away."""
+
+    def apply() -> str:
+        _given_files(desk).take_subtitles(source_video_id, [transcript_id], reviewer=session.reviewer)
+        return "The subtitles are taken away; History can bring them back."
+
+    return _said(desk, apply)
+
+
+def put_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, name: str, data: bytes, *, shown: str | None) -> Outcome:
+    """Give a source video a thumbnail. shown: key of the one that the person sees."""
+
+    def apply() -> str:
+        action_id = _given_files(desk).put_thumbnail(source_video_id, name, data, reviewer=session.reviewer, seen=shown)
+        return "Nothing was changed." if action_id is None else "The thumbnail is saved; History can take it back."
+
+    return _said(desk, apply)
+
+
+def take_thumbnail(desk: ReviewDesk, session: Session, source_video_id: int, *, shown: str | None) -> Outcome:
+    """Take the thumbnail away. shown: as for `put_thumbnail`."""
+
+    def apply() -> str:
+        action_id = _given_files(desk).take_thumbnail(source_video_id, reviewer=session.reviewer, seen=shown)
+        return "Nothing was changed." if action_id is None else "The thumbnail is taken away; History can bring it back."
+
+    return _said(desk, apply)
+
+
+def _given_files(desk: ReviewDesk) -> GivenFiles:
+    return GivenFiles(desk.database, desk.objects, keep_places=desk.settings.keep_places)
 
 
 def delete(desk: ReviewDesk, session: Session, source_video_id: int, typed: str) -> Outcome:

@@ -42,6 +42,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.given_files import GivenFiles
 from review_app.server.routes import TOKEN_HEADER, review_routes
 from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
@@ -686,6 +687,23 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
         assert said == {"language": "de", "kind": "subtitle", "lines": [{"start_seconds": 0.25, "end_seconds": 0.5, "text": "Hafen"}]}
         assert (manifest["clips"][1]["subtitles"], manifest["thumbnail"]) == ([], None)
     assert third.id not in {one["clip_id"] for one in manifest["clips"]}
+
+    given, drawn = GivenFiles(database, objects, keep_places=False), BytesIO()
+    Image.new("RGB", (32, 18), "red").save(drawn, "PNG")
+    given.put_subtitles(video.id, "de", "kai.srt", b"1\n00:00:00,250 --> 00:00:00,500\nKai\n", reviewer="Ada")
+    given.put_thumbnail(video.id, "still.png", drawn.getvalue(), reviewer="Ada", seen=None)
+    with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+        answer = client.get(desk.media_url("clips", video.id))
+        gone = client.get(desk.media_url("subtitles", 1))
+        shown = client.get(desk.media_url("thumbnail", video.id, of="x"), follow_redirects=False)
+        assert shown.status_code == (200 if place == "folder" else 307)
+    assert (gone.status_code, "load the page again" in gone.text) == (404, True)
+    with zipfile.ZipFile(BytesIO(answer.content)) as archive:
+        assert b",Kai," in archive.read("Caf\u00e9_ the _end_2.csv")
+        manifest = json.loads(archive.read("Caf\u00e9_ the _end_2 manifest.json"))
+        assert [(one["name"], one["origin"]) for one in manifest["subtitles"]] == [("kai.srt", "person")]
+        with Image.open(BytesIO(archive.read(manifest["thumbnail"]))) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (32, 18))
 
 
 def test_two_heaters_on_one_host_remember_a_name_each(desk: ReviewDesk, tmp_path: Path, database: Database) -> None:

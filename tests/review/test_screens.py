@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
@@ -29,6 +31,8 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.reviewer_store import Reviewer, ReviewerStore
 from resources.postgres.site_turns import SiteTurns
+from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.given_files import GivenFiles
 from resources.sources.site_access import SiteAccess
 from review_app.screens import clips, exports, filters, partitions, source_videos
 from review_app.screens.submit_box import members_table
@@ -479,6 +483,46 @@ def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: Re
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert "is no day: write it as 2024-05-31" in told(app).replace("\\", "")
+
+
+def test_subtitles_and_the_thumbnail_are_given_and_taken_away_in_the_facts(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:
+    video, transcripts = a_source_video(), TranscriptStore(desk.database)
+    desk.videos.update(video.id, original_filepath="originals/a.mp4")
+    app = page("videos", desk)
+    app.session_state[f"facts-{video.id}"] = True
+    app.run()
+    app.toggle(key=f"given-change-{video.id}").set_value(True).run()
+    assert app.button(key=f"given-save-{video.id}-0").disabled
+    lines = b"1\n00:00:00,100 --> 00:00:00,500\nThe quay\n"
+    app.file_uploader(key=f"given-file-{video.id}-0").set_value(("quay.srt", lines, "text/plain"))
+    app.text_input(key=f"given-language-{video.id}-0").set_value("en").run()
+    given = GivenFiles(desk.database, desk.objects, keep_places=False)
+    given.put_subtitles(video.id, "en", "bob.srt", lines.replace(b"quay", b"pier"), reviewer="Bob")
+    app.button(key=f"given-save-{video.id}-0").click().run()
+    assert not app.exception
+    assert "Bob has changed the same facts meanwhile, to subtitles in en: en (bob.srt)" in told(app).replace("\\", "")
+    app.button(key=f"given-save-{video.id}-0").click().run()
+    assert "saved in the place of en (bob.srt)" in told(app).replace("\\", "")
+    (mine,) = transcripts.of_video(video.id)
+    assert [line.text for line in transcripts.lines(mine.id)] == ["The quay"]
+    (entry, *_) = desk.reviews.history(source_video_id=video.id)
+    (row,) = views.history_rows([entry], reader="Ada")
+    assert (entry.reviewer, row.before, row.after) == ("Ada", "subtitles in en: en (bob.srt)", "subtitles in en: en (quay.srt)")
+    app.selectbox(key=f"given-chosen-{video.id}-1").set_value(mine.id).run()
+    app.button(key=f"given-take-{video.id}-1").click().run()
+    assert transcripts.of_video(video.id) == []
+    drawn = io.BytesIO()
+    Image.new("RGB", (32, 18), "red").save(drawn, "PNG")
+    for name, data, words in (("a.png", b"<svg>", "a.png is no picture"), ("b.png", drawn.getvalue(), "The thumbnail is saved")):
+        app.file_uploader(key=f"given-picture-{video.id}-2").set_value((name, data, "image/png")).run()
+        app.button(key=f"given-save-picture-{video.id}-2").click().run()
+        assert words in told(app).replace("\\", "")
+    key = FactsStore(desk.database).load(video.id).thumbnail_filepath
+    assert key is not None
+    assert key.rpartition("/")[2] in " ".join(str(one.proto) for one in app.get("html")), "a browser shows the new one at once"
+    app.button(key=f"given-take-picture-{video.id}-3").click().run()
+    assert FactsStore(desk.database).load(video.id).thumbnail_filepath is None
+    assert not app.exception
 
 
 def test_what_is_said_with_an_address_is_kept_with_it(desk: ReviewDesk) -> None:
