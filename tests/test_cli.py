@@ -161,6 +161,8 @@ def test_wrong_usage_ends_with_2(heaters: Heaters, line: str) -> None:
         ("unsubscribe 99999999999999999999", "there is no subscription 99999999999999999999: write its number, as heaters subscriptions"),
         ("unsubscribe 0", "there is no subscription 0"),
         ("submit x.mp4 --most 0", "write a whole number of 1 or more, not 0"),
+        ("submit x.mp4 --since 2026-02-30", "'2026-02-30' is no day: write it as 2026-01-31"),
+        ("recut 3 --min-clip-frames -1", "write a whole number from 1 to 100,000, not -1"),
         ("status --most 0", "write a whole number from 1 to 100,000, not 0"),
         ("search x --limit 1001", "write a whole number from 1 to 1,000, not 1,001"),
         ("review history --limit 0", "write a whole number from 1 to 10,000, not 0"),

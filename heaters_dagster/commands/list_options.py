@@ -31,14 +31,21 @@ def span(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-_DAY = ["%Y-%m-%d"]
+def day(text: str) -> date:
+    """Typer's parser of a day."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise typer.BadParameter(f"{text[:60]!r} is no day: write it as 2026-01-31") from None
+
+
 Most = Annotated[
     int | None, typer.Option("--most", callback=within(1), metavar="N", help="Of a list: the first N videos that the other limits let in.")
 ]
 Since = Annotated[
-    datetime | None, typer.Option("--since", formats=_DAY, metavar="DAY", help="Of a list: published on this day or later; 2026-01-31.")
+    date | None, typer.Option("--since", parser=day, metavar="DAY", help="Of a list: published on this day or later; 2026-01-31.")
 ]
-Until = Annotated[datetime | None, typer.Option("--until", formats=_DAY, metavar="DAY", help="Of a list: published on this day or before.")]
+Until = Annotated[date | None, typer.Option("--until", parser=day, metavar="DAY", help="Of a list: published on this day or before.")]
 Shortest = Annotated[
     float | None, typer.Option("--min-length", parser=span, metavar="SPAN", help="Of a list: at least so long; 90, 1:30, 20m, 2h.")
 ]
@@ -53,8 +60,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the vi
 
 def limits_of(
     most: int | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: date | None,
+    until: date | None,
     shortest: float | None,
     longest: float | None,
     title: str | None,
@@ -64,8 +71,8 @@ def limits_of(
     """The options together. Raises BadRequestError when no video can be within them."""
     return Limits(
         most=most,
-        since=_day(since),
-        until=_day(until),
+        since=since,
+        until=until,
         shortest_seconds=shortest,
         longest_seconds=longest,
         title=title,
@@ -108,7 +115,3 @@ def _show(members: Sequence[Member]) -> None:
     terminal.show_table("", columns, rows)
     if len(members) > _SHOWN:
         terminal.say(f"and {len(members) - _SHOWN:,} more")
-
-
-def _day(value: datetime | None) -> date | None:
-    return None if value is None else value.date()

@@ -126,7 +126,9 @@ def recut(
     threshold: Annotated[
         float | None, typer.Option(help="Score above which a boundary is cut. Without it: the detector's default.")
     ] = None,
-    min_clip_frames: Annotated[int | None, typer.Option(help="Shorter clips are joined to a neighbour.")] = None,
+    min_clip_frames: Annotated[
+        int | None, typer.Option(callback=within(1, 100_000), help="Shorter clips are joined to a neighbour.")
+    ] = None,
     chapters_as_cuts: Annotated[
         bool | None,
         typer.Option("--chapters-as-cuts/--no-chapters-as-cuts", help="Whether chapters begin clips, from now on. Without it: as before."),
