@@ -102,6 +102,12 @@ def transcript_with_key(connection: Connection, key: str) -> int | None:
     return None if found is None else int(found)
 
 
+def kinds_taken_away(connection: Connection, source_video_id: int, name: str) -> set[str]:
+    """Kinds of which subtitles in a language were there, but none is any more or others are. name: of `subtitles_name`."""
+    gone = (_own.source_video_id == source_video_id) & _in_language(name) & ~_own.is_live & (_own.origin != PERSON)
+    return set(connection.scalars(select(_own.kind).where(gone)))
+
+
 def make_live(connection: Connection, source_video_id: int, name: str, ids: Collection[int]) -> bool:
     """Make these, and no others, the subtitles in a language; False when one of them is no longer stored. name: of `subtitles_name`."""
     in_language = (_own.source_video_id == source_video_id) & _in_language(name)

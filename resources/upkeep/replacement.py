@@ -62,6 +62,7 @@ from resources.postgres.tables import review_actions, source_videos
 from resources.sources.address_guard import AddressGuard
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
+from resources.upkeep.carried_files import copied_files, write_carried
 from resources.upkeep.source_video_removal import delete_source_video, is_deleted
 
 _S = SourceVideoState
@@ -192,6 +193,7 @@ def carry_over(
     new_id, spans = compared.new.id, compared.spans
     edges = [spans[0].start_frame, *(span.end_frame for span in spans)]
     times = FrameIndexes(objects).times(new_id, edges)
+    files = copied_files(compared.old, compared.new, database=database, objects=objects)
     with database.stage_lock("virtual_clips", new_id), database.begin() as connection:
         by = row_locks.lock_reviewer(connection, reviewer).id
         for one in sorted((compared.old.id, new_id)):
@@ -206,6 +208,7 @@ def carry_over(
         made = _made_clips(connection, compared, times, by)
         _finish_row(connection, compared)
         _copy_facts(connection, compared.old.id, new_id)
+        write_carried(connection, compared.old.id, new_id, files, objects)
         details = {
             "replaced": compared.old.id,
             "title": compared.old.title,
@@ -356,7 +359,7 @@ def _copy_facts(connection: Connection, old_id: int, new_id: int) -> None:
         return
     said = facts_of_row(row._mapping).said()
     for origin in (Origin.PERSON, Origin.SUBMISSION):
-        # The thumbnail is a file of the old one: see `carried_files`.
+        # The thumbnail is a file of the old one: see `write_carried`.
         mine = {name: value for name, value in said.items() if row.origins.get(name) == origin.value and name != THUMBNAIL}
         if mine:
             put_facts(connection, new_id, SourceFacts(**mine), origin)

@@ -54,7 +54,13 @@ def _subtitles(
             said = st.session_state[f"given-language-{of}"]
             told(actions.put_subtitles(desk, session, video.id, said, file.name, file.getvalue(), shown=known))
 
-    st.button("Save the subtitles", key=f"given-save-{of}", disabled=file is None or not language.strip(), on_click=save)
+    st.button(
+        "Save the subtitles",
+        help="Make this file the subtitles in this language",
+        key=f"given-save-{of}",
+        disabled=file is None or not language.strip(),
+        on_click=save,
+    )
     if known:
         names = {one.id: views.plain(f"{one.called}, {one.origin}") for one in known}
         chosen = st.selectbox(
@@ -65,7 +71,13 @@ def _subtitles(
             if chosen is not None:
                 told(actions.take_subtitles(desk, session, video.id, chosen))
 
-        st.button("Take the subtitles away", key=f"given-take-{of}", disabled=chosen is None, on_click=take_away)
+        st.button(
+            "Take the subtitles away",
+            help="History can bring them back",
+            key=f"given-take-{of}",
+            disabled=chosen is None,
+            on_click=take_away,
+        )
 
 
 def _thumbnail(desk: ReviewDesk, session: Session, video: SourceVideo, known: str | None, of: str, told: Callable[[Outcome], None]) -> None:
@@ -83,6 +95,13 @@ def _thumbnail(desk: ReviewDesk, session: Session, video: SourceVideo, known: st
     def take_away() -> None:
         told(actions.take_thumbnail(desk, session, video.id, shown=known))
 
-    st.button("Save the thumbnail", key=f"given-save-picture-{of}", disabled=file is None, on_click=save)
+    st.button(
+        "Save the thumbnail", help="Make this picture the thumbnail", key=f"given-save-picture-{of}", disabled=file is None, on_click=save
+    )
     if known is not None:
-        st.button("Take the thumbnail away", key=f"given-take-picture-{of}", on_click=take_away)
+        st.button(
+            "Take the thumbnail away",
+            help="History can bring it back",
+            key=f"given-take-picture-{of}",
+            on_click=take_away,
+        )

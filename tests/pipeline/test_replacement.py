@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from PIL import Image
 
 from heaters_dagster import cli
 from heaters_dagster.commands.process_due import process_due
@@ -20,6 +22,7 @@ from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.replacement import Fate
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.domain.subtitles import Line
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -29,7 +32,9 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.replacement_store import ReplacementStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.address_guard import AddressGuard
+from resources.sources.given_files import GivenFiles
 from resources.sources.submission import submit
 from resources.upkeep import replacement
 from resources.upkeep.audit import audit
@@ -161,6 +166,11 @@ def decided(place: Workplace, files: dict[str, Path]) -> SourceVideo:
     place.process()
     assert [clip.state for clip in place.live(film)] == [C.EMBEDDED, C.EMBEDDED, C.REVIEW_SKIPPED]
     FactsStore(place.database).put(film.id, SourceFacts(rights="training", licence="CC BY"), Origin.PERSON)
+    given = GivenFiles(place.database, place.objects, keep_places=False)
+    given.put_subtitles(film.id, "en", "quay.srt", b"1\n00:00:00,100 --> 00:00:00,500\nThe quay\n", reviewer="ada")
+    drawn = io.BytesIO()
+    Image.new("RGB", (32, 18), "red").save(drawn, "PNG")
+    given.put_thumbnail(film.id, "still.png", drawn.getvalue(), reviewer="ada", seen=None)
     return place.videos.load(first.source_video_id)
 
 
@@ -194,6 +204,10 @@ def test_a_file_with_the_same_frames_takes_over_clips_groups_and_decisions_and_t
     assert place.videos.load(new.id).title == "Harbour"
     facts = FactsStore(place.database).load(new.id)
     assert (facts.rights, facts.licence) == ("training", "CC BY")
+    (spoken,) = TranscriptStore(place.database).of_video(new.id)
+    assert (spoken.called, TranscriptStore(place.database).lines(spoken.id)) == ("en (quay.srt)", [Line(0.1, 0.5, "The quay")])
+    assert facts.thumbnail_filepath is not None
+    assert facts.thumbnail_filepath.startswith(f"thumbnails/video_{new.id}_given_")
     assert audit(place.database, place.objects) == []
     (link,) = place.related.of([new.id])[new.id]
     assert link.words == f"Replaces source video {film.id}, Harbour"
