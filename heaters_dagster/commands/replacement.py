@@ -133,6 +133,11 @@ def _go_on(
         for failure in [*outcome.failures, *([outcome.sentence] if outcome.problem else [])]:
             terminal.complain(failure)
         raise typer.Exit(1)
+    if outcome.waiting or outcome.for_sites:
+        for reason in (*outcome.waiting, outcome.sentence):
+            terminal.complain(reason)
+        terminal.complain(f"heaters replace {new_id} goes on when the new file can be fetched.")
+        raise typer.Exit(1)
     with terminal.bars() as report:
         compared = compare(
             new_id, database=database, objects=objects, work=WorkFolder(settings.work_folder), settings=settings, report=report
@@ -162,7 +167,7 @@ def _go_on(
         f"Source video {done.new_id} has taken the place of source video {compared.old.id}: {counted(done.clips, 'clip')}, "
         f"{counted(done.kept, 'decision')} kept, {done.back:,} sent back to review"
         + (f" (action {done.action_id}; to undo it: heaters review undo)" if done.action_id else "")
-        + f". Source video {compared.old.id} is deleted when the files of the approved clips are made."
+        + f". {done.what_stays}"
     )
     say_next(settings)
 
@@ -179,6 +184,7 @@ def _show(compared: Comparison) -> None:
     terminal.show_table("", columns, rows[:_MOST_ROWS])
     if len(rows) > _MOST_ROWS:
         terminal.say(f"and {len(rows) - _MOST_ROWS:,} more; --dry-run --json has all")
+    terminal.say(compared.files)
     terminal.say(compared.sentence)
 
 
@@ -214,6 +220,7 @@ def _document(compared: Comparison, done: CarriedOver | None) -> dict[str, Any]:
         "fates": [{name: row[name] for name in names} for row in _rows(compared)],
         "kept": done.kept if done else None,
         "sent_back": done.back if done else None,
+        "lost": done.lost if done else None,
         "action_id": done.action_id if done else None,
     }
 
@@ -223,7 +230,7 @@ def _show_given_up(settings: Settings, old_id: int, new_id: int, as_json: bool) 
 
     forget_partition(settings, new_id)
     if as_json:
-        nothing = dict.fromkeys(("kept", "sent_back", "action_id"))
+        nothing = dict.fromkeys(("kept", "sent_back", "lost", "action_id"))
         terminal.show_json({"old_id": old_id, "new_id": new_id, "replaced": False, "fates": [], **nothing})
     else:
         terminal.say(f"The new file is forgotten. Source video {old_id} stays as it is.")

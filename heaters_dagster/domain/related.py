@@ -59,6 +59,8 @@ class Related:
             if self.is_newer:
                 return f"Has taken over the clips and decisions of {other}"
             return f"Replaced by {other}, which has its clips and decisions; it is deleted when their files are made"
+        if state == "kept" and not self.is_newer:
+            return f"Replaced by {other}, but not deleted, so that no decision is lost"
         return f"Replaces {other}" if self.is_newer else f"Replaced by {other}"
 
 

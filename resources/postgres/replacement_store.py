@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Select, exists, select
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.stages import EXPORTS
-from resources.postgres import row_locks
 from resources.postgres.database import Database
 from resources.postgres.related_tables import source_video_replacements
 from resources.postgres.related_videos import link
+from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, reviewers
 
 _row = source_video_replacements.c
@@ -26,8 +26,9 @@ class Replacement:
     """One row of `source_video_replacements`.
 
     state: waiting for the proxy of the new one and a person's word; carried: the new one has the clips and decisions, and the old one goes
-    when its files are made; done: the old one is deleted; kept: it was changed since, so it stays; given_up. max_height: tallest picture to
-    download, None for that of the settings. carried: clip id of the old one -> its version when its decision was taken over.
+    when its files are made; done: the old one is deleted; kept: it stays, as it was changed since, or has decisions that the new one has no
+    frames for, or the new one was deleted; given_up. max_height: tallest picture to download, None for that of the settings. carried: clip
+    id of the old one -> its version when its decision was taken over.
     """
 
     new_id: int
@@ -41,19 +42,6 @@ class Replacement:
 class ReplacementStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def begin(self, old_id: int, new_id: int, *, reviewer: str, max_height: int | None = None) -> None:
-        """Say that a new source video is to take the place of an old one. Raises BadRequestError when another one is to do so already."""
-        with self._database.begin() as connection:
-            by = row_locks.known_reviewer(connection, reviewer)
-            for one in sorted((old_id, new_id)):
-                row_locks.lock_source_video(connection, one)
-            open_one = _found(connection, (_row.old_id == old_id) & _OPEN)
-            if open_one is not None:
-                raise BadRequestError(open_words(open_one))
-            values = {"new_id": new_id, "old_id": old_id, "max_height": max_height, "asked_by_user_id": by}
-            connection.execute(source_video_replacements.insert().values(**values))
-            link(connection, new_id, old_id, Relation.REPLACES)
 
     def of_new(self, new_id: int) -> Replacement | None:
         with self._database.read() as connection:
@@ -72,14 +60,25 @@ class ReplacementStore:
             raise NotFoundError(f"no file waits to replace source video {video_id}: heaters replace {video_id} FILE begins it")
         return found
 
-    def set_state(self, new_id: int, state: str) -> None:
-        with self._database.begin() as connection:
-            set_state(connection, new_id, state)
-
     def to_finish(self, old_id: int) -> Replacement | None:
         """The replacement of a source video that can go now."""
         with self._database.read() as connection:
             return _found(connection, (_row.old_id == old_id) & _row.old_id.in_(replaced_and_exported()))
+
+
+def begin(connection: Connection, old_id: int, new_id: int, *, reviewer_id: int, max_height: int | None = None) -> None:
+    """Say that a source video, which this transaction has added, is to take the place of an old one.
+
+    In one transaction, so that it is never taken for a source video like others. Raises NotFoundError when the old one is deleted,
+    BadRequestError when another one is to take its place already.
+    """
+    lock_source_video(connection, old_id)
+    open_one = _found(connection, (_row.old_id == old_id) & _OPEN)
+    if open_one is not None:
+        raise BadRequestError(open_words(open_one))
+    values = {"new_id": new_id, "old_id": old_id, "max_height": max_height, "asked_by_user_id": reviewer_id}
+    connection.execute(source_video_replacements.insert().values(**values))
+    link(connection, new_id, old_id, Relation.REPLACES)
 
 
 def open_words(one: Replacement) -> str:
@@ -100,6 +99,12 @@ def locked_waiting(connection: Connection, new_id: int) -> Replacement:
     return found
 
 
+def lock_carried(connection: Connection, new_id: int) -> None:
+    """Lock the row. Raises NotFoundError when the old source video is deleted, or stays."""
+    if _found(connection, (_row.new_id == new_id) & (_row.state == "carried"), lock=True) is None:
+        raise NotFoundError(f"source video {new_id} is not taking the place of another one any more")
+
+
 def set_state(connection: Connection, new_id: int, state: str, **columns: Any) -> None:
     connection.execute(source_video_replacements.update().where(_row.new_id == new_id).values(state=state, **columns))
 
@@ -107,12 +112,13 @@ def set_state(connection: Connection, new_id: int, state: str, **columns: Any) -
 def settle_deleted(connection: Connection, source_video_id: int) -> None:
     """A source video is being deleted: nothing waits for it any more, and what it has replaced, and is not deleted yet, stays.
 
-    When another one has replaced it in turn, that one has the decisions, and the older one still goes.
+    When another one has replaced it in turn, that one has the decisions, and the older one still goes. Said again, it changes nothing.
     """
     is_new, is_old = _row.new_id == source_video_id, _row.old_id == source_video_id
     update = source_video_replacements.update()
     connection.execute(update.where(is_new | is_old, _row.state == "waiting").values(state="given_up"))
-    if _found(connection, is_old & (_row.state == "carried")) is None:
+    connection.execute(update.where(is_old, _row.state == "carried").values(state="done"))
+    if _found(connection, is_old & (_row.state == "done")) is None:
         connection.execute(update.where(is_new, _row.state == "carried").values(state="kept"))
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -96,6 +96,10 @@ class SourceVideo:
         )
 
 
+#: Gets the rows that were added, in their transaction.
+AlsoWritten: TypeAlias = Callable[[Connection, Sequence[SourceVideo]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class LastSubmission:
     """The newest source video of a path or address. holder_id: itself, or the one that had the same bytes already. submitted_at: when.
@@ -125,10 +129,12 @@ class SourceVideoStore:
             row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
             return video_of_row(connection.execute(row.returning(source_videos)).one())
 
-    def add_all(self, rows: Sequence[Mapping[str, Any]], facts: Sequence[SourceFacts] = ()) -> list[SourceVideo]:
+    def add_all(
+        self, rows: Sequence[Mapping[str, Any]], facts: Sequence[SourceFacts] = (), *, also: AlsoWritten | None = None
+    ) -> list[SourceVideo]:
         """Submit many at once: all or none, in the order given. rows: each with `source`, `title` and the same further columns.
 
-        facts: for each row what its submitter said of it; empty: nothing of any.
+        facts: for each row what its submitter said of it; empty: nothing of any. also: writes what belongs to them, in their transaction.
         """
         for columns in rows:
             _check_columns(columns)
@@ -138,6 +144,8 @@ class SourceVideoStore:
             query = source_videos.insert().returning(source_videos, sort_by_parameter_order=True)
             added = [video_of_row(row) for row in connection.execute(query, list(rows))]
             add_facts(connection, {video.id: said for video, said in zip(added, facts, strict=False)}, Origin.SUBMISSION)
+            if also is not None:
+                also(connection, added)
             return added
 
     def newest_id(self) -> int:
@@ -389,9 +397,7 @@ class SourceVideoStore:
     def add_warning(self, source_video_id: int, warning: str) -> SourceVideo:
         """Store a sentence about what was unusual in the file and what was done; the same sentence is stored once."""
         with self._database.begin() as connection:
-            video = _locked(connection, source_video_id)
-            warnings = list(dict.fromkeys([*video.warnings, warning]))
-            return _written(connection, source_video_id, {"warnings": warnings})
+            return add_warning(connection, source_video_id, warning)
 
     def put_back(self, source_video_id: int) -> SourceVideo:
         """Put a source video that is being fetched back before that: it has to wait, which is no failure and counts no try."""
@@ -411,6 +417,12 @@ class SourceVideoStore:
                 )
             again = {"state": before.value, "error": None, "attempts": 0, "duplicate_of_id": None}
             return _written(connection, source_video_id, again)
+
+
+def add_warning(connection: Connection, source_video_id: int, warning: str) -> SourceVideo:
+    """As `SourceVideoStore.add_warning`, in a transaction that is open."""
+    video = _locked(connection, source_video_id)
+    return _written(connection, source_video_id, {"warnings": list(dict.fromkeys([*video.warnings, warning]))})
 
 
 def lock_source_video(connection: Connection, source_video_id: int) -> SourceVideo:

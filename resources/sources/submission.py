@@ -31,7 +31,7 @@ from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.words import video_state_words
 from resources.postgres.related_videos import RelatedVideos
-from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.postgres.source_video_store import AlsoWritten, SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted
 from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below, with_changes
@@ -69,6 +69,7 @@ def submit(
     list_objects: ListObjects | None = None,
     by_force: RelatedVideos | None = None,
     own_folders: Collection[Path] = (),
+    also: AlsoWritten | None = None,
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
     bucket (`s3://bucket/prefix/`, `s3://bucket/day*`).
@@ -80,7 +81,8 @@ def submit(
     places: where files and objects must lie, None for anywhere. choice: of what lies below folders and prefixes. list_objects: gives the
     objects below a prefix, also to see whether one was replaced: then it is a new source video; None: prefixes are refused. by_force: each
     becomes a source video of its own, and a link is written here to the one that it is the same as; None: not by force. own_folders: where
-    Heaters keeps its own files, without links on the way; they are left out of what lies below a folder.
+    Heaters keeps its own files, without links on the way; they are left out of what lies below a folder. also: writes what belongs to the
+    new ones, in the transaction that adds them.
     """
     doors = _Doors(_OncePerHost(guard), places, choice, list_objects, own_folders)
     found: list[Submission | NamedSource] = []
@@ -107,7 +109,7 @@ def submit(
         found += [Submission(_printable(source), None, sentence) for sentence in doors.left_out]
         doors.unread.clear()
         doors.left_out.clear()
-    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force, list_objects)
+    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force, list_objects, also)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
 
@@ -150,7 +152,11 @@ def _unread(error: OSError) -> Submission:
 
 
 def _taken_in(
-    sources: Sequence[NamedSource], videos: SourceVideoStore, by_force: RelatedVideos | None, list_objects: ListObjects | None
+    sources: Sequence[NamedSource],
+    videos: SourceVideoStore,
+    by_force: RelatedVideos | None,
+    list_objects: ListObjects | None,
+    also: AlsoWritten | None,
 ) -> Iterator[Submission]:
     """What became of each, in the order given. Some at a time are looked up and stored: one by one, a thousand took three times as long."""
     known = KnownSources(videos)
@@ -158,7 +164,7 @@ def _taken_in(
         some = sources[start : start + _AT_ONCE]
         if list_objects is not None and by_force is None:
             some = with_changes(some, videos, list_objects)
-        matches, added = _added(some, known, videos, forced=by_force is not None)
+        matches, added = _added(some, known, videos, forced=by_force is not None, also=also)
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
             if place in added:
@@ -200,9 +206,9 @@ def _taken_before(one: NamedSource, same: SourceVideo, videos: SourceVideoStore)
 
 
 def _added(
-    some: Sequence[NamedSource], known: KnownSources, videos: SourceVideoStore, *, forced: bool
+    some: Sequence[NamedSource], known: KnownSources, videos: SourceVideoStore, *, forced: bool, also: AlsoWritten | None
 ) -> tuple[list[Match], dict[int, SourceVideo]]:
-    """(what each of them is already, the new rows by place). Files are read before the turn: in it there are only two statements."""
+    """(what each of them is already, the new rows by place). Files are read before the turn: in it there are only a few statements."""
     while True:
         newest = videos.newest_id()
         matches = known.same_as(some)
@@ -210,7 +216,7 @@ def _added(
         columns = [_row(some[place], matches[place].identity, forced=forced) for place in new]
         with videos.database.turn(_ADDING, patience_seconds=_PATIENCE_SECONDS):
             if forced or not known.has_like_since(newest, [some[place] for place in new], [matches[place] for place in new]):
-                rows = videos.add_all(columns, [some[place].wanted.facts for place in new])
+                rows = videos.add_all(columns, [some[place].wanted.facts for place in new], also=also)
                 return matches, dict(zip(new, rows, strict=True))
 
 

@@ -3,7 +3,8 @@
 The new file becomes a source video of its own, with files under keys of its own. It is fetched and its proxy made as for any other, but it
 is not cut: it waits. Then its frames are compared with those of the old one, and a person sees what becomes of each clip. When they agree,
 the new one gets its clips with their decisions in one transaction; the old one is whole until then, and the new one from then on. Last,
-when the files of the approved clips are made, the old one is deleted, unless somebody decided on it meanwhile: then both stay.
+when the files of the approved clips are made, the old one is deleted, unless a decision would go with it: one that somebody made on it
+meanwhile, or one on a clip that has no counterpart. Then both stay, and a note on the old one says why.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from heaters_dagster.domain.errors import (
     BusyError,
     IllegalTransitionError,
     InvalidMediaError,
+    NotFoundError,
     ObjectNotFoundError,
     PermanentError,
     StaleClipError,
@@ -31,17 +33,18 @@ from heaters_dagster.domain.fact_fields import THUMBNAIL
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.keys import looks_key, proxy_key, scenes_key
 from heaters_dagster.domain.looks import Looks
-from heaters_dagster.domain.profiles import SideStream, scene_scores
+from heaters_dagster.domain.profiles import SideStream, displayed_size, scene_scores
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.replacement import ClipFate, Film, NewSpan
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
-from heaters_dagster.domain.states import APPROVED_STATES, SourceVideoState
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.look_stream import LookStream
+from resources.media.media_probe import MediaProbe
 from resources.media.side_streams import ScorePass
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -52,10 +55,10 @@ from resources.postgres.database import Database
 from resources.postgres.facts_store import facts_of_row, put_facts
 from resources.postgres.ingest_tables import source_video_facts
 from resources.postgres.related_videos import RelatedVideos
-from resources.postgres.replacement_store import Replacement, ReplacementStore, locked_waiting, open_words, set_state
+from resources.postgres.replacement_store import Replacement, ReplacementStore, begin, locked_waiting, open_words, set_state
 from resources.postgres.review_statements import FOLLOWERS, INSERT
 from resources.postgres.review_transaction import ReviewTransaction
-from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
+from resources.postgres.source_video_store import AlsoWritten, SourceVideo, SourceVideoStore, add_warning, lock_source_video
 from resources.postgres.tables import clip_exports as clip_exports_table
 from resources.postgres.tables import clips as clips_table
 from resources.postgres.tables import review_actions, source_videos
@@ -63,7 +66,7 @@ from resources.sources.address_guard import AddressGuard
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
 from resources.upkeep.carried_files import copied_files, write_carried
-from resources.upkeep.source_video_removal import delete_source_video, is_deleted
+from resources.upkeep.source_video_removal import delete_source_video
 
 _S = SourceVideoState
 _HAS_PROXY = frozenset({_S.PREPROCESSED, _S.DETECTING_SCENES, _S.DETECT_SCENES_FAILED, _S.SCENES_DETECTED})
@@ -89,6 +92,18 @@ class Comparison:
         return replacement.counts(self.fates, decided=True).get(replacement.Fate.ALIKE, 0)
 
     @property
+    def lost(self) -> int:
+        """How many decided clips have no counterpart: the old source video stays for them, but not for what is archived."""
+        nothing_to_lose = {ClipState.PENDING_REVIEW, ClipState.REVIEW_ARCHIVED}
+        gone = (one for one in self.fates if one.fate is replacement.Fate.GONE)
+        return sum(one.clip.decision not in nothing_to_lose for one in gone)
+
+    @property
+    def files(self) -> str:
+        """What kind of file each of the two is: which is better is for a person to say."""
+        return "; ".join(f"Source video {video.id}: {_kind(video)}" for video in (self.old, self.new))
+
+    @property
     def sentence(self) -> str:
         """`12 clips kept, 3 look the same, 1 without counterpart`."""
         words = {
@@ -101,18 +116,32 @@ class Comparison:
         told = ", ".join(f"{count:,} {words[fate]}" for fate, count in replacement.counts(self.fates).items())
         unseen = sum(span.source is None for span in self.spans)
         more = f"; {unseen:,} new to be reviewed" if unseen else ""
+        if self.lost:
+            more += f". Source video {self.old.id} would stay for {counted(self.lost, 'decided clip')} without counterpart"
         return f"Clips of source video {self.old.id}, {self.old.title}: {told}{more}"
 
 
 @dataclass(frozen=True, slots=True)
 class CarriedOver:
-    """The result. kept: decisions that stand; back: clips that were sent back to review, by the action `action_id`, which can be undone."""
+    """The result. kept: decisions that stand; back: clips that were sent back to review, by the action `action_id`, which can be undone.
+    lost: decided clips without counterpart; the old source video stays when there are any.
+    """
 
+    old_id: int
     new_id: int
     clips: int
     kept: int
     back: int
+    lost: int
     action_id: int | None
+
+    @property
+    def what_stays(self) -> str:
+        """What becomes of the old source video, in a sentence."""
+        if self.lost:
+            clips = counted(self.lost, "decided clip has", "decided clips have")
+            return f"Source video {self.old_id} stays, because {clips} no counterpart; delete it when you no longer need it."
+        return f"Source video {self.old_id} is deleted when the files of the approved clips are made."
 
 
 def begin_replacement(
@@ -128,25 +157,36 @@ def begin_replacement(
 
     places: as for `submit`. Raises BadRequestError, IllegalTransitionError before the old one is cut, and what `submit` says of the source.
     """
-    videos, store = SourceVideoStore(database), ReplacementStore(database)
-    _check_old(videos.load(old_id), store)
+    videos = SourceVideoStore(database)
+    _check_old(videos.load(old_id), ReplacementStore(database))
     if Path(source).is_dir():
         raise BadRequestError(f"{source} is a folder: name the one file that replaces source video {old_id}")
-    (done,) = submit([source], videos, guard=guard, places=places, by_force=RelatedVideos(database))
+    also = _begins(old_id, reviewer, database)
+    (done,) = submit([source], videos, guard=guard, places=places, by_force=RelatedVideos(database), also=also)
     if done.video is None:
         raise BadRequestError(done.told)
-    store.begin(old_id, done.video.id, reviewer=reviewer)
     return done.video
 
 
 def begin_refetch(old_id: int, *, database: Database, reviewer: str, max_height: int | None = None) -> SourceVideo:
     """Submit a source video again from where it came from, to take its own place. max_height: of the download, in pixels."""
-    videos, store = SourceVideoStore(database), ReplacementStore(database)
+    videos = SourceVideoStore(database)
     old = videos.load(old_id)
-    _check_old(old, store)
-    new = videos.add(old.source, old.title, confined_to=old.confined_to, forced=True)
-    store.begin(old_id, new.id, reviewer=reviewer, max_height=max_height)
+    _check_old(old, ReplacementStore(database))
+    row = {"source": old.source, "title": old.title, "confined_to": old.confined_to, "forced": True}
+    (new,) = videos.add_all([row], also=_begins(old_id, reviewer, database, max_height=max_height))
     return new
+
+
+def _begins(old_id: int, reviewer: str, database: Database, *, max_height: int | None = None) -> AlsoWritten:
+    with database.begin() as connection:
+        reviewer_id = row_locks.known_reviewer(connection, reviewer)
+
+    def begins(connection: Connection, added: Sequence[SourceVideo]) -> None:
+        for new in added:
+            begin(connection, old_id, new.id, reviewer_id=reviewer_id, max_height=max_height)
+
+    return begins
 
 
 def give_up(video_id: int, *, database: Database, objects: ObjectStore, reviewer: str) -> Replacement:
@@ -218,9 +258,12 @@ def carry_over(
         back = [clip.id for clip, span in zip(made, spans, strict=True) if replacement.goes_back(span, trusts_likeness=trusts_likeness)]
         action_id = _send_back(connection, by, back) if back else None
         carried = {str(clip.id): clip.cut_point_version for clip in compared.clips}
-        set_state(connection, new_id, "carried", carried=carried)
-    decided = sum(span.source is not None and replacement.state_in_new(span) != "pending_review" for span in spans)
-    return CarriedOver(new_id, len(made), decided - len(back), len(back), action_id)
+        set_state(connection, new_id, "kept" if compared.lost else "carried", carried=carried)
+        decided = sum(span.source is not None and replacement.state_in_new(span) != "pending_review" for span in spans)
+        done = CarriedOver(compared.old.id, new_id, len(made), decided - len(back), len(back), compared.lost, action_id)
+        if compared.lost:
+            add_warning(connection, compared.old.id, f"replaced by source video {new_id}. {done.what_stays}")
+    return done
 
 
 def finish_replacement(old_id: int, *, database: Database, objects: ObjectStore) -> bool:
@@ -232,20 +275,15 @@ def finish_replacement(old_id: int, *, database: Database, objects: ObjectStore)
     found = store.to_finish(old_id)
     if found is None:
         return False
-    if not is_deleted(old_id, database=database):
-        with database.read() as connection:
-            now = {str(clip.id): clip.cut_point_version for clip in live_clips(connection, old_id)}
-        if now != dict(found.carried or {}):
-            store.set_state(found.new_id, "kept")
-            changed = f"its clips were changed after source video {found.new_id} took them over, so it was not deleted"
-            SourceVideoStore(database).add_warning(old_id, f"{changed}: look at both, then delete one")
-            return True
-        with suppress(BusyError):  # a stage works on it: the next look finds it again
-            delete_source_video(old_id, reviewer=found.asked_by, database=database, objects=objects)
-            store.set_state(found.new_id, "done")
-            return True
+    try:
+        delete_source_video(old_id, reviewer=found.asked_by, database=database, objects=objects, replaced=found)
+    except (BusyError, NotFoundError):  # a stage works on it, and the next look finds it again; or the new one has just been deleted
         return False
-    store.set_state(found.new_id, "done")
+    except StaleClipError:
+        changed = f"its clips were changed after source video {found.new_id} took them over, so it was not deleted"
+        with database.begin() as connection:
+            add_warning(connection, old_id, f"{changed}: look at both, then delete one")
+            set_state(connection, found.new_id, "kept")
     return True
 
 
@@ -257,6 +295,16 @@ def _check_old(old: SourceVideo, store: ReplacementStore) -> None:
     open_one = store.open_of_old(old.id)
     if open_one is not None:
         raise BadRequestError(open_words(open_one))
+
+
+def _kind(video: SourceVideo) -> str:
+    if video.probe is None:
+        return "an unknown kind of file"
+    found = MediaProbe.from_json(dict(video.probe))
+    picture = found.video
+    width, height = displayed_size(picture.width, picture.height, picture.rotation_degrees)
+    rate = f"{float(picture.average_frame_rate):.5g} frames a second"
+    return f"{width}x{height} pixels, {rate}, {picture.codec}, {'with' if found.audio else 'without'} sound"
 
 
 def _film(video: SourceVideo, *, database: Database, objects: ObjectStore, work: WorkFolder, report: Report) -> Film:
@@ -348,7 +396,8 @@ def _finish_row(connection: Connection, compared: Comparison) -> None:
     own = source_videos.c.id == compared.new.id
     if compared.new.state is not _S.SCENES_DETECTED:
         connection.execute(source_videos.update().where(own).values(state=_S.DETECTING_SCENES.value))
-    done: dict[str, Any] = {"state": _S.SCENES_DETECTED.value, "error": None, "attempts": 0, "title": compared.old.title}
+    old = {"title": compared.old.title, "chapters_as_cuts": compared.old.chapters_as_cuts}
+    done: dict[str, Any] = {"state": _S.SCENES_DETECTED.value, "error": None, "attempts": 0, **old}
     connection.execute(source_videos.update().where(own).values(**done))
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, select
 
 from heaters_dagster.domain.audit import source_video_of_key
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StaleClipError
 from heaters_dagster.domain.ingest import clean_title
 from heaters_dagster.domain.keys import PREFIXES, original_key
 from heaters_dagster.domain.secrets import without_access
@@ -34,7 +34,7 @@ from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import given_thumbnails, source_video_facts, transcripts
 from resources.postgres.related_tables import source_video_looks
-from resources.postgres.replacement_store import settle_deleted
+from resources.postgres.replacement_store import Replacement, lock_carried, settle_deleted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
 from resources.postgres.tables import clip_artifacts, clips, review_actions, source_videos
 
@@ -68,11 +68,15 @@ def rename_source_video(source_video_id: int, title: str, *, reviewer: str, data
     return SourceVideoStore(database).load(source_video_id)
 
 
-def delete_source_video(source_video_id: int, *, reviewer: str, database: Database, objects: ObjectStore) -> Deleted:
+def delete_source_video(
+    source_video_id: int, *, reviewer: str, database: Database, objects: ObjectStore, replaced: Replacement | None = None
+) -> Deleted:
     """Delete a source video with everything, or continue an interrupted deletion. reviewer: as for `rename_source_video`.
 
-    Raises BusyError while any stage works on it, NotFoundError, StoreUnavailableError; after the last of these the source video is
-    deleted, and the rest of its objects is deleted later.
+    A replacement that is open ends with it: the other source video then stands alone. replaced: by this, which must still hold. Raises
+    BusyError while any stage works on it, NotFoundError, also when it is not being replaced any more, StaleClipError when its clips were
+    changed since they were taken over, StoreUnavailableError; after the last of these the source video is deleted, and the rest of its
+    objects is deleted later.
     """
     with ExitStack() as held:
         for stage in LOCKED_ASSETS:
@@ -82,8 +86,10 @@ def delete_source_video(source_video_id: int, *, reviewer: str, database: Databa
             row = row_locks.lock_source_video(connection, source_video_id)
             if row is None:
                 raise NotFoundError(f"there is no source video {source_video_id}; heaters status lists all source videos")
+            if replaced is not None:
+                lock_carried(connection, replaced.new_id)
             settle_deleted(connection, source_video_id)
-            count = 0 if row.state == SourceVideoState.DELETED else _entombed(connection, row, by)
+            count = 0 if row.state == SourceVideoState.DELETED else _entombed(connection, row, by, replaced)
         return Deleted(source_video_id, row.title, count, finish_deletion(source_video_id, database=database, objects=objects))
 
 
@@ -114,10 +120,12 @@ def is_deleted(source_video_id: int, *, database: Database) -> bool:
     return bool(state == SourceVideoState.DELETED)
 
 
-def _entombed(connection: Connection, row: Any, by: int) -> int:
+def _entombed(connection: Connection, row: Any, by: int, replaced: Replacement | None) -> int:
     """Turn the locked row of a source video and its clips into tombstones; returns how many clips were in its cut list."""
     every = [clip_of_row(found) for found in connection.execute(row_locks.locking(select(*CLIP).where(clips.c.source_video_id == row.id)))]
     live = [clip for clip in every if clip.is_live]
+    if replaced is not None and replaced.carried != {str(clip.id): clip.cut_point_version for clip in live}:
+        raise StaleClipError(f"the clips of source video {row.id} were changed after they were taken over: it was not deleted")
     gone = retired(connection, live, by) if live else []
     ids = [clip.id for clip in every]
     forget_files(connection, ids)

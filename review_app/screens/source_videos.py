@@ -284,9 +284,8 @@ def _edit(desk: ReviewDesk, session: Session, video: SourceVideo, counts: dict[C
         if st.button("Delete for good", type="primary", help="Delete the video, its clips and all its files", key=f"deleted-{video.id}"):
             outcome = actions.delete(desk, session, video.id, typed)
     if outcome is not None:
-        shell.toast(outcome)
-        if outcome.ok:
-            st.rerun(scope="fragment")
+        shell.tell_next(outcome)
+        st.rerun(scope="fragment")
 
 
 def _new_file(desk: ReviewDesk, session: Session, video: SourceVideo) -> actions.Outcome | None:
@@ -304,33 +303,43 @@ def _new_file(desk: ReviewDesk, session: Session, video: SourceVideo) -> actions
 
 
 def _replacement(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
-    """On the new one, when its proxy is made: what would become of the clips of the old one, and the question."""
+    """On the new one: what would become of the clips of the old one, as soon as its proxy is made, and the question."""
+    new_id, key = item.video.id, f"compared-{item.video.id}"
     waits = any(one.kind is Relation.REPLACES and one.is_newer and one.details.get("state") == "waiting" for one in item.related)
     if not waits or item.video.state is not SourceVideoState.PREPROCESSED:
+        st.session_state.pop(key, None)
+        if waits:
+            _keep_old(desk, session, new_id)
         return
-    looked = st.expander(
-        "Compare and replace", icon=":material/compare:", type="compact", key=f"compare-{item.video.id}", on_change="rerun"
-    )
+    looked = st.expander("Compare and replace", icon=":material/compare:", type="compact", key=f"compare-{new_id}", on_change="rerun")
     if not looked.open:
+        st.session_state.pop(key, None)
         return
     with looked:
-        outcome, compared = actions.compared(desk, item.video.id)
+        if key not in st.session_state:  # once: the page runs again every few seconds, and a comparison may decode a proxy
+            with st.spinner("Comparing the frames"):
+                st.session_state[key] = actions.compared(desk, new_id)
+        outcome, compared = st.session_state[key]
         if compared is None:
             st.error(views.plain(outcome.refused or outcome.told), icon=":material/error:")
+            _keep_old(desk, session, new_id)
             return
+        st.caption(views.plain(compared.files))
         st.html(views.fates_table(compared))
         st.caption(views.plain(compared.sentence))
         trusts = False
         if compared.uncertain:
             about = f"Keep the decisions on {counted(compared.uncertain, 'clip')} that only look the same; else they wait for review again"
-            trusts = st.checkbox(about, key=f"trust-{item.video.id}")
-        done = None
+            trusts = st.checkbox(about, key=f"trust-{new_id}")
         with st.container(horizontal=True):
-            if st.button("Replace now", type="primary", help="The new file takes over clips and decisions", key=f"now-{item.video.id}"):
-                done = actions.carry_over(desk, session, compared, trusts_likeness=trusts)
-            if st.button("Keep the old one", help="Forget the new file", key=f"give-up-{item.video.id}"):
-                done = actions.give_up(desk, session, item.video.id)
-        if done is not None:
-            shell.toast(done)
-            if done.ok:
+            if st.button("Replace now", type="primary", help="The new file takes over clips and decisions", key=f"now-{new_id}"):
+                del st.session_state[key]  # when it is refused, the clips have changed: then they are compared again
+                shell.tell_next(actions.carry_over(desk, session, compared, trusts_likeness=trusts))
                 st.rerun(scope="fragment")
+            _keep_old(desk, session, new_id)
+
+
+def _keep_old(desk: ReviewDesk, session: Session, new_id: int) -> None:
+    if st.button("Keep the old one", help="Forget the new file", key=f"give-up-{new_id}"):
+        shell.tell_next(actions.give_up(desk, session, new_id))
+        st.rerun(scope="fragment")

@@ -402,7 +402,7 @@ def carry_over(desk: ReviewDesk, session: Session, comparison: Comparison, *, tr
         done = carry_over_decisions(
             comparison, database=desk.database, objects=desk.objects, reviewer=session.reviewer, trusts_likeness=trusts_likeness
         )
-        return f"Replaced: {counted(done.kept, 'decision')} kept, {done.back:,} sent back to review."
+        return f"Replaced: {counted(done.kept, 'decision')} kept, {done.back:,} sent back to review. {done.what_stays}"
 
     return _said(desk, apply)
 

@@ -19,6 +19,7 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
+from resources.postgres import replacement_store
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
@@ -26,6 +27,7 @@ from resources.postgres.due_facts import load_video_facts
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.replacement_store import ReplacementStore
 from resources.postgres.review_queue_store import ReviewQueueStore
+from resources.postgres.row_locks import known_reviewer
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import coverage_problems, orphan_objects
@@ -137,9 +139,14 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
 def test_nothing_waits_for_a_deleted_source_video_and_what_it_has_replaced_stays(database: Database, object_store: ObjectStore) -> None:
     store, videos = ReplacementStore(database), SourceVideoStore(database)
 
-    def begun() -> tuple[int, int]:
+    def begin(old_id: int, new_id: int, state: str) -> None:
+        with database.begin() as connection:
+            replacement_store.begin(connection, old_id, new_id, reviewer_id=known_reviewer(connection, "ada"))
+            replacement_store.set_state(connection, new_id, state)
+
+    def begun(state: str = "waiting") -> tuple[int, int]:
         old_id, new_id = cut_video(database)[0].source_video_id, videos.add("/better.mov", "better", forced=True).id
-        store.begin(old_id, new_id, reviewer="ada")
+        begin(old_id, new_id, state)
         return old_id, new_id
 
     def delete(source_video_id: int) -> None:
@@ -154,19 +161,23 @@ def test_nothing_waits_for_a_deleted_source_video_and_what_it_has_replaced_stays
     (fact,) = [one for one in load_video_facts(database) if one.id == new_id]
     assert not fact.waits_to_replace  # it is processed like any other source video
 
-    old_id, new_id = begun()
-    store.set_state(new_id, "carried")
+    old_id, new_id = begun("carried")
+    goes = store.to_finish(old_id)
     delete(new_id)
     assert not finish_replacement(old_id, database=database, objects=object_store)
+    with pytest.raises(NotFoundError, match="is not taking the place of another one any more"):
+        delete_source_video(old_id, reviewer="ada", database=database, objects=object_store, replaced=goes)  # it was found just before
     assert not is_deleted(old_id, database=database)
 
     newest_id = videos.add("/best.mov", "best", forced=True).id
-    old_id, new_id = begun()
-    store.set_state(new_id, "carried")
-    store.begin(new_id, newest_id, reviewer="ada")
-    store.set_state(newest_id, "carried")
-    delete(new_id)
-    assert store.to_finish(old_id) is not None, "the newest has the decisions of both"
+    old_id, new_id = begun("carried")
+    begin(new_id, newest_id, "carried")
+    for _ in range(2):  # also when a deletion goes on that was cut off
+        delete(new_id)
+        newest = store.of_new(newest_id)
+        assert newest is not None
+        assert newest.state == "done"
+        assert store.to_finish(old_id) is not None, "the newest has the decisions of both"
 
 
 def test_it_waits_for_nobody_who_is_at_work_on_it(database: Database, object_store: ObjectStore) -> None:
