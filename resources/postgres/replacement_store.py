@@ -63,7 +63,8 @@ class ReplacementStore:
     def to_finish(self, old_id: int) -> Replacement | None:
         """The replacement of a source video that can go now."""
         with self._database.read() as connection:
-            return _found(connection, (_row.old_id == old_id) & _row.old_id.in_(replaced_and_exported()))
+            goes = (_row.old_id == old_id) & (_row.state == "carried")  # others may have been given up before
+            return _found(connection, goes & _row.old_id.in_(replaced_and_exported()))
 
 
 def begin(connection: Connection, old_id: int, new_id: int, *, reviewer_id: int, max_height: int | None = None) -> None:
