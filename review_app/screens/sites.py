@@ -20,7 +20,7 @@ _KINDS = {
 _ASKED = {
     SitePart.COOKIES: "The site's cookies file in Netscape format (cookies.txt), copied whole",
     SitePart.HEADERS: "Headers, as NAME: VALUE, one a line",
-    SitePart.PROXY: "Address of the proxy, as http://user:password@host:3128",
+    SitePart.PROXY: "Address of the proxy, as `http://user:password@host:3128`",
 }
 
 

@@ -82,7 +82,8 @@ def _watched(desk: ReviewDesk) -> None:
             st.warning(views.plain(place.problem), icon=":material/folder_off:")
         if place.refused_files:
             refused = counted(place.files.get(FileState.REFUSED, 0), "file")
-            with st.expander(views.plain(f"{refused} refused in {place.place}"), icon=":material/block:"):
+            words = views.plain(f"{refused} refused in {place.place}")
+            with st.expander(words, icon=":material/block:", key=f"refused-{place.place}", on_change="rerun"):
                 for path, reason in place.refused_files.items():
                     st.caption(views.plain(f"{path}: {reason}"))
 

@@ -154,8 +154,8 @@ def _found_list(desk: ReviewDesk, session: Session, found: WebList, place: int) 
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Look again for new videos", list(_AGAIN), width=220, key=f"list-again-{place}")
-        words = f"Submit {count_words(offer.new)}" if offer.new else "Nothing new to submit"
         again = st.session_state.get(f"list-again-{place}") != "no"
+        words = f"Submit {count_words(offer.new)}" if offer.new else "Subscribe" if again else "Nothing new to submit"
         st.button(
             words,
             type="primary",

@@ -27,7 +27,8 @@ def subscriptions_box(desk: ReviewDesk) -> None:
         return
     wrong = sum(1 for one in found if one.error)
     words = counted(len(found), "subscription") + (f", {wrong:,} with a problem" if wrong else "")
-    with st.expander(words, icon=":material/rss_feed:"):
+    # With a state of its own: else it closes when its words change, or when what stands above it comes or goes.
+    with st.expander(words, icon=":material/rss_feed:", key="subscriptions", on_change="rerun"):
         for one in found:
             _one(desk, one)
 

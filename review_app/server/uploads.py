@@ -13,8 +13,9 @@ from urllib.parse import unquote
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError, HeatersError
+from heaters_dagster.domain.errors import BadRequestError, DiskFullError, DownloadError, HeatersError, InvalidMediaError
 from heaters_dagster.domain.fact_fields import FIELD_OF
+from heaters_dagster.domain.list_files import LIST_SUFFIXES
 from heaters_dagster.domain.source_facts import SourceFacts
 from resources.files.private_folder import private_opener
 from resources.media.first_bytes import HEAD_BYTES, refuse_no_video
@@ -88,15 +89,25 @@ async def _received(request: Request, path: Path, admission: Admission, title: s
                 if head is not None:
                     head += chunk[: HEAD_BYTES - len(head)]
                     if len(head) == HEAD_BYTES:
-                        await run_in_threadpool(refuse_no_video, bytes(head), is_whole=False, name=title)
+                        await run_in_threadpool(_refuse_no_video, bytes(head), is_whole=False, title=title)
                         head = None
         except ClientDisconnect:
             raise DownloadError(f"{title}: the browser went away, or was too slow, after {received} bytes; send it again") from None
     if not received:
         raise BadRequestError(f"{title}: an empty file cannot be uploaded")
     if head is not None:
-        await run_in_threadpool(refuse_no_video, bytes(head), is_whole=True, name=title)
+        await run_in_threadpool(_refuse_no_video, bytes(head), is_whole=True, title=title)
     return received, digest.hexdigest()
+
+
+def _refuse_no_video(head: bytes, *, is_whole: bool, title: str) -> None:
+    """Raise InvalidMediaError; of what is called as a list it says where lists are taken."""
+    try:
+        refuse_no_video(head, is_whole=is_whole, name=title)
+    except InvalidMediaError as error:
+        if Path(title).suffix.lower() not in LIST_SUFFIXES:
+            raise
+        raise InvalidMediaError(f"{error}; a list of videos goes into Submit a list from a file") from None
 
 
 def _kept(chunk: bytes, file: BinaryIO, digest: Any) -> None:

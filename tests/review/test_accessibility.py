@@ -42,6 +42,17 @@ FILLED = {
     "/sites": "[class*=st-key-forget-] button",
 }
 
+#: Whether a click in the middle of an element goes to something else.
+BELOW = """(one) => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return !one.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+}"""
+BESIDE_BUTTONS = """(column) => {
+  const boxes = [...column.querySelectorAll("a, button")].map((one) => one.getBoundingClientRect());
+  const ends = boxes.filter((box) => box.width).map((box) => box.right);
+  return column.getBoundingClientRect().right - Math.max(...ends);
+}"""
+
 
 def in_both_themes(page: Page) -> list[str]:
     found = [f"{page.url.rpartition('/')[2] or 'review'}: {line}" for line in undescribed_buttons(page)]
@@ -106,6 +117,13 @@ def test_axe_finds_nothing_and_every_button_says_what_it_does_on_pages_with_clip
             told = page.get_by_text("Nothing was changed.")
             told.wait_for()
             assert page.locator(".stMainBlockContainer").evaluate("one => getComputedStyle(one).paddingLeft") == "24px", "the page's style"
+            assert page.get_by_test_id("stToast").evaluate(BELOW), "what lies below can be pressed"
+            buttons = page.locator(f".st-key-video-{video.id} .stColumn").nth(2)
+            assert buttons.evaluate(BESIDE_BUTTONS) < 40, "pixels without anything at the right"
+            page.keyboard.press("Tab")
+            link = buttons.get_by_role("link", name="Clips")
+            link.focus()
+            assert link.evaluate("one => getComputedStyle(one).outlineStyle") == "solid", "one sees where the keyboard is"
             page.get_by_test_id("stToast").get_by_role("button").click()  # Streamlit's own box, without a name
             told.wait_for(state="hidden")
             page.get_by_text("Change subtitles and thumbnail").click()
@@ -188,6 +206,14 @@ def test_on_a_phone_picture_and_timeline_are_on_one_screen_and_buttons_are_big_e
     assert small == []
     expect(page.locator(".review kbd:visible")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for path in ("", "/videos", "/history"):
+        if path:
+            page.goto(f"{app.server.url}{path}")
+        menu = page.locator(".st-key-who button:visible")
+        expect(menu).to_have_accessible_name("Ada")
+        end = menu.evaluate("one => one.getBoundingClientRect().right")
+        assert end <= 390, f"{path}: the menu is on the screen"
+        assert page.locator(".stMain").evaluate("one => one.scrollWidth - one.clientWidth") <= 0, f"{path} is as wide as the screen"
 
 
 def test_where_a_name_is_chosen_one_can_type_at_once(app: App, chromium: Browser) -> None:

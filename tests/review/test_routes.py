@@ -538,6 +538,13 @@ def test_an_upload_goes_once_its_original_is_in_the_store(client: TestClient, de
     assert not first.exists()
 
 
+def test_a_list_that_is_dropped_where_videos_go_is_told_its_place(client: TestClient, desk: ReviewDesk) -> None:
+    named = {**signed_in(desk), "X-Heaters-File-Name": "films.CSV"}
+    answer = client.post("/api/uploads", content=b"address,licence\n/films/a.mp4,CC0\n", headers=named)
+    assert answer.status_code == 415
+    assert answer.json()["error"] == "films.CSV is not a video: it holds text; a list of videos goes into Submit a list from a file"
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -553,6 +560,7 @@ def test_what_is_no_video_is_refused_and_leaves_nothing(client: TestClient, desk
     answer = client.post("/api/uploads", content=content, headers={**signed_in(desk), "X-Heaters-File-Name": "a.mp4"})
     assert answer.status_code == 415
     assert answer.json()["error"].startswith("a.mp4 is not a video: ")
+    assert "list" not in answer.json()["error"]
     assert [path for folder in (settings.uploads_folder, settings.work_folder) for path in folder.rglob("*")] == []
     assert desk.videos.load_all() == []
 

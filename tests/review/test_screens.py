@@ -571,8 +571,10 @@ def test_a_list_is_shown_before_it_is_taken_and_can_be_subscribed(desk: ReviewDe
         button(app, "Submit 1 video, 10 min in all")
         (one,) = desk.subscriptions.load_all()
         assert (one.title, one.subscribed_by, one.every_seconds, one.taken_count) == ("More", "Ada", 86_400, 1)
+        app.session_state["subscriptions"] = True  # opened
         button(app, "Look now")
         assert desk.subscriptions.due() == [one.id]
+        assert [box.proto.expanded for box in app.expander if box.label == "1 subscription"] == [True], "it stays open"
         button(app, "Unsubscribe")
         assert desk.subscriptions.load_all() == []
         SiteTurns(desk.database, per_site=1, pause_seconds=0).refused("127.0.0.1", "its site answers 429", None)
