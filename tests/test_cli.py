@@ -49,7 +49,8 @@ from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
-from resources.postgres.related_videos import RelatedVideos
+from resources.postgres.related_tables import source_video_replacements
+from resources.postgres.related_videos import RelatedVideos, link
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.site_turns import SiteTurns
@@ -283,6 +284,19 @@ def test_status_as_json_has_what_programs_need(heaters: Heaters, a_source_video:
     assert (row["id"], row["source"], row["title"], row["state"]) == (failed.id, "/videos/broken.mp4", "broken", "download_failed")
     assert row["error"] == "made to fail"
     assert (row["frame_count"], row["site_waits"], row["quality"]) == (None, None, None)
+
+
+def test_status_says_that_a_new_file_waits_for_a_word(heaters: Heaters, database: Database, a_source_video: ASourceVideo) -> None:
+    old, new = a_source_video(title="Harbour"), a_source_video(title="Harbour anew", state=SourceVideoState.PREPROCESSED)
+    ada = ReviewerStore(database).named("Ada")
+    with database.begin() as connection:
+        link(connection, new.id, old.id, Relation.REPLACES)
+        connection.execute(source_video_replacements.insert().values(new_id=new.id, old_id=old.id, asked_by_user_id=ada.id))
+    said = f"waits for a word from you: heaters replace {old.id}"
+    assert said in " ".join(heaters(f"status {new.id}")[1].split())
+    with database.begin() as connection:
+        connection.execute(source_video_replacements.update().values(state="given_up"))
+    assert said not in " ".join(heaters(f"status {new.id}")[1].split())
 
 
 def test_status_says_what_a_download_waits_for_and_which_quality_came(heaters: Heaters, database: Database) -> None:

@@ -34,7 +34,7 @@ from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation, told_once
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import GOLD_MASTER
-from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import load_settings
@@ -359,8 +359,12 @@ def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     others = [wait.words for asset, wait in video.waits.items() if asset != GOLD_MASTER.asset]
     quality = Quality.from_json(video.quality)
     master = video.waits.get(GOLD_MASTER.asset)
+    state = video_state_words(video.state)
+    if video.state is SourceVideoState.PREPROCESSED:
+        replaced = (f"waits for a word from you: heaters replace {one.other_id}" for one in video.related if one.waits_for_word)
+        state = next(replaced, state)
     return _video_row(video) | {
-        "state": "; ".join(filter(None, (video_state_words(video.state), video.site_waits, *others[:1]))),
+        "state": "; ".join(filter(None, (state, video.site_waits, *others[:1]))),
         "clip_summary": clips,
         "error": error,
         "quality_words": quality.words if quality is not None else "",

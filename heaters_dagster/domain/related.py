@@ -37,6 +37,11 @@ class Related:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def waits_for_word(self) -> bool:
+        """Whether this source video is to replace the other one, and nobody has said yet whether it shall."""
+        return self.kind is Relation.REPLACES and self.is_newer and self.details.get("state") == "waiting"
+
+    @property
     def words(self) -> str:
         """One sentence about this source video, without its name."""
         other = f"source video {self.other_id}, {self.other_title}"

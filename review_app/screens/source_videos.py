@@ -179,11 +179,12 @@ def _picture(desk: ReviewDesk, video: SourceVideo) -> str:
 
 def _facts(item: ListedVideo) -> None:
     video, counts = item.video, item.clips
+    is_asked = video.state is SourceVideoState.PREPROCESSED and any(one.waits_for_word for one in item.related)
     st.markdown(f"**{video.id}. {views.plain(video.title)}**")
     facts = [
         views.clock(video.duration_seconds),
         counted(video.frame_count, "frame") if video.frame_count else "",
-        views.video_words(video),
+        "waits for a word from you" if is_asked else views.video_words(video),
         views.clip_counts(counts, item.beside),
     ]
     st.caption(views.plain(" · ".join(fact for fact in facts if fact)))
@@ -191,6 +192,8 @@ def _facts(item: ListedVideo) -> None:
         st.caption(views.plain(known))
     if video.state is SourceVideoState.SCENES_DETECTED and counts:
         st.progress(views.reviewed_fraction(counts), text=views.reviewed_words(counts))
+    elif is_asked:
+        st.caption(":material/compare: It goes on when you have answered under Compare and replace")
     elif video.state is not SourceVideoState.SCENES_DETECTED and not views.has_failed(video.state):
         now = views.video_progress(video, item.progress)
         st.progress(views.video_fraction(video, now), text=in_words(now) if now else views.waiting_words(video, datetime.now(UTC)))
