@@ -31,7 +31,9 @@ import os, signal, subprocess, sys, time
 folder, name, deaf = sys.argv[1:4]
 if deaf == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-open(f"{folder}/{name}.pid", "w").write(str(os.getpid()))
+with open(f"{folder}/{name}.pid.new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename(file.name, f"{folder}/{name}.pid")  # whoever finds the file finds the number in it
 print(f"{name} speaks", flush=True)
 if not name.endswith("-child"):
     subprocess.Popen([sys.executable, __file__, folder, f"{name}-child", deaf])
