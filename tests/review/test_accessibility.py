@@ -18,7 +18,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.site_access import SiteAccess
 from tests.accessibility import found_by_axe, undescribed_buttons
 from tests.chromium import WAIT_MS
-from tests.review.conftest import App, becomes_true
+from tests.review.conftest import App, becomes_true, soon
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("review_journeys"), pytest.mark.timeout(180)]
 
@@ -54,11 +54,31 @@ BESIDE_BUTTONS = """(column) => {
 }"""
 
 
+#: Whether the page is light, and the colours of all that is on it.
+COLOURS = """() => {
+  const [red, green, blue] = getComputedStyle(document.querySelector(".stApp")).backgroundColor.match(/[0-9.]+/g).map(Number);
+  const of = (one) => `${getComputedStyle(one).color} on ${getComputedStyle(one).backgroundColor}`;
+  return [red + green + blue > 382 ? "light" : "dark", [...document.querySelectorAll(".stApp *")].map(of).join()];
+}"""
+
+
+def wait_for_theme(page: Page, theme: str) -> None:
+    """Until the page has the theme and its colours stand still: on a busy machine they come one after the other."""
+    before: list[list[str]] = [[]]
+
+    def stands_still() -> bool:
+        now = page.evaluate(COLOURS)
+        before.append(now)
+        return bool(now[0] == theme and before[-2] == now)
+
+    soon(stands_still)
+
+
 def in_both_themes(page: Page) -> list[str]:
     found = [f"{page.url.rpartition('/')[2] or 'review'}: {line}" for line in undescribed_buttons(page)]
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-        page.wait_for_timeout(300)
+        wait_for_theme(page, theme)
         found += [f"{page.url.rpartition('/')[2] or 'review'}, {theme}: {line}" for line in found_by_axe(page)]
     return found
 
