@@ -212,7 +212,7 @@ def _pages(database: Database) -> list[Row]:
     reviews = ReviewStore(database, lambda source_video_id, frames: [])
 
     def source_videos(words: str) -> None:
-        lists.counts_by_state(text=words)
+        lists.counts(text=words)
         lists.newest(text=words, limit=21)
 
     def grid(chosen: QueueFilter) -> None:

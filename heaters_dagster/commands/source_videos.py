@@ -82,7 +82,7 @@ def status(
         shown = lists.overview(most=most)
         rows = [_row_in_words(one) for one in shown]
         related_words = told_once({one.id: one.related for one in shown})
-        counts = lists.counts_by_state()
+        counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(load_settings()))
     for place in unread:
@@ -103,9 +103,9 @@ def status(
         Column("error", "error", wraps=True),
     ]
     terminal.show_table("", columns, rows)
-    if (total := sum(counts.values())) > len(rows):
-        states = ", ".join(f"{count} {video_state_words(state)}" for state, count in counts.items())
-        terminal.say(f"{len(rows)} of {counted(total, 'source video')} ({states}). More: heaters status --most {total}, or --json")
+    if counts.total > len(rows):
+        all_of_them = f"{counted(counts.total, 'source video')} ({counts.words})"
+        terminal.say(f"{len(rows)} of {all_of_them}. More: heaters status --most {counts.total}, or --json")
     if problem := place_problem(load_settings()):
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:

@@ -13,6 +13,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
+from heaters_dagster.domain.words import video_state_words
 from resources.postgres import clip_exports
 from resources.postgres.clip_counts import counts_of_videos
 from resources.postgres.clip_work import counts_beside
@@ -80,6 +81,25 @@ class VideoOverview:
     related: tuple[Related, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class VideoCounts:
+    """by_state: source videos in each state, the most frequent first. duplicates: those beside that hold the bytes of another one: their
+    state says that fetching failed, but nothing has."""
+
+    by_state: Mapping[SourceVideoState, int]
+    duplicates: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_state.values()) + self.duplicates
+
+    @property
+    def words(self) -> str:
+        """`9 ready for review, 1 the same as another one`."""
+        words = [f"{number} {video_state_words(state)}" for state, number in self.by_state.items()]
+        return ", ".join([*words, f"{self.duplicates} the same as another one"] if self.duplicates else words)
+
+
 class SourceVideoLists:
     """Reads only."""
 
@@ -109,16 +129,18 @@ class SourceVideoLists:
             for one in videos
         ]  # fmt: skip
 
-    def counts_by_state(self, *, text: str = "", only: int | None = None) -> dict[SourceVideoState, int]:
-        """How many source videos are in which state, the most frequent state first."""
+    def counts(self, *, text: str = "", only: int | None = None) -> VideoCounts:
+        is_duplicate = _video.duplicate_of_id.is_not(None)
         query = (
-            select(_video.state, func.count())
+            select(_video.state, is_duplicate, func.count())
             .where(*_matching(text, only))
-            .group_by(_video.state)
+            .group_by(_video.state, is_duplicate)
             .order_by(func.count().desc(), _video.state)
         )
         with self._database.read() as connection:
-            return {SourceVideoState(state): count for state, count in connection.execute(query)}
+            rows = list(connection.execute(query))
+        by_state = {SourceVideoState(state): count for state, duplicate, count in rows if not duplicate}
+        return VideoCounts(by_state, sum(count for _, duplicate, count in rows if duplicate))
 
     def count(self) -> int:
         with self._database.read() as connection:

@@ -271,11 +271,6 @@ class SourceVideoStore:
         with self._database.read() as connection:
             return list(connection.scalars(query))
 
-    def counts_by_state(self) -> dict[SourceVideoState, int]:
-        query = select(source_videos.c.state, func.count()).where(is_there()).group_by(source_videos.c.state)
-        with self._database.read() as connection:
-            return {SourceVideoState(state): count for state, count in connection.execute(query)}
-
     def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
         """The source video that holds these bytes; never one that is marked as a duplicate. Of several, made by force, the first."""
         query = select(source_videos).where(source_videos.c.content_sha256 == content_sha256, source_videos.c.duplicate_of_id.is_(None))

@@ -96,12 +96,12 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
         st.session_state.pop("videos-before", None)
     before, shown = st.session_state.get("videos-before"), st.session_state["videos-shown"]
     try:
-        counts = desk.lists.counts_by_state(text=words, only=only)
+        counts = desk.lists.counts(text=words, only=only)
         videos = desk.lists.newest(text=words, only=only, before_id=before, limit=shown + 1)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
-    if not counts:
+    if not counts.total:
         st.info(
             "No source video has these words in its title, address, facts or subtitles."
             if words or only

@@ -121,7 +121,7 @@ class ReviewDesk:
         with self.database.read() as connection:
             matching = counts_by_state(connection, scope_of(connection, chosen))
         only = chosen.source_video_ids[0] if len(chosen.source_video_ids) == 1 else None
-        return no_clip_to_show(chosen, matching, self.lists.counts_by_state(only=only), page=page)
+        return no_clip_to_show(chosen, matching, self.lists.counts(only=only).by_state, page=page)
 
     def _empty_json(self, chosen: QueueFilter) -> dict[str, Any]:
         empty = self.why_empty(chosen, page="review")

@@ -32,6 +32,7 @@ from heaters_dagster.domain.words import clip_state_words as state_words
 from heaters_dagster.domain.words import counted, video_state_words
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
+from resources.postgres.source_video_lists import VideoCounts
 from resources.postgres.source_video_store import SourceVideo
 
 if TYPE_CHECKING:
@@ -162,10 +163,9 @@ def reviewed_words(counts: Mapping[ClipState, int]) -> str:
     return f"{total - counts.get(ClipState.PENDING_REVIEW, 0)} of {counted(total, 'clip')} reviewed"
 
 
-def video_counts(counts: Mapping[SourceVideoState, int]) -> str:
+def video_counts(counts: VideoCounts) -> str:
     """`12 source videos: 9 ready for review, 1 fetching failed`."""
-    words = [f"{number} {video_state_words(state)}" for state, number in counts.items()]
-    return f"{counted(sum(counts.values()), 'source video')}: {', '.join(words)}"
+    return f"{counted(counts.total, 'source video')}: {counts.words}"
 
 
 def has_failed(state: SourceVideoState | ClipState) -> bool:

@@ -13,6 +13,7 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import without_state_names
 from resources.postgres.review_store import HistoryEntry
+from resources.postgres.source_video_lists import VideoCounts
 from resources.postgres.source_video_store import SourceVideo
 from review_app.service import views
 
@@ -77,7 +78,8 @@ def test_counts_stand_in_the_order_of_the_states() -> None:
     assert views.reviewed_fraction(counts) == pytest.approx(8 / 11)
     assert views.reviewed_words(counts) == "8 of 11 clips reviewed"
     assert views.reviewed_fraction({}) == 0.0
-    assert views.video_counts({SourceVideoState.NEW: 2}) == "2 source videos: 2 waiting to be fetched"
+    counts = VideoCounts({SourceVideoState.NEW: 2}, duplicates=1)
+    assert views.video_counts(counts) == "3 source videos: 2 waiting to be fetched, 1 the same as another one"
 
 
 def test_history_says_what_was_and_what_is() -> None:

@@ -160,7 +160,7 @@ def test_facts_and_subtitles_find_the_video(database: Database) -> None:
         listed = {one.video.id for one in lists.newest(text=words, limit=10)}
         clips = {one.clip.source_video_id for one in queue.page(QueueFilter(text=words), limit=10)}
         assert listed == set(lists.titles(text=words, limit=10)) == clips
-        assert sum(lists.counts_by_state(text=words).values()) == len(listed)
+        assert lists.counts(text=words).total == len(listed)
         return listed
 
     facts = ["channel", "CHANN", "A-17", "CC BY 4.0", "begin", "night sea", "maker", "lavf", "x1"]

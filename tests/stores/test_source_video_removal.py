@@ -106,13 +106,12 @@ def test_everything_of_it_is_gone_and_what_people_did_stays(database: Database, 
     ):
         videos.load(source_video_id)
     assert source_video_id not in {video.id for video in videos.load_all()}
-    assert SourceVideoState.DELETED not in videos.counts_by_state()
     lists = SourceVideoLists(database)
     assert lists.count() == 9
     assert source_video_id not in {listed.video.id for listed in lists.newest(limit=100)}
     assert source_video_id not in {one.id for one in lists.all_overviews()}
     assert source_video_id not in {**lists.titles(limit=100), **lists.titles_of([source_video_id])}
-    assert SourceVideoState.DELETED not in lists.counts_by_state()
+    assert SourceVideoState.DELETED not in lists.counts().by_state
     assert videos.of_source("/films/test.mp4")[0].id != source_video_id, "the same path can be submitted again"
     assert videos.find_by_hash(f"{source_video_id:064x}") is None, "the same bytes can come in again"
     assert clips.load_live(source_video_id) == []

@@ -12,6 +12,7 @@ from heaters_dagster.domain.stages import MAX_ATTEMPTS
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from resources.postgres.database import Database
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import ASourceVideo
 
@@ -205,11 +206,14 @@ class TestListing:
         ids = [videos.add(f"/{n}", f"{n}").id for n in range(3)]
         assert [video.id for video in videos.load_all()] == ids
 
-    def test_by_state(self, videos: SourceVideoStore, a_source_video: ASourceVideo) -> None:
+    def test_by_state(self, videos: SourceVideoStore, database: Database, a_source_video: ASourceVideo) -> None:
         new, failed = a_source_video(), a_source_video(state=S.DOWNLOAD_FAILED)
         assert [video.id for video in videos.load_all(states=[S.DOWNLOAD_FAILED])] == [failed.id]
         assert [video.id for video in videos.load_all(states={S.NEW, S.DOWNLOAD_FAILED})] == [new.id, failed.id]
-        assert videos.counts_by_state() == {S.NEW: 1, S.DOWNLOAD_FAILED: 1}
+        videos.mark_duplicate(a_source_video(state=S.DOWNLOAD_FAILED).id, new.id)
+        counts = SourceVideoLists(database).counts()
+        assert (counts.by_state, counts.duplicates, counts.total) == ({S.NEW: 1, S.DOWNLOAD_FAILED: 1}, 1, 3)
+        assert counts.words.endswith(", 1 the same as another one")
 
     @pytest.mark.parametrize(
         ("text", "titles"),
