@@ -15,6 +15,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import ModuleType
 from typing import TextIO
 
 from heaters_dagster.settings import load_settings
@@ -72,7 +73,14 @@ def _forked(run: object, *given: object) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
     forkserver.set_forkserver_preload(list(_LOADED))
     process = context.Process(target=run, args=given, daemon=True)  # type: ignore[arg-type]
-    process.start()
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType(
+        "__main__"
+    )  # the fork would run the main module again, and Streamlit's tests put scripts in its place
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
     return process
 
 

@@ -303,8 +303,8 @@ def _kind(video: SourceVideo) -> str:
     found = MediaProbe.from_json(dict(video.probe))
     picture = found.video
     width, height = displayed_size(picture.width, picture.height, picture.rotation_degrees)
-    rate = f"{float(picture.average_frame_rate):.5g} frames a second"
-    return f"{width}x{height} pixels, {rate}, {picture.codec}, {'with' if found.audio else 'without'} sound"
+    rate = f"{float(picture.average_frame_rate):.5g}"
+    return f"{width}x{height} pixels, frame rate {rate}, {picture.codec}, {'with' if found.audio else 'without'} sound"
 
 
 def _film(video: SourceVideo, *, database: Database, objects: ObjectStore, work: WorkFolder, report: Report) -> Film:

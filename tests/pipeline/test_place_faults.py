@@ -158,7 +158,7 @@ def test_a_stage_without_room_waits_in_words_and_goes_on_when_there_is_room(
     full = replace(settings, keep_free_mb=10**8)
     videos, clips = SourceVideoStore(database), ClipStore(database)
     video = videos.add(str(film), "film")
-    wait = "waits for room on the disk: needs [0-9.]+ kB, 0 MB are free"
+    wait = "waits for room on the disk: needs [0-9.]+ kB, nothing is free"
 
     first = process_due(full)
     assert (first.failures, first.problem) == ([], None)

@@ -533,7 +533,7 @@ def test_a_run_without_room_on_the_disk_waits_and_is_asked_for_when_there_is_roo
     assert [key for _, key, _ in full.tick("new_source_videos")] == [str(small.id)], "nobody knows yet what it needs"
     for _ in range(2):
         assert full.tick("new_source_videos") == []
-        assert full.skip_message == "1 run waits for room; source video 1 waits for room on the disk: needs 3 GB, 0 MB are free"
+        assert full.skip_message == "1 run waits for room; source video 1 waits for room on the disk: needs 3 GB, nothing is free"
     assert (SourceVideoStore(database).load(video.id).state, SourceVideoStore(database).load(video.id).attempts) == (S.NEW, 0)
     lists, waits = SourceVideoLists(database), RoomWaitStore(database)
     assert [one.waits["source_video"].words for one in lists.newest(limit=9) if one.waits] == [

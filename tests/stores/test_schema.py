@@ -762,9 +762,13 @@ A_TRANSCRIPT = (
             "insert into transcript_lines (transcript_id, number, start_seconds, end_seconds, text) values (1, 1, 2, 1, 'a')",
             "transcript_lines_times_check",
         ),
+        (
+            "insert into given_thumbnails (source_video_id, thumbnail_filepath) values (99, 'thumbnails/a.png')",
+            "given_thumbnails_source_video_id_fkey",
+        ),
     ],
 )
-def test_a_transcript_has_its_shape(database: Database, change: str, constraint: str) -> None:
+def test_a_transcript_and_what_a_person_gives_have_their_shape(database: Database, change: str, constraint: str) -> None:
     SourceVideoStore(database).add("/a.mp4", "a")
     run(database, A_TRANSCRIPT)
     assert broken_constraint(database, change) == constraint
