@@ -16,7 +16,7 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, NothingToUndoError
 from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, changes_of, subtitles_name
 from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
-from heaters_dagster.domain.subtitles import AUTOMATIC, MOST_BYTES, SUBTITLE
+from heaters_dagster.domain.subtitles import AUTOMATIC, MOST_BYTES, NO_LANGUAGE, SUBTITLE
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from resources.sources.given_files import GivenFiles
 
 app = typer.Typer()
-
-#: Stands for a language that nobody has said, as in ISO 639.
-_NOT_SAID = "und"
 
 
 Rights = Annotated[
@@ -108,7 +105,7 @@ def facts(
         typer.Option(
             "--subtitles",
             metavar="LANGUAGE",
-            help=f"Print all subtitles in this language with times; {_NOT_SAID}: language not said.",
+            help=f"Print all subtitles in this language with times; {NO_LANGUAGE}: language not said.",
         ),
     ] = None,
     reviewer: As = None,
@@ -314,7 +311,7 @@ def _in_language(known: list[Transcript], video: int, language: str) -> list[Tra
 
     found = in_language(known, language)
     if not found:
-        there = ", ".join(dict.fromkeys(one.language or f"{_NOT_SAID} (language not said)" for one in known)) or "none"
+        there = ", ".join(dict.fromkeys(one.language or f"{NO_LANGUAGE} (language not said)" for one in known)) or "none"
         raise NotFoundError(f"source video {video} has no subtitles in {language[:40]!r}; it has: {there}")
     return found
 

@@ -22,6 +22,7 @@ from heaters_dagster.domain.source_facts import (
     clean_text,
     value_of_json,
 )
+from heaters_dagster.domain.subtitles import NO_LANGUAGE
 
 #: Chapters and frames are written with rounded times.
 _ROUNDING_SECONDS = 0.01
@@ -187,12 +188,11 @@ def chapter_at(chapters: Sequence[Chapter], seconds: float) -> str | None:
 #: {id, called, lines}.
 SUBTITLES = "subtitles:"
 THUMBNAIL = "thumbnail_filepath"
-_NO_LANGUAGE = "und"
 
 
 def subtitles_name(language: str | None) -> str:
     """Name of the fact of all subtitles in a language; None: in one that is not said."""
-    return f"{SUBTITLES}{(language or _NO_LANGUAGE).lower()}"
+    return f"{SUBTITLES}{(language or NO_LANGUAGE).lower()}"
 
 
 def change_words(values: Mapping[str, Any]) -> str:
@@ -218,7 +218,7 @@ def fact_words(name: str) -> str:
     """What people call a fact within a sentence."""
     if name.startswith(SUBTITLES):
         language = name.removeprefix(SUBTITLES)
-        return f"subtitles in {language if language != _NO_LANGUAGE else 'a language that is not said'}"
+        return f"subtitles in {language if language != NO_LANGUAGE else 'a language that is not said'}"
     if name == THUMBNAIL:
         return "thumbnail"
     field = FIELD_OF.get(name)

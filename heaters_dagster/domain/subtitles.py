@@ -14,6 +14,8 @@ from heaters_dagster.domain.source_facts import LINE_CHARACTERS, clean_line
 #: Kinds of transcripts: written by people; made by a site's machine.
 SUBTITLE = "subtitle"
 AUTOMATIC = "automatic"
+#: What people write, and facts are called by, for a language that nobody has said, as in ISO 639.
+NO_LANGUAGE = "und"
 #: Origin of subtitles that a person gave.
 PERSON = "person"
 #: Subtitle files that can be read; how many of one video, and how large.

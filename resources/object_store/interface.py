@@ -83,3 +83,9 @@ class ObjectStore(Protocol):
     def restore(self, key: str, *, days: int = 7) -> None:
         """Request the object back from cold storage; does nothing for other storage classes."""
         ...
+
+
+def put_missing(objects: ObjectStore, key: str, data: bytes) -> None:
+    """Store an object whose key names its bytes, unless it is there."""
+    if objects.info(key) is None:
+        objects.put_bytes(key, data)

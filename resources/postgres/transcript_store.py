@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.fact_fields import SUBTITLES, subtitles_name
 from heaters_dagster.domain.source_facts import Origin
-from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line, SubtitleFile, searchable
+from heaters_dagster.domain.subtitles import AUTOMATIC, NO_LANGUAGE, PERSON, Line, SubtitleFile, searchable
 from resources.postgres import row_locks
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
@@ -119,7 +119,7 @@ def make_live(connection: Connection, source_video_id: int, name: str, ids: Coll
 
 
 def _in_language(name: str) -> ColumnElement[bool]:
-    return func.lower(func.coalesce(_own.language, "und")) == name.removeprefix(SUBTITLES)
+    return func.lower(func.coalesce(_own.language, NO_LANGUAGE)) == name.removeprefix(SUBTITLES)
 
 
 def add_transcript(connection: Connection, source_video_id: int, key: str, file: SubtitleFile, *, is_live: bool = True) -> int:

@@ -16,11 +16,11 @@ from pathlib import PurePath
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.keys import given_prefix, given_subtitle_key, given_thumbnail_key
 from heaters_dagster.domain.source_facts import clean_line
-from heaters_dagster.domain.subtitles import MOST_BYTES, PERSON, SUFFIXES, SubtitleFile, known_language, lines_of, within
+from heaters_dagster.domain.subtitles import MOST_BYTES, NO_LANGUAGE, PERSON, SUFFIXES, SubtitleFile, known_language, lines_of, within
 from heaters_dagster.domain.words import counted
 from resources.media.container_facts import positions_left_out
 from resources.media.thumbnails import thumbnail_jpeg
-from resources.object_store.interface import ObjectStore
+from resources.object_store.interface import ObjectStore, put_missing
 from resources.postgres import fact_edits, row_locks
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
@@ -28,7 +28,6 @@ from resources.postgres.transcript_store import Transcript
 
 #: Bytes of a thumbnail file that a person gives.
 MOST_THUMBNAIL_BYTES = 10 << 20
-_NOT_SAID = "und"
 
 
 class GivenFiles:
@@ -70,7 +69,7 @@ class GivenFiles:
                 reviewer=reviewer,
                 database=self._database,
                 seen=seen,
-                is_stored=lambda: self._make_sure(key, file.data),
+                is_stored=lambda: put_missing(self._objects, key, file.data),
             )
         finally:
             self._delete_unnamed(source_video_id)
@@ -88,7 +87,12 @@ class GivenFiles:
         self._store(source_video_id, key, jpeg)
         try:
             return fact_edits.put_thumbnail(
-                source_video_id, key, reviewer=reviewer, database=self._database, seen=seen, is_stored=lambda: self._make_sure(key, jpeg)
+                source_video_id,
+                key,
+                reviewer=reviewer,
+                database=self._database,
+                seen=seen,
+                is_stored=lambda: put_missing(self._objects, key, jpeg),
             )
         finally:
             self._delete_unnamed(source_video_id)
@@ -105,11 +109,7 @@ class GivenFiles:
 
     def _store(self, source_video_id: int, key: str, data: bytes) -> None:
         fact_edits.check_fetched(SourceVideoStore(self._database).load(source_video_id))
-        self._make_sure(key, data)
-
-    def _make_sure(self, key: str, data: bytes) -> None:
-        if self._objects.info(key) is None:
-            self._objects.put_bytes(key, data)
+        put_missing(self._objects, key, data)
 
     def _delete_unnamed(self, source_video_id: int) -> None:
         """Whoever stores a file looks for it once more under the same lock before the row is written, so none is taken from under them.
@@ -142,13 +142,13 @@ def subtitle_file(language: str, name: str, data: bytes) -> SubtitleFile:
 def checked_language(said: str) -> str | None:
     """The language as it is stored; None for "und". Raises BadRequestError for what is none."""
     known = known_language(said)
-    if known is None and said.strip().lower() != _NOT_SAID:
-        raise BadRequestError(f"{said.strip()[:40]!r} is no language: write it as en, de or pt-BR, or {_NOT_SAID} when it is not said")
+    if known is None and said.strip().lower() != NO_LANGUAGE:
+        raise BadRequestError(f"{said.strip()[:40]!r} is no language: write it as en, de or pt-BR, or {NO_LANGUAGE} when it is not said")
     return known
 
 
 def in_language(known: Sequence[Transcript], language: str) -> list[Transcript]:
     """Those in this language; where there are none, those in a variant of it: en-GB for en."""
     wanted = language.strip().lower()
-    exact = [one for one in known if (one.language or _NOT_SAID).lower() == wanted]
+    exact = [one for one in known if (one.language or NO_LANGUAGE).lower() == wanted]
     return exact or [one for one in known if (one.language or "").lower().startswith(f"{wanted}-")]

@@ -16,7 +16,7 @@ from heaters_dagster.domain.fact_fields import SUBTITLES, THUMBNAIL
 from heaters_dagster.domain.keys import given_subtitle_key, given_thumbnail_key
 from heaters_dagster.domain.source_facts import Origin
 from heaters_dagster.domain.subtitles import PERSON, SubtitleFile, within
-from resources.object_store.interface import ObjectStore
+from resources.object_store.interface import ObjectStore, put_missing
 from resources.postgres.database import Database
 from resources.postgres.facts_store import facts_in, write_facts
 from resources.postgres.ingest_tables import given_thumbnails
@@ -108,5 +108,4 @@ def _data(objects: ObjectStore, key: str) -> bytes | None:
 def _make_sure(carried: CarriedFiles, objects: ObjectStore) -> None:
     pictures = [] if carried.picture is None else [carried.picture]
     for key, data in [*((key, file.data) for key, file in carried.subtitles.values()), *pictures]:
-        if objects.info(key) is None:
-            objects.put_bytes(key, data)
+        put_missing(objects, key, data)
