@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
-from heaters_dagster.domain.errors import BadRequestError, SettingsError
+from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
 from heaters_dagster.domain.site_access import named_files
-from heaters_dagster.registries import DETECTORS, EMBEDDERS, Registry
+from heaters_dagster.registries import DETECTORS, EMBEDDERS
 
 _SHORTEST_HIDDEN = 8
 
@@ -36,121 +37,6 @@ def _user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # in a container the user may have no name
         return "reviewer"
-
-
-def _flag(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in {"1", "true", "yes", "on"}:
-        return True
-    if lowered in {"0", "false", "no", "off"}:
-        return False
-    raise ValueError("write true or false")
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"write one of: {', '.join(allowed)}")
-        return text
-
-    return parse
-
-
-def _name_in(registry: Registry[Any]) -> Callable[[str], str]:
-    """A name of the registry. Whether the entry of an installed package works is found out when it is used."""
-
-    def parse(text: str) -> str:
-        if text not in registry:
-            raise ValueError(f"write one of: {', '.join(registry.names)}")
-        return text
-
-    return parse
-
-
-def _number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
-    def parse(text: str) -> T:
-        with suppress(ValueError):
-            value = kind(text)  # type: ignore[call-arg]
-            if low <= float(value) <= high:  # type: ignore[arg-type]
-                return value
-        raise ValueError(f"write a {'whole ' if kind is int else ''}number from {low:g} to {high:.0f}")
-
-    return parse
-
-
-def _percentages(text: str) -> tuple[float, ...]:
-    with suppress(ValueError):
-        values = tuple(float(part) for part in text.split(","))
-        if all(0 <= value <= 100 for value in values):
-            return values
-    raise ValueError("write percentages from 0 to 100 separated by commas, for example 25,50,75")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser().resolve()
-    except RuntimeError as error:
-        raise ValueError(f"{error}; write the full path of the folder") from None
-
-
-def _address(text: str) -> str:
-    """A web address that people may see: it goes into pages and logs."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("write an address like http://host:9000")
-    if "@" in parts.netloc:
-        raise ValueError("write it without user and password, because it is shown to people")
-    return text
-
-
-def _token(text: str) -> str:
-    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("write 16 or more letters, digits and signs without spaces")
-    return text
-
-
-def _model(text: str) -> str:
-    """The full path of a folder, because parts of `heaters up` work in another folder; or the name of a model, unchanged."""
-    return str(Path(text).resolve()) if Path(text).is_dir() else text
-
-
-def _submit_places(text: str) -> tuple[str, ...]:
-    """Folders with their full paths, and `s3://bucket` or `s3://bucket/prefix`; or one of the words any and none."""
-    places = _names(text)
-    if set(places) & {"any", "none"}:
-        if len(places) > 1:
-            raise ValueError("write any or none alone, without folders")
-        return places
-    for place in places:
-        if not place.startswith(("/", "~", "s3://")) or place == "s3://":
-            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
-    return tuple(place if place.startswith("s3://") else str(_path(place)) for place in places)
-
-
-def _watched_places(text: str) -> tuple[str, ...]:
-    """Folders with their full paths, and `s3://bucket/prefix/`, each with a slash at its end."""
-    for place in _names(text):
-        if not place.startswith(("/", "~", "s3://")) or not place.removeprefix("s3://"):
-            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
-    return tuple(dict.fromkeys(f"{place.rstrip('/')}/" if place.startswith("s3://") else str(_path(place)) for place in _names(text)))
-
-
-def _cookies_files(text: str) -> tuple[str, ...]:
-    """`SITE=FILE`, each with the host name of the site and the full path of the file."""
-    try:
-        return tuple(f"{site}={_path(path)}" for site, path in named_files(_names(text)).items())
-    except BadRequestError as error:
-        raise ValueError(str(error)) from None
-
-
-def _written(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 STORAGE_CLASSES = (
@@ -172,10 +58,13 @@ class Settings:
     """The settings from the environment. Build it with `Settings.from_environment`."""
 
     app_env: str = _setting(
-        "APP_ENV", _one_of("development", "production"), "development", "development or production; picks the bucket and the CDN domain"
+        "APP_ENV",
+        parse.one_of("development", "production"),
+        "development",
+        "development or production; picks the bucket and the CDN domain",
     )
     home: Path = _setting(
-        "HEATERS_HOME", _path, default_home, "folder where the embedded Postgres, the local objects and Dagster keep their data"
+        "HEATERS_HOME", parse.path, default_home, "folder where the embedded Postgres, the local objects and Dagster keep their data"
     )
     database_url: str | None = _setting(
         "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME", secret=True
@@ -183,11 +72,13 @@ class Settings:
     bucket: str | None = _setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
     dev_bucket: str | None = _setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
     prod_bucket: str | None = _setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
-    s3_endpoint_url: str | None = _setting("HEATERS_S3_ENDPOINT_URL", _address, None, "address of an S3-compatible server; not set: AWS")
-    gold_master_storage_class: str = _setting(
-        "GOLD_MASTER_STORAGE_CLASS", _one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
+    s3_endpoint_url: str | None = _setting(
+        "HEATERS_S3_ENDPOINT_URL", parse.address, None, "address of an S3-compatible server; not set: AWS"
     )
-    proxy_storage_class: str = _setting("PROXY_STORAGE_CLASS", _one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
+    gold_master_storage_class: str = _setting(
+        "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
+    )
+    proxy_storage_class: str = _setting("PROXY_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
     proxy_cdn_domain: str | None = _setting("PROXY_CDN_DOMAIN", str, None, "CDN in front of the bucket; must pass range requests and CORS")
     cloudfront_dev_domain: str | None = _setting(
         "CLOUDFRONT_DEV_DOMAIN", str, None, "CDN when APP_ENV=development and PROXY_CDN_DOMAIN is not set"
@@ -195,51 +86,57 @@ class Settings:
     cloudfront_prod_domain: str | None = _setting(
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
     )
-    webcodecs_enabled: bool = _setting("WEBCODECS_ENABLED", _flag, True, "false: reviewers get the plain video player")
-    detector: str = _setting("HEATERS_DETECTOR", _name_in(DETECTORS), "transnetv2", "shot detector")
+    webcodecs_enabled: bool = _setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
+    detector: str = _setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
     detector_threshold: float | None = _setting(
-        "HEATERS_DETECTOR_THRESHOLD", _number(float, 0, 255), None, "score above which a boundary is cut; not set: the detector's default"
+        "HEATERS_DETECTOR_THRESHOLD",
+        parse.number(float, 0, 255),
+        None,
+        "score above which a boundary is cut; not set: the detector's default",
     )
     min_clip_frames: int = _setting(
-        "HEATERS_MIN_CLIP_FRAMES", _number(int, 1, 100_000), 2, "shorter clips are joined to a neighbour when cutting automatically"
+        "HEATERS_MIN_CLIP_FRAMES", parse.number(int, 1, 100_000), 2, "shorter clips are joined to a neighbour when cutting automatically"
     )
     keyframe_strategy: str = _setting(
-        "HEATERS_KEYFRAME_STRATEGY", _one_of(*KEYFRAME_STRATEGIES), "multi", "which stills of a clip are kept: midpoint, multi, tag"
+        "HEATERS_KEYFRAME_STRATEGY", parse.one_of(*KEYFRAME_STRATEGIES), "multi", "which stills of a clip are kept: midpoint, multi, tag"
     )
     keyframe_percentages: tuple[float, ...] = _setting(
-        "HEATERS_KEYFRAME_PERCENTAGES", _percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
+        "HEATERS_KEYFRAME_PERCENTAGES", parse.percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
     )
-    embedder: str = _setting("HEATERS_EMBEDDER", _name_in(EMBEDDERS), "clip", "what makes the vectors for search")
+    embedder: str = _setting("HEATERS_EMBEDDER", parse.name_in(EMBEDDERS), "clip", "what makes the vectors for search")
     embedding_model: str = _setting(
-        "HEATERS_EMBEDDING_MODEL", _model, "clip-ViT-B-32", "model of the embedder; for `clip` a name or folder of sentence-transformers"
+        "HEATERS_EMBEDDING_MODEL",
+        parse.model,
+        "clip-ViT-B-32",
+        "model of the embedder; for `clip` a name or folder of sentence-transformers",
     )
     embedding_fallback: bool = _setting(
-        "HEATERS_EMBEDDING_FALLBACK", _flag, False, "true: use the built-in visual descriptor when the model is not available"
+        "HEATERS_EMBEDDING_FALLBACK", parse.flag, False, "true: use the built-in visual descriptor when the model is not available"
     )
     ytdlp_max_height: int = _setting(
-        "HEATERS_DOWNLOAD_MAX_HEIGHT", _number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
+        "HEATERS_DOWNLOAD_MAX_HEIGHT", parse.number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
     )
     downloads_per_site: int = _setting(
-        "HEATERS_DOWNLOADS_PER_SITE", _number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
+        "HEATERS_DOWNLOADS_PER_SITE", parse.number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
     )
     download_pause_seconds: float = _setting(
-        "HEATERS_DOWNLOAD_PAUSE_SECONDS", _number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
+        "HEATERS_DOWNLOAD_PAUSE_SECONDS", parse.number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
     )
     download_rate_mib: float | None = _setting(
-        "HEATERS_DOWNLOAD_RATE_MIB", _number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
+        "HEATERS_DOWNLOAD_RATE_MIB", parse.number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
     )
     allow_private_addresses: bool = _setting(
-        "HEATERS_ALLOW_PRIVATE_ADDRESSES", _flag, False, "true: web addresses on internal networks may be fetched"
+        "HEATERS_ALLOW_PRIVATE_ADDRESSES", parse.flag, False, "true: web addresses on internal networks may be fetched"
     )
     keep_places: bool = _setting(
         "HEATERS_KEEP_PLACES",
-        _flag,
+        parse.flag,
         False,
         "true: where a video was filmed is kept, when its file or site says so; else it is stored nowhere",
     )
     automatic_captions: bool = _setting(
         "HEATERS_AUTOMATIC_CAPTIONS",
-        _flag,
+        parse.flag,
         False,
         "true: captions that a machine of a site has made are kept too, in the language that is spoken",
     )
@@ -247,53 +144,56 @@ class Settings:
         "HEATERS_RIGHTS", str, None, "what may be done with videos, in your words, for those submitted without saying it"
     )
     ytdlp_plugins: Path | None = _setting(
-        "HEATERS_YTDLP_PLUGINS", _path, None, "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded"
+        "HEATERS_YTDLP_PLUGINS",
+        parse.path,
+        None,
+        "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded",
     )
     cookies_files_named: tuple[str, ...] = _setting(
         "HEATERS_COOKIES_FILES",
-        _cookies_files,
+        parse.cookies_files,
         (),
         "sites with the cookies file of a sign-in, separated by commas: vimeo.com=/secrets/vimeo.txt",
     )
     sites_from_browser: bool | None = _setting(
         "HEATERS_SITES_FROM_BROWSER",
-        _flag,
+        parse.flag,
         None,
         "true: people in the review app may store sign-ins, headers and proxies for web sites; not set: only while it is for this machine "
         "only",
     )
     reviewer: str = _setting("HEATERS_REVIEWER", str, _user_name, "who decides on the command line")
-    dagster_port: int = _setting("HEATERS_DAGSTER_PORT", _number(int, 1, 65535), 3000, "port of the Dagster UI")
-    review_port: int = _setting("HEATERS_REVIEW_PORT", _number(int, 1, 65535), 8501, "port of the review app")
+    dagster_port: int = _setting("HEATERS_DAGSTER_PORT", parse.number(int, 1, 65535), 3000, "port of the Dagster UI")
+    review_port: int = _setting("HEATERS_REVIEW_PORT", parse.number(int, 1, 65535), 8501, "port of the review app")
     review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
     review_names: tuple[str, ...] = _setting(
         "HEATERS_REVIEW_NAMES",
-        _names,
+        parse.names,
         (),
         "further host names of the review app, separated by commas; that of HEATERS_REVIEW_URL, localhost and IP addresses always work",
     )
     submit_folders: tuple[str, ...] = _setting(
         "HEATERS_SUBMIT_FOLDERS",
-        _submit_places,
+        parse.submit_places,
         (),
         "folders of the server and s3:// places from which the browser may submit, separated by commas; or any, or none. Not set: any "
         "while the review app is for this machine only, else none",
     )
     watch: tuple[str, ...] = _setting(
         "HEATERS_WATCH",
-        _watched_places,
+        parse.watched_places,
         (),
         "folders of this machine and s3:// prefixes whose videos are taken by themselves, separated by commas",
     )
     watch_seconds: int = _setting(
         "HEATERS_WATCH_SECONDS",
-        _number(int, 1, 86_400),
+        parse.number(int, 1, 86_400),
         30,
         "time between two looks at a watched place; a file is taken when it has not changed between two",
     )
     watch_then: str = _setting(
         "HEATERS_WATCH_THEN",
-        _one_of("leave", "move"),
+        parse.one_of("leave", "move"),
         "leave",
         "leave or move: what becomes of a file when it is in the object store; move puts it into the folder taken, or refused, beside it",
     )
@@ -302,31 +202,40 @@ class Settings:
     )
     dagster_names: tuple[str, ...] = _setting(
         "HEATERS_DAGSTER_NAMES",
-        _names,
+        parse.names,
         (),
         "further host names of the Dagster UI, separated by commas; that of HEATERS_DAGSTER_URL, localhost and IP addresses always work",
     )
     dagster_token: str | None = _setting(
-        "HEATERS_DAGSTER_TOKEN", _token, None, "secret to sign in to the Dagster UI with; not set: nobody has to sign in", secret=True
+        "HEATERS_DAGSTER_TOKEN", parse.token, None, "secret to sign in to the Dagster UI with; not set: nobody has to sign in", secret=True
     )
     dagster_url: str | None = _setting(
-        "HEATERS_DAGSTER_URL", _address, None, "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port"
+        "HEATERS_DAGSTER_URL",
+        parse.address,
+        None,
+        "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port",
     )
     shared_review_url: str | None = _setting(
-        "HEATERS_REVIEW_URL", _address, None, "address of the review app as others reach it, for links in Dagster; not set: no links there"
+        "HEATERS_REVIEW_URL",
+        parse.address,
+        None,
+        "address of the review app as others reach it, for links in Dagster; not set: no links there",
     )
     secret_key: str | None = _setting(
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )
-    link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", _number(int, 10, 604_800), 3600, "how long a signed media link works")
+    link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", parse.number(int, 10, 604_800), 3600, "how long a signed media link works")
     keep_free_mb: int = _setting(
         "HEATERS_KEEP_FREE_MB",
-        _number(int, 0, 100_000_000),
+        parse.number(int, 0, 100_000_000),
         LEAST_FREE_BYTES >> 20,
         "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
     )
     lease_seconds: int = _setting(
-        "HEATERS_LEASE_SECONDS", _number(int, 5, 3600), 60, "how long a clip stays reserved for a reviewer whose page no longer reports"
+        "HEATERS_LEASE_SECONDS",
+        parse.number(int, 5, 3600),
+        60,
+        "how long a clip stays reserved for a reviewer whose page no longer reports",
     )
 
     @classmethod
@@ -348,13 +257,13 @@ class Settings:
     def to_environment(self) -> dict[str, str]:
         """The variables from which `from_environment` makes the same settings; those not set (None) are left out."""
         values = {spec.metadata["name"]: getattr(self, spec.name) for spec in fields(self)}
-        return {name: _written(value) for name, value in values.items() if value is not None}
+        return {name: parse.written(value) for name, value in values.items() if value is not None}
 
     def changed(self) -> dict[str, str]:
         """The variables that do not have their default value, for people; for secret ones only that they are set."""
         default = Settings()
         return {
-            spec.metadata["name"]: "(set)" if spec.metadata["secret"] else _written(getattr(self, spec.name))
+            spec.metadata["name"]: "(set)" if spec.metadata["secret"] else parse.written(getattr(self, spec.name))
             for spec in fields(self)
             if getattr(self, spec.name) != getattr(default, spec.name)
         }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from sqlalchemy import text
+
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.object_store.interface import ObjectStore
@@ -52,3 +54,10 @@ def exported(database: Database, clip: Clip, objects: ObjectStore) -> Clip:
     objects.put_bytes(key, b"clip")
     assert clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 4, {"frame_count": clip.frame_count})])
     return clips.load(clip.id)
+
+
+def somebody_waits(database: Database) -> bool:
+    """Whether a session of this database waits for an advisory lock. The server has databases of other tests too."""
+    waiting = "select from pg_locks join pg_database on pg_database.oid = database where locktype = 'advisory' and not granted"
+    with database.read() as connection:
+        return bool(connection.scalar(text(f"select exists ({waiting} and datname = current_database())")))

@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from heaters_dagster.domain.errors import ForbiddenSourceError
 from heaters_dagster.domain.folder_choice import FolderChoice
@@ -27,6 +26,7 @@ from resources.sources.file_identity import Wanted, file_identity
 from resources.sources.object_prefixes import listing_of
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, own_folders
+from tests.pipeline_rows import somebody_waits
 
 
 @pytest.fixture
@@ -412,17 +412,12 @@ def test_what_somebody_else_adds_meanwhile_is_found(videos, footage):
     copy = Path(shutil.copy(footage / "b.mp4", footage.parent))
     with videos.database.turn(submission._ADDING):
         waiting.start()
-        while not somebody_waits(videos):
+        while not somebody_waits(videos.database):
             assert waiting.is_alive()
         theirs = [videos.add(asked[0], "a"), videos.add(str(copy), "b", **file_identity(copy).columns())]
     waiting.join()
     assert [one.video.id for one in done[:2]] == [one.id for one in theirs]
     assert sources(videos) == [asked[0], str(copy), asked[2]]
-
-
-def somebody_waits(videos):
-    with videos.database.read() as connection:
-        return connection.scalar(text("select exists (select from pg_locks where locktype = 'advisory' and not granted)"))
 
 
 def test_a_process_that_stands_still_while_it_adds_rows_does_not_hold_up_others_for_long(videos, monkeypatch):

@@ -27,6 +27,7 @@ from heaters_dagster.settings import Settings
 from resources.postgres import embedded_postgres
 from resources.postgres.database import MIGRATIONS, Database, alembic_config, dagster_database_url, database_url, migrate, open_database
 from tests.conftest import SomeClips
+from tests.pipeline_rows import somebody_waits
 
 
 @pytest.fixture
@@ -203,15 +204,11 @@ class TestStageLock:
         waiting = threading.Thread(target=second)
         with database.turn_on_this_machine("encode"), database.turn_on_this_machine("something else"):
             waiting.start()
-            while not self.somebody_waits(database):
+            while not somebody_waits(database):
                 assert waiting.is_alive()
             order.append("first")
         waiting.join()
         assert order == ["first", "second"]
-
-    def somebody_waits(self, database: Database) -> bool:
-        with database.read() as connection:
-            return bool(connection.scalar(text("select exists (select from pg_locks where locktype = 'advisory' and not granted)")))
 
     def test_locks_of_other_databases_do_not_count(self, database: Database, empty: Database) -> None:
         with empty.stage_lock("proxy", 7):
@@ -226,8 +223,10 @@ class TestStageLock:
     def test_losing_its_connection_does_not_hide_what_the_work_did(self, database: Database) -> None:
         with database.stage_lock("proxy", 7):
             with database.begin() as connection:
+                holders = "select pid from pg_locks where locktype = 'advisory'"
+                ours = "datname = current_database() and pid <> pg_backend_pid()"  # the server has databases of tests beside this one
                 connection.execute(
-                    text("select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+                    text(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {ours} and pid in ({holders})")
                 )
             add_reviewer(database, "Ann")
         assert reviewer_names(database) == ["Ann"]

@@ -63,7 +63,8 @@ def test_a_decision_for_a_file_and_a_submission_are_heard_and_other_changes_are_
 def test_a_lost_connection_is_made_again_and_what_was_missed_counts_as_heard(nudges: Nudges, database: Database) -> None:
     before = nudges.heard(Nudge.ROWS)
     with database.begin() as connection:
-        connection.execute(text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'heaters nudges'"))
+        ours = "application_name = 'heaters nudges' and datname = current_database()"  # the server has databases of tests beside this one
+        connection.execute(text(f"select pg_terminate_backend(pid) from pg_stat_activity where {ours}"))
     assert nudges.wait(Nudge.ROWS, before, _PATIENCE_SECONDS)
     assert nudges.listening
     assert nudges.seconds_since_last() < _PATIENCE_SECONDS
