@@ -1,0 +1,130 @@
+"""How settings are written: each function takes the text of a variable and gives its value, or says in a ValueError what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.site_access import named_files
+from heaters_dagster.registries import Registry
+
+T = TypeVar("T")
+
+
+def flag(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("write true or false")
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"write one of: {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def name_in(registry: Registry[Any]) -> Callable[[str], str]:
+    """A name of the registry. Whether the entry of an installed package works is found out when it is used."""
+
+    def parse(text: str) -> str:
+        if text not in registry:
+            raise ValueError(f"write one of: {', '.join(registry.names)}")
+        return text
+
+    return parse
+
+
+def number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        with suppress(ValueError):
+            value = kind(text)  # type: ignore[call-arg]
+            if low <= float(value) <= high:  # type: ignore[arg-type]
+                return value
+        raise ValueError(f"write a {'whole ' if kind is int else ''}number from {low:g} to {high:.0f}")
+
+    return parse
+
+
+def percentages(text: str) -> tuple[float, ...]:
+    with suppress(ValueError):
+        values = tuple(float(part) for part in text.split(","))
+        if all(0 <= value <= 100 for value in values):
+            return values
+    raise ValueError("write percentages from 0 to 100 separated by commas, for example 25,50,75")
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except RuntimeError as error:
+        raise ValueError(f"{error}; write the full path of the folder") from None
+
+
+def address(text: str) -> str:
+    """A web address that people may see: it goes into pages and logs."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write an address like http://host:9000")
+    if "@" in parts.netloc:
+        raise ValueError("write it without user and password, because it is shown to people")
+    return text
+
+
+def token(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("write 16 or more letters, digits and signs without spaces")
+    return text
+
+
+def model(text: str) -> str:
+    """The full path of a folder, because parts of `heaters up` work in another folder; or the name of a model, unchanged."""
+    return str(Path(text).resolve()) if Path(text).is_dir() else text
+
+
+def submit_places(text: str) -> tuple[str, ...]:
+    """Folders with their full paths, and `s3://bucket` or `s3://bucket/prefix`; or one of the words any and none."""
+    places = names(text)
+    if set(places) & {"any", "none"}:
+        if len(places) > 1:
+            raise ValueError("write any or none alone, without folders")
+        return places
+    for place in places:
+        if not place.startswith(("/", "~", "s3://")) or place == "s3://":
+            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
+    return tuple(place if place.startswith("s3://") else str(path(place)) for place in places)
+
+
+def watched_places(text: str) -> tuple[str, ...]:
+    """Folders with their full paths, and `s3://bucket/prefix/`, each with a slash at its end."""
+    for place in names(text):
+        if not place.startswith(("/", "~", "s3://")) or not place.removeprefix("s3://"):
+            raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
+    return tuple(dict.fromkeys(f"{place.rstrip('/')}/" if place.startswith("s3://") else str(path(place)) for place in names(text)))
+
+
+def cookies_files(text: str) -> tuple[str, ...]:
+    """`SITE=FILE`, each with the host name of the site and the full path of the file."""
+    try:
+        return tuple(f"{site}={path(file)}" for site, file in named_files(names(text)).items())
+    except BadRequestError as error:
+        raise ValueError(str(error)) from None
+
+
+def written(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
