@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -114,6 +115,26 @@ def watched_places(text: str) -> tuple[str, ...]:
         if not place.startswith(("/", "~", "s3://")) or not place.removeprefix("s3://"):
             raise ValueError(f"{place!r} is neither the full path of a folder nor a place like s3://bucket/prefix")
     return tuple(dict.fromkeys(f"{place.rstrip('/')}/" if place.startswith("s3://") else str(path(place)) for place in names(text)))
+
+
+def kms_key(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9:/_-]{1,2048}", text):
+        raise ValueError("write the id, the ARN or the alias of a key, for example alias/heaters")
+    return text
+
+
+def tags(text: str) -> tuple[str, ...]:
+    """`NAME=VALUE`, as S3 takes them: ten at most, of letters, digits, spaces and some signs."""
+    found = names(text)
+    for tag in found:
+        name, is_split, value = tag.partition("=")
+        if not is_split or not re.fullmatch(r"[\w .:/+@-]{1,128}", name) or not re.fullmatch(r"[\w .:/+@=-]{0,256}", value):
+            raise ValueError(f"{tag!r} is no tag: write NAME=VALUE of letters, digits, spaces and the signs . : / + - _ @")
+        if name.lower().startswith("aws:"):
+            raise ValueError(f"{name!r} belongs to AWS: choose a name without aws:")
+    if len(found) > 10 or len({tag.partition("=")[0] for tag in found}) < len(found):
+        raise ValueError("write ten tags at most, each name once")
+    return found
 
 
 def cookies_files(text: str) -> tuple[str, ...]:

@@ -75,6 +75,12 @@ class Settings:
     s3_endpoint_url: str | None = _setting(
         "HEATERS_S3_ENDPOINT_URL", parse.address, None, "address of an S3-compatible server; not set: AWS"
     )
+    s3_kms_key: str | None = _setting(
+        "HEATERS_S3_KMS_KEY", parse.kms_key, None, "key of AWS KMS that encrypts what is stored; not set: as the bucket is set"
+    )
+    s3_tags: tuple[str, ...] = _setting(
+        "HEATERS_S3_TAGS", parse.tags, (), "tags of the bucket and of each object, separated by commas: team=film,cost-centre=4711"
+    )
     gold_master_storage_class: str = _setting(
         "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
@@ -294,6 +300,10 @@ class Settings:
     @property
     def cdn_domain(self) -> str | None:
         return self.proxy_cdn_domain or (self.cloudfront_prod_domain if self.production else self.cloudfront_dev_domain)
+
+    @property
+    def object_tags(self) -> dict[str, str]:
+        return dict(tag.split("=", 1) for tag in self.s3_tags)
 
     @property
     def review_url(self) -> str:

@@ -12,7 +12,7 @@ from heaters_dagster.settings import PROJECT_ROOT
 
 #: The CHANGELOG speaks of files of before.
 DOCUMENTS = sorted(
-    {*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md"), *(PROJECT_ROOT / "review_app").rglob("*.md")}
+    {*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").rglob("*.md"), *(PROJECT_ROOT / "review_app").rglob("*.md")}
     - {PROJECT_ROOT / "CHANGELOG.md"}
 )
 

@@ -7,6 +7,7 @@ they come, so that the file need not be read again for that.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from heaters_dagster.domain.errors import StoreUnavailableError
 from resources.files.boot import boot_id
 from resources.object_store.work_folder import check_room, disk_full_named
 
@@ -35,7 +37,7 @@ def fetch_in_parts(client: Any, bucket: str, key: str, path: Path, progress: Cal
 
     progress: gets (bytes so far, bytes in all). What an earlier try has left is read once. Raises boto3's errors, and DiskFullError.
     """
-    head = client.head_object(Bucket=bucket, Key=key)
+    head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     byte_size, tag = int(head["ContentLength"]), str(head["ETag"])
     partial, journal, about = (path.with_name(f"{path.name}.{suffix}") for suffix in ("part", "parts", "about"))
     said = json.dumps({"tag": tag, "bytes": byte_size, "part": PART_BYTES, "boot": boot_id()})
@@ -93,6 +95,12 @@ def fetch_in_parts(client: Any, bucket: str, key: str, path: Path, progress: Cal
                     raise
         finally:
             os.close(file)
+        # Of an object that came in parts it is a checksum over theirs, and its tag says so.
+        theirs = head.get("ChecksumSHA256") if "-" not in tag else None
+        if theirs is not None and theirs != base64.b64encode(digest.digest()).decode():
+            for file_name in (partial, journal):
+                file_name.unlink(missing_ok=True)
+            raise StoreUnavailableError(f"s3://{bucket}/{key}: other bytes arrived than are stored. Nothing of them is used; try again")
         os.replace(partial, path)
         journal.unlink(missing_ok=True)
     return digest.hexdigest()

@@ -20,7 +20,13 @@ def open_object_store(settings: Settings) -> ObjectStore:
         return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder, least_free_bytes=least)
     from resources.object_store.s3 import S3ObjectStore
 
-    return S3ObjectStore(bucket, endpoint_url=settings.s3_endpoint_url, cdn_domain=settings.cdn_domain)
+    return S3ObjectStore(
+        bucket,
+        endpoint_url=settings.s3_endpoint_url,
+        cdn_domain=settings.cdn_domain,
+        kms_key=settings.s3_kms_key,
+        tags=settings.object_tags,
+    )
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,13 @@ class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
     A failed upload is noted in the run's log and fails no step.
     """
 
-    def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None) -> None:
-        super().__init__(bucket, inst_data=logs.inst_data, prefix=LOGS_PREFIX, endpoint_url=endpoint_url, skip_empty_files=True)
+    def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None, kms_key: str | None = None) -> None:
+        super().__init__(
+            bucket,
+            inst_data=logs.inst_data,
+            prefix=LOGS_PREFIX,
+            endpoint_url=endpoint_url,
+            skip_empty_files=True,
+            upload_extra_args={"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else None,
+        )
         self._local_manager = logs

@@ -173,7 +173,7 @@ class HeatersLogs(LocalComputeLogManager):
             return logs
         from resources.orchestrator.bucket_logs import BucketLogs
 
-        return BucketLogs(logs, settings.object_bucket, settings.s3_endpoint_url)
+        return BucketLogs(logs, settings.object_bucket, settings.s3_endpoint_url, settings.s3_kms_key)
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Generator[CapturedLogContext, None, None]:
