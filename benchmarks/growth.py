@@ -79,6 +79,11 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1),
 sys.exit(code)
 """
 _EVERY_STATE = tuple(ClipState)
+_APPROVED = """
+update clips set state = 'review_approved', cut_point_version = cut_point_version + 1 where id in (
+    select min(id) from clips where is_live and state = 'pending_review' and cut_point_version = 1 group by source_video_id
+    order by min(id) desc limit :many)
+"""
 
 
 def run() -> list[Row]:
@@ -245,11 +250,14 @@ def _looks(settings: Settings, database: Database) -> list[Row]:
             many = {"many": WAITING}
             connection.execute(text("insert into source_videos (source, title) select '/new', 'new' from generate_series(1, :many)"), many)
         busy = [_ms(lambda: settled_look(instance, settings, database)) for _ in range(20)]
-    with database.begin() as connection:
-        connection.execute(text("delete from source_videos where source = '/new'"))
+        with database.begin() as connection:
+            connection.execute(text("delete from source_videos where source = '/new'"))
+            connection.execute(text(_APPROVED), many)
+        approved = [_ms(lambda: settled_look(instance, settings, database)) for _ in range(20)]
+    measured = {"nothing due": quiet, f"{WAITING:,} waiting": busy, f"{WAITING:,} with approved clips": approved}
     return [
-        at_most("a sensor's look, nothing due, median", _percentile(quiet, 50), "ms", 50, f"longest {max(quiet):.0f} ms"),
-        at_most(f"a sensor's look, {WAITING:,} waiting, median", _percentile(busy, 50), "ms", 50, f"longest {max(busy):.0f} ms"),
+        at_most(f"a sensor's look, {what}, median", _percentile(took, 50), "ms", 50, f"longest {max(took):.0f} ms")
+        for what, took in measured.items()
     ]
 
 

@@ -242,13 +242,15 @@ def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | 
 
 def _of_clips(video: VideoFacts, in_flight: Set[tuple[str, str]], stages: Sequence[Stage[ClipState]]) -> Iterable[RunWanted | None]:
     """One run for each job on clips. A later job waits a little for the clips that an earlier job is still working on."""
+    if not video.clips and not video.work:
+        return
     more_to_come = False
     for job in Job:
         of_job = [stage for stage in stages if stage.job is job]
         if of_job:
             yield _job_on_clips(video, job, of_job, more_to_come=more_to_come)
-        exporting = any(asset in ASSETS_OF_JOB[job] and key == video.partition_key for asset, key in in_flight)
-        more_to_come |= bool(of_job) and (exporting or _due_clips(video, of_job) > 0)
+            exporting = any((asset, video.partition_key) in in_flight for asset in ASSETS_OF_JOB[job])
+            more_to_come |= exporting or _due_clips(video, of_job) > 0
 
 
 def _job_on_clips(video: VideoFacts, job: Job, stages: Sequence[Stage[ClipState]], *, more_to_come: bool) -> RunWanted | None:

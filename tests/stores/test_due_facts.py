@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from heaters_dagster.domain.due import GOLD_MASTER_PATIENCE_SECONDS, RETRY_AFTER_SECONDS, VideoFacts, wanted_runs
 from heaters_dagster.domain.review_queue import QueueFilter
-from heaters_dagster.domain.stages import EXPORTS, Job
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, Job
 from heaters_dagster.domain.states import SourceVideoState
 from resources.postgres import due_facts
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.due_candidates import candidates
 from resources.postgres.due_facts import load_video_facts
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.source_video_store import SourceVideoStore
@@ -126,3 +128,30 @@ def test_a_look_takes_the_first_of_each_kind_and_passes_over_what_waits_for_a_pe
     assert [video.id for video in due_facts.load_video_facts(database)] == sorted(expected)
     only = [for_good[0].id, cut[3].source_video_id]
     assert [video.id for video in due_facts.load_video_facts(database, only)] == only
+
+
+def test_a_look_is_planned_once_and_not_each_time(database: Database) -> None:
+    """To plan what a look asks takes ten times as long as to carry it out, and sensors look every few seconds."""
+    with database.read() as connection:
+        for _ in range(8):
+            assert not candidates(connection, CLIP_STAGES, per_site=1, window=100)
+        plans = connection.execute(
+            text("select custom_plans, generic_plans > 0 from pg_prepared_statements where statement like '%may_be_retried%union all%'")
+        )
+        assert [tuple(row) for row in plans] == [(0, True)]
+
+
+def test_a_look_asks_no_more_than_there_is_to_do(database: Database) -> None:
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        asked.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    assert load_video_facts(database) == []
+    assert len(asked) == 1, "with nothing due"
+    asked.clear()
+    video_in(database, S.NEW)
+    asked.clear()
+    assert len(load_video_facts(database)) == 1
+    assert len(asked) == 3, "with a new source video: the candidates, the locks, its row"
