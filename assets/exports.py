@@ -34,7 +34,8 @@ from resources.postgres.export_store import ExportStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideoStore
 
-#: Exports that encode take turns, one at a time on a machine; exports by stream copy cost almost nothing and never wait.
+#: Exports that encode take turns, HEATERS_ENCODES at a time on a machine; exports by stream copy cost almost nothing and never wait.
+#: They do not wait for proxies, which may take hours.
 ENCODED_EXPORT = "encoded export"
 
 
@@ -99,13 +100,21 @@ def _published(clip: Clip, profile: ExportProfile, key: str, to: Exporting) -> t
 
 
 def export_due(
-    source_video_id: int, *, database: Database, objects: ObjectStore, work: WorkFolder, report: Report = silent, **options: Any
+    source_video_id: int,
+    *,
+    database: Database,
+    objects: ObjectStore,
+    work: WorkFolder,
+    encodes: int = 1,
+    report: Report = silent,
+    **options: Any,
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
+    encodes: how many exports are encoded at the same time on this machine.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
-    turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT)
+    turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
     with ExitStack() as opened:
 
         @cache
@@ -208,6 +217,7 @@ def exports(
             database=database.get(),
             objects=object_store.get(),
             work=machine.get().work,
+            encodes=machine.get().settings.encodes,
             report=progress.report_to(run.log),
         )
 

@@ -49,6 +49,7 @@ def make_gold_master(
     storage_class: str,
     keep_places: bool = False,
     made_with: str | None = None,
+    at_once: int = 1,
     report: Report = silent,
 ) -> MadeGoldMaster:
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
@@ -56,11 +57,12 @@ def make_gold_master(
     The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
     keep_places: else tags that say where it was filmed are left out.
     made_with: see `assets.made_with`; a master that was made otherwise is made again. None: it stays.
+    at_once: how many are made at the same time on this machine; it waits for its turn.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
     FfmpegError, ProcessKilledError, DiskFullError, NoRoomError, StoreUnavailableError.
     """
     videos = SourceVideoStore(database)
-    with database.stage_lock("gold_master", source_video_id):
+    with database.stage_lock("gold_master", source_video_id), database.turn_on_this_machine(GOLD_MASTER_POOL, at_once=at_once):
         video = videos.load(source_video_id)
         key = gold_master_key(source_video_id)
         stored = objects.info(key)
@@ -138,6 +140,7 @@ def gold_master(
             storage_class=place.settings.gold_master_storage_class,
             keep_places=place.settings.keep_places,
             made_with=code_version("gold_master", place.settings),
+            at_once=place.settings.master_runs,
             report=report,
         )
     if room.is_missing:

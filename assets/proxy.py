@@ -50,6 +50,8 @@ from resources.sources.fetched import ByteMeter
 _S = SourceVideoState
 #: In these states there may be clips already, so the number of frames must stay.
 _CUT_STATES = frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED})
+#: What takes turns on a machine. The pool of the same name counts over all machines, when it has a limit.
+ENCODE = "encode"
 _THUMBNAILS = 6
 _DECODED_ALONE = 24
 
@@ -320,7 +322,7 @@ def undecodable_index_entries(source_video_id: int, *, objects: ObjectStore) -> 
     ],
     partitions_def=source_video_partitions,
     retry_policy=TRANSIENT_RETRIES,
-    pool="encode",
+    pool=ENCODE,
     can_subset=True,
 )
 def proxy_and_keyframe_offsets(
@@ -342,6 +344,7 @@ def proxy_and_keyframe_offsets(
         stage.failures(record),
         stage.progress("proxy", progress) as report,
         stage.room("proxy") as room,
+        store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes),
     ):
         made = make_proxy(
             source_video_id,

@@ -85,6 +85,14 @@ def address(text: str) -> str:
     return text
 
 
+def broker(text: str) -> str:
+    """A Redis server; a secret, because it may hold a password."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("write an address like redis://:password@host:6379/0")
+    return text
+
+
 def token(text: str) -> str:
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("write 16 or more letters, digits and signs without spaces")

@@ -231,6 +231,34 @@ class Settings:
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )
     link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", parse.number(int, 10, 604_800), 3600, "how long a signed media link works")
+    broker_url: str | None = _setting(
+        "HEATERS_BROKER_URL", parse.broker, None, "redis:// address of the broker that hands runs to workers (Celery)", secret=True
+    )
+    broker_visibility_seconds: int = _setting(
+        "HEATERS_BROKER_VISIBILITY_SECONDS",
+        parse.number(int, 1, 604_800),
+        86_400,
+        "after so long Redis gives out again what a worker has taken and not acknowledged; more than the longest run takes",
+    )
+    machines: int = _setting(
+        "HEATERS_MACHINES", parse.number(int, 1, 10_000), 1, "how many machines run work; the queue lets in so many times the runs of one"
+    )
+    ingest_runs: int = _setting(
+        "HEATERS_INGEST_RUNS", parse.number(int, 1, 1000), 2, "source videos on their way to review at once, on one machine"
+    )
+    export_runs: int = _setting(
+        "HEATERS_EXPORT_RUNS", parse.number(int, 1, 1000), 2, "source videos whose clips are exported at once, on one machine"
+    )
+    enrich_runs: int = _setting(
+        "HEATERS_ENRICH_RUNS",
+        parse.number(int, 1, 1000),
+        1,
+        "source videos whose clips get keyframes and embeddings at once, on one machine",
+    )
+    master_runs: int = _setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
+    encodes: int = _setting(
+        "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
+    )
     keep_free_mb: int = _setting(
         "HEATERS_KEEP_FREE_MB",
         parse.number(int, 0, 100_000_000),
@@ -287,6 +315,11 @@ class Settings:
             if len(value) >= _SHORTEST_HIDDEN:
                 text = text.replace(value, HIDDEN)
         return without_access(text)
+
+    @property
+    def runs_at_once(self) -> dict[str, int]:
+        """Kind of work -> how many runs of it one machine does at once."""
+        return {"export": self.export_runs, "ingest": self.ingest_runs, "enrich": self.enrich_runs, "archive_master": self.master_runs}
 
     @property
     def production(self) -> bool:

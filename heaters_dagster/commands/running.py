@@ -45,6 +45,28 @@ def down() -> None:
         terminal.say("The embedded Postgres was not running.")
 
 
+@app.command(epilog=example("worker ingest enrich"))
+def worker(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KIND]...",
+            help="What it works on: export, ingest, enrich, archive_master, other. Without them: everything.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Work on runs that another machine hands out over Redis (HEATERS_BROKER_URL), until Ctrl-C.
+
+    Each kind of work has processes of its own, as many as HEATERS_EXPORT_RUNS, HEATERS_INGEST_RUNS, HEATERS_ENRICH_RUNS and
+    HEATERS_MASTER_RUNS say, so that an export never waits behind a gold master. All machines need the same broker, database, bucket and
+    secret key.
+    """
+    from heaters_dagster.commands.up.worker import run_worker
+
+    raise typer.Exit(run_worker(load_settings(), kinds or []))
+
+
 @app.command(epilog=example("process 3 4"))
 def process(
     videos: VideoIds = None,

@@ -12,11 +12,19 @@ from resources.files.private_folder import private_folder, private_home
 from resources.orchestrator.dagster_private import InstanceRef
 from resources.orchestrator.dagster_storage import opened_with
 
+#: The instance that hands runs to workers, in the checkout; in the wheel it has the name below.
+CELERY_IN_CHECKOUT, CELERY_IN_WHEEL = "deploy/celery/dagster.yaml", "celery.yaml"
 
-def packaged(name: str) -> Path:
+
+def instance_file(settings: Settings) -> Path:
+    """The instance file for these settings: with a broker runs go to the workers, else they run on this machine."""
+    return packaged(CELERY_IN_CHECKOUT, CELERY_IN_WHEEL) if settings.broker_url else packaged("dagster.yaml")
+
+
+def packaged(name: str, in_wheel: str | None = None) -> Path:
     """`dagster.yaml` or `workspace.yaml` as shipped: in the root of the checkout, or in the wheel beside this module."""
     in_checkout = PROJECT_ROOT / name
-    return in_checkout if in_checkout.is_file() else Path(__file__).parent.parent / name
+    return in_checkout if in_checkout.is_file() else Path(__file__).parent.parent / (in_wheel or name)
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -28,7 +36,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
     home = settings.dagster_home
     private_home(settings)
     private_folder(home)
-    shipped, kept = packaged("dagster.yaml").read_bytes(), home / "dagster.yaml"
+    shipped, kept = instance_file(settings).read_bytes(), home / "dagster.yaml"
     if not kept.is_file() or kept.read_bytes() != shipped:
         fresh = home / f".dagster.yaml.{os.getpid()}"
         fresh.write_bytes(shipped)

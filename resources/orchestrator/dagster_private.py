@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.instance import InstanceRef
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.base_storage import DagsterStorage
@@ -43,12 +44,14 @@ __all__ = [
     "AssetCheckExecutionRecordStatus",
     "AssetCheckExecutionsTable",
     "CapturedLogContext",
+    "CheckRunHealthResult",
     "ComputeIOType",
     "ConfigurableClass",
     "ConfigurableClassData",
     "DagsterStorage",
     "EventLogStorage",
     "InstanceRef",
+    "LaunchRunContext",
     "LocalComputeLogManager",
     "QueuedRunCoordinator",
     "RunFailureReason",
@@ -59,6 +62,7 @@ __all__ = [
     "SqlEventLogStorageTable",
     "SubmitRunContext",
     "UnresolvedAssetJobDefinition",
+    "WorkerStatus",
     "ensure_file",
     "redirect_to_file",
     "touch_file",

@@ -8,17 +8,20 @@ names these classes and no address, a plain `dagster dev` keeps its runs between
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+import dagster as dg
 from dagster import AssetKey, DagsterEventType, DagsterRun
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
-from heaters_dagster.domain.run_tags import TITLE_TAG, tags_of_work
+from heaters_dagster.domain.run_queues import OTHER, WEIGHED, WEIGHT_TAG, queue_limits, weight_tags
+from heaters_dagster.domain.run_tags import JOB_TAG, TITLE_TAG, tags_of_work
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
 from heaters_dagster.settings import Settings, load_settings
@@ -85,14 +88,22 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
 
 class HeatersRunCoordinator(QueuedRunCoordinator):
-    """The queue. It gives every run the tags that the limits of `dagster.yaml` use, no matter how the run was started.
+    """The queue. It gives every run the tags that its limits use, no matter how the run was started; the settings say the limits.
 
     Sensors can tag only their own runs; a run that a person starts in the UI, and each run of a backfill, has no such tags.
+    Limits under `concurrency: runs:` of an instance file come before those of the settings.
     """
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+    def __init__(self, settings: Settings, *, tags_of_jobs: Mapping[str, Mapping[str, Any]] | None = None, **options: Any) -> None:
+        most, limits = queue_limits(settings.runs_at_once, settings.machines)
         self._settings = settings
-        super().__init__(**options)
+        self._tags_of_jobs = tags_of_jobs or {}
+        super().__init__(**{"max_concurrent_runs": most, "tag_concurrency_limits": limits, **options})
+
+    @classmethod
+    def config_type(cls) -> Any:
+        config: dict[str, Any] = dict(super().config_type())  # type: ignore[call-overload]
+        return config | {"tags_of_jobs": dg.Field(dict, is_required=False, description=_TAGS_OF_JOBS)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersRunCoordinator:
@@ -100,7 +111,10 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         run = context.dagster_run
-        if missing := missing_tags(run, self._title):
+        missing = missing_tags(run, self._title)
+        missing |= self._weight(run, missing)
+        missing |= {name: value for name, value in self._of_launcher({**run.tags, **missing}).items() if name not in run.tags}
+        if missing:
             self._instance.add_run_tags(run.run_id, missing)
         submitted = super().submit_run(context)
         with suppress(HeatersError):
@@ -111,6 +125,27 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
         with suppress(HeatersError):
             return without_access(SourceVideoStore(shared_database(self._settings)).load(source_video_id).title)
         return None
+
+    def _weight(self, run: DagsterRun, missing: Mapping[str, str]) -> dict[str, str]:
+        key, job = run.tags.get(PARTITION_NAME_TAG, ""), run.tags.get(JOB_TAG) or missing.get(JOB_TAG)
+        if job not in WEIGHED or WEIGHT_TAG in run.tags or not key.isdigit():
+            return {}
+        with suppress(HeatersError):
+            return weight_tags(Job(job), SourceVideoStore(shared_database(self._settings)).load(int(key)).media.frame_pixels)
+        return {}
+
+    def _of_launcher(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """What the instance file gives runs of this kind for its run launcher: memory, processors, a graphics card."""
+        job = tags.get(JOB_TAG, OTHER)
+        weighed = f"{job}/{tags[WEIGHT_TAG]}" if WEIGHT_TAG in tags else job
+        given = {**self._tags_of_jobs.get(job, {}), **self._tags_of_jobs.get(weighed, {})}
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+
+
+_TAGS_OF_JOBS = (
+    "Job -> tags that its runs get, for the run launcher: {export: {ecs/cpu: '1024'}}. `archive_master/large` is for large pictures, "
+    "`other` for all that is no job of its own. Values that are no text are written as JSON."
+)
 
 
 def missing_tags(run: DagsterRun, title_of: Callable[[int], str | None]) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -37,6 +38,8 @@ DAGSTER_NAME = "dagster"
 #: Keepalives: a server that is gone without a word is noticed within a minute, not after two hours.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 _CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "heaters", **KEEPALIVES}
+#: How often the first of those that wait for one of several places on a machine looks for a free one.
+_PLACE_LOOK_SECONDS = 0.5
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
 #: A number too large for its column, bytes that are not text, half a character in JSON. NUL in a text is not here, because psycopg
 #: refuses it.
@@ -128,9 +131,22 @@ class Database:
                         connection.execute(text("select pg_advisory_unlock(:key)"), {"key": taken})
 
     @contextmanager
-    def turn_on_this_machine(self, work: str) -> Iterator[None]:
-        """Wait until no other process on this machine does this work, then be the only one. The lock ends with the process."""
-        with self.turn(f"{work} on {socket.gethostname()}"):
+    def turn_on_this_machine(self, work: str, *, at_once: int = 1) -> Iterator[None]:
+        """Wait until fewer than `at_once` other processes on this machine do this work. The place ends with the process.
+
+        Those that wait get their turn in the order in which they came. A pool of Dagster counts over all machines: it is decided upon
+        before anybody knows where a run will work.
+        """
+        here = f"{work} on {socket.gethostname()}"
+        if at_once == 1:
+            with self.turn(here):
+                yield
+            return
+        with ExitStack() as place:
+            with self.turn(f"{here}, next"):
+                while not place.enter_context(self.first_free_lock([lock_key(here, number) for number in range(at_once)])):
+                    place.close()
+                    time.sleep(_PLACE_LOOK_SECONDS)
             yield
 
     @contextmanager

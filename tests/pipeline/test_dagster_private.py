@@ -24,6 +24,12 @@ USES = {
     "dagster._core.events:RunFailureReason": "an interrupted run is told from one that failed",
     "dagster._core.execution.compute_logs:redirect_to_file": "what steps print goes to a file without processes of its own",
     "dagster._core.instance:InstanceRef": "heaters opens the Dagster instance of its home",
+    "dagster._cli.api:_execute_run_command_body": "workers of Celery execute runs",
+    "dagster._grpc.types:ExecuteRunArgs": "workers of Celery read which run they are to execute",
+    "dagster._serdes:unpack_value": "workers of Celery read which run they are to execute",
+    "dagster._core.launcher:CheckRunHealthResult": "a run whose process was killed on a worker is told from one that works",
+    "dagster._core.launcher:WorkerStatus": "a run whose process was killed on a worker is told from one that works",
+    "dagster._core.launcher:LaunchRunContext": "runs wait on the queue of their kind",
     "dagster._core.run_coordinator:QueuedRunCoordinator": "every run gets the tags that the limits of dagster.yaml use",
     "dagster._core.run_coordinator:SubmitRunContext": "every run gets the tags that the limits of dagster.yaml use",
     "dagster._core.storage.asset_check_execution_record:AssetCheckExecutionRecordStatus": "checks that never began are not shown in red",
@@ -71,7 +77,8 @@ USES = {
     "dagster_webserver.app:create_app_from_workspace_process_context": "the Dagster UI starts behind our door",
     "dagster_webserver.version:__version__": "the Dagster UI says its version",
 }
-WALLS = {Path(f"resources/orchestrator/{name}.py") for name in ("dagster_private", "dagster_web_private", "dagster_daemon_private")}
+_WALLS = ("dagster_private", "dagster_web_private", "dagster_daemon_private", "dagster_run_private")
+WALLS = {Path(f"resources/orchestrator/{name}.py") for name in _WALLS}
 
 
 @pytest.mark.parametrize("use", sorted(USES))

@@ -71,7 +71,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
             # Not in the folder where `heaters up` was started: Dagster and Streamlit read their own files from the folder they work in.
             supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say, folder=settings.home)
-            with _signals_stop(supervisor):
+            with signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
                     # Heaters' own connections start a killed Postgres again, Dagster's do not.
@@ -227,7 +227,7 @@ def _other_connections(database: Database) -> int:
 
 
 @contextmanager
-def _signals_stop(supervisor: Supervisor) -> Iterator[None]:
+def signals_stop(supervisor: Supervisor) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         supervisor.stop()
 

@@ -1,0 +1,56 @@
+"""How many runs of each kind go at once, and on which queue of a broker a run waits for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heaters_dagster.domain.run_tags import JOB_TAG, WORK_TAG
+from heaters_dagster.domain.stages import Job
+
+WEIGHT_TAG = "heaters/weight"
+LARGE = "large"
+
+#: Pictures with more pixels than this are large: more than full HD. A gold master of 4K takes four times as long, and as much memory.
+LARGE_ABOVE_PIXELS = 1920 * 1088
+
+#: Jobs whose runs take a machine for as long as the picture is large.
+WEIGHED = (Job.INGEST, Job.ARCHIVE_MASTER)
+
+#: What has no limit of its own: cleaning up, checks, what schedules ask for.
+OTHER = "other"
+OTHER_RUNS = 2
+
+#: Kind of work -> the queues of a broker on which its runs wait. A worker has processes of their own for each kind, so that a run of one
+#: kind never waits behind a run of another.
+QUEUES: Mapping[str, tuple[str, ...]] = {
+    Job.EXPORT.value: (Job.EXPORT.value,),
+    Job.INGEST.value: (Job.INGEST.value, f"{Job.INGEST}_{LARGE}"),
+    Job.ENRICH.value: (Job.ENRICH.value,),
+    Job.ARCHIVE_MASTER.value: (Job.ARCHIVE_MASTER.value, f"{Job.ARCHIVE_MASTER}_{LARGE}"),
+    OTHER: (OTHER,),
+}
+
+
+def weight_tags(job: Job | None, frame_pixels: int) -> dict[str, str]:
+    """The tag of a run on a large picture; none for small ones, and while nobody knows how large it is."""
+    return {WEIGHT_TAG: LARGE} if job in WEIGHED and frame_pixels > LARGE_ABOVE_PIXELS else {}
+
+
+def queue_of(tags: Mapping[str, str]) -> str:
+    """The queue on which a run with these tags waits for a worker."""
+    job = tags.get(JOB_TAG, "")
+    if job not in QUEUES:
+        return OTHER
+    return f"{job}_{LARGE}" if job in WEIGHED and tags.get(WEIGHT_TAG) == LARGE else job
+
+
+def queue_limits(runs: Mapping[str, int], machines: int) -> tuple[int, Sequence[Mapping[str, Any]]]:
+    """How many runs may go at once, and the limits by tags, as Dagster's queue takes them.
+
+    runs: kind of work -> runs of it at once on one machine. Each kind has room of its own, so that ten thousand videos that wait for
+    their ingest never delay an export.
+    """
+    limits: list[Mapping[str, Any]] = [{"key": JOB_TAG, "value": kind, "limit": most * machines} for kind, most in runs.items()]
+    one_for_each_work = {"key": WORK_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+    return (sum(runs.values()) + OTHER_RUNS) * machines, [*limits, one_for_each_work]
