@@ -102,8 +102,8 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
 
     @classmethod
     def config_type(cls) -> Any:
-        config: dict[str, Any] = dict(super().config_type())  # type: ignore[call-overload]
-        return config | {"tags_of_jobs": dg.Field(dict, is_required=False, description=_TAGS_OF_JOBS)}
+        config: Any = super().config_type()
+        return {**config, "tags_of_jobs": dg.Field(dict, is_required=False, description=_TAGS_OF_JOBS)}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersRunCoordinator:
