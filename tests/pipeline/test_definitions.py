@@ -160,7 +160,7 @@ def test_runs_are_kept_in_the_database_of_the_settings(settings: Settings) -> No
     with open_instance(settings) as instance:
         instance.add_dynamic_partitions("source_videos", ["1", "2"])
         pool = instance.event_log_storage.get_pool_config()
-        assert (pool.default_pool_limit, pool.pool_granularity.value) == (1, "op")
+        assert (pool.default_pool_limit, pool.pool_granularity.value) == (64, "op")
     with open_instance(settings) as again:
         assert again.get_dynamic_partitions("source_videos") == ["1", "2"]
 
