@@ -23,6 +23,7 @@ from heaters_dagster.commands import (
     running,
     sites,
     source_videos,
+    storage,
     submit,
     subscriptions,
     terminal,
@@ -53,6 +54,7 @@ for commands in (running.app, submit.app, source_videos.app, replacement.app, fa
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")
 app.add_typer(sites.app, name="sites")
+app.add_typer(storage.app, name="storage")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from heaters_dagster.domain.bucket_rules import Transition
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import Registry
@@ -129,6 +130,12 @@ def kms_key(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9:/_-]{1,2048}", text):
         raise ValueError("write the id, the ARN or the alias of a key, for example alias/heaters")
     return text
+
+
+def transitions(text: str) -> tuple[str, ...]:
+    for one in names(text):
+        Transition.parsed(one)
+    return names(text)
 
 
 def tags(text: str) -> tuple[str, ...]:

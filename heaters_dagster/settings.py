@@ -81,6 +81,12 @@ class Settings:
     s3_tags: tuple[str, ...] = _setting(
         "HEATERS_S3_TAGS", parse.tags, (), "tags of the bucket and of each object, separated by commas: team=film,cost-centre=4711"
     )
+    s3_transitions: tuple[str, ...] = _setting(
+        "HEATERS_S3_TRANSITIONS",
+        parse.transitions,
+        (),
+        "what moves to another storage class after so many days, separated by commas: gold_masters:DEEP_ARCHIVE:180",
+    )
     gold_master_storage_class: str = _setting(
         "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
@@ -337,6 +343,14 @@ class Settings:
     @property
     def object_tags(self) -> dict[str, str]:
         return dict(tag.split("=", 1) for tag in self.s3_tags)
+
+    @property
+    def browser_origins(self) -> tuple[str, ...]:
+        """The addresses of the review app as a browser names the page that asks: they must be allowed to read the bucket."""
+        page = urlsplit(self.shared_review_url or self.review_url)
+        port = f":{page.port}" if page.port else ""
+        more = ("localhost",) if is_loopback(page.hostname or "") and page.hostname != "localhost" else ()
+        return (f"{page.scheme}://{page.netloc}", *(f"{page.scheme}://{name}{port}" for name in (*more, *self.review_names)))
 
     @property
     def review_url(self) -> str:

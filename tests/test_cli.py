@@ -27,9 +27,11 @@ from PIL import Image
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
+from heaters_dagster.commands import doctor
 from heaters_dagster.commands import review as review_commands
 from heaters_dagster.commands.process_due import RunDone
 from heaters_dagster.commands.up.start import held_folder
+from heaters_dagster.domain.bucket_rights import least_policy
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import DiskFullError
 from heaters_dagster.domain.keys import scenes_key
@@ -890,6 +892,39 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     assert findings["plug-ins of yt-dlp"]["told"] == "none is used (HEATERS_YTDLP_PLUGINS is not set)"
     assert findings["sign-ins"]["told"] == "nothing is stored for any site"
     assert "hush" not in printed
+
+
+def test_a_bucket_is_set_up_after_a_question_and_the_doctor_looks_at_it(
+    heaters: Heaters, buckets: BucketServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = buckets.new_bucket()
+    assert heaters("storage setup --check")[0] == 2
+    assert "Name a bucket in S3_DEV_BUCKET_NAME or S3_BUCKET_NAME" in " ".join(heaters.error.split())
+    monkeypatch.setenv("S3_DEV_BUCKET_NAME", bucket)
+    monkeypatch.setenv("HEATERS_S3_ENDPOINT_URL", buckets.url)
+    load_settings.cache_clear()
+    code, printed = heaters("storage setup --check")
+    assert code == 1
+    assert f"s3://{bucket} (APP_ENV=development)" in printed
+    assert "is not blocked in every way" in printed
+    assert heaters("storage setup")[0] == 1
+    assert "add --yes to change it" in heaters.error
+    before = doctor.about_the_bucket(load_settings())
+    assert [(finding.what, finding.ok) for finding in before] == [
+        ("browsers and the bucket", True),  # the server lets any page read while it has no rules
+        ("bucket", False),
+        ("rights in the bucket", True),
+    ]
+    assert "To set it, type: heaters storage setup" in before[1].told
+    assert heaters("storage setup --yes")[0] == 0
+    assert "Nothing has to be changed." in heaters("storage setup --check")[1]
+    assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 3
+    policy = json.loads(heaters("storage policy")[1])
+    assert policy == least_policy(bucket)
+    assert json.dumps(policy) in before[2].told
+    setting_up = json.loads(heaters("storage policy --setup")[1])
+    assert "s3:PutLifecycleConfiguration" in setting_up["Statement"][0]["Action"]
+    assert buckets.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
 
 
 @pytest.mark.parametrize("threshold", ["inf", "nan", "-1"])

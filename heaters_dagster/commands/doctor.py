@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
@@ -43,7 +43,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("ffmpeg", True, _ffmpeg),
         _finding("database", True, lambda: _database(settings)),
         _finding("object store", True, lambda: _object_store(settings)),
-        _finding("browsers and the bucket", True, lambda: _browsers(settings)),
+        *about_the_bucket(settings),
         _finding("disk", False, lambda: _disk(settings)),
         _finding("shot detector", True, lambda: _detector(settings)),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
@@ -57,6 +57,14 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
         findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
     return findings
+
+
+def about_the_bucket(settings: Settings) -> list[Finding]:
+    return [
+        _finding("browsers and the bucket", True, lambda: _browsers(settings)),
+        _finding("bucket", False, lambda: _bucket(settings)),
+        _finding("rights in the bucket", True, lambda: _rights(settings)),
+    ]
 
 
 def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
@@ -96,12 +104,36 @@ def _browsers(settings: Settings) -> str:
 
     if settings.object_bucket is None:
         return "there is no bucket; browsers read from the review app itself"
-    page = urlsplit(settings.shared_review_url or settings.review_url)
-    origin = f"{page.scheme}://{page.netloc}"
+    origin = settings.browser_origins[0]
     problem = cors_problem(open_object_store(settings), origin)
     if problem is not None:
         raise OSError(problem)
     return f"a page at {origin} may read"
+
+
+def _bucket(settings: Settings) -> str:
+    from resources.object_store.bucket_setup import BucketSetup
+
+    if settings.object_bucket is None:
+        return "none is used"
+    bucket = BucketSetup(settings)
+    parts = bucket.parts()
+    if any(part.wanted for part in parts):
+        wrong = "; ".join(f"{part.what}: {part.told}" for part in parts if part.wanted)
+        raise OSError(f"{bucket.bucket} is not set as it should be: {wrong}. To set it, type: heaters storage setup")
+    return f"{bucket.bucket}: " + "; ".join(f"{part.what}: {part.told}" for part in parts[1:])
+
+
+def _rights(settings: Settings) -> str:
+    from heaters_dagster.commands.storage import policy_of
+    from resources.object_store.bucket_setup import BucketSetup
+
+    if settings.object_bucket is None:
+        return "none are needed"
+    policy = json.dumps(policy_of(settings))
+    if missing := BucketSetup(settings).missing_rights():
+        raise OSError(f"these credentials may not use {', '.join(missing)}. The least IAM policy: {policy}")
+    return f"what Heaters needs is allowed, as far as that can be tried. The least IAM policy: {policy}"
 
 
 def _disk(settings: Settings) -> str:

@@ -23,6 +23,10 @@ PREFIXES = (
 #: Dagster's own keys, when the logs of steps are kept in a bucket. No row names them.
 LOGS_PREFIX = "dagster"
 
+#: Of objects that test whether a bucket can be used, and of uploads until they are taken. No row names them.
+CHECKS_PREFIX = "heaters"
+UPLOADS_PREFIX = "uploads"
+
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _TAG = re.compile(r"[a-z0-9]+\Z")
@@ -31,6 +35,11 @@ _TAG = re.compile(r"[a-z0-9]+\Z")
 def is_own_key(key: str) -> bool:
     """Whether Heaters keeps an object under this key; a bucket may hold others beside them."""
     return key.startswith((*PREFIXES, f"{LOGS_PREFIX}/"))
+
+
+def own_prefixes() -> tuple[str, ...]:
+    """What every key begins with under which Heaters writes, those of Dagster's logs, of tests and of uploads too."""
+    return (*PREFIXES, f"{LOGS_PREFIX}/", f"{CHECKS_PREFIX}/", f"{UPLOADS_PREFIX}/")
 
 
 def original_key(source_video_id: int, extension: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 
+from heaters_dagster.domain.bucket_rules import cors_rules
 from heaters_dagster.domain.errors import StoreUnavailableError
+from heaters_dagster.domain.keys import CHECKS_PREFIX
 from resources.object_store.interface import CHECKED, ObjectStore
 
 _SECONDS = 10.0
@@ -18,7 +20,7 @@ def cors_problem(objects: ObjectStore, origin: str) -> str | None:
     """
     import requests
 
-    key = f"heaters/check-{secrets.token_hex(6)}"
+    key = f"{CHECKS_PREFIX}/check-{secrets.token_hex(6)}"
     address = objects.url(key, expires_seconds=60)
     if address is None:
         return None
@@ -37,19 +39,6 @@ def cors_problem(objects: ObjectStore, origin: str) -> str | None:
     if all(allowed) and leave.ok:
         return None
     return (
-        f"browsers may not read the bucket from {origin}, so reviewers see no picture. Set these CORS rules: "
+        f"browsers may not read the bucket from {origin}, so reviewers see no picture. heaters storage setup sets these CORS rules: "
         f"{json.dumps(cors_rules(origin))}"
     )
-
-
-def cors_rules(origin: str) -> list[dict[str, object]]:
-    """The rules that the player needs, in the form of S3's PutBucketCors (`CORSRules`)."""
-    return [
-        {
-            "AllowedOrigins": [origin],
-            "AllowedMethods": ["GET", "HEAD"],
-            "AllowedHeaders": ["*"],
-            "ExposeHeaders": ["Content-Range", "Content-Length", "ETag"],
-            "MaxAgeSeconds": 3600,
-        }
-    ]

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from heaters_dagster.domain.bucket_rules import INCOMPLETE_DAYS
 from heaters_dagster.domain.errors import ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
 from heaters_dagster.domain.file_kinds import KIND_BYTES
-from heaters_dagster.domain.keys import PREFIXES, checked_key
+from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, checked_key
 from heaters_dagster.domain.object_headers import cache_control, content_type
 from resources.object_store.fetched_checksum import check_fetched
 from resources.object_store.interface import CHECKED, ObjectInfo
@@ -56,7 +57,7 @@ class S3ObjectStore:
         self._impatient_client: Any = None
 
     def check(self) -> None:
-        key = f"heaters/check-{secrets.token_hex(6)}"
+        key = f"{CHECKS_PREFIX}/check-{secrets.token_hex(6)}"
         self._impatient_client = self._impatient_client or s3_client(self.bucket, self.endpoint_url, 2, timeout_seconds=4)
         with self._errors(""):
             self._impatient_client.put_object(Bucket=self.bucket, Key=key, Body=CHECKED, **self._arguments(key))
@@ -160,7 +161,7 @@ class S3ObjectStore:
                 if error_code(error) != "RestoreAlreadyInProgress":
                     raise
 
-    def sweep(self, *, older_than: timedelta = timedelta(days=7)) -> tuple[str, ...]:
+    def sweep(self, *, older_than: timedelta = timedelta(days=INCOMPLETE_DAYS)) -> tuple[str, ...]:
         """Abort multipart uploads that began longer than `older_than` ago, and return their keys: their process is assumed to be dead.
 
         A bucket cannot say which process is alive, hence the long wait; S3 charges for the parts until then. Other programs may use the

@@ -22,7 +22,7 @@ _UNAVAILABLE = frozenset(
     {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException",
      "TooManyRequestsException", "OperationAborted", "NoSuchUpload", "BadDigest", "XAmzContentSHA256Mismatch"}
 )  # fmt: skip
-_DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"})
+DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"})
 _SIGN_IN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 
 
@@ -57,7 +57,7 @@ def store_errors(bucket: str, key: str) -> Iterator[None]:
             ) from error
         if code == "NoSuchBucket":
             raise StoreRefusedError(f"there is no bucket {bucket}: correct S3_BUCKET_NAME or make the bucket") from error
-        if code in _DENIED:
+        if code in DENIED:
             raise StoreRefusedError(
                 f"{name}: access denied. Give these credentials the right to read, write and delete in this bucket"
             ) from error

@@ -20,7 +20,9 @@ def test_a_bucket_without_rules_is_told_with_the_rules_to_set(buckets: BucketSer
     with without_cors(buckets) as url:
         problem = cors_problem(S3ObjectStore(buckets.new_bucket(), endpoint_url=url), ORIGIN)
     assert problem is not None
-    assert problem.startswith(f"browsers may not read the bucket from {ORIGIN}, so reviewers see no picture. Set these CORS rules: ")
+    assert problem.startswith(
+        f"browsers may not read the bucket from {ORIGIN}, so reviewers see no picture. heaters storage setup sets these CORS rules: "
+    )
     assert f'"AllowedOrigins": ["{ORIGIN}"]' in problem
 
 
