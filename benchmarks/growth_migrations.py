@@ -11,7 +11,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from resources.postgres.database import Database, alembic_config
+from resources.postgres.database import Database
+from resources.postgres.migrations import alembic_config
 
 _TABLES = ("source_videos", "clips", "review_actions", "clip_artifacts")
 _LOOK_SECONDS = 0.02

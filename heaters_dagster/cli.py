@@ -21,6 +21,7 @@ from heaters_dagster.commands import (
     replacement,
     review,
     running,
+    serve,
     sites,
     source_videos,
     storage,
@@ -55,6 +56,7 @@ app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")
 app.add_typer(sites.app, name="sites")
 app.add_typer(storage.app, name="storage")
+app.add_typer(serve.app, name="serve")
 
 
 def main() -> None:

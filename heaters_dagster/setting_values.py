@@ -94,6 +94,13 @@ def broker(text: str) -> str:
     return text
 
 
+def host_and_port(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535 or "/" in host:
+        raise ValueError("write host:port, for example code:4000")
+    return text
+
+
 def token(text: str) -> str:
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("write 16 or more letters, digits and signs without spaces")

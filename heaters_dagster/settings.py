@@ -69,6 +69,12 @@ class Settings:
     database_url: str | None = _setting(
         "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME", secret=True
     )
+    migrates: bool = _setting(
+        "HEATERS_MIGRATE",
+        parse.flag,
+        True,
+        "false: only heaters migrate changes the schema of the database; programs with a newer one wait",
+    )
     bucket: str | None = _setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
     dev_bucket: str | None = _setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
     prod_bucket: str | None = _setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
@@ -227,6 +233,12 @@ class Settings:
         None,
         "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port",
     )
+    code_server: str = _setting(
+        "HEATERS_CODE_SERVER",
+        parse.host_and_port,
+        "127.0.0.1:4000",
+        "host:port where heaters serve dagster and daemon reach heaters serve code",
+    )
     shared_review_url: str | None = _setting(
         "HEATERS_REVIEW_URL",
         parse.address,
@@ -280,11 +292,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read every setting; an empty variable counts as not set. Raises SettingsError, which names the variable and its legal values."""
+        """Read every setting; an empty variable counts as not set. Raises SettingsError, which names the variable and its legal values.
+
+        A secret may lie in a file that the variable with `_FILE` at its end names, as containers and services get their secrets.
+        """
         source = os.environ if environment is None else environment
         values: dict[str, Any] = {}
         for spec in fields(cls):
             text = source.get(spec.metadata["name"], "").strip()
+            if not text and spec.metadata["secret"]:
+                text = _secret_file(f"{spec.metadata['name']}_FILE", source)
             if not text:
                 continue
             try:
@@ -426,6 +443,20 @@ def environment_without_secrets() -> dict[str, str]:
     """The environment for a program that works on a stranger's data: without the secrets of Heaters and of AWS."""
     hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _secret_file(name: str, source: Mapping[str, str]) -> str:
+    path = source.get(name, "").strip()
+    if not path:
+        return ""
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{name}={path} cannot be read: {reason}") from None
+    if not text:
+        raise SettingsError(f"{name}={path} is empty: write the secret into that file")
+    return text
 
 
 def is_loopback(host: str) -> bool:

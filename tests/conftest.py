@@ -34,7 +34,8 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject, NewClip
-from resources.postgres.database import Database, dagster_database_url, migrate
+from resources.postgres.database import Database, dagster_database_url
+from resources.postgres.migrations import migrate
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from tests.buckets import BucketServer, bucket_server
 from tests.chromium import started_chromium
@@ -188,7 +189,8 @@ declare
 begin
     for name in
         select format('%I.%I', schemaname, tablename) from pg_tables
-        where schemaname in ('public', 'dagster') and tablename not in ('alembic_version', 'secondary_indexes', 'instance_info')
+        where schemaname in ('public', 'dagster')
+        and tablename not in ('alembic_version', 'schema_compatibility', 'secondary_indexes', 'instance_info')
     loop
         execute 'select exists (select from ' || name || ')' into is_filled;
         if is_filled then filled := filled || name; end if;

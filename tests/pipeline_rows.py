@@ -61,3 +61,9 @@ def somebody_waits(database: Database) -> bool:
     waiting = "select from pg_locks join pg_database on pg_database.oid = database where locktype = 'advisory' and not granted"
     with database.read() as connection:
         return bool(connection.scalar(text(f"select exists ({waiting} and datname = current_database())")))
+
+
+def reviewer_names(database: Database) -> list[str]:
+    """Names of all reviewers, sorted."""
+    with database.read() as connection:
+        return list(connection.scalars(text("select name from reviewers order by name")))

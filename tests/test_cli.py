@@ -1043,6 +1043,7 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         f"delete {good} --yes",
         "doctor",
         "sites list",
+        "migrate",
     ):
         told[name_of(line)] = as_documented(line, heaters(f"{line} --json")[1])
     assert told.keys() == with_json(), "a command that prints JSON belongs in this list too"

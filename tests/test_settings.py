@@ -40,6 +40,9 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_DETECTOR_THRESHOLD": "nan"}, "write a number from 0 to 255"),
         ({"HEATERS_DETECTOR_THRESHOLD": "high"}, "write a number from 0 to 255"),
         ({"HEATERS_HOME": "~no-such-user/heaters"}, "HEATERS_HOME='~no-such-user/heaters' cannot be used"),
+        ({"HEATERS_CODE_SERVER": "code"}, "HEATERS_CODE_SERVER='code' cannot be used: write host:port, for example code:4000"),
+        ({"HEATERS_CODE_SERVER": "http://code:4000"}, "write host:port"),
+        ({"HEATERS_MIGRATE": "later"}, "write true or false"),
         ({"WEBCODECS_ENABLED": "perhaps"}, "write true or false"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": "10,200"}, "percentages from 0 to 100"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": ","}, "percentages from 0 to 100"),
@@ -56,6 +59,20 @@ def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(environment: d
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(environment)
     assert told in str(refused.value)
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
+    secret, empty = tmp_path / "key", tmp_path / "empty"
+    secret.write_text("a-secret-of-a-file\n")
+    empty.write_text(" \n")
+    read = Settings.from_environment({"HEATERS_SECRET_KEY_FILE": str(secret)})
+    assert read.secret_key == "a-secret-of-a-file"
+    assert read.to_environment()["HEATERS_SECRET_KEY"] == "a-secret-of-a-file", "children get it"
+    assert Settings.from_environment({"HEATERS_SECRET_KEY_FILE": str(secret), "HEATERS_SECRET_KEY": "given"}).secret_key == "given"
+    for path, told in ((empty, "is empty: write the secret into that file"), (tmp_path / "gone", "cannot be read: No such file")):
+        with pytest.raises(SettingsError, match=f"HEATERS_SECRET_KEY_FILE={path} {told}"):
+            Settings.from_environment({"HEATERS_SECRET_KEY_FILE": str(path)})
+    assert Settings.from_environment({"HEATERS_REVIEWER_FILE": str(empty)}).reviewer != "", "only secrets are read from files"
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

@@ -12,6 +12,7 @@ import typer
 
 from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import AsJson, VideoIds, example
+from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import load_settings
 
 app = typer.Typer()
@@ -96,6 +97,40 @@ def process(
     for failure in outcome.failures:
         terminal.complain(failure)
     if outcome.failures or outcome.problem:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("migrate --check"))
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="Only say what would be done; exit code 1 when there is something to do.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the schema of the database up to date. Other commands do so too, unless HEATERS_MIGRATE is false."""
+    from resources.postgres.database import unmigrated_database
+    from resources.postgres.migrations import migrate as bring_up_to_date
+    from resources.postgres.migrations import refuse_unusable, schema_state
+
+    database = unmigrated_database(load_settings())
+    with database.read() as connection:
+        before = schema_state(connection)
+    if not check:
+        bring_up_to_date(database)
+    elif before.is_newer:
+        refuse_unusable(before)
+    database.dispose()
+    steps = counted(len(before.pending), "step")
+    if as_json:
+        terminal.show_json({**asdict(before), "works": before.works or not check})
+    elif before.pending:
+        terminal.say(
+            f"{steps} to do, from revision {before.revision or 'none'} to {before.newest}: type heaters migrate"
+            if check
+            else f"Done: {steps}, from revision {before.revision or 'none'} to {before.newest}."
+        )
+    else:
+        newer = f", which a newer Heaters made; this one ({before.newest}) works with it" if before.is_newer else ""
+        terminal.say(f"Nothing to do: the database is at revision {before.revision}{newer}.")
+    if check and before.pending:
         raise typer.Exit(1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,11 +26,11 @@ from heaters_dagster.domain.errors import (
     IllegalTransitionError,
     SettingsError,
 )
-from heaters_dagster.settings import PROJECT_ROOT, Settings
+from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_home
 from resources.postgres import embedded_postgres
+from resources.postgres.migrations import check_schema, migrate
 
-MIGRATIONS = PROJECT_ROOT / "sql"
 DATABASE_NAME = "heaters"
 DAGSTER_NAME = "dagster"
 
@@ -211,9 +210,6 @@ class Database:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
-#: Alembic keeps the running migration in a global variable, so threads take turns. Processes take turns by the lock in `sql/env.py`.
-_migrating = threading.Lock()
-
 _LOCK_IS_HELD = text(
     """
     select exists (
@@ -241,12 +237,20 @@ def held_locks(connection: Connection) -> set[int]:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision."""
+    """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision.
+
+    With HEATERS_MIGRATE=false a schema that is not the newest is refused with a SettingsError.
+    """
+    database = unmigrated_database(settings)
+    (migrate if settings.migrates else check_schema)(database)
+    return database
+
+
+def unmigrated_database(settings: Settings) -> Database:
+    """The database of these settings with the schema that it has; the embedded one is started, a missing one is created."""
     private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
-    database = Database.connect(database_url(settings), revive=revive)
-    migrate(database)
-    return database
+    return Database.connect(database_url(settings), revive=revive)
 
 
 def database_url(settings: Settings) -> str:
@@ -282,48 +286,6 @@ def dagster_database_url(settings: Settings) -> str:
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={DAGSTER_NAME}"]).strip()
     return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
-
-
-def migrate(database: Database) -> None:
-    """Bring the schema to the newest revision. This is quick when nothing is to be done: one query and no import of Alembic.
-
-    Raises SettingsError when a newer Heaters has migrated the database, or when it lacks pgvector.
-    """
-    known = sorted(path.name.split("_", 1)[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
-    with database.begin() as connection:
-        present = connection.scalar(text("select to_regclass('alembic_version')")) is not None
-        revision = connection.scalar(text("select version_num from alembic_version")) if present else None
-        if revision == known[-1]:
-            return
-        if revision is not None and revision not in known:
-            raise SettingsError(
-                f"the database is at revision {revision}, which this Heaters does not know (newest: {known[-1]}): update Heaters"
-            )
-        from alembic import command
-
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        try:
-            with _migrating:
-                command.upgrade(config, "head")
-        except DBAPIError as error:
-            if isinstance(
-                error.orig, (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)
-            ):
-                raise SettingsError(
-                    f"the database cannot be set up: {_first_line(error)}. Heaters needs pgvector: install it on the server and, "
-                    f"as an administrator, type: create extension vector"
-                ) from None
-            raise
-
-
-def alembic_config() -> Any:
-    """Alembic's settings, as code, so that they work from every folder."""
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
 
 
 def lock_key(stage: str, row_id: int) -> int:

@@ -8,48 +8,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, SettingsError
-from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources.postgres import embedded_postgres
-from resources.postgres.database import MIGRATIONS, Database, alembic_config, dagster_database_url, database_url, migrate, open_database
-from tests.conftest import SomeClips
-from tests.pipeline_rows import somebody_waits
-
-
-@pytest.fixture
-def empty(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database without a schema."""
-    name = f"empty_{abs(hash(request.node.nodeid))}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"create database {name}".encode())
-        database = Database.connect(make_url(postgres_url).set(database=name).render_as_string(hide_password=False))
-        yield database
-        database.dispose()
-        connection.execute(f"drop database {name} with (force)".encode())
+from resources.postgres.database import Database, dagster_database_url, database_url, open_database
+from tests.pipeline_rows import reviewer_names, somebody_waits
 
 
 def add_reviewer(database: Database, name: str) -> None:
     with database.begin() as connection:
         connection.execute(text("insert into reviewers (name) values (:name)"), {"name": name})
-
-
-def reviewer_names(database: Database) -> list[str]:
-    with database.read() as connection:
-        return list(connection.scalars(text("select name from reviewers order by name")))
 
 
 def test_a_transaction_is_kept_whole_or_not_at_all(database: Database) -> None:
@@ -250,154 +228,6 @@ class TestStageLock:
             pass
 
 
-class TestMigrations:
-    def test_the_newest_revision_by_file_name_is_the_head_that_alembic_knows(self) -> None:
-        newest = sorted((MIGRATIONS / "versions").glob("[0-9]*_*.py"))[-1]
-        assert ScriptDirectory.from_config(alembic_config()).get_current_head() == newest.name.split("_", 1)[0]
-
-    def test_a_new_migration_gets_the_next_number(self, database: Database, tmp_path: Path) -> None:
-        shutil.copytree(MIGRATIONS, tmp_path / "sql")
-        config = alembic_config()
-        config.set_main_option("script_location", str(tmp_path / "sql"))
-        newest = int(sorted((MIGRATIONS / "versions").glob("[0-9]*_*.py"))[-1].name.split("_", 1)[0])
-        with database.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.revision(config, "more", autogenerate=True)
-        assert (tmp_path / "sql" / "versions" / f"{newest + 1:04d}_more.py").is_file()
-
-    def test_migrations_do_not_import_the_program(self) -> None:
-        for path in (MIGRATIONS / "versions").glob("*.py"):
-            imported = [line for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
-            assert not [line for line in imported if any(name in line for name in ("heaters", "resources", "assets"))], path
-
-    def test_the_tables_in_code_are_those_in_the_database(self, database: Database) -> None:
-        run_alembic(database, command.check)
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            "alter table clips add column extra integer",
-            "alter table clips alter column confidence type numeric",
-            "drop index clips_live_order_idx",
-            "drop index embeddings_hnsw_768_idx",
-            "alter table clips alter column state drop not null",
-            "alter table clips drop constraint clips_grouped_with_clip_id_fkey",
-        ],
-    )
-    def test_the_check_would_notice(self, database: Database, change: str) -> None:
-        with database.begin() as connection:
-            connection.execute(text(change))
-        with pytest.raises(Exception, match="New upgrade operations detected"):
-            run_alembic(database, command.check)
-
-    def test_down_and_up_again(self, database: Database) -> None:
-        before = everything(database)
-        run_alembic(database, lambda config: command.downgrade(config, "base"))
-        assert {kind for kind, _ in everything(database)} <= {"table alembic_version"}
-        migrate(database)
-        assert everything(database) == before
-
-    def test_rows_of_before_keep_their_age(self, database: Database, some_clips: SomeClips) -> None:
-        some_clips(50)
-        run_alembic(database, lambda config: command.downgrade(config, "0004"))
-        with database.begin() as connection:
-            connection.execute(text("set local session_replication_role = replica"))
-            for table in ("clips", "source_videos"):
-                connection.execute(text(f"update {table} set updated_at = updated_at - interval '1 hour'"))
-            connection.execute(text("update source_videos set gold_master_attempts = 2"))
-        migrate(database)
-        with database.read() as connection:
-            for column in ("clips.state_changed_at", "source_videos.state_changed_at", "source_videos.gold_master_failed_at"):
-                query = text(f"select bool_and(now() - {column} between '1 hour' and '2 hours') from clips, source_videos")
-                assert connection.scalar(query), column
-
-    def test_clips_of_before_have_their_work_written_down(self, database: Database, some_clips: SomeClips) -> None:
-        for state in ClipState:
-            some_clips(state=state)
-        with database.read() as connection:
-            query = text(
-                "select clip_id, stage, w.state, w.attempts, w.error, version from clip_work w join clips on id = clip_id where is_live"
-            )
-            before = set(connection.execute(query))
-        run_alembic(database, lambda config: command.downgrade(config, "0012"))
-        migrate(database)
-        with database.read() as connection:
-            assert set(connection.execute(query)) == before
-
-    def test_files_of_before_stay_the_exports_of_their_clips_under_their_keys(self, database: Database, some_clips: SomeClips) -> None:
-        for state in ClipState:
-            some_clips(state=state)
-        exports = text("select clip_id, profile, state, key, version, made_at is not null as made from clip_exports order by clip_id")
-        files = text("select id, clip_filepath, cut_point_version from clips where not is_virtual order by id")
-        run_alembic(database, lambda config: command.downgrade(config, "0017"))
-        with database.begin() as connection:
-            # The first was exported as delivery, under the one key that there was, and is being exported again from the gold master.
-            first, *others = connection.execute(files).all()
-            connection.execute(text("update clips set export_profile = 'gold_master' where id = :id"), {"id": first.id})
-            manifest = text("update clip_artifacts set state = 'writing', manifest = :manifest where key = :key")
-            connection.execute(manifest, {"key": first.clip_filepath, "manifest": '{"profile": "delivery", "cut_point_version": 1}'})
-        migrate(database)
-        with database.read() as connection:
-            assert connection.execute(exports).all() == [
-                (first.id, "delivery", "done", first.clip_filepath, 1, True),
-                *((row.id, "stream_copy", "done", row.clip_filepath, row.cut_point_version, True) for row in others),
-            ]
-        assert len(others) == 6
-
-    def test_several_threads_that_start_at_once_migrate_once(self, empty: Database) -> None:
-        failures: list[Exception] = []
-
-        def start() -> None:
-            try:
-                migrate(empty)
-            except Exception as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=start) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-        assert reviewer_names(empty) == []
-
-    def test_several_processes_that_start_at_once_migrate_once(self, empty: Database) -> None:
-        code = "import sys; from resources.postgres.database import Database, migrate; migrate(Database.connect(sys.argv[1]))"
-        starters = [subprocess.Popen([sys.executable, "-c", code, empty.url]) for _ in range(3)]
-        assert [starter.wait() for starter in starters] == [0, 0, 0]
-        assert reviewer_names(empty) == []
-
-    def test_a_database_of_a_newer_heaters_is_left_alone(self, database: Database) -> None:
-        with database.begin() as connection:
-            connection.execute(text("update alembic_version set version_num = '9999'"))
-        with pytest.raises(SettingsError, match=r"at revision 9999, which this Heaters does not know .*update Heaters"):
-            migrate(database)
-
-    def test_a_server_without_pgvector_is_named_with_the_remedy(self, empty: Database) -> None:
-        with empty.begin() as connection:
-            connection.execute(text("create role plain login"))
-            connection.execute(text("create schema plain authorization plain"))
-        try:
-            with pytest.raises(SettingsError, match="Heaters needs pgvector: install it on the server and, as an administrator, type"):
-                migrate(as_role(empty, "plain"))
-        finally:
-            with empty.begin() as connection:
-                connection.execute(text("drop owned by plain; drop role plain"))
-
-    def test_the_developers_alembic_command_finds_the_migrations(self) -> None:
-        root = MIGRATIONS.parent
-        done = subprocess.run([sys.executable, "-m", "alembic", "heads"], cwd=root, capture_output=True, text=True, check=True)
-        assert "(head)" in done.stdout
-
-    def test_alembic_is_not_imported_when_there_is_nothing_to_do(self, database: Database) -> None:
-        code = (
-            "import sys; from resources.postgres.database import Database, migrate\n"
-            "migrate(Database.connect(sys.argv[1])); print('alembic' in sys.modules)"
-        )
-        done = subprocess.run([sys.executable, "-c", code, database.url], capture_output=True, text=True, check=True)
-        assert done.stdout == "False\n"
-
-
 class TestAddresses:
     def test_a_set_address_is_used_and_migrated(self, empty: Database, tmp_path: Path) -> None:
         database = open_database(Settings(home=tmp_path, database_url=empty.url.replace("+psycopg", "")))
@@ -445,36 +275,9 @@ class TestAddresses:
             open_database(Settings(home=tmp_path / "home"))
 
 
-def run_alembic(database: Database, run: Any) -> None:
-    with database.engine.begin() as connection:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        run(config)
-
-
-def everything(database: Database) -> set[tuple[str, str]]:
-    """Tables, columns, indexes, constraints, functions and triggers that are not the system's or an extension's."""
-    queries = {
-        "table": "select relname || relkind::text from pg_class where relnamespace = 'public'::regnamespace",
-        "column": "select table_name || column_name || data_type || coalesce(column_default, '') || is_nullable "
-        "from information_schema.columns where table_schema = 'public'",
-        "constraint": "select conname || pg_get_constraintdef(oid) from pg_constraint where connamespace = 'public'::regnamespace",
-        "function": "select proname || prosrc from pg_proc where pronamespace = 'public'::regnamespace and proname like 'heaters%'",
-        "trigger": "select tgname || pg_get_triggerdef(oid) from pg_trigger where not tgisinternal",
-    }
-    with database.read() as connection:
-        found = {(kind, row) for kind, query in queries.items() for row in connection.scalars(text(query))}
-    return {("table alembic_version" if "alembic_version" in row else kind, row) for kind, row in found}
-
-
 def current(url: str, what: str) -> tuple[Any, ...]:
     engine = create_engine(url)
     with engine.connect() as connection:
         row = tuple(connection.execute(text(f"select {what}")).one())
     engine.dispose()
     return row
-
-
-def as_role(database: Database, role: str) -> Database:
-    url = make_url(database.url).update_query_dict({"options": f"-crole={role} -csearch_path={role}"})
-    return Database.connect(url.render_as_string(hide_password=False))

@@ -1,4 +1,6 @@
-"""`python -m heaters_dagster.commands.up.code_server SOCKET`: Dagster's code server, whose run workers start from a warm process.
+"""`python -m heaters_dagster.commands.up.code_server ADDRESS`: Dagster's code server, whose run workers start from a warm process.
+
+ADDRESS is the path of a Unix socket, or HOST:PORT.
 
 Dagster's own starts each run in a fresh Python, which loads everything anew: two seconds of processor time before the work begins. Here
 a process of the standard library (`multiprocessing.forkserver`) has loaded it once and runs nothing, and each run worker is its fork.
@@ -54,12 +56,14 @@ def main() -> int:
     logger, ended, threads = logging.getLogger("dagster.code_server"), threading.Event(), FuturesAwareThreadPoolExecutor()
     place = LoadableTargetOrigin(executable_path=sys.executable, module_name="heaters_dagster.definitions")
     servicer = WarmServer(server_termination_event=ended, logger=logger, server_threadpool_executor=threads, loadable_target_origin=place)
+    host, _, port = sys.argv[1].rpartition(":")
+    is_socket = sys.argv[1].startswith("/")
     server = DagsterGrpcServer(
         server_termination_event=ended,
         dagster_api_servicer=servicer,
         logger=logger,
         threadpool_executor=threads,
-        socket=sys.argv[1],
+        **({"socket": sys.argv[1]} if is_socket else {"host": host, "port": int(port)}),
     )
     with suppress(KeyboardInterrupt):
         server.serve()  # type: ignore[no-untyped-call]

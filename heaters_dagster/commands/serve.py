@@ -1,0 +1,93 @@
+"""`heaters serve ...`: one part of Heaters in the foreground, for containers and system services. `heaters up` runs all of them.
+
+Each command becomes the part's own program (exec), so that a signal of the container's or service's manager reaches it, and its exit code
+is the part's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from heaters_dagster.commands.shared import example
+from heaters_dagster.settings import Settings, child_environment, load_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Run one part of Heaters in the foreground, for containers and system services. On one machine `heaters up` runs all of them.",
+)
+
+_WORKSPACE = """load_from:
+  - grpc_server:
+      host: {host}
+      port: {port}
+      location_name: heaters
+"""
+
+
+@app.command(epilog=example("serve review"))
+def review() -> None:
+    """The review app, on HEATERS_REVIEW_HOST and HEATERS_REVIEW_PORT."""
+    _become(load_settings(), "review_app")
+
+
+@app.command(epilog=example("serve code --listen 0.0.0.0:4000"))
+def code(
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Where it listens. It lets everybody in who reaches it: only Dagster's web server and daemon should.",
+        ),
+    ] = "127.0.0.1:4000",
+) -> None:
+    """Dagster's code server: it knows the assets, and the run workers of this machine are its children."""
+    from heaters_dagster.setting_values import host_and_port
+
+    try:
+        address = host_and_port(listen)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, not {listen!r}", param_hint="--listen") from None
+    _become(load_settings(), "heaters_dagster.commands.up.code_server", address)
+
+
+@app.command(epilog=example("serve dagster"))
+def dagster() -> None:
+    """The Dagster UI, on HEATERS_DAGSTER_HOST and HEATERS_DAGSTER_PORT. It needs a code server at HEATERS_CODE_SERVER."""
+    settings = load_settings()
+    _become(settings, "heaters_dagster.commands.up.dagster_ui", _workspace(settings))
+
+
+@app.command(epilog=example("serve daemon"))
+def daemon() -> None:
+    """Dagster's daemon: sensors, schedules, the queue. One works for each database. It needs a code server at HEATERS_CODE_SERVER."""
+    settings = load_settings()
+    _become(settings, "heaters_dagster.commands.up.daemon", _workspace(settings))
+
+
+def _workspace(settings: Settings) -> str:
+    """The file that tells Dagster where the code server is; put in place in one step, because another part may be reading it."""
+    from heaters_dagster.orchestration.instance import prepare_dagster_home
+
+    host, _, port = settings.code_server.rpartition(":")
+    path = prepare_dagster_home(settings) / "served_workspace.yaml"
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(_WORKSPACE.format(host=host, port=port))
+    fresh.replace(path)
+    return str(path)
+
+
+def _become(settings: Settings, module: str, *arguments: str) -> None:
+    """Replace this process by `python -m MODULE ARGUMENTS`, with the database migrated or found to be as it must be."""
+    from heaters_dagster.orchestration.instance import prepare_dagster_home
+    from resources.postgres.database import open_database
+
+    open_database(settings).dispose()
+    environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)), PYTHONUNBUFFERED="1")
+    os.chdir(settings.home)  # Dagster and Streamlit read files of their own from the folder they work in
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)
