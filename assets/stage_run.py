@@ -5,6 +5,7 @@ This stands between an asset and its core function: it holds what all assets do 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import counted
+from heaters_dagster.event_log import about, tell
 from resources.orchestrator.dagster_private import SqlEventLogStorage
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
@@ -63,7 +65,7 @@ class StageRun:
         self._context = context
         self._objects = object_store
         self._database = database
-        self._told = self._tagged = False
+        self._told = self._tagged = self._is_within = False
         self.source_video_id = int(context.partition_key)
 
     @cached_property
@@ -89,8 +91,11 @@ class StageRun:
         """As `stage_failures`; also writes the reason, with the title, to the log, the run and the partitions of the step's assets."""
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         try:
-            with stage_failures(
-                record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+            with (
+                self._logged(),
+                stage_failures(
+                    record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+                ),
             ):
                 if not self._tagged:
                     self._tag_run()
@@ -98,6 +103,22 @@ class StageRun:
         except dg.Failure as failure:
             self._tell(failure)
             raise
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """What happens meanwhile is about this run; the outermost block says how long the stage took."""
+        if self._is_within:
+            yield
+            return
+        self._is_within, began = True, time.monotonic()
+        names = {"run_id": self._context.run_id, "source_video_id": self.source_video_id, "stage": self._context.op.name}
+        try:
+            with about(**names):
+                tell("stage begins")
+                yield
+                tell("stage done", seconds=round(time.monotonic() - began, 3))
+        finally:
+            self._is_within = False
 
     @contextmanager
     def progress(self, asset: str, shown: ProgressResource) -> Iterator[Report]:

@@ -9,11 +9,13 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO, StringIO, TextIOWrapper
 from typing import Annotated
 
 import typer
 
+from heaters_dagster import event_log
 from heaters_dagster.commands import (
     clips,
     cuts,
@@ -31,6 +33,7 @@ from heaters_dagster.commands import (
     watched,
 )
 from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.settings import load_settings
 
 app = typer.Typer(
     name="heaters",
@@ -73,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         "ignore", category=Warning, module=r"dagster\..*"
     )  # warnings about preview features, which Heaters uses on purpose
     logging.getLogger().addFilter(_worth_saying)
+    with suppress(SettingsError):  # the command itself says what is wrong
+        event_log.set_up(load_settings(), "command")
     try:
         app(args=list(arguments))
     except SystemExit as done:

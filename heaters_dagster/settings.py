@@ -277,6 +277,9 @@ class Settings:
     encodes: int = _setting(
         "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
     )
+    log_format: str = _setting(
+        "HEATERS_LOG_FORMAT", parse.one_of("text", "json"), "text", "text for people; json: one JSON line per event, on standard error"
+    )
     keep_free_mb: int = _setting(
         "HEATERS_KEEP_FREE_MB",
         parse.number(int, 0, 100_000_000),

@@ -36,6 +36,7 @@ from heaters_dagster.domain.stages import (
 )
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
+from heaters_dagster.event_log import tell_of_failure, tell_when_committed
 from resources.postgres import clip_exports
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
@@ -224,6 +225,7 @@ def fail(
     before = clip.attempts if stage.states is not None else attempts(connection, clip_id, stage)
     tries = attempts_after_failure(before, transient=transient, limit=stage.max_attempts)
     _note(connection, clip, stage, WorkState.FAILED, tries=tries, error=message)
+    tell_of_failure(connection, f"{stage.asset}_failed", message, tries, clip_id=clip_id, source_video_id=clip.source_video_id)
     if stage.states is None:
         return clip
     return written(connection, clip_id, {"state": stage.steps.failed.value, "error": message, "attempts": tries})
@@ -232,6 +234,7 @@ def fail(
 def advanced(connection: Connection, clip: Clip, new: ClipState) -> Clip:
     """Put the clip, whose row is locked, into the state `new`, and write the same to the `clip_work` row of its stage."""
     columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, new).value, "error": None}
+    tell_when_committed(connection, new.value, clip_id=clip.id, source_video_id=clip.source_video_id)
     for stage in with_states(CLIP_STAGES):
         if new is stage.steps.working:
             _note(connection, clip, stage, WorkState.WORKING)

@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from heaters_dagster import event_log
 from heaters_dagster.settings import load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
@@ -156,7 +157,9 @@ def daemons_of(instance: dg.DagsterInstance, nudges: Nudges) -> list[DagsterDaem
 def main() -> int:
     setup_interrupt_handlers()
     server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
-    nudges = Nudges(load_settings())
+    settings = load_settings()
+    event_log.set_up(settings, "daemon", owns_output=True)
+    nudges = Nudges(settings)
     try:
         with (
             capture_interrupts(),
@@ -168,6 +171,7 @@ def main() -> int:
                 log_level="warning",
             ) as controller,
         ):
+            event_log.set_up(settings)  # Dagster has made its loggers
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         pass
