@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets.failures import TRANSIENT_RETRIES, StageInterruptedError, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import HeatersError, NoRoomError
@@ -22,6 +22,7 @@ from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import STAGES
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import counted
 from heaters_dagster.event_log import about, tell
@@ -30,6 +31,7 @@ from resources.orchestrator.dagster_resources import DatabaseResource, ObjectSto
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import ClipStage, ClipStore
+from resources.postgres.measured import measure
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.stage_progress import kept_progress
@@ -77,6 +79,12 @@ class StageRun:
             return f"source video {self.source_video_id}"
 
     @cached_property
+    def stage(self) -> str:
+        """As the table of stages calls it."""
+        made = {key.to_user_string() for key in self._context.selected_asset_keys}
+        return next((stage.asset for stage in STAGES if made & set(stage.makes)), self._context.op.name)
+
+    @cached_property
     def log(self) -> TitledLog:
         return TitledLog(self._context.log, self.title)
 
@@ -111,14 +119,27 @@ class StageRun:
             yield
             return
         self._is_within, began = True, time.monotonic()
-        names = {"run_id": self._context.run_id, "source_video_id": self.source_video_id, "stage": self._context.op.name}
+        names = {"run_id": self._context.run_id, "source_video_id": self.source_video_id, "stage": self.stage}
         try:
             with about(**names):
                 tell("stage begins")
-                yield
-                tell("stage done", seconds=round(time.monotonic() - began, 3))
+                outcome = "failed"
+                try:
+                    yield
+                    outcome = "done"
+                    tell("stage done", seconds=round(time.monotonic() - began, 3))
+                except StageInterruptedError:
+                    outcome = ""  # by a person or the end of the program: that says nothing about the stage
+                    raise
+                finally:
+                    if outcome:
+                        self._measure(time.monotonic() - began, outcome)
         finally:
             self._is_within = False
+
+    def _measure(self, seconds: float, outcome: str) -> None:
+        with suppress(HeatersError), self._database.get().begin() as connection:
+            measure(connection, self.stage, seconds, outcome=outcome)
 
     @contextmanager
     def progress(self, asset: str, shown: ProgressResource) -> Iterator[Report]:

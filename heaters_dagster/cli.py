@@ -20,6 +20,7 @@ from heaters_dagster.commands import (
     clips,
     cuts,
     facts,
+    metrics,
     replacement,
     review,
     running,
@@ -53,7 +54,17 @@ def heaters(
     """Turn long videos into reviewed, frame-exact, searchable clips."""
 
 
-for commands in (running.app, submit.app, source_videos.app, replacement.app, facts.app, subscriptions.app, watched.app, clips.app):
+for commands in (
+    running.app,
+    submit.app,
+    source_videos.app,
+    replacement.app,
+    facts.app,
+    subscriptions.app,
+    watched.app,
+    clips.app,
+    metrics.app,
+):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")

@@ -280,6 +280,19 @@ class Settings:
     log_format: str = _setting(
         "HEATERS_LOG_FORMAT", parse.one_of("text", "json"), "text", "text for people; json: one JSON line per event, on standard error"
     )
+    metrics_token: str | None = _setting(
+        "HEATERS_METRICS_TOKEN",
+        parse.token,
+        None,
+        "secret with which Prometheus reads /metrics; not set: only while the review app is for this machine only",
+        secret=True,
+    )
+    metrics_address: str | None = _setting(
+        "HEATERS_METRICS_ADDRESS",
+        parse.host_and_port,
+        None,
+        "host:port where the daemon, and heaters metrics --serve, serve /metrics; not set: only the review app does",
+    )
     keep_free_mb: int = _setting(
         "HEATERS_KEEP_FREE_MB",
         parse.number(int, 0, 100_000_000),
@@ -403,6 +416,11 @@ class Settings:
     def cookies_files(self) -> dict[str, Path]:
         """Site -> cookies file of its sign-in."""
         return {site: Path(path) for site, path in named_files(self.cookies_files_named).items()}
+
+    @property
+    def metrics_place(self) -> tuple[str, int] | None:
+        """Host and port of `metrics_address`."""
+        return None if self.metrics_address is None else parse.split_place(self.metrics_address)
 
     @property
     def objects_folder(self) -> Path:

@@ -225,7 +225,6 @@ def fail(
     before = clip.attempts if stage.states is not None else attempts(connection, clip_id, stage)
     tries = attempts_after_failure(before, transient=transient, limit=stage.max_attempts)
     _note(connection, clip, stage, WorkState.FAILED, tries=tries, error=message)
-    tell_of_failure(connection, f"{stage.asset}_failed", message, tries, clip_id=clip_id, source_video_id=clip.source_video_id)
     if stage.states is None:
         return clip
     return written(connection, clip_id, {"state": stage.steps.failed.value, "error": message, "attempts": tries})
@@ -234,7 +233,6 @@ def fail(
 def advanced(connection: Connection, clip: Clip, new: ClipState) -> Clip:
     """Put the clip, whose row is locked, into the state `new`, and write the same to the `clip_work` row of its stage."""
     columns: dict[str, Any] = {"state": checked_clip_transition(clip.state, new).value, "error": None}
-    tell_when_committed(connection, new.value, clip_id=clip.id, source_video_id=clip.source_video_id)
     for stage in with_states(CLIP_STAGES):
         if new is stage.steps.working:
             _note(connection, clip, stage, WorkState.WORKING)
@@ -432,3 +430,9 @@ def _note(
     values |= {"made_with": made_with} if state is WorkState.DONE else {}
     row = insert(clip_work).values(clip_id=clip.id, stage=stage.asset, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["clip_id", "stage"], set_=values))
+    about = {"clip_id": clip.id, "source_video_id": clip.source_video_id}
+    if state is WorkState.FAILED:
+        tell_of_failure(connection, f"{stage.asset}_failed", error or "", tries or 0, **about)
+    elif state is not WorkState.WAITING:
+        steps = stage.states and {WorkState.WORKING: stage.steps.working, WorkState.DONE: stage.steps.done}[state]
+        tell_when_committed(connection, steps.value if steps else f"{stage.asset}_{state}", **about)

@@ -48,6 +48,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         secret_key=f"{MARK}-signs-links",
         dagster_token=f"{MARK}-of-16-or-more",
         log_format="json",
+        metrics_address=f"127.0.0.1:{free_port()}",
     )
     yield settings
     embedded_postgres.remove(settings.postgres_folder)
@@ -140,6 +141,14 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         assert eventually(file.is_file, 120), clips.load(first.id)
         assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, 200), clips.load(first.id)
         database.dispose()
+        for place in (f"127.0.0.1:{settings.review_port}", settings.metrics_address):
+            with urllib.request.urlopen(f"http://{place}/metrics", timeout=60) as page:
+                figures = page.read().decode()
+            assert 'heaters_clips{state="embedded"} 1.0' in figures
+            assert "heaters_approval_to_file_seconds_count 1.0" in figures
+            assert 'heaters_stage_seconds_count{outcome="done",stage="proxy"} 1.0' in figures
+            assert 'heaters_ticks_last_hour{name="approvals_to_exports",status="success"}' in figures
+            assert 'heaters_daemon_heartbeat_seconds{daemon="sensor"}' in figures
         commands = processes_of(settings)
         assert any("dagster_ui" in command for command in commands)
         assert any("multiprocessing.forkserver" in command for command in commands), "run workers start from a warm process"

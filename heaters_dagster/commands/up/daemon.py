@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from heaters_dagster import event_log
+from heaters_dagster.commands.metrics import served_metrics
 from heaters_dagster.settings import load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
@@ -163,6 +164,7 @@ def main() -> int:
     try:
         with (
             capture_interrupts(),
+            served_metrics(settings),
             dg.DagsterInstance.get() as instance,
             daemon_controller_from_instance(
                 instance,
