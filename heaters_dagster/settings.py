@@ -291,7 +291,7 @@ class Settings:
         "HEATERS_METRICS_ADDRESS",
         parse.host_and_port,
         None,
-        "host:port where the daemon, and heaters metrics --serve, serve /metrics; not set: only the review app does",
+        "host:port where the daemon, heaters worker and heaters metrics --serve serve /metrics; not set: only the review app does",
     )
     keep_free_mb: int = _setting(
         "HEATERS_KEEP_FREE_MB",

@@ -29,7 +29,10 @@ _SILENT_SECONDS = 10.0
 @app.command(epilog=example("metrics"))
 def metrics(
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve them at HEATERS_METRICS_ADDRESS until Ctrl-C, for a machine of workers.")
+        bool,
+        typer.Option(
+            "--serve", help="Serve them at HEATERS_METRICS_ADDRESS until Ctrl-C, for a machine that has nothing else which serves them."
+        ),
     ] = False,
 ) -> None:
     """Print the figures that Prometheus reads: queues, durations, failures, sizes, pools, connections."""

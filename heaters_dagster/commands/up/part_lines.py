@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from heaters_dagster.event_log import line_of
+from heaters_dagster.settings import Settings
 
 Say = Callable[[str, str], None]
 """Prints a line: name of the part, text."""
@@ -24,6 +25,11 @@ _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets
 _COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
 _NO_DATABASE = "Retrying failed database connection"
 _UNREACHABLE = "DagsterUserCodeUnreachableError: "
+
+
+def shown_lines(settings: Settings) -> Say:
+    """As HEATERS_LOG_FORMAT says."""
+    return json_lines() if settings.log_format == "json" else terminal_lines()
 
 
 def json_lines() -> Say:

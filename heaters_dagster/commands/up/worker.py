@@ -8,7 +8,8 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from heaters_dagster.commands.up.part_lines import OURS, terminal_lines
+from heaters_dagster.commands.metrics import served_metrics
+from heaters_dagster.commands.up.part_lines import OURS, shown_lines
 from heaters_dagster.commands.up.start import signals_stop
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import SettingsError
@@ -34,7 +35,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
     from resources.postgres.database import open_database
     from resources.upkeep.leftovers import sweep_leftovers
 
-    shown = terminal_lines()
+    shown = shown_lines(settings)
 
     def say(name: str, text: str) -> None:
         shown(name, settings.without_secrets(text))
@@ -49,7 +50,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
         parts = [_part(kind, runs[kind], folder) for kind in served]
         supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=_PATIENCE_SECONDS)
         told = ", ".join(f"{kind} {runs[kind]}" for kind in served)
-        with signals_stop(supervisor):
+        with signals_stop(supervisor), served_metrics(settings):
             code = supervisor.run(when_ready=lambda: say(OURS, f"{socket.gethostname()} waits for work; runs at once: {told}"))
     say(OURS, "everything has ended")
     return code

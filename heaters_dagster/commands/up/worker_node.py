@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from heaters_dagster import event_log
 from heaters_dagster.commands.up.code_server import WARM_MODULES
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.settings import load_settings
@@ -29,7 +30,11 @@ def main() -> int:
     def listens(**_: object) -> None:
         ready.touch()
 
-    app = worker_app(load_settings())
+    settings = load_settings()
+    event_log.set_up(settings, "run")
+    app = worker_app(settings)
+    if event_log.is_json():
+        app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
     app.worker_main(
         [
             "worker",
