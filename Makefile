@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 demo: install
 	$(BIN)/heaters demo
 
-test: install browser
+test: install browser redis
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: install
@@ -41,3 +41,7 @@ clean:
 .PHONY: browser
 browser:
 	@deploy/install-browser
+
+.PHONY: redis
+redis:
+	@deploy/install-redis

@@ -1,5 +1,6 @@
 """`source_video`: the original, fetched from where it was submitted, probed, hashed and stored once."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -22,7 +23,7 @@ from heaters_dagster.domain.errors import (
     TransientError,
 )
 from heaters_dagster.domain.ingest import SourceKind, clean_title, original_suffix, source_kind, title_from_name
-from heaters_dagster.domain.keys import original_key
+from heaters_dagster.domain.keys import UPLOADS_PREFIX, original_key
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.room_needed import download_bytes
@@ -46,8 +47,10 @@ from resources.sources.belongings import WhatIsKept, forget_belongings, keep_bel
 from resources.sources.downloader import Downloader, local_sha256
 from resources.sources.fetched import ByteMeter, Fetched, begun_name
 from resources.sources.file_identity import file_identity, fingerprint
-from resources.sources.uploaded import linked_upload
+from resources.sources.uploaded import linked_upload, upload_key
 
+#: An upload in a bucket, by its random name.
+_UPLOADED = re.compile(rf"/{UPLOADS_PREFIX}/[0-9a-f]{{24}}(\.[a-z0-9]+)?\Z")
 _STATES_BEFORE = frozenset({SourceVideoState.NEW, SourceVideoState.DOWNLOADING, SourceVideoState.DOWNLOAD_FAILED})
 
 
@@ -61,6 +64,7 @@ def fetch_source_video(
     originals: Originals | None = None,
     turns: SiteTurns | None = None,
     uploads_folder: Path | None = None,
+    uploads_bucket: str | None = None,
     kept: WhatIsKept = WhatIsKept(),
     related: RelatedVideos | None = None,
     report: Report = silent,
@@ -70,7 +74,8 @@ def fetch_source_video(
 
     originals: gets the file, for the stages that follow in the same run. turns: of the sites; None: nobody waits for a turn. say: gets a
     sentence when it has to wait for one. kept: what is kept of facts. related: where it is hinted that another one may be the same video;
-    None: nowhere. uploads_folder: files in it are ours, and need no copy.
+    None: nowhere. uploads_folder: files in it are ours, and need no copy. uploads_bucket: uploads in it are ours, and go when
+    they are taken.
 
     Hold `Database.stage_lock("source_video", source_video_id)`. Safe to begin again at any point: the object is stored under its key
     whole or not at all, and until the row names it the next try replaces it. Raises DuplicateSourceError when another source video holds
@@ -103,6 +108,8 @@ def fetch_source_video(
             related.hint_at_same_on_site(source_video_id)
         if originals is not None:
             originals.keep(key, fetched.path)
+        if (taken := upload_key(video.source, uploads_bucket)) is not None:
+            objects.delete(taken)
         return done
 
 
@@ -165,8 +172,8 @@ def _may_go_on(error: BaseException) -> bool:
 
 def _called(video: SourceVideo, fetched: Fetched) -> str:
     """What people call the file: an upload lies under a random name, but its row has the title it was given."""
-    titled = source_kind(video.source) is SourceKind.LOCAL_PATH and video.title != fetched.title
-    return video.title if titled else clean_title(fetched.name)
+    is_ours = source_kind(video.source) is SourceKind.LOCAL_PATH or _UPLOADED.search(video.source) is not None
+    return video.title if is_ours and video.title != fetched.title else clean_title(fetched.name)
 
 
 def _refuse_known_file(video: SourceVideo, videos: SourceVideoStore, objects: ObjectStore) -> None:
@@ -286,6 +293,7 @@ def source_video(
                 work=place.work,
                 originals=place.originals(object_store.get()),
                 uploads_folder=place.settings.uploads_folder,
+                uploads_bucket=place.settings.object_bucket,
                 turns=SiteTurns.from_settings(place.settings, store),
                 kept=WhatIsKept(place.settings.keep_places, place.settings.rights),
                 related=RelatedVideos(store),

@@ -21,6 +21,9 @@ from heaters_dagster.domain.run_queues import OTHER, queue_of
 from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_private import CheckRunHealthResult, ConfigurableClassData, LaunchRunContext, WorkerStatus
 
+#: The task of Celery that executes a run.
+EXECUTE_RUN = "heaters.execute_run"
+
 #: How often, and for how long at most, a run is offered to a Redis that does not answer, before the launch fails. It is then due again.
 _OFFERED = {"max_retries": 20, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 2.0}
 
@@ -40,6 +43,7 @@ def celery_arguments(settings: Settings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_max_tasks_per_child": 50,
         "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": transport,
@@ -80,8 +84,10 @@ class HeatersCeleryLauncher(CeleryRunLauncher):  # type: ignore[misc]
         if DAGSTER_CELERY_QUEUE_TAG not in run.tags:
             queue = {DAGSTER_CELERY_QUEUE_TAG: queue_of(run.tags)}
             self._instance.add_run_tags(run.run_id, queue)
-            context = context._replace(dagster_run=run.with_tags({**run.tags, **queue}))
-        super().launch_run(context)
+            run = run.with_tags({**run.tags, **queue})
+        # Not dagster-celery's task, which takes a whole instance with it: each machine has its own.
+        task = self.celery.signature(EXECUTE_RUN, args=(run.run_id,), immutable=True)
+        self._launch_celery_task_run(run=run, task_signature=task, routing_key=EXECUTE_RUN)
 
     @property
     def supports_resume_run(self) -> bool:

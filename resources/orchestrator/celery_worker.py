@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import dagster as dg
 from celery import Celery
-from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from heaters_dagster.settings import Settings
-from resources.orchestrator.celery_launcher import open_celery
+from resources.orchestrator.celery_launcher import EXECUTE_RUN, open_celery
 from resources.orchestrator.dagster_resources import shared_database
-from resources.orchestrator.dagster_run_private import ExecuteRunArgs, capture_interrupts, execute_run_by_id, unpack_value
+from resources.orchestrator.dagster_run_private import capture_interrupts, execute_run_by_id
 from resources.postgres.database import lock_key
 
 _BEGINS = frozenset({dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING})
@@ -23,12 +21,12 @@ _log = logging.getLogger("heaters.worker")
 
 
 def worker_app(settings: Settings) -> Celery:
-    """Celery with the task that executes runs, under the name that dagster-celery's launcher uses."""
+    """Celery with the task that executes runs."""
     app = open_celery(settings)
 
-    @app.task(name=TASK_EXECUTE_JOB_NAME, track_started=True)  # type: ignore[untyped-decorator]
-    def execute_job(execute_job_args_packed: Mapping[str, Any]) -> int:
-        return execute(unpack_value(execute_job_args_packed, as_type=ExecuteRunArgs).run_id, settings)
+    @app.task(name=EXECUTE_RUN, track_started=True)  # type: ignore[untyped-decorator]
+    def execute_run(run_id: str) -> int:
+        return execute(run_id, settings)
 
     return app
 

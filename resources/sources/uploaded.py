@@ -1,4 +1,8 @@
-"""Uploads of reviewers become originals without being read or copied once more: they were hashed when they arrived."""
+"""Uploads of reviewers, until their original is in the object store.
+
+With a bucket they lie there, under `uploads/`, because any machine may take them. Without one they lie under HEATERS_HOME and become
+originals without being read or copied once more: they were hashed when they arrived.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,41 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from heaters_dagster.domain.ingest import title_from_name
+from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
+from heaters_dagster.domain.keys import UPLOADS_PREFIX, checked_key
+from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.sources.fetched import Fetched
+
+
+def kept_upload(path: Path, settings: Settings, objects: ObjectStore) -> str:
+    """Put a file that has arrived whole where every machine finds it; returns the source of its row. Raises what `put_file` raises."""
+    if settings.object_bucket is None:
+        kept = settings.uploads_folder / path.name
+        path.rename(kept)
+        return str(kept)
+    key = checked_key(f"{UPLOADS_PREFIX}/{path.name}")
+    objects.put_file(key, path)
+    return f"s3://{settings.object_bucket}/{key}"
+
+
+def drop_upload(source: str, settings: Settings, objects: ObjectStore) -> None:
+    """Remove an upload that no row names; when that fails, the hourly clean-up does it."""
+    with suppress(HeatersError, OSError):
+        if (key := upload_key(source, settings.object_bucket)) is not None:
+            objects.delete(key)
+        else:
+            Path(source).unlink(missing_ok=True)
+
+
+def upload_key(source: str, bucket: str | None) -> str | None:
+    """The key of an upload in our bucket; None for every other source."""
+    if bucket is None or source_kind(source) is not SourceKind.S3_ADDRESS:
+        return None
+    of, key = s3_location(source)
+    return key if of == bucket and key.startswith(f"{UPLOADS_PREFIX}/") else None
 
 
 def linked_upload(video: SourceVideo, folder: Path, uploads_folder: Path) -> Fetched | None:

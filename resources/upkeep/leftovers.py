@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.keys import UPLOADS_PREFIX
 from heaters_dagster.settings import Settings
 from resources.object_store.open import open_object_store
+from resources.object_store.s3 import listed_objects
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.fetched import begun_name
@@ -31,6 +34,22 @@ def sweep_work(work: WorkFolder, videos: SourceVideoStore) -> list[Path]:
     """Remove the folders of attempts whose process is dead, and what was begun of source videos that are fetched or deleted by now."""
     waiting = {begun_name(source_video_id) for source_video_id in videos.waiting_to_be_fetched()}
     return work.sweep(is_over=lambda name: name not in waiting)
+
+
+def sweep_uploaded_objects(settings: Settings, videos: SourceVideoStore) -> list[str]:
+    """As `sweep_uploads`, of the uploads in the bucket; returns their keys. A lifecycle rule ends what nobody sweeps."""
+    bucket = settings.object_bucket
+    if bucket is None:
+        return []
+    objects, removed = open_object_store(settings), []
+    found = list(listed_objects(bucket, f"{UPLOADS_PREFIX}/", endpoint_url=settings.s3_endpoint_url))
+    stored = videos.stored_by_file_name([one.key.rpartition("/")[2] for one in found])
+    oldest = datetime.now(UTC) - timedelta(seconds=_ABANDONED_SECONDS)
+    for one in found:
+        if stored.get(one.key.rpartition("/")[2], one.changed_at < oldest):
+            objects.delete(one.key)
+            removed.append(one.key)
+    return removed
 
 
 def sweep_uploads(settings: Settings, videos: SourceVideoStore) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Files that reviewers send from the browser: streamed to disk under a name of our own, then submitted like any other file."""
+"""Files that reviewers send from the browser: streamed to disk under a name of our own, kept where every machine finds them, submitted."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from resources.media.first_bytes import HEAD_BYTES, refuse_no_video
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.source_video_store import SourceVideo
 from resources.sources.file_identity import file_identity
+from resources.sources.uploaded import drop_upload, kept_upload
 from resources.upkeep.leftovers import sweep_uploads
 from review_app.service.incoming import declared_bytes
 from review_app.service.review_desk import ReviewDesk
@@ -35,9 +36,9 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
-    """Read the request's body into `HEATERS_HOME/uploads` and submit it. The body is the file; headers have its name and what is said.
+    """Read the request's body, keep it (see `kept_upload`) and submit it. The body is the file; headers have its name and what is said.
 
-    The name is only a title: on disk the file has a random name. A file that did not arrive whole or could not be submitted is removed;
+    The name is only a title: the file has a random name. A file that did not arrive whole or could not be submitted is removed;
     one that is in the object store by now makes room first. What cannot be a video is refused after its first megabyte.
     Raises BadRequestError without name or content, InvalidMediaError, DiskFullError, BusyError, DownloadError when the browser went away.
     """
@@ -49,26 +50,27 @@ async def save_upload(request: Request, desk: ReviewDesk) -> SourceVideo:
         raise BadRequestError(f"{title}: an empty file cannot be uploaded")
     await run_in_threadpool(sweep_uploads, desk.settings, desk.videos)
     suffix = _SUFFIX.search(title)
-    path = desk.settings.uploads_folder / f"{secrets.token_hex(12)}{suffix.group().lower() if suffix else ''}"
+    name = f"{secrets.token_hex(12)}{suffix.group().lower() if suffix else ''}"
     with desk.upload_room.admitted(declared) as admission:
         try:
             # The work folder is swept when its process has died.
             with WorkFolder.of(desk.settings).attempt(UPLOAD, bytes_needed=admission.limit_bytes) as attempt:
-                received, sha256 = await _received(request, attempt / path.name, admission, title)
+                path = attempt / name
+                received, sha256 = await _received(request, path, admission, title)
                 if declared not in {None, received}:
                     raise DownloadError(f"{title}: only {received} of {declared} bytes arrived; send the file again")
-                (attempt / path.name).rename(path)
+                identity = replace(await run_in_threadpool(file_identity, path), sha256=sha256)
+                source = await run_in_threadpool(kept_upload, path, desk.settings, desk.objects)
         except OSError as error:
             if isinstance(error, HeatersError):
                 raise
-            raise DiskFullError(f"{title} cannot be stored: {error.strerror}; make room under {path.parent}") from error
+            raise DiskFullError(f"{title} cannot be stored: {error.strerror}; make room under {desk.settings.home}") from error
     try:
-        identity = replace(await run_in_threadpool(file_identity, path), sha256=sha256)
-        said = {"source": str(path), "title": Path(title).stem or title, "chapters_as_cuts": chapters_as_cuts, **identity.columns()}
+        said = {"source": source, "title": Path(title).stem or title, "chapters_as_cuts": chapters_as_cuts, **identity.columns()}
         (video,) = await run_in_threadpool(desk.videos.add_all, [said], [facts])
         return video
     except Exception:
-        path.unlink(missing_ok=True)
+        await run_in_threadpool(drop_upload, source, desk.settings, desk.objects)
         raise
 
 

@@ -25,8 +25,6 @@ USES = {
     "dagster._core.execution.compute_logs:redirect_to_file": "what steps print goes to a file without processes of its own",
     "dagster._core.instance:InstanceRef": "heaters opens the Dagster instance of its home",
     "dagster._cli.api:_execute_run_command_body": "workers of Celery execute runs",
-    "dagster._grpc.types:ExecuteRunArgs": "workers of Celery read which run they are to execute",
-    "dagster._serdes:unpack_value": "workers of Celery read which run they are to execute",
     "dagster._core.launcher:CheckRunHealthResult": "a run whose process was killed on a worker is told from one that works",
     "dagster._core.launcher:WorkerStatus": "a run whose process was killed on a worker is told from one that works",
     "dagster._core.launcher:LaunchRunContext": "runs wait on the queue of their kind",

@@ -19,6 +19,9 @@ from dagster_aws.ecs import EcsRunLauncher
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.job import get_user_defined_k8s_config
 
+from heaters_dagster.commands.up.machines import check_shared
+from heaters_dagster.commands.up.worker import run_worker
+from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.run_queues import LARGE_ABOVE_PIXELS, OTHER, QUEUES, queue_limits, queue_of
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import SourceVideoState
@@ -180,3 +183,14 @@ def _nothing(job: str) -> dg.JobDefinition:
         nothing()
 
     return does_nothing
+
+
+def test_a_machine_that_works_with_others_says_what_it_lacks(settings: Settings) -> None:
+    whole = replace(settings, bucket="films", secret_key="the same on all machines")
+    check_shared(whole)
+    for lacks, told in (("broker_url", "HEATERS_BROKER_URL"), ("database_url", "HEATERS_DATABASE_URL"), ("bucket", "S3_BUCKET_NAME"),
+                        ("secret_key", "HEATERS_SECRET_KEY")):  # fmt: skip
+        with pytest.raises(SettingsError, match=f"^{told} is not set: machines share"):
+            run_worker(replace(whole, **{lacks: None}), [])  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"^exports is no kind of work: write some of export, ingest"):
+        run_worker(whole, ["exports"])

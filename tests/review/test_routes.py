@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from assets.source_video import fetch_source_video
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, DiskFullError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.keys import frame_index_key, proxy_key
@@ -34,6 +35,7 @@ from heaters_dagster.registries import EXPORT_PROFILES
 from heaters_dagster.settings import Settings
 from resources.media.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
+from resources.object_store.open import open_object_store
 from resources.object_store.s3 import S3ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
@@ -42,7 +44,9 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.downloader import Downloader
 from resources.sources.given_files import GivenFiles
+from resources.upkeep.leftovers import sweep_uploaded_objects
 from review_app.server.routes import TOKEN_HEADER, review_routes
 from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
@@ -507,6 +511,57 @@ def test_an_upload_becomes_a_source_video_under_a_name_of_our_own(client: TestCl
     assert source.read_bytes() == A_FILM
     assert source.suffix == ".mp4"
     assert [path.name for path in source.parent.iterdir()] == [source.name]
+
+
+def test_with_a_bucket_an_upload_lies_where_every_machine_finds_it(
+    database: Database, settings: Settings, buckets: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(settings, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url)
+    desk = ReviewDesk(settings=here, database=database, objects=open_object_store(here), links=open_links(here))
+    film = make_video(tmp_path / "film.mp4", frames=12).read_bytes()
+
+    def send(name: str) -> tuple[int, Any]:
+        with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+            answer = client.post("/api/uploads", content=film, headers={**signed_in(desk), "X-Heaters-File-Name": name})
+        return answer.status_code, answer.json()
+
+    def uploads() -> list[str]:
+        return [one.key for one in desk.objects.list("uploads/")]
+
+    status, said = send("holiday.MP4")
+    row = desk.videos.load(said["id"])
+    assert (status, row.title, row.source_sha256) == (201, "holiday", hashlib.sha256(film).hexdigest())
+    assert (uploads(), row.source) == ([row.source.removeprefix(f"s3://{here.bucket}/")], f"s3://{here.bucket}/{uploads()[0]}")
+    assert desk.objects.get_bytes(uploads()[0]) == film
+    assert [path for path in here.home.rglob("*") if path.suffix == ".mp4" and path != tmp_path / "film.mp4"] == []
+
+    # Another machine takes it: with another home.
+    there = replace(here, home=tmp_path / "another")
+    done = fetch_source_video(
+        row.id, videos=desk.videos, objects=open_object_store(there), work=WorkFolder(there.work_folder),
+        downloader=Downloader.from_settings(there), uploads_bucket=there.object_bucket,
+    )  # fmt: skip
+    assert (done.state, done.title, done.content_sha256) == (SourceVideoState.DOWNLOADED, "holiday", row.source_sha256)
+    assert uploads() == []
+
+    # What was cut off is swept: taken and not removed, and without a row for a day. What waits for Retry stays.
+    keys = [f"uploads/{token * 24}.mp4" for token in "abc"]
+    for key in keys:
+        desk.objects.put_bytes(key, film)
+    taken, waits = (desk.videos.add(f"s3://{here.bucket}/{key}", "film") for key in keys[:2])
+    desk.videos.update(taken.id, original_filepath="originals/video_9.mp4")
+    desk.videos.record_failure(waits.id, SourceVideoState.DOWNLOAD_FAILED, "made to fail", transient=False)
+    assert sweep_uploaded_objects(here, desk.videos) == keys[:1]
+    monkeypatch.setattr("resources.upkeep.leftovers._ABANDONED_SECONDS", -60.0)
+    assert sweep_uploaded_objects(here, desk.videos) == keys[2:]
+    assert uploads() == keys[1:2]
+
+    def fail(*arguments: object, **columns: object) -> None:
+        raise DatabaseUnavailableError("Postgres does not answer")
+
+    monkeypatch.setattr(desk.videos, "add_all", fail)
+    assert send("another.mp4")[0] == 503
+    assert uploads() == keys[1:2]
 
 
 def test_an_upload_that_cannot_be_submitted_leaves_no_file(

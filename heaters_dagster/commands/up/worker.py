@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import sys
 from collections.abc import Collection
-from pathlib import Path
 
-from heaters_dagster.commands.metrics import served_metrics
-from heaters_dagster.commands.up.part_lines import OURS, shown_lines
+from heaters_dagster.commands.up.machines import check_shared
+from heaters_dagster.commands.up.part_lines import OURS, terminal_lines
 from heaters_dagster.commands.up.start import signals_stop
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import SettingsError
@@ -35,7 +33,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
     from resources.postgres.database import open_database
     from resources.upkeep.leftovers import sweep_leftovers
 
-    shown = shown_lines(settings)
+    shown = terminal_lines()
 
     def say(name: str, text: str) -> None:
         shown(name, settings.without_secrets(text))
@@ -47,33 +45,12 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
     served = [kind for kind in QUEUES if kind in kinds or not kinds]
     with WorkFolder(settings.work_folder).attempt("worker") as folder:
         environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
-        parts = [_part(kind, runs[kind], folder) for kind in served]
+        wanted = [f"{kind}={runs[kind]}" for kind in served]
+        command = (sys.executable, "-m", "heaters_dagster.commands.up.worker_node", str(folder), *wanted)
+        parts = [Part("runs", command, ready=lambda: all((folder / kind).exists() for kind in served))]
         supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=_PATIENCE_SECONDS)
         told = ", ".join(f"{kind} {runs[kind]}" for kind in served)
-        with signals_stop(supervisor), served_metrics(settings):
+        with signals_stop(supervisor):
             code = supervisor.run(when_ready=lambda: say(OURS, f"{socket.gethostname()} waits for work; runs at once: {told}"))
     say(OURS, "everything has ended")
     return code
-
-
-def check_shared(settings: Settings) -> None:
-    """Raise SettingsError for the first setting that a machine lacks which works for others."""
-    shared = {
-        "HEATERS_BROKER_URL": settings.broker_url,
-        "HEATERS_DATABASE_URL": settings.database_url,
-        "S3_BUCKET_NAME": settings.object_bucket,
-        "HEATERS_SECRET_KEY": settings.secret_key,
-    }
-    if missing := [name for name, value in shared.items() if not value]:
-        raise SettingsError(
-            f"{missing[0]} is not set: machines share the broker, the database, the bucket and the secret key, so set "
-            f"{', '.join(shared)} to the same on all of them"
-        )
-    if importlib.util.find_spec("dagster_celery") is None:
-        raise SettingsError("Celery is not installed: type pip install 'heaters[celery]'")
-
-
-def _part(kind: str, runs: int, folder: Path) -> Part:
-    ready = folder / f"{kind}.ready"
-    command = (sys.executable, "-m", "heaters_dagster.commands.up.worker_node", kind, str(runs), str(ready))
-    return Part(kind, command, ready=ready.exists)

@@ -1,53 +1,76 @@
-"""`python -m heaters_dagster.commands.up.worker_node KIND RUNS READY`: Celery's worker for one kind of work.
+"""`python -m heaters_dagster.commands.up.worker_node READY KIND=RUNS...`: Celery's workers, one for each kind of work.
 
-It loads Dagster and the assets once; each run is executed in a fork, so that it begins at once. READY: a file that it makes when it
-listens.
+Dagster and the assets are loaded once; the workers are forks of this process, and each run is executed in a fork of its worker, so that it
+begins at once and all of them share their memory. A worker that ends is started again, while the others go on. READY: a folder; each worker
+makes a file in it, called as its kind, when it listens.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
-from heaters_dagster import event_log
 from heaters_dagster.commands.up.code_server import WARM_MODULES
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.settings import load_settings
 
+_RESTART_SECONDS = 2.0
+
 
 def main() -> int:
-    kind, runs, ready = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    ready = Path(sys.argv[1])
+    runs = {kind: int(most) for kind, _, most in (given.partition("=") for given in sys.argv[2:])}
+    for module in ("resources.orchestrator.celery_worker", "celery.apps.worker", "celery.concurrency.prefork", *WARM_MODULES):
+        importlib.import_module(module)
+    kinds = {_forked(kind, most, ready): kind for kind, most in runs.items()}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # the whole group gets it
+    while True:
+        ended, _ = os.waitpid(-1, 0)
+        if (kind := kinds.pop(ended, None)) is not None:
+            print(f"the worker for {kind} has ended; starting it again", flush=True)
+            time.sleep(_RESTART_SECONDS)
+            kinds[_forked(kind, runs[kind], ready)] = kind
+
+
+def _forked(kind: str, most: int, ready: Path) -> int:
+    """Start the worker for this kind of work; returns its process id."""
+    sys.stdout.flush()
+    if process_id := os.fork():
+        return process_id
+    code = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _work(kind, most, ready / kind)
+        code = 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _work(kind: str, most: int, listens: Path) -> None:
     from celery.signals import worker_ready
 
     from resources.orchestrator.celery_worker import worker_app
 
-    for module in WARM_MODULES:
-        importlib.import_module(module)
-
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
-    def listens(**_: object) -> None:
-        ready.touch()
-
-    settings = load_settings()
-    event_log.set_up(settings, "run")
-    app = worker_app(settings)
-    if event_log.is_json():
-        app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
-    app.worker_main(
+    worker_ready.connect(lambda **_: listens.touch(), weak=False)
+    worker_app(load_settings()).worker_main(
         [
+            "--quiet",
             "worker",
             f"--queues={','.join(QUEUES[kind])}",
-            f"--concurrency={runs}",
+            f"--concurrency={most}",
             f"--hostname={kind}.{os.getpid()}@%h",
             "--pool=prefork",
-            "--loglevel=warning",
+            "--loglevel=error",
             "--without-gossip",
             "--without-mingle",
         ]
     )
-    return 0
 
 
 if __name__ == "__main__":
