@@ -32,6 +32,7 @@ from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.making_store import MakingStore
+from resources.postgres.measured import measure_approval_to_file
 from resources.postgres.source_video_store import SourceVideoStore
 
 #: Exports that encode take turns, HEATERS_ENCODES at a time on a machine; exports by stream copy cost almost nothing and never wait.
@@ -69,7 +70,9 @@ def export_clip(clip_id: int, *, to: Exporting) -> ExportManifest | None:
     if claimed is None or claimed.export_profile != profile.name:
         return None
     made, manifest = _published(claimed, profile, key, to)
-    if not to.clips.finish(clip_id, EXPORTS, claimed.cut_point_version, [made], made_with=to.made_with(profile)):
+    # Nobody waits for a file that is made anew.
+    also = partial(measure_approval_to_file, clip_id=clip_id) if clip.is_virtual else lambda connection: None
+    if not to.clips.finish(clip_id, EXPORTS, claimed.cut_point_version, [made], also=also, made_with=to.made_with(profile)):
         to.clips.clean_up(clip_id, to.objects.delete)
         return None
     return manifest

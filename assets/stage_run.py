@@ -5,6 +5,7 @@ This stands between an asset and its core function: it holds what all assets do 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, stage_failures
+from assets.failures import TRANSIENT_RETRIES, StageInterruptedError, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import HeatersError, NoRoomError
@@ -21,13 +22,16 @@ from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.reasons import titled
 from heaters_dagster.domain.run_tags import ENDED_TAG, TITLE_TAG
 from heaters_dagster.domain.secrets import without_access
+from heaters_dagster.domain.stages import STAGES
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.words import counted
+from heaters_dagster.event_log import about, tell
 from resources.orchestrator.dagster_private import SqlEventLogStorage
 from resources.orchestrator.dagster_resources import DatabaseResource, ObjectStoreResource, ProgressResource
 from resources.orchestrator.dagster_storage import missing_tags, withdraw_plans
 from resources.postgres.clip_lookup import ClipLookup
 from resources.postgres.clip_store import ClipStage, ClipStore
+from resources.postgres.measured import measure
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.stage_progress import kept_progress
@@ -63,7 +67,7 @@ class StageRun:
         self._context = context
         self._objects = object_store
         self._database = database
-        self._told = self._tagged = False
+        self._told = self._tagged = self._is_within = False
         self.source_video_id = int(context.partition_key)
 
     @cached_property
@@ -73,6 +77,12 @@ class StageRun:
             return without_access(SourceVideoStore(self._database.get()).load(self.source_video_id).title)
         except HeatersError:
             return f"source video {self.source_video_id}"
+
+    @cached_property
+    def stage(self) -> str:
+        """As the table of stages calls it."""
+        made = {key.to_user_string() for key in self._context.selected_asset_keys}
+        return next((stage.asset for stage in STAGES if made & set(stage.makes)), self._context.op.name)
 
     @cached_property
     def log(self) -> TitledLog:
@@ -89,8 +99,11 @@ class StageRun:
         """As `stage_failures`; also writes the reason, with the title, to the log, the run and the partitions of the step's assets."""
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         try:
-            with stage_failures(
-                record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+            with (
+                self._logged(),
+                stage_failures(
+                    record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+                ),
             ):
                 if not self._tagged:
                     self._tag_run()
@@ -98,6 +111,35 @@ class StageRun:
         except dg.Failure as failure:
             self._tell(failure)
             raise
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """What happens meanwhile is about this run; the outermost block says how long the stage took."""
+        if self._is_within:
+            yield
+            return
+        self._is_within, began = True, time.monotonic()
+        names = {"run_id": self._context.run_id, "source_video_id": self.source_video_id, "stage": self.stage}
+        try:
+            with about(**names):
+                tell("stage begins")
+                outcome = "failed"
+                try:
+                    yield
+                    outcome = "done"
+                    tell("stage done", seconds=round(time.monotonic() - began, 3))
+                except StageInterruptedError:
+                    outcome = ""  # by a person or the end of the program: that says nothing about the stage
+                    raise
+                finally:
+                    if outcome:
+                        self._measure(time.monotonic() - began, outcome)
+        finally:
+            self._is_within = False
+
+    def _measure(self, seconds: float, outcome: str) -> None:
+        with suppress(HeatersError), self._database.get().begin() as connection:
+            measure(connection, self.stage, seconds, outcome=outcome)
 
     @contextmanager
     def progress(self, asset: str, shown: ProgressResource) -> Iterator[Report]:

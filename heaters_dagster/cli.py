@@ -9,15 +9,18 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO, StringIO, TextIOWrapper
 from typing import Annotated
 
 import typer
 
+from heaters_dagster import event_log
 from heaters_dagster.commands import (
     clips,
     cuts,
     facts,
+    metrics,
     replacement,
     review,
     running,
@@ -31,6 +34,7 @@ from heaters_dagster.commands import (
     watched,
 )
 from heaters_dagster.domain.errors import HeatersError, SettingsError
+from heaters_dagster.settings import load_settings
 
 app = typer.Typer(
     name="heaters",
@@ -50,7 +54,17 @@ def heaters(
     """Turn long videos into reviewed, frame-exact, searchable clips."""
 
 
-for commands in (running.app, submit.app, source_videos.app, replacement.app, facts.app, subscriptions.app, watched.app, clips.app):
+for commands in (
+    running.app,
+    submit.app,
+    source_videos.app,
+    replacement.app,
+    facts.app,
+    subscriptions.app,
+    watched.app,
+    clips.app,
+    metrics.app,
+):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")
@@ -73,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
         "ignore", category=Warning, module=r"dagster\..*"
     )  # warnings about preview features, which Heaters uses on purpose
     logging.getLogger().addFilter(_worth_saying)
+    with suppress(SettingsError):  # the command itself says what is wrong
+        event_log.set_up(load_settings(), "command")
     try:
         app(args=list(arguments))
     except SystemExit as done:

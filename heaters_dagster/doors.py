@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import re
 import socket
@@ -67,6 +68,20 @@ def refusal_of_host(hosts: Sequence[str], names: Iterable[str], *, setting: str)
     if not is_own_name(hosts[0], names):
         return 421, f"This server does not answer under the name {hosts[0][:200]!r}. To allow the name, add it to {setting}.\n"
     return None
+
+
+def refusal_of_metrics(headers: Mapping[str, str], token: str | None, *, is_private: bool) -> tuple[int, str] | None:
+    """Status and message for who may not read the figures; None for who may.
+
+    token: HEATERS_METRICS_TOKEN. is_private: only this machine reaches the server, so that it needs no token.
+    """
+    if token is None:
+        told = "Set HEATERS_METRICS_TOKEN and send it, because other machines reach this server: Authorization: Bearer TOKEN\n"
+        return None if is_private else (403, told)
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
+        return None
+    return 401, "Send the token of HEATERS_METRICS_TOKEN: Authorization: Bearer TOKEN\n"
 
 
 def is_from_another_site(headers: Mapping[str, str]) -> bool:

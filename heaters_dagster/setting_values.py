@@ -95,10 +95,17 @@ def broker(text: str) -> str:
 
 
 def host_and_port(text: str) -> str:
+    """`code:4000`, or `[::1]:4000`."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535 or "/" in host:
         raise ValueError("write host:port, for example code:4000")
     return text
+
+
+def split_place(text: str) -> tuple[str, int]:
+    """Host, without brackets, and port of what `host_and_port` has taken."""
+    host, _, port = text.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def token(text: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
 from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import DETECTORS, EMBEDDERS
+from heaters_dagster.setting_groups import KnowingSettings, setting
 
 _SHORTEST_HIDDEN = 8
 
@@ -45,245 +46,237 @@ STORAGE_CLASSES = (
 KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
-def _setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
-    """A field read from the environment variable `name`; `what` is its one-line help. secret: its value may be used but never shown."""
-    metadata = {"name": name, "parse": parse, "what": what, "secret": secret}
-    if callable(default):
-        return field(default_factory=default, repr=not secret, metadata=metadata)
-    return field(default=default, repr=not secret, metadata=metadata)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(KnowingSettings):
     """The settings from the environment. Build it with `Settings.from_environment`."""
 
-    app_env: str = _setting(
+    app_env: str = setting(
         "APP_ENV",
         parse.one_of("development", "production"),
         "development",
         "development or production; picks the bucket and the CDN domain",
     )
-    home: Path = _setting(
+    home: Path = setting(
         "HEATERS_HOME", parse.path, default_home, "folder where the embedded Postgres, the local objects and Dagster keep their data"
     )
-    database_url: str | None = _setting(
+    database_url: str | None = setting(
         "HEATERS_DATABASE_URL", str, None, "postgresql:// address; not set: embedded Postgres under HEATERS_HOME", secret=True
     )
-    migrates: bool = _setting(
+    migrates: bool = setting(
         "HEATERS_MIGRATE",
         parse.flag,
         True,
         "false: only heaters migrate changes the schema of the database; programs with a newer one wait",
     )
-    bucket: str | None = _setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
-    dev_bucket: str | None = _setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
-    prod_bucket: str | None = _setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
-    s3_endpoint_url: str | None = _setting(
+    bucket: str | None = setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
+    dev_bucket: str | None = setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
+    prod_bucket: str | None = setting("S3_PROD_BUCKET_NAME", str, None, "bucket when APP_ENV=production, before S3_BUCKET_NAME")
+    s3_endpoint_url: str | None = setting(
         "HEATERS_S3_ENDPOINT_URL", parse.address, None, "address of an S3-compatible server; not set: AWS"
     )
-    s3_kms_key: str | None = _setting(
+    s3_kms_key: str | None = setting(
         "HEATERS_S3_KMS_KEY", parse.kms_key, None, "key of AWS KMS that encrypts what is stored; not set: as the bucket is set"
     )
-    s3_tags: tuple[str, ...] = _setting(
+    s3_tags: tuple[str, ...] = setting(
         "HEATERS_S3_TAGS", parse.tags, (), "tags of the bucket and of each object, separated by commas: team=film,cost-centre=4711"
     )
-    s3_transitions: tuple[str, ...] = _setting(
+    s3_transitions: tuple[str, ...] = setting(
         "HEATERS_S3_TRANSITIONS",
         parse.transitions,
         (),
         "what moves to another storage class after so many days, separated by commas: gold_masters:DEEP_ARCHIVE:180",
     )
-    gold_master_storage_class: str = _setting(
+    gold_master_storage_class: str = setting(
         "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
-    proxy_storage_class: str = _setting("PROXY_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
-    proxy_cdn_domain: str | None = _setting("PROXY_CDN_DOMAIN", str, None, "CDN in front of the bucket; must pass range requests and CORS")
-    cloudfront_dev_domain: str | None = _setting(
+    proxy_storage_class: str = setting("PROXY_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
+    proxy_cdn_domain: str | None = setting("PROXY_CDN_DOMAIN", str, None, "CDN in front of the bucket; must pass range requests and CORS")
+    cloudfront_dev_domain: str | None = setting(
         "CLOUDFRONT_DEV_DOMAIN", str, None, "CDN when APP_ENV=development and PROXY_CDN_DOMAIN is not set"
     )
-    cloudfront_prod_domain: str | None = _setting(
+    cloudfront_prod_domain: str | None = setting(
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
     )
-    webcodecs_enabled: bool = _setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
-    detector: str = _setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
-    detector_threshold: float | None = _setting(
+    webcodecs_enabled: bool = setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
+    detector: str = setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
+    detector_threshold: float | None = setting(
         "HEATERS_DETECTOR_THRESHOLD",
         parse.number(float, 0, 255),
         None,
         "score above which a boundary is cut; not set: the detector's default",
     )
-    min_clip_frames: int = _setting(
+    min_clip_frames: int = setting(
         "HEATERS_MIN_CLIP_FRAMES", parse.number(int, 1, 100_000), 2, "shorter clips are joined to a neighbour when cutting automatically"
     )
-    keyframe_strategy: str = _setting(
+    keyframe_strategy: str = setting(
         "HEATERS_KEYFRAME_STRATEGY", parse.one_of(*KEYFRAME_STRATEGIES), "multi", "which stills of a clip are kept: midpoint, multi, tag"
     )
-    keyframe_percentages: tuple[float, ...] = _setting(
+    keyframe_percentages: tuple[float, ...] = setting(
         "HEATERS_KEYFRAME_PERCENTAGES", parse.percentages, (25.0, 50.0, 75.0), "places of the multi strategy, in percent of the clip"
     )
-    embedder: str = _setting("HEATERS_EMBEDDER", parse.name_in(EMBEDDERS), "clip", "what makes the vectors for search")
-    embedding_model: str = _setting(
+    embedder: str = setting("HEATERS_EMBEDDER", parse.name_in(EMBEDDERS), "clip", "what makes the vectors for search")
+    embedding_model: str = setting(
         "HEATERS_EMBEDDING_MODEL",
         parse.model,
         "clip-ViT-B-32",
         "model of the embedder; for `clip` a name or folder of sentence-transformers",
     )
-    embedding_fallback: bool = _setting(
+    embedding_fallback: bool = setting(
         "HEATERS_EMBEDDING_FALLBACK", parse.flag, False, "true: use the built-in visual descriptor when the model is not available"
     )
-    ytdlp_max_height: int = _setting(
+    ytdlp_max_height: int = setting(
         "HEATERS_DOWNLOAD_MAX_HEIGHT", parse.number(int, 144, 8640), 4320, "tallest picture that is downloaded from a web address"
     )
-    downloads_per_site: int = _setting(
+    downloads_per_site: int = setting(
         "HEATERS_DOWNLOADS_PER_SITE", parse.number(int, 1, MAX_PER_SITE), 1, "downloads from one site at a time, over all machines"
     )
-    download_pause_seconds: float = _setting(
+    download_pause_seconds: float = setting(
         "HEATERS_DOWNLOAD_PAUSE_SECONDS", parse.number(float, 0, 86_400), 2.0, "pause between two downloads from one site, in seconds"
     )
-    download_rate_mib: float | None = _setting(
+    download_rate_mib: float | None = setting(
         "HEATERS_DOWNLOAD_RATE_MIB", parse.number(float, 0.01, 100_000), None, "MiB a second that one download may take; not set: no limit"
     )
-    allow_private_addresses: bool = _setting(
+    allow_private_addresses: bool = setting(
         "HEATERS_ALLOW_PRIVATE_ADDRESSES", parse.flag, False, "true: web addresses on internal networks may be fetched"
     )
-    keep_places: bool = _setting(
+    keep_places: bool = setting(
         "HEATERS_KEEP_PLACES",
         parse.flag,
         False,
         "true: where a video was filmed is kept, when its file or site says so; else it is stored nowhere",
     )
-    automatic_captions: bool = _setting(
+    automatic_captions: bool = setting(
         "HEATERS_AUTOMATIC_CAPTIONS",
         parse.flag,
         False,
         "true: captions that a machine of a site has made are kept too, in the language that is spoken",
     )
-    rights: str | None = _setting(
+    rights: str | None = setting(
         "HEATERS_RIGHTS", str, None, "what may be done with videos, in your words, for those submitted without saying it"
     )
-    ytdlp_plugins: Path | None = _setting(
+    ytdlp_plugins: Path | None = setting(
         "HEATERS_YTDLP_PLUGINS",
         parse.path,
         None,
         "folder with plug-ins of yt-dlp, for example a provider of PO tokens; not set: none is loaded",
     )
-    cookies_files_named: tuple[str, ...] = _setting(
+    cookies_files_named: tuple[str, ...] = setting(
         "HEATERS_COOKIES_FILES",
         parse.cookies_files,
         (),
         "sites with the cookies file of a sign-in, separated by commas: vimeo.com=/secrets/vimeo.txt",
     )
-    sites_from_browser: bool | None = _setting(
+    sites_from_browser: bool | None = setting(
         "HEATERS_SITES_FROM_BROWSER",
         parse.flag,
         None,
         "true: people in the review app may store sign-ins, headers and proxies for web sites; not set: only while it is for this machine "
         "only",
     )
-    reviewer: str = _setting("HEATERS_REVIEWER", str, _user_name, "who decides on the command line")
-    dagster_port: int = _setting("HEATERS_DAGSTER_PORT", parse.number(int, 1, 65535), 3000, "port of the Dagster UI")
-    review_port: int = _setting("HEATERS_REVIEW_PORT", parse.number(int, 1, 65535), 8501, "port of the review app")
-    review_host: str = _setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
-    review_names: tuple[str, ...] = _setting(
+    reviewer: str = setting("HEATERS_REVIEWER", str, _user_name, "who decides on the command line")
+    dagster_port: int = setting("HEATERS_DAGSTER_PORT", parse.number(int, 1, 65535), 3000, "port of the Dagster UI")
+    review_port: int = setting("HEATERS_REVIEW_PORT", parse.number(int, 1, 65535), 8501, "port of the review app")
+    review_host: str = setting("HEATERS_REVIEW_HOST", str, "127.0.0.1", "address the review app listens on")
+    review_names: tuple[str, ...] = setting(
         "HEATERS_REVIEW_NAMES",
         parse.names,
         (),
         "further host names of the review app, separated by commas; that of HEATERS_REVIEW_URL, localhost and IP addresses always work",
     )
-    submit_folders: tuple[str, ...] = _setting(
+    submit_folders: tuple[str, ...] = setting(
         "HEATERS_SUBMIT_FOLDERS",
         parse.submit_places,
         (),
         "folders of the server and s3:// places from which the browser may submit, separated by commas; or any, or none. Not set: any "
         "while the review app is for this machine only, else none",
     )
-    watch: tuple[str, ...] = _setting(
+    watch: tuple[str, ...] = setting(
         "HEATERS_WATCH",
         parse.watched_places,
         (),
         "folders of this machine and s3:// prefixes whose videos are taken by themselves, separated by commas",
     )
-    watch_seconds: int = _setting(
+    watch_seconds: int = setting(
         "HEATERS_WATCH_SECONDS",
         parse.number(int, 1, 86_400),
         30,
         "time between two looks at a watched place; a file is taken when it has not changed between two",
     )
-    watch_then: str = _setting(
+    watch_then: str = setting(
         "HEATERS_WATCH_THEN",
         parse.one_of("leave", "move"),
         "leave",
         "leave or move: what becomes of a file when it is in the object store; move puts it into the folder taken, or refused, beside it",
     )
-    dagster_host: str = _setting(
+    dagster_host: str = setting(
         "HEATERS_DAGSTER_HOST", str, "127.0.0.1", "address the Dagster UI listens on; beyond this machine only with HEATERS_DAGSTER_TOKEN"
     )
-    dagster_names: tuple[str, ...] = _setting(
+    dagster_names: tuple[str, ...] = setting(
         "HEATERS_DAGSTER_NAMES",
         parse.names,
         (),
         "further host names of the Dagster UI, separated by commas; that of HEATERS_DAGSTER_URL, localhost and IP addresses always work",
     )
-    dagster_token: str | None = _setting(
+    dagster_token: str | None = setting(
         "HEATERS_DAGSTER_TOKEN", parse.token, None, "secret to sign in to the Dagster UI with; not set: nobody has to sign in", secret=True
     )
-    dagster_url: str | None = _setting(
+    dagster_url: str | None = setting(
         "HEATERS_DAGSTER_URL",
         parse.address,
         None,
         "address of the Dagster UI as reviewers reach it; not set: http://127.0.0.1 and its port",
     )
-    code_server: str = _setting(
+    code_server: str = setting(
         "HEATERS_CODE_SERVER",
         parse.host_and_port,
         "127.0.0.1:4000",
         "host:port where heaters serve dagster and daemon reach heaters serve code",
     )
-    shared_review_url: str | None = _setting(
+    shared_review_url: str | None = setting(
         "HEATERS_REVIEW_URL",
         parse.address,
         None,
         "address of the review app as others reach it, for links in Dagster; not set: no links there",
     )
-    secret_key: str | None = _setting(
+    secret_key: str | None = setting(
         "HEATERS_SECRET_KEY", str, None, "signs media links; not set: a key made once under HEATERS_HOME", secret=True
     )
-    link_ttl_seconds: int = _setting("HEATERS_LINK_TTL_SECONDS", parse.number(int, 10, 604_800), 3600, "how long a signed media link works")
-    broker_url: str | None = _setting(
+    link_ttl_seconds: int = setting("HEATERS_LINK_TTL_SECONDS", parse.number(int, 10, 604_800), 3600, "how long a signed media link works")
+    broker_url: str | None = setting(
         "HEATERS_BROKER_URL", parse.broker, None, "redis:// address of the broker that hands runs to workers (Celery)", secret=True
     )
-    broker_visibility_seconds: int = _setting(
+    broker_visibility_seconds: int = setting(
         "HEATERS_BROKER_VISIBILITY_SECONDS",
         parse.number(int, 1, 604_800),
         86_400,
         "after so long Redis gives out again what a worker has taken and not acknowledged; more than the longest run takes",
     )
-    machines: int = _setting(
+    machines: int = setting(
         "HEATERS_MACHINES", parse.number(int, 1, 10_000), 1, "how many machines run work; the queue lets in so many times the runs of one"
     )
-    ingest_runs: int = _setting(
+    ingest_runs: int = setting(
         "HEATERS_INGEST_RUNS", parse.number(int, 1, 1000), 2, "source videos on their way to review at once, on one machine"
     )
-    export_runs: int = _setting(
+    export_runs: int = setting(
         "HEATERS_EXPORT_RUNS", parse.number(int, 1, 1000), 2, "source videos whose clips are exported at once, on one machine"
     )
-    enrich_runs: int = _setting(
+    enrich_runs: int = setting(
         "HEATERS_ENRICH_RUNS",
         parse.number(int, 1, 1000),
         1,
         "source videos whose clips get keyframes and embeddings at once, on one machine",
     )
-    master_runs: int = _setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
-    encodes: int = _setting(
+    master_runs: int = setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
+    encodes: int = setting(
         "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
     )
-    keep_free_mb: int = _setting(
+    keep_free_mb: int = setting(
         "HEATERS_KEEP_FREE_MB",
         parse.number(int, 0, 100_000_000),
         LEAST_FREE_BYTES >> 20,
         "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
     )
-    lease_seconds: int = _setting(
+    lease_seconds: int = setting(
         "HEATERS_LEASE_SECONDS",
         parse.number(int, 5, 3600),
         60,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from heaters_dagster import event_log
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.quiet_server import serve
 from heaters_dagster.settings import load_settings
@@ -24,6 +25,7 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    event_log.set_up(settings, "review", owns_output=True)
     print(f"Review app: {settings.review_url}", flush=True)
     serve(
         "review_app.server.launch:app",
@@ -33,6 +35,7 @@ def main() -> int:
         http=PatientProtocol,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        **event_log.uvicorn_options(),
     )
     return 0
 

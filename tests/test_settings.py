@@ -53,6 +53,9 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_COOKIES_FILES": "nowhere=/a.txt"}, "'nowhere' is not the name of a site"),
         ({"HEATERS_WATCH_SECONDS": "0"}, "write a whole number from 1 to 86400"),
         ({"HEATERS_WATCH_THEN": "delete"}, "HEATERS_WATCH_THEN='delete' cannot be used: write one of: leave, move"),
+        ({"HEATERS_LOG_FORMAT": "xml"}, "HEATERS_LOG_FORMAT='xml' cannot be used: write one of: text, json"),
+        ({"HEATERS_METRICS_ADDRESS": "9464"}, "HEATERS_METRICS_ADDRESS='9464' cannot be used: write host:port"),
+        ({"HEATERS_METRICS_TOKEN": "short"}, "HEATERS_METRICS_TOKEN cannot be used: write 16 or more letters"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(environment: dict[str, str], told: str) -> None:

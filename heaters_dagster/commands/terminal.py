@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from heaters_dagster import event_log
 from heaters_dagster.domain.progress import Progress as Reading
 from heaters_dagster.domain.progress import Report
 from heaters_dagster.domain.secrets import without_access
@@ -127,12 +129,18 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    err.print(f"[yellow]{_shown(text)}[/yellow]", soft_wrap=True)
+    if event_log.is_json():
+        event_log.tell(text, level=logging.WARNING)
+    else:
+        err.print(f"[yellow]{_shown(text)}[/yellow]", soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """An error for a person: what is wrong and what to do, on standard error."""
-    err.print(f"[red]heaters:[/red] {_shown(without_access(text))}", soft_wrap=True)
+    if event_log.is_json():
+        event_log.tell(text, level=logging.ERROR)
+    else:
+        err.print(f"[red]heaters:[/red] {_shown(without_access(text))}", soft_wrap=True)
 
 
 def coloured(state: str) -> str:

@@ -17,6 +17,7 @@ from resources.sources.subscriptions import Looked, look_at_due
 from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
 from resources.upkeep.leftovers import sweep_uploaded_objects, sweep_uploads, sweep_work
+from resources.upkeep.stored_bytes import count_stored
 
 SUBSCRIPTIONS_JOB = "subscribed_lists"
 
@@ -36,7 +37,8 @@ ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
 
 @dg.op(
-    description="Remove temporary files and half-written objects of processes that have ended, and uploads that are already in the store."
+    description="Remove temporary files and half-written objects of processes that have ended, and uploads that are already in the store; "
+    "once a day, add up what lies in the store."
 )
 def sweep_temporary_files(
     context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource, object_store: ObjectStoreResource
@@ -49,6 +51,8 @@ def sweep_temporary_files(
     context.log.info(_removed(folders, "folder"))
     context.log.info(_removed(half_written, "half-written object"))
     context.log.info(_removed(uploads, "upload"))
+    if (counted_now := count_stored(database.get(), object_store.get())) is not None:
+        context.log.info(f"{counted(counted_now, 'object lies', 'objects lie')} in the store")
 
 
 @dg.op(description="Check that the clips of every source video cover it exactly once, and that rows and stored files agree.")

@@ -4,6 +4,9 @@ Before Dagster is updated, run tests/pipeline/test_dagster_private.py: it says i
 which take a second to load, are in `dagster_web_private.py`.
 """
 
+import logging
+
+from dagster import _loggers as _dagster_loggers
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.compute_logs import redirect_to_file
@@ -31,6 +34,20 @@ CODE_SERVER_WATCH_SECONDS = 5
 
 #: The tables that Dagster makes.
 DAGSTER_SCHEMAS = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+
+
+def lead_console_loggers_to(handler: logging.Handler) -> None:
+    """Let the loggers that Dagster makes for the terminal, one for each run, write to `handler`; none of them below INFO."""
+
+    def create(name: str, level: str | int) -> logging.Logger:
+        logger = logging.Logger(name)
+        logger.setLevel(level)
+        logger.setLevel(max(logger.level, logging.INFO))
+        logger.addHandler(handler)
+        return logger
+
+    _dagster_loggers.create_console_logger = create  # type: ignore[attr-defined]
+
 
 __all__ = [
     "CODE_SERVER_WATCH_SECONDS",
@@ -64,6 +81,7 @@ __all__ = [
     "UnresolvedAssetJobDefinition",
     "WorkerStatus",
     "ensure_file",
+    "lead_console_loggers_to",
     "redirect_to_file",
     "touch_file",
 ]

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster import AssetKey, DagsterEventType, DagsterRun
 
+from heaters_dagster import event_log
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.run_queues import OTHER, WEIGHED, WEIGHT_TAG, queue_limits, weight_tags
@@ -45,6 +47,7 @@ from resources.orchestrator.dagster_private import (
     SqlEventLogStorageTable,
     SubmitRunContext,
     ensure_file,
+    lead_console_loggers_to,
     redirect_to_file,
     touch_file,
 )
@@ -52,6 +55,9 @@ from resources.orchestrator.dagster_resources import shared_database
 from resources.postgres.database import dagster_database_url
 from resources.postgres.nudges import Nudge, nudge
 from resources.postgres.source_video_store import SourceVideoStore
+
+#: Programs of Dagster whose output is for their log only.
+_SERVERS = frozenset({"dagster-daemon", "dagster-webserver"})
 
 
 class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
@@ -72,7 +78,12 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersStorage:
-        return cls(_settings(), inst_data)
+        """Every program of Dagster opens the storage first, so here its log gets its form too, also in those that are not ours."""
+        settings = _settings()
+        event_log.set_up(settings, owns_output=Path(sys.argv[0]).name in _SERVERS)
+        if (handler := event_log.handler()) is not None:
+            lead_console_loggers_to(handler)
+        return cls(settings, inst_data)
 
     @property
     def event_log_storage(self) -> EventLogStorage[Any]:

@@ -13,6 +13,7 @@ from heaters_dagster.domain.errors import CutError, PermanentError
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import checked_source_video_transition
+from heaters_dagster.event_log import of_clips, tell_when_committed
 from resources.postgres.clip_files import VIRTUAL, forget_files
 from resources.postgres.clip_rows import CLIP, Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
 from resources.postgres.row_locks import known_reviewer, lock_live_clips
@@ -149,6 +150,8 @@ def _record_recut(
 ) -> None:
     """settings: what made the cuts before and after, so that an undo brings these back too."""
     before = {clip.id: ledger_snapshot(clip) for clip in old}
+    made = of_clips(sorted(clip.id for clip in after))
+    tell_when_committed(connection, ReviewAction.RECUT.value, source_video_id=source_video_id, reviewer_id=reviewer, **made)
     connection.execute(
         review_actions.insert().values(
             reviewer_id=reviewer,

@@ -36,6 +36,7 @@ from heaters_dagster.domain.stages import (
 )
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY, checked_clip_transition
+from heaters_dagster.event_log import tell_of_failure, tell_when_committed
 from resources.postgres import clip_exports
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, artifact_of_row, clip_of_row
@@ -429,3 +430,9 @@ def _note(
     values |= {"made_with": made_with} if state is WorkState.DONE else {}
     row = insert(clip_work).values(clip_id=clip.id, stage=stage.asset, **values)
     connection.execute(row.on_conflict_do_update(index_elements=["clip_id", "stage"], set_=values))
+    about = {"clip_id": clip.id, "source_video_id": clip.source_video_id}
+    if state is WorkState.FAILED:
+        tell_of_failure(connection, f"{stage.asset}_failed", error or "", tries or 0, **about)
+    elif state is not WorkState.WAITING:
+        steps = stage.states and {WorkState.WORKING: stage.steps.working, WorkState.DONE: stage.steps.done}[state]
+        tell_when_committed(connection, steps.value if steps else f"{stage.asset}_{state}", **about)

@@ -26,6 +26,7 @@ from heaters_dagster.domain.errors import (
     IllegalTransitionError,
     SettingsError,
 )
+from heaters_dagster.event_log import forget_pending, tell
 from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_home
 from resources.postgres import embedded_postgres
@@ -83,7 +84,11 @@ class Database:
         IllegalTransitionError.
         """
         with self._readable_errors(), self.engine.begin() as connection:
+            forget_pending(connection)  # of a transaction that was rolled back
             yield connection
+            happened = forget_pending(connection)
+        for said, what in happened:
+            tell(said, **what)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

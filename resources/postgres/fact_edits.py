@@ -15,6 +15,7 @@ from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.source_facts import Origin, SourceFacts, json_of_value, value_of_json
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.subtitles import MOST_FILES, SubtitleFile
+from heaters_dagster.event_log import tell_when_committed
 from resources.postgres.database import Database
 from resources.postgres.facts_store import facts_in, write_facts
 from resources.postgres.ingest_tables import given_thumbnails, transcripts
@@ -248,4 +249,5 @@ def _record(
         "details": {"facts": dict(facts)},
         "created_at": func.clock_timestamp(),
     }
+    tell_when_committed(connection, action.value, source_video_id=source_video_id, reviewer_id=by)
     return int(connection.execute(review_actions.insert().values(**row).returning(_own.id)).scalar_one())

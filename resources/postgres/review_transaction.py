@@ -20,6 +20,7 @@ from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, Review
 from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.event_log import of_clips, tell_when_committed
 from resources.postgres.clip_cutting import restore_settings
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, review_clip
@@ -262,6 +263,8 @@ class ReviewTransaction:
         action_id = self._connection.scalar(insertion.returning(review_actions.c.id))
         if action_id is None:
             raise BadRequestError("the request key was used for another reviewer's action; make a new one for every decision")
+        about = of_clips(list(ledger.clip_ids)) | {"source_video_id": self._source_video_id, "reviewer_id": self._reviewer_id}
+        tell_when_committed(self._connection, str(change.action), action_id=action_id, **about)
         self._record_cut(action_id, ledger)
         if self._target is not None:
             undone = change.action == ReviewAction.UNDO

@@ -18,6 +18,7 @@ from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.stages import SOURCE_VIDEO
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
+from heaters_dagster.event_log import tell_of_failure, tell_when_committed
 from resources.postgres import row_locks
 from resources.postgres.database import Database
 from resources.postgres.facts_store import add_facts, add_unsaid, facts_in, put_facts
@@ -127,7 +128,9 @@ class SourceVideoStore:
         _check_columns(columns)
         with self._database.begin() as connection:
             row = source_videos.insert().values(**columns, source=source, title=title, confined_to=confined_to)
-            return video_of_row(connection.execute(row.returning(source_videos)).one())
+            video = video_of_row(connection.execute(row.returning(source_videos)).one())
+            tell_when_committed(connection, "submit", source_video_id=video.id, title=video.title)
+            return video
 
     def add_all(
         self, rows: Sequence[Mapping[str, Any]], facts: Sequence[SourceFacts] = (), *, also: AlsoWritten | None = None
@@ -146,6 +149,8 @@ class SourceVideoStore:
             add_facts(connection, {video.id: said for video, said in zip(added, facts, strict=False)}, Origin.SUBMISSION)
             if also is not None:
                 also(connection, added)
+            for video in added:
+                tell_when_committed(connection, "submit", source_video_id=video.id, title=video.title)
             return added
 
     def newest_id(self) -> int:
@@ -306,6 +311,7 @@ class SourceVideoStore:
                 )
             if new in _DONE:
                 columns["attempts"] = 0
+            tell_when_committed(connection, new.value, source_video_id=source_video_id, title=video.title)
             return _written(connection, source_video_id, {**columns, "state": new.value, "error": error})
 
     def update(self, source_video_id: int, **columns: Any) -> SourceVideo:
@@ -376,6 +382,7 @@ class SourceVideoStore:
             if video.state != failed_state:
                 checked_source_video_transition(video.state, failed_state)
             attempts = attempts_after_failure(video.attempts, transient=transient)
+            tell_of_failure(connection, failed_state.value, message, attempts, source_video_id=source_video_id, title=video.title)
             return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
     def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
@@ -383,6 +390,7 @@ class SourceVideoStore:
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             attempts = attempts_after_failure(video.gold_master_attempts, transient=transient)
+            tell_of_failure(connection, "gold_master_failed", message, attempts, source_video_id=source_video_id, title=video.title)
             return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
 
     def retry_gold_master(self, source_video_id: int) -> SourceVideo:

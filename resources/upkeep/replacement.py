@@ -39,6 +39,7 @@ from heaters_dagster.domain.replacement import ClipFate, Film, NewSpan
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState, SourceVideoState
 from heaters_dagster.domain.words import counted
+from heaters_dagster.event_log import tell_when_committed
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.media import ffmpeg
@@ -415,6 +416,7 @@ def _copy_facts(connection: Connection, old_id: int, new_id: int) -> None:
 
 
 def _record(connection: Connection, by: int, new_id: int, made: Sequence[Clip], details: dict[str, Any]) -> None:
+    tell_when_committed(connection, ReviewAction.REPLACE.value, source_video_id=new_id, reviewer_id=by, clips=len(made))
     connection.execute(
         review_actions.insert().values(
             reviewer_id=by,

@@ -26,6 +26,7 @@ from heaters_dagster.domain.keys import PREFIXES, original_key
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.stages import LOCKED_ASSETS
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.event_log import tell_when_committed
 from resources.object_store.interface import ObjectStore
 from resources.postgres import row_locks
 from resources.postgres.clip_cutting import retired
@@ -157,4 +158,5 @@ def _record(
     connection: Connection, action: ReviewAction, by: int, source_video_id: int, *, details: dict[str, Any], **columns: Any
 ) -> None:
     entry = {"clip_ids": [], "before": {}, "after": {}, **columns, "details": details, "created_at": func.clock_timestamp()}
+    tell_when_committed(connection, action.value, source_video_id=source_video_id, reviewer_id=by)
     connection.execute(review_actions.insert().values(reviewer_id=by, source_video_id=source_video_id, action=action.value, **entry))

@@ -17,6 +17,7 @@ from resources.object_store.open import open_object_store
 from resources.postgres.database import open_database
 from resources.upkeep.leftovers import sweep_uploads
 from review_app.server.door import Door
+from review_app.server.metrics import metrics_route
 from review_app.server.pace import Pace
 from review_app.server.routes import review_routes
 from review_app.service.links import open_links
@@ -34,6 +35,6 @@ def open_desk() -> ReviewDesk:
 
 app = st.App(
     str(Path(__file__).parent.parent / "main.py"),
-    routes=review_routes(open_desk),
+    routes=[*review_routes(open_desk), metrics_route(load_settings(), lambda: open_desk().database)],
     middleware=[Middleware(Door, settings=load_settings()), Middleware(Pace)],
 )

@@ -181,4 +181,4 @@ def test_the_asset_shows_stills_to_the_operator(still_making: StillMaking, setti
         )
     (event,) = result.asset_materializations_for_node("keyframes")
     assert (event.metadata["clips with keyframes by this run"].value, event.metadata["keyframes"].value) == (2, 6)
-    assert "data:image/jpeg;base64," in str(event.metadata["stills"].value)
+    assert "data:image/webp;base64," in str(event.metadata["stills"].value)

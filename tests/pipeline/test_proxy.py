@@ -432,7 +432,7 @@ def test_the_assets_show_an_operator_what_was_made(
     (proxy,) = result.asset_materializations_for_node("proxy_and_keyframe_offsets")[:1]
     assert proxy.asset_key == dg.AssetKey("proxy")
     assert proxy.metadata["frames"].value == 48
-    assert str(proxy.metadata["thumbnails"].value).count("data:image/jpeg;base64,") == 6
+    assert str(proxy.metadata["thumbnails"].value).count("data:image/webp;base64,") == 6
     (index,) = result.asset_materializations_for_node("proxy_and_keyframe_offsets")[1:]
     assert index.asset_key == dg.AssetKey("keyframe_offsets")
     assert index.metadata["frame rate"].value == "variable"

@@ -1,5 +1,9 @@
-"""`heaters up`, whole: a submitted file becomes clips, an approval becomes a file, and one signal ends everything."""
+"""`heaters up`, whole: a submitted file becomes clips, an approval becomes a file, and one signal ends everything.
 
+All of it with HEATERS_LOG_FORMAT=json: the lines of every process are parsed. What people see in a terminal is in test_supervisor.py.
+"""
+
+import json
 import os
 import signal
 import socket
@@ -43,6 +47,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         review_port=free_port(),
         secret_key=f"{MARK}-signs-links",
         dagster_token=f"{MARK}-of-16-or-more",
+        log_format="json",
+        metrics_address=f"127.0.0.1:{free_port()}",
     )
     yield settings
     embedded_postgres.remove(settings.postgres_folder)
@@ -135,6 +141,14 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         assert eventually(file.is_file, 120), clips.load(first.id)
         assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, 200), clips.load(first.id)
         database.dispose()
+        for place in (f"127.0.0.1:{settings.review_port}", settings.metrics_address):
+            with urllib.request.urlopen(f"http://{place}/metrics", timeout=60) as page:
+                figures = page.read().decode()
+            assert 'heaters_clips{state="embedded"} 1.0' in figures
+            assert "heaters_approval_to_file_seconds_count 1.0" in figures
+            assert 'heaters_stage_seconds_count{outcome="done",stage="proxy"} 1.0' in figures
+            assert 'heaters_ticks_last_hour{name="approvals_to_exports",status="success"}' in figures
+            assert 'heaters_daemon_heartbeat_seconds{daemon="sensor"}' in figures
         commands = processes_of(settings)
         assert any("dagster_ui" in command for command in commands)
         assert any("multiprocessing.forkserver" in command for command in commands), "run workers start from a warm process"
@@ -150,4 +164,18 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
     assert not (folder / "ran").exists(), (folder / "ran").read_text()
     assert processes_of(settings) == []
     assert not embedded_postgres.status(settings.postgres_folder).running, log.read_text()
-    assert log.read_text().rstrip().endswith("everything has ended")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all({"time", "level", "event", "process"} <= line.keys() for line in lines)
+    assert lines[-1]["event"] == "everything has ended"
+    said = [line for line in lines if "pid" in line]  # the others are those of `heaters up` itself
+    assert {line["process"] for line in said} >= {"review", "run"}
+    ids = {"source_video_id": video.id, "clip_id": first.id}
+    (exported,) = [line for line in said if line["event"] == "exported"]
+    assert ids.items() <= exported.items()
+    assert exported["process"] == "run"
+    assert len(exported["run_id"]) == 36
+    of_run = [line["event"] for line in said if line.get("run_id") == exported["run_id"] and line.get("stage") == "exports"]
+    assert [name for name in of_run if name in {"stage begins", "exporting", "exported", "stage done"}] == [
+        "stage begins", "exporting", "exported", "stage done",
+    ]  # fmt: skip
+    assert not [line for line in said if line["level"] in {"error", "critical"}]

@@ -789,6 +789,11 @@ def test_a_watched_file_has_a_state_and_a_refused_one_its_reason(database: Datab
     assert broken_constraint(database, f"insert into watched_files {values}") == constraint
 
 
+def test_what_is_measured_has_an_outcome(database: Database) -> None:
+    change = "insert into measured_seconds values ('exports', 'perhaps', 1, 1, 1)"
+    assert broken_constraint(database, change) == "measured_seconds_outcome_check"
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {

@@ -34,6 +34,8 @@ def main() -> int:
 
     from grpc import _common as grpc_waits  # type: ignore[import-untyped]
 
+    from heaters_dagster import event_log
+    from heaters_dagster.settings import load_settings
     from resources.orchestrator.dagster_daemon_private import (
         DagsterApiServer,
         DagsterGrpcServer,
@@ -53,6 +55,7 @@ def main() -> int:
     grpc_waits.MAXIMUM_WAIT_TIMEOUT = _LONGEST_WAIT_SECONDS
     setup_interrupt_handlers()
     configure_loggers(log_level="WARNING")
+    event_log.set_up(load_settings(), "code", owns_output=True)
     logger, ended, threads = logging.getLogger("dagster.code_server"), threading.Event(), FuturesAwareThreadPoolExecutor()
     place = LoadableTargetOrigin(executable_path=sys.executable, module_name="heaters_dagster.definitions")
     servicer = WarmServer(server_termination_event=ended, logger=logger, server_threadpool_executor=threads, loadable_target_origin=place)

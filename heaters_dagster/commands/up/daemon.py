@@ -15,6 +15,8 @@ from typing import Any
 
 import dagster as dg
 
+from heaters_dagster import event_log
+from heaters_dagster.commands.metrics import served_metrics
 from heaters_dagster.settings import load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
@@ -156,10 +158,13 @@ def daemons_of(instance: dg.DagsterInstance, nudges: Nudges) -> list[DagsterDaem
 def main() -> int:
     setup_interrupt_handlers()
     server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
-    nudges = Nudges(load_settings())
+    settings = load_settings()
+    event_log.set_up(settings, "daemon", owns_output=True)
+    nudges = Nudges(settings)
     try:
         with (
             capture_interrupts(),
+            served_metrics(settings),
             dg.DagsterInstance.get() as instance,
             daemon_controller_from_instance(
                 instance,
@@ -168,6 +173,7 @@ def main() -> int:
                 log_level="warning",
             ) as controller,
         ):
+            event_log.set_up(settings)  # Dagster has made its loggers
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         pass

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from heaters_dagster import event_log
 from heaters_dagster.commands.up.operator_door import OperatorDoor, check_reach
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.quiet_server import serve
@@ -43,13 +44,21 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_loggers(log_level="WARNING")
+    event_log.set_up(settings, "dagster", owns_output=True)
     server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
     with dg.DagsterInstance.get() as instance:
         instance.optimize_for_webserver(_STATEMENT_TIMEOUT_MILLISECONDS, _POOL_RECYCLE_SECONDS, _POOL_MAX_OVERFLOW)
         target = WorkspaceFileTarget(paths=[sys.argv[1]])
         with WorkspaceProcessContext(instance, version=__version__, workspace_load_target=target) as context:
             app = behind_the_door(context, settings)
-            serve(app, host=settings.dagster_host, port=settings.dagster_port, log_level="warning", access_log=False)
+            serve(
+                app,
+                host=settings.dagster_host,
+                port=settings.dagster_port,
+                log_level="warning",
+                access_log=False,
+                **event_log.uvicorn_options(),
+            )
     return 0
 
 

@@ -6,6 +6,9 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+from heaters_dagster.event_log import line_of
+from heaters_dagster.settings import Settings
+
 Say = Callable[[str, str], None]
 """Prints a line: name of the part, text."""
 
@@ -22,6 +25,22 @@ _ERROR_NAME = re.compile(r"^(dagster\._core\.definitions\.events\.Failure|assets
 _COPY = re.compile(r"(WARNING|ERROR):(root|dagster[\w.]*):")
 _NO_DATABASE = "Retrying failed database connection"
 _UNREACHABLE = "DagsterUserCodeUnreachableError: "
+
+
+def shown_lines(settings: Settings) -> Say:
+    """As HEATERS_LOG_FORMAT says."""
+    return json_lines() if settings.log_format == "json" else terminal_lines()
+
+
+def json_lines() -> Say:
+    """JSON lines on standard output: those of parts that write JSON unchanged, and each other line as an event of its part."""
+    lock = threading.Lock()
+
+    def say(name: str, text: str) -> None:
+        with lock:
+            print(line_of(text, name), flush=True)
+
+    return say
 
 
 def terminal_lines() -> Say:

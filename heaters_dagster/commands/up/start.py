@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.commands.up.operator_door import check_reach
-from heaters_dagster.commands.up.part_lines import OURS, Say, terminal_lines
+from heaters_dagster.commands.up.part_lines import OURS, Say, shown_lines
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import BusyError, HeatersError, SettingsError
 from heaters_dagster.domain.words import counted
@@ -56,7 +56,7 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
     check_reach(settings)
     check_port(settings.dagster_host, settings.dagster_port, setting="HEATERS_DAGSTER", what="the Dagster UI")
     check_port(settings.review_host, settings.review_port, setting="HEATERS_REVIEW", what="the review app")
-    shown = terminal_lines()
+    shown = shown_lines(settings)
 
     def say(name: str, text: str) -> None:
         shown(name, settings.without_secrets(text))

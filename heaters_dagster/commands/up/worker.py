@@ -6,8 +6,9 @@ import socket
 import sys
 from collections.abc import Collection
 
+from heaters_dagster.commands.metrics import served_metrics
 from heaters_dagster.commands.up.machines import check_shared
-from heaters_dagster.commands.up.part_lines import OURS, terminal_lines
+from heaters_dagster.commands.up.part_lines import OURS, shown_lines
 from heaters_dagster.commands.up.start import signals_stop
 from heaters_dagster.commands.up.supervisor import Part, Supervisor
 from heaters_dagster.domain.errors import SettingsError
@@ -33,7 +34,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
     from resources.postgres.database import open_database
     from resources.upkeep.leftovers import sweep_leftovers
 
-    shown = terminal_lines()
+    shown = shown_lines(settings)
 
     def say(name: str, text: str) -> None:
         shown(name, settings.without_secrets(text))
@@ -50,7 +51,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
         parts = [Part("runs", command, ready=lambda: all((folder / kind).exists() for kind in served))]
         supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=_PATIENCE_SECONDS)
         told = ", ".join(f"{kind} {runs[kind]}" for kind in served)
-        with signals_stop(supervisor):
+        with signals_stop(supervisor), served_metrics(settings):
             code = supervisor.run(when_ready=lambda: say(OURS, f"{socket.gethostname()} waits for work; runs at once: {told}"))
     say(OURS, "everything has ended")
     return code

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from heaters_dagster import event_log
 from heaters_dagster.commands.up.code_server import WARM_MODULES
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.settings import load_settings
@@ -58,7 +59,9 @@ def _work(kind: str, most: int, listens: Path) -> None:
     from resources.orchestrator.celery_worker import worker_app
 
     worker_ready.connect(lambda **_: listens.touch(), weak=False)
-    worker_app(load_settings()).worker_main(
+    settings = load_settings()
+    event_log.set_up(settings, "run")
+    worker_app(settings).worker_main(
         [
             "--quiet",
             "worker",
