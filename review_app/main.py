@@ -10,15 +10,16 @@ from review_app.screens import clips, history, partitions, review, search, shell
 from review_app.screens.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
 from review_app.server.identity import current_session
 from review_app.server.launch import open_desk
+from review_app.server.pages import PAGES
 
 _SCREENS = {
-    "review": (review.show, "Review", ":material/rate_review:"),
-    "clips": (clips.show, "Clips", ":material/grid_view:"),
-    "videos": (source_videos.show, "Source videos", ":material/movie:"),
-    "history": (history.show, "History", ":material/history:"),
-    "search": (search.show, "Search", ":material/search:"),
-    "sites": (sites.show, "Web sites", ":material/key:"),
-    "partitions": (partitions.show, "Dagster partitions", ":material/account_tree:"),
+    "review": review.show,
+    "clips": clips.show,
+    "videos": source_videos.show,
+    "history": history.show,
+    "search": search.show,
+    "sites": sites.show,
+    "partitions": partitions.show,
 }
 
 
@@ -27,8 +28,8 @@ def run() -> None:
     # The navigation comes first: an address is known to Streamlit, and so kept, also while somebody is asked for a name.
     visits: list[shell.Visit] = []
     pages = {
-        name: st.Page((lambda show=show: show(visits[0])), title=title, icon=icon, url_path=name, default=name == "review")
-        for name, (show, title, icon) in _SCREENS.items()
+        name: st.Page((lambda show=_SCREENS[name]: show(visits[0])), title=of.title, icon=of.icon, url_path=name, default=name == "review")
+        for name, of in PAGES.items()
     }
     chosen = st.navigation(list(pages.values()), position="hidden")
     try:
@@ -36,7 +37,8 @@ def run() -> None:
         desk = open_desk()
         session = current_session(desk)
         name = next(name for name, page in pages.items() if page.url_path == chosen.url_path)
-        tools = shell.bar(desk, session, pages, _carried(name))
+        shell.title(PAGES[name].title)
+        tools = shell.bar(desk, session, pages, _carried(name), current=name)
         visits.append(shell.Visit(desk, session, tools))
         chosen.run()
     except BadRequestError as error:

@@ -85,7 +85,7 @@ def facts(
         typer.Option(
             "--set-subtitles",
             metavar="LANGUAGE=FILE",
-            help="Make a file (.srt, .vtt) the subtitles in this language, in place of those that people wrote. As en=harbour.srt.",
+            help="Make a file (.srt, .vtt, .ass) the subtitles in this language, in place of those that people wrote. As en=harbour.srt.",
         ),
     ] = None,
     remove_subtitles: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from heaters_dagster.commands import list_options, terminal
 from heaters_dagster.commands.facts import ChaptersAsCuts, Licence, Rights, Tags, with_facts
@@ -18,6 +19,7 @@ from heaters_dagster.domain.errors import BadRequestError, NotYetError, SiteRefu
 from heaters_dagster.domain.folder_choice import FolderChoice
 from heaters_dagster.domain.ingest import looks_like_address
 from heaters_dagster.domain.list_files import COLUMNS, LIST_SUFFIXES, MOST_BYTES, parsed
+from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.domain.source_lists import Limits
 from heaters_dagster.settings import Settings, load_settings
 
@@ -107,6 +109,7 @@ def submit(
             list_objects=listing_of(settings),
             by_force=by_force,
             own_folders=own_folders(settings),
+            own_bucket=settings.object_bucket,
         )
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)
@@ -182,7 +185,8 @@ def _expanded(
     found = None
     if expand and wanted.source in named.typed:
         try:
-            with terminal.err.status("Looking what there is ..."):
+            # Named, because several pages of one site are looked at one after the other, with a pause between them.
+            with terminal.err.status(escape(f"Looking what there is at {without_access(wanted.source)} ...")):
                 found = read_if_list(wanted.source, settings=settings, database=database, limits=limits, say=terminal.warn)
         except (NotYetError, SiteRefusesError) as error:
             named.problems.append(f"{error}. Submit it again later")

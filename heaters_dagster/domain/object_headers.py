@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 
 #: Written down here, because Python's own table depends on files of the machine.
 _CONTENT_TYPES = {
-    ".aac": "audio/aac", ".avi": "video/x-msvideo", ".bin": "application/octet-stream", ".flac": "audio/flac", ".flv": "video/x-flv",
-    ".gif": "image/gif", ".jpg": "image/jpeg", ".json": "application/json", ".m2ts": "video/mp2t", ".m4a": "audio/mp4",
-    ".m4v": "video/x-m4v", ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".mp4": "video/mp4", ".mpeg": "video/mpeg",
-    ".mpg": "video/mpeg", ".mts": "video/mp2t", ".mxf": "application/mxf", ".ogv": "video/ogg",
-    ".parquet": "application/vnd.apache.parquet", ".png": "image/png", ".srt": "application/x-subrip", ".tar": "application/x-tar",
-    ".ts": "video/mp2t", ".txt": "text/plain", ".vtt": "text/vtt", ".wav": "audio/wav", ".webm": "video/webm", ".wmv": "video/x-ms-wmv",
+    ".aac": "audio/aac", ".ass": "text/x-ssa", ".avi": "video/x-msvideo", ".bin": "application/octet-stream", ".flac": "audio/flac",
+    ".flv": "video/x-flv", ".gif": "image/gif", ".jpg": "image/jpeg", ".json": "application/json", ".m2ts": "video/mp2t",
+    ".m4a": "audio/mp4", ".m4v": "video/x-m4v", ".mkv": "video/x-matroska", ".mov": "video/quicktime", ".mp4": "video/mp4",
+    ".mpeg": "video/mpeg", ".mpg": "video/mpeg", ".mts": "video/mp2t", ".mxf": "application/mxf", ".ogv": "video/ogg",
+    ".parquet": "application/vnd.apache.parquet", ".png": "image/png", ".srt": "application/x-subrip", ".ssa": "text/x-ssa",
+    ".tar": "application/x-tar", ".ts": "video/mp2t", ".txt": "text/plain", ".vtt": "text/vtt", ".wav": "audio/wav",
+    ".webm": "video/webm", ".wmv": "video/x-ms-wmv",
 }  # fmt: skip
 
 _NAMES_ITS_BYTES = re.compile(r"_given_(?:[a-z0-9-]+_)?[0-9a-f]{32}\.[a-z0-9]+\Z")

@@ -1,4 +1,4 @@
-"""Videos that an Atom feed or a page names by plain links; yt-dlp knows RSS feeds and players, but not these.
+"""Videos that an Atom or RSS 1.0 feed, or a page, names by plain links; yt-dlp knows RSS 2.0 feeds and players, but not these.
 
 What is read here was written by a stranger: `resources/sources/web_list.py` checks each address and text before it is used.
 """
@@ -18,6 +18,10 @@ from xml.etree import ElementTree
 from heaters_dagster.domain.ingest import VIDEO_SUFFIXES
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_RSS_1 = "{http://purl.org/rss/1.0/}"
+_DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
+_ENCLOSURE = "{http://purl.oclc.org/net/rss_2.0/enc#}"
 #: Entities can blow up a small text; no feed needs definitions of them.
 _DEFINITIONS = re.compile(r"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -35,26 +39,39 @@ class NamedVideo:
     own_id: str | None = None
 
 
-def videos_named(text: str, page: str) -> tuple[str | None, tuple[NamedVideo, ...]]:
-    """(title, videos in their order, none twice) of an Atom feed or a page in HTML. page: its address, for relative ones."""
+@dataclass(frozen=True, slots=True)
+class NamedVideos:
+    """videos: in their order, none twice. is_feed: it is a list, also while it has none."""
+
+    title: str | None
+    videos: tuple[NamedVideo, ...]
+    is_feed: bool
+
+
+def videos_named(text: str, page: str) -> NamedVideos:
+    """What an Atom feed, an RSS 1.0 feed or a page in HTML names. page: its address, for relative ones."""
     text = text.lstrip("\ufeff")
-    title, found = _of_feed(text, page) or _of_page(text, page)
+    of_feed = _of_feed(text, page)
+    title, found = of_feed or _of_page(text, page)
     first: dict[str, NamedVideo] = {}
     for one in found:
         first.setdefault(one.address, one)
-    return title, tuple(first.values())
+    return NamedVideos(title, tuple(first.values()), is_feed=of_feed is not None)
 
 
 def _of_feed(text: str, page: str) -> tuple[str | None, list[NamedVideo]] | None:
-    if _DEFINITIONS.search(text) or f'"{_ATOM[1:-1]}"' not in text.replace("'", '"'):
+    plain = text.replace("'", '"')
+    if _DEFINITIONS.search(text) or not any(f'"{kind[1:-1]}"' in plain for kind in (_ATOM, _RSS_1)):
         return None
     try:
         feed = ElementTree.fromstring(_DECLARATION.sub("", text, count=1))  # it is decoded already, whatever the declaration says
     except (ElementTree.ParseError, ValueError):
         return None
-    if feed.tag != f"{_ATOM}feed":
-        return None
-    return feed.findtext(f"{_ATOM}title"), list(_entries(feed, page))
+    if feed.tag == f"{_ATOM}feed":
+        return feed.findtext(f"{_ATOM}title"), list(_entries(feed, page))
+    if feed.tag == f"{_RDF}RDF":
+        return feed.findtext(f"{_RSS_1}channel/{_RSS_1}title"), list(_items(feed, page))
+    return None
 
 
 def _entries(feed: ElementTree.Element, page: str) -> Iterator[NamedVideo]:
@@ -66,6 +83,16 @@ def _entries(feed: ElementTree.Element, page: str) -> Iterator[NamedVideo]:
             continue
         day = entry.findtext(f"{_ATOM}published") or entry.findtext(f"{_ATOM}updated")
         yield NamedVideo(_joined(page, address), entry.findtext(f"{_ATOM}title"), _moment(day), entry.findtext(f"{_ATOM}id"))
+
+
+def _items(feed: ElementTree.Element, page: str) -> Iterator[NamedVideo]:
+    """Of RSS 1.0. A file is named by an enclosure of mod_enclosure, else the link leads to its page."""
+    for item in feed.iterfind(f"{_RSS_1}item"):
+        files = [one.get(f"{_RDF}resource", "") for one in item.iterfind(f"{_ENCLOSURE}enclosure")]
+        address = next((one for one in (*files, item.findtext(f"{_RSS_1}link") or "") if one.strip()), None)
+        if address is not None:
+            day = item.findtext(f"{_DUBLIN_CORE}date")
+            yield NamedVideo(_joined(page, address), item.findtext(f"{_RSS_1}title"), _moment(day), item.get(f"{_RDF}about"))
 
 
 def _moment(text: str | None) -> datetime | None:

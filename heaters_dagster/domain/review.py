@@ -41,7 +41,7 @@ class LedgerEntry:
 
     clip_ids: clips the action depends on, empty when it changed nothing. target_action_id: what an undo undid or a redo redid.
     undone: an undo has taken it back, and no redo has followed. recut: a forced recut that stands, or the deletion of the source
-    video, has since retired clips it depends on.
+    video, has since retired what it depends on. of_facts: it changed facts of the source video, or took such a change back.
     """
 
     id: int
@@ -51,6 +51,7 @@ class LedgerEntry:
     target_action_id: int | None = None
     undone: bool = False
     recut: bool = False
+    of_facts: bool = False
 
     @property
     def is_decision(self) -> bool:
@@ -60,6 +61,11 @@ class LedgerEntry:
     @property
     def stands(self) -> bool:
         return self.is_decision and not self.undone
+
+    @property
+    def is_change_of_facts(self) -> bool:
+        """A change of facts itself; not an undo or a redo of one."""
+        return self.of_facts and self.target_action_id is None
 
 
 def approve(clips: Iterable[ReviewClip], *, export_profile: str | None = None) -> Change:
@@ -150,22 +156,30 @@ def changed_since(expected: Iterable[ReviewClip], current: Mapping[int, ReviewCl
     return changed
 
 
-def next_to_undo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> LedgerEntry:
-    """The action that "undo" means, among one reviewer's own ledger entries. Raises NothingToUndoError."""
+def next_to_undo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None, with_facts: bool = False) -> LedgerEntry:
+    """The action that "undo" means, among one reviewer's own ledger entries. with_facts: a change of facts counts too.
+
+    Raises NothingToUndoError.
+    """
     for entry in newest_first:
-        if entry.stands and not entry.recut and source_video_id in (None, entry.source_video_id):
+        stands = entry.stands or (with_facts and entry.is_change_of_facts and not entry.undone)
+        if stands and not entry.recut and source_video_id in (None, entry.source_video_id):
             return entry
     raise NothingToUndoError("nothing to undo: you have no decision that still stands")
 
 
-def next_to_redo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None) -> int:
-    """Id of the action that "redo" means: the last undone one, unless its reviewer has decided anew since. Raises NothingToUndoError."""
+def next_to_redo(newest_first: Iterable[LedgerEntry], *, source_video_id: int | None = None, with_facts: bool = False) -> int:
+    """Id of the action that "redo" means: the last undone one, unless its reviewer has decided anew since.
+
+    with_facts: as for `next_to_undo`. Raises NothingToUndoError.
+    """
     redone_since: dict[int, int] = {}
     for entry in newest_first:
         target = entry.target_action_id
-        if entry.is_decision:
+        if entry.is_decision or (with_facts and entry.is_change_of_facts):
             break
-        if target is None or not entry.clip_ids or entry.recut or source_video_id not in (None, entry.source_video_id):
+        counts = entry.clip_ids or (with_facts and entry.of_facts)
+        if target is None or not counts or entry.recut or source_video_id not in (None, entry.source_video_id):
             continue
         if entry.action == ReviewAction.REDO:
             redone_since[target] = redone_since.get(target, 0) + 1

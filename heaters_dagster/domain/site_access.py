@@ -58,6 +58,8 @@ class CookiesFile:
 def site_name(text: str) -> str:
     """The site that somebody means by `vimeo.com`, `www.vimeo.com` or any address there: a host name. Raises BadRequestError."""
     given = text.strip()
+    if not given:
+        raise BadRequestError("write the name of the site: vimeo.com, for example, or an address there")
     try:
         host = urlsplit(given if "://" in given else f"//{given}").hostname or ""
         host = host.rstrip(".").removeprefix("www.")

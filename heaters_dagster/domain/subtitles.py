@@ -1,4 +1,4 @@
-"""Subtitles as lines with times. WebVTT and SubRip are read here, with whatever a stranger wrote into them."""
+"""Subtitles as lines with times. WebVTT, SubRip and SubStation Alpha are read here, with whatever a stranger wrote into them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_LANGUAGE = "und"
 #: Origin of subtitles that a person gave.
 PERSON = "person"
 #: Subtitle files that can be read; how many of one video, and how large.
-SUFFIXES = (".srt", ".vtt")
+SUFFIXES = (".ass", ".srt", ".ssa", ".vtt")
 MOST_FILES = 30
 MOST_BYTES = 10 << 20
 
@@ -31,6 +31,11 @@ _SEARCHABLE_BYTES = 300_000
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
+#: SubStation Alpha: where its lines begin, the moment, what draws shapes instead of writing.
+_EVENTS = re.compile(r"\s*\[events\]\s*\Z", re.IGNORECASE)
+_MOMENT = re.compile(r"(\d{1,4}):(\d{1,2}):(\d{1,2})[.:](\d{1,3})\Z")
+_DRAWS = re.compile(r"\{[^{}]{0,200}\\p[1-9]")
+_COLUMNS = "layer, start, end, style, name, marginl, marginr, marginv, effect, text"
 _MARKUP = re.compile(r"<[^<>]{0,200}>|\{\\[^{}]{0,200}\}")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}\Z")
 _WORD = re.compile(r"\w+")
@@ -112,11 +117,13 @@ def has_a_namesake(video: str, names: Iterable[str]) -> bool:
 
 
 def lines_of(data: bytes, *, is_rolling: bool = False) -> tuple[Line, ...]:
-    """The lines of a WebVTT or SubRip file in order; what cannot be read as a line with times is left out.
+    """The lines of a WebVTT, SubRip or SubStation Alpha file in order; what cannot be read as a line with times is left out.
 
     is_rolling: a row of text may stand there again, above the next one: captions that a machine makes roll up. It is kept once.
     """
     rows = _text(data).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if any(map(_EVENTS.match, rows)):
+        return tidy(_substation_lines(rows))
     is_webvtt = rows[0].startswith("WEBVTT")  # there a row of blanks ends nothing; files of the other kind are often written loosely
     found: list[Line] = []
     before: list[str] = []
@@ -139,6 +146,25 @@ def lines_of(data: bytes, *, is_rolling: bool = False) -> tuple[Line, ...]:
             before, before_ends = shown, end
         found.append(Line(start, end, " ".join(said)))
     return tidy(found)
+
+
+def _substation_lines(rows: Sequence[str]) -> list[Line]:
+    """Of a file by SubStation Alpha: `Dialogue:` with columns that `Format:` names; the last one, the text, may hold commas."""
+    columns, is_inside = _COLUMNS.split(", "), False
+    found: list[Line] = []
+    for row in rows:
+        kind, _, said = row.strip().partition(":")
+        if row.lstrip().startswith("["):
+            is_inside = _EVENTS.match(row) is not None
+        elif is_inside and kind.lower() == "format":
+            columns = [name.strip().lower() for name in said.split(",")]
+        elif is_inside and kind.lower() == "dialogue" and len(found) < MOST_LINES:
+            cells = dict(zip(columns, said.split(",", len(columns) - 1), strict=False))
+            times = [_MOMENT.match(cells.get(name, "").strip()) for name in ("start", "end")]
+            text = cells.get("text", "")
+            if times[0] and times[1] and not _DRAWS.search(text):
+                found.append(Line(_seconds(times[0].groups()), _seconds(times[1].groups()), text.replace(r"\n", " ")))
+    return found
 
 
 def tidy(lines: Iterable[Line]) -> tuple[Line, ...]:

@@ -285,11 +285,14 @@ def moved_object(bucket: str, key: str, new_key: str, *, endpoint_url: str | Non
 def _first_bytes(client: Any, bucket: str, key: str) -> tuple[bytes, bool]:
     """(KIND_BYTES of an object or all of a smaller one, whether they are all)."""
     with store_errors(bucket, key):
-        byte_size: int = client.head_object(Bucket=bucket, Key=key)["ContentLength"]
-        if byte_size == 0:
-            return b"", True
-        body = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{min(KIND_BYTES, byte_size) - 1}")["Body"]
-        head: bytes = body.read()
+        try:
+            found = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=0-{KIND_BYTES - 1}")
+        except client.exceptions.ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:  # of an empty object there is no range
+                return b"", True
+            raise
+        head: bytes = found["Body"].read()
+        byte_size = int(found["ContentRange"].rpartition("/")[2])
     return head, byte_size <= KIND_BYTES
 
 

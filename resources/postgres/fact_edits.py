@@ -51,16 +51,7 @@ def edit_facts(
         return facts_in(connection, source_video_id)[0], action
 
 
-def edit_called(connection: Connection, action_id: int) -> Mapping[str, Any] | None:
-    """The details of the action, when it is a change of facts; None for every other action."""
-    query = select(_own.details).where(_own.id == action_id, _own.action == ReviewAction.EDIT_FACTS.value)
-    row = connection.execute(query).first()
-    return None if row is None else dict(row.details["facts"])
-
-
-def returned(
-    connection: Connection, entry: LedgerEntry, details: Mapping[str, Any], action: ReviewAction, *, by: int, request_key: str | None
-) -> int:
+def returned(connection: Connection, entry: LedgerEntry, action: ReviewAction, *, by: int, request_key: str | None) -> int:
     """Undo or redo a change of facts; returns the new action.
 
     Raises NothingToUndoError when it is undone or redone already, StaleClipError when somebody has changed one of its facts since.
@@ -68,6 +59,7 @@ def returned(
     undoes = action is ReviewAction.UNDO
     if entry.undone == undoes:
         raise NothingToUndoError(f"action {entry.id} {'is already undone' if undoes else 'was not undone, so it cannot be redone'}")
+    details = connection.execute(select(_own.details["facts"]).where(_own.id == entry.id)).scalar_one()
     left, wanted = (details["after"], details["before"]) if undoes else (details["before"], details["after"])
     lock_source_video(connection, entry.source_video_id)
     now = _told(connection, entry.source_video_id, left["values"])

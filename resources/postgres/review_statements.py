@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Select, and_, literal_column, select, text, type_coerce
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Select, and_, case, literal_column, select, text, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from resources.postgres.clip_rows import CLIP_NAMES
-from resources.postgres.tables import review_actions, reviewers
+from resources.postgres.tables import review_actions, reviewers, source_videos
 
 #: `review_actions.clip_ids` with the operators of Postgres arrays.
 CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
@@ -16,6 +16,13 @@ CLIP_IDS = type_coerce(review_actions.c.clip_ids, ARRAY(BigInteger))
 _recuts = review_actions.alias("recuts")
 #: Must be written exactly as in the index `review_actions_recut_idx`; otherwise Postgres does not use the index.
 _IS_RECUT: ColumnElement[bool] = literal_column("recuts.action in ('recut', 'delete')", Boolean)
+_OF_FACTS: ColumnElement[bool] = review_actions.c.details.has_key("facts")
+_is_retired = (
+    select(_recuts.c.id)
+    .where(_IS_RECUT, ~_recuts.c.undone, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids))
+    .exists()
+)
+_is_deleted = select(source_videos.c.state == "deleted").where(source_videos.c.id == review_actions.c.source_video_id).scalar_subquery()
 LEDGER: Select[Any] = select(
     review_actions.c.id,
     review_actions.c.action,
@@ -23,10 +30,8 @@ LEDGER: Select[Any] = select(
     review_actions.c.clip_ids,
     review_actions.c.target_action_id,
     review_actions.c.undone,
-    select(_recuts.c.id)
-    .where(_IS_RECUT, ~_recuts.c.undone, _recuts.c.id > review_actions.c.id, CLIP_IDS.overlap(_recuts.c.clip_ids))
-    .exists()
-    .label("recut"),
+    case((_OF_FACTS, _is_deleted), else_=_is_retired).label("recut"),
+    _OF_FACTS.label("of_facts"),
 )
 #: Neither undone, nor itself an undo or a redo.
 STANDING = and_(~review_actions.c.undone, review_actions.c.target_action_id.is_(None))

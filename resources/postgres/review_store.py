@@ -17,6 +17,7 @@ from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.clip_names import no_clips
 from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
+from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.registries import EXPORT_PROFILES
@@ -269,43 +270,49 @@ class ReviewStore:
         return self._act(reviewer, request_key, decide)
 
     def undo(
-        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+        self,
+        reviewer: str,
+        *,
+        source_video_id: int | None = None,
+        action_id: int | None = None,
+        with_facts: bool = False,
+        request_key: str | None = None,
     ) -> ReviewResult:
         """Take back the reviewer's newest action that still stands, or the one with `action_id`.
 
-        source_video_id: only actions on that source video. Decisions that changed nothing are left out; when `action_id` names one, its
-        undo and its redo change nothing. Raises NothingToUndoError; StaleClipsError when somebody has acted on its clips since (the
-        message says who); PermanentError for an action of another reviewer.
+        source_video_id: only actions on that source video. with_facts: the newest one may be a change of facts. Decisions that changed
+        nothing are left out; when `action_id` names one, its undo and its redo change nothing. Raises NothingToUndoError; StaleClipsError
+        when somebody has acted on its clips since (the message says who); PermanentError for an action of another reviewer.
         """
 
-        if (of_facts := self._of_facts(ReviewAction.UNDO, reviewer, action_id, request_key)) is not None:
-            return of_facts
+        def chosen(transaction: ReviewTransaction) -> LedgerEntry:
+            if action_id is not None:
+                return transaction.own_entry(action_id)
+            own = transaction.own_entries(standing=True)
+            return review.next_to_undo(own, source_video_id=source_video_id, with_facts=with_facts)
 
-        def decide(transaction: ReviewTransaction) -> Change:
-            if action_id is None:
-                entry = review.next_to_undo(transaction.own_entries(standing=True), source_video_id=source_video_id)
-            else:
-                entry = transaction.own_entry(action_id)
-            return review.undone(*transaction.reopen(entry, ReviewAction.UNDO))
-
-        return self._act(reviewer, request_key, decide)
+        return self._returned(ReviewAction.UNDO, reviewer, request_key, chosen)
 
     def redo(
-        self, reviewer: str, *, source_video_id: int | None = None, action_id: int | None = None, request_key: str | None = None
+        self,
+        reviewer: str,
+        *,
+        source_video_id: int | None = None,
+        action_id: int | None = None,
+        with_facts: bool = False,
+        request_key: str | None = None,
     ) -> ReviewResult:
         """Do again what the reviewer undid last, or the undone action with `action_id`. After a new decision there is nothing to redo.
 
-        Raises the same errors as `undo`.
+        Parameters and errors as for `undo`.
         """
 
-        if (of_facts := self._of_facts(ReviewAction.REDO, reviewer, action_id, request_key)) is not None:
-            return of_facts
+        def chosen(transaction: ReviewTransaction) -> LedgerEntry:
+            own = transaction.own_entries()
+            target = review.next_to_redo(own, source_video_id=source_video_id, with_facts=with_facts) if action_id is None else action_id
+            return transaction.own_entry(target)
 
-        def decide(transaction: ReviewTransaction) -> Change:
-            target = review.next_to_redo(transaction.own_entries(), source_video_id=source_video_id) if action_id is None else action_id
-            return review.redone(*transaction.reopen(transaction.own_entry(target), ReviewAction.REDO))
-
-        return self._act(reviewer, request_key, decide)
+        return self._returned(ReviewAction.REDO, reviewer, request_key, chosen)
 
     def history(
         self,
@@ -341,21 +348,22 @@ class ReviewStore:
                 query = query.where(_is_one_of(connection.scalars(select(review_actions.c.id).where(CLIP_IDS.contains([clip_id])))))
             return [_history_entry(row) for row in connection.execute(query)]
 
-    def _of_facts(self, action: ReviewAction, reviewer: str, action_id: int | None, request_key: str | None) -> ReviewResult | None:
-        """The result of undoing or redoing the action when it is a change of facts; None for every other action."""
-        if action_id is None:
-            return None
+    def _returned(
+        self, action: ReviewAction, reviewer: str, request_key: str | None, chosen: Callable[[ReviewTransaction], LedgerEntry]
+    ) -> ReviewResult:
+        """The result of undoing or redoing an action. chosen: finds it."""
+        _check_request_key(request_key)
         with self._database.begin() as connection:
-            details = fact_edits.edit_called(connection, action_id)
-            if details is None:
-                return None
             by = lock_reviewer(connection, reviewer).id
             transaction = ReviewTransaction(connection, by)
             if request_key is not None and (seen := transaction.seen(request_key)) is not None:
                 return seen
-            entry = transaction.own_entry(action_id)
-            made = fact_edits.returned(connection, entry, details, action, by=by, request_key=request_key)
-            return ReviewResult(action_id=made, action=action, clips=(), replayed=False)
+            entry = chosen(transaction)
+            if entry.of_facts:
+                made = fact_edits.returned(connection, entry, action, by=by, request_key=request_key)
+                return ReviewResult(action_id=made, action=action, clips=(), replayed=False)
+            returned = review.undone if action is ReviewAction.UNDO else review.redone
+            return transaction.record(returned(*transaction.reopen(entry, action)), request_key)
 
     def _seconds(self, source_video_id: int, frame: int) -> float:
         try:
@@ -377,8 +385,7 @@ class ReviewStore:
         return result
 
     def _act_if(self, reviewer: str, request_key: str | None, decide: Callable[[ReviewTransaction], Change | None]) -> ReviewResult | None:
-        if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
-            raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
+        _check_request_key(request_key)
         with self._database.begin() as connection:
             transaction = ReviewTransaction(connection, lock_reviewer(connection, reviewer).id)
             seen = transaction.seen(request_key) if request_key is not None else None
@@ -386,6 +393,11 @@ class ReviewStore:
                 return seen
             change = decide(transaction)
             return None if change is None else transaction.record(change, request_key)
+
+
+def _check_request_key(request_key: str | None) -> None:
+    if request_key is not None and not 1 <= len(request_key) <= MAX_REQUEST_KEY:
+        raise BadRequestError(f"a request key has 1 to {MAX_REQUEST_KEY} characters, not {len(request_key)}")
 
 
 def _is_of_video(connection: Connection, source_video_id: int) -> ColumnElement[bool]:

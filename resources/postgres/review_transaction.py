@@ -422,6 +422,7 @@ def _ledger_entry(row: Row[Any]) -> LedgerEntry:
         target_action_id=row.target_action_id,
         undone=row.undone,
         recut=row.recut,
+        of_facts=row.of_facts,
     )
 
 

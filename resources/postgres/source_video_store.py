@@ -352,7 +352,7 @@ class SourceVideoStore:
         return self.mark_duplicate(source_video_id, first_id)
 
     def mark_duplicate(self, source_video_id: int, of_id: int) -> SourceVideo:
-        """Say that this source video holds the same bytes as `of_id`. It goes no further; a warning on it says why.
+        """Say that this source video holds the same bytes as `of_id`. It goes no further; its error says why.
 
         What its submitter said of it is kept with `of_id`, as far as nobody said it there.
         """
@@ -361,7 +361,7 @@ class SourceVideoStore:
                 _locked(connection, one)
             said, origins = facts_in(connection, source_video_id)
             add_unsaid(connection, of_id, said.only(name for name, origin in origins.items() if origin == Origin.SUBMISSION))
-            return _mark_duplicate(connection, source_video_id, of_id)
+            return _written(connection, source_video_id, {"duplicate_of_id": of_id})
 
     def add_facts(self, source_video_id: int, facts: SourceFacts) -> tuple[str, ...]:
         """Keep what a submitter says of a source video that is there already, as far as nobody said it; the names of what is new."""
@@ -442,13 +442,6 @@ def _written(connection: Connection, source_video_id: int, columns: Mapping[str,
         return video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
     query = source_videos.update().where(source_videos.c.id == source_video_id).values(**columns).returning(source_videos)
     return video_of_row(connection.execute(query).one())
-
-
-def _mark_duplicate(connection: Connection, source_video_id: int, of_id: int) -> SourceVideo:
-    video = video_of_row(connection.execute(select(source_videos).where(source_videos.c.id == source_video_id)).one())
-    warning = f"holds the same bytes as source video {of_id}, which is used instead"
-    columns = {"duplicate_of_id": of_id, "warnings": list(dict.fromkeys([*video.warnings, warning]))}
-    return _written(connection, source_video_id, columns)
 
 
 def _check_columns(columns: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class GivenFiles:
         Returns (those in whose place it is, the action or None when it was there already, warnings).
         Raises BadRequestError for what cannot be read, NotFoundError, StaleClipError, StoreUnavailableError.
         """
-        file = subtitle_file(language, name, data)
+        file = given_subtitle_file(language, name, data)
         warnings = []
         if not self._keep_places:
             file, hidden = file.without_positions()
@@ -125,12 +125,12 @@ class GivenFiles:
                         self._objects.delete(found.key)
 
 
-def subtitle_file(language: str, name: str, data: bytes) -> SubtitleFile:
+def given_subtitle_file(language: str, name: str, data: bytes) -> SubtitleFile:
     """A file that a person gives, read. Raises BadRequestError for what cannot be read."""
     called, suffix = clean_line(PurePath(name).name) or "the file", PurePath(name).suffix.lower()
     said = checked_language(language)
     if suffix not in SUFFIXES:
-        raise BadRequestError(f"{called[:80]} is no subtitle file that can be read: its name ends with {' or '.join(SUFFIXES)}")
+        raise BadRequestError(f"{called[:80]} is no subtitle file that can be read: its name ends with one of {', '.join(SUFFIXES)}")
     if len(data) > MOST_BYTES:
         raise BadRequestError(f"{called[:80]} is larger than {MOST_BYTES >> 20} MiB, which is too much for subtitles")
     lines = lines_of(data)

@@ -38,6 +38,12 @@ def listing_of(settings: Settings) -> ListObjects:
     return objects
 
 
+def is_own_object(source: str, own_bucket: str | None) -> bool:
+    """Whether an s3:// address is that of an object that Heaters keeps. own_bucket: in which it does so; None: in a folder."""
+    bucket, key = s3_location(source)
+    return bucket == own_bucket and is_own_key(key)
+
+
 def is_object_pattern(source: str) -> bool:
     """Whether an s3:// address stands for several objects. `*` may be part of a key, but then the object is among those that fit."""
     return source.startswith("s3://") and (source.endswith("/") or "*" in source)

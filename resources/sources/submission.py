@@ -34,7 +34,7 @@ from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import AlsoWritten, SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted
-from resources.sources.object_prefixes import ListObjects, is_object_pattern, objects_below, with_changes
+from resources.sources.object_prefixes import ListObjects, is_object_pattern, is_own_object, objects_below, with_changes
 from resources.sources.submit_places import SubmitPlaces
 
 #: How many sources are looked up and stored together.
@@ -69,6 +69,7 @@ def submit(
     list_objects: ListObjects | None = None,
     by_force: RelatedVideos | None = None,
     own_folders: Collection[Path] = (),
+    own_bucket: str | None = None,
     also: AlsoWritten | None = None,
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
@@ -80,11 +81,11 @@ def submit(
     are compared when they are fetched. A web address is one source video: `resources/sources/web_list.py` makes many of a list.
     places: where files and objects must lie, None for anywhere. choice: of what lies below folders and prefixes. list_objects: gives the
     objects below a prefix, also to see whether one was replaced: then it is a new source video; None: prefixes are refused. by_force: each
-    becomes a source video of its own, and a link is written here to the one that it is the same as; None: not by force. own_folders: where
-    Heaters keeps its own files, without links on the way; they are left out of what lies below a folder. also: writes what belongs to the
-    new ones, in the transaction that adds them.
+    becomes a source video of its own, and a link is written here to the one that it is the same as; None: not by force. own_folders,
+    own_bucket: where Heaters keeps its own files, folders without links on the way; those are refused, and left out of what lies below a
+    folder. also: writes what belongs to the new ones, in the transaction that adds them.
     """
-    doors = _Doors(_OncePerHost(guard), places, choice, list_objects, own_folders)
+    doors = _Doors(_OncePerHost(guard), places, choice, list_objects, own_folders, own_bucket)
     found: list[Submission | NamedSource] = []
     seen: dict[str, int] = {}
     for source, wanted in _first_of_each(sources).items():
@@ -239,6 +240,7 @@ class _Doors:
     choice: FolderChoice
     list_objects: ListObjects | None
     own_folders: Collection[Path]
+    own_bucket: str | None
     unread: list[OSError] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -277,6 +279,7 @@ def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
     if path.is_dir():
         yield from (NamedSource(str(found)) for found in _videos_below(path, doors))
     elif path.is_file():
+        _check_not_own(path, doors)
         yield NamedSource(str(path))
     elif path.exists():
         raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
@@ -296,7 +299,15 @@ def _accepted_address(source: str, doors: _Doors) -> Iterator[NamedSource]:
         doors.guard.check_host(web_host(source) or "")
     elif doors.places is not None:
         doors.places.check_object(source)
+    if kind is SourceKind.S3_ADDRESS and is_own_object(source, doors.own_bucket):
+        raise BadRequestError(f"{source} is an object that Heaters itself keeps; a copy under another key can be submitted")
     yield NamedSource(source)
+
+
+def _check_not_own(path: Path, doors: _Doors) -> None:
+    real = Path(os.path.realpath(path))
+    if any(real.is_relative_to(own) for own in doors.own_folders):
+        raise BadRequestError(f"{path} is a file that Heaters itself keeps; a copy of it in another folder can be submitted")
 
 
 def _path_hint(source: str) -> str:
@@ -316,6 +327,7 @@ def _confined(source: str, places: SubmitPlaces, doors: _Doors) -> Iterator[Name
         with suppress(OSError):  # deleted since the folder was read
             found = places.inside(path)
             if found is not None and found.path.is_file():
+                _check_not_own(found.path, doors)
                 yield NamedSource(str(found.path), str(found.folder))
 
 

@@ -130,14 +130,14 @@ def _info(session: GuardedYoutubeDL, address: str, ie_key: str | None) -> dict[s
 
 
 def _plain_links(session: GuardedYoutubeDL, address: str) -> dict[str, Any] | None:
-    """A list in yt-dlp's words, of the videos that an Atom feed or a page names by links; None when it names none."""
+    """A list in yt-dlp's words, of the videos that a feed or a page names by links; None for a page that names none."""
     response = session.urlopen(Request(address))
     data, charset = response.read(_LARGEST_PAGE_BYTES), response.headers.get_content_charset() or "utf-8"
     try:
         text = data.decode(charset, "replace")
     except LookupError:
         text = data.decode("utf-8", "replace")
-    title, found = videos_named(text, response.url)
+    named = videos_named(text, response.url)
     entries = [
         {
             "_type": "url",
@@ -145,9 +145,10 @@ def _plain_links(session: GuardedYoutubeDL, address: str) -> dict[str, Any] | No
             "title": one.title,
             "timestamp": one.published.timestamp() if one.published else None,
         }
-        for one in found
+        for one in named.videos
     ]
-    return {"_type": "playlist", "title": title, "entries": entries, "webpage_url": address} if entries else None
+    is_list = bool(entries) or named.is_feed
+    return {"_type": "playlist", "title": named.title, "entries": entries, "webpage_url": address} if is_list else None
 
 
 def item_info(session: GuardedYoutubeDL, page: str, item: str) -> dict[str, Any]:

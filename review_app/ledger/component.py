@@ -11,7 +11,7 @@ import streamlit as st
 from review_app.service.views import HistoryRow
 
 _FOLDER = Path(__file__).parent
-_COLUMNS = ("When", "Who", "What", "Source video", "Clips", "Frames before", "Frames after", "Way back")
+_COLUMNS = ("When", "Who", "What", "Source video", "Clips", "Before", "After", "Way back")
 _HEAD = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
 _mount = st.components.v2.component(
     "heaters_ledger",

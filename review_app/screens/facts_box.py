@@ -109,9 +109,10 @@ def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceF
     place = f"facts-shown-{video.id}"
     shown = _texts(facts)
     # before: what the fields were filled with; seen: what the person knows to be there now.
-    number, before, seen = st.session_state.setdefault(place, (0, shown, shown))
+    before, seen = st.session_state.setdefault(place, (shown, shown))
     fields = [field for field in FACT_FIELDS if field.name != "place" or desk.settings.keep_places or before["place"]]
-    keys = {field.name: f"fact-{field.name}-{video.id}-{number}" for field in fields}
+    # The fields keep their keys, and so the button its focus, when they are filled with what was saved.
+    keys = {field.name: f"fact-{field.name}-{video.id}" for field in fields}
 
     def save() -> None:
         changed = {name: text for name, key in keys.items() if (text := st.session_state[key]) != before[name]}
@@ -119,12 +120,15 @@ def _form(desk: ReviewDesk, session: Session, video: SourceVideo, facts: SourceF
         shell.tell_next(outcome)
         if outcome.ok or is_stale:
             now = _texts(FactsStore(desk.database).load(video.id))
-            st.session_state[place] = (number + 1, now, now) if outcome.ok else (number, before, now)
+            st.session_state[place] = (now, now) if outcome.ok else (before, now)
+            if outcome.ok:
+                st.session_state.update({key: now[name] for name, key in keys.items()})
 
-    with st.form(f"facts-form-{video.id}-{number}", border=False):
+    with st.form(f"facts-form-{video.id}", border=False):
         left, right = st.columns(2)
         for count, field in enumerate(fields):
-            asked = {"label": field.label, "value": before[field.name], "help": field.help, "key": keys[field.name]}
+            st.session_state.setdefault(keys[field.name], before[field.name])
+            asked = {"label": field.label, "help": field.help, "key": keys[field.name]}
             if field.is_long:
                 st.text_area(**asked)
             else:

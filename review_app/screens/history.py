@@ -74,11 +74,10 @@ def _actions(
     outcome = None
     with st.container(horizontal=True, vertical_alignment="center"):
         # Each state of the ledger has a button of its own: the second click of a double click meets a button that is gone.
-        if st.button(
-            "Undo my latest", help="Take back your newest decision that still stands", icon=":material/undo:", key=f"undo-after-{seen}"
-        ):
+        newest = "Take back your newest decision, or change of facts, that still stands"
+        if st.button("Undo my latest", help=newest, icon=":material/undo:", key=f"undo-after-{seen}"):
             outcome = actions.undo(desk, session, seen=seen)
-        if st.button("Redo", help="Decide again what you took back last", icon=":material/redo:", key=f"redo-after-{seen}"):
+        if st.button("Redo", help="Do again what you took back last", icon=":material/redo:", key=f"redo-after-{seen}"):
             outcome = actions.redo(desk, session, seen=seen)
         _paging(entries[-1].id if len(entries) == _PAGE else None)
     if entries:

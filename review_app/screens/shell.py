@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from heaters_dagster.domain.errors import HeatersError
 from review_app.server.identity import forget_name, sign_in_is_configured
+from review_app.server.pages import PAGES
 from review_app.service import views
 from review_app.service.actions import Outcome
 from review_app.service.links import Session
@@ -21,8 +22,6 @@ _SCRIPTS = [(STATIC / name).read_text() for name in ("connection.js", "filters.j
 #: Height of the bar and of the space around the page, in pixels: what is not the player's on the review page.
 FRAME_PIXELS = 40 + 8 + 4
 _AGAIN_SECONDS = 3
-#: Pages that stand in the menu and not in the bar: reviewers do not need them.
-_FOR_OPERATORS = ("sites", "partitions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,11 @@ def begin() -> None:
     st.html(STATIC / "page.css")
     for script in _SCRIPTS:
         st.html(f"<script>{script}</script>", unsafe_allow_javascript=True)
+
+
+def title(of_page: str) -> None:
+    """Name the browser's tab after the page."""
+    st.set_page_config(page_title=f"{of_page} · Heaters")
 
 
 def toast(outcome: Outcome) -> None:
@@ -60,12 +64,17 @@ def tell() -> None:
         toast(outcome)
 
 
-def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]]) -> DeltaGenerator:
-    """Show the bar; returns the place in it for the page's own tools. carried: name of a page -> query parameters its link takes along."""
+def bar(
+    desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carried: Mapping[str, Mapping[str, str]], *, current: str
+) -> DeltaGenerator:
+    """Show the bar; returns the place in it for the page's own tools. carried: name of a page -> query parameters its link takes along.
+
+    current: the page that is shown. One for operators stands in the bar, marked, while it is shown.
+    """
     st.session_state["pages"] = dict(pages)
     with st.container(key="top", horizontal=True, vertical_alignment="center", gap="small"):
         for name, page in pages.items():
-            if name not in _FOR_OPERATORS:
+            if name == current or not PAGES[name].for_operators:
                 st.page_link(page, query_params=dict(carried.get(name, {})))
         st.space("stretch")
         tools: DeltaGenerator = st.container(key="tools", horizontal=True, width="content", vertical_alignment="center")
@@ -84,8 +93,9 @@ def bar(desk: ReviewDesk, session: Session, pages: Mapping[str, st.Page], carrie
                     icon=":material/switch_account:",
                     width="stretch",
                 )
-            for name in _FOR_OPERATORS:
-                st.page_link(pages[name])
+            for name in pages:
+                if PAGES[name].for_operators:
+                    st.page_link(pages[name])
             st.link_button(
                 "Dagster UI", desk.dagster_url, help="Assets, runs and logs, for operators", icon=":material/account_tree:", width="stretch"
             )

@@ -19,6 +19,7 @@ from resources.upkeep.leftovers import sweep_uploads
 from review_app.server.door import Door
 from review_app.server.metrics import metrics_route
 from review_app.server.pace import Pace
+from review_app.server.pages import page_routes
 from review_app.server.routes import review_routes
 from review_app.service.links import open_links
 from review_app.service.review_desk import ReviewDesk
@@ -35,6 +36,6 @@ def open_desk() -> ReviewDesk:
 
 app = st.App(
     str(Path(__file__).parent.parent / "main.py"),
-    routes=[*review_routes(open_desk), metrics_route(load_settings(), lambda: open_desk().database)],
+    routes=[*review_routes(open_desk), metrics_route(load_settings(), lambda: open_desk().database), *page_routes()],
     middleware=[Middleware(Door, settings=load_settings()), Middleware(Pace)],
 )

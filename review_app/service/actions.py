@@ -64,14 +64,14 @@ class Outcome:
 
 
 def undo(desk: ReviewDesk, session: Session, action_id: int | None = None, *, seen: int) -> Outcome:
-    """Take back the reviewer's newest decision, or the one named.
+    """Take back the reviewer's newest decision or change of facts, or the action named.
 
     seen: id of the reviewer's newest action that the page showed; what is asked for twice with the same is done once.
     """
 
     def apply() -> str:
         key = f"undo-{action_id or 'latest'}-{session.reviewer_id}-{seen}"
-        result = desk.reviews.undo(session.reviewer, action_id=action_id, request_key=key)
+        result = desk.reviews.undo(session.reviewer, action_id=action_id, with_facts=True, request_key=key)
         return f"Taken back: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} as before."
 
     return _said(desk, apply)
@@ -81,8 +81,8 @@ def redo(desk: ReviewDesk, session: Session, *, seen: int) -> Outcome:
     """Do again what the reviewer took back last. seen: as for `undo`."""
 
     def apply() -> str:
-        result = desk.reviews.redo(session.reviewer, request_key=f"redo-{session.reviewer_id}-{seen}")
-        return f"Done again: {counted(len(result.live_clips), 'clip')} changed."
+        result = desk.reviews.redo(session.reviewer, with_facts=True, request_key=f"redo-{session.reviewer_id}-{seen}")
+        return f"Done again: {counted(len(result.live_clips), 'clip') if result.clips else 'the facts are'} changed."
 
     return _said(desk, apply)
 
@@ -117,6 +117,7 @@ def submit_sources(
             list_objects=listing_of(desk.settings),
             by_force=RelatedVideos(desk.database) if by_force else None,
             own_folders=own_folders(desk.settings),
+            own_bucket=desk.settings.object_bucket,
         )
     except HeatersError as error:
         return Outcome(False, "", str(error))

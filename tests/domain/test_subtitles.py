@@ -125,6 +125,7 @@ def test_the_subtitle_files_of_a_video_are_known_by_their_names() -> None:
         "film.MP4.fr.srt": ("fr", None),
         "film.sdh.srt": (None, "sdh"),
         "film.Director's cut.srt": (None, "Director's cut"),
+        "film.de.ass": ("de", None),
     }
     others = [
         "film.mp4",
@@ -142,6 +143,29 @@ def test_the_subtitle_files_of_a_video_are_known_by_their_names() -> None:
     assert [one.file for one in beside("film.part2.mov", others)] == ["film.part2.de.srt", "film.part2.srt"]
     assert not has_a_namesake("film.mp4", others)
     assert has_a_namesake("film.mp4", [*others, "film.mkv"])
+
+
+def test_a_file_by_substation_alpha_is_read() -> None:
+    data = r"""[Script Info]
+Title: Harbour
+[V4+ Styles]
+Format: Name, Fontname
+Style: Default,Arial
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Comment: 0,0:00:00.00,0:00:09.00,Default,,0,0,0,,not shown
+Dialogue: 0,0:00:05.00,0:00:07.25,Default,,0,0,0,,{\i1}Yes,{\i0} the quay\Nat night
+Dialogue: 0,0:00:01.50,0:00:03.00,Default,Grace,0,0,0,,First
+Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\p1}m 0 0 l 100 0{\p0}
+Dialogue: 0,soon,0:00:02.00,Default,,0,0,0,,no time
+Dialogue: 0
+[Fonts]
+Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,elsewhere
+""".replace("\\\\", "\\")
+    wanted = (Line(1.5, 3.0, "First"), Line(5.0, 7.25, "Yes, the quay at night"))
+    assert lines_of(data.encode()) == wanted
+    assert lines_of(b"\xff\xfe" + data.replace("\n", "\r\n").encode("utf-16-le")) == wanted
+    assert lines_of(b"[Events]\nDialogue: " + b"{" * 100_000 + b"\\p1") == ()
 
 
 def test_a_file_with_positions_is_written_anew_without_them() -> None:

@@ -497,6 +497,13 @@ def test_what_heaters_keeps_below_a_folder_is_left_out(videos, footage):
     assert sources(videos) == [str(footage / name) for name in ("a_1.MOV", "b.mp4", "day 2/c.mkv", "day 2/deeper/d.webm")]
     (refused,) = submit([str(footage / "day 2" / "objects")], videos, guard=AddressGuard(), own_folders=own)
     assert "Heaters keeps its own files in" in refused.told
+    for places in (None, SubmitPlaces((footage,), ())):
+        (refused,) = submit([str(footage / "day 2" / "uploads" / "x.mp4")], videos, guard=AddressGuard(), own_folders=own, places=places)
+        assert "is a file that Heaters itself keeps; a copy of it in another folder can be submitted" in refused.told
+    named = ["s3://ours/originals/video_1.mp4", "s3://ours/incoming/a.mp4", "s3://theirs/originals/video_1.mp4"]
+    own_key, beside, elsewhere = submit(named, videos, guard=AddressGuard(), own_bucket="ours")
+    assert "is an object that Heaters itself keeps" in own_key.told
+    assert [beside.refused, elsewhere.refused] == [False, False]
 
 
 def test_a_prefix_and_a_pattern_of_a_bucket_stand_for_its_videos(videos, buckets):

@@ -140,6 +140,9 @@ def test_an_atom_feed_and_links_to_files_are_lists(web: WebServer, clips: Path, 
         )
         for number in (1, 2)
     )
+    web.answers["/empty.xml"] = text("<feed xmlns='http://www.w3.org/2005/Atom'><title>Soon</title></feed>", "application/atom+xml")
+    soon = read(f"{web.url}/empty.xml")
+    assert (soon.title, soon.members, soon.is_whole) == ("Soon", (), True), "it can be subscribed before its first video"
     links = "<a href='1.mp4'>One</a><a href='javascript:x.mp4'>Bad</a><a href='/2.mp4'>Two</a>"
     web.answers["/films/"] = text(f"<html><title>Films</title>{links}</html>".replace("1.mp4", "../1.mp4"), "text/html")
     found = read(f"{web.url}/films/")

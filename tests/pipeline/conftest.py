@@ -15,7 +15,6 @@ _ABOUT_ROWS = frozenset(
         "test_place_faults",
         "test_secrets",
         "test_sensors",
-        "test_stage",
         "test_stage_run",
         "test_virtual_clips",
     }

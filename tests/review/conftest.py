@@ -174,8 +174,11 @@ def visit(profiles: Callable[[str], BrowserContext], app: App) -> Iterator[Calla
     """Open a path of the app as a reviewer, who gives the name when asked."""
     opened: list[Page] = []
 
-    def visit(path: str, *, as_: str = "Ada", url: str | None = None) -> Page:
+    def visit(path: str, *, as_: str = "Ada", url: str | None = None, refused: list[str] | None = None) -> Page:
+        """refused: gets the addresses that were answered with an error."""
         page = profiles(as_).new_page()
+        if refused is not None:
+            page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
         opened.append(page)
         page.add_init_script(SHOWN_HASH)
         page.on("pageerror", lambda error: app.errors.append(str(error)))

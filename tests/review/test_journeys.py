@@ -47,7 +47,8 @@ PICTURE_IS_THERE = """() => {
   return !root.querySelector(".stage.loading") && frame >= start && frame <= end;
 }"""
 LEAVING_IS_ASKED = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
-PAGES = ["/", "/clips", "/videos", "/history", "/search"]
+PAGES = {"/": "Review", "/clips": "Clips", "/videos": "Source videos", "/history": "History", "/search": "Search"}
+FOR_OPERATORS = {"/sites": "Web sites", "/partitions": "Dagster partitions"}
 
 
 def shows(page: Page, frame: int) -> None:
@@ -263,13 +264,18 @@ def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Call
     title = "<script>document.title='taken'</script><b>bold</b> *x* $y$"
     video = app.video(40, 80, title=title)
     app.reviews.skip(app.live(video)[0].id, reviewer="Ada")
-    for path in PAGES:
-        page = visit(f"{path}?video={video.id}" if path in {"/", "/clips", "/videos"} else path)
-        if path != "/search":
+    refused: list[str] = []
+    for path, name in {**PAGES, **FOR_OPERATORS}.items():
+        page = visit(f"{path}?video={video.id}" if path in {"/", "/clips", "/videos"} else path, refused=refused)
+        here = page.locator(".st-key-top").get_by_role("link", name=name, exact=True)
+        expect(here).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")  # so Streamlit marks the page that is shown
+        if path == "/sites":
+            expect(page.get_by_role("textbox", name="Site", exact=True)).to_be_visible()
+        elif path != "/search":
             expect(page.get_by_text("document.title='taken'", exact=False).first).to_be_visible()
         else:
             expect(page.get_by_label("What the clip shows")).to_be_visible()
-        assert page.title() == "Heaters"
+        expect(page).to_have_title(f"{name} · Heaters")
         assert page.locator(".stException, [data-testid=stException]").count() == 0
         assert len(page.screenshot()) > 10_000
         assert page.locator("b", has_text="bold").count() == 0
@@ -278,6 +284,7 @@ def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Call
             foot = page.locator(".foot").bounding_box()
             assert foot is not None
             assert foot["y"] + foot["height"] <= 720, "the player is in one screen"
+    assert refused == [], "no page asks for what is not there"
 
 
 def test_a_long_title_does_not_hide_the_number_of_a_clip(app: App, visit: Callable[..., Page]) -> None:
@@ -615,6 +622,19 @@ def test_a_title_is_edited_in_a_box_that_is_filled_when_it_is_opened(app: App, v
     title.press("Enter")
     page.get_by_role("button", name="Save the title").click()
     expect(page.get_by_text(f"{video.id}. Harbour at night")).to_be_visible()
+
+
+def test_saving_facts_leaves_the_focus_on_its_button(app: App, visit: Callable[..., Page]) -> None:
+    video = app.video(60)
+    page = visit(f"/videos?video={video.id}")
+    page.get_by_text("Facts", exact=True).click()
+    page.get_by_text("Change the facts").click()
+    page.get_by_role("textbox", name="Licence").fill(" CC0 ")
+    save = page.get_by_role("button", name="Save the facts")
+    save.focus()
+    save.press("Enter")
+    expect(page.get_by_role("textbox", name="Licence")).to_have_value("CC0")
+    expect(save).to_be_focused()
 
 
 def test_search_says_what_is_missing(app: App, visit: Callable[..., Page]) -> None:

@@ -461,7 +461,7 @@ def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: Re
     assert "Grace" in told(app), "the line of the video has it without opening"
     app.toggle(key=f"facts-change-{video.id}").set_value(True).run()
     edit_facts(video.id, {"uploader": "by Bob"}, reviewer="Bob", database=desk.database)
-    app.text_input(key=f"fact-licence-{video.id}-0").set_value("CC0")
+    app.text_input(key=f"fact-licence-{video.id}").set_value("CC0")
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert not app.exception
@@ -470,19 +470,26 @@ def test_facts_are_shown_and_changed_without_losing_a_colleagues_change(desk: Re
     assert (entry.reviewer, views.history_rows([entry], reader="Ada")[0].after) == ("Ada", "licence: CC0")
     assert views.history_rows([entry], reader="Ada")[0].why_not is None
     edit_facts(video.id, {"licence": "CC BY", "uploader": "Bob"}, reviewer="Bob", database=desk.database)
-    app.text_input(key=f"fact-licence-{video.id}-1").set_value("CC BY-NC")
+    assert app.text_input(key=f"fact-uploader-{video.id}").value == "by Bob", "after saving, the fields show what is there"
+    app.text_input(key=f"fact-licence-{video.id}").set_value("CC BY-NC")
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert "Bob has changed the same facts meanwhile, to licence: CC BY." in told(app).replace("\\", "")
     assert store.load(video.id).licence == "CC BY", "nobody's words are overwritten unseen"
-    assert app.text_input(key=f"fact-licence-{video.id}-1").value == "CC BY-NC"
+    assert app.text_input(key=f"fact-licence-{video.id}").value == "CC BY-NC"
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert (store.load(video.id).licence, store.load(video.id).uploader) == ("CC BY-NC", "Bob")
-    app.text_input(key=f"fact-uploaded_on-{video.id}-2").set_value("yesterday")
+    app.text_input(key=f"fact-uploaded_on-{video.id}").set_value("yesterday")
     next(one for one in app.button if one.label == "Save the facts").click()
     app.run()
     assert "is no day: write it as 2024-05-31" in told(app).replace("\\", "")
+
+    app = page("history", desk)
+    for label, licence in (("Undo my latest", "CC BY"), ("Redo", "CC BY-NC"), ("Undo my latest", "CC BY")):
+        next(one for one in app.button if one.label == label).click().run()
+        assert not app.exception
+        assert store.load(video.id).licence == licence
 
 
 def test_subtitles_and_the_thumbnail_are_given_and_taken_away_in_the_facts(desk: ReviewDesk, a_source_video: ASourceVideo) -> None:

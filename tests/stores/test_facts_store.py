@@ -11,7 +11,9 @@ from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS, Chapter, Origin, SourceFacts
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.subtitles import Line, SubtitleFile
+from resources.object_store.local import LocalObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.fact_edits import edit_facts
@@ -23,6 +25,7 @@ from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
 from resources.sources.submission import submit
+from resources.upkeep.source_video_removal import delete_source_video
 from tests.pipeline_rows import cut_video, reviews
 
 EVERYTHING = SourceFacts(
@@ -141,6 +144,43 @@ def test_a_change_is_taken_back_and_done_again_by_its_author(database: Database)
         desk.undo("ada", action_id=first)
     with pytest.raises(NothingToUndoError, match="no decision that still stands"):
         desk.undo("ada")  # the key of Review never takes back what the page does not show
+
+
+def test_changes_of_facts_are_among_the_latest_that_history_takes_back_and_does_again(database: Database, tmp_path: Path) -> None:
+    video, store = a_known_video(database)
+    desk, clips = reviews(database), ClipStore(database)
+    clip = clips.load_live(video)[0]
+    edit_facts(video, {"licence": "CC0"}, reviewer="ada", database=database)
+    desk.approve(clip.id, reviewer="ada")
+    edit_facts(video, {"licence": "CC BY"}, reviewer="ada", database=database)
+
+    def now() -> tuple[str | None, ClipState]:
+        return store.load(video).licence, clips.load(clip.id).state
+
+    steps = [now()]
+    for _ in range(3):
+        desk.undo("ada", with_facts=True)
+        steps.append(now())
+    first = EVERYTHING.licence
+    pending, approved = ClipState.PENDING_REVIEW, ClipState.REVIEW_APPROVED
+    assert steps == [("CC BY", approved), ("CC0", approved), ("CC0", pending), (first, pending)]
+    with pytest.raises(NothingToUndoError):
+        desk.undo("ada", with_facts=True)
+    again = []
+    for _ in range(3):
+        desk.redo("ada", with_facts=True)
+        again.append(now())
+    assert again == steps[2::-1]
+    with pytest.raises(NothingToUndoError):
+        desk.redo("ada", with_facts=True)
+    desk.undo("ada", with_facts=True)
+    edit_facts(video, {"camera": "new"}, reviewer="ada", database=database)
+    with pytest.raises(NothingToUndoError, match="since your last new decision"):
+        desk.redo("ada", with_facts=True)
+    objects = LocalObjectStore(tmp_path / "objects", work_folder=tmp_path / "work")
+    delete_source_video(video, reviewer="bob", database=database, objects=objects)
+    with pytest.raises(NothingToUndoError, match="no decision that still stands"):
+        desk.undo("ada", with_facts=True)  # what was said of a deleted video is nothing that one could take back
 
 
 # found by words

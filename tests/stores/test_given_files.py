@@ -173,7 +173,7 @@ def test_fetched_again_what_people_changed_stays_as_it_is(video: AVideo) -> None
 
 def test_what_is_no_subtitle_file_or_picture_is_refused_with_the_reason(video: AVideo) -> None:
     for language, name, data, why in [
-        ("en", "a.txt", srt("a"), "a.txt is no subtitle file that can be read: its name ends with .srt or .vtt"),
+        ("en", "a.txt", srt("a"), "a.txt is no subtitle file that can be read: its name ends with one of .ass, .srt, .ssa, .vtt"),
         ("en", "a.srt", b"nothing", "a.srt has no lines with times"),
         ("en", "a.srt", b"x" * (MOST_BYTES + 1), "a.srt is larger than 10 MiB"),
         ("en", "a.srt", b"1\n00:00:07,000 --> 00:00:08,000\nlate\n", "a.srt is not kept: all its lines would begin after the end"),
