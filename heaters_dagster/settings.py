@@ -276,6 +276,12 @@ class Settings(KnowingSettings):
         LEAST_FREE_BYTES >> 20,
         "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
     )
+    keep_run_records_days: int = setting(
+        "HEATERS_KEEP_RUN_RECORDS_DAYS",
+        parse.number(int, 0, 36_500),
+        30,
+        "days after which the details of ended runs, and runs that made nothing, are removed from Dagster's tables; 0: never",
+    )
     lease_seconds: int = setting(
         "HEATERS_LEASE_SECONDS",
         parse.number(int, 5, 3600),

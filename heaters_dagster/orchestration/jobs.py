@@ -1,6 +1,7 @@
 """What runs together. The jobs over assets are those of `domain/stages.py`; the maintenance jobs are asked for by schedules."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -11,6 +12,7 @@ from heaters_dagster.domain.words import counted
 from resources.models.embedder import open_embedder
 from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
+from resources.orchestrator.old_records import keep_tables_tidy, remove_old_records
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.subscriptions import Looked, look_at_due
@@ -104,6 +106,22 @@ def look_at_subscriptions(context: dg.OpExecutionContext, database: DatabaseReso
         context.log.info("no subscription is due")
 
 
+@dg.op(description="Remove the details of old runs and old runs that made nothing, so that Dagster's tables do not grow without end.")
+def remove_old_run_records(context: dg.OpExecutionContext, machine: MachineResource) -> None:
+    if changed := keep_tables_tidy(context.instance):
+        context.log.info(f"Postgres cleans up sooner from now on: {', '.join(changed)}")
+    days = machine.settings().keep_run_records_days
+    if not days:
+        context.log.info("HEATERS_KEEP_RUN_RECORDS_DAYS is 0: nothing is removed")
+        return
+    without_assets = [job.name for job in MAINTENANCE_JOBS]
+    removed = remove_old_records(context.instance, older_than=timedelta(days=days), jobs_without_assets=without_assets)
+    context.log.info(
+        f"older than {counted(days, 'day')}: {counted(removed.events, 'event')} of runs that stay, {counted(removed.runs, 'run')} that "
+        f"made nothing, the output of {counted(removed.outputs, 'run')}"
+    )
+
+
 @dg.job(
     description="Temporary files and half-written objects of dead processes.",
     executor_def=dg.in_process_executor,
@@ -147,7 +165,16 @@ def subscribed_lists() -> None:
     look_at_subscriptions()
 
 
-MAINTENANCE_JOBS = (temp_clean_up, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
+@dg.job(
+    description="The details of old runs in Dagster's own tables; materializations stay.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "dagster_clean_up"},
+)
+def dagster_clean_up() -> None:
+    remove_old_run_records()
+
+
+MAINTENANCE_JOBS = (temp_clean_up, dagster_clean_up, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
 
 
 def _removed(names: Sequence[str], what: str) -> str:

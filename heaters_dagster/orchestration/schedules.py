@@ -1,9 +1,9 @@
-"""What happens at fixed times: clean-up of temporary files, the nightly audit, embeddings that the present model lacks, a look at web
-sites."""
+"""What happens at fixed times: clean-up of temporary files and of Dagster's old records, the nightly audit, embeddings that the present
+model lacks, a look at web sites."""
 
 import dagster as dg
 
-from heaters_dagster.orchestration.jobs import embedding_backfill, mece_audit, temp_clean_up, web_sites_check
+from heaters_dagster.orchestration.jobs import dagster_clean_up, embedding_backfill, mece_audit, temp_clean_up, web_sites_check
 
 temp_clean_up_hourly = dg.ScheduleDefinition(
     name="temp_clean_up_hourly",
@@ -37,4 +37,12 @@ web_sites_check_nightly = dg.ScheduleDefinition(
     description="Every night: warn when yt-dlp is old or cannot solve challenges, and when a sign-in has ended or soon ends.",
 )
 
-SCHEDULES = (temp_clean_up_hourly, mece_audit_nightly, embedding_backfill_nightly, web_sites_check_nightly)
+dagster_clean_up_nightly = dg.ScheduleDefinition(
+    name="dagster_clean_up_nightly",
+    job=dagster_clean_up,
+    cron_schedule="13 4 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: remove the details of old runs from Dagster's tables, and old runs that made nothing.",
+)
+
+SCHEDULES = (temp_clean_up_hourly, dagster_clean_up_nightly, mece_audit_nightly, embedding_backfill_nightly, web_sites_check_nightly)
