@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from heaters_dagster.domain.profiles import EXACT_TIMES, Filter, Options, Output, Profile, SourceStreams, gold_master
+from heaters_dagster.domain.profiles import EXACT_TIMES, FILE_CLOCK, Filter, Options, Output, Profile, SourceStreams, gold_master
 
 COPY = "copy"
 
@@ -27,16 +27,24 @@ class ArchivedSound:
     codec: str
 
 
-def archiving_profile(source: SourceStreams, sounds: Sequence[ArchivedSound], *, without_tags: Sequence[str] = ()) -> Profile:
+def archiving_profile(
+    source: SourceStreams, sounds: Sequence[ArchivedSound], *, without_tags: Sequence[str] = (), jumps: bool = False
+) -> Profile:
     """The gold master and, from the same decoding, its proof. Outputs: the file, the frame hashes, and the sound hashes if there is sound.
 
     One decoding thread: with several, the pictures of a damaged H.264 stretch depend on the timing of the threads, so a second proof would
     fail. It costs little, because encoding FFV1 takes more than ten times the work of decoding.
+    jumps: the clock of the file is set again on the way, and the file's own times are wanted: ffmpeg makes up others after 30 hours.
     """
     made = gold_master(source, without_tags=without_tags)
     file = replace(
         made.outputs[0],
-        options={**made.outputs[0].options, **_codecs(sounds), **_stored_pixel_format(source.pixel_format)},
+        options={
+            **made.outputs[0].options,
+            **_codecs(sounds),
+            **_stored_pixel_format(source.pixel_format),
+            **(FILE_CLOCK if jumps else {}),
+        },
         audio=tuple(str(sound.stream) for sound in sounds),
     )
     hashes = _sound_hashes([str(sound.stream) for sound in sounds], _codecs(sounds))

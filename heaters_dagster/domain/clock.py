@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -155,6 +155,28 @@ def mended(
     straight = _between(found, trusted) if wild.any() else found
     farthest = float(np.abs(straight - found)[wild].max()) if wild.any() else 0.0
     return MendedTimes(straight, wild, farthest, tuple(jump for _, jump in followed))
+
+
+def sound_in_step(seconds: NDArray[np.float64], jumps: Sequence[ClockJump]) -> NDArray[np.float64]:
+    """When the packets of a sound are heard on the picture's clock, from which `jumps` are taken out.
+
+    seconds: (n,) of its packets in order. A sound whose clock is set again where the picture's is not goes on without a gap; so does one
+    of a few packets, which cannot tell a jump from a wrong time.
+    """
+    steps = np.diff(seconds)
+    if len(seconds) <= 2 * OUTLIERS_IN_A_ROW and np.any((steps < -BACKWARD_SECONDS) | (steps > FORWARD_SECONDS)):
+        first, count = float(seconds[0]), len(seconds)
+        return np.linspace(first, first + (count - 1) * usual_step(seconds), count)
+    left = list(jumps)
+    followed = []
+    for own in clock_jumps(seconds):
+        same = next((number for number, jump in enumerate(left) if _alike(jump, own)), None)
+        if same is not None:
+            followed.append(replace(own, shift_seconds=left[same].shift_seconds))
+            del left[: same + 1]
+        else:
+            followed.append(own)
+    return mended(seconds, followed, stands_still=True).seconds
 
 
 def in_order_of_decoding(seconds: NDArray[np.float64]) -> bool:

@@ -264,7 +264,7 @@ PROXY_VIDEO: Options = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "g": 
 _AAC: Options = {"c:a": "aac", "b:a": "128k"}
 
 #: Frames keep the times of the file, whatever they are; `resources.media.proxy_writer` mends them and counts from the first.
-_FILE_CLOCK: Options = {"copyts": None}
+FILE_CLOCK: Options = {"copyts": None}
 
 
 #: MP4 for a pipe: times unchanged, also below 0, and a new fragment only where a frame begins. If a packet of sound began a fragment,
@@ -300,7 +300,7 @@ def proxy(
         name="proxy",
         video=str(source.video),
         sound=sound,
-        input_options={**_FILE_CLOCK, **source.look_options},
+        input_options={**FILE_CLOCK, **source.look_options},
         filters=picture_filters(source),
         outputs=(file, *(_raw_frames(side) for side in side_streams)),
     )
@@ -378,7 +378,7 @@ def frame_times(source: SourceStreams) -> Profile:
     return Profile(
         name="frame_times",
         video=str(source.video),
-        input_options={**_FILE_CLOCK, **source.look_options},
+        input_options={**FILE_CLOCK, **source.look_options},
         outputs=(Output(options={**EXACT_TIMES, "f": "null"}),),
         background=True,
     )

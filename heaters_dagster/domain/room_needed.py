@@ -30,7 +30,7 @@ class MediaSize:
     """What is known of the size of a source video; None and 0 while it is not known.
 
     source_bytes: of the file as submitted. original_bytes: of the stored original. frame_pixels: of one picture. frames: how many
-    pictures, perhaps estimated. picture_bits: of one picture, decoded.
+    pictures, perhaps estimated. picture_bits: of one picture, decoded. clock_jumps: then the gold master is written twice.
     """
 
     source_bytes: int | None = None
@@ -39,6 +39,7 @@ class MediaSize:
     frame_pixels: int = 0
     frames: float = 0.0
     picture_bits: float = 0.0
+    clock_jumps: bool = False
 
     @classmethod
     def of(
@@ -63,6 +64,7 @@ class MediaSize:
             frame_pixels=pixels,
             frames=float(frame_count or seconds * rate),
             picture_bits=pixels * samples * int(video.get("bit_depth") or 8),
+            clock_jumps=bool((probe or {}).get("jumps")),
         )
 
 
@@ -87,7 +89,7 @@ def proxy_bytes(media: MediaSize) -> int:
 
 def gold_master_bytes(media: MediaSize) -> int:
     by_pixels = media.frames * media.picture_bits * _MASTER_OF_RAW / 8
-    return _lower(_MASTER_TIMES_ORIGINAL * (media.original_bytes or 0), by_pixels, media)
+    return _lower(_MASTER_TIMES_ORIGINAL * (media.original_bytes or 0), by_pixels, media) * (2 if media.clock_jumps else 1)
 
 
 def export_bytes(copied_bytes: int, *, encodes: bool) -> int:

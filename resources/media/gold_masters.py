@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heaters_dagster.domain.archiving import (
     COPY,
     PCM_OF_SAMPLES,
@@ -24,7 +27,9 @@ from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.words import counted
 from resources.media import ffmpeg
+from resources.media.master_times import clock_is_wrong, file_clock, has_jumps, write_in_step
 from resources.media.media_probe import AudioStream, MediaProbe, opened
+from resources.media.proxy_writer import shown_times
 
 _DIGEST_BYTES = 32
 _CUT_IT = (
@@ -84,31 +89,53 @@ def write_gold_master(
     """
     source = ffmpeg.source_streams(probe)
 
-    def write(sounds: Sequence[ArchivedSound]) -> tuple[ffmpeg.Finished, _Hashes, _Hashes]:
-        frames, sound_hashes = _Hashes(), _Hashes()
+    def write(sounds: Sequence[ArchivedSound]) -> tuple[ffmpeg.Finished, _Hashes, _Hashes, ffmpeg.FrameTimes]:
+        frames, sound_hashes, times = _Hashes(), _Hashes(), ffmpeg.FrameTimes()
         targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
-        profile = archiving_profile(source, sounds, without_tags=without_tags)
-        finished = ffmpeg.run(profile, original, targets, total_seconds=probe.duration_seconds, report=report, called=called)
-        return finished, frames, sound_hashes
+        profile = archiving_profile(source, sounds, without_tags=without_tags, jumps=has_jumps(probe))
+        finished = ffmpeg.run(
+            profile,
+            original,
+            targets,
+            total_seconds=probe.duration_seconds,
+            report=report,
+            called=called,
+            frame_times=times.read,
+            frame_rate=float(probe.video.average_frame_rate),
+        )
+        return finished, frames, sound_hashes, times
 
     sounds, warnings = [ArchivedSound(stream.index, COPY) for stream in probe.audio], list[str]()
     try:  # Matroska takes nearly every sound, and refuses one before much is written: only then each is tried alone
-        finished, frames, sound_hashes = write(sounds)
+        finished, frames, sound_hashes, times = write(sounds)
     except (FfmpegError, InvalidMediaError):
         copied = sounds
         sounds, warnings = _archived_sounds(original, probe)
         if sounds == copied:
             raise
-        finished, frames, sound_hashes = write(sounds)
+        finished, frames, sound_hashes, times = write(sounds)
     if len(frames) == 0:
         raise InvalidMediaError(f"{called}: no frame can be decoded, so there is nothing to archive")
     if others := _other_pictures(finished, probe):
         problems = [f"its pictures change to {others} within the file, and a gold master can hold one kind only. {_CUT_IT}"]
     else:
+        _put_in_step(path, original, probe, times.seconds, sounds, called=called)
         problems = _differences(original, path, source, sounds, frames, sound_hashes, probe.duration_seconds, report)
     if problems:
         raise InvalidMediaError(f"{called}: the gold master would not be lossless: {'; '.join(problems)}. The original is kept as it is")
     return GoldMasterFile(frame_count=len(frames), sound_count=len(sounds), warnings=tuple(warnings))
+
+
+def _put_in_step(
+    path: Path, original: Path, probe: MediaProbe, told: NDArray[np.float64], sounds: Sequence[ArchivedSound], *, called: str
+) -> None:
+    """Write a master again whose original has a wrong clock, with right times."""
+    told = file_clock(original, probe, told)
+    shown = shown_times(probe, told)
+    if clock_is_wrong(probe, told, shown):
+        in_step = path.with_stem(f"{path.stem}-in-step")
+        write_in_step(path, original, probe, in_step, shown=shown, sounds=[sound.stream for sound in sounds], called=called)
+        in_step.replace(path)
 
 
 def _other_pictures(finished: ffmpeg.Finished, probe: MediaProbe) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from heaters_dagster.domain.clock import BACKWARD_SECONDS, ClockJump, usual_step
+from heaters_dagster.domain.clock import FORWARD_SECONDS, ClockJump, usual_step
 from resources.media.master_frames import MasterClip, frame_seconds
 from resources.media.media_probe import MediaProbe
-from resources.media.packet_count import is_stream
 from resources.media.proxy_bytes import RangeFile
 from resources.media.proxy_writer import sound_channels
 from resources.media.sound_reader import PlacedSound, SoundSource
@@ -53,12 +52,13 @@ def master_clock(jumps: Sequence[ClockJump], begins_seconds: float, ends_seconds
 def master_jumps(found: MediaProbe, master: Path | RangeFile, frame_count: int, *, called: str) -> tuple[ClockJump, ...]:
     """Where the clock of a master jumps, by its times from frame 0 on. found: the probe of the original. Raises InvalidMediaError.
 
-    A master has the original's jumps. From those of a transport stream ffmpeg takes out what it sees in the packets: when a new programme
-    begins with sound, it follows the sound that was before, and the picture is as much later as that sound went on.
+    The jumps of the original are not in its master (`master_times.py`), unless an earlier version made it: that one kept those that go
+    forward. From those of a transport stream ffmpeg takes out what it sees in the packets: when a new programme begins with sound, it
+    follows the sound that was before, and the picture is as much later as that sound went on.
     """
     start = found.video.start_seconds
-    if not found.jumps or not is_stream(found.container):
-        return tuple(ClockJump(jump.before_seconds - start, jump.after_seconds - start, jump.shift_seconds) for jump in found.jumps)
+    if not found.jumps:
+        return ()
     seconds = frame_seconds(master, frame_count, called=called)
     seconds = seconds - seconds[0]
     usual = usual_step(seconds)
@@ -79,6 +79,14 @@ def _usual(jump: ClockJump) -> float:
     return jump.after_seconds - jump.before_seconds - jump.shift_seconds
 
 
+def _sound_jumps_at(jump: ClockJump) -> float:
+    """From when on sound is as far ahead as the picture after a jump. Of a clock that jumps far, nothing lies in the middle; else the sound
+    before it may go on until the picture comes."""
+    if jump.shift_seconds > FORWARD_SECONDS:
+        return (jump.before_seconds + jump.after_seconds) / 2
+    return jump.after_seconds - _usual(jump) / 2
+
+
 def clip_sound(
     found: MediaProbe, master: MasterClip, clock: MasterClock, zero_seconds: float, duration_seconds: float
 ) -> PlacedSound | None:
@@ -88,15 +96,11 @@ def clip_sound(
     """
     if not master.sounds:
         return None
-    back = tuple(jump for jump in clock.jumps if jump.shift_seconds < -BACKWARD_SECONDS)
     sound = PlacedSound(
         SoundSource(
             path=master.path,
             streams=master.sounds,
-            jumps=back,
-            ahead=tuple(
-                (zero_seconds + jump.after_seconds - _usual(jump) / 2, jump.shift_seconds) for jump in clock.jumps if jump not in back
-            ),
+            ahead=tuple((zero_seconds + _sound_jumps_at(jump), jump.shift_seconds) for jump in clock.jumps),
             is_part=master.is_part,
             channels=sound_channels(found, found.sounds or tuple(stream.index for stream in found.audio)),
             from_seconds=master.start_seconds,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import MendedTimes, mended, spoken
 from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, proxy
@@ -93,11 +94,16 @@ def write_proxy(
     finally:
         if sound is not None:
             sound.close()
-    delay = found.delay_seconds(float(times.seconds[0])) if len(times.seconds) else 0.0
-    shown = mended(times.seconds - delay, found.jumps, forward_seconds=forward_limit(found.container), stands_still=found.stands_still)
+    shown = shown_times(found, times.seconds)
     starts = [*shown.seconds[:1].tolist(), *([sound.start_seconds] if sound else [])]
     writer.finish(shown.seconds, zero_seconds=min(starts, default=0.0))
     return WrittenProxy(finished, shown, sound.facts if sound else None)
+
+
+def shown_times(found: MediaProbe, told: NDArray[np.float64]) -> MendedTimes:
+    """When each frame of an original is shown. told: (n,) as ffmpeg has read it from the file (`ffmpeg.FrameTimes`)."""
+    delay = found.delay_seconds(float(told[0])) if len(told) else 0.0
+    return mended(told - delay, found.jumps, forward_seconds=forward_limit(found.container), stands_still=found.stands_still)
 
 
 def sound_of(original: Path, found: MediaProbe, source: SourceStreams) -> PlacedSound | None:

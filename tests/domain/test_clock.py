@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heaters_dagster.domain.clock import OUTLIERS_IN_A_ROW, clock_jumps, mended, rising_ticks, stands_still_at_an_end
+from heaters_dagster.domain.clock import (
+    OUTLIERS_IN_A_ROW,
+    ClockJump,
+    clock_jumps,
+    mended,
+    rising_ticks,
+    sound_in_step,
+    stands_still_at_an_end,
+)
 
 
 def frames(count: int, step: float = 1 / 25) -> np.ndarray:
@@ -171,3 +179,24 @@ def test_times_given_out_in_the_order_of_decoding_go_to_the_frames_as_they_are_s
 def test_a_jump_between_frames_in_the_order_of_decoding_is_closed_up_to_the_distance_at_which_they_are_shown():
     (jump,) = clock_jumps(np.concatenate([STORED, STORED]) / 24)
     assert jump.shift_seconds == pytest.approx(-len(STORED) / 24)
+
+
+@pytest.mark.parametrize("by", [-2.2, 10_800.0])
+@pytest.mark.parametrize("packets", [100, 14])
+def test_sound_follows_the_jump_of_the_picture_by_as_much_and_keeps_its_own_times_else(by: float, packets: int):
+    right = np.arange(packets) * 0.2
+    half = packets // 2
+    late = 0.15 if packets > 16 else 0.0  # it is missing there; of a few packets nothing can be said
+    right[half:] += late
+    jump = ClockJump(right[half] - 0.04, right[half] + by, by)
+    assert sound_in_step(np.concatenate([right[:half], right[half:] + by]), [jump]) == pytest.approx(right, abs=1e-6)
+
+
+def test_sound_whose_clock_goes_back_alone_goes_on_without_a_gap():
+    right = np.arange(100) * 0.02
+    assert sound_in_step(np.concatenate([right[:50], right[50:] - 500]), []) == pytest.approx(right, abs=1e-6)
+
+
+def test_sound_that_comes_again_after_a_long_silence_stays_where_it_is():
+    seconds = np.concatenate([np.arange(100) * 0.02, 60 + np.arange(5) * 0.02])
+    assert sound_in_step(seconds, []).tolist() == seconds.tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from heaters_dagster.domain.disk_room import RoomWait, divided, in_bytes, still_to_be_promised
@@ -49,6 +51,7 @@ def test_a_web_source_needs_a_multiple_of_its_bytes_and_a_camera_file_what_its_p
     pixels, sound = 25 * 3600 * 1920 * 1080, 3600 * 2 * 48_000 * 4
     assert proxy_bytes(camera) == round(pixels * 1.5 / 8) + sound + (1 << 20)
     assert gold_master_bytes(camera) == round(pixels * 12 * 0.6 / 8) + sound + (1 << 20)
+    assert gold_master_bytes(replace(web, clock_jumps=True)) == 2 * gold_master_bytes(web), "it is written again with right times"
     unknown = MediaSize.of(None, source_bytes=None, original_bytes=None, duration_seconds=None, frame_count=None)
     assert proxy_bytes(unknown) == 1 << 20, "what nobody knows keeps nothing from beginning"
     assert export_bytes(10 * MB, encodes=True) == 40 * MB + (1 << 20)

@@ -23,6 +23,7 @@ TONE_MAPPED = "^high dynamic range: the proxy is tone-mapped"
 HIDDEN = "^the file says that it has"
 BEFORE = r"^its sound begins [345]\d\d ms before its first frame: a clip has the sound that is heard with its frames"
 AFTER = r"^its sound goes on for [235]\d\d ms after its last frame: a clip has the sound that is heard with its frames"
+OVERLAP = "^12 ms of its sound overlap"
 AS_SAMPLES = "cannot be stored in Matroska: the gold master has it losslessly as"
 
 
@@ -72,6 +73,16 @@ class Row:
     refused_master: str = ""
     warnings: tuple[str, ...] = ()
     refused: str = ""
+
+    @property
+    def jumps(self) -> bool:
+        """Whether its clock is set again on the way."""
+        return any(warning.startswith("^its clock jumps") for warning in self.warnings)
+
+    @property
+    def overlap(self) -> float:
+        """Seconds by which the sound before a new programme goes on: in the gold master the picture of that begins so much later."""
+        return 0.012 if OVERLAP in self.warnings and self.file.endswith(".ts") else 0.0
 
 
 #: Samples by which encoders delay the sound: libmp3lame (`lame_get_encoder_delay` and 529 of the decoder), ac3, dca.

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import pytest
+from av.stream import Disposition
 
 from heaters_dagster.domain.errors import InvalidMediaError
 from resources.media.gold_masters import GoldMasterFile, master_problems, write_gold_master
@@ -18,12 +19,14 @@ from tests.media_files import (
     barcodes,
     ffmpeg,
     make_video,
+    matroska_with_times,
     size_changes,
     truncated,
     with_bit_errors,
     with_clean_aperture,
     with_shifted_times,
 )
+from tests.sound_sync import decoded_sound, heard_lags
 
 
 def archived(original: Path) -> tuple[GoldMasterFile, Path]:
@@ -185,6 +188,34 @@ def test_a_master_with_other_sound_is_found_out(tmp_path: Path) -> None:
     _, master = archived(original)
     quieter = ffmpeg(["-i", str(master), "-c:v", "copy", "-af", "volume=0.5", "-c:a", "flac"], tmp_path / "quieter.mkv")
     assert master_problems(original, probe(original), quieter) == ["sound stream 1 differs from the original's"]
+
+
+def test_a_master_with_mended_times_keeps_tags_chapters_and_both_sounds(tmp_path: Path) -> None:
+    chapters = tmp_path / "chapters.txt"
+    chapters.write_text(";FFMETADATA1\ntitle=A day\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=Morning\n")
+    inputs = ["-i", str(barcode_video(tmp_path / "s.mkv", frames=72, size=(96, 64), audio_codec="pcm_s16le")), "-i", str(chapters)]
+    sounds = ["-map", "0:a", "-c:a:0", "libopus", "-metadata:s:a:0", "language=fra", "-disposition:a:0", "0"]
+    sounds += ["-map", "0:a", "-c:a:1", "aac", "-disposition:a:1", "default"]
+    plain = ffmpeg([*inputs, "-map", "0:v", "-c:v", "copy", *sounds, "-map_metadata", "1"], tmp_path / "plain.mkv")
+    with av.open(str(plain)) as container:
+        packets = [packet for packet in container.demux() if packet.size]
+        delays = [0.0, 312 / 48_000, 1024 / 48_000]  # of Opus and AAC: Matroska's times are without them, readers take them off
+        told = [(one.stream.index, float(one.pts * one.time_base) + delays[one.stream.index]) for one in packets]
+    first = min(second for stream, second in told if stream == 0)
+    wanted = [(stream, 90_000 + round(1000 * (at - 50 if at > 1 else at))) for stream, at in told]
+    wanted[[stream for stream, _ in told].index(0)] = (0, 90_000 - 20_000 + round(1000 * first))  # and the first frame is wild
+    made, master = archived(matroska_with_times(plain, tmp_path / "wrong.mkv", wanted))
+    assert (made.frame_count, made.sound_count) == (72, 2)
+    with av.open(str(master)) as container:
+        assert container.metadata["title"] == "A day"
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["Morning"]
+        assert [stream.language for stream in container.streams.audio] == ["fra", None]
+        assert [bool(stream.disposition & Disposition.default) for stream in container.streams.audio] == [False, True]
+    for stream in (0, 1):
+        heard = heard_lags(master, time_of_frame=lambda number: number / 24, sound=decoded_sound(master, stream=stream))
+        lags = [one.lag_ms for one in heard if one.lag_ms is not None]
+        assert lags == [pytest.approx(0, abs=5)] * len(lags)
+        assert len(lags) >= 4
 
 
 def clip_of(master: Path, start: int, end: int, *, frame_count: int, folder: Path) -> MasterClip:
