@@ -15,6 +15,7 @@ class FakeVideo extends EventTarget {
   sources = [];
   loads = [];
   seeksHeld = false;
+  seeking = false;
   #time = 0;
   #callbacks = [];
 
@@ -39,11 +40,17 @@ class FakeVideo extends EventTarget {
 
   set currentTime(seconds) {
     this.#time = seconds;
+    this.seeking = true;
     if (this.seeksHeld) return;
     setImmediate(() => {
       this.present(seconds);
-      this.dispatchEvent(new Event("seeked"));
+      this.sought();
     });
+  }
+
+  sought() {
+    this.seeking = false;
+    this.dispatchEvent(new Event("seeked"));
   }
 
   present(mediaTime) {
@@ -135,6 +142,56 @@ test("a seek that waits does not stop what is played after it", async () => {
   await assert.rejects(sought, /played meanwhile/);
   await played;
   assert.ok(playback.playing && !video.paused);
+});
+
+test("after a pause the frame is sought, wherever the time stands: the element may have gone on without presenting the next one", async () => {
+  const { video, playback } = opened();
+  await playback.play(120, PLAIN);
+  video.present(3.0);
+  video.currentTime = 3.05;
+  await turn();
+  assert.equal(await playback.pause(), 130);
+  let seeks = 0;
+  video.addEventListener("seeked", () => seeks++);
+  await playback.seek(130);
+  await playback.seek(130);
+  assert.equal(seeks, 1, "and once it stands there, not again");
+});
+
+test("a frame that was played and comes in late does not end a seek to another place in it", async () => {
+  const { video, playback } = opened();
+  await playback.play(120, PLAIN);
+  await turn();
+  video.present(3.0);
+  assert.equal(await playback.pause(), 130);
+  video.seeksHeld = true;
+  let settled = false;
+  const sought = playback.seek(130).then(() => (settled = true));
+  await turn();
+  video.present(3.05);
+  video.present(3.12); // it had played on to the next one
+  await turn();
+  assert.ok(!settled);
+  video.present(3.05);
+  video.sought();
+  await sought;
+  assert.equal(playback.shown, 130);
+});
+
+test("another frame that comes after a seek has ended is told, once, and not while it plays", async () => {
+  const { video, playback } = opened();
+  let moved = 0;
+  playback.onMoved = () => moved++;
+  await playback.seek(130);
+  video.present(3.05);
+  assert.equal(moved, 0, "the same frame once more");
+  video.present(3.12);
+  video.present(3.22);
+  assert.equal(moved, 1);
+  await playback.seek(130);
+  await playback.play(130, PLAIN);
+  video.present(3.5);
+  assert.equal(moved, 1);
 });
 
 test("a pause gives the frame presented last, not one from before the play", async () => {

@@ -45,16 +45,18 @@ export class Playback {
   #replaced = null; // ends the load that is under way; null when none is
   #wanted = null; // the play() that stands, null when a pause has come since
   #broken = null; // why the source that was loaded is of no more use
+  #stands = null; // the frame with which the last seek ended; null when it plays, or has not been sought
   playing = false;
   /** Frame last presented by the video element, null before the first. */
   shown = null;
 
   /**
    * onFrame(frame): each frame presented while playing. onEnded(). onStalled(boolean): waits for data.
+   * onMoved(): stopped, the video element presents another frame after the one that was sought, as a busy browser may.
    * onBroken(PlaybackError): the segment had loaded and then failed; the next prepare() loads it anew.
    */
-  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {}, onBroken = () => {}, partFrames = PART_FRAMES } = {}) {
-    Object.assign(this, { video, onFrame, onEnded, onStalled, onBroken, partFrames });
+  constructor(video, { onFrame = () => {}, onEnded = () => {}, onStalled = () => {}, onMoved = () => {}, onBroken = () => {}, partFrames = PART_FRAMES } = {}) {
+    Object.assign(this, { video, onFrame, onEnded, onStalled, onMoved, onBroken, partFrames });
     video.preload = "auto";
     video.playsInline = true;
     video.disablePictureInPicture = true;
@@ -107,7 +109,7 @@ export class Playback {
     const [start, end] = playedWith(frame, this.#clip.start, this.#clip.end, this.partFrames);
     this.#opened = { media, start, end, ready: null };
     this.#loaded = this.#broken = null;
-    this.shown = null;
+    this.shown = this.#stands = null;
   }
 
   /** prepare() throws an error that comes while a segment loads; one later is a link that expired or a line that broke beyond what is buffered. */
@@ -123,7 +125,7 @@ export class Playback {
   /** The loaded segment is of no more use: the next prepare() loads it again. */
   #unload() {
     if (this.#loaded) this.#loaded.ready = null;
-    this.#loaded = this.shown = null;
+    this.#loaded = this.shown = this.#stands = null;
   }
 
   #presented(mediaTime) {
@@ -133,6 +135,10 @@ export class Playback {
     this.video.dataset.frame = this.shown;
     for (const waiter of this.#waiters) waiter(this.shown);
     if (this.playing) this.onFrame(this.shown);
+    else if (this.#stands !== null && this.#stands !== this.shown && !this.video.seeking) {
+      this.#stands = null;
+      this.onMoved();
+    }
   }
 
   /** Play [start, end) of `media` from now on. Nothing is fetched before prepare(), seek() or play(). */
@@ -217,7 +223,9 @@ export class Playback {
       if (this.#wanted) throw new PlaybackError("The clip was played meanwhile.");
     };
     passedOver();
-    if (this.shown === frame && !this.video.seeking && Math.abs(this.video.currentTime - index.middleSeconds(frame, opened.start)) < 1e-3) return;
+    // Only where a seek has ended: after a pause the element may show the frame after the one that it presented last, without presenting it.
+    if (this.#stands === frame && this.shown === frame && !this.video.seeking) return;
+    this.#stands = null;
     const from = index.seconds(frame, opened.start);
     const length = index.seconds(frame + 1, opened.start) - from;
     for (const place of SEEK_PLACES) {
@@ -227,7 +235,7 @@ export class Playback {
       if (opened !== this.#loaded) throw this.#broken ?? new PlaybackError("Another clip was opened.");
       passedOver();
       if (shown === frame || !this.named) {
-        this.shown = frame;
+        this.shown = this.#stands = frame;
         return;
       }
     }
@@ -249,9 +257,18 @@ export class Playback {
         clearTimeout(timer);
         resolve(this.shown);
       };
-      const waiter = (shown) => shown === frame && settle();
+      let presented = false;
+      const waiter = (shown) => {
+        presented = shown === frame;
+        if (presented && !this.video.seeking) settle();
+      };
       const timer = setTimeout(settle, PRESENTED_MS);
-      const ended = () => (this.named ? setTimeout(settle, GRACE_MS) : requestAnimationFrame(settle));
+      // Until the seek has ended, a frame that was played before it may still come in.
+      const ended = () => {
+        if (!this.named) requestAnimationFrame(settle);
+        else if (presented) settle();
+        else setTimeout(settle, GRACE_MS);
+      };
       this.#waiters.add(waiter);
       this.video.addEventListener("seeked", ended, { signal: stop.signal });
       this.video.addEventListener("error", settle, { signal: stop.signal });
@@ -261,6 +278,7 @@ export class Playback {
   /** Play on from `frame`, unless paused before it begins. Resolves then; sound is muted when the browser forbids it, and then true is returned. */
   async play(frame, { rate, loop }) {
     const wanted = (this.#wanted = {});
+    this.#stands = null;
     try {
       await this.prepare(frame);
     } catch (error) {
@@ -317,7 +335,7 @@ export class Playback {
     this.playing = false;
     this.video.pause();
     this.#clip = this.#opened = this.#loaded = this.#broken = null;
-    this.shown = null;
+    this.shown = this.#stands = null;
     delete this.video.dataset.frame;
   }
 

@@ -13,6 +13,7 @@ const PRELOAD_AFTER_MS = 350;
 const RETRY_MS = 3000;
 const LATE_MS = 400; // a picture that takes longer is said to be on its way
 const REST_MS = 250; // without a wish, after the picture is there
+const MOST_MOVES = 3;
 const REST_LATEST_MS = 2000; // a browser that is never idle is at rest then
 
 /**
@@ -34,6 +35,7 @@ export class Player {
   #late = null;
   #rest = null;
   #wishes = 0;
+  #moves = 0; // of the plain video by itself, since the last wish
   #closed = false;
   kind = null;
   reason = null;
@@ -64,6 +66,7 @@ export class Player {
       onFrame: (frame) => this.#onPlayed(frame),
       onEnded: () => this.#onEnded(),
       onStalled: (stalled) => stage.classList.toggle("stalled", stalled),
+      onMoved: () => this.#onMoved(),
       onBroken: (error) => this.#onBroken(error),
     });
     this.#fallback = new FallbackPlayer(this.#playback);
@@ -157,6 +160,7 @@ export class Player {
   show(frame) {
     if (!this.#clip) return Promise.resolve(false);
     const wish = ++this.#wishes;
+    this.#moves = 0;
     this.#stopPlaying();
     this.frame = Math.min(Math.max(frame, this.#clip.start), this.#clip.end - 1);
     return this.#try(wish, () => this.#showNow(wish, this.frame));
@@ -240,6 +244,13 @@ export class Player {
     this.#tell("problem", { message: error.message, code: null });
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => wish === this.#wishes && this.#again({ play: playing }), RETRY_MS);
+  }
+
+  /** The plain video moved by itself while it stood: show again the frame that was wanted. */
+  #onMoved() {
+    if (!this.#clip || this.playing || this.#engine !== this.#fallback || this.shown !== this.frame || ++this.#moves > MOST_MOVES) return;
+    const wish = ++this.#wishes;
+    this.#try(wish, () => this.#showNow(wish, this.frame));
   }
 
   #preloadSoon() {
