@@ -199,6 +199,23 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
     return [f"{manifest.key}: {problem}" for problem in (*found.problems(exact=exact), *differences)]
 
 
+def shows_clip(clip: Clip, key: str, *, objects: ObjectStore, work: WorkFolder) -> bool:
+    """Whether the stream copy under `key` shows exactly the frames of this clip: their number, and its first and its last frame.
+
+    Raises what `read_back` and the object store raise.
+    """
+    with work.attempt(f"compare-{clip.id}") as folder:
+        path = objects.local_path(key)
+        if path is None:
+            path = folder / PurePosixPath(key).name
+            objects.get_file(key, path)
+        written = read_back(path)
+    index = FrameIndexes(objects).slice(clip.source_video_id, clip.start_frame, clip.end_frame)
+    with FrameReader(open_proxy(objects, proxy_key(clip.source_video_id)), index) as reader:
+        first, last = (frame_hash(reader.frame(number)) for number in (clip.start_frame, clip.end_frame - 1))
+    return (written.frame_count, written.first_frame_hash, written.last_frame_hash) == (clip.frame_count, first, last)
+
+
 @clip_asset(
     EXPORTS,
     group="delivery",

@@ -17,6 +17,7 @@ import typer
 
 from heaters_dagster import event_log
 from heaters_dagster.commands import (
+    backups,
     clips,
     cuts,
     facts,
@@ -64,6 +65,7 @@ for commands in (
     watched.app,
     clips.app,
     metrics.app,
+    backups.app,
 ):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")

@@ -42,3 +42,22 @@ class KnowingSettings:
     def metrics_place(self) -> tuple[str, int] | None:
         """Host and port of `metrics_address`."""
         return None if self.metrics_address is None else parse.split_place(self.metrics_address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings(KnowingSettings):
+    """Where backups go, and which stay. It has the group before it as its base, because classes with slots have one base only."""
+
+    backup_to: str | None = setting(
+        "HEATERS_BACKUP_TO",
+        parse.backup_place,
+        None,
+        "folder or s3:// place of the nightly backups, better on another disk than the database; none: no nightly backup. Not set: the "
+        "bucket, without one HEATERS_HOME",
+    )
+    backups_kept: tuple[int, ...] = setting(
+        "HEATERS_BACKUP_KEEP",
+        parse.backups_kept,
+        (7, 4, 12),
+        "how many backups are kept: the newest of each of so many days, weeks and months, separated by commas",
+    )

@@ -166,6 +166,24 @@ def tags(text: str) -> tuple[str, ...]:
     return found
 
 
+def backup_place(text: str) -> str:
+    """A folder with its full path, `s3://bucket` or `s3://bucket/prefix`, or the word none."""
+    if text == "none":
+        return text
+    if not text.startswith(("/", "~", "s3://")) or not text.removeprefix("s3://").strip("/"):
+        raise ValueError(f"{text!r} is neither the full path of a folder, nor a place like s3://bucket/prefix, nor none")
+    return text.rstrip("/") if text.startswith("s3://") else str(path(text))
+
+
+def backups_kept(text: str) -> tuple[int, ...]:
+    """How many backups of days, weeks and months are kept."""
+    with suppress(ValueError):
+        values = tuple(int(part) for part in text.split(","))
+        if len(values) == 3 and all(0 <= value <= 1000 for value in values):
+            return values
+    raise ValueError("write how many of days, of weeks and of months are kept, for example 7,4,12")
+
+
 def cookies_files(text: str) -> tuple[str, ...]:
     """`SITE=FILE`, each with the host name of the site and the full path of the file."""
     try:

@@ -19,11 +19,13 @@ from typing import Any
 import click
 import jsonschema
 import numpy as np
+import psycopg
 import pytest
 import typer
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
 from PIL import Image
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from heaters_dagster import cli
@@ -1311,3 +1313,33 @@ def test_a_list_is_subscribed_looked_at_and_unsubscribed(heaters: Heaters, web: 
     assert heaters("subscribe https://example.org/x --every soon")[0] == 2
     assert heaters("unsubscribe 1")[1] == "Ended subscription 1, Three films. Its 3 source videos stay.\n"
     assert heaters("unsubscribe 1")[0] == 1
+
+
+def test_a_backup_is_made_listed_proven_and_restored(
+    heaters: Heaters, video: int, monkeypatch: pytest.MonkeyPatch, postgres_url: str, tmp_path: Path
+) -> None:
+    elsewhere = str(tmp_path / "elsewhere")
+    made = heaters.json("backup", "--to", elsewhere)
+    assert made["objects"] > made["missing"]
+    assert heaters.json("backup --list", "--to", elsewhere) == [made]
+    assert heaters.json("backup --list") == []
+    _, printed = heaters("backup --check --json", "--to", elsewhere)
+    assert as_documented("backup", printed)["heaters_rows"] > 0
+    assert heaters("backup --check", "--to", "s3://")[0] == 2
+    assert heaters("restore", "--from", elsewhere)[0] == 1
+    assert "the database is not empty, it has rows in" in heaters.error
+    assert heaters("restore 20200101T000000Z", "--from", elsewhere)[0] == 1
+    assert "there is no backup '20200101T000000Z'" in heaters.error
+
+    with psycopg.connect(postgres_url, autocommit=True) as server:
+        server.execute("create database restored_by_command")
+        url = make_url(postgres_url).set(database="restored_by_command").render_as_string(hide_password=False)
+        monkeypatch.setenv("HEATERS_DATABASE_URL", url)
+        load_settings.cache_clear()
+        try:
+            done = heaters.json("restore", "--from", elsewhere)
+            assert (done["name"], done["heaters_rows"] + done["dagster_rows"]) == (made["name"], made["rows"])
+            assert [one["key"] for one in done["newer"]] == []
+            assert heaters.json("status")[0]["id"] == video
+        finally:
+            server.execute("drop database restored_by_command with (force)")

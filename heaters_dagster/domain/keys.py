@@ -27,6 +27,9 @@ LOGS_PREFIX = "dagster"
 CHECKS_PREFIX = "heaters"
 UPLOADS_PREFIX = "uploads"
 
+#: Of backups, when they lie in the bucket. No row names them.
+BACKUPS_PREFIX = "backups"
+
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _TAG = re.compile(r"[a-z0-9]+\Z")
@@ -38,8 +41,8 @@ def is_own_key(key: str) -> bool:
 
 
 def own_prefixes() -> tuple[str, ...]:
-    """What every key begins with under which Heaters writes, those of Dagster's logs, of tests and of uploads too."""
-    return (*PREFIXES, f"{LOGS_PREFIX}/", f"{CHECKS_PREFIX}/", f"{UPLOADS_PREFIX}/")
+    """What every key begins with under which Heaters writes, those of Dagster's logs, of tests, of uploads and of backups too."""
+    return (*PREFIXES, f"{LOGS_PREFIX}/", f"{CHECKS_PREFIX}/", f"{UPLOADS_PREFIX}/", f"{BACKUPS_PREFIX}/")
 
 
 def original_key(source_video_id: int, extension: str) -> str:

@@ -18,6 +18,8 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.subscriptions import Looked, look_at_due
 from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
+from resources.upkeep.backup import make_backup
+from resources.upkeep.backup_place import BackupPlace
 from resources.upkeep.leftovers import sweep_uploaded_objects, sweep_uploads, sweep_work
 from resources.upkeep.stored_bytes import count_stored
 
@@ -122,6 +124,40 @@ def remove_old_run_records(context: dg.OpExecutionContext, machine: MachineResou
     )
 
 
+@dg.op(description="Back up the rows of Heaters and Dagster and the list of objects that they need; delete the backups that are not kept.")
+def back_up(
+    context: dg.OpExecutionContext, database: DatabaseResource, object_store: ObjectStoreResource, machine: MachineResource
+) -> None:
+    settings = machine.get().settings
+    if settings.backup_to == "none":
+        context.log.warning("no backup is made: HEATERS_BACKUP_TO=none")
+        return
+    place = BackupPlace.of(settings)
+    about = make_backup(settings, database.get(), object_store.get(), place, say=context.log.info)
+    context.log.info(f"{about.sentence} In {place.name}")
+    context.add_output_metadata(
+        {
+            "backup": about.name,
+            "place": place.name,
+            "bytes": about.byte_size,
+            "rows": sum(part.rows for part in about.parts.values()),
+            "objects": about.objects,
+            "missing": about.missing,
+        }
+    )
+    if about.missing:
+        context.log.warning(f"{counted(about.missing, 'object')} that rows need were not in the store; heaters doctor names them")
+
+
+@dg.job(
+    description="A backup of both databases and the list of objects that they need.",
+    executor_def=dg.in_process_executor,
+    tags={JOB_TAG: "backup"},
+)
+def backup() -> None:
+    back_up()
+
+
 @dg.job(
     description="Temporary files and half-written objects of dead processes.",
     executor_def=dg.in_process_executor,
@@ -174,7 +210,7 @@ def dagster_clean_up() -> None:
     remove_old_run_records()
 
 
-MAINTENANCE_JOBS = (temp_clean_up, dagster_clean_up, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
+MAINTENANCE_JOBS = (temp_clean_up, dagster_clean_up, backup, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
 
 
 def _removed(names: Sequence[str], what: str) -> str:

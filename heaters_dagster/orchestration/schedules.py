@@ -1,9 +1,9 @@
-"""What happens at fixed times: clean-up of temporary files and of Dagster's old records, the nightly audit, embeddings that the present
-model lacks, a look at web sites."""
+"""What happens at fixed times: clean-up of temporary files and of Dagster's old records, the nightly backup and audit, embeddings
+that the present model lacks, a look at web sites."""
 
 import dagster as dg
 
-from heaters_dagster.orchestration.jobs import dagster_clean_up, embedding_backfill, mece_audit, temp_clean_up, web_sites_check
+from heaters_dagster.orchestration.jobs import backup, dagster_clean_up, embedding_backfill, mece_audit, temp_clean_up, web_sites_check
 
 temp_clean_up_hourly = dg.ScheduleDefinition(
     name="temp_clean_up_hourly",
@@ -11,6 +11,14 @@ temp_clean_up_hourly = dg.ScheduleDefinition(
     cron_schedule="7 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every hour: remove the temporary files of processes that have ended, and uploads that are already in the store.",
+)
+
+backup_nightly = dg.ScheduleDefinition(
+    name="backup_nightly",
+    job=backup,
+    cron_schedule="13 2 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night: back up both databases and the list of objects that they need, and delete the backups that are not kept.",
 )
 
 mece_audit_nightly = dg.ScheduleDefinition(
@@ -45,4 +53,11 @@ dagster_clean_up_nightly = dg.ScheduleDefinition(
     description="Every night: remove the details of old runs from Dagster's tables, and old runs that made nothing.",
 )
 
-SCHEDULES = (temp_clean_up_hourly, dagster_clean_up_nightly, mece_audit_nightly, embedding_backfill_nightly, web_sites_check_nightly)
+SCHEDULES = (
+    temp_clean_up_hourly,
+    dagster_clean_up_nightly,
+    backup_nightly,
+    mece_audit_nightly,
+    embedding_backfill_nightly,
+    web_sites_check_nightly,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +13,16 @@ CHECKED = b"Heaters was here."
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """key; size in bytes; S3's name of the storage class; whether a read must wait for a restore from cold storage."""
+    """key; size in bytes; S3's name of the storage class; whether a read must wait for a restore from cold storage.
+
+    tag: of an object that `list` gave, a text that changes when its bytes change (S3's ETag; for a file when it was written).
+    """
 
     key: str
     byte_size: int
     storage_class: str
     needs_restore: bool
+    tag: str = field(default="", compare=False)
 
 
 class ObjectStore(Protocol):

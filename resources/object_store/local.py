@@ -138,10 +138,10 @@ class LocalObjectStore:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.folder
-        for path, byte_size in _visible_files(str(top)):
+        for path, byte_size, written_ns in _visible_files(str(top)):
             key = path[len(str(self.folder)) + 1 :]
             if key.startswith(prefix):
-                yield ObjectInfo(checked_key(key), byte_size, "STANDARD", needs_restore=False)
+                yield ObjectInfo(checked_key(key), byte_size, "STANDARD", needs_restore=False, tag=str(written_ns))
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         checked_key(key)
@@ -222,8 +222,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _visible_files(top: str) -> Iterator[tuple[str, int]]:
-    """(path, size) of all files, in the order of their paths. Only the names of one folder at a time are in memory."""
+def _visible_files(top: str) -> Iterator[tuple[str, int, int]]:
+    """(path, size, when it was written) of all files, in the order of their paths. Only the names of one folder at a time are in memory."""
     try:
         with os.scandir(top) as found:
             # The keys in a folder continue with a slash, so the folder is sorted among its neighbour files by that.
@@ -237,4 +237,4 @@ def _visible_files(top: str) -> Iterator[tuple[str, int]]:
             with suppress(FileNotFoundError):  # deleted in the meantime
                 info = os.stat(f"{top}/{name}")
                 if stat.S_ISREG(info.st_mode):
-                    yield f"{top}/{name}", info.st_size
+                    yield f"{top}/{name}", info.st_size, info.st_mtime_ns

@@ -18,6 +18,11 @@ def open_object_store(settings: Settings) -> ObjectStore:
         private_home(settings)
         least = min(LEAST_FREE_BYTES, settings.keep_free_bytes)
         return LocalObjectStore(settings.objects_folder, work_folder=settings.work_folder, least_free_bytes=least)
+    return open_bucket(settings, bucket)
+
+
+def open_bucket(settings: Settings, bucket: str) -> ObjectStore:
+    """Any bucket, with the server, the key and the tags of the settings."""
     from resources.object_store.s3 import S3ObjectStore
 
     return S3ObjectStore(

@@ -188,9 +188,8 @@ class S3ObjectStore:
                 for found in page.get("Contents", ()):
                     storage_class = found.get("StorageClass", "STANDARD")
                     restored = "RestoreExpiryDate" in found.get("RestoreStatus", {})
-                    yield ObjectInfo(
-                        found["Key"], found["Size"], storage_class, needs_restore=storage_class in _COLD_CLASSES and not restored
-                    )
+                    cold = storage_class in _COLD_CLASSES and not restored
+                    yield ObjectInfo(found["Key"], found["Size"], storage_class, needs_restore=cold, tag=found.get("ETag", ""))
 
     def _arguments(self, key: str, storage_class: str = "STANDARD") -> dict[str, Any]:
         """What an object is stored with beside its bytes."""

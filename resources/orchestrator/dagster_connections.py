@@ -37,6 +37,11 @@ def open_dagster_storage(url: str) -> DagsterStorage[Any]:
     return storage
 
 
+def make_dagster_tables(url: str) -> None:
+    """Create the tables of Dagster at this address, where they are missing. No connection stays open."""
+    DagsterPostgresStorage(url, should_autocreate_tables=True)
+
+
 def _has_all_tables(engine: Engine) -> bool:
     """One query. Dagster itself would make three times eight queries each time a sensor or a run opens the storage."""
     if engine in _complete:

@@ -111,25 +111,42 @@ def migrate(database: Database) -> None:
         if not state.pending:
             refuse_unusable(state)
             return
-        from alembic import command
+        upgrade(connection)
 
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        try:
-            with _migrating:
-                command.upgrade(config, "head")
-        except DBAPIError as error:
-            if isinstance(
-                error.orig, (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)
-            ):
-                said = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
-                raise SettingsError(
-                    f"the database cannot be set up: {said}. Heaters needs pgvector: install it on the server and, "
-                    f"as an administrator, type: create extension vector"
-                ) from None
-            raise
+
+def upgrade(connection: Connection, revision: str | None = None) -> None:
+    """Bring the schema up to `revision`, in the transaction of `connection`; None: to the newest, and store which programs work with it.
+
+    Raises SettingsError when the database lacks pgvector.
+    """
+    from alembic import command
+
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    try:
+        with _migrating:
+            command.upgrade(config, revision or "head")
+    except DBAPIError as error:
+        if isinstance(error.orig, (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported, psycopg.errors.InsufficientPrivilege)):
+            said = (str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0]
+            raise SettingsError(
+                f"the database cannot be set up: {said}. Heaters needs pgvector: install it on the server and, "
+                f"as an administrator, type: create extension vector"
+            ) from None
+        raise
+    if revision is None:
         connection.execute(text("delete from schema_compatibility"))
         connection.execute(text("insert into schema_compatibility values (:oldest)"), {"oldest": oldest_program()})
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Bring an empty schema back to this revision, in the transaction of `connection`."""
+    from alembic import command
+
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    with _migrating:
+        command.downgrade(config, revision)
 
 
 def check_schema(database: Database) -> None:

@@ -127,7 +127,7 @@ where v.state = 'scenes_detected' and (cover.joined is not true or cover.end_fra
 order by v.id
 """
 
-_KEYS_OF_VIDEOS = """
+KEYS_OF_VIDEOS = """
     select key, 'source video ' || id as owner from source_videos, unnest(array[
         original_filepath, proxy_filepath, frame_index_filepath, scenes_filepath, gold_master_filepath
     ]) key where key is not null
@@ -139,14 +139,14 @@ _KEYS_OF_VIDEOS = """
 _UNKNOWN = f"""
 select s.key from stored_objects s
 where not exists (select from clip_artifacts a where a.key = s.key and a.state <> 'deleted')
-and not exists (select from ({_KEYS_OF_VIDEOS}) v where v.key = s.key)
+and not exists (select from ({KEYS_OF_VIDEOS}) v where v.key = s.key)
 order by s.key
 """
 _LOST = f"""
 select key collate "C" as key, owner from (
     select a.key, 'clip ' || c.sequence || ' of ' || v.title as owner
     from clip_artifacts a join clips c on c.id = a.clip_id join source_videos v on v.id = c.source_video_id where a.state = 'live'
-    union all {_KEYS_OF_VIDEOS}
+    union all {KEYS_OF_VIDEOS}
 ) needed where not exists (select from stored_objects s where s.key = needed.key)
 """
 _FIRST_LOST = f"""

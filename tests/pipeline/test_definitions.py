@@ -74,6 +74,7 @@ def test_the_jobs_are_those_that_the_decision_names(definitions: dg.Definitions)
         *(job.value for job in Job),
         "temp_clean_up",
         "dagster_clean_up",
+        "backup",
         "mece_audit",
         "embedding_backfill",
         "web_sites_check",
@@ -94,7 +95,8 @@ def test_each_promise_has_its_check(definitions: dg.Definitions) -> None:
 def test_every_schedule_runs_by_itself(definitions: dg.Definitions) -> None:
     schedules = definitions.get_repository_def().schedule_defs
     assert {schedule.name for schedule in schedules} == {
-        "temp_clean_up_hourly", "dagster_clean_up_nightly", "mece_audit_nightly", "embedding_backfill_nightly", "web_sites_check_nightly",
+        "temp_clean_up_hourly", "dagster_clean_up_nightly", "backup_nightly",
+        "mece_audit_nightly", "embedding_backfill_nightly", "web_sites_check_nightly",
     }  # fmt: skip
     assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
 
