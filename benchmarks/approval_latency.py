@@ -65,9 +65,9 @@ def _measured(settings: Settings, database: Database) -> list[float]:
     clips = ClipStore(database).load_live(video.id)
 
     ready = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="heaters-") as folder, open_instance(settings) as instance:
+    with tempfile.TemporaryDirectory(prefix="heaters-") as folder, open_instance(settings):
         environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)))
-        parts = [part for part in heaters_parts(settings, Path(folder), instance) if part.name in {"code", "daemon"}]
+        parts = [part for part in heaters_parts(settings, Path(folder)) if part.name in {"code", "daemon"}]
         supervisor = Supervisor(parts, environment=environment, say=lambda part, text: None)
         running = threading.Thread(target=supervisor.run, kwargs={"when_ready": ready.set})
         running.start()

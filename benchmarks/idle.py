@@ -36,9 +36,9 @@ def run() -> list[Row]:
 def _spent_while_idle(settings: Settings) -> dict[str, float]:
     """Seconds of processor time by part."""
     ready = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="heaters-") as folder, open_instance(settings) as instance:
+    with tempfile.TemporaryDirectory(prefix="heaters-") as folder, open_instance(settings):
         environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)))
-        parts = heaters_parts(settings, Path(folder), instance)
+        parts = heaters_parts(settings, Path(folder))
         supervisor = Supervisor(parts, environment=environment, say=lambda part, text: None)
         ways = {"when_ready": ready.set, "meanwhile": lambda: keep_running(settings)}
         running = threading.Thread(target=supervisor.run, kwargs=ways)

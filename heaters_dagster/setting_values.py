@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.bucket_rules import Transition
 from heaters_dagster.domain.errors import BadRequestError
@@ -67,6 +67,12 @@ def percentages(text: str) -> tuple[float, ...]:
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def host_name(text: str) -> str:
+    if len(text) > 200 or not all(part and part.replace("-", "").replace("_", "").isalnum() for part in text.split(".")):
+        raise ValueError("write a name of letters, digits, '-', '_' and dots, as worker-3 or box.example.org")
+    return text
 
 
 def path(text: str) -> Path:
@@ -196,3 +202,18 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def local_url(host: str, port: int) -> str:
+    """Where a program on this machine reaches one that listens on `host`."""
+    host = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def passwords_in(address: str) -> list[str]:
+    """The passwords in the address of a database, both as written and decoded."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        within = [parts.password, *(value for name, value in parse_qsl(parts.query) if "password" in name)] if parts.scheme else []
+        return [form for word in within if word for form in {word, unquote(word)}]
+    return []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import os
+import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
@@ -67,6 +67,18 @@ class Settings(BackupSettings):
         parse.flag,
         True,
         "false: only heaters migrate changes the schema of the database; programs with a newer one wait",
+    )
+    host_name: str = setting(
+        "HEATERS_HOST_NAME",
+        parse.host_name,
+        socket.gethostname,
+        "name of this machine among all that share the database; no two may have the same",
+    )
+    run_lease_seconds: int = setting(
+        "HEATERS_RUN_LEASE_SECONDS",
+        parse.number(int, 2, 3600),
+        60,
+        "after so long without a sign of life from the process that works on it, a run is ended and its work is due again",
     )
     bucket: str | None = setting("S3_BUCKET_NAME", str, None, "S3 bucket; not set: a local folder under HEATERS_HOME")
     dev_bucket: str | None = setting("S3_DEV_BUCKET_NAME", str, None, "bucket when APP_ENV=development, before S3_BUCKET_NAME")
@@ -328,7 +340,7 @@ class Settings(BackupSettings):
         """The values that nobody may see, the longest first: those of the secret settings, and the passwords in them."""
         values = [getattr(self, spec.name) for spec in fields(self) if spec.metadata["secret"]]
         given = [value for value in values if value]
-        inner = [secret for value in given for secret in _passwords(value)]
+        inner = [secret for value in given for secret in parse.passwords_in(value)]
         return tuple(sorted({*given, *inner}, key=lambda value: (-len(value), value)))
 
     def without_secrets(self, text: str) -> str:
@@ -371,12 +383,12 @@ class Settings(BackupSettings):
     @property
     def review_url(self) -> str:
         """Where a browser on this machine reaches the review app."""
-        return _local_url(self.review_host, self.review_port)
+        return parse.local_url(self.review_host, self.review_port)
 
     @property
     def dagster_local_url(self) -> str:
         """Where a program on this machine reaches the Dagster UI."""
-        return _local_url(self.dagster_host, self.dagster_port)
+        return parse.local_url(self.dagster_host, self.dagster_port)
 
     @property
     def is_for_this_machine_only(self) -> bool:
@@ -464,20 +476,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _local_url(host: str, port: int) -> str:
-    host = "127.0.0.1" if host in {"", "0.0.0.0", "::"} else host
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _passwords(address: str) -> list[str]:
-    """The passwords in the address of a database, both as written and decoded."""
-    with suppress(ValueError):
-        parts = urlsplit(address)
-        within = [parts.password, *(value for name, value in parse_qsl(parts.query) if "password" in name)] if parts.scheme else []
-        return [form for word in within if word for form in {word, unquote(word)}]
-    return []
 
 
 def secret_setting_names() -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from heaters_dagster.domain.due import RunWanted, VideoFacts, waiting_to_be_trie
 from heaters_dagster.domain.errors import NotFoundError
 from heaters_dagster.domain.politeness import HeldOff
 from heaters_dagster.domain.progress import Report, silent
-from heaters_dagster.domain.run_tags import ENDED_TAG
+from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
 from heaters_dagster.domain.stages import SOURCE_VIDEO
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
@@ -52,7 +52,8 @@ _RUNS_WITHOUT_EFFECT = 3
 #: Dagster's own log lines would break the progress bars; the run's page in the UI has them all.
 _QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
-_DAEMON_SILENCE_SECONDS = 60.0
+_TAKEN_AWAY = "this process had stood still for too long, so its run was ended, and the work given to the next"
+
 _WAIT_SECONDS = 1.0
 #: For a site that may be asked within this time `heaters process` waits; of a longer pause it says until when.
 _LONGEST_WAIT_FOR_A_SITE_SECONDS = 120.0
@@ -148,11 +149,11 @@ def process_due(
     without_effect: Counter[tuple[RunWanted, VideoFacts]] = Counter()
     waiting = False
     with _terminated_like_interrupted(), open_instance(settings) as instance, work.attempt("process") as held, progress_shown_by(report):
-        engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(held.name)})
+        engine = _Engine(definitions, instance, {PROCESS_TAG: process_tag(settings.host_name, held.name)})
         while True:
             # Read before the look: a site's pause that ends between the two would else be seen by neither, and due work would be left.
             count, site = _waiting_for_sites(database, only)
-            outlook = settled_look(instance, settings, database, daemon_runs=_daemon_is_alive(instance), only=only)
+            outlook = settled_look(instance, settings, database, is_daemon=False, only=only)
             if outlook.problem is not None:
                 return Outcome(tuple(runs), problem=outlook.problem, held_up=len(outlook.wanted))
             due = [(run, outlook.situation_of(run)) for run in outlook.wanted]
@@ -226,6 +227,7 @@ class _Engine:
             raise_on_error=False,
         )
         run = self.instance.get_run_by_id(result.run_id)
+        taken_away = run is not None and LOST_TAG in run.tags
         if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value:
             self.instance.add_run_tags(run.run_id, {ENDED_TAG: "interrupted"})
             self.instance.report_run_canceled(run, "heaters process was interrupted. The interrupted work is due again.")
@@ -235,7 +237,7 @@ class _Engine:
             source_video_id=int(wanted.partition_key),
             assets=wanted.assets,
             seconds=time.monotonic() - started,
-            error=None if result.success else _why(result),
+            error=_TAKEN_AWAY if taken_away else None if result.success else _why(result),
             run_id=result.run_id,
         )
 
@@ -250,12 +252,6 @@ def _why(result: dg.ExecuteInProcessResult) -> str:
         if failure.error is not None:
             return str(failure.error.message).strip()
     return f"run {result.run_id} failed before its first step; its page in the Dagster UI says more"
-
-
-def _daemon_is_alive(instance: dg.DagsterInstance) -> bool:
-    """Whether a daemon starts queued runs. Without a daemon, the wait for queued runs of an earlier session would never end."""
-    beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
-    return beat is not None and time.time() - beat.timestamp < _DAEMON_SILENCE_SECONDS
 
 
 @contextmanager

@@ -176,3 +176,7 @@ class NotYetError(TransientError):
 
 class BusyError(TransientError):
     """Another process is working on the same source video and stage."""
+
+
+class RunTakenAwayError(BusyError):
+    """The lease of the run was lost, so the work belongs to another process: this one stops, and writes nothing more."""

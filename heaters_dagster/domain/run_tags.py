@@ -16,6 +16,9 @@ PRIORITY_TAG = "dagster/priority"
 #: On a run that ended through no fault of its work: the rows that it left are due again, and none counts a try.
 ENDED_TAG = "heaters/ended"
 
+#: On a run whose lease was lost after its work had begun: what that says about its process. The try is counted.
+LOST_TAG = "heaters/lost"
+
 #: The value of JOB_TAG of a run that only checks what is there.
 CHECK = "check"
 

@@ -1,27 +1,25 @@
 """What Dagster knows about Heaters' runs: which are queued or running, and which are dead although Dagster believes that they are alive.
 
-A dead run matters because it blocks others: what is in flight is not requested again, and its pool slots are taken. By itself Dagster
-notices only a worker that died while its code server lives. A killed `heaters process`, a killed `dagster asset materialize` and a
-machine that was switched off leave runs that look started for ever.
+A dead run matters because it blocks others: what is in flight is not requested again, and its pool slots are taken. Dagster by itself
+notices few deaths. Here a run belongs to who holds its lease (`domain/run_leases.py`): only its own machine, or a lease that has expired,
+ends it. Silence, and what another machine cannot reach, say nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 
 from assets.failures import CANCELED
 from heaters_dagster.domain.due import RunWanted
-from heaters_dagster.domain.run_tags import ENDED_TAG, REASON_TAG, tags_of_work
-from heaters_dagster.settings import Settings
-from resources.object_store.work_folder import WorkFolder
+from heaters_dagster.domain.run_leases import WAITING, LeaseState, RunLease
+from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG, REASON_TAG, tags_of_work
+from resources.files.this_process import process_is_gone
 from resources.orchestrator.dagster_private import (
     GRPC_INFO_TAG,
     NOT_FINISHED_STATUSES,
@@ -31,6 +29,7 @@ from resources.orchestrator.dagster_private import (
     RunRecord,
 )
 from resources.orchestrator.dagster_storage import assets_of
+from resources.postgres.run_leases import RunLeases
 
 #: `host:folder`, the held work folder of the `heaters process` that executes the run.
 PROCESS_TAG = "heaters/process"
@@ -38,11 +37,33 @@ PROCESS_TAG = "heaters/process"
 #: On a run that a person canceled: its rows say so.
 SETTLED_TAG = "heaters/settled"
 
-#: A run is dead when it has written nothing for this long, nobody holds a lock for it, and its process is not on this machine.
-SILENCE = timedelta(seconds=60)
-
 StageIsBusy = Callable[[str, int], bool]
 """(asset, source video id) -> whether a living process works on it; `Database.stage_is_busy` is such a function."""
+
+_WAITING_STATUSES = {dg.DagsterRunStatus.QUEUED: LeaseState.QUEUED, dg.DagsterRunStatus.STARTING: LeaseState.LAUNCHED}
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRun:
+    """A run that may be ended. is_gone: its own machine knows that its process has ended; else its lease has expired or was taken away."""
+
+    record: RunRecord
+    lease: RunLease
+    is_gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Responsibility:
+    """Who is responsible for the unfinished runs.
+
+    dead: those that may be ended. unleased: ids of runs that nobody has a lease of. waiting: id -> state of those that wait in the queue or
+    in a broker. unattended: of those, the ids that no scheduler looks after.
+    """
+
+    dead: tuple[DeadRun, ...] = ()
+    unleased: tuple[str, ...] = ()
+    waiting: Mapping[str, LeaseState] = field(default_factory=dict)
+    unattended: frozenset[str] = frozenset()
 
 
 def run_tags(run: RunWanted) -> dict[str, str]:
@@ -67,19 +88,43 @@ def assets_in_flight(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
     return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in assets_of(run)}
 
 
-def dead_among(records: Iterable[RunRecord], instance: dg.DagsterInstance, settings: Settings, is_busy: StageIsBusy) -> list[RunRecord]:
-    """Of the records of unfinished runs, those of runs whose process is gone."""
-    work = WorkFolder(settings.work_folder)
-    return [record for record in records if _is_dead(record, instance, work, is_busy)]
+def responsibility(records: Iterable[RunRecord], leases: RunLeases, is_busy: StageIsBusy) -> Responsibility:
+    """Who is responsible for these unfinished runs; nothing is changed."""
+    records = list(records)
+    known = leases.load([record.dagster_run.run_id for record in records])
+    dead, unleased = [], []
+    waiting: dict[str, LeaseState] = {}
+    unattended = set()
+    for record in records:
+        run, lease = record.dagster_run, known.get(record.dagster_run.run_id)
+        waits = _WAITING_STATUSES.get(run.status)
+        if waits is not None and (lease is None or lease.state in WAITING):
+            waiting[run.run_id] = waits
+            if lease is None or lease.is_expired:
+                unattended.add(run.run_id)
+        if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.SUSPENDED}:
+            continue
+        if lease is None:
+            if waits is None:
+                unleased.append(run.run_id)
+            continue
+        gone = _is_gone(run, lease, leases.host)
+        is_of_older_heaters_at_work = lease.host == "" and _any_busy(record, is_busy)
+        if (gone or lease.is_over(process_is_gone=gone)) and not is_of_older_heaters_at_work:
+            dead.append(DeadRun(record, lease, gone))
+    return Responsibility(tuple(dead), tuple(unleased), waiting, frozenset(unattended))
 
 
 def death(run: dg.DagsterRun) -> tuple[str, bool] | None:
-    """Why a run that ended left a row in its working state, and whether that is temporary; None when it is no fault of the work.
+    """Why a run that ended left a row in its working state, and whether that is temporary; None when it is no fault of the work, or when
+    its rows know it already.
 
     An interrupt, and an end of the whole program, are no failures: the row is due again and no failed try is counted. A killed or
-    crashed process counts one, so that work that always exhausts the memory is not tried for ever. After a person's cancellation the row
-    waits until a person retries.
+    crashed process counts one, so that work that always exhausts the memory is not tried for ever; for a run whose lease was lost the
+    janitor counted it when it ended the run. After a person's cancellation the row waits until a person retries.
     """
+    if LOST_TAG in run.tags:
+        return None
     if run.status is dg.DagsterRunStatus.CANCELED and ENDED_TAG not in run.tags:
         return CANCELED, False
     interrupted = run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.UNEXPECTED_TERMINATION.value
@@ -95,48 +140,18 @@ def canceled_by_people(instance: dg.DagsterInstance, *, within: timedelta = time
     return [record for record in records if not {ENDED_TAG, SETTLED_TAG} & set(record.dagster_run.tags)]
 
 
-def process_tag(folder_name: str) -> str:
-    return f"{socket.gethostname()}:{folder_name}"
+def process_tag(host: str, folder_name: str) -> str:
+    return f"{host}:{folder_name}"
 
 
-def process_lives(pid: int, *, since: float) -> bool:
-    """Whether the process that had this id on this machine at `since` (Unix time) still lives; a later one with that id does not count."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+def _is_gone(run: dg.DagsterRun, lease: RunLease, host: str) -> bool:
+    """Whether the process that is responsible was on this machine and has certainly ended."""
+    if lease.host != host:
         return False
-    except PermissionError:
-        pass  # it lives, and belongs to another user
-    try:
-        # Field 22, after the name in parentheses: when the process started, in clock ticks after the machine did.
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return not Path("/proc/self").exists()  # gone meanwhile, or a system without /proc
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK") <= since + 1
-
-
-def _is_dead(record: RunRecord, instance: dg.DagsterInstance, work: WorkFolder, is_busy: StageIsBusy) -> bool:
-    run = record.dagster_run
-    if run.status in {dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.SUSPENDED}:
-        return False
-    if (tag := run.tags.get(PROCESS_TAG)) is not None:
-        host, _, folder = tag.rpartition(":")
-        return host == socket.gethostname() and not work.is_held(folder)
-    if GRPC_INFO_TAG in run.tags:
-        return not _code_server_answers(run.tags[GRPC_INFO_TAG]) and not _any_busy(record, is_busy)
-    silent = datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC) > SILENCE
-    return silent and not _any_busy(record, is_busy) and not _executed_here(instance, run.run_id)
-
-
-def _executed_here(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether a process lives that Dagster noted as executing the run; one that waits for its pool, or checks an asset, holds no lock."""
-    events = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT).records
-    for record in events:
-        event = record.event_log_entry.dagster_event
-        pid = event.engine_event_data.metadata.get("pid") if event is not None else None
-        if pid is not None and process_lives(int(str(pid.value)), since=record.timestamp):
-            return True
-    return False
+    if lease.state is LeaseState.WORKING:
+        return process_is_gone(lease.process)
+    # The worker would have been a child of the code server, so it never began.
+    return lease.state is LeaseState.LAUNCHED and GRPC_INFO_TAG in run.tags and not _code_server_answers(run.tags[GRPC_INFO_TAG])
 
 
 def _any_busy(record: RunRecord, is_busy: StageIsBusy) -> bool:
@@ -145,15 +160,14 @@ def _any_busy(record: RunRecord, is_busy: StageIsBusy) -> bool:
 
 
 def _code_server_answers(info: str) -> bool:
-    """info: Dagster's own tag, where the server that started the run's worker listens."""
+    """info: Dagster's own tag, where the server on this machine that started the run's worker listens."""
     place = json.loads(info)
-    try:
-        if "socket" in place:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(2)
-                connection.connect(place["socket"])
-        else:
-            socket.create_connection((place["host"], place["port"]), timeout=2).close()
-    except OSError:
-        return False
+    if "socket" not in place:  # an address of a network: another one may not reach it
+        return True
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(place["socket"])
+        except OSError:
+            return False
     return True

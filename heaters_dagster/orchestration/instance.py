@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 
 from heaters_dagster.settings import PROJECT_ROOT, Settings
-from resources.files.private_folder import private_folder, private_home
+from resources.files.private_folder import private_folder, private_home, private_opener
 from resources.orchestrator.dagster_private import InstanceRef
 from resources.orchestrator.dagster_storage import opened_with
 
@@ -27,21 +28,43 @@ def packaged(name: str, in_wheel: str | None = None) -> Path:
     return in_checkout if in_checkout.is_file() else Path(__file__).parent.parent / (in_wheel or name)
 
 
-def prepare_dagster_home(settings: Settings) -> Path:
-    """Make `settings.dagster_home` and make its `dagster.yaml` equal to the shipped one. Returns the folder.
+def prepare_dagster_home(settings: Settings, *, say: Callable[[str], object] = lambda text: None) -> Path:
+    """Make `settings.dagster_home` with its `dagster.yaml`. Returns the folder. say: gets sentences for the operator.
 
-    A file that differs is replaced in one step, because a daemon may be reading it. To change the instance, set DAGSTER_HOME to another
-    folder.
+    The file is a copy of the shipped one, and is replaced when that has changed. Beside it, `dagster.yaml.shipped` is the shipped one as
+    it was when the copy was made: a file that differs from it was changed by the operator, and is left alone. Files are replaced in one
+    step, because a daemon may be reading them.
     """
     home = settings.dagster_home
     private_home(settings)
     private_folder(home)
-    shipped, kept = instance_file(settings).read_bytes(), home / "dagster.yaml"
-    if not kept.is_file() or kept.read_bytes() != shipped:
-        fresh = home / f".dagster.yaml.{os.getpid()}"
-        fresh.write_bytes(shipped)
-        fresh.replace(kept)
+    shipped, file, base = instance_file(settings).read_bytes(), home / "dagster.yaml", home / "dagster.yaml.shipped"
+    before, based_on = _bytes(file), _bytes(base)
+    if before is not None and based_on is not None and before not in {based_on, shipped}:
+        say(f"{file} was changed by you and is used as it is")
+        if based_on != shipped:
+            say(f"the dagster.yaml that comes with Heaters has changed: see {base}, and take from it what you want")
+            _replace(base, shipped)
+        return home
+    if before is not None and based_on is None and before != shipped:  # an older Heaters wrote over it at each start
+        _replace(home / "dagster.yaml.before", before)
+        say(f"{file} was replaced by the one that comes with this Heaters; what it was is in dagster.yaml.before beside it")
+    if based_on != shipped:
+        _replace(base, shipped)
+    if before != shipped:
+        _replace(file, shipped)
     return home
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(fresh, "wb", opener=private_opener) as file:
+        file.write(content)
+    fresh.replace(path)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

@@ -5,36 +5,37 @@ It is called once in a round: by the first sensor of the round, by each round of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
-from contextlib import suppress
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 
 import dagster as dg
 
 from assets.failures import CANCELED
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import BusyError, NotFoundError
-from heaters_dagster.domain.run_tags import ENDED_TAG
-from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, VIDEO_STAGES, with_states
-from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, SETTLED_TAG, StageIsBusy, dead_among, death, partition_of, unfinished
+from heaters_dagster.domain.run_leases import WAITING, RunLease
+from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
+from heaters_dagster.orchestration.dead_runs import SETTLED_TAG, DeadRun, Responsibility, death, partition_of, responsibility, unfinished
 from heaters_dagster.orchestration.outlook import Outlook, look
+from heaters_dagster.orchestration.settling import Ending, settle
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.orchestrator.dagster_private import IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
+from resources.orchestrator.dagster_private import GRPC_INFO_TAG, IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
-from resources.postgres.clip_store import ClipStore
-from resources.postgres.database import Database
+from resources.postgres.database import Database, lock_key
 from resources.postgres.due_facts import deleted_since
-from resources.postgres.export_store import ExportStore
 from resources.postgres.room_waits import RoomWaitStore
-from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.run_leases import RunLeases
 
 #: Of more partitions all names are read at once.
 _ASKED_ONE_BY_ONE = 10
-_VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
-_CLIP_STAGES = {stage.asset: stage for stage in CLIP_STAGES}
+#: The lock of the process that writes the results of its look, over all machines.
+_JANITOR = "janitor"
 
 
 def settled_look(
@@ -42,23 +43,39 @@ def settled_look(
     settings: Settings,
     database: Database,
     *,
-    daemon_runs: bool = True,
+    is_daemon: bool = True,
     only: Collection[int] | None = None,
 ) -> Outlook:
-    """One round: look; write what the look found dead or unsettled; look again when there was anything. Arguments as of `look`."""
-    outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only)
+    """One round: look; write what the look found dead or unsettled; look again when there was anything. Arguments as of `look`.
+
+    On all machines together one process writes at a time. While another does, what is dead counts as in flight.
+    """
+    outlook = look(instance, settings, database, is_daemon=is_daemon, only=only)
     _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
-    if not (outlook.dead or outlook.canceled or outlook.ended):
+    leases = RunLeases(database, seconds=settings.run_lease_seconds)
+    leases.adopt(outlook.runs.unleased)
+    if is_daemon:
+        renew_waiting(outlook.runs, leases)
+    if not (outlook.runs.dead or outlook.canceled or outlook.ended):
         settle_waits(outlook, database, only=only)
         return outlook
-    end_runs(outlook.dead, instance)
-    settle_cancellations(outlook.canceled, instance, database)
-    for run in outlook.ended:
-        settle_failed_run(run, instance, database)
-    settled = {run.run_id for run in outlook.ended}
-    outlook = look(instance, settings, database, daemon_runs=daemon_runs, only=only, settled=settled)
+    settled: Set[str] = frozenset()
+    with _as_the_janitor(database) as is_mine:
+        if is_mine:
+            end_runs(outlook.runs.dead, instance, database, leases)
+            settle_cancellations(outlook.canceled, instance, database)
+            for run in outlook.ended:
+                settle_failed_run(run, instance, database)
+            settled = {run.run_id for run in outlook.ended}
+    outlook = look(instance, settings, database, is_daemon=is_daemon, only=only, settled=settled)
     settle_waits(outlook, database, only=only)
     return outlook
+
+
+def renew_waiting(runs: Responsibility, leases: RunLeases) -> None:
+    """For who starts queued runs: renew the leases of the runs that wait in the queue or in a broker, however long they wait."""
+    for state in WAITING:
+        leases.wait([run_id for run_id, waits in runs.waiting.items() if waits is state], state)
 
 
 def settle_waits(outlook: Outlook, database: Database, *, only: Collection[int] | None = None) -> None:
@@ -119,33 +136,94 @@ def forget_partitions(instance: dg.DagsterInstance, source_video_ids: Collection
     return there
 
 
-def end_runs(dead: Iterable[RunRecord], instance: dg.DagsterInstance) -> list[str]:
-    """Mark these runs as canceled and free their pool slots; returns their ids.
+def end_runs(dead: Iterable[DeadRun], instance: dg.DagsterInstance, database: Database, leases: RunLeases) -> list[str]:
+    """End these runs, free their pool slots, and count a try where work had begun; returns the ids of those that were ended.
 
-    Canceled, not failed: a switched-off machine is not a reason to count a failed try.
+    A run whose lease was renewed in the last moment, or that another janitor has ended, is left alone.
     """
     ended = []
-    for run in (record.dagster_run for record in dead):
-        instance.add_run_tags(run.run_id, {ENDED_TAG: "its process has ended"})
-        instance.report_run_canceled(run, "The process that executed this run has ended.")
+    for one in dead:
+        run = one.record.dagster_run
+        if not leases.take_away(one.lease, is_gone=one.is_gone):
+            continue
+        if run.status is dg.DagsterRunStatus.STARTED:
+            why = _lost_words(one)
+            instance.add_run_tags(run.run_id, {LOST_TAG: why})
+            counted = _settle_lost(run, why, instance, database)
+            instance.report_run_failed(run, ". ".join([why, *counted]))
+        elif run.status is dg.DagsterRunStatus.CANCELING:  # as was asked for, and its tags say by whom
+            instance.report_run_canceled(run, "The process that executed this run has ended.")
+        else:
+            instance.add_run_tags(run.run_id, {ENDED_TAG: "its process ended before the work began"})
+            instance.report_run_canceled(run, "The process of this run ended before the work began.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
     return ended
 
 
-def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, *, is_busy: StageIsBusy) -> list[str]:
-    """End all runs whose process is gone; returns their ids."""
-    return end_runs(dead_among(unfinished(instance), instance, settings, is_busy), instance)
+def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, database: Database) -> list[str]:
+    """End all runs that nobody works on any more, as far as is certain now; returns their ids. Nothing while another process does so."""
+    leases = RunLeases(database, seconds=settings.run_lease_seconds)
+    with _as_the_janitor(database) as is_mine:
+        if not is_mine:
+            return []
+        return end_runs(responsibility(unfinished(instance), leases, database.stage_is_busy).dead, instance, database, leases)
 
 
-def cancel_running(instance: dg.DagsterInstance, why: str) -> list[str]:
-    """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs."""
-    runs = [record.dagster_run for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))]
+@contextmanager
+def _as_the_janitor(database: Database) -> Iterator[bool]:
+    """Whether this process is the one that may end runs and settle rows now, on all machines together."""
+    with database.first_free_lock([lock_key(_JANITOR, 0)]) as is_mine:
+        yield is_mine
+
+
+def _lost_words(one: DeadRun) -> str:
+    if one.is_gone:
+        return "the process that worked on this ended without a message: it was killed, crashed, or ran out of memory"
+    where = f" on {one.lease.host}" if one.lease.host else ""
+    return (
+        f"the process that worked on this{where} gives no sign of life: it was killed, crashed, ran out of memory, stands still, or its "
+        "machine is off or cut off"
+    )
+
+
+def _settle_lost(run: dg.DagsterRun, why: str, instance: dg.DagsterInstance, database: Database) -> list[str]:
+    """Count a try of what a run without its process was working on; returns what was written.
+
+    It is due again at once, unless it has no try left: what always exhausts the memory must not go round for ever.
+    """
+    key, written = partition_of(run), []
+    for asset in _begun(run, instance) if key is not None else ():
+        with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
+            written += settle(asset, int(key or 0), Ending(why, transient=True, at_once=True), database)
+    return written
+
+
+def _begun(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[str, ...]:
+    """The assets of a run whose step has begun. One that waits for its pool has not."""
+    if run.execution_plan_snapshot_id is None:
+        return assets_of(run)
+    made_by, begun = _steps(instance, run)
+    return tuple(asset for asset in assets_of(run) if made_by.get(dg.AssetKey(asset)) in begun)
+
+
+def cancel_running(instance: dg.DagsterInstance, why: str, *, leases: RunLeases, code_socket: Path) -> list[str]:
+    """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs.
+
+    Only of the runs that this machine started through the code server at `code_socket`: all others go on.
+    """
+    records = instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+    held = leases.load([record.dagster_run.run_id for record in records])
+    runs = [record.dagster_run for record in records if _is_ours(record.dagster_run, held, leases.host, code_socket)]
     for run in runs:
-        if PROCESS_TAG not in run.tags:
-            instance.add_run_tags(run.run_id, {ENDED_TAG: why})
-            instance.report_run_canceling(run, f"Canceled: {why}. The work starts again if it is still due.")
+        instance.add_run_tags(run.run_id, {ENDED_TAG: why})
+        instance.report_run_canceling(run, f"Canceled: {why}. The work starts again if it is still due.")
     return [run.run_id for run in runs]
+
+
+def _is_ours(run: dg.DagsterRun, leases: Mapping[str, RunLease], host: str, code_socket: Path) -> bool:
+    place = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    return run.run_id in leases and leases[run.run_id].host == host and place.get("socket") == str(code_socket)
 
 
 def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database: Database) -> list[str]:
@@ -160,10 +238,7 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
     written: list[str] = []
     for asset in assets_of(run):
         with suppress(BusyError), database.stage_lock(asset, int(key)):
-            written += _settle_video(asset, int(key), message, transient, database)
-            written += _settle_clips(asset, int(key), message, transient, database)
-            if asset == "gold_master":
-                written += _settle_gold_master(int(key), message, transient, database)
+            written += settle(asset, int(key), Ending(message, transient), database)
     return written
 
 
@@ -179,10 +254,7 @@ def settle_cancellations(records: Iterable[RunRecord], instance: dg.DagsterInsta
         canceled_at = record.update_timestamp.replace(tzinfo=UTC)
         for asset in assets_of(run) if key is not None else ():
             with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
-                written += _settle_video(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
-                written += _settle_clips(asset, int(key or 0), CANCELED, False, database, not_begun_before=canceled_at)
-                if asset == "gold_master":
-                    written += _settle_gold_master(int(key or 0), CANCELED, False, database)
+                written += settle(asset, int(key or 0), Ending(CANCELED, transient=False, not_begun_before=canceled_at), database)
         instance.add_run_tags(run.run_id, {SETTLED_TAG: "the rows show that it was canceled"})
     return written
 
@@ -192,63 +264,20 @@ def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     storage = instance.event_log_storage
     if run.execution_plan_snapshot_id is None or not isinstance(storage, SqlEventLogStorage):
         return
-    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
-    begun = {event.event_log_entry.step_key for event in events}
-    made_by = {
-        output.properties.asset_key: step.key
-        for step in instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
-        for output in step.outputs
-        if output.properties is not None and output.properties.asset_key is not None
-    }
+    made_by, begun = _steps(instance, run)
     unbegun = [key for key, step in made_by.items() if step not in begun]
     if withdraw_plans(storage, run.run_id, unbegun, made_by):
         for key in unbegun:  # Dagster may have looked meanwhile, and remembers which assets it has seen failing
             instance.wipe_asset_cached_status([key])
 
 
-def _settle_video(
-    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
-) -> list[str]:
-    """not_begun_before: also a row that has waited for the stage since before then."""
-    if asset not in _VIDEO_STAGES:
-        return []
-    states, videos = _VIDEO_STAGES[asset].steps, SourceVideoStore(database)
-    video = videos.load(source_video_id)
-    waits = not_begun_before is not None and video.state is states.ready and video.state_changed_at < not_begun_before
-    if video.state is not states.working and not waits:
-        return []
-    video = videos.record_failure(source_video_id, states.failed, message, transient=transient)
-    return [f"source video {source_video_id}, {video.title}, is {states.failed}, try {video.attempts}: {message}"]
-
-
-def _settle_clips(
-    asset: str, source_video_id: int, message: str, transient: bool, database: Database, *, not_begun_before: datetime | None = None
-) -> list[str]:
-    if asset not in _CLIP_STAGES:
-        return []
-    stage, clips, told = _CLIP_STAGES[asset], ClipStore(database), []
-    title = SourceVideoStore(database).load(source_video_id).title
-    for clip in clips.begun(stage, source_video_id, not_begun_before=not_begun_before):
-        if clips.fail(clip.id, stage, message, transient=transient) is not None:
-            told.append(f"clip {clip.sequence} of {title}: {stage.words.failed}, try {clips.attempts(clip.id, stage)}: {message}")
-    if stage is EXPORTS:
-        told += _settle_further_exports(source_video_id, title, message, transient, database, not_begun_before)
-    return told
-
-
-def _settle_further_exports(
-    source_video_id: int, title: str, message: str, transient: bool, database: Database, not_begun_before: datetime | None
-) -> list[str]:
-    exports, told = ExportStore(database), []
-    for clip_id, profile in exports.begun(source_video_id, not_begun_before=not_begun_before):
-        if exports.fail(clip_id, profile, message, transient=transient):
-            told.append(f"clip {ClipStore(database).load(clip_id).sequence} of {title}: export as {profile} failed: {message}")
-    return told
-
-
-def _settle_gold_master(source_video_id: int, message: str, transient: bool, database: Database) -> list[str]:
-    videos = SourceVideoStore(database)
-    if videos.load(source_video_id).gold_master_filepath is not None:
-        return []
-    video = videos.record_gold_master_failure(source_video_id, message, transient=transient)
-    return [f"gold master of source video {source_video_id}, {video.title}, try {video.gold_master_attempts}: {message}"]
+def _steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[dict[dg.AssetKey, str], set[str | None]]:
+    """(asset -> the step of the run that makes it, the steps that have begun). A step that waits for its pool has not begun."""
+    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
+    made_by = {
+        output.properties.asset_key: step.key
+        for step in instance.get_execution_plan_snapshot(str(run.execution_plan_snapshot_id)).steps
+        for output in step.outputs
+        if output.properties is not None and output.properties.asset_key is not None
+    }
+    return made_by, {event.event_log_entry.step_key for event in events}

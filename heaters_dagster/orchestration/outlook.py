@@ -16,7 +16,7 @@ import dagster as dg
 from heaters_dagster.domain.disk_room import DividedRoom, RoomWait, divided, still_to_be_promised
 from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, RunWanted, VideoFacts, wanted_runs
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, Job, WorkState, with_states
-from heaters_dagster.orchestration.dead_runs import assets_in_flight, canceled_by_people, dead_among, death, unfinished
+from heaters_dagster.orchestration.dead_runs import Responsibility, assets_in_flight, canceled_by_people, death, responsibility, unfinished
 from heaters_dagster.settings import Settings
 from resources.object_store.probe import place_problem
 from resources.object_store.work_folder import WorkFolder
@@ -25,6 +25,7 @@ from resources.orchestrator.dagster_storage import assets_of
 from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
 from resources.postgres.room_waits import KnownWait, RoomWaitStore
+from resources.postgres.run_leases import RunLeases
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Outlook:
     wanted: runs that are due, most urgent first. in_flight: (asset, partition key) of runs queued or running.
     facts: by partition key.
     problem: why none of the wanted runs can begin: nothing can be stored.
-    dead: runs that look unfinished and whose process is gone; they are in flight until the janitor has ended them.
+    runs: who is responsible for the unfinished runs. The dead among them are in flight until the janitor has ended them.
     canceled: runs that a person canceled, and ended: runs that failed, where a row does not say so yet. What would do their work again is
     not wanted before the row says why they ended.
     waiting: runs that would be due if the disk had room for them, with what they need; they are not among `wanted`.
@@ -45,7 +46,7 @@ class Outlook:
     in_flight: Set[tuple[str, str]]
     facts: Mapping[str, VideoFacts]
     problem: str | None = None
-    dead: tuple[RunRecord, ...] = ()
+    runs: Responsibility = field(default_factory=Responsibility)
     canceled: tuple[RunRecord, ...] = ()
     ended: tuple[dg.DagsterRun, ...] = ()
     waiting: Mapping[RunWanted, RoomWait] = field(default_factory=dict)
@@ -104,20 +105,20 @@ def look(
     settings: Settings,
     database: Database,
     *,
-    daemon_runs: bool = True,
+    is_daemon: bool = True,
     only: Collection[int] | None = None,
     settled: Set[str] = frozenset(),
 ) -> Outlook:
     """What is due now, and what the janitor has to do first.
 
-    daemon_runs: False when no daemon starts queued runs: queued runs are then not in flight.
+    is_daemon: False for who does not start queued runs: those that no scheduler looks after are then not in flight.
     only: consider these source videos and no others.
     settled: ids of failed runs that the janitor has just dealt with.
     """
     records = unfinished(instance)  # some ten milliseconds each time, whatever there is
-    dead = tuple(dead_among(records, instance, settings, database.stage_is_busy))
+    runs = responsibility(records, RunLeases(database, seconds=settings.run_lease_seconds), database.stage_is_busy)
     canceled = tuple(canceled_by_people(instance))
-    records = [record for record in records if daemon_runs or record.dagster_run.status is not dg.DagsterRunStatus.QUEUED]
+    records = [record for record in records if is_daemon or record.dagster_run.run_id not in runs.unattended]
     in_flight = {(asset, key) for asset, key in assets_in_flight(records) if only is None or int(key) in only}
     looked_at = datetime.now(UTC)
     per_site = settings.downloads_per_site
@@ -133,7 +134,7 @@ def look(
     problem = place_problem(settings) if wanted else None
     known = RoomWaitStore(database).load()
     room = DividedRoom(tuple(wanted)) if problem else _with_room(wanted, facts, in_flight, known, settings)
-    return Outlook(room.begin, in_flight, facts, problem, dead, canceled, tuple(ended), room.waiting, known)
+    return Outlook(room.begin, in_flight, facts, problem, runs, canceled, tuple(ended), room.waiting, known)
 
 
 def _with_room(

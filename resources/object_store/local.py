@@ -18,6 +18,7 @@ from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
 from resources.files.private_folder import close_to_others, private_folder, private_opener
+from resources.files.run_fence import check_fence
 from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.object_store.work_folder import WorkFolder, check_room, disk_full_named
 
@@ -125,6 +126,7 @@ class LocalObjectStore:
         if not path.is_file():
             return False
         with self._store_errors(key):
+            check_fence()
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -159,6 +161,7 @@ class LocalObjectStore:
             if not final.parent.is_dir():
                 private_folder(final.parent)
                 _sync_folder(final.parent.parent)
+            check_fence()
             os.replace(target, final)
             _sync_folder(final.parent)
 

@@ -6,7 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from resources.files.run_fence import check_fence
 from resources.object_store.s3_errors import store_errors
+
+#: The requests after which readers see something else than before.
+_VISIBLE = ("PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "DeleteObjects")
 
 
 @cache
@@ -41,4 +45,11 @@ def s3_client(bucket: str, endpoint_url: str | None, max_attempts: int, *, timeo
     with store_errors(bucket, ""):
         session = botocore.session.get_session()
         session.register_component("data_loader", _descriptions())
-        return boto3.session.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
+        client = boto3.session.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=config)
+    for operation in _VISIBLE:
+        client.meta.events.register(f"before-call.s3.{operation}", _behind_the_fence)
+    return client
+
+
+def _behind_the_fence(**_: object) -> None:
+    check_fence()

@@ -10,7 +10,7 @@ from dagster._daemon.daemon import DagsterDaemon, MonitoringDaemon, SensorDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._grpc import server_watcher
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
-from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
+from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as, setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "configure_loggers",
     "create_daemon_of_type",
     "daemon_controller_from_instance",
+    "raise_interrupts_as",
     "server_watcher",
     "setup_interrupt_handlers",
 ]

@@ -52,6 +52,7 @@ from resources.orchestrator.dagster_private import (
     touch_file,
 )
 from resources.orchestrator.dagster_resources import shared_database
+from resources.orchestrator.leased_runs import tie_leases
 from resources.postgres.database import dagster_database_url
 from resources.postgres.nudges import Nudge, nudge
 from resources.postgres.source_video_store import SourceVideoStore
@@ -66,6 +67,7 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
     def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
         self._postgres: DagsterStorage[Any] = open_dagster_storage(dagster_database_url(settings))
+        tie_leases(self._postgres, settings)
         super().__init__()  # type: ignore[no-untyped-call]
 
     @property

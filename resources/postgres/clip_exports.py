@@ -290,17 +290,19 @@ def finish(connection: Connection, clip: Clip, profile: str, version: int, made:
     return is_current
 
 
-def fail(connection: Connection, clip: Clip, profile: str, message: str, *, transient: bool) -> bool:
-    """Write down why a further export of a locked clip failed; False when it is not asked for any more. The file that it has stays."""
+def fail(connection: Connection, clip: Clip, profile: str, message: str, *, transient: bool, at_once: bool = False) -> bool:
+    """Write down why a further export of a locked clip failed; False when it is not asked for any more. The file that it has stays.
+
+    at_once: the process that worked on it has ended. While tries are left it stays in its state, and is due again at once.
+    """
     row = _row(connection, clip, profile)
     if row is None or row.state not in _CLAIMABLE:
         return False
-    values: dict[str, Any] = {
-        "state": _S.FAILED,
-        "attempts": attempts_after_failure(row.attempts, transient=transient, limit=EXPORTS.max_attempts),
-        "error": message,
-        "changed_at": func.now(),
-    }
+    tries = attempts_after_failure(row.attempts, transient=transient, limit=EXPORTS.max_attempts)
+    if at_once and tries < EXPORTS.max_attempts:
+        connection.execute(clip_exports.update().where(_of(clip.id, profile)).values(attempts=tries, changed_at=func.now()))
+        return True
+    values: dict[str, Any] = {"state": _S.FAILED, "attempts": tries, "error": message, "changed_at": func.now()}
     if row.made_at is None:
         values["key"] = None
     else:

@@ -200,14 +200,27 @@ class ClipStore:
                 raise StaleClipError(f"clip id:{clip_id} has the state {is_now}; this needs the state {wanted}")
             return clip_work.advanced(connection, clip, new)
 
-    def fail(self, clip_id: int, stage: ClipStage, message: str, *, transient: bool, expected_version: int | None = None) -> Clip | None:
+    def fail(
+        self,
+        clip_id: int,
+        stage: ClipStage,
+        message: str,
+        *,
+        transient: bool,
+        expected_version: int | None = None,
+        at_once: bool = False,
+    ) -> Clip | None:
         """Store why the stage failed on the clip. A temporary failure counts one try; any other failure uses up all tries.
+
+        at_once: the process that worked on it has ended. While tries are left it stays in its state, and is due again at once.
 
         Returns None and changes nothing when a reviewer has changed the clip since: it has left the stage, or no longer has
         `expected_version`.
         """
         with self._database.begin() as connection:
-            return clip_work.fail(connection, clip_id, stage, message, transient=transient, expected_version=expected_version)
+            return clip_work.fail(
+                connection, clip_id, stage, message, transient=transient, expected_version=expected_version, at_once=at_once
+            )
 
     def retry(self, clip_id: int) -> Clip:
         """Put a failed clip back before each stage that failed, with no failed tries; if its keyframes are gone, before the keyframe stage.

@@ -208,9 +208,18 @@ def begin_again(connection: Connection, stage: ClipStage, source_video_id: int, 
 
 
 def fail(
-    connection: Connection, clip_id: int, stage: ClipStage, message: str, *, transient: bool, expected_version: int | None = None
+    connection: Connection,
+    clip_id: int,
+    stage: ClipStage,
+    message: str,
+    *,
+    transient: bool,
+    expected_version: int | None = None,
+    at_once: bool = False,
 ) -> Clip | None:
     """Store why the stage failed on the clip. A temporary failure counts one try; any other failure uses up all tries.
+
+    at_once: the process that worked on it has ended. While tries are left it stays in its state, and is due again at once.
 
     Returns None and changes nothing when a reviewer has changed the clip since: it has left the stage, or no longer has
     `expected_version`.
@@ -220,10 +229,13 @@ def fail(
         return None
     if not _can_be_claimed(connection, clip, stage):
         return None
-    if stage is EXPORTS:
-        keep_file(connection, clip.clip_filepath)
     before = clip.attempts if stage.states is not None else attempts(connection, clip_id, stage)
     tries = attempts_after_failure(before, transient=transient, limit=stage.max_attempts)
+    if at_once and tries < stage.max_attempts:
+        _note(connection, clip, stage, WorkState.WORKING, tries=tries)
+        return clip if stage.states is None else written(connection, clip_id, {"attempts": tries})
+    if stage is EXPORTS:
+        keep_file(connection, clip.clip_filepath)
     _note(connection, clip, stage, WorkState.FAILED, tries=tries, error=message)
     if stage.states is None:
         return clip

@@ -29,6 +29,8 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.event_log import forget_pending, tell
 from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_home
+from resources.files.run_fence import check_fence
+from resources.files.this_process import worker_name
 from resources.postgres import embedded_postgres
 from resources.postgres.migrations import check_schema, migrate
 
@@ -37,7 +39,7 @@ DAGSTER_NAME = "dagster"
 
 #: Keepalives: a server that is gone without a word is noticed within a minute, not after two hours.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-_CONNECT_ARGUMENTS = {"connect_timeout": 10, "application_name": "heaters", **KEEPALIVES}
+_CONNECT_ARGUMENTS: dict[str, Any] = {"connect_timeout": 10, **KEEPALIVES}
 #: How often the first of those that wait for one of several places on a machine looks for a free one.
 _PLACE_LOOK_SECONDS = 0.5
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
@@ -51,16 +53,17 @@ _WRONG_ADDRESS = re.compile(
 
 
 class Database:
-    """One Postgres database. Safe to share between threads, not between processes."""
+    """One Postgres database. Safe to share between threads, not between processes. host: the name of this machine in it."""
 
-    def __init__(self, url: str, engine: Engine, lock_engine: Engine) -> None:
+    def __init__(self, url: str, engine: Engine, lock_engine: Engine, host: str | None = None) -> None:
         self.url = url
+        self.host = host or socket.gethostname()
         self.engine = engine
         self._lock_engine = lock_engine
 
     @classmethod
-    def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None) -> Database:
-        """url: `postgresql://...`; a driver suffix is replaced by the right one.
+    def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None, host: str | None = None) -> Database:
+        """url: `postgresql://...`; a driver suffix is replaced by the right one. host: None for the name that the machine has itself.
 
         revive: called when the server does not answer; starts it again. Connects when first used. Raises SettingsError when `url` is not
         an address.
@@ -70,7 +73,7 @@ class Database:
         lock_engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT_ARGUMENTS)
         for one in (engine, lock_engine):
             event.listen(one, "do_connect", _connecting(revive))
-        return cls(address.render_as_string(hide_password=False), engine, lock_engine)
+        return cls(address.render_as_string(hide_password=False), engine, lock_engine, host)
 
     def __repr__(self) -> str:
         return f"Database({_shown(self.engine.url)})"
@@ -81,9 +84,11 @@ class Database:
 
         Raises DatabaseUnavailableError when Postgres does not answer, BusyError on a deadlock, DiskFullError, BadRequestError for a value
         that its column cannot hold; for a broken rule of the database itself, CutError (clips overlap or leave a gap) and
-        IllegalTransitionError.
+        IllegalTransitionError. Raises RunTakenAwayError in the work of a run whose lease was lost.
         """
         with self._readable_errors(), self.engine.begin() as connection:
+            # After the connection is there: whoever takes the lease away ends the connections that there are.
+            check_fence()
             forget_pending(connection)  # of a transaction that was rolled back
             yield connection
             happened = forget_pending(connection)
@@ -104,6 +109,7 @@ class Database:
         was left behind by a dead process. It does not replace row locks: when the connection is lost, the lock is lost too.
         """
         with self._lock_connection() as connection:
+            check_fence()
             with self._readable_errors():
                 taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
             if not taken:
@@ -141,7 +147,7 @@ class Database:
         Those that wait get their turn in the order in which they came. A pool of Dagster counts over all machines: it is decided upon
         before anybody knows where a run will work.
         """
-        here = f"{work} on {socket.gethostname()}"
+        here = f"{work} on {self.host}"
         if at_once == 1:
             with self.turn(here):
                 yield
@@ -255,7 +261,7 @@ def unmigrated_database(settings: Settings) -> Database:
     """The database of these settings with the schema that it has; the embedded one is started, a missing one is created."""
     private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
-    return Database.connect(database_url(settings), revive=revive)
+    return Database.connect(database_url(settings), revive=revive, host=settings.host_name)
 
 
 def database_url(settings: Settings) -> str:
@@ -291,6 +297,11 @@ def dagster_database_url(settings: Settings) -> str:
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={DAGSTER_NAME}"]).strip()
     return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
+
+
+def application_name(worker: str) -> str:
+    """What Postgres calls the sessions of a process; see `this_process.worker_name`."""
+    return f"heaters {worker}"
 
 
 def lock_key(stage: str, row_id: int) -> int:
@@ -329,6 +340,7 @@ _there: set[tuple[str, int | None, str]] = set()
 
 def _connecting(revive: Callable[[], object] | None) -> Callable[..., object]:
     def do_connect(dialect: Any, record: object, arguments: list[Any], keywords: dict[str, Any]) -> object:
+        keywords.setdefault("application_name", application_name(worker_name()))
         try:
             return dialect.connect(*arguments, **keywords)
         except psycopg.OperationalError:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Select, any_, bindparam, func, literal_column, not_, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Select, any_, bindparam, case, func, literal_column, not_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from heaters_dagster.domain.due import ClipGroup, VideoFacts, WorkGroup
+from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, ClipGroup, VideoFacts, WorkGroup
 from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, LOCKED_ASSETS, MAX_ATTEMPTS, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -112,7 +112,10 @@ def _video_rows() -> Select[Any]:
             video.state,
             video.attempts,
             _seconds_since(video.state_changed_at).label("seconds_since_change"),
-            func.coalesce(_seconds_since(video.gold_master_failed_at), 0).label("seconds_since_gold_master_failure"),
+            case(  # a try that left no reason, because its process ended, is followed by the next at once
+                (video.gold_master_error.is_(None), RETRY_AFTER_SECONDS),
+                else_=func.coalesce(_seconds_since(video.gold_master_failed_at), 0),
+            ).label("seconds_since_gold_master_failure"),
             video.duplicate_of_id.is_not(None).label("is_duplicate"),
             video.original_filepath.is_not(None).label("has_original"),
             video.gold_master_filepath.is_not(None).label("has_gold_master"),

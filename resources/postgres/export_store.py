@@ -82,8 +82,12 @@ class ExportStore:
         with self._database.begin() as connection:
             return clip_exports.begin_again(connection, source_video_id, made_with)
 
-    def fail(self, clip_id: int, profile: str, message: str, *, transient: bool, expected_version: int | None = None) -> bool:
+    def fail(
+        self, clip_id: int, profile: str, message: str, *, transient: bool, expected_version: int | None = None, at_once: bool = False
+    ) -> bool:
         """Write down why a further export failed. A temporary failure counts one try; any other uses up all of them.
+
+        at_once: the process that worked on it has ended. While tries are left it stays in its state, and is due again at once.
 
         False, and nothing is changed, when it is not asked for any more or the clip is no longer of `expected_version`.
         """
@@ -91,4 +95,4 @@ class ExportStore:
             clip = clip_work.locked(connection, clip_id)
             if expected_version is not None and clip.cut_point_version != expected_version:
                 return False
-            return clip_exports.fail(connection, clip, profile, message, transient=transient)
+            return clip_exports.fail(connection, clip, profile, message, transient=transient, at_once=at_once)

@@ -5,7 +5,6 @@ A stage that finds too little room writes it, and so does every look that holds 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -39,7 +38,7 @@ class RoomWaitStore:
 
     def __init__(self, database: Database, *, host: str | None = None) -> None:
         self._database = database
-        self._host = host or socket.gethostname()
+        self._host = host or database.host
 
     def load(self) -> dict[tuple[int, str], KnownWait]:
         """(source video id, asset) -> its wait."""

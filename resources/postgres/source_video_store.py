@@ -15,7 +15,7 @@ from heaters_dagster.domain.due import attempts_after_failure
 from heaters_dagster.domain.errors import IllegalTransitionError, NotFoundError, PermanentError
 from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
-from heaters_dagster.domain.stages import SOURCE_VIDEO
+from heaters_dagster.domain.stages import MAX_ATTEMPTS, SOURCE_VIDEO
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from heaters_dagster.event_log import tell_of_failure, tell_when_committed
@@ -369,9 +369,12 @@ class SourceVideoStore:
             _locked(connection, source_video_id)
             return add_unsaid(connection, source_video_id, facts)
 
-    def record_failure(self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool) -> SourceVideo:
+    def record_failure(
+        self, source_video_id: int, failed_state: SourceVideoState, message: str, *, transient: bool, at_once: bool = False
+    ) -> SourceVideo:
         """Put the row into its failed state with the reason. A temporary failure counts one try; any other uses up all of them.
 
+        at_once: the process that worked on it has ended. While tries are left it stays in its state, and is due again at once.
         A row that is past the stage (its files were to be made again) keeps its state and tries, and gets the reason.
         Raises IllegalTransitionError when the row has not reached the stage yet.
         """
@@ -383,15 +386,21 @@ class SourceVideoStore:
                 checked_source_video_transition(video.state, failed_state)
             attempts = attempts_after_failure(video.attempts, transient=transient)
             tell_of_failure(connection, failed_state.value, message, attempts, source_video_id=source_video_id, title=video.title)
+            if at_once and attempts < MAX_ATTEMPTS:
+                return _written(connection, source_video_id, {"attempts": attempts})
             return _written(connection, source_video_id, {"state": failed_state.value, "error": message, "attempts": attempts})
 
-    def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool) -> SourceVideo:
-        """Store why the gold master could not be made; the state of the row stays. Tries are counted as by `record_failure`."""
+    def record_gold_master_failure(self, source_video_id: int, message: str, *, transient: bool, at_once: bool = False) -> SourceVideo:
+        """Store why the gold master could not be made; the state of the row stays. Tries are counted as by `record_failure`.
+
+        at_once: as there. A try that left no reason is followed by the next at once.
+        """
         with self._database.begin() as connection:
             video = _locked(connection, source_video_id)
             attempts = attempts_after_failure(video.gold_master_attempts, transient=transient)
+            error = None if at_once and attempts < MAX_ATTEMPTS else message
             tell_of_failure(connection, "gold_master_failed", message, attempts, source_video_id=source_video_id, title=video.title)
-            return _written(connection, source_video_id, {"gold_master_error": message, "gold_master_attempts": attempts})
+            return _written(connection, source_video_id, {"gold_master_error": error, "gold_master_attempts": attempts})
 
     def retry_gold_master(self, source_video_id: int) -> SourceVideo:
         """Reset the failed tries of a gold master, so that it is made again."""

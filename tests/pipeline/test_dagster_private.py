@@ -67,6 +67,7 @@ USES = {
     "dagster._grpc.server:DagsterApiServer": "run workers are forks of a warm process",
     "dagster._grpc.server:DagsterGrpcServer": "the code server of heaters up starts",
     "dagster._utils.interrupts:capture_interrupts": "the daemon of heaters up ends when it is asked to",
+    "dagster._utils.interrupts:raise_interrupts_as": "the daemon of heaters up ends while it stands by",
     "dagster._utils.interrupts:setup_interrupt_handlers": "the daemon of heaters up ends when it is asked to",
     "dagster._core.workspace.context:IWorkspaceProcessContext": "only a type: the code locations of the UI",
     "dagster._core.workspace.context:WorkspaceProcessContext": "the Dagster UI starts behind our door",

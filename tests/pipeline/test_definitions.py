@@ -140,13 +140,40 @@ def test_the_workspace_names_a_module_and_no_folder() -> None:
     assert location == {"python_module": {"module_name": "heaters_dagster.definitions", "location_name": "heaters"}}
 
 
-def test_a_home_that_is_out_of_step_gets_the_shipped_instance_file(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
+def test_an_instance_file_that_the_operator_changed_is_kept_and_that_is_said(tmp_path: Path) -> None:
+    settings, shipped, said = Settings(home=tmp_path), packaged("dagster.yaml").read_bytes(), list[str]()
+    home = prepare_dagster_home(settings, say=said.append)
+    file, base = home / "dagster.yaml", home / "dagster.yaml.shipped"
+    assert (home, file.read_bytes(), base.read_bytes()) == (tmp_path / "dagster", shipped, shipped)
+    assert prepare_dagster_home(settings, say=said.append) == home
+    assert said == []
+
+    file.write_bytes(shipped + b"# of the operator\n")
+    prepare_dagster_home(settings, say=said.append)
+    assert file.read_bytes() == shipped + b"# of the operator\n"
+    assert said == [f"{file} was changed by you and is used as it is"]
+
+    base.write_bytes(b"# an older Heaters\n")
+    prepare_dagster_home(settings, say=said.append)
+    assert file.read_bytes() == shipped + b"# of the operator\n"
+    assert said[1:] == [said[0], f"the dagster.yaml that comes with Heaters has changed: see {base}, and take from it what you want"]
+    assert base.read_bytes() == shipped
+
+
+def test_an_instance_file_of_an_older_heaters_is_replaced(tmp_path: Path) -> None:
+    settings, shipped, said = Settings(home=tmp_path), packaged("dagster.yaml").read_bytes(), list[str]()
     home = prepare_dagster_home(settings)
-    (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
-    assert prepare_dagster_home(settings) == home == tmp_path / "dagster"
-    assert (home / "dagster.yaml").read_bytes() == packaged("dagster.yaml").read_bytes()
-    assert [file.name for file in home.iterdir()] == ["dagster.yaml"]
+    for name in ("dagster.yaml", "dagster.yaml.shipped"):
+        (home / name).write_bytes(b"# an older Heaters\n")
+    prepare_dagster_home(settings, say=said.append)
+    assert (home / "dagster.yaml").read_bytes() == shipped
+    assert said == []
+    (home / "dagster.yaml.shipped").unlink()  # 0.1 kept none
+    (home / "dagster.yaml").write_bytes(b"# of 0.1\n")
+    prepare_dagster_home(settings, say=said.append)
+    assert (home / "dagster.yaml").read_bytes() == shipped
+    assert (home / "dagster.yaml.before").read_bytes() == b"# of 0.1\n"
+    assert sorted(file.name for file in home.iterdir()) == ["dagster.yaml", "dagster.yaml.before", "dagster.yaml.shipped"]
 
 
 def test_the_instance_file_is_one_that_dagster_takes(tmp_path: Path) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.events import EngineEventData
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
@@ -27,13 +24,11 @@ from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration import janitor
 from heaters_dagster.orchestration import outlook as facts
-from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_lives, process_tag
 from heaters_dagster.orchestration.janitor import end_dead_runs, settle_failed_run, settled_look
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
-from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
@@ -43,6 +38,7 @@ from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.source_video_removal import delete_source_video, finish_deletion
 from tests.conftest import SomeClips
+from tests.leased import SHORT_LEASE_SECONDS, expire, held
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
 
 S, C = SourceVideoState, ClipState
@@ -318,30 +314,93 @@ def test_gold_masters_that_die_again_and_again_wait_for_a_person(daemon: Daemon,
     assert daemon.tick("gold_masters") == []
 
 
-def test_runs_of_a_machine_that_was_switched_off_do_not_block_and_do_not_count(
-    daemon: Daemon, database: Database, settings: Settings
+def test_a_run_whose_lease_was_lost_counts_a_try_of_what_it_had_begun_and_is_due_at_once(
+    daemon: Daemon, database: Database, leased: Settings
 ) -> None:
+    """A machine that was switched off, a process that ran out of memory: who knows? Its pool slots are free, its work is done again."""
     video = video_in(database, S.PREPROCESSING)
-    gone = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}
-    run = daemon.run_of("ingest", str(video.id), ["proxy"], tags=gone, status=Status.STARTED)
-    assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
-    ended = daemon.instance.get_run_by_id(run.run_id)
-    assert ended is not None
-    assert ended.status is Status.CANCELED
-    assert ENDED_TAG in ended.tags
-    assert SourceVideoStore(database).load(video.id).attempts == 0
+    run = daemon.run_of("ingest", str(video.id), ["proxy", "keyframe_offsets"], status=Status.STARTED)
+    begin_step(daemon.instance, run, "proxy")
+    daemon.instance.event_log_storage.set_concurrency_slots("encode", 1)
+    assert daemon.instance.event_log_storage.claim_concurrency_slot("encode", run.run_id, "proxy").is_claimed
+    held(database, run.run_id, host="worker-7")
+    assert settled_look(daemon.instance, leased, database).wanted == (), "as long as it holds, nobody else's machine ends it"
+    expire(database, run.run_id)
+    for tries in range(1, MAX_ATTEMPTS):
+        (wanted,) = settled_look(daemon.instance, leased, database).wanted
+        assert wanted.partition_key == str(video.id)
+        told = SourceVideoStore(database).load(video.id)
+        assert (told.state, told.attempts, told.error) == (S.PREPROCESSING, tries, None)
+        assert settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database) == []
+        run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+        begin_step(daemon.instance, run, "proxy")
+        held(database, run.run_id, host="worker-7")
+        expire(database, run.run_id)
+    assert settled_look(daemon.instance, leased, database).wanted == (), "it would go round for ever"
+    told = SourceVideoStore(database).load(video.id)
+    assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, MAX_ATTEMPTS)
+    assert str(told.error).startswith("the process that worked on this on worker-7 gives no sign of life: it was killed, crashed")
+    statuses = {daemon.instance.get_run_by_id(record.run_id).status for record in daemon.instance.get_runs()}  # type: ignore[union-attr]
+    assert statuses == {Status.FAILURE}
+    assert not daemon.instance.event_log_storage.get_concurrency_info("encode").active_run_ids
 
 
-def test_a_look_says_what_is_to_be_settled_and_changes_nothing(daemon: Daemon, database: Database, settings: Settings) -> None:
+def test_a_lease_that_was_lost_before_the_work_began_counts_nothing(daemon: Daemon, database: Database, leased: Settings) -> None:
+    clip, *_ = cut_video(database, gold_master=False)
+    waits_for_its_pool = daemon.run_of("archive_master", str(clip.source_video_id), ["gold_master"], status=Status.STARTED)
+    held(database, waits_for_its_pool.run_id)
+    expire(database, waits_for_its_pool.run_id)
+    assert [run.job for run in settled_look(daemon.instance, leased, database).wanted] == ["archive_master"]
+    assert SourceVideoStore(database).load(clip.source_video_id).gold_master_attempts == 0
+    makes_it = daemon.run_of("archive_master", str(clip.source_video_id), ["gold_master"], status=Status.STARTED)
+    begin_step(daemon.instance, makes_it, "gold_master")
+    held(database, makes_it.run_id)
+    expire(database, makes_it.run_id)
+    assert [run.job for run in settled_look(daemon.instance, leased, database).wanted] == ["archive_master"]
+    assert SourceVideoStore(database).load(clip.source_video_id).gold_master_attempts == 1
+
+
+def test_a_clip_whose_export_was_lost_counts_a_try_and_is_exported_again(daemon: Daemon, database: Database, leased: Settings) -> None:
+    clip, *_ = cut_video(database)
+    reviews(database).approve([clip.id], reviewer="ada")
+    ClipStore(database).claim(clip.id, EXPORTS, ["final_clips/video_1_clip_001.mp4"])
+    ExportStore(database).request(clip.id, "delivery")
+    run = daemon.run_of("export", str(clip.source_video_id), ["exports"], status=Status.STARTED)
+    begin_step(daemon.instance, run, "exports")
+    held(database, run.run_id)
+    expire(database, run.run_id)
+    assert [(run.job, run.assets) for run in settled_look(daemon.instance, leased, database).wanted] == [("export", ("exports",))]
+    told = ClipStore(database).load(clip.id)
+    assert (told.state, told.attempts, ClipStore(database).attempts(clip.id, EXPORTS)) == (C.EXPORTING, 1, 1)
+
+
+def test_a_run_that_waits_is_not_dead_however_long_nobody_hears_of_it(daemon: Daemon, database: Database, leased: Settings) -> None:
+    """As in a broker. `heaters process` waits for it only while a scheduler looks after it."""
+    video = video_in(database, S.NEW)
+    run = daemon.run_of("ingest", str(video.id), ["source_video"], status=Status.STARTING)
+    held(database, run.run_id, state="launched")
+    expire(database, run.run_id)
+    of_nobody = settled_look(daemon.instance, leased, database, is_daemon=False)
+    assert [wanted.partition_key for wanted in of_nobody.wanted] == [str(video.id)]
+    assert settled_look(daemon.instance, leased, database).wanted == ()
+    assert settled_look(daemon.instance, leased, database, is_daemon=False).wanted == (), "the scheduler has renewed it"
+    waits = daemon.instance.get_run_by_id(run.run_id)
+    assert waits is not None
+    assert waits.status is Status.STARTING
+
+
+def test_a_look_says_what_is_to_be_settled_and_changes_nothing(daemon: Daemon, database: Database, leased: Settings) -> None:
     killed, canceled, switched_off = (video_in(database, S.PREPROCESSING) for _ in range(3))
     runs = [
         daemon.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
         for video, tags in (
             (killed, {}),
             (canceled, {}),
-            (switched_off, {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}),
+            (switched_off, {}),
         )
     ]
+    held(database, runs[2].run_id)
+    expire(database, runs[2].run_id)
     daemon.instance.report_run_failed(runs[0], "the worker was killed")
     daemon.instance.report_run_canceled(runs[1])
 
@@ -352,16 +411,16 @@ def test_a_look_says_what_is_to_be_settled_and_changes_nothing(daemon: Daemon, d
 
     before = stored()
     for _ in range(2):
-        outlook = look(daemon.instance, settings, database)
+        outlook = look(daemon.instance, leased, database)
         assert outlook.wanted == (), "what is to be settled comes first"
         assert {run.run_id for run in outlook.ended} == {runs[0].run_id, runs[1].run_id}
         assert [record.dagster_run.run_id for record in outlook.canceled] == [runs[1].run_id]
-        assert [record.dagster_run.run_id for record in outlook.dead] == [runs[2].run_id]
+        assert [dead.record.dagster_run.run_id for dead in outlook.runs.dead] == [runs[2].run_id]
     assert stored() == before
 
-    outlook = settled_look(daemon.instance, settings, database)
+    outlook = settled_look(daemon.instance, leased, database)
     assert [run.partition_key for run in outlook.wanted] == [str(switched_off.id)]
-    assert (outlook.dead, outlook.canceled, outlook.ended) == ((), (), ())
+    assert (outlook.runs.dead, outlook.canceled, outlook.ended) == ((), (), ())
     states = {video.id: (video.state, video.attempts) for video in SourceVideoStore(database).load_all()}
     assert states == {
         killed.id: (S.PREPROCESS_FAILED, 1),
@@ -370,42 +429,45 @@ def test_a_look_says_what_is_to_be_settled_and_changes_nothing(daemon: Daemon, d
     }
 
 
-def test_a_run_whose_process_lives_is_left_alone(daemon: Daemon, database: Database, settings: Settings) -> None:
-    video = video_in(database, S.PREPROCESSING)
-    work = WorkFolder(settings.work_folder)
-    with work.attempt("process") as held:
-        tags = {PROCESS_TAG: process_tag(held.name)}
-        daemon.run_of("ingest", str(video.id), ["proxy"], tags=tags, status=Status.STARTED)
-        assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
-        assert daemon.tick("new_source_videos") == []
-    assert len(end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy)) == 1
-
-
-def test_a_run_that_nobody_owns_is_dead_when_it_is_silent_and_holds_no_lock(daemon: Daemon, database: Database, settings: Settings) -> None:
-    video = video_in(database, S.PREPROCESSING)
+def test_a_run_is_ended_by_its_own_machine_as_soon_as_its_process_has_ended(daemon: Daemon, database: Database, settings: Settings) -> None:
+    video, host = video_in(database, S.PREPROCESSING), database.host
+    mark = "import sys; from resources.files.this_process import process_mark; print(process_mark(), flush=True); sys.stdin.read()"
+    process = subprocess.Popen([sys.executable, "-c", mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    its_mark = process.stdout.readline().strip()
     run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
-    make_silent(daemon.instance, run)
-    with database.stage_lock("proxy", video.id):
-        assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
-    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
-
-
-def test_a_run_that_waits_for_its_pool_lives_as_long_as_its_process(daemon: Daemon, database: Database, settings: Settings) -> None:
-    """`dagster asset materialize`: no tag of ours, no code server, and no lock while it waits or checks an asset."""
-    video = video_in(database, S.PREPROCESSING)
-    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    daemon.instance.report_engine_event("Executing steps", run, EngineEventData.in_process(process.pid))
-    make_silent(daemon.instance, run)
-    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == []
+    held(database, run.run_id, host=host, process=its_mark)
+    assert end_dead_runs(daemon.instance, settings, database) == []
     process.communicate()
-    assert end_dead_runs(daemon.instance, settings, is_busy=database.stage_is_busy) == [run.run_id]
+    held(database, run.run_id, host="another", process=its_mark)
+    assert end_dead_runs(daemon.instance, settings, database) == [], "of another machine nothing is known"
+    held(database, run.run_id, host=host, process=its_mark)
+    assert end_dead_runs(daemon.instance, settings, database) == [run.run_id]
 
 
-def test_a_process_that_was_given_the_id_later_is_another() -> None:
-    assert process_lives(os.getpid(), since=time.time())
-    assert not process_lives(os.getpid(), since=time.time() - 365 * 24 * 3600)
+def test_a_run_that_was_launched_here_ends_with_its_code_server(daemon: Daemon, database: Database, settings: Settings) -> None:
+    video, host = video_in(database, S.NEW), database.host
+    gone = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/nowhere/code.sock"}'}
+    run = daemon.run_of("ingest", str(video.id), ["source_video"], tags=gone)
+    held(database, run.run_id, state="launched")
+    assert end_dead_runs(daemon.instance, settings, database) == []
+    held(database, run.run_id, state="launched", host=host)
+    assert daemon.tick("new_source_videos")
+    ended = daemon.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is Status.CANCELED
+    assert ENDED_TAG in ended.tags
+
+
+def test_a_run_without_a_lease_gets_one_that_nobody_renews(daemon: Daemon, database: Database, leased: Settings) -> None:
+    """A run that an older Heaters began: it ends unless its process still holds a lock."""
+    video = video_in(database, S.PREPROCESSING)
+    run = daemon.run_of("ingest", str(video.id), ["proxy"], status=Status.STARTED)
+    assert settled_look(daemon.instance, leased, database).wanted == ()
+    expire(database, run.run_id)
+    with database.stage_lock("proxy", video.id):
+        assert end_dead_runs(daemon.instance, leased, database) == []
+    assert end_dead_runs(daemon.instance, leased, database) == [run.run_id]
 
 
 def test_every_sensor_runs_by_itself_and_looks_whenever_the_daemon_does(daemon: Daemon) -> None:
@@ -439,13 +501,20 @@ def grow_older(database: Database, source_video_id: int) -> None:
         connection.execute(text("alter table source_videos enable trigger user"))
 
 
-def make_silent(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """As if nothing had been heard of the run for an hour."""
-    from dagster._core.storage.runs.schema import RunsTable
+def begin_step(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str) -> None:
+    """A worker begins the step that makes the asset."""
+    assert run.execution_plan_snapshot_id is not None
+    steps = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
+    outputs = {step.key: [output.properties.asset_key for output in step.outputs if output.properties is not None] for step in steps}
+    (key,) = [key for key, keys in outputs.items() if dg.AssetKey(asset) in keys]
+    started = dg.DagsterEvent(dg.DagsterEventType.STEP_START.value, run.job_name, step_key=key)
+    instance.report_dagster_event(started, run.run_id)
 
-    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
-        hour_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
-        connection.execute(RunsTable.update().where(RunsTable.c.run_id == run.run_id).values(update_timestamp=hour_ago))
+
+@pytest.fixture
+def leased(settings: Settings) -> Settings:
+    """Settings of a machine on which leases expire: see `tests.leased`."""
+    return replace(settings, run_lease_seconds=SHORT_LEASE_SECONDS)
 
 
 def test_the_partition_of_a_deleted_source_video_goes_and_stays_away(daemon: Daemon, database: Database, object_store: ObjectStore) -> None:

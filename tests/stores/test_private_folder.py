@@ -48,8 +48,7 @@ def test_everything_under_the_home_is_for_its_owner_only(tmp_path: Path, databas
         (folder / "made").write_bytes(b"by a stage, with the umask that it has")
         objects.put_file("originals/video_9.mp4", folder / "made")
     prepare_dagster_home(settings)
-    left = open_to_others(settings.home)
-    assert left == [str(settings.dagster_home / "dagster.yaml")]  # as shipped, in a folder that is closed
+    assert open_to_others(settings.home) == []
 
 
 def test_what_an_older_version_left_open_is_closed(tmp_path: Path) -> None:

@@ -794,6 +794,12 @@ def test_what_is_measured_has_an_outcome(database: Database) -> None:
     assert broken_constraint(database, change) == "measured_seconds_outcome_check"
 
 
+def test_a_lease_of_a_run_has_a_state(database: Database) -> None:
+    values = "values ('a', 'dead', 'here', 'w', 'p', now())"
+    change = f"insert into run_leases (run_id, state, host, worker, process, expires_at) {values}"
+    assert broken_constraint(database, change) == "run_leases_state_check"
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {

@@ -1,8 +1,8 @@
-"""`python -m heaters_dagster.commands.up.daemon WORKSPACE`: Dagster's daemon, which waits for nudges while there is nothing to do.
+"""`python -m heaters_dagster.commands.up.daemon WORKSPACE [READY]`: Dagster's daemon, which waits for nudges while there is nothing to do.
 
 Dagster's own ticks every sensor every five seconds, asks for queued runs every second and looks after runs every ten, whether anything
 happens or not. Here they do so while runs are unfinished and for two minutes after the last nudge; otherwise they wait a minute, and a
-nudge ends the wait at once. A nudge that was lost costs that minute.
+nudge ends the wait at once. A nudge that was lost costs that minute. READY: a file that it makes when it works or stands by.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
-from heaters_dagster.settings import load_settings
+from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
     IWorkspaceProcessContext,
@@ -28,11 +29,15 @@ from resources.orchestrator.dagster_daemon_private import (
     capture_interrupts,
     create_daemon_of_type,
     daemon_controller_from_instance,
+    raise_interrupts_as,
     server_watcher,
     setup_interrupt_handlers,
 )
 from resources.orchestrator.dagster_private import CODE_SERVER_WATCH_SECONDS, NOT_FINISHED_STATUSES
+from resources.orchestrator.leased_runs import leases_of
 from resources.postgres.nudges import Nudge, Nudges
+from resources.postgres.run_keeper import RunKeeper
+from resources.postgres.run_leases import RunLeases
 
 _Rounds = Generator[Any, None, None]
 
@@ -44,6 +49,10 @@ QUIET_SECONDS = 60.0
 _SECOND_ROUND_SECONDS = 1.1
 _SHORTEST_PAUSE_SECONDS = 0.5
 _COUNTED_EVERY_SECONDS = 4.0
+
+#: The name of the lease of the elected daemon, which is among those of runs.
+SCHEDULER = "scheduler"
+_ASKED_EVERY_SECONDS = 2.0
 
 
 class Pace:
@@ -155,29 +164,82 @@ def daemons_of(instance: dg.DagsterInstance, nudges: Nudges) -> list[DagsterDaem
     return [ours[kind]() if kind in ours else create_daemon_of_type(kind, instance) for kind in instance.get_required_daemon_types()]
 
 
+class Election:
+    """On all machines together one daemon starts runs and looks for work. The others stand by, and take over when it ends.
+
+    The elected one holds a lease like that of a run: it is renewed, and lost when its process stands still.
+    """
+
+    def __init__(self, leases: RunLeases, say: Callable[[str], object]) -> None:
+        self._leases, self._say = leases, say
+        self._keeper = RunKeeper(leases)
+
+    def wait(self, *, ready: Callable[[], object]) -> None:
+        """Return when this process is elected. ready: called when it stands by, or is elected."""
+        named = ""
+        while (holder := self._leases.begin_or_say_who(SCHEDULER)) is not None:
+            if holder.host != named:
+                named = holder.host
+                where = f"another machine, {named}," if named != self._leases.host else "another heaters up on this machine"
+                self._say(
+                    f"{where} does the scheduling: it looks for work and starts the runs. This heaters up goes on with its Dagster UI and "
+                    "review app, and takes over when that one ends"
+                )
+            ready()
+            time.sleep(_ASKED_EVERY_SECONDS)
+        self._keeper.begin(SCHEDULER)
+        if named:
+            self._say(f"{self._leases.host} does the scheduling from now on")
+        ready()
+
+    @property
+    def was_lost(self) -> bool:
+        return self._keeper.was_taken_away(SCHEDULER)
+
+    def end(self) -> None:
+        self._keeper.end(SCHEDULER)
+
+
 def main() -> int:
     setup_interrupt_handlers()
     server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
     settings = load_settings()
     event_log.set_up(settings, "daemon", owns_output=True)
     nudges = Nudges(settings)
+
+    def ready() -> None:
+        for name in sys.argv[2:]:
+            Path(name).touch()
+
     try:
-        with (
-            capture_interrupts(),
-            served_metrics(settings),
-            dg.DagsterInstance.get() as instance,
-            daemon_controller_from_instance(
-                instance,
-                workspace_load_target=WorkspaceFileTarget(paths=[sys.argv[1]]),
-                gen_daemons=lambda given: daemons_of(given, nudges),
-                log_level="warning",
-            ) as controller,
-        ):
-            event_log.set_up(settings)  # Dagster has made its loggers
-            controller.check_daemon_loop()
+        with capture_interrupts(), served_metrics(settings), dg.DagsterInstance.get() as instance:
+            while _schedule(instance, settings, nudges, ready):
+                print("this machine had stood still for too long, so its scheduling was taken over", flush=True)
     except KeyboardInterrupt:
         pass
     return 0
+
+
+def _schedule(instance: dg.DagsterInstance, settings: Settings, nudges: Nudges, ready: Callable[[], object]) -> bool:
+    """Run the daemons while this process is elected; True when that was lost. Raises KeyboardInterrupt."""
+    election = Election(leases_of(settings), lambda text: print(text, flush=True))
+    with raise_interrupts_as(KeyboardInterrupt):
+        election.wait(ready=ready)
+    try:
+        with daemon_controller_from_instance(
+            instance,
+            workspace_load_target=WorkspaceFileTarget(paths=[sys.argv[1]]),
+            gen_daemons=lambda given: daemons_of(given, nudges),
+            log_level="warning",
+        ) as controller:
+            event_log.set_up(settings)  # Dagster has made its loggers
+            controller.check_daemon_loop()
+    except KeyboardInterrupt:
+        if not election.was_lost:
+            raise
+    finally:
+        election.end()
+    return True
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings, child_environment
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
-
     from resources.postgres.database import Database
 
 _HELD_FOLDER = "up"
+#: In the folder of the socket: where the code server of this `heaters up` listens.
+CODE_SOCKET = "code.sock"
 #: In the held folder: where the review app of this `heaters up` is. Other commands may be run with another port in their settings.
 _ADDRESS_FILE = "review_url"
 _LONGEST_SOCKET_FOLDER = 90
@@ -66,20 +66,23 @@ def run_everything(settings: Settings, *, open_browser: bool = False) -> int:
         from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
         from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs
         from resources.orchestrator.dagster_connections import close_kept_connections
+        from resources.orchestrator.leased_runs import leases_of
         from resources.postgres.database import keep_running
 
-        home = prepare_dagster_home(settings)
+        home = prepare_dagster_home(settings, say=lambda text: say(OURS, text))
         with open_instance(settings) as instance:
-            end_dead_runs(instance, settings, is_busy=database.stage_is_busy)
+            end_dead_runs(instance, settings, database)
             environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
             # Not in the folder where `heaters up` was started: Dagster and Streamlit read their own files from the folder they work in.
-            supervisor = Supervisor(heaters_parts(settings, folder, instance), environment=environment, say=say, folder=settings.home)
+            supervisor = Supervisor(heaters_parts(settings, folder), environment=environment, say=say, folder=settings.home)
             with signals_stop(supervisor):
                 code = supervisor.run(
                     when_ready=lambda: _announce(settings, say, open_browser=open_browser),
                     # Heaters' own connections start a killed Postgres again, Dagster's do not.
                     meanwhile=lambda: keep_running(settings),
-                    before_end=lambda: cancel_running(instance, "heaters up was ended"),
+                    before_end=lambda: cancel_running(
+                        instance, "heaters up was ended", leases=leases_of(settings), code_socket=folder / CODE_SOCKET
+                    ),
                 )
         close_kept_connections()
     say(OURS, "everything has ended")
@@ -99,14 +102,14 @@ def running_at(settings: Settings) -> str | None:
     return None
 
 
-def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -> list[Part]:
+def heaters_parts(settings: Settings, folder: Path) -> list[Part]:
     """The programs of `heaters up`. folder: for the socket of the code server; its path must be short.
 
     One code server, shared and without Dagster's reloading proxy: three processes instead of the five of `dagster dev`.
     """
-    code_socket, workspace = folder / "code.sock", folder / "workspace.yaml"
+    code_socket, workspace, looks = folder / CODE_SOCKET, folder / "workspace.yaml", folder / "daemon_is_ready"
     workspace.write_text(f"load_from:\n  - grpc_server:\n      socket: {code_socket}\n      location_name: heaters\n")
-    python, started = sys.executable, time.time()
+    python = sys.executable
     return [
         Part(
             "code",
@@ -128,8 +131,8 @@ def heaters_parts(settings: Settings, folder: Path, instance: DagsterInstance) -
         ),
         Part(
             "daemon",
-            (python, "-m", "heaters_dagster.commands.up.daemon", str(workspace)),
-            ready=lambda: any(beat.timestamp > started for beat in instance.get_daemon_heartbeats().values()),
+            (python, "-m", "heaters_dagster.commands.up.daemon", str(workspace), str(looks)),
+            ready=looks.exists,
             after=("code",),
         ),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Collection
 
@@ -52,6 +51,6 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
         supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=_PATIENCE_SECONDS)
         told = ", ".join(f"{kind} {runs[kind]}" for kind in served)
         with signals_stop(supervisor), served_metrics(settings):
-            code = supervisor.run(when_ready=lambda: say(OURS, f"{socket.gethostname()} waits for work; runs at once: {told}"))
+            code = supervisor.run(when_ready=lambda: say(OURS, f"{settings.host_name} waits for work; runs at once: {told}"))
     say(OURS, "everything has ended")
     return code
