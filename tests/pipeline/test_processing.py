@@ -209,7 +209,7 @@ def test_killed_in_each_stage_it_carries_on(
     assert audit(database, object_store) == []
     assert list(settings.work_folder.iterdir()) == []
     with open_instance(settings) as instance:
-        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED}
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
 
 
 @pytest.mark.slow

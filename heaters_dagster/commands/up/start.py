@@ -191,12 +191,12 @@ def _postgres(settings: Settings, say: Say) -> Iterator[Database]:
 
     Whoever typed `heaters status` before has left it running; that is no reason to leave it behind.
     """
-    from resources.postgres.database import open_database
+    from resources.orchestrator.dagster_resources import shared_database
     from resources.postgres.embedded_postgres import status, stop
 
     ran_before = settings.database_url is not None or status(settings.postgres_folder).running
     try:
-        database = open_database(settings)
+        database = shared_database(settings)  # that of the leases too, so that none of its connections is left
     except BaseException:  # Ctrl-C among them
         if not ran_before:
             stop(settings.postgres_folder)
