@@ -20,6 +20,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.probe import raise_fault_of_the_place
 from resources.postgres.clip_store import Clip, ClipStage, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.store_pauses import StorePauses
 
 R = TypeVar("R")
 
@@ -118,7 +119,7 @@ def work_through(
                     no_room = error
                     break
                 except Exception as error:  # a defect that shows on one clip must not stop the others
-                    raise_fault_of_the_place(error, objects)
+                    raise_fault_of_the_place(error, objects, StorePauses(database).begin)
                     one.fail(reason(error), transient=is_transient(error))
                     before = failed.get(one.clip.id)
                     failed[one.clip.id] = f"{before}; {reason(error)}" if before else reason(error)

@@ -15,7 +15,7 @@ from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.domain.run_tags import ENDED_TAG
 from heaters_dagster.domain.secrets import safe_to_show, without_access
 from resources.object_store.interface import ObjectStore
-from resources.object_store.probe import raise_fault_of_the_place
+from resources.object_store.probe import Pause, raise_fault_of_the_place
 
 #: For every stage: `stage_failures` says which failures may use it.
 TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EXPONENTIAL)
@@ -57,6 +57,7 @@ def stage_failures(
     record: Callable[[str, bool], object],
     *,
     objects: Callable[[], ObjectStore] | None = None,
+    pause: Pause | None = None,
     tries_left: bool = True,
     shown: Callable[[str], str] = lambda said: said,
     was_canceled: Callable[[], bool] = lambda: False,
@@ -65,7 +66,7 @@ def stage_failures(
 
     tries_left: False at the last try. The Failure is then final and Dagster shows its reason; a Failure that asks for one try too many is
     shown as "Exceeded max_retries of 2". shown: makes the text that Dagster shows from a message. was_canceled: whether a person canceled
-    the run. objects: the store that the stage uses, None when it uses none.
+    the run. objects: the store that the stage uses, None when it uses none. pause: see `raise_fault_of_the_place`.
 
     `record` writes the failed state to the row. It is not called for BusyError: the stage then belongs to another process, and its outcome
     would be overwritten. It is not called for an interrupt: the row stays in its working state and is due again, except when a person
@@ -87,7 +88,7 @@ def stage_failures(
     except Exception as error:
         try:
             if objects is not None:
-                raise_fault_of_the_place(error, objects())
+                raise_fault_of_the_place(error, objects(), pause)
         except PlaceError as place:
             _mark_run(reason(place))
             raise dg.Failure(description=reason(place), allow_retries=False) from safe_to_show(error)

@@ -35,6 +35,7 @@ from resources.postgres.measured import measure
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.stage_progress import kept_progress
+from resources.postgres.store_pauses import StorePauses
 
 Record = Callable[[str, bool], object]
 
@@ -102,7 +103,12 @@ class StageRun:
             with (
                 self._logged(),
                 stage_failures(
-                    record, objects=self._objects.get, tries_left=not last_try, shown=self._titled, was_canceled=self._was_canceled
+                    record,
+                    objects=self._objects.get,
+                    pause=lambda bucket, why: StorePauses(self._database.get()).begin(bucket, why),
+                    tries_left=not last_try,
+                    shown=self._titled,
+                    was_canceled=self._was_canceled,
                 ),
             ):
                 if not self._tagged:

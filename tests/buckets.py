@@ -107,6 +107,8 @@ def standing_between(server: BucketServer) -> Iterator[Between]:
     host = urlsplit(server.url).netloc
 
     class Passing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # an older one does not tell clients to go on, for which they wait a second at every PUT
+
         def pass_on(self) -> None:
             asked = Asked(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0))))
             between.asked.append(asked)

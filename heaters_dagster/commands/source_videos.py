@@ -67,6 +67,7 @@ def status(
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.source_video_lists import SourceVideoLists
+    from resources.postgres.store_pauses import StorePauses
     from resources.postgres.watched_store import WatchedStore
     from resources.sources.submit_places import watched_names
 
@@ -85,6 +86,7 @@ def status(
         counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(load_settings()))
+        pause = StorePauses(database).problem(load_settings().object_bucket)
     for place in unread:
         terminal.warn(place)
     if not rows:
@@ -106,7 +108,7 @@ def status(
     if counts.total > len(rows):
         all_of_them = f"{counted(counts.total, 'source video')} ({counts.words})"
         terminal.say(f"{len(rows)} of {all_of_them}. More: heaters status --most {counts.total}, or --json")
-    if problem := place_problem(load_settings()):
+    if problem := place_problem(load_settings()) or pause:
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:
         if count := waiting.get(row["id"]):

@@ -135,7 +135,11 @@ class DatabaseUnavailableError(TransientError, ConnectionError):
 
 
 class StoreUnavailableError(TransientError, ConnectionError):
-    """The object store does not answer."""
+    """The object store does not answer, or answers that it has a problem. bucket: which one; None for a folder."""
+
+    def __init__(self, told: str, *, bucket: str | None = None) -> None:
+        super().__init__(told)
+        self.bucket = bucket
 
 
 class PlaceError(TransientError):

@@ -26,6 +26,7 @@ from resources.postgres.database import Database
 from resources.postgres.due_facts import load_video_facts
 from resources.postgres.room_waits import KnownWait, RoomWaitStore
 from resources.postgres.run_leases import RunLeases
+from resources.postgres.store_pauses import StorePauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def look(
             ended.append(explained)
         elif not any((asset, run.partition_key) in untold for asset in run.assets):
             wanted.append(run)
-    problem = place_problem(settings) if wanted else None
+    problem = (place_problem(settings) or StorePauses(database).problem(settings.object_bucket)) if wanted else None
     known = RoomWaitStore(database).load()
     room = DividedRoom(tuple(wanted)) if problem else _with_room(wanted, facts, in_flight, known, settings)
     return Outlook(room.begin, in_flight, facts, problem, runs, canceled, tuple(ended), room.waiting, known)

@@ -30,4 +30,5 @@ def check_fetched(client: Any, bucket: str, key: str, path: Path) -> None:
                 return  # another program has sent parts of different sizes
             ours = composite([hashlib.sha256(part).digest() for part in iter(lambda: file.read(size), b"")])
     if ours != theirs:
-        raise StoreUnavailableError(f"s3://{bucket}/{key}: other bytes arrived than are stored. Nothing of them is used; try again")
+        told = f"s3://{bucket}/{key}: other bytes arrived than are stored. Nothing of them is used; try again"
+        raise StoreUnavailableError(told, bucket=bucket)

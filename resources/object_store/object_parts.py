@@ -100,7 +100,8 @@ def fetch_in_parts(client: Any, bucket: str, key: str, path: Path, progress: Cal
         if theirs is not None and theirs != base64.b64encode(digest.digest()).decode():
             for file_name in (partial, journal):
                 file_name.unlink(missing_ok=True)
-            raise StoreUnavailableError(f"s3://{bucket}/{key}: other bytes arrived than are stored. Nothing of them is used; try again")
+            told = f"s3://{bucket}/{key}: other bytes arrived than are stored. Nothing of them is used; try again"
+            raise StoreUnavailableError(told, bucket=bucket)
         os.replace(partial, path)
         journal.unlink(missing_ok=True)
     return digest.hexdigest()

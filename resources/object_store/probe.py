@@ -6,9 +6,17 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
-from heaters_dagster.domain.errors import DiskFullError, HeatersError, PlaceError, StoreRefusedError, StoreUnavailableError
+from heaters_dagster.domain.errors import (
+    DiskFullError,
+    HeatersError,
+    ObjectNotFoundError,
+    PlaceError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from heaters_dagster.domain.secrets import safe_to_show
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
@@ -18,6 +26,9 @@ from resources.object_store.open import shared_object_store
 #: itself.
 _GOOD_SECONDS = 30.0
 _BAD_SECONDS = 5.0
+
+#: Leaves a bucket alone for a while; gets its name and the reason, and returns what to say. `StorePauses.begin` is one.
+Pause: TypeAlias = Callable[[str, str], str]
 
 _PLACE_ERRNOS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
 
@@ -55,12 +66,14 @@ def place_problem(settings: Settings) -> str | None:
         return str(error)
 
 
-def raise_fault_of_the_place(error: BaseException, objects: ObjectStore) -> None:
+def raise_fault_of_the_place(error: BaseException, objects: ObjectStore, pause: Pause | None = None) -> None:
     """Raise PlaceError when the cause of `error` is a store that cannot be used: then no row is at fault, and none counts a failed try.
 
-    A store that refuses one object and accepts others is no such fault. The store is tested again.
+    The store is tested again. A store that refuses one object and accepts others is no such fault. One that says that it has a problem, or
+    breaks off, is such a fault even when the test works: then `pause` is called with its bucket and the reason, so that it is left alone
+    for a while, and returns what to say. An object that is not there is asked about too: without the bucket there is none.
     """
-    of_the_store = isinstance(error, (StoreUnavailableError, StoreRefusedError, DiskFullError))
+    of_the_store = isinstance(error, (StoreUnavailableError, StoreRefusedError, DiskFullError, ObjectNotFoundError))
     if isinstance(error, PlaceError):
         raise error
     if not of_the_store and not (isinstance(error, OSError) and error.errno in _PLACE_ERRNOS):
@@ -70,6 +83,9 @@ def raise_fault_of_the_place(error: BaseException, objects: ObjectStore) -> None
     problem = store_problem(objects)
     if problem is not None:
         raise PlaceError(problem) from safe_to_show(error)
+    bucket = error.bucket if isinstance(error, StoreUnavailableError) else None
+    if pause is not None and bucket is not None and bucket == getattr(objects, "bucket", None):  # not that from which a video comes
+        raise PlaceError(pause(bucket, str(error))) from safe_to_show(error)
 
 
 def _is_fresh(answer: tuple[float, str | None], now: float) -> bool:

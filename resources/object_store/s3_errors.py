@@ -19,10 +19,11 @@ from resources.object_store.object_parts import REPLACED
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _UNAVAILABLE = frozenset(
-    {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException",
+    {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "RequestLimitExceeded", "Throttling", "ThrottlingException",
      "TooManyRequestsException", "OperationAborted", "NoSuchUpload", "BadDigest", "XAmzContentSHA256Mismatch"}
 )  # fmt: skip
 DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "403", "Forbidden"})
+_REGION = frozenset({"301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"})
 _SIGN_IN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 
 
@@ -63,17 +64,32 @@ def store_errors(bucket: str, key: str) -> Iterator[None]:
             ) from error
         if code in _SIGN_IN:
             raise StoreRefusedError(f"{name}: the server does not accept the credentials ({code}). Renew them") from error
+        if code == "RequestTimeTooSkewed":
+            raise StoreUnavailableError(
+                f"{name}: the clock of this machine differs too much from the server's. Set it, for example by timedatectl set-ntp true",
+                bucket=bucket,
+            ) from error
+        if code in _REGION:
+            raise StoreRefusedError(
+                f"s3://{bucket} is in another region ({code}): name it in AWS_DEFAULT_REGION, as the bucket's properties show it"
+            ) from error
         if code in _UNAVAILABLE or status >= 500:
-            raise StoreUnavailableError(f"{name}: the store has a problem at the moment: {message}") from error
+            raise StoreUnavailableError(f"{name}: the store has a problem at the moment: {message}", bucket=bucket) from error
+        if code == "400":  # the answer to a question about an object has no body that says more
+            raise StoreRefusedError(
+                f"{name}: the server refuses without a reason (400). The credentials may have expired: renew them; "
+                "or the clock of this machine may be wrong"
+            ) from error
         raise PermanentError(f"{name}: the store refuses: {message} ({code})") from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound, boto.CredentialRetrievalError) as error:
         raise StoreRefusedError(
             f"s3://{bucket}: there are no usable credentials ({error}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
     except boto.FlexibleChecksumError as error:
-        raise StoreUnavailableError(f"{name}: other bytes arrived than are stored. Nothing of them is used; try again") from error
+        told = f"{name}: other bytes arrived than are stored. Nothing of them is used; try again"
+        raise StoreUnavailableError(told, bucket=bucket) from error
     except (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, RetriesExceededError) as error:
-        raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}") from error
+        raise StoreUnavailableError(f"{name}: the store cannot be reached: {without_objects(str(error))}", bucket=bucket) from error
     except S3DownloadFailedError as error:  # its parts are requested by the tag of its bytes
         raise _was_replaced(name) from error
     except (boto.BotoCoreError, ValueError) as error:

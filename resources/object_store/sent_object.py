@@ -190,7 +190,8 @@ def _same(answer: Mapping[str, Any], ours: str) -> bool:
 
 
 def _changed(bucket: str, key: str) -> StoreUnavailableError:
-    return StoreUnavailableError(f"s3://{bucket}/{key}: other bytes arrived than were sent. Nothing of them is used; it is sent again")
+    told = f"s3://{bucket}/{key}: other bytes arrived than were sent. Nothing of them is used; it is sent again"
+    return StoreUnavailableError(told, bucket=bucket)
 
 
 def _base64(digest: bytes) -> str:

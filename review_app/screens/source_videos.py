@@ -20,6 +20,7 @@ from heaters_dagster.domain.words import counted
 from resources.object_store.probe import last_known_problem
 from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
+from resources.postgres.store_pauses import pause_of
 from resources.sources.submit_places import watched_names
 from review_app.screens import exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
@@ -110,7 +111,7 @@ def _videos(desk: ReviewDesk, session: Session, words: str, only: int | None) ->
         if words or only:
             st.page_link(shell.page("videos"), label="Show all source videos", icon=":material/filter_alt_off:")
         return
-    if problem := last_known_problem(desk.objects):
+    if problem := last_known_problem(desk.objects) or pause_of(desk.database, desk.settings.object_bucket):
         st.error(views.plain(f"All work waits, because nothing can be stored: {problem}"), icon=":material/cloud_off:")
     st.caption(views.plain(views.video_counts(counts)))
     for item in videos[:shown]:
