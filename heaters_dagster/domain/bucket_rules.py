@@ -13,7 +13,7 @@ OURS = "heaters-"
 
 #: Days after which an upload that was begun and not completed is removed. `ObjectStore.sweep` waits as long.
 INCOMPLETE_DAYS = 7
-#: Prefix -> days after which an object under it is removed: uploads that nobody has taken in a month, and objects of tests that were killed.
+#: Prefix -> days after which an object under it is removed: uploads that no machine has taken, and objects of tests that were killed.
 TEMPORARY_DAYS = {f"{UPLOADS_PREFIX}/": 30, f"{CHECKS_PREFIX}/": 1}
 
 #: Classes whose objects can be read at once. Only gold masters may move to others, because a stage that needs them can wait.
