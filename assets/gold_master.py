@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import dagster as dg
@@ -21,6 +22,7 @@ from resources.media.frame_hashes import file_sha256
 from resources.media.gold_masters import GoldMasterFile, write_gold_master
 from resources.media.media_probe import known_probe
 from resources.object_store.interface import ObjectStore
+from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.database import Database
@@ -48,6 +50,7 @@ def make_gold_master(
     work: WorkFolder,
     storage_class: str,
     keep_places: bool = False,
+    originals: Originals | None = None,
     made_with: str | None = None,
     at_once: int = 1,
     report: Report = silent,
@@ -55,7 +58,7 @@ def make_gold_master(
     """Archive the original of a source video as FFV1 in Matroska, proven lossless, and note key and hash on its row.
 
     The state of the row does not change: nothing waits for this. A complete master that is there stays. storage_class: of the object.
-    keep_places: else tags that say where it was filmed are left out.
+    keep_places: else tags that say where it was filmed are left out. originals: files that the run has locally.
     made_with: see `assets.made_with`; a master that was made otherwise is made again. None: it stays.
     at_once: how many are made at the same time on this machine; it waits for its turn.
     Raises BusyError when another process makes it, PermanentError without an original, InvalidMediaError when it would not be lossless,
@@ -80,11 +83,9 @@ def make_gold_master(
             raise PermanentError(
                 f"source video {source_video_id} has no original yet (its state: {video.state}); heaters process fetches it"
             )
-        with work.attempt(f"gold_master-{source_video_id}", bytes_needed=gold_master_bytes(video.media)) as folder:
-            original = objects.local_path(video.original_filepath)
-            if original is None:
-                original = folder / "original"
-                objects.get_file(video.original_filepath, original)
+        with work.attempt(f"gold_master-{source_video_id}", bytes_needed=gold_master_bytes(video.media)) as folder, ExitStack() as stack:
+            at_hand = originals or stack.enter_context(Originals(objects, work))
+            original = at_hand.read(video.original_filepath, video.content_sha256)
             facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
             hidden = () if keep_places else place_tags(original, name=video.title)
@@ -139,6 +140,7 @@ def gold_master(
             work=place.work,
             storage_class=place.settings.gold_master_storage_class,
             keep_places=place.settings.keep_places,
+            originals=place.originals(object_store.get()),
             made_with=code_version("gold_master", place.settings),
             at_once=place.settings.master_runs,
             report=report,

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,10 +121,10 @@ def make_proxy(
         _keep_looks(related, source_video_id, published[0], _stored_looks(source_video_id, objects))
         return MadeProxy(_recorded(videos.set_state(source_video_id, _S.PREPROCESSING), published[0], videos), *published)
     began = time.monotonic()
-    with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder:
+    with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder, ExitStack() as stack:
         if not cut:
             video = videos.set_state(source_video_id, _S.PREPROCESSING)
-        original = _original(video, originals or Originals(objects), folder)
+        original = _original(video, originals or stack.enter_context(Originals(objects, work)))
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
         made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
@@ -219,13 +220,13 @@ def _published(source_video_id: int, objects: ObjectStore, *, detector: str | No
     return (index, info.byte_size) if scored and ends <= info.byte_size and scores.frame_count == len(index) else None
 
 
-def _original(video: SourceVideo, originals: Originals, folder: Path) -> Path:
-    """Where the original can be read: in the local store, as a file that the run has already, or as a copy in `folder`."""
+def _original(video: SourceVideo, originals: Originals) -> Path:
+    """Where the original can be read: in the local store, or as a file of this machine."""
     key = video.original_filepath
     try:
         if key is None:
             raise ObjectNotFoundError("nothing was downloaded")
-        return originals.read(key, folder)
+        return originals.read(key, video.content_sha256)
     except ObjectNotFoundError as error:
         raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
 
@@ -288,8 +289,8 @@ def compare_proxy_with_original(
     """For the asset check: whether the stored proxy has the original's frames at the original's times."""
     video = videos.load(source_video_id)
     index = FrameIndexes(objects).load(source_video_id)
-    with work.attempt(f"proxy-check-{source_video_id}") as folder:
-        original = _original(video, originals or Originals(objects), folder)
+    with ExitStack() as stack:
+        original = _original(video, originals or stack.enter_context(Originals(objects, work)))
         return compared_with_original(original, known_probe(video.probe, original, name=video.title), index, report=report)
 
 

@@ -107,7 +107,7 @@ def fetch_source_video(
         if related is not None:
             related.hint_at_same_on_site(source_video_id)
         if originals is not None:
-            originals.keep(key, fetched.path)
+            originals.keep(key, fetched.path, fetched.sha256)
         if (taken := upload_key(video.source, uploads_bucket)) is not None:
             objects.delete(taken)
         return done

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heaters_dagster import setting_values as parse
+from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
@@ -18,7 +19,36 @@ def setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnowingSettings:
+class DiskSettings:
+    """What of its disk a machine takes."""
+
+    keep_free_mb: int = setting(
+        "HEATERS_KEEP_FREE_MB",
+        parse.number(int, 0, 100_000_000),
+        LEAST_FREE_BYTES >> 20,
+        "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
+    )
+    cache_gb: float = setting(
+        "HEATERS_CACHE_GB",
+        parse.number(float, 0, 1_000_000),
+        20.0,
+        "GB of originals of a bucket that this machine keeps, so that each is fetched once; work that needs the room gets it; 0: none",
+    )
+    cache_hours: float = setting(
+        "HEATERS_CACHE_HOURS", parse.number(float, 0, 100_000), 48.0, "hours after which an original that nobody uses is not kept any more"
+    )
+
+    @property
+    def keep_free_bytes(self) -> int:
+        return self.keep_free_mb << 20
+
+    @property
+    def cache_bytes(self) -> int:
+        return round(self.cache_gb * 1e9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnowingSettings(DiskSettings):
     """By which people learn how Heaters is: logs and figures."""
 
     log_format: str = setting(

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from heaters_dagster import setting_values as parse
-from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
@@ -282,12 +281,6 @@ class Settings(BackupSettings):
     encodes: int = setting(
         "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
     )
-    keep_free_mb: int = setting(
-        "HEATERS_KEEP_FREE_MB",
-        parse.number(int, 0, 100_000_000),
-        LEAST_FREE_BYTES >> 20,
-        "MB of the disk under HEATERS_HOME that work leaves free; work that needs more than the rest waits",
-    )
     keep_run_records_days: int = setting(
         "HEATERS_KEEP_RUN_RECORDS_DAYS",
         parse.number(int, 0, 36_500),
@@ -417,13 +410,14 @@ class Settings(BackupSettings):
         return self.home / "objects"
 
     @property
+    def cache_folder(self) -> Path:
+        """Originals of a bucket that stages of this machine may need again."""
+        return self.home / "original_cache"
+
+    @property
     def work_folder(self) -> Path:
         """Temporary files of running stages; removed at start."""
         return self.home / "work"
-
-    @property
-    def keep_free_bytes(self) -> int:
-        return self.keep_free_mb << 20
 
     @property
     def uploads_folder(self) -> Path:

@@ -52,7 +52,9 @@ def sweep_temporary_files(
     half_written = object_store.get().sweep()
     videos = SourceVideoStore(database.get())
     uploads = [path.name for path in sweep_uploads(place.settings, videos)] + sweep_uploaded_objects(place.settings, videos)
+    kept = place.work.cache.tidy()
     context.log.info(_removed(folders, "folder"))
+    context.log.info(_removed(kept, "kept original"))
     context.log.info(_removed(half_written, "half-written object"))
     context.log.info(_removed(uploads, "upload"))
     if (counted_now := count_stored(database.get(), object_store.get())) is not None:

@@ -16,7 +16,14 @@ PASSABLE = 0o011
 
 def folders_of_heaters(settings: Settings) -> tuple[Path, ...]:
     """Those that it keeps below HEATERS_HOME, without that of the embedded Postgres."""
-    return (settings.objects_folder, settings.work_folder, settings.uploads_folder, settings.dagster_home, settings.home / "review_cache")
+    return (
+        settings.objects_folder,
+        settings.work_folder,
+        settings.uploads_folder,
+        settings.cache_folder,
+        settings.dagster_home,
+        settings.home / "review_cache",
+    )
 
 
 def private_home(settings: Settings) -> Path:

@@ -12,25 +12,37 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import NoRoomError
 from resources.files.private_folder import private_folder, private_opener
 
 
+class Spare(Protocol):
+    """What lies on the disk and gives way to work."""
+
+    def spare_bytes(self) -> int: ...
+
+    def give_back(self, byte_size: int) -> int: ...
+
+
 class PromisedRoom:
     """root: the folder of attempts. keep_free_bytes: what stays free of its disk. published_to: where finished files go.
 
     When that is on another disk, what an attempt is promised must be free there as well. is_held: whether a living process has the folder
-    of that name.
+    of that name. spare: counts as free, and is taken when a promise needs it.
     """
 
-    def __init__(self, root: Path, *, keep_free_bytes: int, published_to: Path | None, is_held: Callable[[str], bool]) -> None:
+    def __init__(
+        self, root: Path, *, keep_free_bytes: int, published_to: Path | None, is_held: Callable[[str], bool], spare: Spare
+    ) -> None:
         self._root = root
         self._promises = root.with_name(f"{root.name}-room")
         self.keep_free_bytes = keep_free_bytes
         self._published_to = published_to
         self._is_held = is_held
+        self._spare = spare
 
     def promise(self, folder: Path, byte_size: int) -> None:
         """Promise `byte_size` in all to the attempt in `folder`; what it had been promised before counts. Raises NoRoomError."""
@@ -44,6 +56,13 @@ class PromisedRoom:
                 raise NoRoomError(f"{told}; make room under {self._root.parent}", bytes_needed=byte_size, bytes_free=free)
             with open(self._promises / folder.name, "w", opener=private_opener) as file:
                 file.write(str(byte_size))
+            self.clear(byte_size - used, without=folder.name)
+
+    def clear(self, byte_size: int, *, without: str | None = None) -> None:
+        """Take so much of what is spare that `byte_size` bytes are free beside what has been promised. without: as for `free_bytes`."""
+        short = byte_size + self._spare.spare_bytes() - self.free_bytes(without=without)
+        if short > 0:
+            self._spare.give_back(short)
 
     def promised_to(self, folder: Path) -> int:
         return self._read(self._promises / folder.name)
@@ -70,7 +89,7 @@ class PromisedRoom:
             byte_size = self._read(promise)
             whole += byte_size
             to_come += max(0, byte_size - bytes_in(self._root / promise.name))
-        free = _free_on_disk(self._root) - to_come
+        free = _free_on_disk(self._root) + self._spare.spare_bytes() - to_come
         if self._published_to is not None and _device(self._published_to) != _device(self._root):
             free = min(free, _free_on_disk(self._published_to) - whole)
         return free - self.keep_free_bytes

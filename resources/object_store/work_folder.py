@@ -23,6 +23,7 @@ from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES, RoomWait
 from heaters_dagster.domain.errors import DiskFullError, NoRoomError
 from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_folder
+from resources.object_store.original_cache import OriginalCache
 from resources.object_store.promised_room import PromisedRoom, bytes_in
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -42,18 +43,28 @@ _MORE_THAN_IT_HAD = 1.25
 class WorkFolder:
     """The folder of all attempts on this machine; any number of processes may use it at once.
 
-    room: what attempts may be promised of the disk. keep_free_bytes, published_to: as for PromisedRoom.
+    room: what attempts may be promised of the disk. keep_free_bytes, published_to: as for PromisedRoom. cache: what is kept of the
+    originals of a bucket; None: nothing.
     """
 
-    def __init__(self, root: Path, *, keep_free_bytes: int = LEAST_FREE_BYTES, published_to: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        keep_free_bytes: int = LEAST_FREE_BYTES,
+        published_to: Path | None = None,
+        cache: OriginalCache | None = None,
+    ) -> None:
         self.root = root
-        self.room = PromisedRoom(root, keep_free_bytes=keep_free_bytes, published_to=published_to, is_held=self.is_held)
+        self.cache = cache or OriginalCache(root.with_name("original_cache"), limit_bytes=0, longest_seconds=0)
+        self.room = PromisedRoom(root, keep_free_bytes=keep_free_bytes, published_to=published_to, is_held=self.is_held, spare=self.cache)
 
     @classmethod
     def of(cls, settings: Settings) -> WorkFolder:
         """That of a machine with these settings."""
         published_to = settings.objects_folder if settings.object_bucket is None else None
-        return cls(settings.work_folder, keep_free_bytes=settings.keep_free_bytes, published_to=published_to)
+        cache = OriginalCache.of(settings)
+        return cls(settings.work_folder, keep_free_bytes=settings.keep_free_bytes, published_to=published_to, cache=cache)
 
     @contextmanager
     def attempt(self, name: str, *, bytes_needed: int | None = None) -> Iterator[Path]:

@@ -61,6 +61,7 @@ class UploadRoom:
                     f"no room for {wanted / 1e9:.1f} GB under {self._folder}: {free / 1e9:.1f} GB are free, "
                     f"{promised / 1e9:.1f} GB of it for uploads under way; make room or send it later"
                 )
+            self._room.clear(promised + wanted, without=f"{UPLOAD}.")
             admission = Admission(wanted)
             self._admitted.append(admission)
         try:

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from assets.gold_master import make_gold_master
+from assets.proxy import compare_proxy_with_original, make_proxy
 from heaters_dagster.commands.process_due import process_due
-from heaters_dagster.domain.keys import gold_master_key, original_key
+from heaters_dagster.domain.keys import gold_master_key, original_key, proxy_key
 from heaters_dagster.settings import Settings
+from resources.object_store.open import shared_object_store
 from resources.object_store.s3 import S3ObjectStore
+from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
@@ -37,15 +41,25 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     return counted
 
 
-def test_an_original_is_fetched_for_its_gold_master_only(
+def test_an_original_is_fetched_once_by_another_machine_and_never_where_it_was_ingested(
     settings: Settings, database: Database, tmp_path: Path, fetched: Counter[str]
 ) -> None:
     settings = replace(settings, detector="adaptive", embedding_model="no-such-model", embedding_fallback=True)
     video = SourceVideoStore(database).add(str(make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))), "film")
     assert process_due(settings).failures == []
-    assert SourceVideoStore(database).load(video.id).gold_master_filepath == gold_master_key(video.id)
-    assert fetched == {original_key(video.id, ".mp4"): 1}
+    videos = SourceVideoStore(database)
+    assert videos.load(video.id).gold_master_filepath == gold_master_key(video.id)
+    assert fetched == {}
     assert list(settings.work_folder.iterdir()) == []
+    elsewhere = replace(settings, home=tmp_path / "another machine")
+    objects, work = shared_object_store(settings), WorkFolder.of(elsewhere)
+    objects.delete(proxy_key(video.id))
+    objects.delete(gold_master_key(video.id))
+    make_proxy(video.id, videos=videos, objects=objects, work=work, detector="adaptive")
+    assert compare_proxy_with_original(video.id, videos=videos, objects=objects, work=work).same
+    make_gold_master(video.id, database=database, objects=objects, work=work, storage_class="STANDARD")
+    assert fetched == {original_key(video.id, ".mp4"): 1}
+    assert list(work.root.iterdir()) == []
 
 
 def test_what_a_run_has_at_hand_is_not_read_again(
@@ -64,8 +78,8 @@ def test_what_a_run_has_at_hand_is_not_read_again(
 
         monkeypatch.setattr(S3ObjectStore, name, counting)
     assert process_due(settings).failures == []
-    # For the gold master, in a run of its own; for the cuts; and the frame index for each of the two checks that prove it.
-    assert read == {"originals": 1, "scenes": 1, "metadata": 2}
+    # For the cuts; and the frame index for each of the two checks that prove it.
+    assert read == {"scenes": 1, "metadata": 2}
     clips = ClipStore(database).load_live(video.id)
     assert len(clips) == 2
     reviews(database).approve([clip.id for clip in clips], reviewer="ada")
@@ -79,8 +93,6 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     """Of the proxy: the clip, its headers, and the two frames that prove the file. Of the exported clip: its stills."""
     from assets.exports import export_due
     from assets.keyframes import keyframe_due
-    from resources.object_store.open import shared_object_store
-    from resources.object_store.work_folder import WorkFolder
     from tests.media_files import ffmpeg
     from tests.proxy_files import stored_video
 
