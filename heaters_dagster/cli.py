@@ -23,6 +23,7 @@ from heaters_dagster.commands import (
     facts,
     metrics,
     replacement,
+    report,
     review,
     running,
     serve,
@@ -66,6 +67,7 @@ for commands in (
     clips.app,
     metrics.app,
     backups.app,
+    report.app,
 ):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")

@@ -25,6 +25,7 @@ import typer
 from dagster import DagsterInvariantViolationError
 from dagster_postgres.utils import DagsterPostgresException, retry_pg_connection_fn
 from PIL import Image
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -49,7 +50,7 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_files import MadeObject
 from resources.postgres.clip_store import Clip, ClipStore
-from resources.postgres.database import Database
+from resources.postgres.database import Database, dagster_database_url
 from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.export_store import ExportStore
 from resources.postgres.facts_store import FactsStore
@@ -1046,9 +1047,12 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         "doctor",
         "sites list",
         "migrate",
+        "backup",
+        "report",
     ):
         told[name_of(line)] = as_documented(line, heaters(f"{line} --json")[1])
-    assert told.keys() == with_json(), "a command that prints JSON belongs in this list too"
+    # restore needs an empty database; its test is that of backups
+    assert {*told, "restore"} == with_json(), "a command that prints JSON belongs in this list too"
     assert all(told.values()), "an empty list proves nothing"
 
 
@@ -1343,3 +1347,40 @@ def test_a_backup_is_made_listed_proven_and_restored(
             assert heaters.json("status")[0]["id"] == video
         finally:
             server.execute("drop database restored_by_command with (force)")
+
+
+def test_a_report_says_what_is_stored_what_it_costs_and_what_processing_took(
+    heaters: Heaters, settings: Settings, database: Database, video: int, object_store: ObjectStore, tmp_path: Path
+) -> None:
+    SourceVideoStore(database).update(video, duration_seconds=2.4)
+    run = """
+        insert into runs (run_id, pipeline_name, status, run_body, partition, start_time, end_time, create_timestamp, update_timestamp)
+        values (:id, 'ingest', :status, '', :video, 100, 112, now(), now())
+    """
+    dagster = Database.connect(dagster_database_url(settings))
+    with dagster.begin() as connection:
+        for number, status in enumerate(("SUCCESS", "SUCCESS", "FAILURE")):
+            connection.execute(text(run), {"id": f"run-{number}", "status": status, "video": str(video)})
+    dagster.dispose()
+    said = heaters.json("report")
+    assert said["bytes"] == sum(info.byte_size for info in object_store.list())
+    kinds = {row["kind"]: row for row in said["kinds"]}
+    assert set(kinds) == {"originals", "proxies", "frame indexes and scores"}
+    assert kinds["proxies"]["storage_class"] == "STANDARD"
+    (month,) = said["months"]
+    assert (month["videos"], month["bytes"]) == (1, said["bytes"])
+    assert [(row["id"], row["bytes"]) for row in said["videos"]] == [(video, said["bytes"])]
+    (job,) = said["jobs"]
+    assert (job["job"], job["runs"], job["seconds"]) == ("ingest", 2, 24.0)
+    # Twelve seconds each, for 2.4 seconds of video: a second run on one video was needed, and costs.
+    assert (job["video_seconds"], job["seconds_per_hour"]) == (2.4, 36_000.0)
+
+    code, printed = heaters("report")
+    assert code == 0
+    assert "machine seconds for an hour of video" in printed
+    assert "as of 2025-06-01" in printed
+    own = tmp_path / "prices.json"
+    own.write_text('{"name": "ours"}')
+    assert heaters("report", "--prices", str(own))[0] == 1
+    assert f"{own}: the price table lacks" in heaters.error
+    assert heaters("report", "--prices", str(tmp_path / "none.json"))[0] == 1
