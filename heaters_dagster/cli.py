@@ -21,6 +21,7 @@ from heaters_dagster.commands import (
     clips,
     cuts,
     facts,
+    health,
     metrics,
     replacement,
     report,
@@ -68,6 +69,7 @@ for commands in (
     metrics.app,
     backups.app,
     report.app,
+    health.app,
 ):
     app.add_typer(commands)
 app.add_typer(cuts.app, name="cuts")

@@ -17,6 +17,7 @@ from resources.object_store.open import open_object_store
 from resources.postgres.database import open_database
 from resources.upkeep.leftovers import sweep_uploads
 from review_app.server.door import Door
+from review_app.server.health import health_routes
 from review_app.server.metrics import metrics_route
 from review_app.server.pace import Pace
 from review_app.server.pages import page_routes
@@ -36,6 +37,11 @@ def open_desk() -> ReviewDesk:
 
 app = st.App(
     str(Path(__file__).parent.parent / "main.py"),
-    routes=[*review_routes(open_desk), metrics_route(load_settings(), lambda: open_desk().database), *page_routes()],
+    routes=[
+        *review_routes(open_desk),
+        metrics_route(load_settings(), lambda: open_desk().database),
+        *health_routes(load_settings(), lambda: open_desk().database),
+        *page_routes(),
+    ],
     middleware=[Middleware(Door, settings=load_settings()), Middleware(Pace)],
 )

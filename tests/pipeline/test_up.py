@@ -125,7 +125,12 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
             signed_in = {"Authorization": f"Bearer {settings.dagster_token}"}
             assert status_of(f"http://127.0.0.1:{port}", signed_in) == 200
             assert status_of(f"http://127.0.0.1:{port}", {**signed_in, "Host": "evil.example"}) == 421
+            for path in ("healthz", "readyz"):  # who asks for health has no token
+                assert status_of(f"http://127.0.0.1:{port}/{path}", {}) == 200
+                assert status_of(f"http://127.0.0.1:{port}/{path}", {"Host": "evil.example"}) == 421
         assert status_of(f"http://127.0.0.1:{settings.dagster_port}/server_info", {}) == 401
+        asked = subprocess.run([command[0], "health"], env=environment, capture_output=True, text=True)
+        assert (asked.returncode, asked.stdout) == (0, "review: ready\ndagster: ready\ndaemon: ready\ncode: ready\n"), asked.stderr
 
         database = open_database(replace(settings))
         videos, clips = SourceVideoStore(database), ClipStore(database)
@@ -163,6 +168,11 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
     assert code == 0, log.read_text()
     assert not (folder / "ran").exists(), (folder / "ran").read_text()
     assert processes_of(settings) == []
+    asked = subprocess.run([command[0], "health", "--json"], env=environment, capture_output=True, text=True)
+    assert asked.returncode == 1
+    assert {name: one["ready"] for name, one in json.loads(asked.stdout).items()} == dict.fromkeys(
+        ["review", "dagster", "daemon", "code"], False
+    )
     assert not embedded_postgres.status(settings.postgres_folder).running, log.read_text()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert all({"time", "level", "event", "process"} <= line.keys() for line in lines)

@@ -154,7 +154,11 @@ def test_undelivered_decisions_arrive_when_postgres_is_back(app: App, visit: Cal
         expect(page.locator(".saved")).to_contain_text("2 decisions kept in this browser")
         other = visit("/history")
         expect(other.get_by_text("The page tries again by itself")).to_be_visible()
+        unready = page.request.get(f"{app.server.url}/readyz")
+        assert (unready.status, unready.json()) == (503, {"ready": False, "unusable": ["database"]})
+        assert page.request.get(f"{app.server.url}/healthz").ok, "it need not be started again"
     all_saved(page)
+    soon(lambda: page.request.get(f"{app.server.url}/readyz").ok)
     assert app.states(video) == [APPROVED, SKIPPED, PENDING]
     expect(other.get_by_role("button", name="Undo my latest")).to_be_visible()
 

@@ -13,6 +13,7 @@ from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.quiet_server import serve
 from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_private import CODE_SERVER_WATCH_SECONDS
+from resources.orchestrator.dagster_resources import shared_database
 from resources.orchestrator.dagster_web_private import (
     IWorkspaceProcessContext,
     WorkspaceFileTarget,
@@ -22,6 +23,7 @@ from resources.orchestrator.dagster_web_private import (
     create_app_from_workspace_process_context,
     server_watcher,
 )
+from resources.upkeep.readiness import Readiness
 
 #: As in Dagster's own command.
 _STATEMENT_TIMEOUT_MILLISECONDS = 15_000
@@ -32,7 +34,8 @@ _POLL_MILLISECONDS = 2000
 
 def behind_the_door(context: IWorkspaceProcessContext[Any], settings: Settings) -> OperatorDoor:
     """Dagster's ASGI program, with `OperatorDoor` in front of it."""
-    return OperatorDoor(create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS), settings)
+    app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
+    return OperatorDoor(app, settings, Readiness(settings, lambda: shared_database(settings)))
 
 
 def main() -> int:

@@ -17,14 +17,16 @@ import time
 from urllib.parse import parse_qs
 
 from itsdangerous import BadSignature, TimestampSigner
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.doors import has_another_origin, is_from_another_site, own_names, refusal_of_host
 from heaters_dagster.settings import Settings, is_loopback
+from resources.upkeep.readiness import LIVE_PATH, READY_PATH, Readiness
 
 SIGN_IN_PATH = "/heaters/sign-in"
 SIGN_OUT_PATH = "/heaters/sign-out"
@@ -59,8 +61,10 @@ class OperatorDoor:
     Signing out removes the cookie and makes copies of it useless: the server remembers it until it would have expired.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, readiness: Readiness | None = None) -> None:
+        """readiness: answers health checks, which are asked without a token. None: there are no such addresses."""
         self._app = app
+        self._readiness = readiness
         self._names = own_names(settings.dagster_names, settings.dagster_url)
         self._token = settings.dagster_token
         self._signer = TimestampSigner(self._token, salt=COOKIE) if self._token else None
@@ -86,7 +90,9 @@ class OperatorDoor:
 
         headers = Headers(scope=scope)
         refusal = self._refused(scope, headers)
-        if refusal is None and self._token is not None:
+        if refusal is None and self._readiness is not None and scope["path"] in {LIVE_PATH, READY_PATH} and scope["type"] == "http":
+            refusal = await _health(self._readiness, scope["path"])
+        elif refusal is None and self._token is not None:
             if _is_post(scope, SIGN_IN_PATH):
                 refusal = await self._signed_in(scope, receive)
             elif _is_post(scope, SIGN_OUT_PATH):
@@ -172,6 +178,14 @@ class OperatorDoor:
             path="/",
         )
         return answer
+
+
+async def _health(readiness: Readiness, path: str) -> Response:
+    if path == READY_PATH:
+        status, body = await run_in_threadpool(readiness.answer, path)
+    else:
+        status, body = readiness.answer(path)
+    return JSONResponse(body, status_code=status, headers={"Cache-Control": "no-store"})
 
 
 def _is_link(headers: Headers) -> bool:
