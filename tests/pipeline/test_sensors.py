@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration import janitor
 from heaters_dagster.orchestration import outlook as facts
-from heaters_dagster.orchestration.janitor import end_dead_runs, settle_failed_run, settled_look
+from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs, settle_failed_run, settled_look
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
@@ -33,6 +34,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.room_waits import RoomWaitStore
+from resources.postgres.run_leases import RunLeases
 from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
@@ -457,6 +459,20 @@ def test_a_run_that_was_launched_here_ends_with_its_code_server(daemon: Daemon, 
     assert ended is not None
     assert ended.status is Status.CANCELED
     assert ENDED_TAG in ended.tags
+
+
+def test_the_end_of_heaters_up_cancels_the_runs_that_it_started_and_no_others(
+    daemon: Daemon, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    code_socket, runs = tmp_path / "code.sock", []
+    for host, socket in ((database.host, code_socket), ("another", code_socket), (database.host, tmp_path / "another.sock")):
+        tags = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": str(socket)})}
+        runs.append(daemon.run_of("ingest", str(video_in(database, S.NEW).id), ["source_video"], tags=tags, status=Status.STARTED))
+        held(database, runs[-1].run_id, host=host)
+    leases = RunLeases(database, seconds=settings.run_lease_seconds)
+    assert cancel_running(daemon.instance, "heaters up was ended", leases=leases, code_socket=code_socket) == [runs[0].run_id]
+    ended = [daemon.instance.get_run_by_id(run.run_id) for run in runs]
+    assert [run.status for run in ended if run is not None] == [Status.CANCELING, Status.STARTED, Status.STARTED]
 
 
 def test_a_run_without_a_lease_gets_one_that_nobody_renews(daemon: Daemon, database: Database, leased: Settings) -> None:
