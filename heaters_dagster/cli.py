@@ -17,6 +17,7 @@ import typer
 
 from heaters_dagster import event_log
 from heaters_dagster.commands import (
+    alerts,
     backups,
     clips,
     cuts,
@@ -75,6 +76,7 @@ for commands in (
 app.add_typer(cuts.app, name="cuts")
 app.add_typer(review.app, name="review")
 app.add_typer(sites.app, name="sites")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(storage.app, name="storage")
 app.add_typer(serve.app, name="serve")
 

@@ -49,7 +49,7 @@ class DiskSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnowingSettings(DiskSettings):
-    """By which people learn how Heaters is: logs and figures."""
+    """By which people learn how Heaters is: logs, figures and alerts."""
 
     log_format: str = setting(
         "HEATERS_LOG_FORMAT", parse.one_of("text", "json"), "text", "text for people; json: one JSON line per event, on standard error"
@@ -66,6 +66,25 @@ class KnowingSettings(DiskSettings):
         parse.host_and_port,
         None,
         "host:port where the daemon, heaters worker and heaters metrics --serve serve /metrics; not set: only the review app does",
+    )
+
+    alert_webhook: str | None = setting(
+        "HEATERS_ALERT_WEBHOOK", parse.secret_address, None, "web address to which alerts are posted as JSON", secret=True
+    )
+    alert_slack: str | None = setting(
+        "HEATERS_ALERT_SLACK", parse.secret_address, None, "address of an incoming webhook of Slack, for alerts", secret=True
+    )
+    alert_mail: str | None = setting(
+        "HEATERS_ALERT_MAIL", parse.mail_addresses, None, "mail addresses that get alerts, separated by commas", secret=True
+    )
+    alert_mail_from: str | None = setting(
+        "HEATERS_ALERT_MAIL_FROM", parse.mail_addresses, None, "mail address that alerts come from; not set: the first that gets them"
+    )
+    smtp_url: str | None = setting(
+        "HEATERS_SMTP_URL", parse.smtp, None, "mail server for alerts: smtp://user:password@host:587, or smtps://", secret=True
+    )
+    alert_dagster_gb: float = setting(
+        "HEATERS_ALERT_DAGSTER_GB", parse.number(float, 0.001, 100_000), 20.0, "size of Dagster's own tables, in GB, that is an alert"
     )
 
     @property

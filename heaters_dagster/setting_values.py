@@ -114,6 +114,29 @@ def split_place(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def secret_address(text: str) -> str:
+    """A web address that nobody may see, because its path is the key to it."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write an address like https://host/path")
+    return text
+
+
+def mail_addresses(text: str) -> str:
+    for one in text.split(","):
+        name, at, host = one.strip().rpartition("@")
+        if not at or not name or not host or not one.isprintable() or any(character in one.strip() for character in " <>\"'"):
+            raise ValueError("write addresses like ada@example.org, separated by commas")
+    return text
+
+
+def smtp(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.query not in {"", "tls=no"} or parts.path not in {"", "/"}:
+        raise ValueError("write an address like smtp://user:password@host:587, or smtps://host")
+    return text
+
+
 def token(text: str) -> str:
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("write 16 or more letters, digits and signs without spaces")

@@ -8,6 +8,7 @@ from heaters_dagster import event_log
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.quiet_server import serve
 from heaters_dagster.settings import load_settings
+from review_app.server.daemon_watch import watch_the_daemon
 from review_app.server.pace import PatientProtocol
 
 #: Longer than browsers keep a connection that they may use again (Chromium 300 s, Firefox 115 s), so it is they who end it. A request
@@ -27,6 +28,7 @@ def main() -> int:
         return 2
     event_log.set_up(settings, "review", owns_output=True)
     print(f"Review app: {settings.review_url}", flush=True)
+    watch_the_daemon(settings)
     serve(
         "review_app.server.launch:app",
         host=settings.review_host,

@@ -56,6 +56,11 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_LOG_FORMAT": "xml"}, "HEATERS_LOG_FORMAT='xml' cannot be used: write one of: text, json"),
         ({"HEATERS_METRICS_ADDRESS": "9464"}, "HEATERS_METRICS_ADDRESS='9464' cannot be used: write host:port"),
         ({"HEATERS_METRICS_TOKEN": "short"}, "HEATERS_METRICS_TOKEN cannot be used: write 16 or more letters"),
+        ({"HEATERS_ALERT_SLACK": "hooks.slack.com/a"}, "HEATERS_ALERT_SLACK cannot be used: write an address like https://host/path"),
+        ({"HEATERS_ALERT_MAIL": "ada@example.org, ben"}, "HEATERS_ALERT_MAIL cannot be used: write addresses like ada@example.org"),
+        ({"HEATERS_ALERT_MAIL": "a@b\nBcc: c@d"}, "HEATERS_ALERT_MAIL cannot be used"),
+        ({"HEATERS_SMTP_URL": "http://mail"}, "HEATERS_SMTP_URL cannot be used: write an address like smtp://"),
+        ({"HEATERS_ALERT_DAGSTER_GB": "0"}, "write a number from 0.001 to 100000"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(environment: dict[str, str], told: str) -> None:

@@ -23,12 +23,15 @@ from resources.object_store.interface import ObjectStore
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.figures import FRESHNESS_SECONDS, approved_without_file
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.alert_conditions import late_words
 from resources.upkeep.audit import coverage_problems, newest_exports
 
 #: How many of the exports that its run has made a check reads back; older ones were read when they were new. Each is decoded whole, and
 #: newly approved clips wait until the run ends.
 _EXPORTS_CHECKED = 3
+FRESHNESS_CHECK = "approved_clips_have_files"
 
 
 def _check(asset: str, description: str) -> Callable[[Callable[..., dg.AssetCheckResult]], dg.AssetChecksDefinition]:
@@ -127,6 +130,21 @@ def files_equal_the_proxy(
     )
 
 
+@dg.asset_check(
+    asset="work_waiting", name=FRESHNESS_CHECK, description="No clip that was approved more than five minutes ago is without its file."
+)
+def approved_clips_have_files(database: DatabaseResource) -> dg.AssetCheckResult:
+    return freshness(database.get())
+
+
+def freshness(database: Database) -> dg.AssetCheckResult:
+    """Of all source videos at once. Clips that a fault of their own holds up are not counted: a failed export, a missing gold master."""
+    with database.read() as connection:
+        count, oldest = approved_without_file(connection, longer_than_seconds=FRESHNESS_SECONDS)
+    words = late_words(count, oldest) if count else None
+    return dg.AssetCheckResult(passed=not count, description=words, metadata={"clips without a file": count})
+
+
 def gold_master_problems(source_video_id: int, *, database: Database, objects: ObjectStore) -> list[str]:
     """How the stored gold master differs from the one that was proven. In a remote store, or in cold storage, only its size is compared."""
     video = SourceVideoStore(database).load(source_video_id)
@@ -141,4 +159,11 @@ def gold_master_problems(source_video_id: int, *, database: Database, objects: O
     return []
 
 
-CHECKS = (same_frames_at_the_same_times, entries_decode_alone, master_equals_original, clips_are_mece, files_equal_the_proxy)
+CHECKS = (
+    same_frames_at_the_same_times,
+    entries_decode_alone,
+    master_equals_original,
+    clips_are_mece,
+    files_equal_the_proxy,
+    approved_clips_have_files,
+)

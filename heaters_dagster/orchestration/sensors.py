@@ -13,6 +13,7 @@ from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import RunWanted
 from heaters_dagster.domain.stages import JOBS, Job
 from heaters_dagster.domain.words import counted
+from heaters_dagster.orchestration.checks import FRESHNESS_CHECK, freshness
 from heaters_dagster.orchestration.dead_runs import run_tags, unfinished
 from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
 from heaters_dagster.orchestration.jobs import ASSET_JOBS, SUBSCRIPTIONS_JOB, subscribed_lists
@@ -25,6 +26,7 @@ from resources.postgres.database import Database
 from resources.postgres.site_turns import waiting_for_sites
 from resources.postgres.subscription_store import SubscriptionStore
 from resources.sources.watched_places import Watcher
+from resources.upkeep.alerts import look_and_tell
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
 #: ten thousand queued runs.
@@ -176,4 +178,28 @@ def watched_places(
     return dg.SensorResult(dynamic_partitions_requests=[source_video_partitions.build_add_request(new_keys)])
 
 
-SENSORS = (what_waits, due_subscriptions, watched_places, *(_sensor(job) for job in Job), run_failures)
+@dg.sensor(
+    name="alerts",
+    description="Every minute: what is wrong -> a message when it begins and when it is over; and the check approved_clips_have_files.",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def alerts(context: dg.SensorEvaluationContext, database: DatabaseResource, machine: MachineResource) -> dg.SensorResult:
+    told = look_and_tell(machine.settings(), database.get())
+    for channel, error in told.troubles:
+        context.log.warning(f"alerts by {channel} could not be sent and are tried again: {error}")
+    check = freshness(database.get())
+    result = "passed" if check.passed else str(check.description)
+    if result == context.cursor:
+        return dg.SensorResult(skip_reason=told.sentence, cursor=result)
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("work_waiting"),
+        check_name=FRESHNESS_CHECK,
+        passed=check.passed,
+        description=check.description,
+        metadata=dict(check.metadata or {}),
+    )
+    return dg.SensorResult(skip_reason=told.sentence, asset_events=[evaluation], cursor=result)
+
+
+SENSORS = (what_waits, alerts, due_subscriptions, watched_places, *(_sensor(job) for job in Job), run_failures)

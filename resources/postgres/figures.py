@@ -20,6 +20,8 @@ _SETTLED = (SourceVideoState.SCENES_DETECTED, SourceVideoState.DELETED)
 #: Of more clips in one state the oldest is that with the lowest id, which an index gives.
 _READ_FOR_THE_OLDEST = 20_000
 _MOST_REASONS = 2000
+#: Longer than this an approved clip should not wait for its file.
+FRESHNESS_SECONDS = 300.0
 REVIEW, FURTHER_EXPORTS = "review", "further_exports"
 
 
@@ -83,13 +85,14 @@ def _of_states(stages: Iterable[Stage[Any]], found: Mapping[Any, tuple[int, date
 
 
 def _gold_masters(connection: Connection) -> Iterator[Queue]:
-    own, missing = source_videos.c, _without_gold_master()
+    own, missing = source_videos.c, without_gold_master()
     for state, chosen in ((WorkState.WAITING, own.gold_master_error.is_(None)), (WorkState.FAILED, own.gold_master_error.is_not(None))):
         count, oldest = connection.execute(select(func.count(), func.min(own.state_changed_at)).where(missing, chosen)).one()
         yield Queue(GOLD_MASTER.asset, state, int(count), oldest)
 
 
-def _without_gold_master() -> ColumnElement[bool]:
+def without_gold_master() -> ColumnElement[bool]:
+    """Source videos that have an original and no gold master."""
     own = source_videos.c
     there = own.gold_master_filepath.is_(None) & own.duplicate_of_id.is_(None) & own.original_filepath.is_not(None)
     return there & (own.state != SourceVideoState.DELETED.value)
@@ -130,7 +133,7 @@ def failed_by_kind(connection: Connection) -> dict[tuple[str, str], int]:
     for stage in with_states(VIDEO_STAGES):
         query = by_reason(video.error, video.state == stage.steps.failed.value, video.duplicate_of_id.is_(None))
         add(stage.asset, connection.execute(query))
-    query = by_reason(video.gold_master_error, _without_gold_master(), video.gold_master_error.is_not(None))
+    query = by_reason(video.gold_master_error, without_gold_master(), video.gold_master_error.is_not(None))
     add(GOLD_MASTER.asset, connection.execute(query))
     for of_clips in with_states(CLIP_STAGES):
         query = by_reason(clips.c.error, clips.c.is_live, clips.c.state == of_clips.steps.failed.value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Table, Text, func
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Identity, Index, Integer, Table, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from resources.postgres.tables import metadata
 
@@ -32,4 +33,38 @@ stored_bytes = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("counted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="what lies in the object store, as it was last listed",
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("cause", Text, nullable=False, comment="kind of the cause"),
+    Column("what", Text, nullable=False, comment="tells several of one cause apart"),
+    Column("words", Text, nullable=False, comment="what was wrong when it began, for people"),
+    Column("begun_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("over_at", DateTime(timezone=True), comment="null: it goes on"),
+    Index("alerts_open_idx", "cause", "what", unique=True, postgresql_where=text("over_at is null")),
+    Index("alerts_over_idx", "over_at", postgresql_where=text("over_at is not null")),
+    comment="something that was or is wrong; one row from its begin to its end",
+)
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("changes", JSONB, nullable=False, comment="the alerts that it is about: cause, what, state, words, since"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("given_up_at", DateTime(timezone=True)),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("next_try_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("error", Text, comment="why the last try failed, without the address"),
+    CheckConstraint("channel in ('webhook', 'slack', 'mail')", name="channel"),
+    CheckConstraint("sent_at is null or given_up_at is null", name="end"),
+    Index("alert_messages_waiting_idx", "id", postgresql_where=text("sent_at is null and given_up_at is null")),
+    comment="a message about alerts by one channel; sent at least once",
 )

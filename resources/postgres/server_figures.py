@@ -103,6 +103,17 @@ def database_bytes(connection: Connection) -> dict[str, int]:
     return {"heaters": whole - schema, "dagster": schema or int(other or 0)}
 
 
+def run_leases(connection: Connection) -> dict[str, int]:
+    """State -> leases of runs; `expired` those of work that nobody renews. Nothing where there are no leases yet."""
+    if connection.scalar(text("select to_regclass('run_leases')")) is None:
+        return {}
+    query = text(
+        "select case when state = 'working' and expires_at < clock_timestamp() then 'expired' else state end, count(*) "
+        "from run_leases group by 1"
+    )
+    return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
 def load_dagster_figures(connection: Connection) -> DagsterFigures | None:
     """connection: to Dagster's tables, see `open_dagster_tables`. None when Dagster has not made them yet."""
     if not connection.scalar(_HAS_DAGSTER):

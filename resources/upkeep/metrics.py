@@ -21,6 +21,7 @@ from heaters_dagster.settings import Settings
 from resources.object_store.open import shared_object_store
 from resources.object_store.probe import last_known_problem
 from resources.postgres import figures, server_figures
+from resources.postgres.alert_store import open_by_cause, unsent_by_channel
 from resources.postgres.database import Database
 from resources.postgres.measured import APPROVAL_TO_FILE, LIMITS_SECONDS, load_measured
 from resources.upkeep.stored_bytes import load_stored
@@ -43,12 +44,15 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "heaters_queue_oldest_seconds": ("For how long the oldest of them has been so", ("stage", "state")),
     "heaters_failed": ("Source videos or clips on which a stage failed, by the kind of the reason", ("stage", "reason")),
     "heaters_approved_without_file": ("Clips that were approved more than five minutes ago and have no file", ()),
+    "heaters_alerts_open": ("Alerts that have begun and are not over", ("cause",)),
+    "heaters_alert_messages_unsent": ("Messages about alerts that could not be sent in the last two days", ("channel",)),
     "heaters_decisions_last_hour": ("What people did in the last hour", ("action",)),
     "heaters_reviewers_last_hour": ("How many people did it", ()),
     "heaters_stored_bytes": ("Bytes in the object store, as it was last listed", ("kind", "storage_class")),
     "heaters_stored_objects": ("Objects in it", ("kind", "storage_class")),
     "heaters_stored_counted_seconds": ("For how long ago it was last listed", ()),
     "heaters_runs": ("Unfinished runs of Dagster", ("job", "status")),
+    "heaters_run_leases": ("Leases of runs; expired are those that nobody renews", ("state",)),
     "heaters_pool_slots": ("Slots of a pool: limit, active, and steps that are pending", ("pool", "state")),
     "heaters_daemon_heartbeat_seconds": ("For how long a daemon of Dagster has not been heard of", ("daemon",)),
     "heaters_ticks_last_hour": ("Ticks of sensors and schedules in the last hour", ("name", "status")),
@@ -68,8 +72,6 @@ HISTOGRAMS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "heaters_stage_seconds": ("How long a run worked on a stage", ("stage", "outcome")),
     "heaters_approval_to_file_seconds": ("From the approval of a clip to its file", ()),
 }
-#: Longer than this an approved clip should not wait for its file.
-FRESHNESS_SECONDS = 300.0
 
 _Values = dict[str, list[tuple[tuple[str, ...], float]]]
 
@@ -142,8 +144,14 @@ class Metrics:
                 _add(values, "heaters_queue_oldest_seconds", max(age, 0.0), queue.stage, queue.state.value)
             for (stage, kind), count in figures.failed_by_kind(connection).items():
                 _add(values, "heaters_failed", count, stage, kind)
-            late, _ = figures.approved_without_file(connection, longer_than_seconds=FRESHNESS_SECONDS)
+            late, _ = figures.approved_without_file(connection, longer_than_seconds=figures.FRESHNESS_SECONDS)
             _add(values, "heaters_approved_without_file", late)
+            for cause, count in open_by_cause(connection).items():
+                _add(values, "heaters_alerts_open", count, cause)
+            for channel, count in unsent_by_channel(connection).items():
+                _add(values, "heaters_alert_messages_unsent", count, channel)
+            for lease, count in server_figures.run_leases(connection).items():
+                _add(values, "heaters_run_leases", count, lease)
             actions, people = figures.decisions_of_last_hour(connection)
             for action, count in actions.items():
                 _add(values, "heaters_decisions_last_hour", count, action)

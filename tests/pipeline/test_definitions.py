@@ -89,6 +89,7 @@ def test_each_promise_has_its_check(definitions: dg.Definitions) -> None:
         ("gold_master", "master_equals_original"),
         ("virtual_clips", "clips_are_mece"),
         ("exports", "files_equal_the_proxy"),
+        ("work_waiting", "approved_clips_have_files"),
     }
 
 

@@ -800,6 +800,20 @@ def test_a_lease_of_a_run_has_a_state(database: Database) -> None:
     assert broken_constraint(database, change) == "run_leases_state_check"
 
 
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ("(channel, subject, body, changes) values ('pigeon', 'a', 'b', '[]')", "alert_messages_channel_check"),
+        (
+            "(channel, subject, body, changes, sent_at, given_up_at) values ('mail', 'a', 'b', '[]', now(), now())",
+            "alert_messages_end_check",
+        ),
+    ],
+)
+def test_a_message_about_alerts_has_a_channel_and_one_end(database: Database, values: str, constraint: str) -> None:
+    assert broken_constraint(database, f"insert into alert_messages {values}") == constraint
+
+
 def test_every_named_constraint_is_tried_here(database: Database) -> None:
     """A constraint that is added without a test makes this one fail. Primary keys and computed guards that cannot be broken are named."""
     unbreakable = {
