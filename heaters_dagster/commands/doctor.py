@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.registries import DETECTORS, REGISTRIES
 from heaters_dagster.settings import Settings
@@ -45,6 +47,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("object store", True, lambda: _object_store(settings)),
         *about_the_bucket(settings),
         _finding("disk", False, lambda: _disk(settings)),
+        *([_finding("workers", True, lambda: _workers(settings))] if settings.broker_url else []),
         _finding("shot detector", True, lambda: _detector(settings)),
         _finding("embedding model", False, lambda: _embedding_model(settings)),
         _finding("web sites", False, _web_sites),
@@ -57,6 +60,17 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
         findings.append(_finding("stored data", True, lambda: _stored_data(settings)))
     return findings
+
+
+def _workers(settings: Settings) -> str:
+    check_shared(settings)
+    from resources.orchestrator.celery_broker import listening
+    from resources.orchestrator.celery_launcher import open_celery
+
+    heard = listening(open_celery(settings))
+    if unheard := [kind for kind in QUEUES if not any(kind in kinds for kinds in heard.values())]:
+        raise OSError(f"no worker listens for {', '.join(unheard)}: type heaters worker on a machine that is to do it")
+    return "; ".join(f"{host}: {', '.join(kinds)}" for host, kinds in heard.items())
 
 
 def about_the_bucket(settings: Settings) -> list[Finding]:

@@ -6,7 +6,7 @@ It is called once in a round: by the first sensor of the round, by each round of
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -159,6 +159,21 @@ def end_runs(dead: Iterable[DeadRun], instance: dg.DagsterInstance, database: Da
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         ended.append(run.run_id)
     return ended
+
+
+def end_lost_in_broker(instance: dg.DagsterInstance) -> list[str]:
+    """End the runs that were handed to a broker, which does not have them any more, before a worker had begun them; returns their ids.
+
+    Their work is due again at once. Only a launcher with a broker has `lost_among`; two looks in a row must agree.
+    """
+    lost_among: Callable[[list[dg.DagsterRun]], list[dg.DagsterRun]] | None = getattr(instance.run_launcher, "lost_among", None)
+    if lost_among is None:
+        return []
+    lost = lost_among(list(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))))
+    for run in lost:
+        instance.add_run_tags(run.run_id, {ENDED_TAG: "the broker lost it before a worker had begun it"})
+        instance.report_run_canceled(run, "The broker does not have this run any more, and no worker has begun it.")
+    return [run.run_id for run in lost]
 
 
 def end_dead_runs(instance: dg.DagsterInstance, settings: Settings, database: Database) -> list[str]:

@@ -7,7 +7,7 @@ its worker lives or not. docs/orchestration.md says more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from celery import Celery
@@ -19,6 +19,7 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.run_queues import OTHER, queue_of
 from heaters_dagster.settings import Settings, load_settings
+from resources.orchestrator.celery_broker import lost_messages
 from resources.orchestrator.dagster_private import CheckRunHealthResult, ConfigurableClassData, LaunchRunContext, WorkerStatus
 
 #: The task of Celery that executes a run.
@@ -70,6 +71,7 @@ class HeatersCeleryLauncher(CeleryRunLauncher):  # type: ignore[misc]
 
     def __init__(self, settings: Settings, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(default_queue=OTHER, inst_data=inst_data, **celery_arguments(settings))
+        self._missing: set[str] = set()
 
     @classmethod
     def config_type(cls) -> Any:
@@ -100,6 +102,12 @@ class HeatersCeleryLauncher(CeleryRunLauncher):  # type: ignore[misc]
         if task_id is not None and self.celery.AsyncResult(task_id).state == "FAILURE":
             return CheckRunHealthResult(WorkerStatus.FAILED, "the process of the run was killed, crashed, or ran out of memory")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+    def lost_among(self, starting: Iterable[DagsterRun]) -> list[DagsterRun]:
+        """Of runs that no worker has begun, those that Redis had lost at this look and at the last one; see `lost_messages`."""
+        lost = lost_messages(starting, str(self.broker))
+        before, self._missing = self._missing, {run.run_id for run in lost}
+        return [run for run in lost if run.run_id in before]
 
     def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
         return f"queue {run.tags.get(DAGSTER_CELERY_QUEUE_TAG)}, task {run.tags.get(DAGSTER_CELERY_TASK_ID_TAG)}"

@@ -9,6 +9,7 @@ import pytest
 _ABOUT_ROWS = frozenset(
     {
         "test_backlog",
+        "test_celery_broker",
         "test_daemon",
         "test_definitions",
         "test_failures",

@@ -18,6 +18,7 @@ import dagster as dg
 
 from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
+from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_daemon_private import (
     DagsterDaemon,
@@ -149,6 +150,7 @@ class NudgedMonitoring(MonitoringDaemon):
         pause = Pause(shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=self.interval_seconds)
         while not shutdown_event.is_set():
             yield from self.run_iteration(workspace_process_context)
+            end_lost_in_broker(workspace_process_context.instance)
             pause.wait()
             yield None
 

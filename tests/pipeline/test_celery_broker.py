@@ -1,0 +1,111 @@
+"""Runs between the queue and the workers, on a Redis of its own: what it has lost is found, and what it gives out twice is begun once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import redis
+from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
+
+from heaters_dagster.orchestration.instance import prepare_dagster_home
+from heaters_dagster.orchestration.janitor import end_lost_in_broker
+from heaters_dagster.settings import Settings
+from resources.orchestrator.celery_broker import BrokerUnavailableError, listening, lost_messages
+from resources.orchestrator.celery_launcher import HeatersCeleryLauncher, open_celery
+from resources.orchestrator.celery_worker import execute
+from resources.orchestrator.dagster_private import LaunchRunContext
+from resources.orchestrator.dagster_storage import opened_with
+from resources.postgres.database import Database, lock_key
+from tests.two_hosts import Broker
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "redis") as broker:
+        yield broker
+
+
+@pytest.fixture
+def shared(settings: Settings, broker: Broker) -> Settings:
+    return replace(settings, broker_url=broker.url, broker_visibility_seconds=60)
+
+
+@pytest.fixture
+def instance(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """With the launcher of Celery, opened as a worker opens it."""
+    monkeypatch.setenv("DAGSTER_HOME", str(prepare_dagster_home(shared)))
+    monkeypatch.setenv("HEATERS_BROKER_URL", str(shared.broker_url))
+    with opened_with(shared), dg.DagsterInstance.get() as instance:
+        launcher = HeatersCeleryLauncher(shared)
+        launcher.register_instance(instance)
+        instance._run_launcher = launcher
+        yield instance
+
+
+def launched(instance: dg.DagsterInstance, job: str = "export") -> dg.DagsterRun:
+    run = instance.create_run_for_job(nothing, tags={"heaters/job": job}, status=dg.DagsterRunStatus.NOT_STARTED)
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", run.job_name), run_id=run.run_id)
+    instance.run_launcher.launch_run(LaunchRunContext(run, None))
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is dg.DagsterRunStatus.STARTING
+    return found
+
+
+@dg.op
+def does_nothing() -> None:
+    pass
+
+
+@dg.job
+def nothing() -> None:
+    does_nothing()
+
+
+def test_a_run_waits_on_the_queue_of_its_kind_and_is_ended_when_redis_has_lost_it(instance: dg.DagsterInstance, broker: Broker) -> None:
+    export, master = launched(instance), launched(instance, "archive_master")
+    assert [run.tags[DAGSTER_CELERY_QUEUE_TAG] for run in (export, master)] == ["export", "archive_master"]
+    with redis.Redis.from_url(broker.url) as client:
+        assert (client.llen("export"), client.llen("archive_master")) == (1, 1)
+        # Taken by a worker that has not acknowledged it: kombu keeps it elsewhere.
+        client.hset("unacked", "1", client.lpop("archive_master") or b"")
+        assert lost_messages([export, master], broker.url) == []
+        assert end_lost_in_broker(instance) == []
+        client.flushall()
+    assert lost_messages([export, master], broker.url) == [export, master]
+    assert end_lost_in_broker(instance) == [], "a worker may just have taken it, so two looks must agree"
+    assert set(end_lost_in_broker(instance)) == {export.run_id, master.run_id}
+    ended = instance.get_run_by_id(export.run_id)
+    assert ended is not None
+    assert (ended.status, "heaters/ended" in ended.tags) == (dg.DagsterRunStatus.CANCELED, True), "no try is counted, and nobody is told"
+    assert end_lost_in_broker(instance) == []
+
+
+def test_while_redis_does_not_answer_nothing_is_lost_and_the_doctor_says_so(shared: Settings, broker: Broker) -> None:
+    tags = {DAGSTER_CELERY_TASK_ID_TAG: "1", DAGSTER_CELERY_QUEUE_TAG: "export"}
+    run = dg.DagsterRun(job_name="export", run_id="0" * 32, tags=tags)
+    assert lost_messages([run], broker.url) == [run]
+    assert listening(open_celery(shared)) == {}
+    broker.stop()
+    assert lost_messages([run], broker.url) == []
+    celery = open_celery(shared)
+    celery.conf.broker_connection_timeout = celery.conf.broker_transport_options["max_retries"] = 1
+    with pytest.raises(BrokerUnavailableError, match="Redis at HEATERS_BROKER_URL does not answer"):
+        listening(celery)
+    broker.start()
+
+
+def test_a_message_that_redis_gives_out_twice_begins_its_run_once(
+    instance: dg.DagsterInstance, shared: Settings, database: Database
+) -> None:
+    run = launched(instance)
+    before = len(instance.all_logs(run.run_id))
+    with database.first_free_lock([lock_key(f"run {run.run_id}", 0)]):  # another worker has it now
+        assert execute(run.run_id, shared) == 0
+    instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run_id=run.run_id)  # another had it, and died
+    assert execute(run.run_id, shared) == 0
+    assert len(instance.all_logs(run.run_id)) == before + 1

@@ -1,0 +1,177 @@
+"""Two machines that work for a third one share Postgres, Redis and a bucket, and nothing else. Whatever is killed, nothing is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import av
+import dagster as dg
+import pytest
+from sqlalchemy.engine import make_url
+
+from assets.exports import export_problems
+from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.manifest import ExportManifest
+from heaters_dagster.domain.run_queues import QUEUES
+from heaters_dagster.domain.run_tags import LOST_TAG
+from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.orchestration.dead_runs import unfinished
+from heaters_dagster.orchestration.instance import open_instance
+from heaters_dagster.settings import Settings
+from resources.media.frame_hashes import frame_hash
+from resources.object_store.interface import ObjectStore
+from resources.object_store.open import open_object_store
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.celery_broker import listening
+from resources.orchestrator.celery_launcher import open_celery
+from resources.postgres.clip_store import Clip, ClipStore
+from resources.postgres.database import Database
+from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import audit
+from tests.buckets import BucketServer
+from tests.media_files import make_video
+from tests.pipeline_rows import reviews
+from tests.proxy_files import make_proxy_file
+from tests.two_hosts import Broker, Machine, eventually, machine, over_tcp, switched_on
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+VIDEOS = 8
+
+
+@contextmanager
+def postgres_over_tcp(url: str) -> Iterator[str]:
+    address = make_url(url)
+    (unix,) = Path(str(address.query["host"])).glob(".s.PGSQL.*[0-9]")
+    with over_tcp(unix) as port:
+        yield address.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+
+
+def encodes(one: Machine) -> bool:
+    """Whether a proxy is being encoded on this machine."""
+    return bool(one.processes("libx264"))
+
+
+def exports(one: Machine) -> bool:
+    return any(one.settings.work_folder.glob("export-*"))
+
+
+def one_of_them_loses_power(machines: tuple[Machine, Machine], *, in_an_encode: bool) -> Machine:
+    at_work = encodes if in_an_encode else exports
+    died: list[Machine] = []
+
+    def look() -> bool:
+        died.extend(one for one in machines if not died and one.loses_power_while(partial(at_work, one)))
+        return bool(died)
+
+    eventually(look, f"nobody {'encoded' if in_an_encode else 'exported'}", look=0.002)
+    return died[0]
+
+
+def test_two_machines_finish_everything_once_whatever_is_killed(database: Database, buckets: BucketServer, tmp_path: Path) -> None:
+    films = [
+        make_video(tmp_path / f"film-{number}.mp4", frames=24 + 2 * number, scenes=(12,), barcode=True, size=(160 + 2 * number, 120))
+        for number in range(VIDEOS)
+    ]
+    videos, clips = SourceVideoStore(database), ClipStore(database)
+    with Broker(tmp_path / "redis") as broker, postgres_over_tcp(database.url) as url:
+        shared = Settings(
+            home=tmp_path, database_url=url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all-machines",
+            broker_url=broker.url, broker_visibility_seconds=2, run_lease_seconds=6, machines=2,
+            detector="adaptive", embedding_model="no-such-model", embedding_fallback=True,
+        )  # fmt: skip
+        names = {"desk", "one", "two"}
+        desk, *workers = (machine(name, shared, tmp_path, others=sorted(names - {name})) for name in sorted(names))
+        one, two = workers
+        with switched_on(desk, one, two):
+            desk.start_desk()
+            one.start_worker()
+            two.start_worker()
+            for film in films:
+                buckets.client.upload_file(str(film), shared.bucket, f"incoming/{film.name}")
+            ids = [videos.add(f"s3://{shared.bucket}/incoming/{film.name}", film.stem).id for film in films]
+            for wait in (one.wait_for_worker, two.wait_for_worker, desk.wait_for_desk):
+                wait()
+            desk.start_daemon()
+            assert set(listening(open_celery(shared)).values()) == {tuple(QUEUES)}, "each machine listens for every kind of work"
+
+            first = one_of_them_loses_power((one, two), in_an_encode=True)
+            broker.stop()
+            broker.start(emptied=True)
+            first.start_worker()
+            eventually(lambda: any(videos.load(each).state is SourceVideoState.SCENES_DETECTED for each in ids), "nothing was cut")
+            desk.kill("daemon")
+            desk.start_daemon()
+            eventually(lambda: all(videos.load(each).state is SourceVideoState.SCENES_DETECTED for each in ids), "not all were cut")
+            cut = [clip for each in ids for clip in clips.load_live(each)]
+            approved = [clip for each in ids[::2] for clip in clips.load_live(each)]
+            reviews(database).approve([clip.id for clip in approved], reviewer="ada")
+            second = one_of_them_loses_power((one, two), in_an_encode=False)
+            second.start_worker()
+            eventually(lambda: all(clips.load(clip.id).state is ClipState.EMBEDDED for clip in approved), "not all are searchable")
+            eventually(lambda: all(videos.load(each).gold_master_filepath for each in ids), "not all have a gold master")
+            with open_instance(Settings(home=tmp_path / "eyes", database_url=url)) as instance:
+                eventually(lambda: not unfinished(instance), "runs are left that never end")
+                nothing_is_lost_and_nothing_was_done_twice(instance)
+            assert broker.waiting([queue for queues in QUEUES.values() for queue in queues]) == 0
+    objects = open_object_store(shared)
+    assert audit(database, objects) == []
+    assert [clip.frame_count for clip in cut] == [count for number in range(VIDEOS) for count in (12, 12 + 2 * number)]
+    everything_was_written_once(buckets, str(shared.bucket))
+    frames_are_those_of_one_machine(films, ids, objects, tmp_path)
+    exports_are_what_was_approved([clips.load(clip.id) for clip in approved], objects, clips, WorkFolder(tmp_path / "work"))
+    for worker in workers:
+        assert [path.name for path in worker.settings.work_folder.glob("*-*")] == []
+
+
+def nothing_is_lost_and_nothing_was_done_twice(instance: dg.DagsterInstance) -> None:
+    runs = instance.get_runs()
+    begun = Counter(
+        run.run_id
+        for run in runs
+        for record in instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_START).records
+        if record
+    )
+    assert set(begun.values()) == {1}, "a run was begun twice"
+    lost = [run for run in runs if LOST_TAG in run.tags]
+    assert {"ingest", "export"} <= {run.job_name for run in lost}, "the machines were not killed at work"
+    failed = [run for run in runs if run.status is not dg.DagsterRunStatus.SUCCESS and run not in lost]
+    assert [(run.job_name, run.status, run.tags) for run in failed if "heaters/ended" not in run.tags] == []
+    for pool in ("encode", "gold_master"):
+        info = instance.event_log_storage.get_concurrency_info(pool)
+        assert (info.claimed_slots, info.pending_steps) == ([], []), pool
+
+
+def everything_was_written_once(buckets: BucketServer, bucket: str) -> None:
+    """The bucket keeps versions, so a second writing of the same bytes is seen. What was cut off between object and row comes again."""
+    found = buckets.client.list_object_versions(Bucket=bucket)["Versions"]
+    written = Counter(
+        version["Key"] for version in found if version["Key"].startswith(("review_proxies/", "final_clips/", "gold_masters/"))
+    )
+    assert sum(count > 1 for count in written.values()) <= 2, written
+    assert len(written) == VIDEOS * 3
+
+
+def frames_are_those_of_one_machine(films: list[Path], ids: list[int], objects: ObjectStore, folder: Path) -> None:
+    for film, source_video_id in zip(films, ids, strict=True):
+        made, here = folder / "made.mp4", make_proxy_file(film, folder / f"{film.stem}-here.mp4")
+        objects.get_file(proxy_key(source_video_id), made)
+        assert hashes(made) == hashes(here), film.name
+        made.unlink()
+
+
+def hashes(path: Path) -> list[str]:
+    with av.open(path) as container:
+        return [frame_hash(frame) for frame in container.decode(video=0)]
+
+
+def exports_are_what_was_approved(exported: list[Clip], objects: ObjectStore, clips: ClipStore, work: WorkFolder) -> None:
+    for clip in exported:
+        (artifact,) = clips.artifacts(clip.id, kind="export")
+        manifest = ExportManifest.from_json(dict(artifact.manifest))
+        assert (manifest.start_frame, manifest.end_frame) == (clip.start_frame, clip.end_frame)
+        assert export_problems(manifest, objects=objects, work=work) == []
