@@ -188,6 +188,40 @@ class TestStageLock:
         waiting.join()
         assert order == ["first", "second"]
 
+    def test_as_many_work_at_once_on_a_machine_as_it_is_told_and_on_each_machine(self, database: Database) -> None:
+        changed = threading.Condition()
+        at_work: list[str] = []
+        may_end, most = threading.Event(), 0
+
+        def works(name: str, on: Database) -> None:
+            nonlocal most
+            with on.turn_on_this_machine("encode", at_once=2):
+                with changed:
+                    at_work.append(name)
+                    most = max(most, sum(one.startswith("here") for one in at_work))
+                    changed.notify_all()
+                may_end.wait(60)
+                with changed:
+                    at_work.remove(name)
+
+        elsewhere = Database.connect(database.url, host="another-machine")
+        here = [threading.Thread(target=works, args=(f"here {number}", database)) for number in range(4)]
+        there = threading.Thread(target=works, args=("there", elsewhere))
+        for thread in here:
+            thread.start()
+        with changed:
+            assert changed.wait_for(lambda: len(at_work) == 2, 60)
+        there.start()
+        with changed:
+            assert changed.wait_for(lambda: "there" in at_work, 60), "another machine has places of its own"
+        while not somebody_waits(database):  # the third looks for a place, and the fourth waits for its turn to look
+            assert here[3].is_alive()
+        may_end.set()
+        for thread in (*here, there):
+            thread.join(60)
+        assert (most, at_work) == (2, [])
+        elsewhere.dispose()
+
     def test_locks_of_other_databases_do_not_count(self, database: Database, empty: Database) -> None:
         with empty.stage_lock("proxy", 7):
             assert not database.stage_is_busy("proxy", 7)
