@@ -894,6 +894,8 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     assert re.match(told, findings["web sites"]["told"])
     assert findings["plug-ins of yt-dlp"]["told"] == "none is used (HEATERS_YTDLP_PLUGINS is not set)"
     assert findings["sign-ins"]["told"] == "nothing is stored for any site"
+    assert findings["sessions"]["ok"]
+    assert "are allowed" in findings["connections"]["told"]
     assert "hush" not in printed
 
 

@@ -55,6 +55,8 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
         _finding("added by packages", True, _added),
     ]
     if all(finding.ok for finding in findings if finding.what == "database"):
+        findings.append(_finding("sessions", True, lambda: _sessions(settings)))
+        findings.append(_finding("connections", False, lambda: _connections(settings)))
         findings.append(_finding("sign-ins", False, lambda: _sign_ins(settings)))
         findings.append(_finding("secrets in records", True, lambda: _secrets(settings, repair=repair)))
     if all(finding.ok for finding in findings if finding.what in {"database", "object store"}):
@@ -103,6 +105,21 @@ def _database(settings: Settings) -> str:
         revision = connection.scalar(text("select version_num from alembic_version"))
     where = "HEATERS_DATABASE_URL" if settings.database_url else f"embedded, data under {settings.postgres_folder}"
     return f"Postgres {server} with pgvector {vector}, schema {revision} ({where})"
+
+
+def _sessions(settings: Settings) -> str:
+    from resources.postgres.session_check import check_sessions
+
+    with _opened(settings) as database:
+        check_sessions(database)
+    return "each connection is a session of its own, so locks and NOTIFY hold"
+
+
+def _connections(settings: Settings) -> str:
+    from resources.postgres.session_check import check_connections
+
+    with _opened(settings) as database:
+        return check_connections(database, settings)
 
 
 def _object_store(settings: Settings) -> str:

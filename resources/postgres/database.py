@@ -108,7 +108,7 @@ class Database:
         The lock belongs to its own connection, and Postgres frees it when the process dies: a row in a working state with a free lock
         was left behind by a dead process. It does not replace row locks: when the connection is lost, the lock is lost too.
         """
-        with self._lock_connection() as connection:
+        with self.session() as connection:
             check_fence()
             with self._readable_errors():
                 taken = connection.scalar(text("select pg_try_advisory_lock(:key)"), {"key": lock_key(stage, row_id)})
@@ -126,7 +126,7 @@ class Database:
     @contextmanager
     def first_free_lock(self, keys: Sequence[int]) -> Iterator[bool]:
         """Hold the first of these locks (see `lock_key`) that is free, over all machines; False when none is. It ends with the process."""
-        with self._lock_connection() as connection:
+        with self.session() as connection:
             taken = None
             with self._readable_errors():
                 for key in keys:
@@ -166,7 +166,7 @@ class Database:
         patience_seconds: after that long it goes on without the lock, and False is given; None: it waits for as long as it takes.
         """
         key = {"key": lock_key(work, 0)}
-        with self._lock_connection() as connection:
+        with self.session() as connection:
             with self._readable_errors():
                 if patience_seconds is not None:
                     wait = {"wait": f"{max(1, round(patience_seconds * 1000))}ms"}
@@ -195,8 +195,8 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _lock_connection(self) -> Iterator[Connection]:
-        """A separate connection, for a lock that outlives transactions."""
+    def session(self) -> Iterator[Connection]:
+        """A separate connection without a transaction, for a lock that outlives transactions."""
         with self._readable_errors():
             connection = self._lock_engine.connect()
         try:
