@@ -108,6 +108,12 @@ class Settings(BackupSettings):
     cloudfront_prod_domain: str | None = setting(
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
     )
+    cdn_key_id: str | None = setting(
+        "HEATERS_CDN_KEY_ID", str, None, "id of the public key that the CDN trusts; not set: links of the CDN are plain"
+    )
+    cdn_private_key: str | None = setting(
+        "HEATERS_CDN_PRIVATE_KEY", str, None, "private key that signs links of the CDN, in PEM form", secret=True
+    )
     webcodecs_enabled: bool = setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
     detector: str = setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
     detector_threshold: float | None = setting(

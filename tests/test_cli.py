@@ -917,16 +917,17 @@ def test_a_bucket_is_set_up_after_a_question_and_the_doctor_looks_at_it(
     before = doctor.about_the_bucket(load_settings())
     assert [(finding.what, finding.ok) for finding in before] == [
         ("browsers and the bucket", True),  # the server lets any page read while it has no rules
+        ("links of the CDN", True),
         ("bucket", False),
         ("rights in the bucket", True),
     ]
-    assert "To set it, type: heaters storage setup" in before[1].told
+    assert "To set it, type: heaters storage setup" in before[2].told
     assert heaters("storage setup --yes")[0] == 0
     assert "Nothing has to be changed." in heaters("storage setup --check")[1]
-    assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 3
+    assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 4
     policy = json.loads(heaters("storage policy")[1])
     assert policy == least_policy(bucket)
-    assert json.dumps(policy) in before[2].told
+    assert json.dumps(policy) in before[3].told
     setting_up = json.loads(heaters("storage policy --setup")[1])
     assert "s3:PutLifecycleConfiguration" in setting_up["Statement"][0]["Action"]
     assert buckets.client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []

@@ -78,6 +78,7 @@ def _workers(settings: Settings) -> str:
 def about_the_bucket(settings: Settings) -> list[Finding]:
     return [
         _finding("browsers and the bucket", True, lambda: _browsers(settings)),
+        _finding("links of the CDN", settings.cdn_key_id is not None, lambda: _cdn(settings)),
         _finding("bucket", False, lambda: _bucket(settings)),
         _finding("rights in the bucket", True, lambda: _rights(settings)),
     ]
@@ -140,6 +141,24 @@ def _browsers(settings: Settings) -> str:
     if problem is not None:
         raise OSError(problem)
     return f"a page at {origin} may read"
+
+
+def _cdn(settings: Settings) -> str:
+    from resources.object_store.cdn import cdn_problem
+    from resources.object_store.open import open_cdn, open_object_store
+
+    cdn = None if settings.object_bucket is None else open_cdn(settings)
+    if cdn is None:
+        return "there is no CDN"
+    if not cdn.is_signed:
+        raise OSError(
+            f"links to {cdn.address} are plain: they can be guessed and do not end. Set HEATERS_CDN_KEY_ID and "
+            "HEATERS_CDN_PRIVATE_KEY_FILE, or let the CDN itself decide who may read (docs/operate/storage.md)"
+        )
+    problem = cdn_problem(open_object_store(settings), cdn)
+    if problem is not None:
+        raise OSError(problem)
+    return f"links to {cdn.address} are signed, and it refuses all others"
 
 
 def _bucket(settings: Settings) -> str:

@@ -79,8 +79,7 @@ class ObjectStore(Protocol):
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         """An address a browser can read with range requests; None for the local store.
 
-        With a CDN it is a plain address of the CDN, which does not expire and which the CDN must protect; else it is presigned for
-        `expires_seconds`.
+        It is signed for `expires_seconds`, except with a CDN without a key: that link is plain and does not end; the CDN must protect it.
         """
         ...
 

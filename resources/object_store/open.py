@@ -7,6 +7,7 @@ from functools import lru_cache
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.settings import Settings
 from resources.files.private_folder import private_home
+from resources.object_store.cdn import Cdn
 from resources.object_store.interface import ObjectStore
 from resources.object_store.local import LocalObjectStore
 
@@ -28,10 +29,17 @@ def open_bucket(settings: Settings, bucket: str) -> ObjectStore:
     return S3ObjectStore(
         bucket,
         endpoint_url=settings.s3_endpoint_url,
-        cdn_domain=settings.cdn_domain,
+        cdn=open_cdn(settings),
         kms_key=settings.s3_kms_key,
         tags=settings.object_tags,
     )
+
+
+def open_cdn(settings: Settings) -> Cdn | None:
+    """The CDN in front of the bucket; None when browsers read from the bucket itself. Raises SettingsError when its key cannot be used."""
+    if settings.cdn_domain is None:
+        return None
+    return Cdn(settings.cdn_domain, key_id=settings.cdn_key_id, private_key=settings.cdn_private_key)
 
 
 @lru_cache(maxsize=8)

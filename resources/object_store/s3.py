@@ -17,6 +17,7 @@ from heaters_dagster.domain.errors import ObjectNotFoundError, SourceNotFoundErr
 from heaters_dagster.domain.file_kinds import KIND_BYTES
 from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, checked_key
 from heaters_dagster.domain.object_headers import cache_control, content_type
+from resources.object_store.cdn import Cdn
 from resources.object_store.fetched_checksum import check_fetched
 from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.object_store.object_parts import fetch_in_parts
@@ -32,8 +33,7 @@ class S3ObjectStore:
     """Objects of one bucket. Safe to use from several threads.
 
     Credentials and region come from the usual places of AWS programs. endpoint_url: another server than AWS; it is then addressed by
-    path. cdn_domain: a CDN in front of the bucket. `url` then gives addresses of the CDN, unsigned and without an end: the CDN must
-    decide who may read, because a signature for the bucket's host is not valid for another host.
+    path. cdn: in front of the bucket; `url` then gives its links, because a signature for the bucket's host is not valid for another host.
     max_attempts: tries per request, with growing pauses, before StoreUnavailableError. kms_key: of AWS KMS, with which the bucket encrypts
     what is stored; None: as the bucket is set. tags: of every object that is stored.
     """
@@ -43,7 +43,7 @@ class S3ObjectStore:
         bucket: str,
         *,
         endpoint_url: str | None = None,
-        cdn_domain: str | None = None,
+        cdn: Cdn | None = None,
         max_attempts: int = 5,
         kms_key: str | None = None,
         tags: Mapping[str, str] | None = None,
@@ -52,7 +52,7 @@ class S3ObjectStore:
         self.endpoint_url = endpoint_url
         self._kms_key = kms_key
         self._tags = tags or {}
-        self._cdn_domain = cdn_domain
+        self._cdn = cdn
         self._client = s3_client(bucket, endpoint_url, max_attempts)
         self._impatient_client: Any = None
 
@@ -139,8 +139,8 @@ class S3ObjectStore:
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         checked_key(key)
-        if self._cdn_domain:
-            return f"https://{self._cdn_domain}/{key}"
+        if self._cdn is not None:
+            return self._cdn.url(key, expires_seconds=expires_seconds)
         with self._errors(key):
             address: str = self._client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_seconds

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.doors import own_names, refusal_of_host
 from heaters_dagster.settings import Settings
+from resources.object_store.cdn import cdn_address
 from review_app.player.component import KEPT_PATH
 from review_app.service.incoming import checked_address
 
@@ -85,7 +86,7 @@ def media_origins(settings: Settings) -> list[str]:
     """Where signed media links lead besides this server: the CDN and the bucket, none for the local folder."""
     if settings.object_bucket is None:
         return []
-    origins = [f"https://{settings.cdn_domain}"] if settings.cdn_domain else []
+    origins = [cdn_address(settings.cdn_domain)] if settings.cdn_domain else []
     if settings.s3_endpoint_url:
         parts = urlsplit(settings.s3_endpoint_url)
         return [*origins, f"{parts.scheme}://{parts.netloc}", f"{parts.scheme}://{settings.object_bucket}.{parts.netloc}"]

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from heaters_dagster.commands.process_due import process_due
+from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
@@ -18,6 +19,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideo
 from tests.buckets import BucketServer, without_cors
+from tests.cdn import KEY_ID, cdn_before
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video, file_frame_hashes
 from tests.proxy_files import local_copy, stored_video
@@ -98,6 +100,26 @@ def test_every_frame_that_was_seen_by_presigned_links_is_exported_bit_for_bit(
     (export,) = clips.artifacts(second.id, kind="export")
     assert list(file_frame_hashes(local_copy(object_store, export.key, tmp_path))) == seen
     assert first.id != second.id
+
+
+def test_signed_links_of_a_cdn_show_the_same_frames_by_ranges(
+    chromium: Browser, settings: Settings, object_store: ObjectStore, buckets: BucketServer, video: SourceVideo, tmp_path: Path
+) -> None:
+    """The CDN gives nothing without a signature; what the page shows are the frames of the proxy."""
+    requests: list[str] = []
+    with cdn_before(buckets, str(settings.bucket)) as cdn:
+        signed = replace(settings, proxy_cdn_domain=cdn.url, cdn_key_id=KEY_ID, cdn_private_key=cdn.private_key)
+        with opened(chromium, signed, f"/?video={video.id}", requests) as page:
+            expect(page.locator(".engine")).to_have_text("WebCodecs player")
+            seen = []
+            for frame in range(4):
+                shows(page, frame)
+                seen.append(shown_hash(page))
+                page.keyboard.press("ArrowRight")
+    proxies = [address for address in requests if "/review_proxies/" in address]
+    assert proxies
+    assert all(address.startswith(f"{cdn.url}/review_proxies/") and f"Key-Pair-Id={KEY_ID}" in address for address in proxies)
+    assert list(file_frame_hashes(local_copy(object_store, proxy_key(video.id), tmp_path)))[:4] == seen
 
 
 def test_the_plain_player_shows_the_same_frames_from_a_bucket(

@@ -30,6 +30,7 @@ from heaters_dagster.domain.errors import (
 )
 from heaters_dagster.settings import Settings
 from resources.object_store import LocalObjectStore, ObjectInfo, ObjectStore
+from resources.object_store.cdn import Cdn
 from resources.object_store.open import open_object_store
 from resources.object_store.s3 import S3ObjectStore
 
@@ -427,7 +428,7 @@ def test_a_presigned_address_is_read_with_ranges(s3):
 
 
 def test_a_cdn_takes_the_place_of_presigned_addresses(s3_endpoint, bucket):
-    store = S3ObjectStore(bucket, endpoint_url=s3_endpoint, cdn_domain="cdn.example.org")
+    store = S3ObjectStore(bucket, endpoint_url=s3_endpoint, cdn=Cdn("cdn.example.org"))
     assert store.url(KEY, expires_seconds=60) == f"https://cdn.example.org/{KEY}"
 
 
