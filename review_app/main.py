@@ -6,7 +6,7 @@ import streamlit as st
 
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
-from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos
+from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos, status
 from review_app.screens.filters import EVERY_STATE, check_address, filter_of_address, say_bad_address
 from review_app.server.identity import current_session
 from review_app.server.launch import open_desk
@@ -18,6 +18,7 @@ _SCREENS = {
     "videos": source_videos.show,
     "history": history.show,
     "search": search.show,
+    "status": status.show,
     "sites": sites.show,
     "partitions": partitions.show,
 }

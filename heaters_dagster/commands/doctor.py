@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from sqlalchemy import text
 
 from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.domain.errors import HeatersError
@@ -21,8 +18,6 @@ from heaters_dagster.settings import Settings
 
 if TYPE_CHECKING:
     from resources.postgres.database import Database
-
-_LOW_DISK_BYTES = 5 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +88,18 @@ def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
 
 def _ffmpeg() -> str:
     from resources.media.ffmpeg import ffmpeg_path
+    from resources.upkeep.machine import ffmpeg_told
 
-    path = ffmpeg_path()
-    first_line = subprocess.run([path, "-version"], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()[0]
-    return f"{first_line.split(' Copyright')[0]} ({path})"
+    return f"{ffmpeg_told()} ({ffmpeg_path()})"
 
 
 def _database(settings: Settings) -> str:
-    with _opened(settings) as database, database.read() as connection:
-        server = connection.scalar(text("show server_version"))
-        vector = connection.scalar(text("select extversion from pg_extension where extname = 'vector'"))
-        revision = connection.scalar(text("select version_num from alembic_version"))
+    from resources.upkeep.machine import database_told
+
+    with _opened(settings) as database:
+        told = database_told(database)
     where = "HEATERS_DATABASE_URL" if settings.database_url else f"embedded, data under {settings.postgres_folder}"
-    return f"Postgres {server} with pgvector {vector}, schema {revision} ({where})"
+    return f"{told} ({where})"
 
 
 def _sessions(settings: Settings) -> str:
@@ -188,15 +182,10 @@ def _rights(settings: Settings) -> str:
 
 def _disk(settings: Settings) -> str:
     from resources.files.private_folder import private_home
+    from resources.upkeep.machine import checked_disk
 
     home = private_home(settings)
-    free = shutil.disk_usage(home).free
-    if free < _LOW_DISK_BYTES:
-        raise OSError(
-            f"{free / 1e9:.1f} GB free under {home}, which is little: a proxy needs 3 to 11 times the size of its original. Make "
-            "room, or set HEATERS_HOME to another disk"
-        )
-    return f"{free / 1e9:.0f} GB free under {home}"
+    return f"{checked_disk(settings) / 1e9:.0f} GB free under {home}"
 
 
 def _detector(settings: Settings) -> str:

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _PATIENCE_SECONDS = 5.0
-#: Dagster's daemon says every half minute that it lives, and while nothing happens it rests for up to a minute.
-_HEARTBEAT_SECONDS = 150.0
-#: The daemon on which all others depend: it looks what is due.
-_HEARTBEAT = "SENSOR"
 
 
 class _NotWell(HeatersError):
@@ -118,6 +114,7 @@ def _code(settings: Settings, live: bool) -> None:
 def _daemon(settings: Settings, live: bool) -> None:
     """By what it writes into the database: of all machines only one has a daemon that works."""
     from resources.postgres.server_figures import load_dagster_figures, open_dagster_tables
+    from resources.upkeep.condition import daemon_problem
 
     with _running_database(settings):  # it must be there: the next line would start an embedded one
         tables = open_dagster_tables(settings)
@@ -126,11 +123,8 @@ def _daemon(settings: Settings, live: bool) -> None:
             found = load_dagster_figures(connection)
     finally:
         tables.dispose()
-    seconds = None if found is None else found.heartbeats.get(_HEARTBEAT)
-    if seconds is None:
-        raise _NotWell("the daemon has never been heard of in this database: start it with heaters up or heaters serve daemon")
-    if seconds > _HEARTBEAT_SECONDS:
-        raise _NotWell(f"the daemon has not been heard of for {seconds:,.0f} s")
+    if (problem := daemon_problem(found)) is not None:
+        raise _NotWell(problem)
     if not live:
         _check_places(settings)
 

@@ -29,6 +29,29 @@ class FailureKind(StrEnum):
     DEFECT = "defect"
     OTHER = "other"
 
+    @property
+    def words(self) -> str:
+        return _IN_WORDS[self]
+
+
+_IN_WORDS = {
+    FailureKind.CANCELED: "canceled by a person",
+    FailureKind.MEMORY: "too little memory",
+    FailureKind.KILLED: "the process was ended",
+    FailureKind.DISK: "the disk",
+    FailureKind.COLD_STORAGE: "in cold storage",
+    FailureKind.STORE: "the object store",
+    FailureKind.DATABASE: "the database",
+    FailureKind.SIGN_IN: "the site wants a sign-in",
+    FailureKind.MEDIA: "the file",
+    FailureKind.FORBIDDEN: "not allowed",
+    FailureKind.NOT_FOUND: "not found",
+    FailureKind.NETWORK: "the network",
+    FailureKind.MODEL: "a model",
+    FailureKind.FFMPEG: "ffmpeg",
+    FailureKind.DEFECT: "a defect of Heaters: please report it",
+    FailureKind.OTHER: "another reason",
+}
 
 _WORDS = {
     FailureKind.CANCELED: r"canceled in Dagster|canceled by",

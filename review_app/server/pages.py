@@ -38,6 +38,7 @@ PAGES: Mapping[str, PageName] = {
     "videos": PageName("Source videos", ":material/movie:"),
     "history": PageName("History", ":material/history:"),
     "search": PageName("Search", ":material/search:"),
+    "status": PageName("Status", ":material/monitor_heart:", for_operators=True),
     "sites": PageName("Web sites", ":material/key:", for_operators=True),
     "partitions": PageName("Dagster partitions", ":material/account_tree:", for_operators=True),
 }

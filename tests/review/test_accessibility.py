@@ -31,6 +31,7 @@ EMPTY = {
     "/search": ".stAlert",
     "/partitions": ".stAlert",
     "/sites": ".stAlert",
+    "/status": ".heaters-status",
 }
 FILLED = {
     "/": ".stage canvas[data-frame]",
@@ -40,6 +41,7 @@ FILLED = {
     "/search": "[data-testid=stTextInput]",
     "/partitions": ".heaters-exports",
     "/sites": "[class*=st-key-forget-] button",
+    "/status": ".heaters-status",
 }
 
 #: Whether a click in the middle of an element goes to something else.

@@ -48,7 +48,7 @@ PICTURE_IS_THERE = """() => {
 }"""
 LEAVING_IS_ASKED = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 PAGES = {"/": "Review", "/clips": "Clips", "/videos": "Source videos", "/history": "History", "/search": "Search"}
-FOR_OPERATORS = {"/sites": "Web sites", "/partitions": "Dagster partitions"}
+FOR_OPERATORS = {"/status": "Status", "/sites": "Web sites", "/partitions": "Dagster partitions"}
 
 
 def shows(page: Page, frame: int) -> None:
@@ -273,7 +273,9 @@ def test_every_page_renders_fits_and_stays_on_this_machine(app: App, visit: Call
         page = visit(f"{path}?video={video.id}" if path in {"/", "/clips", "/videos"} else path, refused=refused)
         here = page.locator(".st-key-top").get_by_role("link", name=name, exact=True)
         expect(here).not_to_have_css("background-color", "rgba(0, 0, 0, 0)")  # so Streamlit marks the page that is shown
-        if path == "/sites":
+        if path == "/status":
+            expect(page.get_by_role("cell", name="for review").first).to_be_visible()
+        elif path == "/sites":
             expect(page.get_by_role("textbox", name="Site", exact=True)).to_be_visible()
         elif path != "/search":
             expect(page.get_by_text("document.title='taken'", exact=False).first).to_be_visible()

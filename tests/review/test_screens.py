@@ -34,6 +34,7 @@ from resources.postgres.site_turns import SiteTurns
 from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.given_files import GivenFiles
 from resources.sources.site_access import SiteAccess
+from resources.upkeep.stored_bytes import count_stored
 from review_app.screens import clips, exports, filters, partitions, source_videos
 from review_app.screens.submit_box import members_table
 from review_app.service import actions, views
@@ -61,11 +62,11 @@ def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
 def _script(name, desk, session):  # type: ignore[no-untyped-def]
     import streamlit as st
 
-    from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos
+    from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos, status
 
     screens = {
         "review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions,
-        "sites": sites,
+        "sites": sites, "status": status,
     }  # fmt: skip
     pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}
     st.navigation(list(pages.values()), position="hidden")
@@ -313,6 +314,37 @@ def plain(text: str) -> str:
 
 
 COOKIES = "# Netscape HTTP Cookie File\n.vimeo.com\tTRUE\t/\tTRUE\t0\tsession\tM4rkedCookie\n"
+
+
+def test_the_status_says_what_waits_what_failed_and_why_and_what_does_not_run(
+    desk: ReviewDesk, a_source_video: ASourceVideo, some_clips: SomeClips
+) -> None:
+    some_clips(30)
+    video = a_source_video(state=SourceVideoState.DOWNLOAD_FAILED)
+    desk.videos.update(video.id, title="<b>Harbour</b>")
+    with desk.database.begin() as connection:
+        connection.execute(
+            text("update source_videos set error = 'text.mp4 is not a video: it holds text' where id = :id"), {"id": video.id}
+        )
+    app = page("status", desk)
+    assert not app.exception
+    shown = " ".join(str(one.proto.body) for one in app.get("html"))
+    for row in (
+        '<th scope="row">2 clips</th><td>for review</td>',
+        '<th scope="row">1 source video</td>'.replace("</td>", "</th>") + "<td>fetching failed</td>",
+        '<th scope="row">source video</th><td>fetching failed</td><td>the file</td><td>1</td>',
+        '<th scope="row">heaters</th><td>',
+        '<th scope="row">Database</th><td>Postgres ',
+    ):
+        assert row in shown, row
+    assert "&lt;b&gt;Harbour" in shown
+    assert "<b>Harbour" not in shown
+    assert "Daemon: it has never been heard of in this database" in told(app).replace("\\", "")
+    assert desk.database.url not in shown
+    desk.objects.put_bytes("originals/video_1.mp4", b"12345678")
+    count_stored(desk.database, desk.objects)
+    app.run()
+    assert "<td>1</td><td>0.008 kB</td>" in " ".join(str(one.proto.body) for one in app.get("html"))
 
 
 def test_a_sign_in_is_stored_from_the_page_and_not_shown_again(desk: ReviewDesk, database: Database) -> None:
