@@ -178,7 +178,7 @@ def export_problems(manifest: ExportManifest, *, objects: ObjectStore, work: Wor
         written, byte_size, sha256 = read_back(path), path.stat().st_size, file_sha256(path)
     index = FrameIndexes(objects).slice(manifest.source_video_id, manifest.start_frame, manifest.end_frame)
     with FrameReader(open_proxy(objects, proxy_key(manifest.source_video_id)), index) as reader:
-        first, last = (frame_hash(reader.frame(number)) for number in (manifest.start_frame, manifest.end_frame - 1))
+        first, last = (frame_hash(reader.frame(number, alone=True)) for number in (manifest.start_frame, manifest.end_frame - 1))
     found = replace(
         manifest,
         frame_count=written.frame_count,
@@ -212,7 +212,7 @@ def shows_clip(clip: Clip, key: str, *, objects: ObjectStore, work: WorkFolder) 
         written = read_back(path)
     index = FrameIndexes(objects).slice(clip.source_video_id, clip.start_frame, clip.end_frame)
     with FrameReader(open_proxy(objects, proxy_key(clip.source_video_id)), index) as reader:
-        first, last = (frame_hash(reader.frame(number)) for number in (clip.start_frame, clip.end_frame - 1))
+        first, last = (frame_hash(reader.frame(number, alone=True)) for number in (clip.start_frame, clip.end_frame - 1))
     return (written.frame_count, written.first_frame_hash, written.last_frame_hash) == (clip.frame_count, first, last)
 
 

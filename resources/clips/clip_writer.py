@@ -104,7 +104,7 @@ class ClipWriter:
             raise PermanentError(f"{opened.named} was not written: the export profile {profile.name!r} left no file")
         written = read_back(path)
         with FrameReader(self._source, index) as reader:
-            first, last = (frame_hash(reader.frame(number)) for number in (clip.start_frame, clip.end_frame - 1))
+            first, last = (frame_hash(reader.frame(number, alone=True)) for number in (clip.start_frame, clip.end_frame - 1))
         manifest = ExportManifest(
             source_video_id=clip.source_video_id,
             clip_id=clip.id,

@@ -70,10 +70,18 @@ class FrameReader:
         self._index = index
         self._decoder = FrameDecoder(index.header.avcc)
 
-    def frame(self, number: int) -> av.VideoFrame:
-        """Frame `number` as decoded, in the proxy's own pixel format. Raises CutError outside the index, InvalidMediaError if damaged."""
+    def frame(self, number: int, *, alone: bool = False) -> av.VideoFrame:
+        """Frame `number` as decoded, in the proxy's own pixel format. Raises CutError outside the index, InvalidMediaError if damaged.
+
+        alone: those next to it are not wanted, so of a remote proxy nothing else is read.
+        """
         row = self._row(number)
-        data = self._bytes.read_at(int(self._index.byte_offset[row]), int(self._index.byte_size[row]))
+        start, size = int(self._index.byte_offset[row]), int(self._index.byte_size[row])
+        if alone:
+            self._bytes.expect(start, start + size)
+        data = self._bytes.read_at(start, size)
+        if alone:
+            self._bytes.expect(0, 0)
         return self._decoder.frame(data, name=f"{self._bytes.name}: frame {number}")
 
     def read_frame(self, number: int, *, square_pixels: bool = False, max_height: int | None = None) -> NDArray[np.uint8]:

@@ -25,6 +25,7 @@ from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
 from resources.media.proxy_bytes import ProxyBytes, RangeFile, media_input
+from resources.media.proxy_tables import RemoteTrack, remote_tables
 
 _LARGEST_MOVIE_TIMESCALE = 2**31 - 1
 _AAC_PACKET_SAMPLES = 1024
@@ -81,9 +82,10 @@ class ProxyReader:
         import av
 
         self.bytes = ProxyBytes(source)
+        self._tables = remote_tables(source) if isinstance(source, RangeFile) else None
         try:
             # The headers of a proxy say everything; without this, FFmpeg would also read megabytes of pictures to guess the same facts.
-            self._container = av.open(media_input(source), options={"probesize": "32"})
+            self._container = av.open(self._tables.header_file() if self._tables else media_input(source), options={"probesize": "32"})
         except av.FFmpegError as error:
             self.bytes.close()
             raise library_failure(f"{self.bytes.name} cannot be read as video", error, "make the proxy again") from error
@@ -102,11 +104,8 @@ class ProxyReader:
         frames = index.slice(start_frame, end_frame)
         if index.header.avcc != self.video.codec_context.extradata or index.header.time_base != self.video.time_base:
             raise self._foreign_index()
-        entries = self.video.index_entries
-        for row in (0, -1):
-            found = entries.search_timestamp(int(frames.pts[row]), any_frame=True)
-            if found < 0 or (entries[found].pos, entries[found].size) != (int(frames.byte_offset[row]), int(frames.byte_size[row])):
-                raise self._foreign_index()
+        if not self._is_of(index, frames):
+            raise self._foreign_index()
         return SampleTrack(self.video, index.header.time_base, frames.byte_offset, frames.byte_size, *_shown(index, start_frame, end_frame))
 
     def audio_track(self, start_seconds: Fraction, end_seconds: Fraction) -> SampleTrack | None:
@@ -117,11 +116,9 @@ class ProxyReader:
         """
         if self._audio is None:
             return None
-        entries, time_base = self._audio.index_entries, self._audio.time_base
+        time_base = self._audio.time_base
         low, high = start_seconds / time_base, end_seconds / time_base
-        first = max(0, entries.search_timestamp(int(low), any_frame=True))
-        past = max(0, entries.search_timestamp(math.ceil(high) - 1, any_frame=True)) + 1
-        track = _audio_packets(self._audio, first, past)
+        track = self._audio_around(math.floor(low), math.ceil(high))
         if track is None:
             return None
         ends = track.pts + track.duration
@@ -135,6 +132,30 @@ class ProxyReader:
     def whole_audio_track(self) -> SampleTrack | None:
         """Every audio packet at its own time, also those before 0 that only start the decoder; None when there are none."""
         return None if self._audio is None else _audio_packets(self._audio, 0, len(self._audio.index_entries))
+
+    def _audio_around(self, low: int, high: int) -> SampleTrack | None:
+        """The audio packets from the one at `low` to the one before `high`, in units of its time, and perhaps one or two more."""
+        if self._tables is not None and self._tables.audio is not None:
+            return _remote_packets(self._audio, self._tables.audio, low, high)
+        if self._audio is None:
+            return None
+        entries = self._audio.index_entries
+        first = max(0, entries.search_timestamp(low, any_frame=True))
+        past = max(0, entries.search_timestamp(high - 1, any_frame=True)) + 1
+        return _audio_packets(self._audio, first, past)
+
+    def _is_of(self, index: FrameIndex, frames: FrameIndex) -> bool:
+        """Whether the first and the last of `frames` are where the proxy has them."""
+        if self._tables is not None and self._tables.video is not None:
+            video, first, last = self._tables.video, frames.first_frame, frames.first_frame + len(frames) - 1
+            sizes = [int(video.sizes(number, number + 1)[0]) for number in (first, last) if number < video.count]
+            return video.count == index.header.frame_count and sizes == [int(frames.byte_size[0]), int(frames.byte_size[-1])]
+        entries = self.video.index_entries
+        for row in (0, -1):
+            found = entries.search_timestamp(int(frames.pts[row]), any_frame=True)
+            if found < 0 or (entries[found].pos, entries[found].size) != (int(frames.byte_offset[row]), int(frames.byte_size[row])):
+                return False
+        return True
 
     def close(self) -> None:
         self._container.close()
@@ -254,10 +275,26 @@ def writing_errors(path: Path) -> Iterator[None]:
 def _copied_stream(output: Any, track: SampleTrack) -> Any:
     stream = output.add_stream_from_template(track.template, opaque=True)
     stream.time_base = track.time_base
+    stream.codec_context.bit_rate = 0  # of the clip, not of the proxy, whose whole header would have to be read for it
+    if track.template.type == "video":  # else it would depend on what of the proxy FFmpeg happened to decode
+        stream.codec_context.sample_aspect_ratio = track.template.sample_aspect_ratio or Fraction(1)
     language = track.template.metadata.get("language")
     if language:
         stream.metadata["language"] = language
     return stream
+
+
+def _remote_packets(stream: Any, track: RemoteTrack, low: int, high: int) -> SampleTrack | None:
+    """As `_audio_packets`, of the packets from `low` to `high`."""
+    later = track.shown_later or 0
+    first, past = track.numbers(low - later, high - later)
+    found = track.packets(first, past)
+    if not len(found.byte_size):
+        return None
+    steps = np.diff(found.times)
+    if past == track.count:
+        steps[-1] = steps[-2] if len(steps) > 1 else _AAC_PACKET_SAMPLES
+    return SampleTrack(stream, stream.time_base, found.byte_offset, found.byte_size, found.times[:-1] + later, steps)
 
 
 def _audio_packets(stream: Any, first: int, past: int) -> SampleTrack | None:

@@ -195,6 +195,31 @@ def test_a_remote_proxy_gives_the_same_file_from_one_stretch_of_bytes(tmp_path: 
     assert sum(end - start for start, end in store.requests) < len(store.data) / 2
 
 
+def test_every_clip_of_a_remote_proxy_is_the_same_file_as_of_one_that_is_here(proxy: Path, tmp_path: Path) -> None:
+    """Of the remote one only parts of the header are read, by our own code; of the one that is here all of it, by FFmpeg."""
+    index, store = index_of(proxy), CountingStore(proxy)
+    count = len(index)
+    with ProxyReader(open_proxy(store, "review_proxies/video_1_proxy.mp4")) as remote, ProxyReader(proxy) as here:  # type: ignore[arg-type]
+        for start, end in ((0, count), (0, 1), (count - 1, count), (count // 3, count // 2), (count // 2, count // 2 + 2)):
+            for reader, name in ((remote, "remote.mp4"), (here, "here.mp4")):
+                remux(reader, index, start_frame=start, end_frame=end, path=tmp_path / name, title="a clip")
+            assert (tmp_path / "remote.mp4").read_bytes() == (tmp_path / "here.mp4").read_bytes(), (start, end)
+
+
+def test_an_index_of_another_remote_file_is_refused(proxy: Path, sounding: Path, tmp_path: Path) -> None:
+    remote = open_proxy(CountingStore(sounding), "review_proxies/video_1_proxy.mp4")  # type: ignore[arg-type]
+    with ProxyReader(remote) as reader, pytest.raises(InvalidMediaError, match="frame index was made from another file"):
+        remux(reader, index_of(proxy), start_frame=0, end_frame=10, path=tmp_path / "clip.mp4", title="a clip")
+
+
+@pytest.mark.parametrize("left", [0, 20, 500])
+def test_a_remote_file_that_is_no_proxy_is_refused(left: int, sounding: Path) -> None:
+    store = CountingStore(sounding)
+    store.data = store.data[:left]
+    with pytest.raises(InvalidMediaError, match="make the proxy again"):
+        ProxyReader(open_proxy(store, "review_proxies/video_1_proxy.mp4"))  # type: ignore[arg-type]
+
+
 def test_an_index_of_another_file_is_refused(proxy: Path, sounding: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidMediaError, match="frame index was made from another file"):
         cut(sounding, 0, 10, tmp_path / "clip.mp4", index_of(proxy))

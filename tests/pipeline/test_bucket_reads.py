@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,19 +11,27 @@ from typing import Any
 
 import pytest
 
+from assets.exports import export_due
 from assets.gold_master import make_gold_master
 from assets.proxy import compare_proxy_with_original, make_proxy
 from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.keys import gold_master_key, original_key, proxy_key
 from heaters_dagster.settings import Settings
+from resources.media.ffmpeg import ffmpeg_path
+from resources.media.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.progressive_mp4 import ProgressiveMp4Writer
+from resources.media.proxy_bytes import open_proxy
+from resources.media.remuxer import ProxyReader, remux
 from resources.object_store.open import shared_object_store
 from resources.object_store.s3 import S3ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
-from tests.media_files import make_video
+from tests.buckets import Answer, Asked, BucketServer, standing_between
+from tests.media_files import ffmpeg, make_video
 from tests.pipeline_rows import reviews
+from tests.proxy_files import make_proxy_file, stored_video
 
 pytestmark = pytest.mark.bucket
 
@@ -91,10 +100,7 @@ def test_what_a_run_has_at_hand_is_not_read_again(
 
 def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the proxy: the clip, its headers, and the two frames that prove the file. Of the exported clip: its stills."""
-    from assets.exports import export_due
     from assets.keyframes import keyframe_due
-    from tests.media_files import ffmpeg
-    from tests.proxy_files import stored_video
 
     noise = ["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=8,noise=alls=60:allf=t", "-f", "lavfi", "-i", "sine=d=8"]
     source = ffmpeg([*noise, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"], tmp_path / "noise.mp4")
@@ -123,3 +129,54 @@ def test_a_long_clip_is_read_about_once(settings: Settings, database: Database, 
     assert len(stills) == len(settings.keyframe_percentages)
     assert set(read) == {"final_clips"}
     assert read["final_clips"] < 0.1 * manifest.byte_size
+
+
+def long_proxy(short: Path, path: Path, *, times: int) -> Path:
+    """A proxy that shows a short one so many times, with the header that the pipeline writes."""
+    writer = ProgressiveMp4Writer(path, reserve_bytes=1 << 12)
+    fragments = "+empty_moov+default_base_moof+frag_discont+frag_keyframe+skip_trailer"
+    command = [ffmpeg_path(), "-v", "error", "-stream_loop", str(times - 1), "-i", str(short), "-c", "copy"]
+    command += ["-movflags", fragments, "-min_frag_duration", "500000", "-f", "mp4", "pipe:1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        writer.read(process.stdout)
+    writer.finish()
+    return path
+
+
+def test_an_export_reads_its_clip_and_little_more_of_a_proxy_of_any_length(
+    settings: Settings, database: Database, tmp_path: Path, buckets: BucketServer
+) -> None:
+    """All that a real server sends of the proxy. The header of the long one has more than twice the bytes that may be read."""
+    blank = ["-f", "lavfi", "-i", "color=gray:s=32x32:r=24:d=20", "-f", "lavfi", "-i", "anullsrc=r=48000:cl=mono:d=20"]
+    source = ffmpeg([*blank, "-t", "20", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"], tmp_path / "gray.mp4")
+    short = make_proxy_file(source, tmp_path / "short.mp4")
+    long = long_proxy(short, tmp_path / "long.mp4", times=360)
+    assert long.read_bytes().index(b"mdat") > 2 << 20
+    with standing_between(buckets) as between:
+        sent: Counter[str] = Counter()
+
+        def counted(asked: Asked, answer: Answer) -> Answer:
+            if asked.operation == "GetObject" and "/review_proxies/" in asked.path:
+                sent[asked.path.rpartition("/")[2]] += len(answer.body)
+            return answer
+
+        between.after = counted
+        objects = shared_object_store(replace(settings, s3_endpoint_url=between.url))
+        for proxy in (short, long):
+            middle = len(read_frame_index(proxy)) // 2
+            cuts = (middle, middle + 50, middle + 52)
+            video = stored_video(source, tmp_path, database=database, objects=objects, cuts=cuts, approved=False, proxy=proxy)
+            clips = ClipStore(database).load_live(video.id)[1:3]
+            reviews(database).approve([clip.id for clip in clips], reviewer="ada")
+            done: Any = export_due(video.id, database=database, objects=objects, work=WorkFolder.of(settings))
+            assert [manifest.frame_count for manifest in done.made] == [50, 2]
+            name = proxy_key(video.id).rpartition("/")[2]
+            assert sent[name] <= 1.2 * sum(manifest.byte_size for manifest in done.made) + 1_000_000
+            many = sent[name]
+            # Both clips come from one opened proxy: of the second one nothing but its own bytes and rows of tables was read.
+            sent.clear()
+            with ProxyReader(open_proxy(objects, proxy_key(video.id))) as reader:
+                index = FrameIndexes(objects).slice(video.id, middle, middle + 51)
+                remux(reader, index, start_frame=middle, end_frame=middle + 50, path=tmp_path / "one.mp4", title="one")
+            assert many < sent[name] + 1.2 * done.made[1].byte_size + 50_000
