@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from heaters_dagster.domain.bucket_rules import Transition
-from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.errors import BadRequestError, SettingsError
 from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import Registry
 
@@ -134,6 +134,21 @@ def smtp(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.query not in {"", "tls=no"} or parts.path not in {"", "/"}:
         raise ValueError("write an address like smtp://user:password@host:587, or smtps://host")
+    return text
+
+
+def secret_file(name: str, source: Mapping[str, str]) -> str:
+    """The text of the file that the variable `name` of `source` names; empty when it names none. Raises SettingsError."""
+    path = source.get(name, "").strip()
+    if not path:
+        return ""
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{name}={path} cannot be read: {reason}") from None
+    if not text:
+        raise SettingsError(f"{name}={path} is empty: write the secret into that file")
     return text
 
 

@@ -85,6 +85,9 @@ class Settings(BackupSettings):
     s3_endpoint_url: str | None = setting(
         "HEATERS_S3_ENDPOINT_URL", parse.address, None, "address of an S3-compatible server; not set: AWS"
     )
+    s3_browser_url: str | None = setting(
+        "HEATERS_S3_BROWSER_URL", parse.address, None, "its address for browsers, when that is another; not set: HEATERS_S3_ENDPOINT_URL"
+    )
     s3_kms_key: str | None = setting(
         "HEATERS_S3_KMS_KEY", parse.kms_key, None, "key of AWS KMS that encrypts what is stored; not set: as the bucket is set"
     )
@@ -311,7 +314,7 @@ class Settings(BackupSettings):
         for spec in fields(cls):
             text = source.get(spec.metadata["name"], "").strip()
             if not text and spec.metadata["secret"]:
-                text = _secret_file(f"{spec.metadata['name']}_FILE", source)
+                text = parse.secret_file(f"{spec.metadata['name']}_FILE", source)
             if not text:
                 continue
             try:
@@ -454,20 +457,6 @@ def environment_without_secrets() -> dict[str, str]:
     """The environment for a program that works on a stranger's data: without the secrets of Heaters and of AWS."""
     hidden = {*secret_setting_names(), "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
     return {name: value for name, value in os.environ.items() if name not in hidden}
-
-
-def _secret_file(name: str, source: Mapping[str, str]) -> str:
-    path = source.get(name, "").strip()
-    if not path:
-        return ""
-    try:
-        text = Path(path).read_text().strip()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{name}={path} cannot be read: {reason}") from None
-    if not text:
-        raise SettingsError(f"{name}={path} is empty: write the secret into that file")
-    return text
 
 
 def is_loopback(host: str) -> bool:

@@ -29,6 +29,7 @@ def open_bucket(settings: Settings, bucket: str) -> ObjectStore:
     return S3ObjectStore(
         bucket,
         endpoint_url=settings.s3_endpoint_url,
+        browser_url=settings.s3_browser_url,
         cdn=open_cdn(settings),
         kms_key=settings.s3_kms_key,
         tags=settings.object_tags,

@@ -33,7 +33,8 @@ class S3ObjectStore:
     """Objects of one bucket. Safe to use from several threads.
 
     Credentials and region come from the usual places of AWS programs. endpoint_url: another server than AWS; it is then addressed by
-    path. cdn: in front of the bucket; `url` then gives its links, because a signature for the bucket's host is not valid for another host.
+    path. browser_url: the same server under the address that browsers reach; presigned links name it. cdn: in front of the bucket; `url`
+    then gives its links, because a signature for the bucket's host is not valid for another host.
     max_attempts: tries per request, with growing pauses, before StoreUnavailableError. kms_key: of AWS KMS, with which the bucket encrypts
     what is stored; None: as the bucket is set. tags: of every object that is stored.
     """
@@ -43,6 +44,7 @@ class S3ObjectStore:
         bucket: str,
         *,
         endpoint_url: str | None = None,
+        browser_url: str | None = None,
         cdn: Cdn | None = None,
         max_attempts: int = 5,
         kms_key: str | None = None,
@@ -54,6 +56,8 @@ class S3ObjectStore:
         self._tags = tags or {}
         self._cdn = cdn
         self._client = s3_client(bucket, endpoint_url, max_attempts)
+        # A presigned link holds for the host that it names only. This client sends nothing.
+        self._signing_client = self._client if browser_url is None else s3_client(bucket, browser_url, max_attempts)
         self._impatient_client: Any = None
 
     def check(self) -> None:
@@ -142,7 +146,7 @@ class S3ObjectStore:
         if self._cdn is not None:
             return self._cdn.url(key, expires_seconds=expires_seconds)
         with self._errors(key):
-            address: str = self._client.generate_presigned_url(
+            address: str = self._signing_client.generate_presigned_url(
                 "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=expires_seconds
             )
             return address

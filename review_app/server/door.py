@@ -87,7 +87,7 @@ def media_origins(settings: Settings) -> list[str]:
     if settings.object_bucket is None:
         return []
     origins = [cdn_address(settings.cdn_domain)] if settings.cdn_domain else []
-    if settings.s3_endpoint_url:
-        parts = urlsplit(settings.s3_endpoint_url)
+    if server := settings.s3_browser_url or settings.s3_endpoint_url:
+        parts = urlsplit(server)
         return [*origins, f"{parts.scheme}://{parts.netloc}", f"{parts.scheme}://{settings.object_bucket}.{parts.netloc}"]
     return [*origins, "https://*.amazonaws.com", "https://*.amazonaws.com.cn"]

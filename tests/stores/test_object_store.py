@@ -427,6 +427,16 @@ def test_a_presigned_address_is_read_with_ranges(s3):
         assert (response.status, response.read()) == (206, bytes([10, 11, 12]))
 
 
+def test_a_presigned_address_names_the_server_as_browsers_reach_it(s3, s3_endpoint, bucket):
+    s3.put_bytes(KEY, b"for browsers")
+    elsewhere = s3_endpoint.replace("127.0.0.1", "localhost")
+    assert elsewhere != s3_endpoint
+    address = S3ObjectStore(bucket, endpoint_url=s3_endpoint, browser_url=elsewhere).url(KEY, expires_seconds=60)
+    assert address.startswith(elsewhere)
+    with urllib.request.urlopen(address) as response:
+        assert response.read() == b"for browsers"
+
+
 def test_a_cdn_takes_the_place_of_presigned_addresses(s3_endpoint, bucket):
     store = S3ObjectStore(bucket, endpoint_url=s3_endpoint, cdn=Cdn("cdn.example.org"))
     assert store.url(KEY, expires_seconds=60) == f"https://cdn.example.org/{KEY}"
