@@ -15,8 +15,8 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 
 _REVISION = "alembic_version"
-#: No rows to copy: they say what the tables are.
-_OF_SCHEMA = {_REVISION, "schema_compatibility"}
+#: No rows to copy: they say what the tables are, and what runs now.
+_NOT_COPIED = {_REVISION, "schema_compatibility", "run_leases"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class CopiedTable:
 
 def tables_of(connection: Connection) -> list[CopiedTable]:
     """The tables of the current schema, each after those that it refers to. Unlogged ones are left out: they say what runs now."""
-    named = {row.name: tuple(row.columns) for row in connection.execute(text(_TABLES)) if row.name not in _OF_SCHEMA}
+    named = {row.name: tuple(row.columns) for row in connection.execute(text(_TABLES)) if row.name not in _NOT_COPIED}
     needs: dict[str, set[str]] = {name: set() for name in named}
     for row in connection.execute(text(_REFERENCES)):
         if row.name in named and row.other in named and row.name != row.other:

@@ -20,6 +20,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 
 from assets.failures import CANCELED
 from heaters_dagster.definitions import heaters_definitions
+from heaters_dagster.domain.run_leases import LeaseState
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.orchestration.janitor import settled_look, withdraw_unbegun
@@ -28,7 +29,9 @@ from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_storage import HeatersRunCoordinator, assets_of
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.run_leases import RunLeases
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from tests.leased import SHORT_LEASE_SECONDS, expire
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 S, C = SourceVideoState, ClipState
@@ -159,6 +162,19 @@ def test_a_run_made_by_hand_has_the_tags_that_the_limits_look_at(operator: Opera
         "dagster/priority": "-20",
     }
     assert set(assets_of(some)) == {"gold_master", "exports"}
+
+
+def test_a_queued_run_that_waits_longer_than_a_lease_holds_is_not_ended(operator: Operator, database: Database) -> None:
+    run = submitted(operator, "ingest", str(video_in(database, S.NEW).id))
+    leases = RunLeases(database, seconds=SHORT_LEASE_SECONDS)
+    assert leases.load([run.run_id])[run.run_id].state is LeaseState.QUEUED
+    expire(database, run.run_id)
+    assert leases.load([run.run_id])[run.run_id].is_expired
+    settled_look(operator.instance, replace(operator.settings, run_lease_seconds=SHORT_LEASE_SECONDS), database)
+    assert not leases.load([run.run_id])[run.run_id].is_expired, "the scheduler has renewed it"
+    waits = operator.instance.get_run_by_id(run.run_id)
+    assert waits is not None
+    assert waits.status is dg.DagsterRunStatus.QUEUED
 
 
 @pytest.mark.parametrize("job", ["ingest", "archive_master"])
