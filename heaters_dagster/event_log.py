@@ -162,7 +162,10 @@ def _time(when: datetime) -> str:
 def _name_of_program() -> str:
     """`run` for what executes a run: a child of a code server, or `dagster api execute_run`, as launchers start it elsewhere."""
     is_worker = multiprocessing.parent_process() is not None or bool({"execute_run", "execute_step"} & set(sys.argv))
-    return "run" if is_worker else Path(sys.argv[0]).name.removesuffix(".py") or "python"
+    if is_worker:
+        return "run"
+    program = Path(sys.argv[0])
+    return program.parent.name if program.stem == "__main__" else program.stem or "python"
 
 
 def _is_terminal(one: logging.Handler) -> bool:
@@ -194,6 +197,8 @@ class _Printed(io.TextIOBase):
     def write(self, text: str) -> int:
         with self._lock:
             *lines, self._begun = (self._begun + text).split("\n")
+        if lines and _Output.handler is not None:
+            _take_over(_Output.handler)  # it may be of a logger that a library has made since; the next line comes from the logger itself
         for line in lines:
             if line.strip():
                 _PRINTED.info("%s", _COLOUR_CODES.sub("", line).rstrip())

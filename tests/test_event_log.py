@@ -46,6 +46,7 @@ late = logging.getLogger("late")
 late.addHandler(logging.StreamHandler())
 late.propagate = False
 late.error("of a logger that was made later\\nin two lines")
+late.error("once more")
 print("\\x1b[31mprinted\\x1b[0m", "in pieces")
 print("partly ", end="", file=sys.stderr)
 print("and whole", file=sys.stderr)
@@ -62,16 +63,17 @@ raise ValueError("the end of {SECRET}")
     lines = lines_of(program, settings=settings, code=1)
     events = [line["event"] for line in lines]
     assert SECRET not in json.dumps(lines)
-    assert events[:7] == [
-        "of a logger that was there before", "of a logger that was made later", "in two lines", "printed in pieces", "partly and whole",
-        "approve", "outside",
+    assert events[:8] == [
+        "of a logger that was there before", "of a logger that was made later", "in two lines", "once more", "printed in pieces",
+        "partly and whole", "approve", "outside",
     ]  # fmt: skip
     assert all(line["process"] == "review" and line["pid"] == lines[0]["pid"] for line in lines)
     assert (lines[0]["level"], lines[0]["logger"]) == ("error", "early")
-    told = lines[5]
+    assert [line["logger"] for line in lines[1:4]] == ["heaters.printed", "heaters.printed", "late"]
+    told = lines[6]
     assert {"source_video_id": 3, "clip_id": 5, "reviewer_id": 4, "seconds": 1.5, "clips": [1, 2]}.items() <= told.items()
     assert told["why"] == "*** and http://***@example.org/?token=***"
-    assert "source_video_id" not in lines[6]
+    assert "source_video_id" not in lines[7]
     long = next(line for line in lines if line["logger"] == "library")
     assert long["event"].startswith("xxx")
     assert long["of_library"] == "<class 'object'>"

@@ -11,17 +11,17 @@ from resources.postgres.database import open_database
 from resources.upkeep.alert_channels import alert_channels
 from resources.upkeep.alerts import OF_THE_REVIEW_APP, look_and_tell
 
-_EVERY_SECONDS = 60.0
 
-
-def watch_the_daemon(settings: Settings) -> None:
-    """Look once a minute in a thread of its own, when the settings have a channel for alerts."""
+def watch_the_daemon(settings: Settings, *, every_seconds: float = 60.0) -> threading.Event:
+    """Look once a minute in a thread of its own, when the settings have a channel for alerts. Returns what ends it."""
+    end = threading.Event()
     if alert_channels(settings):
-        threading.Thread(target=_watch, args=(settings,), name="watch of the daemon", daemon=True).start()
+        threading.Thread(target=_watch, args=(settings, every_seconds, end), name="watch of the daemon", daemon=True).start()
+    return end
 
 
-def _watch(settings: Settings) -> None:
-    while not threading.Event().wait(_EVERY_SECONDS):
+def _watch(settings: Settings, every_seconds: float, end: threading.Event) -> None:
+    while not end.wait(every_seconds):
         try:
             database = open_database(settings)
             try:

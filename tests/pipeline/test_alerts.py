@@ -29,6 +29,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.alerts import OF_THE_REVIEW_APP, look_and_tell
+from review_app.server.daemon_watch import watch_the_daemon
 from tests.alert_receivers import MailReceiver, WebReceiver
 from tests.pipeline_rows import cut_video, reviews, video_in
 
@@ -246,6 +247,30 @@ def test_the_store_that_cannot_be_used_is_an_alert_and_the_review_app_looks_for_
     assert ("store", "") in known
     look_and_tell(settings, database, OF_THE_REVIEW_APP)
     assert {alert.key for alert in AlertStore(database).load_open()} == known, "what it does not look for is not over"
+
+
+def test_the_review_app_tells_that_the_daemon_is_silent_and_that_it_is_back(
+    settings: Settings, database: Database, web: WebReceiver
+) -> None:
+    def wait_for(messages: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(web.received) < messages and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    with open_instance(settings) as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 400, "SENSOR", "one", []))
+        end = watch_the_daemon(replace(settings, alert_webhook=web.url), every_seconds=0.1)
+        try:
+            wait_for(1)
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "one", []))
+            wait_for(2)
+        finally:
+            end.set()
+    assert [[(one["cause"], one["state"]) for one in posted["alerts"]] for posted in web.received] == [
+        [("daemon", "begun")],
+        [("daemon", "over")],
+    ]
+    assert "Dagster's daemon has been silent for 7 minutes" in web.received[0]["text"]
 
 
 def test_the_sensor_tells_and_reports_the_freshness_check_when_it_changes(
