@@ -85,7 +85,7 @@ def counts_by_state(connection: Connection, within: Scope) -> dict[ClipState, in
         return {}
     bounded = within.min_confidence is not None or within.max_confidence is not None
     if within.source_video_ids is None:
-        return _summed(connection, *(_of_confidence(within) if bounded else _of_all()))
+        return _summed(connection, *_of_confidence(within)) if bounded else _by_state(connection, _OF_ALL)
     if bounded:
         return _summed(connection, select(clips.c.state, func.count().label("clips")).where(within_scope(within)).group_by(clips.c.state))
     return _summed(connection, *_of_videos(within.source_video_ids, within))
@@ -127,10 +127,6 @@ def within_scope(within: Scope) -> ColumnElement[bool]:
     return and_(*parts)
 
 
-def _of_all() -> list[Select[Any]]:
-    return [select(_by_confidence.state, _by_confidence.clips), select(_changes.state, _changes.clips)]
-
-
 def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[Any]]:
     parts = [
         select(_by_video.state, _by_video.clips).where(among(_by_video.source_video_id, source_video_ids)),
@@ -168,9 +164,20 @@ def _of_confidence(within: Scope) -> list[Select[Any]]:
     ]
 
 
-def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]:
+def _sums(*parts: Select[Any]) -> Select[Any]:
     both = union_all(*parts).subquery() if len(parts) > 1 else parts[0].subquery()
-    query = select(both.c.state, func.sum(both.c.clips)).group_by(both.c.state)
+    return select(both.c.state, func.sum(both.c.clips)).group_by(both.c.state)
+
+
+#: Made once: each answer to a page without filters asks it.
+_OF_ALL = _sums(select(_by_confidence.state, _by_confidence.clips), select(_changes.state, _changes.clips))
+
+
+def _summed(connection: Connection, *parts: Select[Any]) -> dict[ClipState, int]:
+    return _by_state(connection, _sums(*parts))
+
+
+def _by_state(connection: Connection, query: Select[Any]) -> dict[ClipState, int]:
     return {ClipState(state): int(count) for state, count in connection.execute(query) if count}
 
 

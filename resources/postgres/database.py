@@ -247,21 +247,22 @@ def held_locks(connection: Connection) -> set[int]:
     return set(connection.scalars(_HELD_LOCKS))
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, pool_size: int = 5) -> Database:
     """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision.
 
     With HEATERS_MIGRATE=false a schema that is not the newest is refused with a SettingsError.
+    pool_size: connections that the process keeps; it opens ten more at most, and closes those after each use.
     """
-    database = unmigrated_database(settings)
+    database = unmigrated_database(settings, pool_size=pool_size)
     (migrate if settings.migrates else check_schema)(database)
     return database
 
 
-def unmigrated_database(settings: Settings) -> Database:
+def unmigrated_database(settings: Settings, *, pool_size: int = 5) -> Database:
     """The database of these settings with the schema that it has; the embedded one is started, a missing one is created."""
     private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
-    return Database.connect(database_url(settings), revive=revive, host=settings.host_name)
+    return Database.connect(database_url(settings), pool_size=pool_size, revive=revive, host=settings.host_name)
 
 
 def database_url(settings: Settings) -> str:

@@ -6,11 +6,32 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, bindparam, func, or_, select
 
 from resources.postgres.clip_rows import CLIP, CLIP_NAMES, Clip, clip_of_row
 from resources.postgres.database import Database
 from resources.postgres.tables import clips, review_actions, reviewers
+
+
+def _around() -> Select[Any]:
+    centre, beside = clips.alias("centre"), clips.alias("beside")
+    touching = or_(
+        beside.c.id == centre.c.id,
+        beside.c.start_frame.in_([centre.c.start_frame, centre.c.end_frame]),
+        beside.c.end_frame.in_([centre.c.start_frame, centre.c.end_frame]),
+        and_(beside.c.start_frame >= centre.c.start_frame, beside.c.end_frame <= centre.c.end_frame),
+    )
+    return (
+        select(*(beside.c[name] for name in CLIP_NAMES))
+        .distinct()
+        .join_from(centre, beside, and_(beside.c.source_video_id == centre.c.source_video_id, beside.c.is_live))
+        .where(centre.c.id.in_(bindparam("clip_ids", expanding=True)), touching)
+        .order_by(beside.c.source_video_id, beside.c.start_frame)
+    )
+
+
+#: Made once: to make it took a sixth of the processor time of the review app when 200 people decided.
+_AROUND = _around()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +56,8 @@ class ReviewPageStore:
         """Those of these clips that are live, and the live clips next to them: the page shows them as neighbours."""
         if not clip_ids:
             return []
-        centre, beside = clips.alias("centre"), clips.alias("beside")
-        touching = or_(
-            beside.c.id == centre.c.id,
-            beside.c.start_frame.in_([centre.c.start_frame, centre.c.end_frame]),
-            beside.c.end_frame.in_([centre.c.start_frame, centre.c.end_frame]),
-            and_(beside.c.start_frame >= centre.c.start_frame, beside.c.end_frame <= centre.c.end_frame),
-        )
-        query = (
-            select(*(beside.c[name] for name in CLIP_NAMES))
-            .distinct()
-            .join_from(centre, beside, and_(beside.c.source_video_id == centre.c.source_video_id, beside.c.is_live))
-            .where(centre.c.id.in_(list(clip_ids)), touching)
-            .order_by(beside.c.source_video_id, beside.c.start_frame)
-        )
         with self._database.read() as connection:
-            return [clip_of_row(row) for row in connection.execute(query)]
+            return [clip_of_row(row) for row in connection.execute(_AROUND, {"clip_ids": list(clip_ids)})]
 
     def changed(self, known: Mapping[int, int]) -> list[Clip]:
         """Those of the clips {id: version} that now have another version, retired ones too."""

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
     Select,
     and_,
+    any_,
     bindparam,
     func,
     or_,
@@ -40,7 +44,6 @@ from heaters_dagster.domain.review_queue import (
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_counts import Scope, counts_by_state, scope_of, within_scope
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
-from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.row_locks import known_reviewer, locking
 from resources.postgres.tables import clips, review_actions, reviewers, source_videos
@@ -155,8 +158,7 @@ class ReviewQueueStore:
         """
         with self._database.read() as connection:
             by_state = counts_by_state(connection, scope_of(connection, chosen))
-            now = connection.execute(select(func.clock_timestamp())).scalar_one()
-            decided = _decided_since(connection, now - timedelta(hours=1), chosen.source_video_ids, reviewer)
+            now, decided = _decided_of_late(connection, chosen.source_video_ids, reviewer)
         left = by_state.get(ClipState.PENDING_REVIEW, 0)
         return QueueProgress(done=sum(by_state.values()) - left, left=left, per_hour=decisions_per_hour(decided, now), by_state=by_state)
 
@@ -240,20 +242,30 @@ def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> lis
     return shown
 
 
-def _decided_since(
-    connection: Connection, since: datetime, source_video_ids: Sequence[int], reviewer: str | None
-) -> list[tuple[datetime, int]]:
-    """(when, how many clips) of the decisions since a moment that were not undone, added up, with the time of the first."""
+def _decided_of_late(
+    connection: Connection, source_video_ids: Sequence[int], reviewer: str | None
+) -> tuple[datetime, list[tuple[datetime, int]]]:
+    """(now, [(when, how many clips)]) of the decisions of the last hour that were not undone: added up, with the time of the first."""
+    query = _decided(bool(source_video_ids), reviewer is not None)
+    row = connection.execute(query, {"videos": list(source_video_ids), "reviewer": reviewer}).one()
+    return row.now, [] if row.first is None else [(row.first, int(row.clips))]
+
+
+@cache
+def _decided(has_videos: bool, has_reviewer: bool) -> Select[Any]:
+    """Made once for each kind. `now()` limits the scan of the index; a decision may be newer than it."""
     action = review_actions.c
-    query = select(func.min(action.created_at).label("first"), func.sum(func.cardinality(action.clip_ids)).label("clips")).where(
-        action.created_at >= since, action.action.in_(_DECISIONS), ~action.undone
-    )
-    if source_video_ids:
-        query = query.where(among(action.source_video_id, source_video_ids))
-    if reviewer is not None:
-        query = query.where(action.reviewer_id == select(reviewers.c.id).where(reviewers.c.name == reviewer).scalar_subquery())
-    row = connection.execute(query).one()
-    return [] if row.first is None else [(row.first, int(row.clips))]
+    query = select(
+        func.clock_timestamp().label("now"),
+        func.min(action.created_at).label("first"),
+        func.sum(func.cardinality(action.clip_ids)).label("clips"),
+    ).where(action.created_at >= func.now() - timedelta(hours=1), action.action.in_(_DECISIONS), ~action.undone)
+    if has_videos:
+        query = query.where(action.source_video_id == any_(bindparam("videos", type_=ARRAY(BigInteger))))
+    if has_reviewer:
+        me = select(reviewers.c.id).where(reviewers.c.name == bindparam("reviewer")).scalar_subquery()
+        query = query.where(action.reviewer_id == me)
+    return query
 
 
 def _no_clip(clip_id: int) -> NotFoundError:

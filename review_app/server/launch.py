@@ -25,12 +25,16 @@ from review_app.server.routes import review_routes
 from review_app.service.links import open_links
 from review_app.service.review_desk import ReviewDesk
 
+#: Kept open once they were needed. With 5, 200 people made Postgres start and end a process for every second request.
+_CONNECTIONS = 15
+
 
 @lru_cache(maxsize=1)
 def open_desk() -> ReviewDesk:
     """The process's desk, shared by routes and pages; made when first asked for, so that the page can say when Postgres is down."""
     settings = load_settings()
-    desk = ReviewDesk(settings=settings, database=open_database(settings), objects=open_object_store(settings), links=open_links(settings))
+    database = open_database(settings, pool_size=_CONNECTIONS)
+    desk = ReviewDesk(settings=settings, database=database, objects=open_object_store(settings), links=open_links(settings))
     sweep_uploads(settings, desk.videos)
     return desk
 
