@@ -6,12 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func
+from sqlalchemy import Connection, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.domain.export_profile import ExportState
+from resources.postgres.database import lock_key
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, embeddings
+
+
+def files_turn(clip_id: int) -> str:
+    """The name of the turn (`Database.turn`) of whoever deletes objects of a clip."""
+    return f"files of clip {clip_id}"
+
+
+def wait_for_files(connection: Connection, clip_id: int) -> None:
+    """Wait until nobody deletes objects of the clip, and keep others from it for as long as the transaction lasts.
+
+    Only who makes files waits here, before it has any row: a decision on the clip never waits for the object store.
+    """
+    connection.execute(select(func.pg_advisory_xact_lock(lock_key(files_turn(clip_id), 0))))
+
 
 #: Column values of a clip without a file. Write them in the same statement as the state, because some states require a file.
 VIRTUAL: Mapping[str, Any] = {"is_virtual": True, "clip_filepath": None}

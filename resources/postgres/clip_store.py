@@ -23,7 +23,7 @@ from heaters_dagster.domain.stages import EXPORTS, beside
 from heaters_dagster.domain.states import ClipState
 from resources.postgres import clip_cutting, clip_exports, clip_work
 from resources.postgres.clip_counts import counts_of_videos
-from resources.postgres.clip_files import MadeObject
+from resources.postgres.clip_files import MadeObject, files_turn, wait_for_files
 from resources.postgres.clip_rows import CLIP, Clip, ClipArtifact, NewClip, artifact_of_row, clip_of_row, live_clips
 from resources.postgres.clip_work import ClipStage
 from resources.postgres.database import Database
@@ -150,6 +150,7 @@ class ClipStore:
         Take `Database.stage_lock(stage.asset, source_video_id)` before this, and keep it until after `finish`.
         """
         with self._database.begin() as connection:
+            wait_for_files(connection, clip_id)
             return clip_work.claim(connection, clip_id, stage, keys)
 
     def finish(
@@ -292,19 +293,29 @@ class ClipStore:
     def clean_up(self, clip_id: int, delete: Callable[[str], object]) -> list[str]:
         """Delete the objects of a clip that are not needed, by `delete(key)`, and mark their rows `deleted`; return their keys.
 
-        The clip's row is locked, so that no stage can claim a key while its object is deleted. Live objects stay, and so do objects that
-        a stage is writing: a later call finds them. An object that no longer exists counts as deleted.
-        When `delete` raises, nothing is marked and a later call tries again.
+        No stage can claim a key while its object is deleted (`wait_for_files`), but a reviewer can decide on the clip. Live objects stay,
+        and so do objects that a stage is writing: a later call finds them. An object that no longer exists counts as deleted.
+        When `delete` raises, nothing is marked as deleted and a later call tries again.
         """
-        with self._database.begin() as connection:
-            clip = clip_work.locked(connection, clip_id)
-            query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(["obsolete", "writing"]))
-            deleted: list[ClipArtifact] = []
-            for artifact in [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]:
-                if artifact.state == "obsolete" or clip_work.is_abandoned(connection, clip, artifact):
-                    delete(artifact.key)
-                    deleted.append(artifact)
-            if deleted:
-                ids = [artifact.id for artifact in deleted]
-                connection.execute(clip_artifacts.update().where(clip_artifacts.c.id.in_(ids)).values(state="deleted"))
-            return [artifact.key for artifact in deleted]
+        with self._database.turn(files_turn(clip_id)):
+            with self._database.begin() as connection:
+                unneeded = _unneeded(connection, clip_id)
+            for artifact in unneeded:
+                delete(artifact.key)
+            if unneeded:
+                mine = clip_artifacts.c.id.in_([artifact.id for artifact in unneeded]) & (clip_artifacts.c.state == "obsolete")
+                with self._database.begin() as connection:
+                    clip_work.locked(connection, clip_id)
+                    connection.execute(clip_artifacts.update().where(mine).values(state="deleted"))
+        return [artifact.key for artifact in unneeded]
+
+
+def _unneeded(connection: Connection, clip_id: int) -> list[ClipArtifact]:
+    """The objects of a clip that nobody needs; the rows of those that a dead process has left half written become obsolete."""
+    clip = clip_work.locked(connection, clip_id)
+    query = select(clip_artifacts).where(clip_artifacts.c.clip_id == clip_id, clip_artifacts.c.state.in_(["obsolete", "writing"]))
+    found = [artifact_of_row(row) for row in connection.execute(query.order_by(clip_artifacts.c.id))]
+    abandoned = [one.id for one in found if one.state == "writing" and clip_work.is_abandoned(connection, clip, one)]
+    if abandoned:
+        connection.execute(clip_artifacts.update().where(clip_artifacts.c.id.in_(abandoned)).values(state="obsolete"))
+    return [one for one in found if one.state == "obsolete" or one.id in abandoned]

@@ -11,7 +11,7 @@ from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres import clip_exports, clip_work
 from resources.postgres.clip_exports import ClipExport
-from resources.postgres.clip_files import MadeObject
+from resources.postgres.clip_files import MadeObject, wait_for_files
 from resources.postgres.clip_rows import Clip
 from resources.postgres.database import Database
 
@@ -66,6 +66,7 @@ class ExportStore:
     def claim(self, clip_id: int, profile: str, key: str) -> Clip | None:
         """Begin a further export and write the row of its object; None when it is not due any more."""
         with self._database.begin() as connection:
+            wait_for_files(connection, clip_id)
             clip = clip_work.locked(connection, clip_id)
             return clip if clip_exports.claim(connection, clip, profile, key) else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -82,12 +82,11 @@ def put_subtitles(
     reviewer: str,
     database: Database,
     seen: Collection[int] | None,
-    is_stored: Callable[[], None],
 ) -> tuple[list[Transcript], int | None]:
     """Make a file the subtitles that people wrote in its language: (those in whose place it is, the action; None: it was there already).
 
     key: of the object. seen: ids of the subtitles in this language that the person knows of; None: what is there is overwritten unseen.
-    is_stored: called while nobody else can change files of this source video; makes sure that the object is there.
+    The object is there, and stays while the caller has the turn of `given_files_turn`.
     Raises NotFoundError, BadRequestError, StaleClipError when somebody has changed the subtitles in this language since.
     """
     name = subtitles_name(file.language)
@@ -102,7 +101,6 @@ def put_subtitles(
         kept = [one for one in before if one.kind != file.kind]
         if len(live_transcripts(connection, source_video_id)) - (len(before) - len(kept)) >= MOST_FILES:
             raise BadRequestError(f"source video {source_video_id} has {MOST_FILES} subtitle files, which is the most; take one away first")
-        is_stored()
         if given is None:
             given = add_transcript(connection, source_video_id, key, file, is_live=False)
         action = _changed_subtitles(connection, by, source_video_id, name, [*(one.id for one in kept), given])
@@ -123,12 +121,15 @@ def take_subtitles(source_video_id: int, transcript_ids: Collection[int], *, rev
         return _changed_subtitles(connection, by, source_video_id, name, left)
 
 
-def put_thumbnail(
-    source_video_id: int, key: str | None, *, reviewer: str, database: Database, seen: str | None, is_stored: Callable[[], None]
-) -> int | None:
+def given_files_turn(source_video_id: int) -> str:
+    """The name of the turn (`Database.turn`) of whoever stores or deletes files that people give to a source video."""
+    return f"given files of source video {source_video_id}"
+
+
+def put_thumbnail(source_video_id: int, key: str | None, *, reviewer: str, database: Database, seen: str | None) -> int | None:
     """Make an object the thumbnail, or take it away; returns the action, None when nothing was changed.
 
-    key: of the object; None: take it away. seen: key of the thumbnail that the person knows of. is_stored, errors: as for `put_subtitles`.
+    key: of the object; None: take it away. seen: key of the thumbnail that the person knows of. Object, errors: see `put_subtitles`.
     """
     with database.begin() as connection:
         by = lock_reviewer(connection, reviewer).id
@@ -138,7 +139,6 @@ def put_thumbnail(
             return None
         if seen != known:
             raise _stale(connection, source_video_id, {THUMBNAIL: known})
-        is_stored()
         keys = [{"thumbnail_filepath": one, "source_video_id": source_video_id} for one in (known, key) if one is not None]
         connection.execute(insert(given_thumbnails).on_conflict_do_nothing(), keys)
         return _changed(connection, by, source_video_id, {THUMBNAIL: key})

@@ -8,8 +8,8 @@ an undo may bring it back; it goes with the source video.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -21,7 +21,7 @@ from heaters_dagster.domain.words import counted
 from resources.media.container_facts import positions_left_out
 from resources.media.thumbnails import thumbnail_jpeg
 from resources.object_store.interface import ObjectStore, put_missing
-from resources.postgres import fact_edits, row_locks
+from resources.postgres import fact_edits
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import Transcript
@@ -60,19 +60,8 @@ class GivenFiles:
             warnings.append(f"{counted(late, 'line')} would begin after the end of the video: not kept")
         file = replace(file, lines=lines)
         key = given_subtitle_key(source_video_id, file.language, file.suffix, hashlib.sha256(file.data).hexdigest())
-        self._store(source_video_id, key, file.data)
-        try:
-            before, action = fact_edits.put_subtitles(
-                source_video_id,
-                key,
-                file,
-                reviewer=reviewer,
-                database=self._database,
-                seen=seen,
-                is_stored=lambda: put_missing(self._objects, key, file.data),
-            )
-        finally:
-            self._delete_unnamed(source_video_id)
+        with self._stored(source_video_id, key, file.data):
+            before, action = fact_edits.put_subtitles(source_video_id, key, file, reviewer=reviewer, database=self._database, seen=seen)
         return before, action, tuple(warnings)
 
     def put_thumbnail(self, source_video_id: int, name: str, data: bytes, *, reviewer: str, seen: str | None) -> int | None:
@@ -84,18 +73,8 @@ class GivenFiles:
             raise BadRequestError(f"{name[:80]} is larger than {MOST_THUMBNAIL_BYTES >> 20} MiB, which is too much for a thumbnail")
         jpeg = thumbnail_jpeg(data, called=name[:80])
         key = given_thumbnail_key(source_video_id, hashlib.sha256(jpeg).hexdigest())
-        self._store(source_video_id, key, jpeg)
-        try:
-            return fact_edits.put_thumbnail(
-                source_video_id,
-                key,
-                reviewer=reviewer,
-                database=self._database,
-                seen=seen,
-                is_stored=lambda: put_missing(self._objects, key, jpeg),
-            )
-        finally:
-            self._delete_unnamed(source_video_id)
+        with self._stored(source_video_id, key, jpeg):
+            return fact_edits.put_thumbnail(source_video_id, key, reviewer=reviewer, database=self._database, seen=seen)
 
     def take_subtitles(self, source_video_id: int, transcript_ids: Collection[int], *, reviewer: str) -> int:
         """As `fact_edits.take_subtitles`. The files stay."""
@@ -103,22 +82,28 @@ class GivenFiles:
 
     def take_thumbnail(self, source_video_id: int, *, reviewer: str, seen: str | None) -> int | None:
         """Take the thumbnail away; returns the action, None when there was none. Errors as for `put_thumbnail`."""
-        return fact_edits.put_thumbnail(
-            source_video_id, None, reviewer=reviewer, database=self._database, seen=seen, is_stored=lambda: None
-        )
+        return fact_edits.put_thumbnail(source_video_id, None, reviewer=reviewer, database=self._database, seen=seen)
 
-    def _store(self, source_video_id: int, key: str, data: bytes) -> None:
+    @contextmanager
+    def _stored(self, source_video_id: int, key: str, data: bytes) -> Iterator[None]:
+        """Store a file; in the body its row is written. Afterwards the files that no row names are deleted.
+
+        All this is one turn, so that no file goes before its row is written. No row is locked while the object store answers, because
+        reviewers would wait for that.
+        """
         fact_edits.check_fetched(SourceVideoStore(self._database).load(source_video_id))
-        put_missing(self._objects, key, data)
+        with self._database.turn(fact_edits.given_files_turn(source_video_id)):
+            put_missing(self._objects, key, data)
+            try:
+                yield
+            finally:
+                self._delete_unnamed(source_video_id)
 
     def _delete_unnamed(self, source_video_id: int) -> None:
-        """Whoever stores a file looks for it once more under the same lock before the row is written, so none is taken from under them.
-
-        What cannot be deleted now is deleted after the next change.
-        """
-        with suppress(HeatersError), self._database.begin() as connection:
-            row_locks.lock_source_video(connection, source_video_id)
-            named = fact_edits.named_files(connection, source_video_id)
+        """What cannot be deleted now is deleted after the next change."""
+        with suppress(HeatersError):
+            with self._database.read() as connection:
+                named = fact_edits.named_files(connection, source_video_id)
             for kind in ("subtitles", "thumbnails"):
                 for found in list(self._objects.list(given_prefix(kind, source_video_id))):
                     if found.key not in named:

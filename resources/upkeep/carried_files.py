@@ -48,7 +48,10 @@ class CarriedFiles:
 
 
 def copied_files(old: SourceVideo, new: SourceVideo, *, database: Database, objects: ObjectStore) -> CarriedFiles:
-    """Copy them. Objects that are gone from the store are left out. Raises StoreUnavailableError."""
+    """Copy them. Objects that are gone from the store are left out. Raises StoreUnavailableError.
+
+    Have the turn of `given_files_turn` of the new one until the rows are written.
+    """
     store = TranscriptStore(database)
     with database.read() as connection:
         facts, origins = facts_in(connection, old.id)
@@ -69,12 +72,14 @@ def copied_files(old: SourceVideo, new: SourceVideo, *, database: Database, obje
     return carried
 
 
-def write_carried(connection: Connection, old_id: int, new_id: int, carried: CarriedFiles, objects: ObjectStore) -> None:
-    """Write the rows of the copies; both source videos are locked. Raises StaleClipError when the old one has other files since."""
+def write_carried(connection: Connection, old_id: int, new_id: int, carried: CarriedFiles) -> None:
+    """Write the rows of the copies, which are stored; both source videos are locked.
+
+    Raises StaleClipError when the old one has other files since.
+    """
     thumbnail = facts_in(connection, old_id)[0].thumbnail_filepath
     if (tuple(live_transcripts(connection, old_id)), thumbnail) != (carried.known, carried.thumbnail):
         raise StaleClipError(f"somebody has changed subtitles or thumbnail of source video {old_id} meanwhile: try again")
-    _make_sure(carried, objects)
     for name in carried.names - {THUMBNAIL}:
         of_old = [one for one in live_transcripts(connection, old_id, name) if one.id in carried.subtitles]
         # Of these kinds a person has replaced or taken away what the old one had.

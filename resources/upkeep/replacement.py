@@ -10,7 +10,7 @@ meanwhile, or one on a clip that has no counterpart. Then both stay, and a note 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ from resources.postgres import clip_exports, row_locks
 from resources.postgres.clip_cutting import retired, review_has_begun
 from resources.postgres.clip_rows import Clip, clip_of_row, ledger_snapshot, live_clips, review_clip
 from resources.postgres.database import Database
+from resources.postgres.fact_edits import given_files_turn
 from resources.postgres.facts_store import facts_of_row, put_facts
 from resources.postgres.ingest_tables import source_video_facts
 from resources.postgres.related_videos import RelatedVideos
@@ -234,8 +235,11 @@ def carry_over(
     new_id, spans = compared.new.id, compared.spans
     edges = [spans[0].start_frame, *(span.end_frame for span in spans)]
     times = FrameIndexes(objects).times(new_id, edges)
-    files = copied_files(compared.old, compared.new, database=database, objects=objects)
-    with database.stage_lock("virtual_clips", new_id), database.begin() as connection:
+    with ExitStack() as held:
+        held.enter_context(database.turn(given_files_turn(new_id)))
+        files = copied_files(compared.old, compared.new, database=database, objects=objects)
+        held.enter_context(database.stage_lock("virtual_clips", new_id))
+        connection = held.enter_context(database.begin())
         by = row_locks.lock_reviewer(connection, reviewer).id
         for one in sorted((compared.old.id, new_id)):
             lock_source_video(connection, one)
@@ -249,7 +253,7 @@ def carry_over(
         made = _made_clips(connection, compared, times, by)
         _finish_row(connection, compared)
         _copy_facts(connection, compared.old.id, new_id)
-        write_carried(connection, compared.old.id, new_id, files, objects)
+        write_carried(connection, compared.old.id, new_id, files)
         details = {
             "replaced": compared.old.id,
             "title": compared.old.title,

@@ -491,6 +491,25 @@ class TestCleanUp:
             store.clean_up(clip.id, fail)
         assert [artifact.key for artifact in store.obsolete_artifacts()] == [export_key(clip)]
 
+    def test_a_reviewer_never_waits_for_the_store_and_a_stage_waits_for_its_key(
+        self, database: Database, store: ClipStore, some_clips: SomeClips, decide: Callable[[Clip, ClipState], None]
+    ) -> None:
+        clip = some_clips(state=C.EXPORTED)[0]
+        decide(clip, C.REVIEW_ARCHIVED)
+        claimed: list[Clip | None] = []
+        stage = threading.Thread(target=lambda: claimed.append(store.claim(clip.id, EXPORTS, [export_key(clip)])))
+
+        def delete(key: str) -> None:
+            decide(store.load(clip.id), C.REVIEW_APPROVED)  # would wait for ever if the row were locked
+            stage.start()
+            stage.join(0.3)
+            assert stage.is_alive(), "its object is being deleted"
+
+        assert store.clean_up(clip.id, delete) == [export_key(clip)]
+        stage.join(20)
+        assert [one.state for one in claimed if one is not None] == [C.EXPORTING]
+        assert artifact_states(database)[export_key(clip)] == "writing"
+
     def test_what_a_clip_is_still_to_write_is_left_alone(self, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTING)[0]
         assert store.obsolete_artifacts() == []
