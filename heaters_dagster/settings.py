@@ -296,6 +296,12 @@ class Settings(BackupSettings):
         30,
         "days after which the details of ended runs, and runs that made nothing, are removed from Dagster's tables; 0: never",
     )
+    most_partitions: int = setting(
+        "HEATERS_MOST_PARTITIONS",
+        parse.number(int, 100, 10_000_000),
+        50_000,
+        "source videos that Dagster has as partitions; above it those with nothing to do retire, and come back when they have",
+    )
     lease_seconds: int = setting(
         "HEATERS_LEASE_SECONDS",
         parse.number(int, 5, 3600),

@@ -9,10 +9,12 @@ from heaters_dagster.domain.errors import ModelUnavailableError
 from heaters_dagster.domain.run_tags import JOB_TAG, PRIORITY_TAG
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, JOBS, Job
 from heaters_dagster.domain.words import counted
+from heaters_dagster.orchestration.dead_runs import assets_in_flight, unfinished
 from resources.models.embedder import open_embedder
 from resources.orchestrator.dagster_private import UnresolvedAssetJobDefinition
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource
 from resources.orchestrator.old_records import keep_tables_tidy, remove_old_records
+from resources.orchestrator.retired_partitions import retire_partitions
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.subscriptions import Looked, look_at_due
@@ -203,6 +205,16 @@ def subscribed_lists() -> None:
     look_at_subscriptions()
 
 
+@dg.op(description="Take partitions on which nothing is to be done out of Dagster when there are too many; sensors bring them back.")
+def retire_quiet_partitions(context: dg.OpExecutionContext, database: DatabaseResource, machine: MachineResource) -> None:
+    in_flight = {int(key) for _, key in assets_in_flight(unfinished(context.instance))}
+    most = machine.settings().most_partitions
+    retired = retire_partitions(context.instance, database.get(), most=most, in_flight=in_flight)
+    context.log.info(
+        f"{counted(len(retired), 'partition')} retired, because Dagster is to have at most {most:,}: they come back when they have work"
+    )
+
+
 @dg.job(
     description="The details of old runs in Dagster's own tables; materializations stay.",
     executor_def=dg.in_process_executor,
@@ -210,6 +222,7 @@ def subscribed_lists() -> None:
 )
 def dagster_clean_up() -> None:
     remove_old_run_records()
+    retire_quiet_partitions()
 
 
 MAINTENANCE_JOBS = (temp_clean_up, dagster_clean_up, backup, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)

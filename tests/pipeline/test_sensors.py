@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
+from resources.orchestrator.retired_partitions import retire_partitions
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
@@ -560,6 +562,29 @@ def test_the_partition_of_a_deleted_source_video_goes_and_stays_away(daemon: Dae
     for sensor in ("new_source_videos", "archives_to_clean_up", "new_source_videos"):
         daemon.tick(sensor, carry_out=False)
         assert partitions() == [kept]
+
+
+def test_partitions_with_nothing_to_do_retire_and_come_back_with_work(daemon: Daemon, database: Database) -> None:
+    def partitions() -> list[int]:
+        return sorted(int(key) for key in daemon.instance.get_dynamic_partitions("source_videos"))
+
+    decided, in_review, approved, new = cut_video(database), cut_video(database), cut_video(database), video_in(database, S.NEW)
+    without_master = cut_video(database, gold_master=False)
+    reviews(database).skip([clip.id for clip in decided], reviewer="ada")
+    reviews(database).approve([approved[0].id], reviewer="ada")
+    ids = [*(clips[0].source_video_id for clips in (decided, in_review, approved, without_master)), new.id]
+    daemon.instance.add_dynamic_partitions("source_videos", [str(one) for one in ids])
+    retire = partial(retire_partitions, daemon.instance, database)
+    assert retire(most=5) == []
+    assert retire(most=4, in_flight={ids[0]}) == [ids[1]]
+    daemon.instance.add_dynamic_partitions("source_videos", [str(ids[1])])
+    assert retire(most=4) == [ids[0]], "first the one on which everything is decided"
+    assert retire(most=0) == [ids[1]], "then the one in review; what has work stays"
+    assert partitions() == sorted(ids[2:])
+
+    reviews(database).approve([decided[1].id], reviewer="bo")
+    assert ("export", str(ids[0])) in {(job, key) for job, key, _ in daemon.tick("approvals_to_exports")}
+    assert partitions() == sorted([ids[0], *ids[2:]])
 
 
 def test_what_waits_is_reported_when_it_changes(daemon: Daemon, database: Database) -> None:
