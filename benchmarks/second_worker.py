@@ -87,7 +87,7 @@ def _seconds(workers: list[Machine], database: Database, client: object, film: P
 
 
 def _film(path: Path) -> Path:
-    source = ffmpeg.input(f"testsrc2=size=1280x720:rate=25:duration={_SECONDS}", format="lavfi").filter("noise", alls=20, allf="t")
+    source = ffmpeg.input(f"testsrc2=size=1280x720:rate=25:duration={_SECONDS}", format="lavfi").filter("noise", alls=3, allf="t")
     ffmpeg.output(source, str(path), vcodec="libx264", preset="ultrafast").run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
     return path
 

@@ -54,3 +54,8 @@ def queue_limits(runs: Mapping[str, int], machines: int) -> tuple[int, Sequence[
     limits: list[Mapping[str, Any]] = [{"key": JOB_TAG, "value": kind, "limit": most * machines} for kind, most in runs.items()]
     one_for_each_work = {"key": WORK_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
     return (sum(runs.values()) + OTHER_RUNS) * machines, [*limits, one_for_each_work]
+
+
+def lock_of_run(run_id: str) -> str:
+    """The name of the lock that a worker of a broker holds from when it takes a run until the run has ended."""
+    return f"run {run_id}"

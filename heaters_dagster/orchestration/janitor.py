@@ -19,8 +19,18 @@ from assets.failures import CANCELED
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import BusyError, NotFoundError
 from heaters_dagster.domain.run_leases import WAITING, RunLease
+from heaters_dagster.domain.run_queues import lock_of_run
 from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
-from heaters_dagster.orchestration.dead_runs import SETTLED_TAG, DeadRun, Responsibility, death, partition_of, responsibility, unfinished
+from heaters_dagster.orchestration.dead_runs import (
+    SETTLED_TAG,
+    DeadRun,
+    Responsibility,
+    StageIsBusy,
+    death,
+    partition_of,
+    responsibility,
+    unfinished,
+)
 from heaters_dagster.orchestration.outlook import Outlook, look
 from heaters_dagster.orchestration.settling import Ending, settle
 from heaters_dagster.partitions import source_video_partitions
@@ -161,15 +171,17 @@ def end_runs(dead: Iterable[DeadRun], instance: dg.DagsterInstance, database: Da
     return ended
 
 
-def end_lost_in_broker(instance: dg.DagsterInstance) -> list[str]:
-    """End the runs that were handed to a broker, which does not have them any more, before a worker had begun them; returns their ids.
+def end_lost_in_broker(instance: dg.DagsterInstance, is_busy: StageIsBusy) -> list[str]:
+    """End the runs that were handed to a broker, which does not have them any more, before a worker had taken them; returns their ids.
 
-    Their work is due again at once. Only a launcher with a broker has `lost_among`; two looks in a row must agree.
+    Their work is due again at once. Only a launcher with a broker has `lost_among`; two looks in a row must agree. is_busy: tells whether a
+    worker has taken a run and not begun it yet.
     """
     lost_among: Callable[[list[dg.DagsterRun]], list[dg.DagsterRun]] | None = getattr(instance.run_launcher, "lost_among", None)
     if lost_among is None:
         return []
     lost = lost_among(list(instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))))
+    lost = [run for run in lost if not is_busy(lock_of_run(run.run_id), 0)]
     for run in lost:
         instance.add_run_tags(run.run_id, {ENDED_TAG: "the broker lost it before a worker had begun it"})
         instance.report_run_canceled(run, "The broker does not have this run any more, and no worker has begun it.")

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 from celery import Celery
 from dagster import DagsterRun
-from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
+from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
 from heaters_dagster.domain.errors import TransientError
-from heaters_dagster.domain.run_queues import QUEUES
+from heaters_dagster.domain.run_queues import QUEUES, queue_of
 
 #: Where kombu keeps the messages that were taken and are not acknowledged.
 _TAKEN = "unacked"
@@ -40,9 +40,9 @@ def listening(app: Celery) -> Mapping[str, tuple[str, ...]]:
 def lost_messages(runs: Iterable[DagsterRun], broker_url: str) -> list[DagsterRun]:
     """Of runs that no worker has begun, those of which Redis has no message: it was emptied, or a worker died just as it took it.
 
-    A run that a worker takes at this moment may be among them: ask twice, some seconds apart. Nothing is lost while Redis does not answer.
+    Those that a worker takes at this moment, or that are being handed over, may be among them: ask twice, some seconds apart. Nothing is
+    lost while Redis does not answer.
     """
-    handed_out = [run for run in runs if DAGSTER_CELERY_TASK_ID_TAG in run.tags]
     with suppress(RedisError), Redis.from_url(broker_url, socket_timeout=5) as redis:
         messages: dict[str, bytes] = {}
 
@@ -53,7 +53,9 @@ def lost_messages(runs: Iterable[DagsterRun], broker_url: str) -> list[DagsterRu
             return messages[queue]
 
         taken = b"".join(redis.hvals(_TAKEN))
-        ids = {run.run_id: run.tags[DAGSTER_CELERY_TASK_ID_TAG].encode() for run in handed_out}
-        queues = {run.run_id: run.tags.get(DAGSTER_CELERY_QUEUE_TAG, "") for run in handed_out}
-        return [run for run in handed_out if ids[run.run_id] not in taken and ids[run.run_id] not in waiting(queues[run.run_id])]
+        return [run for run in runs if not (run.run_id.encode() in taken or run.run_id.encode() in waiting(_queue(run)))]
     return []
+
+
+def _queue(run: DagsterRun) -> str:
+    return run.tags.get(DAGSTER_CELERY_QUEUE_TAG) or queue_of(run.tags)

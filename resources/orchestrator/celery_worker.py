@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import dagster as dg
 from celery import Celery
 
+from heaters_dagster.domain.run_queues import lock_of_run
 from heaters_dagster.settings import Settings
 from resources.orchestrator.celery_launcher import EXECUTE_RUN, open_celery
 from resources.orchestrator.dagster_resources import shared_database
@@ -37,7 +38,7 @@ def execute(run_id: str, settings: Settings) -> int:
     Redis may give out a message twice. Two that come at the same time are told apart by a lock, which ends with its process; one that comes
     later by the state of the run. So a run is begun once, and what a dead worker has left is for another run.
     """
-    with shared_database(settings).first_free_lock([lock_key(f"run {run_id}", 0)]) as is_first, dg.DagsterInstance.get() as instance:
+    with shared_database(settings).first_free_lock([lock_key(lock_of_run(run_id), 0)]) as is_first, dg.DagsterInstance.get() as instance:
         run = instance.get_run_by_id(run_id) if is_first else None
         if run is None or run.status not in _BEGINS:
             _log.warning("run %s was given out again, and is not begun again", run_id)

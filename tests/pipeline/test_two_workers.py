@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from assets.exports import export_problems
+from heaters_dagster.domain.audit import source_video_of_key
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.run_queues import QUEUES
@@ -81,7 +82,7 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
     with Broker(tmp_path / "redis") as broker, postgres_over_tcp(database.url) as url:
         shared = Settings(
             home=tmp_path, database_url=url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all-machines",
-            broker_url=broker.url, broker_visibility_seconds=2, run_lease_seconds=6, machines=2,
+            broker_url=broker.url, broker_visibility_seconds=2, run_lease_seconds=10, machines=2,
             detector="adaptive", embedding_model="no-such-model", embedding_fallback=True,
         )  # fmt: skip
         names = {"desk", "one", "two"}
@@ -116,19 +117,21 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             eventually(lambda: all(videos.load(each).gold_master_filepath for each in ids), "not all have a gold master")
             with open_instance(Settings(home=tmp_path / "eyes", database_url=url)) as instance:
                 eventually(lambda: not unfinished(instance), "runs are left that never end")
-                nothing_is_lost_and_nothing_was_done_twice(instance)
+                died_with = nothing_is_lost_and_nothing_was_begun_twice(instance)
             assert broker.waiting([queue for queues in QUEUES.values() for queue in queues]) == 0
     objects = open_object_store(shared)
     assert audit(database, objects) == []
     assert [clip.frame_count for clip in cut] == [count for number in range(VIDEOS) for count in (12, 12 + 2 * number)]
-    everything_was_written_once(buckets, str(shared.bucket))
+    everything_was_written_once(buckets, str(shared.bucket), but_of=died_with)
     frames_are_those_of_one_machine(films, ids, objects, tmp_path)
     exports_are_what_was_approved([clips.load(clip.id) for clip in approved], objects, clips, WorkFolder(tmp_path / "work"))
     for worker in workers:
-        assert [path.name for path in worker.settings.work_folder.glob("*-*")] == []
+        left = [path.name for path in worker.settings.work_folder.glob("*-*")]
+        assert [name for name in left if not name.endswith(".continued")] == [], "what a download had begun is kept for a while"
 
 
-def nothing_is_lost_and_nothing_was_done_twice(instance: dg.DagsterInstance) -> None:
+def nothing_is_lost_and_nothing_was_begun_twice(instance: dg.DagsterInstance) -> set[int]:
+    """The source videos whose runs died with a machine."""
     runs = instance.get_runs()
     begun = Counter(
         run.run_id
@@ -144,15 +147,16 @@ def nothing_is_lost_and_nothing_was_done_twice(instance: dg.DagsterInstance) -> 
     for pool in ("encode", "gold_master"):
         info = instance.event_log_storage.get_concurrency_info(pool)
         assert (info.claimed_slots, info.pending_steps) == ([], []), pool
+    return {int(run.tags["dagster/partition"]) for run in lost}
 
 
-def everything_was_written_once(buckets: BucketServer, bucket: str) -> None:
-    """The bucket keeps versions, so a second writing of the same bytes is seen. What was cut off between object and row comes again."""
+def everything_was_written_once(buckets: BucketServer, bucket: str, *, but_of: set[int]) -> None:
+    """The bucket keeps versions, so a second writing of the same bytes is seen. but_of: source videos whose work was cut off."""
     found = buckets.client.list_object_versions(Bucket=bucket)["Versions"]
     written = Counter(
         version["Key"] for version in found if version["Key"].startswith(("review_proxies/", "final_clips/", "gold_masters/"))
     )
-    assert sum(count > 1 for count in written.values()) <= 2, written
+    assert {source_video_of_key(key) for key, count in written.items() if count > 1} <= but_of, written
     assert len(written) == VIDEOS * 3
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import dagster as dg
 
 from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
+from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings, load_settings
 from resources.orchestrator.dagster_daemon_private import (
@@ -35,6 +37,7 @@ from resources.orchestrator.dagster_daemon_private import (
     setup_interrupt_handlers,
 )
 from resources.orchestrator.dagster_private import CODE_SERVER_WATCH_SECONDS, NOT_FINISHED_STATUSES
+from resources.orchestrator.dagster_resources import shared_database
 from resources.orchestrator.leased_runs import leases_of
 from resources.postgres.nudges import Nudge, Nudges
 from resources.postgres.run_keeper import RunKeeper
@@ -150,7 +153,8 @@ class NudgedMonitoring(MonitoringDaemon):
         pause = Pause(shutdown_event, self._nudges, Nudge.RUNS, self._pace, busy_seconds=self.interval_seconds)
         while not shutdown_event.is_set():
             yield from self.run_iteration(workspace_process_context)
-            end_lost_in_broker(workspace_process_context.instance)
+            with suppress(HeatersError):
+                end_lost_in_broker(workspace_process_context.instance, shared_database(load_settings()).stage_is_busy)
             pause.wait()
             yield None
 
