@@ -55,7 +55,12 @@ def tie_leases(storage: DagsterStorage[Any], settings: Settings) -> None:
             return
         if kind is dg.DagsterEventType.PIPELINE_START:
             keeper_of(settings).begin(event.run_id)
-        store_event(event)
+        try:
+            store_event(event)
+        except BaseException:
+            if kind in _ENDS:  # the work is over here, though nobody can be told: the lease expires
+                _end_here(event.run_id)
+            raise
         if kind in _WAITS:
             with suppress(HeatersError):  # the scheduler gives it one at its next look
                 leases_of(settings).wait([event.run_id], _WAITS[kind])
@@ -65,8 +70,13 @@ def tie_leases(storage: DagsterStorage[Any], settings: Settings) -> None:
             if event.event_type in _ENDS:
                 _end_here(run_id)
             return
-        handle_run_event(run_id, event, update_timestamp)
-        if event.event_type in _ENDS and not _end_here(run_id):
+        was_here = False
+        try:
+            handle_run_event(run_id, event, update_timestamp)
+        finally:
+            if event.event_type in _ENDS:
+                was_here = _end_here(run_id)
+        if event.event_type in _ENDS and not was_here:
             with suppress(HeatersError):
                 leases_of(settings).close(run_id)
 

@@ -118,12 +118,15 @@ class RunKeeper:
                 return
             asked_at = _clock()
             held = self._leases.renew(wanted)
+            others = self._leases.load(set(wanted) - held)
             with self._lock:
                 for run_id in wanted:
                     if (kept := self._kept.get(run_id)) is None:
                         continue
                     if run_id in held:
                         kept.until = asked_at + self._leases.seconds
+                    elif run_id not in others:  # nobody took it away: the table was emptied, as by a restore
+                        del self._kept[run_id]
                     else:
                         kept.lost = True
                         self._taken_away.add(run_id)

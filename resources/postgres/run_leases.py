@@ -23,7 +23,8 @@ _BEGIN = text(
     on conflict (run_id) do update set
         state = 'working', host = excluded.host, worker = excluded.worker, process = excluded.process, since = clock_timestamp(),
         renewed_at = clock_timestamp(), expires_at = excluded.expires_at
-    where lease.state in ('queued', 'launched') or (lease.state = 'working' and lease.worker in (excluded.worker, ''))
+    where lease.state in ('queued', 'launched') or (lease.state = 'lost' and :replaces_lost)
+        or (lease.state = 'working' and lease.worker in (excluded.worker, ''))
     returning run_id
     """
 )
@@ -89,9 +90,7 @@ class RunLeases:
 
     def begin(self, run_id: str) -> None:
         """This process works on the run from now on. Raises RunTakenAwayError when another does, or when its lease was taken away."""
-        with no_fence(), self._database.begin() as connection:
-            begun = connection.scalar(_BEGIN, {"run_id": run_id, **self._mine})
-        if begun is None:
+        if not self._begun(run_id, replaces_lost=False):
             raise RunTakenAwayError(f"run {run_id} is worked on by another process, or was ended: this process leaves it alone")
 
     def wait(self, run_ids: Collection[str], state: LeaseState) -> None:
@@ -111,13 +110,13 @@ class RunLeases:
             is_gone = lease.host == self.host and process_is_gone(lease.process)
             if not lease.is_over(process_is_gone=is_gone) or not self.take_away(lease, is_gone=is_gone):
                 return lease
+        if self._begun(name, replaces_lost=True):
+            return None
+        return self.load([name]).get(name) or lease  # another was quicker
+
+    def _begun(self, run_id: str, *, replaces_lost: bool) -> bool:
         with no_fence(), self._database.begin() as connection:
-            connection.execute(text("delete from run_leases where run_id = :name and state = 'lost'"), {"name": name})
-        try:
-            self.begin(name)
-        except RunTakenAwayError:  # another was quicker
-            return self.load([name]).get(name) or lease
-        return None
+            return connection.scalar(_BEGIN, {"run_id": run_id, "replaces_lost": replaces_lost, **self._mine}) is not None
 
     def renew(self, run_ids: Collection[str]) -> set[str]:
         """Renew leases of this process; returns those that it still has."""
