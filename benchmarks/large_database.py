@@ -97,9 +97,9 @@ select id, :model, :strategy, 8, '[1,0,0,0,0,0,0,0]'::vector from clips where st
 """
 
 
-def fill(database: Database, *, videos: int = VIDEOS) -> None:
-    """Fill an empty database of this schema or an older one. videos: how many source videos, of CLIPS_IN_VIDEO clips each."""
-    sizes = {"videos": videos, "clips": CLIPS_IN_VIDEO, "reviewers": REVIEWERS}
+def fill(database: Database, *, videos: int = VIDEOS, clips_in_video: int = CLIPS_IN_VIDEO) -> None:
+    """Fill an empty database of this schema or an older one. videos: how many source videos, each of `clips_in_video` clips."""
+    sizes = {"videos": videos, "clips": clips_in_video, "reviewers": REVIEWERS}
     hundred = [state for state, share in _STATES for _ in range(share)]
     with database.begin() as connection:
         connection.execute(text("set local session_replication_role = replica"))
@@ -111,7 +111,7 @@ def fill(database: Database, *, videos: int = VIDEOS) -> None:
         )
         connection.execute(
             text(_SOURCE_VIDEOS),
-            {"videos": videos, "clips": CLIPS_IN_VIDEO, "frames": CLIPS_IN_VIDEO * CLIP_FRAMES, "places": _PLACES, "kinds": _KINDS},
+            {"videos": videos, "clips": clips_in_video, "frames": clips_in_video * CLIP_FRAMES, "places": _PLACES, "kinds": _KINDS},
         )
         connection.execute(text(_CLIPS), {**sizes, "frames": CLIP_FRAMES, "hundred": hundred})
         connection.execute(text(_ACTIONS))
