@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -141,12 +144,18 @@ def _show(ids: list[int], database: Database, settings: Settings) -> None:
             f"[bold]heaters up[/bold]  starts everything:\n"
             f"  review app   {settings.review_url}\n"
             f"  Dagster UI   {settings.dagster_local_url}\n"
-            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like {ids[0]}:1, heaters doctor",
+            f"Try also: heaters status, heaters clips {ids[0]}, heaters search --like {ids[0]}:1, heaters doctor{_where_it_is()}",
             title="Next",
             title_align="left",
             expand=False,
         )
     )
+
+
+def _where_it_is() -> str:
+    """What to type for `heaters` where a shell does not find it, as after make demo; empty where it does."""
+    program = Path(sys.executable).with_name("heaters")
+    return "" if shutil.which("heaters") or not program.exists() else f"\nheaters is {os.path.relpath(program)} here: type that for it"
 
 
 def _show_search(clips: list[Clip], database: Database, settings: Settings) -> None:

@@ -69,7 +69,8 @@ _WORDS = {
     r"|changed while|being written|cannot hold",
     FailureKind.FORBIDDEN: r"may not be fetched|cannot be submitted from|permission denied|may not be read|does not lie in|through a link"
     r"|HTTP(?: Error)? 40[13]|forbidden|drm\b|protected downloads|encrypted|country|region",
-    FailureKind.NOT_FOUND: r"there is no (?:file|object|such)|does not exist|no such file|HTTP(?: Error)? (?:404|410)|disappeared"
+    FailureKind.NOT_FOUND: r"there is no (?:file|object|such)|there is nothing at|answers (?:404|410)\b"
+    r"|does not exist|no such file|HTTP(?: Error)? (?:404|410)|disappeared"
     r"|no longer has|not available|unavailable|removed|a file was missing",
     FailureKind.NETWORK: r"tim(?:ed|e)[ -]?out|connection|cannot be reached|does not answer|broke off|reset by|name resolution"
     r"|HTTP(?: Error)? (?:429|5\d\d)|asked for again|too slow|wants no requests|network|refused",

@@ -3,6 +3,7 @@
 (A cursor on the identity column can skip a row that commits late, and an asset sensor sees only the last of several materializations.)
 """
 
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -27,6 +28,9 @@ from resources.postgres.site_turns import waiting_for_sites
 from resources.postgres.subscription_store import SubscriptionStore
 from resources.sources.watched_places import Watcher
 from resources.upkeep.alerts import look_and_tell
+
+# Dagster warns of a parameter of its own that no sensor here is given, in the terminal of heaters up.
+warnings.filterwarnings("ignore", category=dg.BetaWarning, module=r"dagster\..*")
 
 #: Runs of one job that may be queued or running. The rest is asked for as these end: ten thousand submitted videos must not become
 #: ten thousand queued runs.

@@ -25,6 +25,7 @@ from heaters_dagster.domain.failure_kinds import FailureKind, kind_of_failure
         ("there is no file /films/test.mp4", "not_found"),
         ("there is no object s3://footage/a.mp4", "not_found"),
         ("https://example.org/a.mp4 answered HTTP 404", "not_found"),
+        ("there is nothing at https://example.org/a.mp4: the server answers 404", "not_found"),
         ("https://example.org/a.mp4 answered HTTP 503", "network"),
         ("the download broke off after 3 MB: timed out", "network"),
         ("The embedding model clip is not on this machine", "model"),
