@@ -13,7 +13,8 @@ from assets import metadata
 from assets.clip_stage import ClipRun, ClipTask, clip_asset, materialized, work_through
 from assets.made_with import export_made_with
 from assets.stage_run import StageRun
-from heaters_dagster.domain.export_profile import ExportProfile
+from heaters_dagster.domain.cold_storage import Restore, RestoreTerms
+from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
@@ -34,6 +35,7 @@ from resources.postgres.export_store import ExportStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.measured import measure_approval_to_file
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.cold_masters import asked_back
 
 #: Exports that encode take turns, HEATERS_ENCODES at a time on a machine; exports by stream copy cost almost nothing and never wait.
 #: They do not wait for proxies, which may take hours.
@@ -44,13 +46,15 @@ ENCODED_EXPORT = "encoded export"
 class Exporting:
     """What it takes to export the clips of one source video.
 
-    writer: of that video, opened when first asked for. made_with: of an export profile, see `assets.made_with`.
+    writer: of that video, opened when first asked for. made_with: of an export profile, see `assets.made_with`. is_on_its_way:
+    whether a file with this profile waits for a gold master that was asked back from cold storage.
     """
 
     clips: ClipStore
     exports: ExportStore
     writer: Callable[[], ClipWriter]
     made_with: Callable[[ExportProfile], str | None] = lambda profile: None
+    is_on_its_way: Callable[[ExportProfile], bool] = lambda profile: False
     objects: ObjectStore
     work: WorkFolder
     report: Report = silent
@@ -65,6 +69,8 @@ def export_clip(clip_id: int, *, to: Exporting) -> ExportManifest | None:
     """
     clip = to.clips.load(clip_id)
     profile = installed_profile(clip.export_profile, clip)
+    if to.is_on_its_way(profile):
+        return None
     key = to.exports.key_for(clip, profile)
     claimed = to.clips.claim(clip_id, EXPORTS, [key])
     if claimed is None or claimed.export_profile != profile.name:
@@ -84,6 +90,8 @@ def export_further(clip: Clip, name: str, *, to: Exporting) -> ExportManifest | 
     The clip stays in its state, and its first file as it is.
     """
     profile = installed_profile(name, clip)
+    if to.is_on_its_way(profile):
+        return None
     key = to.exports.key_for(clip, profile)
     claimed = to.exports.claim(clip.id, name, key)
     if claimed is None:
@@ -110,11 +118,13 @@ def export_due(
     work: WorkFolder,
     encodes: int = 1,
     report: Report = silent,
+    terms: RestoreTerms = RestoreTerms(),
     **options: Any,
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
-    encodes: how many exports are encoded at the same time on this machine.
+    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
+    until it is there exports from it are not due.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -134,11 +144,16 @@ def export_due(
         def begin_again() -> None:
             exports.begin_again(source_video_id, {profile.name: of_profile(profile) for profile in EXPORT_PROFILES.usable()})
 
+        @cache
+        def restore() -> Restore | None:
+            return asked_back(source_video_id, database=database, objects=objects, terms=terms)
+
         to = Exporting(
             clips=ClipStore(database),
             exports=exports,
             writer=writer,
             made_with=of_profile,
+            is_on_its_way=lambda profile: profile.made_from is MadeFrom.GOLD_MASTER and restore() is not None,
             objects=objects,
             work=work,
             report=report,
@@ -238,6 +253,7 @@ def exports(
             objects=object_store.get(),
             work=machine.get().work,
             encodes=machine.get().settings.encodes,
+            terms=RestoreTerms(machine.get().settings.restore_tier, machine.get().settings.restore_days),
             report=progress.report_to(run.log),
         )
 

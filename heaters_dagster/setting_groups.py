@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heaters_dagster import setting_values as parse
+from heaters_dagster.domain.cold_storage import TIERS
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 
 
@@ -110,3 +111,38 @@ class BackupSettings(KnowingSettings):
         (7, 4, 12),
         "how many backups are kept: the newest of each of so many days, weeks and months, separated by commas",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketSettings(BackupSettings):
+    """How objects lie in a bucket, come back from cold storage, and are read through a CDN."""
+
+    s3_kms_key: str | None = setting(
+        "HEATERS_S3_KMS_KEY", parse.kms_key, None, "key of AWS KMS that encrypts what is stored; not set: as the bucket is set"
+    )
+    s3_tags: tuple[str, ...] = setting(
+        "HEATERS_S3_TAGS", parse.tags, (), "tags of the bucket and of each object, separated by commas: team=film,cost-centre=4711"
+    )
+    s3_transitions: tuple[str, ...] = setting(
+        "HEATERS_S3_TRANSITIONS",
+        parse.transitions,
+        (),
+        "what moves to another storage class after so many days, separated by commas: gold_masters:DEEP_ARCHIVE:180",
+    )
+    restore_tier: str = setting(
+        "HEATERS_RESTORE_TIER",
+        parse.one_of(*TIERS),
+        "Standard",
+        "how fast gold masters come back from cold storage: Bulk, Standard, Expedited",
+    )
+    restore_days: int = setting("HEATERS_RESTORE_DAYS", parse.number(int, 1, 365), 7, "days that a restored gold master can be read")
+    cdn_key_id: str | None = setting(
+        "HEATERS_CDN_KEY_ID", str, None, "id of the public key that the CDN trusts; not set: links of the CDN are plain"
+    )
+    cdn_private_key: str | None = setting(
+        "HEATERS_CDN_PRIVATE_KEY", str, None, "private key that signs links of the CDN, in PEM form", secret=True
+    )
+
+    @property
+    def object_tags(self) -> dict[str, str]:
+        return dict(tag.split("=", 1) for tag in self.s3_tags)

@@ -19,7 +19,7 @@ from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
 from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import DETECTORS, EMBEDDERS
-from heaters_dagster.setting_groups import BackupSettings, setting
+from heaters_dagster.setting_groups import BucketSettings, setting
 
 _SHORTEST_HIDDEN = 8
 
@@ -46,7 +46,7 @@ KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(BackupSettings):
+class Settings(BucketSettings):
     """The settings from the environment. Build it with `Settings.from_environment`."""
 
     app_env: str = setting(
@@ -88,18 +88,6 @@ class Settings(BackupSettings):
     s3_browser_url: str | None = setting(
         "HEATERS_S3_BROWSER_URL", parse.address, None, "its address for browsers, when that is another; not set: HEATERS_S3_ENDPOINT_URL"
     )
-    s3_kms_key: str | None = setting(
-        "HEATERS_S3_KMS_KEY", parse.kms_key, None, "key of AWS KMS that encrypts what is stored; not set: as the bucket is set"
-    )
-    s3_tags: tuple[str, ...] = setting(
-        "HEATERS_S3_TAGS", parse.tags, (), "tags of the bucket and of each object, separated by commas: team=film,cost-centre=4711"
-    )
-    s3_transitions: tuple[str, ...] = setting(
-        "HEATERS_S3_TRANSITIONS",
-        parse.transitions,
-        (),
-        "what moves to another storage class after so many days, separated by commas: gold_masters:DEEP_ARCHIVE:180",
-    )
     gold_master_storage_class: str = setting(
         "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
@@ -110,12 +98,6 @@ class Settings(BackupSettings):
     )
     cloudfront_prod_domain: str | None = setting(
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
-    )
-    cdn_key_id: str | None = setting(
-        "HEATERS_CDN_KEY_ID", str, None, "id of the public key that the CDN trusts; not set: links of the CDN are plain"
-    )
-    cdn_private_key: str | None = setting(
-        "HEATERS_CDN_PRIVATE_KEY", str, None, "private key that signs links of the CDN, in PEM form", secret=True
     )
     webcodecs_enabled: bool = setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
     detector: str = setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
@@ -375,10 +357,6 @@ class Settings(BackupSettings):
     @property
     def cdn_domain(self) -> str | None:
         return self.proxy_cdn_domain or (self.cloudfront_prod_domain if self.production else self.cloudfront_dev_domain)
-
-    @property
-    def object_tags(self) -> dict[str, str]:
-        return dict(tag.split("=", 1) for tag in self.s3_tags)
 
     @property
     def browser_origins(self) -> tuple[str, ...]:

@@ -12,11 +12,20 @@ from alembic.util import CommandError
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Connection, create_engine, text
 
-from resources.postgres import ingest_tables, knowing_tables, making_tables, related_tables, run_tables, schema_tables, store_pauses
+from resources.postgres import (
+    ingest_tables,
+    knowing_tables,
+    making_tables,
+    master_restores,
+    related_tables,
+    run_tables,
+    schema_tables,
+    store_pauses,
+)
 from resources.postgres.tables import metadata
 
 #: Their import adds their tables to the metadata.
-TABLES = (ingest_tables, knowing_tables, making_tables, related_tables, run_tables, schema_tables, store_pauses)
+TABLES = (ingest_tables, knowing_tables, making_tables, master_restores, related_tables, run_tables, schema_tables, store_pauses)
 
 #: Two processes that start at once migrate one after the other; the second finds nothing to do.
 MIGRATION_LOCK = 7_438_219_640_551_208

@@ -66,6 +66,7 @@ def status(
     """List the source videos: state, clips by state, errors. When there are more than --most: first the failed ones, then the newest."""
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
+    from resources.postgres.master_restores import MasterRestores
     from resources.postgres.source_video_lists import SourceVideoLists
     from resources.postgres.store_pauses import StorePauses
     from resources.postgres.watched_store import WatchedStore
@@ -86,6 +87,7 @@ def status(
         counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
         unread = WatchedStore(database).problems(watched_names(load_settings()))
+        restores = MasterRestores(database).load()
         pause = StorePauses(database).problem(load_settings().object_bucket)
     for place in unread:
         terminal.warn(place)
@@ -112,8 +114,10 @@ def status(
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
     for row in rows:
         if count := waiting.get(row["id"]):
+            restore = restores.get(row["id"])
+            when = "is made" if restore is None else f"is back; {restore.words}"
             terminal.say(
-                f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master is made"
+                f"{row['id']}: {counted(count, 'approved clip is', 'approved clips are')} exported as soon as the gold master {when}"
             )
         for warning in (*row["warnings"], *related_words.get(row["id"], ())):
             terminal.warn(f"{row['id']}: {warning}")

@@ -16,8 +16,9 @@ from pathlib import Path
 import dagster as dg
 
 from assets.failures import CANCELED
+from heaters_dagster.domain.cold_storage import RestoreTerms
 from heaters_dagster.domain.disk_room import RoomWait
-from heaters_dagster.domain.errors import BusyError, NotFoundError
+from heaters_dagster.domain.errors import BusyError, HeatersError, NotFoundError
 from heaters_dagster.domain.run_leases import WAITING, RunLease
 from heaters_dagster.domain.run_queues import lock_of_run
 from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
@@ -35,12 +36,14 @@ from heaters_dagster.orchestration.outlook import Outlook, look
 from heaters_dagster.orchestration.settling import Ending, settle
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources.object_store.open import shared_object_store
 from resources.orchestrator.dagster_private import GRPC_INFO_TAG, IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
 from resources.postgres.database import Database, lock_key
 from resources.postgres.due_facts import deleted_since
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.run_leases import RunLeases
+from resources.upkeep.cold_masters import notice_restored
 
 #: Of more partitions all names are read at once.
 _ASKED_ONE_BY_ONE = 10
@@ -60,6 +63,8 @@ def settled_look(
 
     On all machines together one process writes at a time. While another does, what is dead counts as in flight.
     """
+    with suppress(HeatersError):  # the store cannot be opened, which the look says
+        notice_restored(database, lambda: shared_object_store(settings), RestoreTerms(settings.restore_tier, settings.restore_days))
     outlook = look(instance, settings, database, is_daemon=is_daemon, only=only)
     _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
     leases = RunLeases(database, seconds=settings.run_lease_seconds)

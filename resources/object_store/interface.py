@@ -83,8 +83,8 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def restore(self, key: str, *, days: int = 7) -> None:
-        """Request the object back from cold storage; does nothing for other storage classes."""
+    def restore(self, key: str, *, days: int = 7, tier: str = "Standard") -> None:
+        """Request the object back from cold storage; does nothing for other storage classes, nor while it is on its way."""
         ...
 
 

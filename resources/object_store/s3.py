@@ -151,7 +151,7 @@ class S3ObjectStore:
             )
             return address
 
-    def restore(self, key: str, *, days: int = 7) -> None:
+    def restore(self, key: str, *, days: int = 7, tier: str = "Standard") -> None:
         if not self._existing(key).needs_restore:
             return
         from botocore.exceptions import ClientError
@@ -159,7 +159,7 @@ class S3ObjectStore:
         with self._errors(key):
             try:
                 self._client.restore_object(
-                    Bucket=self.bucket, Key=key, RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": "Standard"}}
+                    Bucket=self.bucket, Key=key, RestoreRequest={"Days": days, "GlacierJobParameters": {"Tier": tier}}
                 )
             except ClientError as error:
                 if error_code(error) != "RestoreAlreadyInProgress":

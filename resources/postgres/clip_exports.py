@@ -46,6 +46,7 @@ from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_files import MadeObject, begin_writing, keep_file
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row
 from resources.postgres.conditions import among
+from resources.postgres.master_restores import master_restores
 from resources.postgres.row_locks import lock_clips
 from resources.postgres.tables import clip_artifacts, clip_exports, clips, source_videos
 
@@ -92,13 +93,13 @@ def is_open() -> ColumnElement[bool]:
 
 
 def waits_for_gold_master(profile: ColumnElement[str]) -> ColumnElement[bool]:
-    """Condition on a row of `clips`: an export of `profile` needs the gold master, which is still to be made or to be tried again."""
-    return profile.in_(_profiles_from_gold_master()) & exists().where(
-        source_videos.c.id == clips.c.source_video_id,
-        source_videos.c.gold_master_filepath.is_(None),
-        source_videos.c.gold_master_attempts < MAX_ATTEMPTS,
-        source_videos.c.original_filepath.is_not(None),
+    """Condition on a row of `clips`: an export of `profile` needs the gold master, which is to be made or to come from cold storage."""
+    video = source_videos.c
+    is_to_be_made = and_(
+        video.gold_master_filepath.is_(None), video.gold_master_attempts < MAX_ATTEMPTS, video.original_filepath.is_not(None)
     )
+    is_asked_for = video.id.in_(select(master_restores.c.source_video_id))
+    return profile.in_(_profiles_from_gold_master()) & exists().where(video.id == clips.c.source_video_id, is_to_be_made | is_asked_for)
 
 
 def first_waits_for_gold_master() -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.postgres.clip_store import Clip
 from resources.postgres.export_store import ClipExport
+from resources.postgres.master_restores import MasterRestores
 from resources.postgres.source_video_store import SourceVideo
 from review_app.screens import shell
 from review_app.service import actions, views
@@ -27,6 +28,7 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
     try:
         approved = [clip for clip in desk.clips.load_live(video.id) if clip.state in APPROVED_STATES]
         waiting = desk.clips.waiting_for_gold_master([clip.id for clip in approved])
+        restore = MasterRestores(desk.database).load([video.id]).get(video.id) if waiting else None
         beside = desk.clips.words_beside(approved)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
@@ -36,7 +38,8 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
         st.html(f'<a href="{address}" download>Download all approved clips as one zip, with the cut list</a>')
     if waiting:
         numbers = ", ".join(str(clip.sequence) for clip in waiting)
-        st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}")
+        why = f". {restore.words[0].upper()}{restore.words[1:]}" if restore is not None else ""
+        st.caption(f"Waiting for the gold master, from which they are exported as soon as it is there: clip {numbers}{why}")
     place = f"exports-from-{video.id}"
     first = st.session_state.get(place, 0)
     first = first if first < len(approved) else 0
