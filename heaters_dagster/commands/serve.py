@@ -7,6 +7,7 @@ is the part's.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -90,4 +91,6 @@ def _become(settings: Settings, module: str, *arguments: str) -> None:
     environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)), PYTHONUNBUFFERED="1")
     os.chdir(settings.home)  # Dagster and Streamlit read files of their own from the folder they work in
     sys.stdout.flush()
+    # A shell starts what it runs in the background with Ctrl-C ignored, and Dagster then ignores SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)

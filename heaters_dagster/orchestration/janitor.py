@@ -248,9 +248,14 @@ def cancel_running(instance: dg.DagsterInstance, why: str, *, leases: RunLeases,
     held = leases.load([record.dagster_run.run_id for record in records])
     runs = [record.dagster_run for record in records if _is_ours(record.dagster_run, held, leases.host, code_socket)]
     for run in runs:
-        instance.add_run_tags(run.run_id, {ENDED_TAG: why})
-        instance.report_run_canceling(run, f"Canceled: {why}. The work starts again if it is still due.")
+        announce_end(instance, run, why)
     return [run.run_id for run in runs]
+
+
+def announce_end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """Tell Dagster that the interruption of this run, which follows, is a cancellation: no try is counted, and its work stays due."""
+    instance.add_run_tags(run.run_id, {ENDED_TAG: why})
+    instance.report_run_canceling(run, f"Canceled: {why}. The work starts again if it is still due.")
 
 
 def _is_ours(run: dg.DagsterRun, leases: Mapping[str, RunLease], host: str, code_socket: Path) -> bool:

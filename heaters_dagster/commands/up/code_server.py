@@ -19,6 +19,9 @@ WARM_MODULES = (
     "resources.orchestrator.dagster_storage",
 )
 
+#: How long interrupted runs may take to write their end, when a server of its own (`heaters serve code`) is told to end.
+_PATIENCE_SECONDS = 15.0
+
 #: gRPC's main thread wakes ten times a second so that a signal is noticed on old Pythons; those of today notice it at once.
 _LONGEST_WAIT_SECONDS = 60.0
 
@@ -28,6 +31,7 @@ def main() -> int:
     import logging
     import multiprocessing
     import threading
+    import time
     from contextlib import suppress
     from multiprocessing import forkserver
     from typing import Any
@@ -45,10 +49,37 @@ def main() -> int:
         setup_interrupt_handlers,
     )
 
+    host, _, port = sys.argv[1].rpartition(":")
+    is_socket = sys.argv[1].startswith("/")
+
     class WarmServer(DagsterApiServer):
         def __init__(self, **given: Any) -> None:
             super().__init__(**given)
             self._mp_ctx = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
+
+        def cleanup(self) -> None:
+            if not is_socket:  # under `heaters up` the supervisor ends the runs
+                self._hand_over()
+            super().cleanup()
+
+        def _hand_over(self) -> None:
+            """Interrupt the runs of this server, so that another one, or the next, takes up their work at once."""
+            from dagster import DagsterInstance
+
+            from heaters_dagster.orchestration.janitor import announce_end
+
+            with self._execution_lock:
+                running = dict(self._executions)
+            for run_id, (process, instance_ref) in running.items():
+                with DagsterInstance.from_ref(instance_ref) as instance:
+                    run = instance.get_run_by_id(run_id)
+                    if process.is_alive() and run is not None and not run.is_finished:
+                        announce_end(instance, run, "the code server was ended")
+                        self._termination_events[run_id].set()
+            deadline = time.monotonic() + _PATIENCE_SECONDS
+            for process, _ in running.values():
+                process.join(max(deadline - time.monotonic(), 0.0))
+                process.kill()
 
     forkserver.set_forkserver_preload(list(WARM_MODULES))
     forkserver.ensure_running()
@@ -59,8 +90,6 @@ def main() -> int:
     logger, ended, threads = logging.getLogger("dagster.code_server"), threading.Event(), FuturesAwareThreadPoolExecutor()
     place = LoadableTargetOrigin(executable_path=sys.executable, module_name="heaters_dagster.definitions")
     servicer = WarmServer(server_termination_event=ended, logger=logger, server_threadpool_executor=threads, loadable_target_origin=place)
-    host, _, port = sys.argv[1].rpartition(":")
-    is_socket = sys.argv[1].startswith("/")
     server = DagsterGrpcServer(
         server_termination_event=ended,
         dagster_api_servicer=servicer,
