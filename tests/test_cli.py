@@ -1381,7 +1381,7 @@ def test_a_report_says_what_is_stored_what_it_costs_and_what_processing_took(
     code, printed = heaters("report")
     assert code == 0
     assert "machine seconds for an hour of video" in printed
-    assert "as of 2025-06-01" in printed
+    assert "as of 2026-06-01" in printed
     own = tmp_path / "prices.json"
     own.write_text('{"name": "ours"}')
     assert heaters("report", "--prices", str(own))[0] == 1

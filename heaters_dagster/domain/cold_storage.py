@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 TIERS = ("Bulk", "Standard", "Expedited")
 
 #: (storage class, tier) -> (hours until it is there at the latest, USD for each GB, USD for each request).
-#: Source: Amazon S3's pricing page, us-east-1, and its user guide on restoring archived objects; both of 2025.
+#: List prices of us-east-1 as tables of May and June 2026 repeat them, and the longest times that S3's user guide names.
 _OF_TIER = {
     ("GLACIER", "Expedited"): (5 / 60, 0.03, 0.01),
     ("GLACIER", "Standard"): (5.0, 0.01, 0.00005),
