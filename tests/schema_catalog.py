@@ -17,6 +17,7 @@ _RULES = """
     union
     select indrelid::regclass || '.' || indexrelid::regclass, pg_get_indexdef(indexrelid) from pg_index
     join pg_class on pg_class.oid = indrelid where relnamespace = 'public'::regnamespace and indisunique
+    and not exists (select from pg_constraint where conindid = indexrelid and conrelid = indrelid)
 """
 _FUNCTIONS = """
     select proname || '(' || pg_get_function_identity_arguments(oid) || ')', pg_get_function_result(oid)

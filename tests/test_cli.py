@@ -224,6 +224,7 @@ def test_every_json_of_a_command_is_documented_and_no_property_of_it_is_left_out
         "progress",
         "said_by",
         "limits",
+        "health",
     }  # what their keys are is not for us to say, or depends on the rows
     for name, part in objects_in({**SCHEMA["$defs"], **SCHEMA["commands"]}):
         if "properties" in part:
@@ -249,7 +250,7 @@ def test_the_version_is_told_in_both_ways(heaters: Heaters) -> None:
 
 def test_a_shell_completes_commands(tmp_path: Path) -> None:
     program = "import sys; sys.argv = ['heaters']; from heaters_dagster.cli import main; main()"
-    environment = {**os.environ, "_HEATERS_COMPLETE": "complete_bash", "COMP_WORDS": "heaters st", "COMP_CWORD": "1"}
+    environment = {**os.environ, "_HEATERS_COMPLETE": "complete_bash", "COMP_WORDS": "heaters sta", "COMP_CWORD": "1"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == ["status"], done.stderr
 
@@ -1050,6 +1051,7 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         "doctor",
         "sites list",
         "migrate",
+        "health review",
         "backup",
         "report",
     ):

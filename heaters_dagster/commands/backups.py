@@ -10,6 +10,7 @@ import typer
 from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import AsJson, example, opened_database
 from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -69,9 +70,13 @@ def backup(
             return
         terminal.say(f"{about.sentence} In {place.name}")
         if about.missing:
-            terminal.warn(f"{about.missing:,} objects that rows need are not in the store: heaters doctor names them")
+            terminal.warn(
+                f"{counted(about.missing, 'object', 'objects')} that rows need are missing in the store: heaters doctor names them"
+            )
         if about.without_checksum:
-            terminal.say(f"{about.without_checksum:,} objects have no checksum yet; the next backups compute them, or --hash-all")
+            terminal.say(
+                f"{counted(about.without_checksum, 'checksum is', 'checksums are')} not known yet; --hash-all or the next backups tell"
+            )
 
 
 @app.command(epilog=example("restore 20261127T021300Z --from /mnt/backups"))
@@ -125,7 +130,7 @@ def _tell(done: Restored) -> None:
     for warning in done.warnings:
         terminal.warn(warning)
     if done.newer:
-        terminal.say(f"{len(done.newer):,} files in the object store are newer than the backup:")
+        terminal.say(f"{counted(len(done.newer), 'file in the object store is', 'files in the object store are')} newer than the backup:")
         for told in said((one.told for one in done.newer), "newer file"):
             terminal.say(f"  {told}")
         commands = [one.command for one in done.newer if one.command is not None]
@@ -155,7 +160,7 @@ def _check(settings: Settings, place: Any, name: str | None, as_json: bool) -> N
     elif not checked.problems:
         rows = " and ".join(f"{count:,} rows of {part.capitalize()}" for part, count in checked.rows.items())
         read = f" ({checked.unread:,} of them have no checksum yet)" if checked.unread else ""
-        terminal.say(f"Backup {about.name} is good: {rows} were loaded, all {checked.objects:,} objects are there{read}.")
+        terminal.say(f"Backup {about.name} is good: {rows} were loaded, all of {counted(checked.objects, 'object')} are there{read}.")
     for problem in said(checked.problems, "problem"):
         terminal.complain(problem)
     if checked.problems:

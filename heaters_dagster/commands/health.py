@@ -98,7 +98,10 @@ def _code(settings: Settings, live: bool) -> None:
     import grpc  # type: ignore[import-untyped]
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-    place = next((f"unix:{one / 'code.sock'}" for one in _held(settings, "up") if (one / "code.sock").exists()), settings.code_server)
+    from heaters_dagster.commands.up.start import socket_of
+
+    sockets = map(socket_of, _held(settings, "up"))
+    place = next((f"unix:{one}" for one in sockets if one.exists()), settings.code_server)
     with grpc.insecure_channel(place) as channel:
         try:
             asked = health_pb2.HealthCheckRequest(service="DagsterApi")

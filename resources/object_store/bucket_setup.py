@@ -10,6 +10,7 @@ from typing import Any
 from heaters_dagster.domain.bucket_rules import BLOCKED, Transition, cors_rules, lifecycle_rules, merged_cors, merged_lifecycle
 from heaters_dagster.domain.errors import SettingsError, StoreRefusedError
 from heaters_dagster.domain.keys import CHECKS_PREFIX
+from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings
 from resources.object_store.s3_client import s3_client
 from resources.object_store.s3_errors import DENIED, error_code, store_errors
@@ -206,7 +207,8 @@ class BucketSetup:
 def _moves(transitions: tuple[str, ...]) -> str:
     parsed = [Transition.parsed(one) for one in transitions]
     return (
-        ", ".join(f"{one.prefix} move to {one.storage_class} after {one.days} days" for one in parsed) or "nothing moves to other classes"
+        ", ".join(f"{one.prefix} move to {one.storage_class} after {counted(one.days, 'day')}" for one in parsed)
+        or "nothing moves to other classes"
     )
 
 

@@ -18,9 +18,10 @@ from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID
 
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.run_queues import OTHER, queue_of
-from heaters_dagster.settings import Settings, load_settings
+from heaters_dagster.settings import Settings
 from resources.orchestrator.celery_broker import lost_messages
 from resources.orchestrator.dagster_private import CheckRunHealthResult, ConfigurableClassData, LaunchRunContext, WorkerStatus
+from resources.orchestrator.dagster_storage import given_settings
 
 #: The task of Celery that executes a run.
 EXECUTE_RUN = "heaters.execute_run"
@@ -79,7 +80,7 @@ class HeatersCeleryLauncher(CeleryRunLauncher):  # type: ignore[misc]
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersCeleryLauncher:
-        return cls(load_settings(), inst_data)
+        return cls(given_settings(), inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         run = context.dagster_run

@@ -81,7 +81,7 @@ class HeatersStorage(DagsterStorage[Any], ConfigurableClass):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersStorage:
         """Every program of Dagster opens the storage first, so here its log gets its form too, also in those that are not ours."""
-        settings = _settings()
+        settings = given_settings()
         event_log.set_up(settings, owns_output=Path(sys.argv[0]).name in _SERVERS)
         if (handler := event_log.handler()) is not None:
             lead_console_loggers_to(handler)
@@ -120,7 +120,7 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> HeatersRunCoordinator:
-        return cls(_settings(), inst_data=inst_data, **config_value)
+        return cls(given_settings(), inst_data=inst_data, **config_value)
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         run = context.dagster_run
@@ -215,7 +215,7 @@ class HeatersLogs(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        settings = _settings()
+        settings = given_settings()
         logs = cls(base_dir=str(settings.dagster_home / "logs"), inst_data=inst_data)
         if settings.object_bucket is None:
             return logs
@@ -249,5 +249,6 @@ def opened_with(settings: Settings) -> Iterator[None]:
         _given.reset(token)
 
 
-def _settings() -> Settings:
+def given_settings() -> Settings:
+    """Those of the `opened_with` block, else of the environment."""
     return _given.get() or load_settings()

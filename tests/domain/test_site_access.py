@@ -38,8 +38,13 @@ def test_a_site_is_called_by_its_host(given, name):
     assert site_name(given) == name
 
 
+def test_a_site_that_is_not_said_is_asked_for():
+    with pytest.raises(BadRequestError, match=r"write the name of the site: vimeo\.com, for example"):
+        site_name("")
+
+
 @pytest.mark.parametrize(
-    "given", ["", "com", "/films/a.mp4", "a b.com", "-x-.com", "vimeo..com", "x" * 300 + ".com", "a.com\x1b[2J", "http://[::1"]
+    "given", ["com", "/films/a.mp4", "a b.com", "-x-.com", "vimeo..com", "x" * 300 + ".com", "a.com\x1b[2J", "http://[::1"]
 )
 def test_what_names_no_site_is_refused(given):
     with pytest.raises(BadRequestError, match=r"is not the name of a site: write vimeo\.com") as refusal:

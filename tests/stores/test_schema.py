@@ -383,6 +383,7 @@ class TestSequences:
         ("update source_videos set title = null", "title"),
         ("delete from source_videos", "clips_source_video_id_fkey"),
         ("insert into clip_work (clip_id, stage, version) values (0, 'exports', 1)", "clip_work_clip_id_fkey"),
+        ("insert into master_restores values (0, now(), now(), 1, 0.1)", "master_restores_source_video_id_fkey"),
         ("insert into clip_work (clip_id, stage, version, state) select id, 'exports', 1, 'lost' from clips", "clip_work_state_check"),
         ("insert into clip_work (clip_id, stage, version, attempts) select id, 'exports', 1, -1 from clips", "clip_work_attempts_check"),
         ("insert into clip_artifacts (clip_id, kind, key) select id, 'Poster 1', 'k' from clips", "clip_artifacts_kind_check"),

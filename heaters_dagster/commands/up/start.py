@@ -33,6 +33,8 @@ _HELD_FOLDER = "up"
 CODE_SOCKET = "code.sock"
 #: In the held folder: where the review app of this `heaters up` is. Other commands may be run with another port in their settings.
 _ADDRESS_FILE = "review_url"
+#: In the held folder, when its path is too long for a socket: where the sockets are.
+_SOCKETS_FILE = "sockets"
 _LONGEST_SOCKET_FOLDER = 90
 
 
@@ -182,7 +184,14 @@ def held_folder(settings: Settings) -> Iterator[Path]:
             yield folder
         else:
             with tempfile.TemporaryDirectory(prefix="heaters-") as name:
+                (folder / _SOCKETS_FILE).write_text(name)
                 yield Path(name)
+
+
+def socket_of(held: Path) -> Path:
+    """The socket of the code server of the `heaters up` that holds this folder; it may be in another one."""
+    elsewhere = held / _SOCKETS_FILE
+    return (Path(elsewhere.read_text()) if elsewhere.is_file() else held) / CODE_SOCKET
 
 
 @contextmanager
