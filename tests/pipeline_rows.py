@@ -69,8 +69,8 @@ def reviewer_names(database: Database) -> list[str]:
         return list(connection.scalars(text("select name from reviewers order by name")))
 
 
-def waits_for_a_table(database: Database) -> bool:
-    """Whether a transaction of this database waits for a lock that another one holds."""
-    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+def waiting_transactions(database: Database) -> int:
+    """How many transactions of this database wait for a lock that another one holds."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     with database.read() as connection:
-        return bool(connection.scalar(text(f"select exists ({waiting})")))
+        return int(connection.scalar(text(query)) or 0)

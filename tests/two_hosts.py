@@ -22,6 +22,7 @@ import redis
 
 from heaters_dagster.orchestration.instance import prepare_dagster_home
 from heaters_dagster.settings import Settings, child_environment
+from tests.this_machine import free_port
 
 PATIENCE_SECONDS = 240.0
 _WAITS = "waits for work"
@@ -33,11 +34,6 @@ def eventually(what: Callable[[], object], why: str, *, seconds: float = PATIENC
     while not what():
         assert time.monotonic() < deadline, why
         time.sleep(look)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from resources.postgres.subscription_store import Subscription, SubscriptionStor
 from resources.sources import subscriptions
 from resources.sources.submission import submit
 from resources.upkeep.source_video_removal import delete_source_video
-from tests.pipeline_rows import waits_for_a_table
+from tests.pipeline_rows import waiting_transactions
 from tests.web_lists import Item, feed, page
 from tests.web_server import WebServer, status
 
@@ -196,7 +196,7 @@ def test_whoever_subscribes_and_a_process_that_looks_meanwhile_take_each_video_o
     with database.begin() as connection:
         connection.execute(text("lock table source_videos in share mode"))  # nobody can store a source video
         subscribing.start()
-        while not store.due() or not waits_for_a_table(database):
+        while not store.due() or not waiting_transactions(database):
             assert subscribing.is_alive()
         submitting.start()
         assert subscriptions.look_at_due(open_settings, database) == []  # it is being looked at

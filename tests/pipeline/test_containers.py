@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.buckets import BucketServer
 from tests.media_files import make_video
+from tests.this_machine import eventually, free_port
 
 FOLDER = PROJECT_ROOT / "deploy" / "docker"
 OURS = re.compile(r"heaters(-web)?:")
@@ -135,20 +135,6 @@ class Containers:
 
     def told(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()[-4000:]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def eventually(what: Callable[[], bool], *, seconds: float = 120.0, pause: float = 0.5) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(pause)
-    return False
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -35,6 +34,7 @@ from resources.upkeep.metrics import FRESH_SECONDS, GAUGES, HISTOGRAMS, Metrics
 from resources.upkeep.stored_bytes import count_stored
 from review_app.server.metrics import metrics_route
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
+from tests.this_machine import free_port
 
 pytestmark = pytest.mark.folder
 
@@ -208,11 +208,6 @@ def test_figures_of_the_review_app_are_for_this_machine_only_or_for_those_with_t
     assert "HEATERS_METRICS_TOKEN" in answered(shared)[1]
     guarded = replace(settings, metrics_token=TOKEN, review_host="0.0.0.0")
     assert [answered(guarded, given)[0] for given in (None, "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}")] == [401, 401, 401, 200]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def asked(address: str, **headers: str) -> int:

@@ -10,7 +10,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from heaters_dagster.domain.restarts import RestartRule
 from heaters_dagster.settings import Settings
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres import embedded_postgres
+from tests.this_machine import eventually
 
 #: Announces itself in a file, starts a child that does so too, and sleeps; `deaf` ignores SIGTERM in both.
 WITH_A_CHILD = """
@@ -63,15 +63,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
-
-
-def eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def supervised(parts: list[Part], *, patience_seconds: float = 5.0) -> tuple[int, list[tuple[str, str]], float]:

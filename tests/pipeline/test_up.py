@@ -6,13 +6,11 @@ All of it with HEATERS_LOG_FORMAT=json: the lines of every process are parsed. W
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +25,9 @@ from resources.postgres.source_video_store import SourceVideoStore
 from tests.media_files import make_video
 from tests.pipeline.test_secrets import MARK, files_with, rows_with
 from tests.pipeline_rows import reviews
+from tests.this_machine import eventually, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture
@@ -52,15 +46,6 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     )
     yield settings
     embedded_postgres.remove(settings.postgres_folder)
-
-
-def eventually(what: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        time.sleep(0.3)
-    return False
 
 
 def status_of(url: str, headers: dict[str, str]) -> int:
@@ -118,7 +103,7 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         environment = {**os.environ, **settings.to_environment(), "PYTHONPATH": ""}
         up = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
     try:
-        assert eventually(lambda: "Everything runs" in log.read_text() or up.poll() is not None, 300), log.read_text()
+        assert eventually(lambda: "Everything runs" in log.read_text() or up.poll() is not None, seconds=300, pause=0.3), log.read_text()
         assert up.poll() is None, log.read_text()
         for port in (settings.dagster_port, settings.review_port):
             assert f"http://127.0.0.1:{port}" in log.read_text()
@@ -139,12 +124,14 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         told = subprocess.run([command[0], "submit", film], env=other_port, capture_output=True, text=True, check=True).stdout
         assert f"watch it at {settings.review_url}\n" in told
         (video,) = videos.load_all()
-        assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED, 200), videos.load(video.id)
+        assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED, seconds=200, pause=0.3), videos.load(
+            video.id
+        )
         first, *_ = clips.load_live(video.id)
         reviews(database).approve([first.id], reviewer="ada")
         file = settings.objects_folder / "final_clips" / "video_1_clip_001.mp4"
-        assert eventually(file.is_file, 120), clips.load(first.id)
-        assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, 200), clips.load(first.id)
+        assert eventually(file.is_file, seconds=120, pause=0.3), clips.load(first.id)
+        assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, seconds=200, pause=0.3), clips.load(first.id)
         database.dispose()
         for place in (f"127.0.0.1:{settings.review_port}", settings.metrics_address):
             with urllib.request.urlopen(f"http://{place}/metrics", timeout=60) as page:

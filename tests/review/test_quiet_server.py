@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from heaters_dagster.quiet_server import QuietServer
 from heaters_dagster.settings import PROJECT_ROOT
+from tests.this_machine import free_port
 
 _PROGRAM = """
 import sys
@@ -36,11 +36,6 @@ def answers(port: int) -> bool:
         except OSError:
             time.sleep(0.05)
     return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
 
 
 def program(port: int) -> subprocess.Popen[bytes]:

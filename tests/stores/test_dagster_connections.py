@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import dagster as dg
 from sqlalchemy import text
 
@@ -12,13 +9,7 @@ from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_connections import close_kept_connections
 from resources.postgres.database import Database
-
-
-def eventually(what: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not what() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return what()
+from tests.this_machine import eventually
 
 
 def test_questions_to_dagster_share_the_connections_of_the_process(settings: Settings, database: Database) -> None:
@@ -51,4 +42,4 @@ def test_questions_to_dagster_share_the_connections_of_the_process(settings: Set
         assert instance.get_runs() == []
         assert connections() != kept
     close_kept_connections()
-    assert eventually(lambda: connections() == []), "heaters up stops Postgres when nobody else is connected"
+    assert eventually(lambda: connections() == [], seconds=30), "heaters up stops Postgres when nobody else is connected"

@@ -21,7 +21,7 @@ from resources.postgres.embedding_store import EmbeddingStore
 from resources.postgres.review_queue_store import ReviewQueueStore
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.conftest import SomeClips
-from tests.pipeline_rows import FRAME_RATE, reviews
+from tests.pipeline_rows import FRAME_RATE, reviews, waiting_transactions
 
 ROUNDS = 25
 
@@ -36,11 +36,9 @@ def cut_list(*edges: int) -> list[NewClip]:
 def waiting(database: Database, count: int) -> None:
     """Wait until so many transactions wait for a lock."""
     deadline = time.monotonic() + 20
-    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     while time.monotonic() < deadline:
-        with database.read() as connection:
-            if connection.scalar(text(query)) == count:
-                return
+        if waiting_transactions(database) == count:
+            return
         time.sleep(0.01)
     raise AssertionError(f"there were never {count} transactions that wait")
 
