@@ -195,15 +195,17 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
         containers.start(name)
     time.sleep(10)  # each check is a program of its own, as in the file, and costs a second or two of a processor
     for name in containers.running:
-        assert eventually(lambda name=name: containers.is_well(name), pause=3), f"{name}: {containers.told(name)}"
+        assert eventually(lambda name=name: containers.is_well(name), seconds=120, pause=3), f"{name}: {containers.told(name)}"
 
     film = make_video(tmp_path / "film.mp4", frames=48, scenes=(24,))
     containers.once("review", "submit", str(film))
     video = videos.load_all()[0]
-    assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED), containers.told("worker")
+    assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED, seconds=120, pause=0.5), containers.told(
+        "worker"
+    )
     containers.once("review", "review", "approve", f"{video.id}:1")
     first = clips.load_live(video.id)[0]
-    assert eventually(lambda: clips.load(first.id).clip_filepath is not None), containers.told("worker")
+    assert eventually(lambda: clips.load(first.id).clip_filepath is not None, seconds=120, pause=0.5), containers.told("worker")
     assert clips.load(first.id).state is not ClipState.EXPORT_FAILED
 
     for one in containers.running.values():
