@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 demo: install
 	$(BIN)/heaters demo
 
-test: install browser redis
+test: install browser servers
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: install
@@ -42,6 +42,6 @@ clean:
 browser:
 	@deploy/install-browser
 
-.PHONY: redis
-redis:
-	@deploy/install-redis
+.PHONY: servers
+servers:
+	@deploy/install-servers
