@@ -31,10 +31,11 @@ from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.files.memory import release_freed_memory
 from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe, opened
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media.frame_reader import FrameReader
 from resources.media.look_stream import LookStream
-from resources.media.media_probe import MediaProbe, known_probe, opened
+from resources.media.media_probe import known_probe
 from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
 from resources.media.proxy_writer import WrittenProxy, write_proxy

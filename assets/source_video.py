@@ -32,7 +32,8 @@ from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
-from resources.media.media_probe import MediaProbe, probe
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import probe
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder

@@ -11,9 +11,9 @@ from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.profiles import Profile
 from heaters_dagster.domain.progress import Report
 from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.master_export import encode_from_master
-from resources.media.media_probe import MediaProbe
 from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.media.remuxer import ProxyReader, RemuxedClip, remux, retimed
 from resources.object_store.interface import ObjectStore

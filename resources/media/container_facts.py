@@ -17,7 +17,7 @@ from heaters_dagster.domain.places import holds_a_position, names_a_place
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.subtitles import MOST_LINES, Line, known_language, tidy
 from heaters_dagster.domain.words import counted
-from resources.media.media_probe import MediaProbe, opened
+from resources.media.first_look import MediaProbe, opened
 
 if TYPE_CHECKING:
     from av.container import InputContainer

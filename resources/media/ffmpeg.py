@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from resources.media.media_probe import MediaProbe
+    from resources.media.first_look import MediaProbe
 
 #: Reads a pipe that ffmpeg writes to, until its end, in its own thread.
 PipeReader: TypeAlias = Callable[[IO[bytes]], None]

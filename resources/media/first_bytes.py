@@ -76,7 +76,7 @@ def problem(head: bytes, *, is_whole: bool, name: str) -> str | None:
     """Why the file is not a video; None when it can be one."""
     import av
 
-    from resources.media.media_probe import SNIFF_BYTES, unreadable
+    from resources.media.first_look import SNIFF_BYTES, unreadable
 
     kind = no_video_kind(head, is_whole=is_whole, name=name)
     if kind:

@@ -27,8 +27,8 @@ from heaters_dagster.domain.profiles import SourceStreams
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.words import counted
 from resources.media import ffmpeg
+from resources.media.first_look import AudioStream, MediaProbe, opened
 from resources.media.master_times import clock_is_wrong, file_clock, has_jumps, write_in_step
-from resources.media.media_probe import AudioStream, MediaProbe, opened
 from resources.media.proxy_writer import shown_times
 
 _DIGEST_BYTES = 32

@@ -7,9 +7,9 @@ from pathlib import Path
 from heaters_dagster.domain.export_profile import MasterProfile
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe
 from resources.media.master_frames import master_clip
 from resources.media.master_sound import clip_sound, master_clock, master_jumps
-from resources.media.media_probe import MediaProbe
 from resources.media.proxy_bytes import RangeFile
 from resources.media.proxy_writer import sound_input
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from heaters_dagster.domain.clock import FORWARD_SECONDS, ClockJump, usual_step
+from resources.media.first_look import MediaProbe
 from resources.media.master_frames import MasterClip, frame_seconds
-from resources.media.media_probe import MediaProbe
 from resources.media.proxy_bytes import RangeFile
 from resources.media.proxy_writer import sound_channels
 from resources.media.sound_reader import PlacedSound, SoundSource

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import ClockJump, MendedTimes, sound_in_step
 from heaters_dagster.domain.media_failures import library_failure
-from resources.media.media_probe import MediaProbe, opened
+from resources.media.first_look import MediaProbe, opened
 from resources.media.packet_count import is_stream
 from resources.media.remuxer import writing_errors
 

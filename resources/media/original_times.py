@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.profiles import frame_times
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
-from resources.media.media_probe import MediaProbe, opened
+from resources.media.first_look import MediaProbe, opened
 
 
 def packet_times(path: Path, probe: MediaProbe) -> NDArray[np.float64] | None:

@@ -26,7 +26,7 @@ from heaters_dagster.domain.clock import (
     mended,
     stands_still_at_an_end,
 )
-from resources.media.media_probe import AudioStream, MediaProbe, opened
+from resources.media.first_look import AudioStream, MediaProbe, opened
 
 #: FFmpeg may have to read this far beyond the place in a transport stream that it needs.
 _LOOK_MARGIN_BYTES = 1 << 20
@@ -119,7 +119,7 @@ class _Fields:
 
 
 def counted(path: Path, found: MediaProbe, *, name: str) -> MediaProbe:
-    """`found`, completed with what the whole file shows. name: of the file in messages. Raises the same errors as `probe`."""
+    """`found`, completed with what the whole file shows. name: of the file in messages. Raises the same errors as `first_look`."""
     fields = _Fields(done=not _may_mix(found))
     counts, pictures = _read_through(path, found, name, fields)
     audio = tuple(_told(stream, counts[stream.index]) for stream in found.audio)

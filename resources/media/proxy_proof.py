@@ -12,8 +12,8 @@ from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.frame_times import TimesCompared, times_compared
 from heaters_dagster.domain.progress import Report, silent
+from resources.media.first_look import MediaProbe
 from resources.media.frame_reader import FrameReader
-from resources.media.media_probe import MediaProbe
 from resources.media.original_times import decoded_times, packet_times
 from resources.media.packet_count import forward_limit
 from resources.media.proxy_bytes import RangeFile

@@ -17,7 +17,7 @@ from heaters_dagster.domain.clock import MendedTimes, mended, spoken
 from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, proxy
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
-from resources.media.media_probe import MediaProbe
+from resources.media.first_look import MediaProbe
 from resources.media.packet_count import forward_limit, is_stream
 from resources.media.progressive_mp4 import ProgressiveMp4Writer, header_bytes
 from resources.media.sound_reader import PlacedSound, SoundFacts, SoundSource

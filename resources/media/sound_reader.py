@@ -20,7 +20,7 @@ from heaters_dagster.domain.clock import ClockJump, spoken
 from heaters_dagster.domain.downmix import downmix
 from heaters_dagster.domain.sound_placement import Placed, SoundPlacement
 from heaters_dagster.domain.words import counted
-from resources.media.media_probe import opened
+from resources.media.first_look import opened
 
 Block = NDArray[np.float32]
 

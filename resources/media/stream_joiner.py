@@ -1,7 +1,7 @@
 """Joins picture and sound that were downloaded as two files into one file, by copying packets.
 
 yt-dlp would use ffmpeg, which guesses what the downloaded bytes are: a playlist could then make it open other files and addresses. Here
-both files are opened with `media_probe.opened`. Times are not changed, so that sound stays in sync.
+both files are opened with `first_look.opened`. Times are not changed, so that sound stays in sync.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from heaters_dagster.domain.errors import InvalidMediaError
 from heaters_dagster.domain.media_failures import library_failure
 from heaters_dagster.domain.words import counted
-from resources.media.media_probe import chosen_video, opened
+from resources.media.first_look import chosen_video, opened
 from resources.object_store.work_folder import disk_full_named
 
 _MP4_VIDEO = frozenset({"h264", "hevc", "av1", "vp9", "mpeg4"})

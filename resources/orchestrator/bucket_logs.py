@@ -5,14 +5,10 @@ A file of its own, because importing dagster-aws takes most of a second in every
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from dagster import LocalComputeLogManager
 from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
 
 from heaters_dagster.domain.keys import LOGS_PREFIX
-
-if TYPE_CHECKING:
-    from resources.orchestrator.dagster_storage import HeatersLogs
 
 
 class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
@@ -21,7 +17,7 @@ class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
     A failed upload is noted in the run's log and fails no step.
     """
 
-    def __init__(self, logs: HeatersLogs, bucket: str, endpoint_url: str | None, kms_key: str | None = None) -> None:
+    def __init__(self, logs: LocalComputeLogManager, bucket: str, endpoint_url: str | None, kms_key: str | None = None) -> None:
         super().__init__(
             bucket,
             inst_data=logs.inst_data,

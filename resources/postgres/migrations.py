@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ast
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -21,15 +22,19 @@ from sqlalchemy.exc import DBAPIError
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.settings import PROJECT_ROOT
 
-if TYPE_CHECKING:
-    from resources.postgres.database import Database
-
 MIGRATIONS = PROJECT_ROOT / "sql"
 #: Programs from this revision on know how to live with a newer schema; older ones refuse it.
 FIRST_SIDE_BY_SIDE = "0034"
 
 #: Alembic keeps the running migration in a global variable, so threads take turns. Processes take turns by the lock in `sql/env.py`.
 _migrating = threading.Lock()
+
+
+class Transactions(Protocol):
+    """What a migration needs of a database."""
+
+    def begin(self) -> AbstractContextManager[Connection]: ...
+    def read(self) -> AbstractContextManager[Connection]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def refuse_unusable(state: SchemaState) -> None:
     )
 
 
-def migrate(database: Database) -> None:
+def migrate(database: Transactions) -> None:
     """Bring the schema to the newest revision. This is quick when nothing is to be done: a few queries and no import of Alembic.
 
     Raises SettingsError when a newer Heaters has migrated the database so that this one does not work with it, or when it lacks pgvector.
@@ -149,7 +154,7 @@ def downgrade(connection: Connection, revision: str) -> None:
         command.downgrade(config, revision)
 
 
-def check_schema(database: Database) -> None:
+def check_schema(database: Transactions) -> None:
     """Raises SettingsError when this program does not work with the database as it is. Changes nothing."""
     with database.read() as connection:
         refuse_unusable(schema_state(connection))

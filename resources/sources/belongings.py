@@ -15,7 +15,7 @@ from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.subtitles import SubtitleFile, webvtt, within
 from heaters_dagster.domain.words import counted
 from resources.media.container_facts import container_facts, positions_left_out
-from resources.media.media_probe import MediaProbe
+from resources.media.first_look import MediaProbe
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore, forget_thumbnail

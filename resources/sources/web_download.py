@@ -31,7 +31,7 @@ from heaters_dagster.domain.ingest import clean_title, title_from_name, web_host
 from heaters_dagster.domain.profiles import download_normalization
 from heaters_dagster.domain.source_lists import page_and_item
 from resources.media import ffmpeg
-from resources.media.media_probe import first_look
+from resources.media.first_look import first_look
 from resources.media.stream_joiner import check_clean, joined
 from resources.object_store.work_folder import check_room
 from resources.sources.address_guard import AddressGuard

@@ -43,9 +43,9 @@ from heaters_dagster.event_log import tell_when_committed
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.look_stream import LookStream
-from resources.media.media_probe import MediaProbe
 from resources.media.side_streams import ScorePass
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from assets.proxy import ProxyPass, proxy_pass
 from heaters_dagster.domain.errors import HeatersError
+from resources.media.first_look import MediaProbe
 from resources.media.gold_masters import GoldMasterFile, write_gold_master
-from resources.media.media_probe import MediaProbe, probe
+from resources.media.media_probe import probe
 from resources.media.remuxer import ProxyReader, remux
 from tests.media.matrix_recipes import Encoded, Recording
 from tests.media.matrix_row import Row

@@ -19,7 +19,8 @@ from heaters_dagster.domain.errors import DiskFullError, FfmpegError, InvalidMed
 from heaters_dagster.domain.profiles import SideStream, delivery, proxy
 from heaters_dagster.domain.progress import Progress
 from resources.media.ffmpeg import Finished, command, run, source_streams
-from resources.media.media_probe import MediaProbe, probe
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import probe
 from resources.media.proxy_writer import write_proxy
 from tests.media_files import (
     barcode_video,

@@ -12,7 +12,8 @@ import av
 import pytest
 
 from heaters_dagster.domain.errors import InvalidMediaError, SourceNotFoundError
-from resources.media.media_probe import MediaProbe, probe
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import probe
 from tests.media_files import ffmpeg, file_frame_hashes, make_video, progressive_then_interlaced, rotated, truncated, with_bit_errors
 
 

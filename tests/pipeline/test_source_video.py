@@ -26,7 +26,8 @@ from heaters_dagster.domain.errors import (
 from heaters_dagster.domain.ingest import title_from_name
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.settings import Settings, child_environment
-from resources.media.media_probe import MediaProbe, probe
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import probe
 from resources.object_store import LocalObjectStore, ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import dagster_resources
