@@ -22,6 +22,7 @@ from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.clip_writer import ClipWriter, installed_profile
 from resources.clips.written_clip import read_back
+from resources.files.price_table import restore_terms
 from resources.media.frame_hashes import file_sha256, frame_hash
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.frame_reader import FrameReader
@@ -118,13 +119,13 @@ def export_due(
     work: WorkFolder,
     encodes: int = 1,
     report: Report = silent,
-    terms: RestoreTerms = RestoreTerms(),
+    terms: RestoreTerms | None = None,
     **options: Any,
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
-    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
-    until it is there exports from it are not due.
+    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage,
+    by default those of `restore_terms`; until it is there exports from it are not due.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -146,7 +147,7 @@ def export_due(
 
         @cache
         def restore() -> Restore | None:
-            return asked_back(source_video_id, database=database, objects=objects, terms=terms)
+            return asked_back(source_video_id, database=database, objects=objects, terms=terms or restore_terms())
 
         to = Exporting(
             clips=ClipStore(database),
@@ -253,7 +254,7 @@ def exports(
             objects=object_store.get(),
             work=machine.get().work,
             encodes=machine.get().settings.encodes,
-            terms=RestoreTerms(machine.get().settings.restore_tier, machine.get().settings.restore_days),
+            terms=restore_terms(machine.get().settings.restore_tier, machine.get().settings.restore_days),
             report=progress.report_to(run.log),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,10 +26,14 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
+from heaters_dagster.domain.cold_storage import price_words
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.words import counted, video_state_words
 from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
-from heaters_dagster.settings import load_settings
+from heaters_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from resources.postgres.database import Database
 
 app = typer.Typer()
 
@@ -151,9 +155,15 @@ def export(
         ),
     ],
     profile: Annotated[str, chosen_from(EXPORT_PROFILES, "--profile", told=_profile_told)] = FIRST_PROFILE,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask when a gold master costs more than 1 USD to get back from cold storage.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a file of approved clips with this profile, beside those that they have; for one that is there, to make it again."""
+    """Ask for a file of approved clips with this profile, beside those that they have; for one that is there, to make it again.
+
+    When that needs a gold master that is in cold storage, it first says how long it takes to get it back and what it costs about.
+    """
     from resources.postgres.clip_lookup import ClipLookup
     from resources.postgres.clip_store import ClipStore
     from resources.postgres.export_store import ExportStore
@@ -162,6 +172,7 @@ def export(
     with opened_database(settings) as database:
         exports, names = ExportStore(database), ClipLookup(database)
         chosen = clip_ids(names, called)
+        _agree_to_restores(chosen, profile, settings, database, yes=yes)
         asked = [exports.request(clip_id, profile) for clip_id in chosen]
         known_exports = exports.of_clips(chosen)
         rows = [exported_row(clip, known_exports[clip.id]) for clip in asked]
@@ -175,3 +186,30 @@ def export(
                 f"Clip {number} of {title} waits for the gold master of its source video. It is exported by itself when that is made."
             )
         say_next(settings)
+
+
+#: What getting gold masters back may cost without a question.
+_SMALL_SUM = 1.00
+
+
+def _agree_to_restores(chosen: list[int], profile: str, settings: Settings, database: Database, *, yes: bool) -> None:
+    """Say what comes back from cold storage for these clips, when, and for how much; ask when it is more than a small sum."""
+    from resources.files.price_table import restore_terms
+    from resources.object_store.open import open_object_store
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.source_video_store import SourceVideoStore
+    from resources.upkeep.cold_masters import offers
+
+    videos = {clip.source_video_id for clip in ClipStore(database).load_many(chosen)}
+    terms = restore_terms(settings.restore_tier, settings.restore_days)
+    wanted = offers(videos, profile, database=database, objects=lambda: open_object_store(settings), terms=terms)
+    for offer in wanted:
+        title = SourceVideoStore(database).load(offer.source_video_id).title
+        terminal.warn(f"{title}: {offer.words}.")
+    price = sum(offer.price for offer in wanted)
+    if yes or price <= _SMALL_SUM:
+        return
+    told = price_words(price, terms.prices.currency)
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"this is not a terminal, so Heaters cannot ask: add --yes to spend about {told}. Nothing was asked for")
+    typer.confirm(f"Ask for {counted(len(wanted), 'gold master')}, for about {told}?", abort=True, err=True)

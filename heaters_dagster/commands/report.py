@@ -36,8 +36,9 @@ def report(
 
     It lists the whole object store: of a bucket that is a request for each 1,000 objects.
     """
+    from resources.files.price_table import read_prices
     from resources.object_store.open import open_object_store
-    from resources.upkeep.cost_report import cost_report, read_prices
+    from resources.upkeep.cost_report import cost_report
 
     settings = load_settings()
     table = read_prices(prices)

@@ -2,42 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 TIERS = ("Bulk", "Standard", "Expedited")
 
-#: (storage class, tier) -> (hours until it is there at the latest, USD for each GB, USD for each request).
-#: List prices of us-east-1 as tables of May and June 2026 repeat them, and the longest times that S3's user guide names.
-_OF_TIER = {
-    ("GLACIER", "Expedited"): (5 / 60, 0.03, 0.01),
-    ("GLACIER", "Standard"): (5.0, 0.01, 0.00005),
-    ("GLACIER", "Bulk"): (12.0, 0.0, 0.0),
-    ("DEEP_ARCHIVE", "Standard"): (12.0, 0.02, 0.0001),
-    ("DEEP_ARCHIVE", "Bulk"): (48.0, 0.0025, 0.000025),
+_GIB = 1 << 30
+
+#: (storage class, tier) -> hours until it is there at the latest: the longest times that S3's user guide names.
+HOURS = {
+    ("GLACIER", "Expedited"): 5 / 60,
+    ("GLACIER", "Standard"): 5.0,
+    ("GLACIER", "Bulk"): 12.0,
+    ("DEEP_ARCHIVE", "Standard"): 12.0,
+    ("DEEP_ARCHIVE", "Bulk"): 48.0,
 }
-#: USD for a GB of the copy that can be read, in a month of 30 days.
-_COPY_USD = 0.023
+#: For classes that are not in the table, such as archived objects of INTELLIGENT_TIERING.
+_OTHERWISE = ("DEEP_ARCHIVE", "Standard")
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePrices:
+    """tiers: (storage class, tier) -> price of a GiB that comes back, and of a request. copy_gib_month: of the copy that can be read."""
+
+    currency: str
+    tiers: Mapping[tuple[str, str], tuple[float, float]]
+    copy_gib_month: float
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreTerms:
     """tier: how fast. days: how long the copy stays that can be read."""
 
+    prices: RestorePrices
     tier: str = "Standard"
     days: int = 7
 
     def tier_for(self, storage_class: str) -> str:
         """The nearest tier that the class has: DEEP_ARCHIVE has no fast one."""
-        return self.tier if (storage_class, self.tier) in _OF_TIER else "Standard"
+        return self.tier if (storage_class, self.tier) in HOURS else "Standard"
 
     def hours(self, storage_class: str) -> float:
-        return _OF_TIER.get((storage_class, self.tier_for(storage_class)), _OF_TIER["DEEP_ARCHIVE", "Standard"])[0]
+        return HOURS[self._row(storage_class)]
 
-    def estimated_usd(self, storage_class: str, byte_size: int) -> float:
-        """By list prices, without transfer: of the request, the retrieval, and the copy for its days."""
-        _, of_gb, of_request = _OF_TIER.get((storage_class, self.tier_for(storage_class)), _OF_TIER["DEEP_ARCHIVE", "Standard"])
-        return byte_size / 1e9 * (of_gb + _COPY_USD * self.days / 30) + of_request
+    def estimated_price(self, storage_class: str, byte_size: int) -> float:
+        """Without transfer: of the request, the retrieval, and the copy for its days."""
+        of_gib, of_request = self.prices.tiers[self._row(storage_class)]
+        return byte_size / _GIB * (of_gib + self.prices.copy_gib_month * self.days / 30) + of_request
+
+    def _row(self, storage_class: str) -> tuple[str, str]:
+        row = storage_class, self.tier_for(storage_class)
+        return row if row in HOURS else _OTHERWISE
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOffer:
+    """What it takes to get the gold master of a source video back that nobody has asked for. price: an estimate."""
+
+    source_video_id: int
+    storage_class: str
+    byte_size: int
+    terms: RestoreTerms
+
+    @property
+    def price(self) -> float:
+        return self.terms.estimated_price(self.storage_class, self.byte_size)
+
+    @property
+    def words(self) -> str:
+        terms, hours = self.terms, self.terms.hours(self.storage_class)
+        time = f"{round(hours * 60)} minutes" if hours < 1 else f"{hours:.0f} hours"
+        days = "1 day" if terms.days == 1 else f"{terms.days} days"
+        return (
+            f"the gold master is in cold storage ({self.storage_class}). It comes back within {time} of the request "
+            f"(tier {terms.tier_for(self.storage_class)}), and its {self.byte_size / 1e9:.1f} GB cost about "
+            f"{price_words(self.price, terms.prices.currency)}, with a copy that can be read for {days}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +93,19 @@ class Restore:
     @classmethod
     def asked(cls, storage_class: str, byte_size: int, terms: RestoreTerms, now: datetime) -> Restore:
         expected = now + timedelta(hours=terms.hours(storage_class))
-        return cls(now, expected, byte_size, terms.estimated_usd(storage_class, byte_size))
+        return cls(now, expected, byte_size, terms.estimated_price(storage_class, byte_size))
 
     @property
     def words(self) -> str:
         return (
             f"the gold master is in cold storage: asked for {_at(self.asked_at)}, expected by {_at(self.expected_at)} "
-            f"({self.byte_size / 1e9:.1f} GB, about {max(self.estimated_usd, 0.01):.2f} USD)"
+            f"({self.byte_size / 1e9:.1f} GB, about {price_words(self.estimated_usd, 'USD')})"
         )
+
+
+def price_words(price: float, currency: str) -> str:
+    """`1.20 USD`; what costs less than a cent costs one."""
+    return f"{max(price, 0.01):,.2f} {currency}"
 
 
 def _at(when: datetime) -> str:

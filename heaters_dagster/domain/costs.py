@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heaters_dagster.domain.audit import source_video_of_key
+from heaters_dagster.domain.cold_storage import RestorePrices
 from heaters_dagster.domain.errors import BadRequestError
 
 GIB = 1 << 30
@@ -37,7 +38,8 @@ class Prices:
     """A price table. as_of: the day of the prices. gib_month: storage class -> price of a GiB for a month.
 
     overhead: class -> class -> bytes that are charged for each object besides its own. least_bytes: class -> what a smaller object is
-    charged as. machine_hour: of a machine that processes. The last three are the assumptions about the eager design.
+    charged as. machine_hour: of a machine that processes. The three about the eager design are assumptions. restores: from cold storage;
+    None in a table without them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Prices:
     clip_bytes_per_original_byte: float
     sprite_bytes_per_frame: float
     eager_class: str
+    restores: RestorePrices | None = None
 
     @classmethod
     def from_json(cls, data: Any) -> Prices:
@@ -73,6 +76,7 @@ class Prices:
                 clip_bytes_per_original_byte=float(eager["clip_bytes_per_original_byte"]),
                 sprite_bytes_per_frame=float(eager["sprite_bytes_per_frame"]),
                 eager_class=str(eager["storage_class"]),
+                restores=_restores(data),
             )
         except KeyError as error:
             raise BadRequestError(f"the price table lacks {error.args[0]!r}") from None
@@ -91,6 +95,17 @@ class Prices:
         for of, size in self.overhead.get(storage_class, {}).items():
             total += stored.objects * size / GIB * self.gib_month.get(of, 0.0)
         return total
+
+
+def _restores(data: Any) -> RestorePrices | None:
+    if "restores" not in data:
+        return None
+    tiers = {
+        (storage_class, tier): (float(price["gib"]), float(price["request"]))
+        for storage_class, of_class in data["restores"].items()
+        for tier, price in of_class.items()
+    }
+    return RestorePrices(str(data["currency"]), tiers, float(data["gib_month"]["STANDARD"]))
 
 
 @dataclass(slots=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 import dagster as dg
 
 from assets.failures import CANCELED
-from heaters_dagster.domain.cold_storage import RestoreTerms
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import BusyError, HeatersError, NotFoundError
 from heaters_dagster.domain.run_leases import WAITING, RunLease
@@ -36,6 +35,7 @@ from heaters_dagster.orchestration.outlook import Outlook, look
 from heaters_dagster.orchestration.settling import Ending, settle
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources.files.price_table import restore_terms
 from resources.object_store.open import shared_object_store
 from resources.orchestrator.dagster_private import GRPC_INFO_TAG, IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
@@ -64,7 +64,7 @@ def settled_look(
     On all machines together one process writes at a time. While another does, what is dead counts as in flight.
     """
     with suppress(HeatersError):  # the store cannot be opened, which the look says
-        notice_restored(database, lambda: shared_object_store(settings), RestoreTerms(settings.restore_tier, settings.restore_days))
+        notice_restored(database, lambda: shared_object_store(settings), restore_terms(settings.restore_tier, settings.restore_days))
     outlook = look(instance, settings, database, is_daemon=is_daemon, only=only)
     _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
     leases = RunLeases(database, seconds=settings.run_lease_seconds)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from heaters_dagster.domain.cold_storage import Restore, RestoreTerms
+from heaters_dagster.domain.cold_storage import Restore, RestoreOffer, RestoreTerms
 from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.export_profile import MadeFrom
 from heaters_dagster.domain.keys import gold_master_key
+from heaters_dagster.registries import EXPORT_PROFILES
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database
 from resources.postgres.master_restores import MasterRestores
 
 #: A restore takes minutes at best and hours as a rule.
 EVERY_SECONDS = 60.0
+
+
+def offers(
+    source_video_ids: Iterable[int], profile: str, *, database: Database, objects: Callable[[], ObjectStore], terms: RestoreTerms
+) -> list[RestoreOffer]:
+    """What exports with `profile` will ask back from cold storage, before anything is asked for: a request to the store for each video.
+
+    Gold masters that are on their way cost nothing more. Raises what ObjectStore raises, UnknownNameError for a profile that is not there.
+    """
+    if EXPORT_PROFILES.load(profile).made_from is not MadeFrom.GOLD_MASTER:
+        return []
+    wanted = sorted(set(source_video_ids))
+    coming = MasterRestores(database).load(wanted)
+    found = {one: objects().info(gold_master_key(one)) for one in wanted if one not in coming}
+    return [RestoreOffer(one, info.storage_class, info.byte_size, terms) for one, info in found.items() if info and info.needs_restore]
 
 
 def asked_back(source_video_id: int, *, database: Database, objects: ObjectStore, terms: RestoreTerms) -> Restore | None:

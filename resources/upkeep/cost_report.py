@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
 from heaters_dagster.domain.costs import STILLS, Eager, JobTime, Prices, Storage, StoredVideo, eager_design, honest_words
-from heaters_dagster.domain.errors import BadRequestError, SourceNotFoundError
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.postgres.database import Database, dagster_database_url
 from resources.postgres.table_copies import tables_of
 from resources.upkeep.backup import stored_objects
-
-PRICES = Path(__file__).parents[2] / "heaters_dagster" / "prices" / "s3_us_east_1.json"
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +97,6 @@ def cost_report(settings: Settings, database: Database, objects: ObjectStore, pr
     videos = _videos(database)
     eager = eager_design(videos.values(), storage.of_kind(STILLS), prices)
     return CostReport(prices, storage, videos, eager, _job_times(settings, videos))
-
-
-def read_prices(path: Path | None = None) -> Prices:
-    """path: a price table like the one that is shipped, `PRICES`; None: that one. Raises SourceNotFoundError, BadRequestError."""
-    path = path or PRICES
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
-        return Prices.from_json(json.loads(data))
-    except FileNotFoundError:
-        raise SourceNotFoundError(f"there is no price table {path}") from None
-    except ValueError as error:
-        raise BadRequestError(f"{path}: {error}") from None
 
 
 def _videos(database: Database) -> dict[int, StoredVideo]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from heaters_dagster.domain.cold_storage import RestoreOffer
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.states import APPROVED_STATES
 from heaters_dagster.registries import EXPORT_PROFILES
@@ -63,10 +64,22 @@ def show(desk: ReviewDesk, video: SourceVideo) -> None:
 def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -> None:
     """Ask for files of another kind, or for the same anew. shown: the clips that may be meant."""
     of_video = f"exports-{video.id}"
+    unsure = f"{of_video}-unsure"
 
     def ask() -> None:
         chosen, numbers = (st.session_state[f"{of_video}-{name}"] for name in ("profile", "numbers"))
-        shell.tell_next(actions.ask_for_exports(desk, shown, chosen, numbers))
+        offer = actions.restore_offer(desk, video.id, chosen)
+        if isinstance(offer, RestoreOffer):
+            st.session_state[unsure] = chosen, numbers, offer
+        elif offer is not None:
+            shell.tell_next(offer)
+        else:
+            answer(chosen, numbers)
+
+    def answer(chosen: str, numbers: str, *, agreed: bool = True) -> None:
+        st.session_state.pop(unsure, None)
+        if agreed:
+            shell.tell_next(actions.ask_for_exports(desk, shown, chosen, numbers))
 
     with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
@@ -77,6 +90,13 @@ def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -
         )
         st.text_input("Of clips", placeholder="all in this list, or 3, 5-9", key=f"{of_video}-numbers")
         st.form_submit_button("Make files", icon=":material/movie:", help="They are made beside the files that are there", on_click=ask)
+    if unsure in st.session_state:
+        profile, numbers, offer = st.session_state[unsure]
+        st.warning(views.plain(f"For files with {profile}: {offer.words}. Nothing was asked for yet."), icon=":material/ac_unit:")
+        with st.container(horizontal=True):
+            asked = (profile, numbers)
+            st.button("Get it back", key=f"{unsure}-yes", on_click=answer, args=asked, help="Ask for the gold master and for these files")
+            st.button("Leave it there", key=f"{unsure}-no", on_click=answer, args=asked, kwargs={"agreed": False})
 
 
 def exports_table(

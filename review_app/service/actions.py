@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from heaters_dagster.domain import list_files
 from heaters_dagster.domain.clip_names import NumberRanges
+from heaters_dagster.domain.cold_storage import RestoreOffer
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotYetError, SiteRefusesError, StaleClipError
 from heaters_dagster.domain.fact_fields import FIELD_OF, changes_of, subtitles_name
 from heaters_dagster.domain.site_access import SitePart
@@ -16,6 +17,7 @@ from heaters_dagster.domain.source_lists import Limits, WebList
 from heaters_dagster.domain.spans import span_words
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import counted
+from resources.files.price_table import restore_terms
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_store import Clip
 from resources.postgres.fact_edits import edit_facts as change_facts
@@ -31,6 +33,7 @@ from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, own_folders
+from resources.upkeep.cold_masters import offers
 from resources.upkeep.replacement import Comparison, begin_refetch, begin_replacement, compare
 from resources.upkeep.replacement import carry_over as carry_over_decisions
 from resources.upkeep.replacement import give_up as give_up_replacement
@@ -435,6 +438,16 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
         return " ".join(told[:5]) + (f" And {len(told) - 5} more." if len(told) > 5 else "") or "Nothing has failed for this source video."
 
     return _said(desk, apply)
+
+
+def restore_offer(desk: ReviewDesk, source_video_id: int, profile: str) -> RestoreOffer | Outcome | None:
+    """What it takes to get the gold master back for files with this profile; None when it can be read, or is on its way."""
+    settings = desk.settings
+    terms = restore_terms(settings.restore_tier, settings.restore_days)
+    try:
+        return next(iter(offers([source_video_id], profile, database=desk.database, objects=lambda: desk.objects, terms=terms)), None)
+    except HeatersError as error:
+        return Outcome(False, desk.in_words(str(error)))
 
 
 def ask_for_exports(desk: ReviewDesk, clips: Sequence[Clip], profile: str, numbers: str) -> Outcome:

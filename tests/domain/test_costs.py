@@ -4,7 +4,7 @@ import pytest
 
 from heaters_dagster.domain.costs import GIB, JobTime, Prices, Storage, Stored, StoredVideo, eager_design, honest_words, size_words
 from heaters_dagster.domain.errors import BadRequestError
-from resources.upkeep.cost_report import read_prices
+from resources.files.price_table import read_prices
 
 PRICES = read_prices()
 FILM = StoredVideo(1, "film", "2026-11", 60.0, 1_500, GIB)

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from heaters_dagster import cli
 from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.keys import gold_master_key
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, load_settings
+from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
 from resources.postgres.master_restores import MasterRestores
 from resources.postgres.source_video_store import SourceVideoStore
+from review_app.service.links import open_links
+from review_app.service.review_desk import ReviewDesk
 from tests.buckets import Answer, Asked, BucketServer, refusal, standing_between
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
+from tests.streamlit_pages import button, page, told
 
 
 @pytest.mark.folder
 def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_has_ended(
-    settings: Settings, database: Database, buckets: BucketServer, tmp_path: Path
+    settings: Settings, database: Database, buckets: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moto brings an object back at once; what stands before it says that it is on its way until it is told that it is there."""
+    """moto brings an object back at once; what stands before it says that it is on its way until it is told that it is there.
+
+    The page says what that costs before it asks, and so does the command line.
+    """
     videos, clips, exports, restores = SourceVideoStore(database), ClipStore(database), ExportStore(database), MasterRestores(database)
     film = make_video(tmp_path / "film.mp4", frames=24, scenes=(12,))
     with standing_between(buckets) as between:
@@ -40,6 +51,7 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
             restore_days=3,
         )
         state = "ended"
+        heads: dict[str, str] = {}  # in place of the server's
 
         def before(asked: Asked) -> Asked | Answer:
             if state != "there" and asked.method == "GET" and "/gold_masters/" in asked.path:
@@ -49,7 +61,8 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         def after(asked: Asked, answer: Answer) -> Answer:
             if asked.method != "HEAD" or "/gold_masters/" not in asked.path or state == "there":
                 return answer
-            kept = tuple(one for one in answer.headers if one[0].lower() != "x-amz-restore")
+            kept = tuple(one for one in answer.headers if one[0].lower() not in {"x-amz-restore", *heads})
+            kept += tuple(heads.items())
             return replace(answer, headers=(*kept, *((("x-amz-restore", 'ongoing-request="true"'),) if state == "ongoing" else ())))
 
         between.before, between.after = before, after
@@ -65,7 +78,23 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         def made(clip_id: int) -> list[str]:
             return [one.profile for one in exports.of_clips([clip_id])[clip_id] if one.key is not None]
 
-        exports.request(first.id, "gold_master")
+        desk = ReviewDesk(settings=settings, database=database, objects=open_object_store(settings), links=open_links(settings))
+        app = page("videos", desk)
+        app.session_state[f"exports-{video.id}"] = True
+        app.run()
+
+        def make_files(*then: str) -> str:
+            app.selectbox(key=f"exports-{video.id}-profile").set_value("gold_master")
+            app.text_input(key=f"exports-{video.id}-numbers").set_value("1")
+            for label in ("Make files", *then):
+                button(app, label)
+            return told(app).replace("\\", "")
+
+        offer = "the gold master is in cold storage (GLACIER). It comes back within 12 hours of the request (tier Bulk)"
+        assert f"For files with gold_master: {offer}, and its 0.0 GB cost about 0.01 USD" in make_files()
+        assert "cold storage" not in make_files("Leave it there")
+        assert process_due(settings).runs == (), "nothing was asked for"
+        assert "1 file asked for with gold_master." in make_files("Get it back")
         assert process_due(settings).failures == []
         (request,) = asked_back()
         assert b"<Tier>Bulk</Tier>" in request
@@ -76,6 +105,10 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert restore.words.startswith("the gold master is in cold storage: asked for 20")
         assert restore.words.endswith("(0.0 GB, about 0.01 USD)")
         assert [clip.id for clip in clips.waiting_for_gold_master()] == [first.id]
+        app.run()
+        sentence = "The gold master is in cold storage: asked for 20"
+        assert f"as soon as it is there: clip 1. {sentence}" in told(app).replace("\\", "")
+        assert f"expected by {restore.expected_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" in told(app).replace("\\", "")
         looked_again(database)
         assert process_due(settings).runs == (), "nothing is begun while it is on its way"
         assert made(first.id) == ["stream_copy"]
@@ -88,7 +121,20 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
 
         state = "ended"
         before_that = len(asked_back())
-        exports.request(second.id, "gold_master")
+        expensive = 0.023 * 3 / 30 * 500
+        for name, value in settings.to_environment().items():
+            monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        heads["content-length"] = str(500 << 30)
+        code, said = heaters("export", f"{video.id}:2", "--profile", "gold_master")
+        assert (code, len(exports.of_clips([second.id])[second.id])) == (2, 1)
+        assert "film: the gold master is in cold storage (GLACIER)" in said
+        assert "so Heaters cannot ask: add --yes" in said
+        assert f"about {expensive:.2f} USD. Nothing was asked for" in said
+        code, said = heaters("export", f"{video.id}:2", "--profile", "gold_master", "--yes")
+        assert code == 0, said
+        heads.clear()
+        load_settings.cache_clear()
         assert process_due(settings).failures == []
         assert len(asked_back()) == before_that + 1
         assert restores.load().keys() == {video.id}
@@ -97,6 +143,13 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert process_due(settings).failures == []
         assert sorted(made(second.id)) == ["gold_master", "stream_copy"]
         assert buckets.client.head_object(Bucket=settings.bucket, Key=gold_master_key(video.id))["StorageClass"] == "GLACIER"
+
+
+def heaters(*words: str) -> tuple[int, str]:
+    """(exit code, what it says), of a command that nobody can answer."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        code = cli.run(list(words))
+    return code, " ".join((out.getvalue() + err.getvalue()).split())
 
 
 def looked_again(database: Database) -> None:

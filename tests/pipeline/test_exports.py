@@ -19,7 +19,6 @@ from sqlalchemy import text
 from assets.clip_stage import ClipRun
 from assets.exports import ENCODED_EXPORT, export_due, export_problems, exports
 from assets.gold_master import make_gold_master
-from heaters_dagster.domain.cold_storage import RestoreTerms
 from heaters_dagster.domain.due import wanted_runs
 from heaters_dagster.domain.errors import BusyError
 from heaters_dagster.domain.keys import final_clip_key, gold_master_key, proxy_key
@@ -29,6 +28,7 @@ from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources.files.price_table import restore_terms
 from resources.media import ffmpeg
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.media_probe import probe
@@ -516,7 +516,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not export_problems(exporting.manifest(clip), objects=exporting.objects, work=exporting.work), "the file it has stays until then"
     assert exporting.export(video).changed == (), "it is not begun before it is there"
     # The test server brings an object back at once.
-    assert notice_restored(database, lambda: s3, RestoreTerms(), every_seconds=0) == [video.id]
+    assert notice_restored(database, lambda: s3, restore_terms(), every_seconds=0) == [video.id]
     assert not exporting.export(video).failed
     exporting.profile = "gold_master"
     exporting.objects.get_file(exporting.manifest(clip).key, tmp_path / "clip.mp4")

@@ -42,50 +42,13 @@ from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from tests import web_lists
 from tests.conftest import ASourceVideo, SomeClips
+from tests.streamlit_pages import button, labels, page, told
 from tests.web_server import WebServer
 
 
 @pytest.fixture
 def desk(settings: Settings, database: Database, object_store: ObjectStore) -> ReviewDesk:
     return ReviewDesk(settings=settings, database=database, objects=object_store, links=open_links(settings))
-
-
-def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
-    """The page of that name at an address, as Ada sees it."""
-    ada = ReviewerStore(desk.database).named("Ada")
-    app = AppTest.from_function(_script, args=(name, desk, Session(ada.id, ada.name)), default_timeout=60)
-    for parameter, value in address.items():
-        app.query_params[parameter] = value
-    return app.run()
-
-
-def _script(name, desk, session):  # type: ignore[no-untyped-def]
-    import streamlit as st
-
-    from review_app.screens import clips, history, partitions, review, search, shell, sites, source_videos, status
-
-    screens = {
-        "review": review, "clips": clips, "videos": source_videos, "history": history, "search": search, "partitions": partitions,
-        "sites": sites, "status": status,
-    }  # fmt: skip
-    pages = {one: st.Page((lambda: None), title=one, url_path=one, default=one == name) for one in screens}
-    st.navigation(list(pages.values()), position="hidden")
-    st.session_state["pages"] = pages
-    screens[name].show(shell.Visit(desk, session, st.container()))
-
-
-def button(app: AppTest, label: str) -> None:
-    next(one for one in app.button if one.label == label).click()
-    app.run()
-    assert not app.exception
-
-
-def labels(app: AppTest) -> list[str]:
-    return [one.label for one in app.button]
-
-
-def told(app: AppTest) -> str:
-    return " ".join(one.value for one in (*app.info, *app.error, *app.caption, *app.toast))
 
 
 def test_from_a_page_of_clips_that_has_become_empty_a_way_leads_back(
