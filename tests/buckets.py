@@ -6,9 +6,9 @@ import http.client
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
@@ -55,11 +55,12 @@ def bucket_server() -> Iterator[BucketServer]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request of a client. path: with its query."""
+    """A request of a client. path: with its query. headers: by names in small letters."""
 
     method: str
     path: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def operation(self) -> str:
@@ -110,7 +111,8 @@ def standing_between(server: BucketServer) -> Iterator[Between]:
         protocol_version = "HTTP/1.1"  # an older one does not tell clients to go on, for which they wait a second at every PUT
 
         def pass_on(self) -> None:
-            asked = Asked(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0))))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked = Asked(self.command, self.path, body, {name.lower(): value for name, value in self.headers.items()})
             between.asked.append(asked)
             given = between.before(asked)
             answer = between.after(given, self.answered(given)) if isinstance(given, Asked) else given

@@ -921,11 +921,12 @@ def test_a_bucket_is_set_up_after_a_question_and_the_doctor_looks_at_it(
         ("links of the CDN", True),
         ("bucket", False),
         ("rights in the bucket", True),
+        ("conditional writes", True),
     ]
     assert "To set it, type: heaters storage setup" in before[2].told
     assert heaters("storage setup --yes")[0] == 0
     assert "Nothing has to be changed." in heaters("storage setup --check")[1]
-    assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 4
+    assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 5
     policy = json.loads(heaters("storage policy")[1])
     assert policy == least_policy(bucket)
     assert json.dumps(policy) in before[3].told

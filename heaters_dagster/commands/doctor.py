@@ -76,6 +76,7 @@ def about_the_bucket(settings: Settings) -> list[Finding]:
         _finding("links of the CDN", settings.cdn_key_id is not None, lambda: _cdn(settings)),
         _finding("bucket", False, lambda: _bucket(settings)),
         _finding("rights in the bucket", True, lambda: _rights(settings)),
+        _finding("conditional writes", False, lambda: _conditions(settings)),
     ]
 
 
@@ -178,6 +179,18 @@ def _rights(settings: Settings) -> str:
     if missing := BucketSetup(settings).missing_rights():
         raise OSError(f"these credentials may not use {', '.join(missing)}. The least IAM policy: {policy}")
     return f"what Heaters needs is allowed, as far as that can be tried. The least IAM policy: {policy}"
+
+
+def _conditions(settings: Settings) -> str:
+    from resources.object_store.conditions import condition_problem
+    from resources.object_store.open import open_object_store
+
+    if settings.object_bucket is None:
+        return "there is no bucket"
+    problem = condition_problem(open_object_store(settings))
+    if problem is not None:
+        raise OSError(problem)
+    return "a process that has lost its run overwrites nothing"
 
 
 def _disk(settings: Settings) -> str:

@@ -7,27 +7,39 @@ this process (`resources/postgres/run_keeper.py`) puts up the fence; in a proces
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-_fences: set[Callable[[], None]] = set()
+
+class Fence(Protocol):
+    def __call__(self, *, anew: bool = False) -> None:
+        """Raise RunTakenAwayError when this thread must not write. anew: whatever was known before is asked again."""
+        ...
+
+
+_fences: set[Fence] = set()
 _open = threading.local()
 
 
-def put_up(fence: Callable[[], None]) -> None:
-    """fence: raises RunTakenAwayError when this thread must not write."""
+def put_up(fence: Fence) -> None:
     _fences.add(fence)
 
 
-def take_down(fence: Callable[[], None]) -> None:
+def take_down(fence: Fence) -> None:
     _fences.discard(fence)
 
 
-def check_fence() -> None:
-    """Raise RunTakenAwayError when the run that this thread works on was given to another process."""
-    if _fences and not getattr(_open, "is_open", False):
+def is_up() -> bool:
+    """Whether this thread may work on a run that another process could have been given."""
+    return bool(_fences) and not getattr(_open, "is_open", False)
+
+
+def check_fence(*, anew: bool = False) -> None:
+    """Raise RunTakenAwayError when the run that this thread works on was given to another process. anew: ask, however sure it seems."""
+    if is_up():
         for fence in tuple(_fences):
-            fence()
+            fence(anew=anew)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from heaters_dagster.domain.file_kinds import KIND_BYTES
 from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, checked_key
 from heaters_dagster.domain.object_headers import cache_control, content_type
 from resources.object_store.cdn import Cdn
+from resources.object_store.conditions import Conditions
 from resources.object_store.fetched_checksum import check_fetched
 from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.object_store.object_parts import fetch_in_parts
@@ -59,6 +60,7 @@ class S3ObjectStore:
         # A presigned link holds for the host that it names only. This client sends nothing.
         self._signing_client = self._client if browser_url is None else s3_client(bucket, browser_url, max_attempts)
         self._impatient_client: Any = None
+        self.conditions = Conditions(self._client, bucket)
 
     def check(self) -> None:
         key = f"{CHECKS_PREFIX}/check-{secrets.token_hex(6)}"
@@ -81,9 +83,9 @@ class S3ObjectStore:
         with file, self._errors(key):
             byte_size = os.fstat(file.fileno()).st_size
             if byte_size > PART_BYTES:
-                send_in_parts(self._client, self.bucket, key, file, byte_size, self._arguments(key, storage_class), progress)
+                send_in_parts(self.conditions, key, file, byte_size, self._arguments(key, storage_class), progress)
             else:
-                send_whole(self._client, self.bucket, key, file.read(), self._arguments(key, storage_class))
+                send_whole(self.conditions, key, file.read(), self._arguments(key, storage_class))
                 if progress is not None:
                     progress(byte_size)
         return ObjectInfo(key, byte_size, storage_class, needs_restore=storage_class in _COLD_CLASSES)
@@ -91,7 +93,7 @@ class S3ObjectStore:
     def put_bytes(self, key: str, data: bytes, *, storage_class: str = "STANDARD") -> ObjectInfo:
         checked_key(key)
         with self._errors(key):
-            send_whole(self._client, self.bucket, key, data, self._arguments(key, storage_class))
+            send_whole(self.conditions, key, data, self._arguments(key, storage_class))
         return ObjectInfo(key, len(data), storage_class, needs_restore=storage_class in _COLD_CLASSES)
 
     def get_file(self, key: str, path: Path) -> None:
@@ -135,11 +137,9 @@ class S3ObjectStore:
         return ObjectInfo(key, head["ContentLength"], storage_class, needs_restore=cold and not _is_restored(head))
 
     def delete(self, key: str) -> bool:
-        if self.info(key) is None:
-            return False
+        checked_key(key)
         with self._errors(key):
-            self._client.delete_object(Bucket=self.bucket, Key=key)
-        return True
+            return self.conditions.delete(key)
 
     def url(self, key: str, *, expires_seconds: int) -> str | None:
         checked_key(key)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from heaters_dagster.domain.errors import StoreUnavailableError
+from resources.object_store.conditions import ABSENT, Conditions
 from resources.object_store.s3_errors import MISSING
 
 PART_BYTES = 16 << 20
@@ -38,16 +39,23 @@ def composite(digests: list[bytes]) -> str:
     return _base64(hashlib.sha256(b"".join(digests)).digest())
 
 
-def send_whole(client: Any, bucket: str, key: str, data: bytes, arguments: Mapping[str, Any]) -> None:
+def send_whole(to: Conditions, key: str, data: bytes, arguments: Mapping[str, Any]) -> None:
     """Store `data`. Raises boto3's errors, and StoreUnavailableError when other bytes arrived."""
     ours = _base64(hashlib.sha256(data).digest())
-    answer = client.put_object(Bucket=bucket, Key=key, Body=data, **_sums(data, ours), **arguments)
-    _compare(answer, ours, bucket, key)
+
+    def send(condition: Mapping[str, str]) -> None:
+        answer = to.client.put_object(Bucket=to.bucket, Key=key, Body=data, **_sums(data, ours), **arguments, **condition)
+        _compare(answer, ours, to.bucket, key)
+
+    def is_ours() -> bool:
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return _is_surely_there(to, key, arguments, lambda head: head.get("ChecksumSHA256") == ours or head["ETag"].strip('"') == md5)
+
+    to.write(key, send, is_ours=is_ours)
 
 
 def send_in_parts(
-    client: Any,
-    bucket: str,
+    to: Conditions,
     key: str,
     file: BinaryIO,
     byte_size: int,
@@ -55,6 +63,7 @@ def send_in_parts(
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Store a file of more than one part. progress: gets the bytes that are there so far. Raises as `send_whole`."""
+    client, bucket = to.client, to.bucket
     begun = _begun(client, bucket, key, arguments.get("StorageClass"))
     if begun:
         upload, there = begun[0], _parts(client, bucket, key, begun[0])
@@ -86,7 +95,14 @@ def send_in_parts(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    _complete(client, bucket, key, upload, byte_size, parts)
+    ours = composite([part.digest for part in parts])
+
+    def is_ours() -> bool:
+        return _is_surely_there(to, key, arguments, lambda head: str(head.get("ChecksumSHA256", "")).partition("-")[0] == ours)
+
+    # To send the parts again because an object is there would take long: it is asked first.
+    expected = to.of_now(key) if to.are_wanted else ABSENT
+    to.write(key, lambda condition: _complete(client, bucket, key, upload, byte_size, parts, condition), is_ours=is_ours, expected=expected)
     for earlier in begun[1:]:
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=earlier)
 
@@ -137,7 +153,7 @@ def _sent(client: Any, bucket: str, key: str, upload: str, number: int, data: by
     return _Part(answer["ETag"], digest, "ChecksumSHA256" in answer)
 
 
-def _complete(client: Any, bucket: str, key: str, upload: str, byte_size: int, parts: list[_Part]) -> None:
+def _complete(client: Any, bucket: str, key: str, upload: str, byte_size: int, parts: list[_Part], condition: Mapping[str, str]) -> None:
     from botocore.exceptions import ClientError
 
     listed = [
@@ -146,7 +162,7 @@ def _complete(client: Any, bucket: str, key: str, upload: str, byte_size: int, p
     ]
     ours = composite([part.digest for part in parts])
     try:
-        answer = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed})
+        answer = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}, **condition)
     except ClientError as error:
         # When the answer was lost on the way, the request that follows finds no upload any more, and the object there.
         if error.response.get("Error", {}).get("Code") != "NoSuchUpload" or not _is_there(client, bucket, key, byte_size, ours):
@@ -168,6 +184,19 @@ def _is_there(client: Any, bucket: str, key: str, byte_size: int, ours: str) -> 
             return False
         raise
     return int(head["ContentLength"]) == byte_size and _same(head, ours)
+
+
+def _is_surely_there(to: Conditions, key: str, arguments: Mapping[str, Any], is_same: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether the object has these bytes for certain, in the storage class of `arguments`."""
+    from botocore.exceptions import ClientError
+
+    try:
+        head = to.client.head_object(Bucket=to.bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in MISSING:
+            return False
+        raise
+    return head.get("StorageClass", "STANDARD") == arguments.get("StorageClass", "STANDARD") and is_same(head)
 
 
 def _sums(data: bytes, sha256: str) -> dict[str, str]:

@@ -93,14 +93,14 @@ class RunKeeper:
         """Whether this process worked on the run, or wanted to, and has no right to: it says nothing more about it."""
         return run_id in self._taken_away
 
-    def check(self) -> None:
-        """The fence: see `run_fence`. A lease that may have expired is renewed first.
+    def check(self, *, anew: bool = False) -> None:
+        """The fence: see `run_fence`. A lease that may have expired is renewed first; anew: each.
 
         Raises RunTakenAwayError, and DatabaseUnavailableError when it is not known.
         """
         if not self._kept or not self.is_of_this_process:
             return
-        if any(kept.until <= _clock() for kept in list(self._kept.values())):
+        if anew or any(kept.until <= _clock() for kept in list(self._kept.values())):
             self.renew()
         mine = threading.get_ident()
         with self._lock:
