@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pgvector.sqlalchemy import Vector
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
 
 from resources.postgres import (
     ingest_tables,
@@ -38,9 +39,11 @@ def connected() -> Iterator[Connection]:
         yield given
         return
     from heaters_dagster.settings import load_settings
+    from resources.postgres.connecting import patience
     from resources.postgres.database import database_url
 
-    engine = create_engine(database_url(load_settings()))
+    url = make_url(database_url(load_settings()))
+    engine = create_engine(url, connect_args=patience(url))
     with engine.connect() as connection:
         yield connection
     engine.dispose()

@@ -36,35 +36,61 @@ def eventually(what: Callable[[], object], why: str, *, seconds: float = PATIENC
         time.sleep(look)
 
 
-@contextmanager
-def over_tcp(unix_socket: Path) -> Iterator[int]:
-    """A port of this machine that leads to a server with a Unix socket."""
-    server = socket.create_server(("127.0.0.1", 0))
+class OverTcp:
+    """An address of this machine that leads to a server with a Unix socket, and can be moved, as a name is when a database fails over."""
 
-    def passed_on(source: socket.socket, sink: socket.socket) -> None:
+    def __init__(self, unix_socket: Path, address: str = "127.0.0.1") -> None:
+        self._behind = str(unix_socket)
+        self._ends: set[socket.socket] = set()
+        self._listen(address, 0)
+        self.port = int(self._server.getsockname()[1])
+
+    def move(self, address: str) -> None:
+        """Break all connections, and take new ones at this address only."""
+        self.close()
+        self._listen(address, self.port)
+
+    def close(self) -> None:
+        """Nobody is let in any more, and nobody stays."""
+        for end in (self._server, *list(self._ends)):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _listen(self, address: str, port: int) -> None:
+        self._server = socket.create_server((address, port))
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def _accept(self, server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                behind = socket.socket(socket.AF_UNIX)
+                try:
+                    behind.connect(self._behind)
+                except OSError:
+                    client.close()
+                    continue
+                self._ends |= {client, behind}
+                for one, other in ((client, behind), (behind, client)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        source.close()
+        self._ends.discard(source)
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = server.accept()
-                behind = socket.socket(socket.AF_UNIX)
-                try:
-                    behind.connect(str(unix_socket))
-                except OSError:
-                    client.close()
-                    continue
-                for one, other in ((client, behind), (behind, client)):
-                    threading.Thread(target=passed_on, args=(one, other), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+@contextmanager
+def over_tcp(unix_socket: Path, address: str = "127.0.0.1") -> Iterator[OverTcp]:
+    server = OverTcp(unix_socket, address)
     try:
-        yield int(server.getsockname()[1])
+        yield server
     finally:
         server.close()
 
@@ -100,6 +126,10 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
@@ -118,12 +148,14 @@ class Broker:
 
 @dataclass
 class Machine:
-    """A machine that runs programs of Heaters. settings: its own, with its own home. others: homes that it must not see."""
+    """A machine that runs programs of Heaters. settings: its own, with its own home. others: homes that it must not see. hosts: instead of
+    /etc/hosts, as far as `has_names_of_its_own`."""
 
     name: str
     settings: Settings
     others: Sequence[Path] = ()
     core: int | None = None
+    hosts: Path | None = None
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _starts: int = 0
 
@@ -219,10 +251,16 @@ class Machine:
         return False
 
     def _within(self) -> list[str]:
-        if os.geteuid() != 0 or shutil.which("unshare") is None:
+        if not has_names_of_its_own():
             return []
-        hidden = "".join(f"mount -t tmpfs -o size=4k none '{home}'; " for home in self.others)
+        hosts = f"mount --bind '{self.hosts}' /etc/hosts; " if self.hosts else ""
+        hidden = hosts + "".join(f"mount -t tmpfs -o size=4k none '{home}'; " for home in self.others)
         return ["unshare", "--uts", "--mount", "sh", "-c", f'hostname {self.name}; {hidden}exec "$@"', "sh"]
+
+
+def has_names_of_its_own() -> bool:
+    """Whether machines get a mount namespace and a host name."""
+    return os.geteuid() == 0 and shutil.which("unshare") is not None
 
 
 def machine(name: str, shared: Settings, folder: Path, *, others: Sequence[str] = (), **settings: object) -> Machine:

@@ -12,9 +12,10 @@ from weakref import WeakSet
 
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.engine import make_url
 
 from resources.orchestrator.dagster_private import DAGSTER_SCHEMAS, DagsterStorage
-from resources.postgres.database import KEEPALIVES
+from resources.postgres.connecting import patience
 
 #: Connections that a process keeps open. When it needs more at the same time, it opens more and closes them afterwards.
 _KEPT_CONNECTIONS = 2
@@ -77,7 +78,7 @@ def _engine(url: str) -> Engine:
         pool_size=_KEPT_CONNECTIONS,
         max_overflow=_MORE_AT_A_TIME,
         pool_pre_ping=True,  # the server may have been restarted since the connection was last used
-        connect_args=KEEPALIVES,
+        connect_args=patience(make_url(url)),
     )
     _opened.add(engine)
     return engine

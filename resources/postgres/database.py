@@ -32,14 +32,12 @@ from resources.files.private_folder import private_home
 from resources.files.run_fence import check_fence
 from resources.files.this_process import worker_name
 from resources.postgres import embedded_postgres
+from resources.postgres.connecting import patience, with_patience
 from resources.postgres.migrations import check_schema, migrate
 
 DATABASE_NAME = "heaters"
 DAGSTER_NAME = "dagster"
 
-#: Keepalives: a server that is gone without a word is noticed within a minute, not after two hours.
-KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-_CONNECT_ARGUMENTS: dict[str, Any] = {"connect_timeout": 10, **KEEPALIVES}
 #: How often the first of those that wait for one of several places on a machine looks for a free one.
 _PLACE_LOOK_SECONDS = 0.5
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
@@ -69,8 +67,9 @@ class Database:
         an address.
         """
         address = _with_driver(url, "postgresql+psycopg")
-        engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=_CONNECT_ARGUMENTS)
-        lock_engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=_CONNECT_ARGUMENTS)
+        given = patience(address)
+        engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=given)
+        lock_engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=given)
         for one in (engine, lock_engine):
             event.listen(one, "do_connect", _connecting(revive))
         return cls(address.render_as_string(hide_password=False), engine, lock_engine, host)
@@ -86,7 +85,7 @@ class Database:
         that its column cannot hold; for a broken rule of the database itself, CutError (clips overlap or leave a gap) and
         IllegalTransitionError. Raises RunTakenAwayError in the work of a run whose lease was lost.
         """
-        with self._readable_errors(), self.engine.begin() as connection:
+        with self._readable_errors(writes=True), self.engine.begin() as connection:
             # After the connection is there: whoever takes the lease away ends the connections that there are.
             check_fence()
             forget_pending(connection)  # of a transaction that was rolled back
@@ -203,17 +202,27 @@ class Database:
             with self._readable_errors():
                 # So the server notices when the machine of the process that holds the lock is gone.
                 connection.execute(
-                    text("select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false)")
+                    text(
+                        "select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
+                        "set_config('tcp_keepalives_count', '3', false)"
+                    )
                 )
             yield connection
         finally:
             connection.close()
 
     @contextmanager
-    def _readable_errors(self) -> Iterator[None]:
+    def _readable_errors(self, *, writes: bool = False) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
+            if writes and isinstance(error.orig, psycopg.errors.ReadOnlySqlTransaction):
+                # The server has become a standby of another one, which the name leads to by now, or soon.
+                self.dispose()
+                raise DatabaseUnavailableError(
+                    f"Postgres at {_shown(self.engine.url)} cannot be written to at present, as while it fails over to another server; "
+                    "try again in a moment"
+                ) from error
             _raise_readable(error, self.engine.url)
         except UnicodeEncodeError:
             raise BadRequestError("a text holds half a character (a lone surrogate), which cannot be stored: remove it") from None
@@ -297,7 +306,7 @@ def dagster_database_url(settings: Settings) -> str:
     url = _with_driver(settings.database_url, "postgresql+psycopg2")
     given = url.query.get("options", "")
     options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={DAGSTER_NAME}"]).strip()
-    return url.update_query_dict({"options": options}).render_as_string(hide_password=False)
+    return with_patience(url.update_query_dict({"options": options})).render_as_string(hide_password=False)
 
 
 def application_name(worker: str) -> str:

@@ -21,10 +21,10 @@ from sqlalchemy.engine import make_url
 
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.settings import Settings
-from resources.postgres.database import KEEPALIVES, Database, database_url
+from resources.postgres.connecting import with_patience
+from resources.postgres.database import Database, database_url
 
 CHANNEL = "heaters"
-_CONNECT_ARGUMENTS: dict[str, Any] = {"connect_timeout": 10, "application_name": "heaters nudges", **KEEPALIVES}
 _RECONNECT_SECONDS = 2.0
 _LONGEST_SILENCE_SECONDS = 60.0
 
@@ -102,8 +102,9 @@ class Nudges:
     def _listen(self) -> None:
         while not self._closed.is_set():
             with suppress(psycopg.Error, HeatersError, OSError):
-                address = make_url(database_url(self._settings)).set(drivername="postgresql").render_as_string(hide_password=False)
-                with psycopg.connect(address, autocommit=True, **_CONNECT_ARGUMENTS) as own:
+                url = with_patience(make_url(database_url(self._settings)).set(drivername="postgresql"))
+                address = url.render_as_string(hide_password=False)
+                with psycopg.connect(address, autocommit=True, application_name="heaters nudges") as own:
                     own.execute(f"listen {CHANNEL}")
                     self.listening = True
                     self._tell(*Nudge)  # nudges may have been missed while there was no connection

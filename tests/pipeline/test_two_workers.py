@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -37,19 +35,39 @@ from tests.buckets import BucketServer
 from tests.media_files import make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import make_proxy_file
-from tests.two_hosts import Broker, Machine, eventually, machine, over_tcp, switched_on
+from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_its_own, machine, switched_on
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 VIDEOS = 8
 
 
-@contextmanager
-def postgres_over_tcp(url: str) -> Iterator[str]:
-    address = make_url(url)
-    (unix,) = Path(str(address.query["host"])).glob(".s.PGSQL.*[0-9]")
-    with over_tcp(unix) as port:
-        yield address.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+class Postgres:
+    """Postgres over TCP under a name, which leads to another address when the database fails over. url: with the name, for the machines."""
+
+    NAME = "postgres.test"
+
+    def __init__(self, url: str, folder: Path) -> None:
+        address = make_url(url)
+        (unix,) = Path(str(address.query["host"])).glob(".s.PGSQL.*[0-9]")
+        self._named, self.hosts = has_names_of_its_own(), folder / "hosts"
+        self._server = OverTcp(unix, self._leads_to("127.0.0.2"))
+        host = self.NAME if self._named else "127.0.0.1"
+        self.url = address.set(host=host, port=self._server.port, query={}).render_as_string(hide_password=False)
+
+    def fail_over(self) -> None:
+        """All connections break, and the name leads elsewhere."""
+        self._server.move(self._leads_to("127.0.0.3"))
+
+    def __enter__(self) -> Postgres:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _leads_to(self, address: str) -> str:
+        self.hosts.write_text(f"127.0.0.1 localhost\n{address} {self.NAME}\n")
+        return address if self._named else "127.0.0.1"
 
 
 def encodes(one: Machine) -> bool:
@@ -79,15 +97,17 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
         for number in range(VIDEOS)
     ]
     videos, clips = SourceVideoStore(database), ClipStore(database)
-    with Broker(tmp_path / "redis") as broker, postgres_over_tcp(database.url) as url:
+    with Broker(tmp_path / "redis") as broker, Postgres(database.url, tmp_path) as postgres:
         shared = Settings(
-            home=tmp_path, database_url=url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all-machines",
+            home=tmp_path, database_url=postgres.url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all",
             broker_url=broker.url, broker_visibility_seconds=2, run_lease_seconds=10, machines=2,
             detector="adaptive", embedding_model="no-such-model", embedding_fallback=True,
         )  # fmt: skip
         names = {"desk", "one", "two"}
         desk, *workers = (machine(name, shared, tmp_path, others=sorted(names - {name})) for name in sorted(names))
         one, two = workers
+        for each in (desk, one, two):
+            each.hosts = postgres.hosts
         with switched_on(desk, one, two):
             desk.start_desk()
             one.start_worker()
@@ -110,12 +130,15 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             eventually(lambda: all(videos.load(each).state is SourceVideoState.SCENES_DETECTED for each in ids), "not all were cut")
             cut = [clip for each in ids for clip in clips.load_live(each)]
             approved = [clip for each in ids[::2] for clip in clips.load_live(each)]
+            eventually(lambda: all(videos.load(each).gold_master_filepath for each in ids), "not all have a gold master")
+            with open_instance(Settings(home=tmp_path / "eyes", database_url=database.url)) as instance:
+                eventually(lambda: not unfinished(instance), "runs are left that never end")
+            postgres.fail_over()
             reviews(database).approve([clip.id for clip in approved], reviewer="ada")
             second = one_of_them_loses_power((one, two), in_an_encode=False)
             second.start_worker()
             eventually(lambda: all(clips.load(clip.id).state is ClipState.EMBEDDED for clip in approved), "not all are searchable")
-            eventually(lambda: all(videos.load(each).gold_master_filepath for each in ids), "not all have a gold master")
-            with open_instance(Settings(home=tmp_path / "eyes", database_url=url)) as instance:
+            with open_instance(Settings(home=tmp_path / "eyes", database_url=database.url)) as instance:
                 eventually(lambda: not unfinished(instance), "runs are left that never end")
                 died_with = nothing_is_lost_and_nothing_was_begun_twice(instance)
             assert broker.waiting([queue for queues in QUEUES.values() for queue in queues]) == 0
