@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -94,6 +96,9 @@ def chosen_model(settings: Settings) -> str | None:
 
 
 def _loaded(name: str) -> Any:
+    host = _hub_host()
+    if not _may_be_here(name) and not _reachable(host):
+        raise _cannot_be_had(name, host)  # said before the library is loaded, which takes as long as many a run
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -102,18 +107,33 @@ def _loaded(name: str) -> Any:
     except Exception as local_error:
         if Path(name).expanduser().exists():
             raise ModelUnavailableError(f"The embedding model in {name} cannot be loaded: {_first_line(local_error)}") from local_error
-    host = _hub_host()
     if not _reachable(host):
-        raise ModelUnavailableError(
-            f"The embedding model {name} is not on this machine and {host} cannot be reached. "
-            "Connect to the network once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder with the model. Then type: heaters retry."
-        )
+        raise _cannot_be_had(name, host)
     try:
         return SentenceTransformer(name)
     except HeatersError:
         raise
     except Exception as error:
         raise ModelUnavailableError(f"The embedding model {name} cannot be fetched from {host}: {_first_line(error)}") from error
+
+
+def _may_be_here(name: str) -> bool:
+    """False when the model is neither a folder nor, in whole or in part, in the cache of the hub. The owner of a name may be left out."""
+    if Path(name).expanduser().exists():
+        return True
+    from huggingface_hub import constants
+
+    # That variable is one of sentence-transformers, as the others are of the hub.
+    caches = [constants.HF_HUB_CACHE, *filter(None, [os.environ.get("SENTENCE_TRANSFORMERS_HOME")])]
+    kept = f"models--*{glob.escape(name.replace('/', '--'))}"
+    return any(next(Path(cache).expanduser().glob(kept), None) is not None for cache in caches)
+
+
+def _cannot_be_had(name: str, host: str) -> ModelUnavailableError:
+    return ModelUnavailableError(
+        f"The embedding model {name} is not on this machine and {host} cannot be reached. "
+        "Connect to the network once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder with the model. Then type: heaters retry."
+    )
 
 
 def _hub_host() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from heaters_dagster.domain.errors import EmbeddingError, ModelUnavailableError, SettingsError
 from heaters_dagster.settings import Settings
@@ -59,10 +61,32 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     assert str(tmp_path) in str(refused.value)
 
 
-def test_a_model_that_cannot_be_had_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def library_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+
+
+@pytest.mark.usefixtures("library_cannot_be_loaded")
+def test_a_model_that_cannot_be_had_is_said_within_seconds_and_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedder, "_hub_host", lambda: "hub.invalid")
     with pytest.raises(ModelUnavailableError, match=r"hub\.invalid cannot be reached.*HEATERS_EMBEDDING_MODEL"):
         open_embedder(Settings(embedding_model="nobody/has-this-model"))
+
+
+@pytest.mark.usefixtures("library_cannot_be_loaded")
+@pytest.mark.parametrize("name", ["clip-x", "sentence-transformers/clip-x"])
+@pytest.mark.parametrize("cache", ["of the hub", "of the library"])
+def test_without_a_network_a_model_in_the_cache_is_left_to_the_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, cache: str
+) -> None:
+    monkeypatch.setattr(embedder, "_hub_host", lambda: "hub.invalid")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "of the hub"))
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "of the library"))
+    with pytest.raises(ModelUnavailableError):
+        open_embedder(Settings(embedding_model=name))
+    (tmp_path / cache / "models--sentence-transformers--clip-x").mkdir(parents=True)
+    with pytest.raises(ImportError, match="sentence_transformers"):
+        open_embedder(Settings(embedding_model=name))
 
 
 def test_the_fallback_is_used_only_when_asked_for_and_is_said_aloud(
