@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.service.links import Session
 from review_app.service.review_desk import ReviewDesk
+
+# For each app Streamlit reads what all installed packages say of themselves, which takes ten times as long as a page.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def page(name: str, desk: ReviewDesk, **address: str) -> AppTest:
