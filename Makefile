@@ -8,16 +8,20 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
+# pip would compile everything, but most of it is never imported: what is imported is compiled by the line after it.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Heaters needs Python 3.11 or newer; found: $$($(PYTHON) --version). Try: make PYTHON=python3.12 install"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ytdlp]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev,ytdlp]'
+	@env PYTHONDONTWRITEBYTECODE= $(BIN)/python deploy/first_import.py
 	@touch $@
 
 demo: install
 	$(BIN)/heaters demo
 
-test: install browser servers
+# pip has one processor to do, and the packages of the system mostly wait for the network: both at once.
+test:
+	@$(MAKE) --no-print-directory -j 2 install programs
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: install
@@ -38,10 +42,6 @@ update-ytdlp: install
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: browser
-browser:
-	@deploy/install-browser
-
-.PHONY: servers
-servers:
-	@deploy/install-servers
+.PHONY: programs
+programs:
+	@deploy/install-test-programs

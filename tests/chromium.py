@@ -26,7 +26,7 @@ expect.set_options(timeout=WAIT_MS)
 
 @contextmanager
 def started_chromium() -> Iterator[Browser]:
-    """Chromium as it is installed. `make browser` installs one."""
+    """Chromium as it is installed. `make programs` installs one."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_program(), args=_ARGUMENTS)
         yield browser
@@ -45,5 +45,5 @@ def _program() -> str:
     # The shell has no window to draw, so the same tests take a third less of the processor.
     names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
-    assert program, "no Chromium; type: make browser"
+    assert program, "no Chromium; type: make programs"
     return program

@@ -37,7 +37,7 @@ def balanced(folder: Path, port: int, apps: dict[str, int]) -> Iterator[str]:
     """The address of nginx on `port`, as long as the context lasts. apps: port of each app, by the letter that its cookie has."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
-        raise RuntimeError("nginx is missing: type deploy/install-servers")
+        raise RuntimeError("nginx is missing: type make programs")
     folder.mkdir()
     text = CONFIGURATION.read_text()
     for address, at in zip(("10.0.0.11:8501", "10.0.0.12:8501"), apps.values(), strict=True):

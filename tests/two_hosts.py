@@ -105,7 +105,7 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         if shutil.which("redis-server") is None:
-            raise RuntimeError("redis-server is missing: type deploy/install-servers")
+            raise RuntimeError("redis-server is missing: type make programs")
         folder.mkdir()
         self._folder, self.port = folder, free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
