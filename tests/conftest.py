@@ -7,9 +7,11 @@ what a killed session left behind is removed by the next one.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
+    # What is compiled is kept, whatever the shell says: else each worker and each program of a test compiles all of the sources again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     _sweep_killed_sessions()
     folder = tempfile.mkdtemp(prefix="heaters-tests-")
     os.chmod(folder, 0o711)  # as root the server runs as another user
@@ -78,6 +83,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long ones first, so that at the end no worker is alone with one."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: to look through it all again at each garbage collection, and Streamlit orders one a page, is in vain."""
+    gc.collect()
+    gc.freeze()
 
 
 def _locked(folder: Path) -> int:

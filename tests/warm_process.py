@@ -27,6 +27,9 @@ _LOADED = (
     "resources.orchestrator.dagster_storage",
     "dagster_postgres",
     "boto3.s3.transfer",
+    "matplotlib.figure",
+    "scenedetect.detectors",
+    "upath",
     "av",
     "tests.warm_process",
 )
