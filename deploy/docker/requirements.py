@@ -16,11 +16,11 @@ NOT_FOR_WEB = (
 
 
 def requirements(image: str, project: Path) -> list[str]:
-    """image: `code` (everything, with the downloads and Celery) or `web`."""
+    """image: `code` (everything, with the downloads, Celery and Kubernetes' launcher) or `web`."""
     stated = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     groups = stated["optional-dependencies"]
     if image == "code":
-        return [*stated["dependencies"], *groups["ytdlp"], *groups["celery"]]
+        return [*stated["dependencies"], *groups["ytdlp"], *groups["celery"], *groups["k8s"]]
     return [one for one in stated["dependencies"] if package(one) not in NOT_FOR_WEB] + groups["celery"]
 
 

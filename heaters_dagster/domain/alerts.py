@@ -11,7 +11,7 @@ from heaters_dagster.domain.words import counted
 
 
 class Cause(StrEnum):
-    """Kinds of causes. docs/operate/monitor.md says of each what to do."""
+    """Kinds of causes. docs/operate/troubleshoot.md says of each what to do."""
 
     FAILED = "failed"
     MANY_FAILURES = "many_failures"
@@ -34,7 +34,7 @@ ADVICE: Mapping[Cause, str] = {
     Cause.DAEMON: "start heaters up, or the daemon's service, again; nothing new is started until then",
     Cause.LEASE_LOST: "a machine was lost, or its memory or network: its work is done again by itself",
     Cause.YTDLP: "make update-ytdlp",
-    Cause.DATABASE_SIZE: "docs/operate/monitor.md says what to do",
+    Cause.DATABASE_SIZE: "docs/operate/troubleshoot.md says what to do",
 }
 #: So many rows that failed for one kind of reason are an alert; it is over when there are fewer than half as many.
 MANY = 10

@@ -60,7 +60,7 @@ def test_each_service_is_limited_watched_and_started_in_an_order_that_exists() -
         assert set(one.get("secrets", [])) <= everything["secrets"].keys(), name
         assert ("healthcheck" in one) != (one["restart"] == "no"), f"{name}: what goes on is watched, what ends is not"
     for name, one in services().items():
-        assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"]), name
+        assert (one["read_only"], one["cap_drop"], one["entrypoint"]) == (True, ["ALL"], ["heaters"]), name
     stated = set(services()["review"]["environment"])
     known = {name for spec in Settings().to_environment() for name in (spec, f"{spec}_FILE")} | {
         f"{name}_FILE" for name in ("HEATERS_DATABASE_URL", "HEATERS_BROKER_URL", "HEATERS_SECRET_KEY", "HEATERS_DAGSTER_TOKEN")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +20,8 @@ from dagster._core.run_coordinator import SubmitRunContext
 from dagster_aws.ecs import EcsRunLauncher
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.job import get_user_defined_k8s_config
+from dagster_k8s.models import k8s_model_from_dict, k8s_snake_case_dict
+from kubernetes.client.models import V1PodSpec
 
 from heaters_dagster.commands.up.machines import check_shared
 from heaters_dagster.commands.up.worker import run_worker
@@ -26,11 +30,13 @@ from heaters_dagster.domain.run_queues import LARGE_ABOVE_PIXELS, OTHER, QUEUES,
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.instance import instance_file
-from heaters_dagster.settings import PROJECT_ROOT, Settings
+from heaters_dagster.settings import PROJECT_ROOT, Settings, setting_names
 from resources.orchestrator.celery_launcher import HeatersCeleryLauncher, open_celery
 from resources.orchestrator.dagster_storage import HeatersRunCoordinator, HeatersStorage, opened_with
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.readiness import LIVE_PATH, READY_PATH
+from tests.command_blocks import problem_of
 from tests.pipeline_rows import video_in
 
 FOLDERS = {"one machine": ".", "celery": "deploy/celery", "kubernetes": "deploy/kubernetes", "ecs": "deploy/ecs"}
@@ -127,6 +133,37 @@ def test_kubernetes_runs_get_their_resources_and_the_chart_the_same_instance(mon
         assert part["volumeMounts"][0]["mountPath"] == launcher["dagster_home"]
         assert [one["name"] for one in part["envSecrets"]] == launcher["env_secrets"]
     assert values["global"]["serviceAccountName"] == launcher["service_account_name"]
+    # The chart's pods would wait for ever for the Postgres that it does not bring.
+    waiting = [values[part]["checkDbReadyInitContainer"] for part in ("dagsterWebserver", "dagsterDaemon")]
+    assert (values["postgresql"]["enabled"], waiting) == (False, [False, False])
+
+
+def test_kubernetes_gets_the_review_app_and_the_schema_from_the_same_image_and_settings() -> None:
+    job, review, service = yaml.safe_load_all((PROJECT_ROOT / "deploy/kubernetes/heaters.yaml").read_text())
+    values = yaml.safe_load((PROJECT_ROOT / "deploy/kubernetes/values.yaml").read_text())
+    image = "{repository}:{tag}".format(**values["dagsterWebserver"]["image"])
+    for manifest in (job, review):
+        pod = manifest["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        k8s_model_from_dict(V1PodSpec, k8s_snake_case_dict(V1PodSpec, pod))  # refuses a field that Kubernetes does not have
+        assert container["image"] == image
+        assert container["envFrom"] == [{"secretRef": one} for one in values["dagsterWebserver"]["envSecrets"]]
+        assert {one["name"] for one in container["env"]} <= set(setting_names())
+        assert (container["command"][0], problem_of(container["command"][1:])) == ("heaters", None)
+    review_container = review["spec"]["template"]["spec"]["containers"][0]
+    assert review_container["ports"][0]["containerPort"] == Settings().review_port
+    assert {review_container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("readiness", "liveness")} == {READY_PATH, LIVE_PATH}
+    assert service["spec"]["selector"] == review["spec"]["selector"]["matchLabels"]
+
+
+def test_the_images_start_whatever_command_a_launcher_gives_them() -> None:
+    """Dagster's launchers and its chart give `dagster api ...` as arguments: an entry point of the image would stand before it."""
+    instructions = [line.split()[0] for line in (PROJECT_ROOT / "deploy/docker/Dockerfile").read_text().splitlines() if line.strip()]
+    assert "ENTRYPOINT" not in instructions
+    script = PROJECT_ROOT / "deploy/docker/requirements.py"
+    listed = subprocess.run([sys.executable, str(script), "code"], capture_output=True, text=True, check=True).stdout
+    launchers = {"dagster-celery", "dagster-k8s", "dagster-aws"}
+    assert launchers <= {line.split("==")[0] for line in listed.splitlines()}
 
 
 #: Processors of a Fargate task -> least and most memory, in MiB.
@@ -148,7 +185,7 @@ def test_extras_and_chart_are_of_the_release_of_dagster() -> None:
     pinned = dict(line.split("==") for line in project["dependencies"] if "==" in line)
     for extra, library in (("celery", "dagster-celery"), ("k8s", "dagster-k8s"), ("ecs", "dagster-aws")):
         assert f"{library}=={pinned['dagster-postgres']}" in project["optional-dependencies"][extra]
-    assert f"--version {pinned['dagster']} " in (PROJECT_ROOT / "deploy/kubernetes/values.yaml").read_text()
+    assert f"--version {pinned['dagster']} " in (PROJECT_ROOT / "docs/operate/install.md").read_text()
 
 
 def test_the_queue_gives_each_run_what_its_launcher_needs(settings: Settings, database: Database) -> None:

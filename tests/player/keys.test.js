@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { KEYS, keyMeaning, keyShown, keysOf } from "../../review_app/player/static/page/keys.js";
@@ -150,4 +151,12 @@ test("the grid has the same keys for decisions, and those of a list; Space selec
   assert.equal(inGrid(" ", { target: element("a[href]") }).action, "select");
   assert.equal(inGrid("Enter", { target: element("a[href]") }), null, "the browser follows the link");
   assert.equal(inGrid(" ", { target: element("button") }), null);
+});
+
+test("the page for reviewers has the keys of this table, in its order where it has one", () => {
+  const text = readFileSync(new URL("../../docs/reviewers.md", import.meta.url), "utf8");
+  const below = (heading) => text.split(`\n## ${heading}\n`)[1].split("\n## ")[0];
+  const keys = (heading) => [...below(heading).matchAll(/^\| `([^`]+)` \|/gm)].map(([, key]) => key);
+  assert.deepEqual(keys("Keys on the Review page"), keysOf("review").map(({ shown }) => shown));
+  assert.deepEqual(keys("Many clips at once"), keysOf("grid").map(({ shown }) => shown));
 });
