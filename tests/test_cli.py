@@ -76,7 +76,7 @@ SCHEMA = json.loads((PROJECT_ROOT / "docs" / "json.schema.json").read_text())
 def name_of(line: str) -> str:
     """The command in a command line: `cuts add`."""
     words = line.split()
-    return " ".join(words[:2]) if words[0] in {"cuts", "review", "sites"} else words[0]
+    return " ".join(words[:2]) if words[0] in {"alerts", "cuts", "review", "sites"} else words[0]
 
 
 def as_documented(line: str, printed: str) -> Any:
@@ -1051,6 +1051,7 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
         f"delete {good} --yes",
         "doctor",
         "sites list",
+        "alerts list",
         "migrate",
         "health review",
         "backup",

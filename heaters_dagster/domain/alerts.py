@@ -69,6 +69,11 @@ class OpenAlert:
     def key(self) -> tuple[str, str]:
         return self.cause, self.what
 
+    @property
+    def advice(self) -> str:
+        """What a person does first. Another version may have written a cause that is unknown here."""
+        return ADVICE[Cause(self.cause)] if self.cause in set(Cause) else "docs/operate/monitor.md says what to do"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -129,6 +134,12 @@ def message(changed: Changes, *, where: str | None = None) -> str:
     """The text of a message. where: an address at which people see more."""
     lines = _limited([f"NEW: {one_line(condition.words)}. To do: {ADVICE[condition.cause]}" for condition in changed.begun])
     lines += _limited([f"OVER: {one_line(alert.words)} (since {alert.begun_at:%Y-%m-%d %H:%M} UTC)" for alert in changed.over])
+    return "\n".join([*lines, *([where] if where else [])])
+
+
+def standing_message(standing: Sequence[OpenAlert], *, where: str | None = None) -> str:
+    """The text of a message to a channel that was not there when these began."""
+    lines = _limited([f"OPEN since {one.begun_at:%Y-%m-%d %H:%M} UTC: {one_line(one.words)}. To do: {one.advice}" for one in standing])
     return "\n".join([*lines, *([where] if where else [])])
 
 

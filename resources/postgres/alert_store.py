@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
-from heaters_dagster.domain.alerts import Cause, Changes, Look, OpenAlert, changes, message, one_line, subject
+from heaters_dagster.domain.alerts import Cause, Changes, Look, OpenAlert, changes, message, one_line, standing_message, subject
+from heaters_dagster.domain.words import counted
 from resources.postgres.database import Database
 from resources.postgres.knowing_tables import alert_messages, alerts
 
@@ -60,21 +61,38 @@ class AlertStore:
             return [(_open_alert(row), row.over_at) for row in connection.execute(query)]
 
     def settle(self, look: Look, channels: Collection[str], *, where: str | None = None) -> Changes:
-        """Write what begins and what is over, and a message about it for each channel. where: see `domain.alerts.message`."""
+        """Write what begins and what is over, and a message about it for each channel. where: see `domain.alerts.message`.
+
+        A channel that was not there when an alert began is told of it now, once.
+        """
         with self._database.begin() as connection:
             connection.execute(text("lock table alerts in share row exclusive mode"))
             changed = changes(look, _load_open(connection))
+            self._tell_of_standing(connection, channels, {alert.id for alert in changed.over}, where)
             if not changed:
                 return changed
             own = alerts.c
             for condition in changed.begun:
                 values = {"cause": condition.cause.value, "what": condition.what, "words": one_line(condition.words)}
-                connection.execute(alerts.insert().values(**values))
+                connection.execute(alerts.insert().values(**values, told_to=sorted(channels)))
             ended = [alert.id for alert in changed.over]
             connection.execute(alerts.update().where(own.id.in_(ended)).values(over_at=func.now()))
             connection.execute(alerts.delete().where(own.over_at < func.now() - text(f"interval '{_KEPT}'")))
             self._add(connection, channels, subject(changed), message(changed, where=where), _for_programs(changed))
             return changed
+
+    def _tell_of_standing(self, connection: Connection, channels: Collection[str], ended: Collection[int], where: str | None) -> None:
+        own = alerts.c
+        for channel in sorted(channels):
+            is_untold = own.over_at.is_(None) & ~own.told_to.contains([channel])
+            rows = connection.execute(select(alerts).where(is_untold).order_by(own.begun_at, own.id))
+            untold = [_open_alert(row) for row in rows if row.id not in ended]
+            if not untold:
+                continue
+            title = f"Heaters: {counted(len(untold), 'open alert')}"
+            self._add(connection, [channel], title, standing_message(untold, where=where), [_begun(one) for one in untold])
+            told = alerts.update().where(own.id.in_([one.id for one in untold]))
+            connection.execute(told.values(told_to=func.array_append(own.told_to, channel)))
 
     def add_message(self, channels: Collection[str], title: str, body: str) -> list[AlertMessage]:
         """A message about no alert, to be sent at once by who adds it."""
@@ -158,11 +176,12 @@ def _later(ids: Collection[int], how_much: str) -> Any:
 
 def _for_programs(changed: Changes) -> list[dict[str, Any]]:
     begun = [{"cause": one.cause.value, "what": one.what, "state": "begun", "words": one_line(one.words)} for one in changed.begun]
-    over = [
-        {"cause": one.cause, "what": one.what, "state": "over", "words": one.words, "since": one.begun_at.isoformat(timespec="seconds")}
-        for one in changed.over
-    ]
-    return [*begun, *over]
+    return [*begun, *(_begun(one) | {"state": "over"} for one in changed.over)]
+
+
+def _begun(one: OpenAlert) -> dict[str, Any]:
+    since = one.begun_at.isoformat(timespec="seconds")
+    return {"cause": one.cause, "what": one.what, "state": "begun", "words": one.words, "since": since}
 
 
 def _load_open(connection: Connection) -> list[OpenAlert]:

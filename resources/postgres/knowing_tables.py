@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Identity, Index, Integer, Table, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from resources.postgres.tables import metadata
 
@@ -44,6 +44,7 @@ alerts = Table(
     Column("words", Text, nullable=False, comment="what was wrong when it began, for people"),
     Column("begun_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("over_at", DateTime(timezone=True), comment="null: it goes on"),
+    Column("told_to", ARRAY(Text), nullable=False, server_default="{}", comment="channels that have a message about its begin"),
     Index("alerts_open_idx", "cause", "what", unique=True, postgresql_where=text("over_at is null")),
     Index("alerts_over_idx", "over_at", postgresql_where=text("over_at is not null")),
     comment="something that was or is wrong; one row from its begin to its end",

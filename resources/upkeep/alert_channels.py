@@ -109,9 +109,13 @@ def _mail(message: AlertMessage, settings: Settings) -> None:
             server.send_message(mail)
     except HeatersError:
         raise
+    except smtplib.SMTPAuthenticationError as error:
+        raise AlertNotSentError(f"the mail server does not accept the user and password of HEATERS_SMTP_URL ({error.smtp_code})") from None
     except smtplib.SMTPResponseException as error:
         raise AlertNotSentError(f"the mail server answered {error.smtp_code}") from None
     except smtplib.SMTPException as error:
         raise AlertNotSentError(f"the mail server refused the message ({type(error).__name__})") from None
+    except ssl.SSLCertVerificationError as error:
+        raise AlertNotSentError(f"the certificate of the mail server is not trusted here: {error.verify_message}") from None
     except OSError as error:
         raise AlertNotSentError(f"the mail server cannot be reached ({error.strerror or type(error).__name__})") from None

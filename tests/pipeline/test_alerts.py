@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -18,6 +20,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from heaters_dagster import cli
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.alerts import Cause
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.run_tags import LOST_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS
 from heaters_dagster.domain.states import SourceVideoState
@@ -27,10 +30,13 @@ from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.alert_store import AlertStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
-from resources.upkeep.alerts import OF_THE_REVIEW_APP, look_and_tell
+from resources.sources import ytdlp_release
+from resources.sources.ytdlp_release import OLD_DAYS, installed
+from resources.upkeep.alerts import OF_THE_REVIEW_APP, look_and_tell, send_test
 from review_app.server.daemon_watch import watch_the_daemon
-from tests.alert_receivers import MailReceiver, WebReceiver
+from tests.alert_receivers import MailReceiver, WebReceiver, certificate
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 pytestmark = pytest.mark.folder
@@ -187,9 +193,65 @@ look_and_tell(load_settings(), open_database(load_settings()), frozenset(Cause) 
     assert look_and_tell(own, database, CAUSES).sent == 0
 
 
-def test_each_cause_is_found_and_is_over(settings: Settings, database: Database) -> None:
+def test_mail_and_password_go_encrypted_to_a_server_that_is_trusted_only(
+    all_channels: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, authority = certificate(tmp_path)
+    for is_smtps in (False, True):
+        server = MailReceiver(context, is_smtps=is_smtps)
+        address = f"{'smtps' if is_smtps else 'smtp'}://ada:p%40ss@127.0.0.1:{server.port}"
+        own = replace(all_channels, alert_webhook=None, alert_slack=None, smtp_url=address)
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        told = send_test(own, database)["mail"]
+        assert str(told).startswith("the certificate of the mail server is not trusted here: ")
+        assert (server.signed_in, server.mails) == ([], [])
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        assert send_test(own, database) == {"mail": None}
+        assert server.encrypted == [("AUTH", True), ("DATA", True)]
+        assert base64.b64decode(server.signed_in[0]) == b"\0ada\0p@ss"
+        server.knows_nobody = True
+        refused = "the mail server does not accept the user and password of HEATERS_SMTP_URL (535)"
+        assert send_test(own, database) == {"mail": refused}
+        assert len(server.mails) == 1
+        server.close()
+
+
+def test_a_channel_that_is_set_later_hears_once_of_what_goes_on(
+    settings: Settings, database: Database, web: WebReceiver, slack: WebReceiver
+) -> None:
+    first = fail(database, "Harbour")
+    with_web = replace(settings, alert_webhook=web.url)
+    assert look_and_tell(with_web, database, CAUSES).sent == 1
+    with_both = replace(with_web, alert_slack=slack.url)
+    fail(database, "Market")
+    assert look_and_tell(with_both, database, CAUSES).sent == 3
+    assert look_and_tell(with_both, database, CAUSES).sent == 0
+    earlier, new = (posted["text"] for posted in slack.received)
+    assert earlier.startswith("*Heaters: 1 open alert*\nOPEN since 20")
+    assert "Harbour: fetching failed for good: there is no file /Harbour. To do: heaters status VIDEO says more" in earlier
+    assert new.startswith("*Heaters: 1 new alert*\nNEW: ")
+    assert [len(posted["alerts"]) for posted in web.received] == [1, 1]
+    SourceVideoStore(database).retry(first)
+    assert look_and_tell(with_web, database, CAUSES).sent == 1
+    assert look_and_tell(with_both, database, CAUSES).sent == 0, "slack knows the other one, and this is over"
+
+
+def test_each_cause_is_found_and_is_over(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     videos, clips = SourceVideoStore(database), ClipStore(database)
     late, failing = cut_video(database), cut_video(database, gold_master=False)
+    room = RoomWaitStore(database)
+    release = installed()
+    for days, causes in ((OLD_DAYS, set()), (OLD_DAYS + 1, {("ytdlp", "")}), (0, set())):
+        today = release.made + timedelta(days)
+        monkeypatch.setattr(ytdlp_release, "date", type("Calendar", (date,), {"today": classmethod(lambda of, today=today: today)}))
+        look_and_tell(settings, database, {Cause.YTDLP})
+        assert {alert.key for alert in AlertStore(database).load_open()} == causes
+    room.put({late[0].source_video_id: [RoomWait("proxy", 5_000_000_000, 1_000_000_000)]})
+    look_and_tell(settings, database, {Cause.NO_ROOM})
+    (full,) = AlertStore(database).load_open()
+    assert full.key == ("no_room", "")
+    assert full.words.startswith(f"1 piece of work waits for room on the disk; source video {late[0].source_video_id}: ")
+    room.forget([(late[0].source_video_id, "proxy")])
     with open_instance(settings) as instance:
         now = time.time()
         instance.add_daemon_heartbeat(DaemonHeartbeat(now - 400, "SENSOR", "one", []))
@@ -337,6 +399,9 @@ def test_the_command_sends_a_test_message_and_says_which_channel_does_not_take_i
         look_and_tell(settings, database, CAUSES)
         code, said, told = typed(settings, "alerts list")
         assert (code, "fetching failed for good" in said) == (0, True)
+        assert "open since" in said
+        assert "heaters status VIDEO says more; when the cause is gone: heaters retry VIDEO" in " ".join(said.split())
+        assert said.endswith("Alerts are told by: slack, webhook.\n")
         assert told == "slack: 1 message could not be sent, 1 of them for good: the server answered HTTP 404\n"
     finally:
         load_settings.cache_clear()
