@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,38 +60,39 @@ def code(
 @app.command(epilog=example("serve dagster"))
 def dagster() -> None:
     """The Dagster UI, on HEATERS_DAGSTER_HOST and HEATERS_DAGSTER_PORT. It needs a code server at HEATERS_CODE_SERVER."""
-    settings = load_settings()
-    _become(settings, "heaters_dagster.commands.up.dagster_ui", _workspace(settings))
+    _become(load_settings(), "heaters_dagster.commands.up.dagster_ui", has_workspace=True)
 
 
 @app.command(epilog=example("serve daemon"))
 def daemon() -> None:
     """Dagster's daemon: sensors, schedules, the queue. One works for each database. It needs a code server at HEATERS_CODE_SERVER."""
-    settings = load_settings()
-    _become(settings, "heaters_dagster.commands.up.daemon", _workspace(settings))
+    _become(load_settings(), "heaters_dagster.commands.up.daemon", has_workspace=True)
 
 
-def _workspace(settings: Settings) -> str:
+def _workspace(settings: Settings, home: Path) -> str:
     """The file that tells Dagster where the code server is; put in place in one step, because another part may be reading it."""
-    from heaters_dagster.orchestration.instance import prepare_dagster_home
-
     host, _, port = settings.code_server.rpartition(":")
-    path = prepare_dagster_home(settings) / "served_workspace.yaml"
+    path = home / "served_workspace.yaml"
     fresh = path.with_suffix(f".{os.getpid()}")
     fresh.write_text(_WORKSPACE.format(host=host, port=port))
     fresh.replace(path)
     return str(path)
 
 
-def _become(settings: Settings, module: str, *arguments: str) -> None:
-    """Replace this process by `python -m MODULE ARGUMENTS`, with the database migrated or found to be as it must be."""
+def _become(settings: Settings, module: str, *arguments: str, has_workspace: bool = False) -> None:
+    """Replace this process by `python -m MODULE ARGUMENTS`, with the database migrated or found to be as it must be.
+
+    has_workspace: another argument names the file that says where the code server is.
+    """
     from heaters_dagster.orchestration.instance import prepare_dagster_home
     from resources.postgres.database import open_database
 
     open_database(settings).dispose()
-    environment = child_environment(settings, DAGSTER_HOME=str(prepare_dagster_home(settings)), PYTHONUNBUFFERED="1")
+    home = prepare_dagster_home(settings)
+    workspace = [_workspace(settings, home)] if has_workspace else []
+    environment = child_environment(settings, DAGSTER_HOME=str(home), PYTHONUNBUFFERED="1")
     os.chdir(settings.home)  # Dagster and Streamlit read files of their own from the folder they work in
     sys.stdout.flush()
     # A shell starts what it runs in the background with Ctrl-C ignored, and Dagster then ignores SIGTERM as well.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment)
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments, *workspace], environment)

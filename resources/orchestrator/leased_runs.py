@@ -6,6 +6,8 @@ whoever writes that it has ended ends its lease. A process whose lease was taken
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from contextlib import suppress
 from datetime import datetime
@@ -18,11 +20,14 @@ from heaters_dagster.domain.run_leases import LeaseState
 from heaters_dagster.settings import Settings
 from resources.orchestrator.dagster_private import DagsterStorage
 from resources.orchestrator.dagster_resources import shared_database
-from resources.postgres.run_keeper import RunKeeper
+from resources.postgres.run_keeper import RunKeeper, interrupt_thread
 from resources.postgres.run_leases import RunLeases
 
 _WAITS = {dg.DagsterEventType.PIPELINE_ENQUEUED: LeaseState.QUEUED, dg.DagsterEventType.PIPELINE_STARTING: LeaseState.LAUNCHED}
 _ENDS = {dg.DagsterEventType.PIPELINE_SUCCESS, dg.DagsterEventType.PIPELINE_FAILURE, dg.DagsterEventType.PIPELINE_CANCELED}
+
+#: Part of the path of the modules by which Dagster executes runs.
+_EXECUTION = os.path.join("dagster", "_core", "execution", "")
 
 _keepers: dict[str, RunKeeper] = {}
 _making = threading.Lock()
@@ -40,8 +45,18 @@ def keeper_of(settings: Settings) -> RunKeeper:
     with _making:
         keeper = _keepers.get(address)
         if keeper is None or not keeper.is_of_this_process:
-            keeper = _keepers[address] = RunKeeper(leases)
+            keeper = _keepers[address] = RunKeeper(leases, stop=_interrupt_run)
         return keeper
+
+
+def _interrupt_run(thread: int) -> None:
+    """Interrupt a thread that executes a run. One that has only said that a run began, or whose run has crashed, does something else."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if _EXECUTION in frame.f_code.co_filename:
+            interrupt_thread(thread)
+            return
+        frame = frame.f_back
 
 
 def tie_leases(storage: DagsterStorage[Any], settings: Settings) -> None:

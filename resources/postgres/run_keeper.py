@@ -30,6 +30,11 @@ def interrupt_thread(thread: int) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
 
+def spare_thread(thread: int) -> None:
+    """Take back what `interrupt_thread` has asked for, where it has not happened yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
+
+
 @dataclass(slots=True)
 class _Kept:
     """thread: the one that works on the run. until: by this process's own clock, when the lease may have expired. lost: it was taken
@@ -61,7 +66,9 @@ class RunKeeper:
         return self._process == os.getpid()
 
     def begin(self, run_id: str) -> None:
-        """This thread works on the run from now on. Raises RunTakenAwayError when the run belongs to another process or was ended."""
+        """This thread works on the run from now on, and on no other. Raises RunTakenAwayError when the run belongs to another process or
+        was ended.
+        """
         asked_at = _clock()
         try:
             self._leases.begin(run_id)
@@ -69,7 +76,10 @@ class RunKeeper:
             self._taken_away.add(run_id)
             raise
         with self._lock:
-            self._kept[run_id] = _Kept(threading.get_ident(), asked_at + self._leases.seconds)
+            mine = threading.get_ident()
+            for earlier in [one for one, kept in self._kept.items() if kept.thread == mine]:  # nobody said that its work was over
+                self._forget(earlier)
+            self._kept[run_id] = _Kept(mine, asked_at + self._leases.seconds)
             self._emptied.clear()
             run_fence.put_up(self.check)
             if self._thread is None:
@@ -78,16 +88,30 @@ class RunKeeper:
 
     def end(self, run_id: str) -> bool:
         """The work on the run is over in this process; False when this process had not begun it."""
-        with self._lock:
-            kept = self._kept.pop(run_id, None)
-            if not self._kept:
-                run_fence.take_down(self.check)
-                self._emptied.set()
+        while True:
+            try:
+                with self._lock:
+                    kept = self._forget(run_id)
+                    if not self._kept:
+                        run_fence.take_down(self.check)
+                        self._emptied.set()
+                break
+            except KeyboardInterrupt:
+                if not self.was_taken_away(run_id):
+                    raise
+                # It was to stop the work, which is over here.
         if kept is None:
             return False
         with suppress(HeatersError):
             self._leases.end(run_id)
         return True
+
+    def _forget(self, run_id: str) -> _Kept | None:
+        """Hold the lock. No interrupt on account of this run comes afterwards."""
+        kept = self._kept.pop(run_id, None)
+        if kept is not None and kept.lost:
+            spare_thread(kept.thread)
+        return kept
 
     def was_taken_away(self, run_id: str) -> bool:
         """Whether this process worked on the run, or wanted to, and has no right to: it says nothing more about it."""

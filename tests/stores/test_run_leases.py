@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from resources.files.this_process import process_is_gone, process_mark
 from resources.object_store.interface import ObjectStore
 from resources.postgres import run_leases
 from resources.postgres.database import Database
-from resources.postgres.run_keeper import RunKeeper
+from resources.postgres.run_keeper import RunKeeper, interrupt_thread
 from resources.postgres.run_leases import RunLeases
 
 
@@ -184,6 +185,33 @@ def test_a_lease_is_renewed_as_long_as_the_run_lasts_and_its_loss_stops_the_work
     with pytest.raises(KeyboardInterrupt):
         work()
     keeper.end("one")
+
+
+def test_no_interrupt_comes_after_the_end_of_a_run(database: Database) -> None:
+    """Its lease is taken away at the very moment at which it ends."""
+    entered = threading.Event()
+
+    def stop(thread: int) -> None:
+        entered.set()
+        time.sleep(0.3)  # the thread waits in `end` by then
+        interrupt_thread(thread)
+
+    leases = RunLeases(database, seconds=600)
+    keeper = RunKeeper(leases, stop=stop)
+    keeper.begin("one")
+    leases.close("one")
+    look = threading.Thread(target=keeper.renew)
+    try:
+        look.start()
+        assert entered.wait(60)
+        keeper.end("one")
+        for _ in range(100):
+            time.sleep(0.001)
+    except KeyboardInterrupt:
+        pytest.fail("it was interrupted after the end")
+    finally:
+        look.join()
+    assert keeper.was_taken_away("one")
 
 
 def test_one_holds_a_lease_of_no_run_and_the_next_takes_over(
