@@ -127,6 +127,9 @@ def _tell(done: Restored) -> None:
 
     rows = " and ".join(f"{count:,} rows of {part.capitalize()}" for part, count in done.rows.items())
     terminal.say(f"Backup {done.name} is restored: {rows}. Everything is as it was at {done.made_at}.")
+    before, now = done.revisions
+    if before != now:
+        terminal.say(f"The backup is of an older Heaters: its rows were migrated from revision {before} to {now}.")
     for warning in done.warnings:
         terminal.warn(warning)
     if done.newer:
@@ -142,6 +145,8 @@ def _tell(done: Restored) -> None:
                 terminal.say(f"To submit again: heaters {command}")
     for lost in said(done.lost, "object"):
         terminal.warn(f"lost: {lost}")
+    if done.made_again:
+        terminal.say(f"{counted(len(done.made_again), 'clip is', 'clips are')} exported again, because a file of them is lost.")
     for problem in done.problems:
         terminal.complain(problem)
     terminal.say("Next: heaters doctor, then heaters up")

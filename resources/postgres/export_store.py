@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from sqlalchemy import ARRAY, Connection, Text, and_, any_, bindparam, select, tuple_
+
 from heaters_dagster.domain.errors import IllegalTransitionError
 from heaters_dagster.domain.export_profile import ExportProfile
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
@@ -14,6 +16,8 @@ from resources.postgres.clip_exports import ClipExport
 from resources.postgres.clip_files import MadeObject, wait_for_files
 from resources.postgres.clip_rows import Clip
 from resources.postgres.database import Database
+from resources.postgres.tables import clip_exports as export_rows
+from resources.postgres.tables import clips
 
 __all__ = ["ClipExport", "ExportStore"]
 
@@ -30,16 +34,7 @@ class ExportStore:
         """
         EXPORT_PROFILES.load(profile)
         with self._database.begin() as connection:
-            clip = clip_work.locked(connection, clip_id)
-            if not clip.is_live or clip.state not in APPROVED_STATES:
-                is_now = clip_work.described(clip)
-                raise IllegalTransitionError(
-                    f"clip id:{clip_id} is not approved (its state: {is_now}), so it is not exported; approve it first"
-                )
-            if clip_exports.ask(connection, clip, profile):
-                return clip
-            columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
-            return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
+            return request(connection, clip_id, profile)
 
     def of_clips(self, clip_ids: Collection[int]) -> dict[int, list[ClipExport]]:
         """Clip id -> its exports by profile: those that have a file, and those that were asked for beside the first one."""
@@ -97,3 +92,35 @@ class ExportStore:
             if expected_version is not None and clip.cut_point_version != expected_version:
                 return False
             return clip_exports.fail(connection, clip, profile, message, transient=transient, at_once=at_once)
+
+
+def request(connection: Connection, clip_id: int, profile: str) -> Clip:
+    """See `ExportStore.request`. Of the profile only the name is used."""
+    clip = clip_work.locked(connection, clip_id)
+    if not clip.is_live or clip.state not in APPROVED_STATES:
+        is_now = clip_work.described(clip)
+        raise IllegalTransitionError(f"clip id:{clip_id} is not approved (its state: {is_now}), so it is not exported; approve it first")
+    if clip_exports.ask(connection, clip, profile):
+        return clip
+    columns = {"state": ClipState.REVIEW_APPROVED.value, "error": None, "attempts": 0, "export_profile": profile}
+    return clip_work.written(connection, clip_id, {**columns, "cut_point_version": clip.cut_point_version + 1})
+
+
+def request_lost(connection: Connection, keys: Collection[str], numbers: Collection[tuple[int, int]]) -> list[int]:
+    """Ask anew for the exports that have one of these keys, and for the first export of the clips with these numbers.
+
+    numbers: (source video, number) of clips whose stills are gone: they are made again from the new file. Returns the ids of the clips.
+    """
+    own, clip = export_rows.c, clips.c
+    approved = and_(clip.is_live, clip.state.in_(sorted(APPROVED_STATES)))
+    of_keys = select(own.clip_id, own.profile).join_from(export_rows, clips, clip.id == own.clip_id)
+    is_one = own.key == any_(bindparam("keys", sorted(keys), ARRAY(Text)))
+    wanted = {(row.clip_id, row.profile) for row in connection.execute(of_keys.where(approved, is_one))}
+    if numbers:
+        of_numbers = select(clip.id, clip.export_profile).where(
+            approved, ~clip.is_virtual, tuple_(clip.source_video_id, clip.sequence).in_(sorted(numbers))
+        )
+        wanted |= {(row.id, row.export_profile) for row in connection.execute(of_numbers)}
+    for clip_id, profile in sorted(wanted):
+        request(connection, clip_id, profile)
+    return sorted({clip_id for clip_id, _ in wanted})

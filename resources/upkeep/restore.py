@@ -22,6 +22,8 @@ from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_rows import Clip
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database, dagster_database_url, database_url
+from resources.postgres.export_store import request_lost
+from resources.postgres.migrations import known_revisions
 from resources.postgres.table_copies import sequences_of
 from resources.postgres.tables import source_videos
 from resources.upkeep.audit import coverage_problems, orphan_objects
@@ -51,23 +53,30 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """rows: by part. newer: files that are newer than the backup. lost: one sentence for each object that is needed and gone.
+    """rows: by part. revisions: of the database when the backup was made, and now. newer: files that are newer than the backup.
 
+    lost: one sentence for each object that is needed and gone. made_again: ids of the clips that are exported again for that reason.
     problems: what an audit of the clips says. warnings: what else a person must know.
     """
 
     name: str
     made_at: str
     rows: dict[str, int]
+    revisions: tuple[str, str]
     newer: list[Found] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    made_again: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         newer = [{"key": one.key, "clip": one.clip, "told": one.told, "command": one.command} for one in self.newer]
         of_parts = {f"{part}_rows": self.rows.get(part, 0) for part in (HEATERS, DAGSTER)}
-        return {name: getattr(self, name) for name in ("name", "made_at", "lost", "problems", "warnings")} | of_parts | {"newer": newer}
+        return (
+            {name: getattr(self, name) for name in ("name", "made_at", "revisions", "lost", "made_again", "problems", "warnings")}
+            | of_parts
+            | {"newer": newer}
+        )
 
 
 def restore(
@@ -101,7 +110,12 @@ def restore(
         say(f"Backup {about.name} is complete, its checksums are right. Looking at the stored objects ...")
         in_use = numbers_in_use(info.key for info in stored_objects(objects))
 
+        lost = lost_objects(objects, listed)
+        made_again: list[int] = []
+
         def leave_out(connection: Connection) -> None:
+            stills = {clip for key in lost if key.startswith("keyframes/") and (clip := clip_of_key(key)) is not None}
+            made_again.extend(request_lost(connection, lost.keys(), stills))
             last = sequences_of(connection).get(SOURCE_VIDEO_NUMBERS, 0)
             greatest = max(in_use.source_video, last, connection.scalar(text("select max(id) from source_videos")) or 0)
             leave_numbers_out(connection, next_source_video=next_number(greatest), clips=in_use.clips, ids=IDS_LEFT_OUT)
@@ -112,15 +126,25 @@ def restore(
             made_at=about.made_at,
             rows=loaded,
             newer=newer_files(database, objects, shows),
-            lost=lost_objects(objects, listed),
+            revisions=(about.parts[HEATERS].revision, known_revisions()[-1]),
+            lost=[f"{told}{_remedy(key)}" for key, told in lost.items()],
+            made_again=made_again,
             problems=list(islice(coverage_problems(database), MOST_SAID)),
             warnings=_warnings(settings, about),
         )
 
 
-def lost_objects(objects: ObjectStore, listed: Path) -> list[str]:
-    """One sentence for each object of the list that the store has not, or has with another size."""
-    problems: list[str] = []
+def _remedy(key: str) -> str:
+    if key.startswith(("final_clips/", "keyframes/")):
+        return "; a clip that is still approved is exported again"
+    if key.startswith("originals/"):
+        return "; nothing can make it again: submit the video once more if you have it"
+    return ""
+
+
+def lost_objects(objects: ObjectStore, listed: Path) -> dict[str, str]:
+    """Key -> a sentence, of each object of the list that the store has not, or has with another size."""
+    problems: dict[str, str] = {}
     stored = iter(stored_objects(objects))
     info = next(stored, None)
     for one in lines_of(listed):
@@ -128,9 +152,9 @@ def lost_objects(objects: ObjectStore, listed: Path) -> list[str]:
             info = next(stored, None)
         if info is None or info.key != one.key:
             was = "was already missing when the backup was made" if one.missing else "was there when the backup was made and is gone"
-            problems.append(f"{one.key} {was}")
+            problems[one.key] = f"{one.key} {was}"
         elif one.byte_size is not None and one.byte_size != info.byte_size:
-            problems.append(f"{one.key} had {one.byte_size:,} bytes when the backup was made and has {info.byte_size:,} now")
+            problems[one.key] = f"{one.key} had {one.byte_size:,} bytes when the backup was made and has {info.byte_size:,} now"
     return problems
 
 

@@ -29,6 +29,7 @@ from resources.orchestrator.dagster_resources import shared_database
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database, dagster_database_url, open_database
+from resources.postgres.migrations import downgrade, known_revisions, upgrade
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit, coverage_problems
 from resources.upkeep.backup import DAGSTER, HEATERS, lines_of, make_backup, one_moment
@@ -199,6 +200,37 @@ def test_killed_at_any_moment_there_is_a_whole_backup_or_none_and_a_whole_databa
         reviews(target).approve([clips[1].id], reviewer="ada")  # triggers, sequences and rights work as before
         assert len(ledger(target)) == len(ledger(database)) + 1
         target.dispose()
+
+
+@pytest.mark.folder
+def test_a_backup_of_an_older_revision_is_migrated_and_a_clip_whose_file_is_lost_is_exported_again(
+    settings: Settings, object_store: ObjectStore, postgres_url: str
+) -> None:
+    place = BackupPlace.of(settings)
+    with own_postgres(postgres_url, "older") as older, own_postgres(postgres_url, "newer") as newer:
+        of_before, old = replace(settings, database_url=older), Database.connect(older)
+        with old.begin() as connection:
+            upgrade(connection)
+        make_dagster_tables(dagster_database_url(of_before))
+        first, second, third = cut_video(old)
+        for clip in (first, second, third):
+            exported(old, clip, object_store)
+        with old.begin() as connection:
+            connection.execute(text("insert into alerts (cause, what, words) values ('failed', 'proxy:1', 'it failed')"))
+            downgrade(connection, "0040")
+        about = make_backup(of_before, old, object_store, place)
+        old.dispose()
+        object_store.delete("final_clips/video_1_clip_001.mp4")
+        done = restored(replace(settings, database_url=newer), about, place)
+        assert done.revisions == ("0040", known_revisions()[-1])
+        (gone,) = [one for one in done.lost if one.startswith("final_clips/")]
+        assert gone.endswith("001.mp4 was there when the backup was made and is gone; a clip that is still approved is exported again")
+        assert done.made_again == [first.id]
+        now = Database.connect(newer)
+        assert [clip.state for clip in ClipStore(now).load_live(first.source_video_id)] == [C.REVIEW_APPROVED, C.EXPORTED, C.EXPORTED]
+        with now.read() as connection:
+            assert connection.scalar(text("select told_to from alerts")) == []
+        now.dispose()
 
 
 @pytest.mark.slow
