@@ -269,6 +269,12 @@ class Settings(BucketSettings):
         "source videos whose clips get keyframes and embeddings at once, on one machine",
     )
     master_runs: int = setting("HEATERS_MASTER_RUNS", parse.number(int, 1, 1000), 1, "gold masters that are made at once, on one machine")
+    large_masters: int | None = setting(
+        "HEATERS_LARGE_MASTERS",
+        parse.number(int, 1, 1000),
+        None,
+        "gold masters of pictures larger than full HD that are made at once, on all machines together; not set: as many as of small ones",
+    )
     encodes: int = setting(
         "HEATERS_ENCODES", parse.number(int, 1, 1000), 1, "proxies, and exports that are encoded, that are made at once on one machine"
     )

@@ -10,6 +10,8 @@ from heaters_dagster.domain.stages import Job
 
 WEIGHT_TAG = "heaters/weight"
 LARGE = "large"
+#: On a run that makes a large gold master: the limit over all machines looks at it.
+LARGE_MASTER_TAG = "heaters/large_master"
 
 #: Pictures with more pixels than this are large: more than full HD. A gold master of 4K takes four times as long, and as much memory.
 LARGE_ABOVE_PIXELS = 1920 * 1088
@@ -33,8 +35,10 @@ QUEUES: Mapping[str, tuple[str, ...]] = {
 
 
 def weight_tags(job: Job | None, frame_pixels: int) -> dict[str, str]:
-    """The tag of a run on a large picture; none for small ones, and while nobody knows how large it is."""
-    return {WEIGHT_TAG: LARGE} if job in WEIGHED and frame_pixels > LARGE_ABOVE_PIXELS else {}
+    """The tags of a run on a large picture; none for small ones, and while nobody knows how large it is."""
+    if job not in WEIGHED or frame_pixels <= LARGE_ABOVE_PIXELS:
+        return {}
+    return {WEIGHT_TAG: LARGE} | ({LARGE_MASTER_TAG: "yes"} if job is Job.ARCHIVE_MASTER else {})
 
 
 def queue_of(tags: Mapping[str, str]) -> str:
@@ -45,13 +49,15 @@ def queue_of(tags: Mapping[str, str]) -> str:
     return f"{job}_{LARGE}" if job in WEIGHED and tags.get(WEIGHT_TAG) == LARGE else job
 
 
-def queue_limits(runs: Mapping[str, int], machines: int) -> tuple[int, Sequence[Mapping[str, Any]]]:
+def queue_limits(runs: Mapping[str, int], machines: int, *, large_masters: int | None = None) -> tuple[int, Sequence[Mapping[str, Any]]]:
     """How many runs may go at once, and the limits by tags, as Dagster's queue takes them.
 
     runs: kind of work -> runs of it at once on one machine. Each kind has room of its own, so that ten thousand videos that wait for
-    their ingest never delay an export.
+    their ingest never delay an export. large_masters: large gold masters at once on all machines together; None: as many as small ones.
     """
     limits: list[Mapping[str, Any]] = [{"key": JOB_TAG, "value": kind, "limit": most * machines} for kind, most in runs.items()]
+    if large_masters is not None:
+        limits.append({"key": LARGE_MASTER_TAG, "limit": large_masters})
     one_for_each_work = {"key": WORK_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
     return (sum(runs.values()) + OTHER_RUNS) * machines, [*limits, one_for_each_work]
 

@@ -108,7 +108,7 @@ class HeatersRunCoordinator(QueuedRunCoordinator):
     """
 
     def __init__(self, settings: Settings, *, tags_of_jobs: Mapping[str, Mapping[str, Any]] | None = None, **options: Any) -> None:
-        most, limits = queue_limits(settings.runs_at_once, settings.machines)
+        most, limits = queue_limits(settings.runs_at_once, settings.machines, large_masters=settings.large_masters)
         self._settings = settings
         self._tags_of_jobs = tags_of_jobs or {}
         super().__init__(**{"max_concurrent_runs": most, "tag_concurrency_limits": limits, **options})

@@ -106,6 +106,7 @@ def test_each_kind_of_run_has_a_queue_that_some_worker_listens_to() -> None:
     most, limits = queue_limits({"export": 2, "ingest": 3}, machines=4)
     assert most == 28
     assert [(limit["value"], limit["limit"]) for limit in limits[:2]] == [("export", 8), ("ingest", 12)]
+    assert {"key": "heaters/large_master", "limit": 2} in queue_limits({"archive_master": 1}, machines=4, large_masters=2)[1]
 
 
 def valid(launcher: type, config: Mapping[str, Any]) -> None:
@@ -204,7 +205,9 @@ def test_the_queue_gives_each_run_what_its_launcher_needs(settings: Settings, da
 
         master = tags_of("archive_master", large.id)
         assert (master["heaters/weight"], master["ecs/memory"], queue_of(master)) == ("large", "16384", "archive_master_large")
-        assert tags_of("archive_master", small.id).get("heaters/weight") is None
+        assert master["heaters/large_master"] == "yes", "which HEATERS_LARGE_MASTERS counts over all machines"
+        assert {"heaters/weight", "heaters/large_master"}.isdisjoint(tags_of("archive_master", small.id))
+        assert "heaters/large_master" not in tags_of("ingest", large.id)
         export = tags_of("export", large.id)
         assert (export.get("heaters/weight"), export["ecs/memory"], export["dagster/priority"]) == (None, "2048", "30")
         assert '"capacityProvider": "heaters-gpu"' in tags_of("enrich", small.id)["ecs/run_task_kwargs"]
