@@ -2,7 +2,8 @@
 
 Each reviewer sends what a browser on the Review page sends, over a connection that stays open: the queue when few clips are left, a sync
 every four seconds with the clips it holds and knows, and a decision with its request key and the versions that it has seen. One in fifty
-decisions is sent twice, as after a reload. In the end the ledger is counted.
+decisions is sent twice, as after a reload. In the end the ledger is counted. App, Postgres and the simulated reviewers share the machine;
+what each of them costs is told for each request, because that changes less than the times do when others use the machine too.
 
 `python -m benchmarks.load SECONDS REVIEWERS` measures shorter or with others, without writing to the report.
 """
@@ -12,22 +13,25 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import text
 
-from benchmarks.many_clips import cut_source_video
+from benchmarks.many_clips import cut_source_video, store_frame_indexes
+from benchmarks.processes import memory_mb, processor_seconds, with_children
 from benchmarks.scratch import scratch_database
 from benchmarks.table import Row, at_most
 from heaters_dagster.settings import Settings
+from resources.object_store.open import open_object_store
+from resources.postgres import embedded_postgres
 from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.server.routes import TOKEN_HEADER
@@ -50,6 +54,9 @@ _REFILL_BELOW = 4
 _SYNC_SECONDS = 4.0
 _TWICE = 0.02
 _TIMEOUT_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+#: Of the review app, as docs/operate/database.md has it.
+_CONNECTIONS = 16
 _ACTIONS = ("approve",) * 62 + ("skip",) * 20 + ("archive",) * 8 + ("add_cut_point",) * 5 + ("undo",) * 5
 
 
@@ -64,6 +71,17 @@ class Seen:
 
     def milliseconds(self, kind: str, percent: float) -> float:
         return float(np.percentile(np.array(self.times.get(kind, [0.0])), percent)) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of time, and of processor time of each side; the most connections of the app."""
+
+    at: float
+    app: float
+    postgres: float
+    crowd: float
+    connections: int
 
 
 class Reviewer:
@@ -209,8 +227,8 @@ class Reviewer:
 
 def run(seconds: float = SECONDS, reviewers: int = REVIEWERS, *, pauses: Sequence[float] = FASTER_PAUSES) -> list[Row]:
     with scratch_database() as (settings, database):
-        for _ in range(VIDEOS):
-            cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=100)
+        videos = [cut_source_video(database, clips=CLIPS_IN_VIDEO, clip_frames=100) for _ in range(VIDEOS)]
+        store_frame_indexes(open_object_store(settings), videos, frames=CLIPS_IN_VIDEO * 100)  # a cut needs the time of its frame
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("vacuum analyze")
         served = ServedReviewApp(settings)
@@ -225,20 +243,29 @@ async def _measured(
     served: ServedReviewApp, settings: Settings, database: Database, seconds: float, reviewers: int, pauses: Sequence[float]
 ) -> list[Row]:
     assert served.process is not None
+    app, postgres = served.process.pid, embedded_postgres.running_pid(settings.postgres_folder)
+    assert postgres is not None
     links, people = open_links(settings), ReviewerStore(database)
     named = [people.named(f"Reviewer {number}") for number in range(reviewers)]
     warm = Seen()
     crowd = [Reviewer(number, links.session_token(Session(one.id, one.name)), served.port, warm) for number, one in enumerate(named)]
-    before = _memory_mb(served.process.pid)
+    before = memory_mb(app)
     tasks = [asyncio.create_task(one.work()) for one in crowd]
     await asyncio.sleep(min(_WARM_UP_SECONDS, seconds / 3))
     main = Seen()
     for one in crowd:
         one.seen = main
-    began, cpu = time.monotonic(), _cpu_seconds(served.process.pid)
-    await asyncio.sleep(seconds)
-    took, cpu = time.monotonic() - began, _cpu_seconds(served.process.pid) - cpu
-    memory = _memory_mb(served.process.pid)
+
+    def spent() -> Cost:
+        return Cost(time.monotonic(), processor_seconds([app]), processor_seconds(with_children(postgres)), time.process_time(), 0)
+
+    began, connections = spent(), 0
+    while time.monotonic() - began.at < seconds:
+        await asyncio.sleep(_LOOK_SECONDS)
+        connections = max(connections, _connections(database))
+    ended = spent()
+    cost = Cost(ended.at - began.at, ended.app - began.app, ended.postgres - began.postgres, ended.crowd - began.crowd, connections)
+    memory = memory_mb(app)
     steps: list[tuple[float, Seen]] = []
     for pause in pauses:
         step = Seen()
@@ -260,22 +287,23 @@ async def _measured(
     for seen in every:
         failed.update(seen.failed)
     lost, doubled = _compared(database, [key for seen in every for key in seen.acknowledged])
-    return _rows(main, steps, took, reviewers, cpu, (before, memory), (lost, doubled), failed)
+    return _rows(main, steps, cost, reviewers, (before, memory), (lost, doubled), failed)
 
 
 def _rows(
     main: Seen,
     steps: Sequence[tuple[float, Seen]],
-    took: float,
+    cost: Cost,
     reviewers: int,
-    cpu: float,
     memory: tuple[float, float],
     ledger: tuple[int, int],
     failed: Counter[str],
 ) -> list[Row]:
+    took = cost.at
     rate = len(main.acknowledged) / took
     refused = ", ".join(f"{count} {what}" for what, count in main.refused.items()) or "none"
-    requests = sum(map(len, main.times.values())) / took
+    count = sum(map(len, main.times.values()))
+    requests = count / took
     p95 = main.milliseconds("decision", 95)
     rows = [
         at_most(
@@ -292,7 +320,18 @@ def _rows(
         Row("a decision, 99th percentile", main.milliseconds("decision", 99), "ms"),
         Row("a sync, 95th percentile", main.milliseconds("sync", 95), "ms"),
         Row("the queue, 95th percentile", main.milliseconds("queue", 95), "ms"),
-        Row("processor of the review app", cpu / took, "cores", note="Postgres and the simulated reviewers need the rest of two"),
+        Row("processor of the review app", cost.app / took, "cores", note=f"{cost.app / count * 1000:.1f} ms for each request"),
+        Row("processor of Postgres", cost.postgres / took, "cores", note=f"{cost.postgres / count * 1000:.1f} ms for each request"),
+        Row(
+            "processor of the simulated reviewers", cost.crowd / took, "cores", note=f"{cost.crowd / count * 1000:.1f} ms for each request"
+        ),
+        at_most(
+            "connections of the review app",
+            cost.connections,
+            "",
+            _CONNECTIONS,
+            f"the most seen; load of the machine {os.getloadavg()[1]:.1f}",
+        ),
         Row("memory of the review app", memory[1], "MB", note=f"{memory[0]:.0f} MB before the first reviewer"),
     ]
     failures = sum(failed.values())
@@ -324,14 +363,12 @@ def _compared(database: Database, acknowledged: Sequence[str]) -> tuple[int, int
     return len(set(acknowledged) - set(keys)), len(keys) - len(set(keys)) + int(twice or 0)
 
 
-def _memory_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def _connections(database: Database) -> int:
+    """To the database, of other processes than this one."""
+    others = "backend_type = 'client backend' and application_name <> current_setting('application_name')"
+    with database.read() as connection:
+        query = f"select count(*) from pg_stat_activity where datname = current_database() and {others}"
+        return int(connection.scalar(text(query)) or 0)
 
 
 if __name__ == "__main__":

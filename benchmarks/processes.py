@@ -15,3 +15,19 @@ def processor_seconds(process_ids: Iterable[int]) -> float:
         with suppress(OSError):
             spent += sum(map(int, Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return spent / os.sysconf("SC_CLK_TCK")
+
+
+def with_children(process_id: int) -> list[int]:
+    """The process and its children that run: a Postgres server and its sessions."""
+    found = [process_id]
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == process_id:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def memory_mb(process_id: int) -> float:
+    """Memory of a process that is in use now."""
+    line = next(line for line in Path(f"/proc/{process_id}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +15,7 @@ from typing import Any, NoReturn
 import psycopg
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from heaters_dagster.domain.errors import (
@@ -38,6 +40,10 @@ from resources.postgres.migrations import check_schema, migrate
 DATABASE_NAME = "heaters"
 DAGSTER_NAME = "dagster"
 
+#: For how long after its last use a connection whose server has not closed it is taken as it is, without asking.
+_TRUSTED_SECONDS = 30.0
+#: Connections beyond those that a process keeps; they are closed after each use.
+_MORE_CONNECTIONS = 10
 #: How often the first of those that wait for one of several places on a machine looks for a free one.
 _PLACE_LOOK_SECONDS = 0.5
 _DRIVERS = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
@@ -58,17 +64,30 @@ class Database:
         self.host = host or socket.gethostname()
         self.engine = engine
         self._lock_engine = lock_engine
+        self._of_thread = _OfThread()
 
     @classmethod
-    def connect(cls, url: str, *, pool_size: int = 5, revive: Callable[[], object] | None = None, host: str | None = None) -> Database:
+    def connect(
+        cls,
+        url: str,
+        *,
+        pool_size: int = 5,
+        most: int | None = None,
+        revive: Callable[[], object] | None = None,
+        host: str | None = None,
+    ) -> Database:
         """url: `postgresql://...`; a driver suffix is replaced by the right one. host: None for the name that the machine has itself.
 
+        pool_size: connections that the process keeps. most: how many it opens at once; None: ten more than it keeps. Locks have their own.
         revive: called when the server does not answer; starts it again. Connects when first used. Raises SettingsError when `url` is not
         an address.
         """
         address = _with_driver(url, "postgresql+psycopg")
         given = patience(address)
-        engine = create_engine(address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, connect_args=given)
+        more = _MORE_CONNECTIONS if most is None else most - pool_size
+        engine = create_engine(address, pool_size=pool_size, max_overflow=more, connect_args=given)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _asking(engine))
         lock_engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=given)
         for one in (engine, lock_engine):
             event.listen(one, "do_connect", _connecting(revive))
@@ -96,9 +115,28 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One read-only transaction; Postgres refuses writes in it."""
-        with self._readable_errors(), self.engine.connect() as connection:
-            yield connection.execution_options(postgresql_readonly=True)
+        """One read-only transaction; Postgres refuses writes in it.
+
+        It is committed: after a rollback psycopg forgets which statements the server has prepared, and Postgres would plan each of them
+        anew, which took more of its time than to carry them out.
+        """
+        with self._readable_errors():
+            if self._of_thread.reading is not None:
+                yield self._of_thread.reading
+                return
+            with self.engine.connect() as connection:
+                yield connection.execution_options(postgresql_readonly=True)
+                connection.commit()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that this thread reads within this block is read in one transaction, over one connection."""
+        with self.read() as connection:
+            before, self._of_thread.reading = self._of_thread.reading, connection
+            try:
+                yield
+            finally:
+                self._of_thread.reading = before
 
     @contextmanager
     def stage_lock(self, stage: str, row_id: int) -> Iterator[None]:
@@ -230,6 +268,44 @@ class Database:
             raise DatabaseUnavailableError("all database connections of this process are in use; try again in a moment") from None
 
 
+class _OfThread(threading.local):
+    """The connection of `Database.reading`."""
+
+    reading: Connection | None = None
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _asking(engine: Engine) -> Callable[[Any, Any, Any], None]:
+    """What is done before a kept connection is used: a server that has ended it must not cost anybody an answer.
+
+    To ask the server each time costs a round trip for each transaction. A server that ends, is killed or ends the session closes the
+    connection, and that is seen here without a word; only one that was unused for long may be dead without anybody having closed it.
+    """
+
+    def ask(connection: Any, record: Any, proxy: object) -> None:
+        used = record.info.get("used")
+        if used is None or (time.monotonic() - used < _TRUSTED_SECONDS and not _has_word(connection)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the connections from before are as dead; a new one is made
+
+    return ask
+
+
+def _has_word(connection: Any) -> bool:
+    """Whether the server has closed an unused connection, or says something over it."""
+    if connection.closed:
+        return True
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 _LOCK_IS_HELD = text(
     """
     select exists (
@@ -256,22 +332,22 @@ def held_locks(connection: Connection) -> set[int]:
     return set(connection.scalars(_HELD_LOCKS))
 
 
-def open_database(settings: Settings, *, pool_size: int = 5) -> Database:
+def open_database(settings: Settings, *, pool_size: int = 5, most: int | None = None) -> Database:
     """The database of these settings: the embedded one is started, a missing one is created, and it is migrated to the newest revision.
 
     With HEATERS_MIGRATE=false a schema that is not the newest is refused with a SettingsError.
-    pool_size: connections that the process keeps; it opens ten more at most, and closes those after each use.
+    pool_size: connections that the process keeps. most: how many it opens at once; None: ten more, which it closes after each use.
     """
-    database = unmigrated_database(settings, pool_size=pool_size)
+    database = unmigrated_database(settings, pool_size=pool_size, most=most)
     (migrate if settings.migrates else check_schema)(database)
     return database
 
 
-def unmigrated_database(settings: Settings, *, pool_size: int = 5) -> Database:
+def unmigrated_database(settings: Settings, *, pool_size: int = 5, most: int | None = None) -> Database:
     """The database of these settings with the schema that it has; the embedded one is started, a missing one is created."""
     private_home(settings)
     revive = None if settings.database_url else lambda: embedded_postgres.ensure_running(settings.postgres_folder)
-    return Database.connect(database_url(settings), pool_size=pool_size, revive=revive, host=settings.host_name)
+    return Database.connect(database_url(settings), pool_size=pool_size, most=most, revive=revive, host=settings.host_name)
 
 
 def database_url(settings: Settings) -> str:

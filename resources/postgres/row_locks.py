@@ -8,7 +8,8 @@ committed. 2. Source videos, by id.
 No transaction that holds one of these locks calls the object store or another server, because reviewers wait for it. What must not
 happen while an object is stored or deleted waits for an advisory lock before step 1 (`wait_for_files`, `Database.turn`).
 
-A transaction may leave out a step but never goes back to an earlier one, and it locks all rows of a step in one statement. There are two
+A transaction may leave out a step (an approval changes one clip and depends on no other, so it leaves out its source video) but never goes
+back to an earlier one, and it locks all rows of a step in one statement. There are two
 exceptions: a statement that skips locked rows never waits, so it may lock in any order (`ReviewQueueStore.take`); and advisory locks of
 stages are only tried, never waited for (`Database.stage_lock`). Counting clips adds rows and locks none; whoever folds them into the
 counts only tries to get the lock for it (`sql/versions/0006_clip_counts.py`). The check at commit that clips cover a video locks the

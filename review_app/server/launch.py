@@ -25,7 +25,8 @@ from review_app.server.routes import review_routes
 from review_app.service.links import open_links
 from review_app.service.review_desk import ReviewDesk
 
-#: Kept open once they were needed. With 5, 200 people made Postgres start and end a process for every second request.
+#: Kept open once they were needed, and no more: the budget in docs/operate/database.md counts on it. With 5 kept and more opened for each
+#: use, 200 people made Postgres start and end a process for every second request.
 _CONNECTIONS = 15
 
 
@@ -33,7 +34,7 @@ _CONNECTIONS = 15
 def open_desk() -> ReviewDesk:
     """The process's desk, shared by routes and pages; made when first asked for, so that the page can say when Postgres is down."""
     settings = load_settings()
-    database = open_database(settings, pool_size=_CONNECTIONS)
+    database = open_database(settings, pool_size=_CONNECTIONS, most=_CONNECTIONS)
     desk = ReviewDesk(settings=settings, database=database, objects=open_object_store(settings), links=open_links(settings))
     sweep_uploads(settings, desk.videos)
     return desk

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from anyio import CapacityLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -32,7 +33,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.transcript_store import TranscriptStore
 from review_app.player.index_slice import slice_json
 from review_app.server.pace import UPLOADS_PATH
-from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served
+from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served, in_lane
 from review_app.server.uploads import save_upload
 from review_app.service import incoming
 from review_app.service.links import REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
@@ -43,11 +44,17 @@ TOKEN_HEADER = "X-Heaters-Token"
 MAX_INDEX_FRAMES = 20_000
 #: A segment is a copy in the cache folder, made while the browser waits.
 MAX_SEGMENT_BYTES = 512 * 1024**2
+#: Threads for the short work of pages, few of each kind: what waits then waits for its turn, not for the interpreter in the middle of a
+#: transaction. Decisions have threads of their own, so that those that wait for a lock keep nobody from seeing clips.
+DECIDING_THREADS = 6
+ASKING_THREADS = 4
 
 
 def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
     """The routes. open_desk: gives the process's desk, made when first asked for."""
     served = functools.partial(Served, open_desk)
+    decided = functools.partial(served, lane=CapacityLimiter(DECIDING_THREADS))
+    asked = functools.partial(served, lane=CapacityLimiter(ASKING_THREADS))
     return [
         served("/api/proxy/{row_id}", _proxy),
         served("/api/index/{row_id}", _index),
@@ -57,11 +64,11 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/clips/{row_id}", _clips),
         served("/api/thumbnail/{row_id}", _thumbnail),
         served("/api/subtitles/{row_id}", _subtitles),
-        served("/api/queue", _queue),
-        served("/api/video", _video),
-        served("/api/decisions", _decisions, methods=("POST",)),
+        asked("/api/queue", _queue),
+        asked("/api/video", _video),
+        decided("/api/decisions", _decisions, methods=("POST",)),
         served("/api/selection", _selection),
-        served("/api/sync", _sync, methods=("POST",)),
+        asked("/api/sync", _sync, methods=("POST",)),
         served(UPLOADS_PATH, _upload, methods=("POST",), takes_files=True),
         served("/api/session", _remember, methods=("POST", "DELETE")),
         served("/api/health", _health),
@@ -216,20 +223,22 @@ async def _queue(desk: ReviewDesk, request: Request) -> Response:
     session = _session(desk, request)
     chosen = filter_of_query(_query(request))
     opened = _whole(request, "open", 0)
-    answer = functools.partial(desk.queue, session, chosen, limit=_whole(request, "limit", 6), open_clip_id=opened or None)
-    return _said(await run_in_threadpool(answer))
+    limit = _whole(request, "limit", 6)
+    return _said(await in_lane(request, desk.queue, session, chosen, limit=limit, open_clip_id=opened or None))
 
 
 async def _video(desk: ReviewDesk, request: Request) -> Response:
     _session(desk, request)
     frame = _whole(request, "frame") if "frame" in request.query_params else None
-    return _said(await run_in_threadpool(desk.video, _whole(request, "id"), frame))
+    return _said(await in_lane(request, desk.video, _whole(request, "id"), frame))
 
 
 async def _decisions(desk: ReviewDesk, request: Request) -> Response:
     session = _session(desk, request)
     body = await _json(request)
-    return _said(await run_in_threadpool(desk.decide, session, body, filter_of_query(_query(request))))
+    if "selection" in body:  # thousands of clips take seconds
+        request.state.lane = None
+    return _said(await in_lane(request, desk.decide, session, body, filter_of_query(_query(request))))
 
 
 async def _selection(desk: ReviewDesk, request: Request) -> Response:
@@ -243,8 +252,8 @@ async def _sync(desk: ReviewDesk, request: Request) -> Response:
     body = await _json(request)
     ids = incoming.numbers(body, "hold", least=0, most=incoming.MAX_HELD) if "hold" in body else []
     versions = incoming.versions(body, "known")
-    answer = functools.partial(desk.sync, session, hold=ids, known=versions, chosen=filter_of_query(_query(request)))
-    return _said(await run_in_threadpool(answer))
+    chosen = filter_of_query(_query(request))
+    return _said(await in_lane(request, desk.sync, session, hold=ids, known=versions, chosen=chosen))
 
 
 async def _upload(desk: ReviewDesk, request: Request) -> Response:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import ParamSpec, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -37,6 +40,15 @@ _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 4 * 1024**2
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_lane(request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of the work, done in a thread of the route's lane."""
+    return await to_thread.run_sync(functools.partial(work, *args, **kwargs), limiter=request.state.lane)
+
+
 class NoSessionError(PermanentError):
     """Nobody is signed in, or the session has ended."""
 
@@ -49,8 +61,10 @@ class Served(Route):
     """400 for what makes no sense, 401 and 403 for tokens, 404, 408 for what comes too slowly, 409, 415, 422, and 503 with a time to try
     again when something is down.
 
-    takes_files: a refusal must end a body that is still coming.
+    lane: the threads for its work (see `in_lane`); None: those of every route. takes_files: a refusal must end a body that is still coming.
     """
+
+    _is_open = False
 
     def __init__(
         self,
@@ -59,14 +73,19 @@ class Served(Route):
         answer: Callable[[ReviewDesk, Request], Awaitable[Response]],
         *,
         methods: tuple[str, ...] = ("GET",),
+        lane: CapacityLimiter | None = None,
         takes_files: bool = False,
     ) -> None:
         async def endpoint(request: Request) -> Response:
             try:
                 if request.method not in {"GET", "HEAD"} and is_from_another_site(request.headers):
                     raise _ForeignSiteError("decisions are taken from the review app's own page only")
+                request.state.lane = lane
                 request.state.query = incoming.checked_address(request.scope)
-                return await answer(await run_in_threadpool(open_desk), request)
+                # To open the desk takes seconds, once.
+                desk = open_desk() if self._is_open else await run_in_threadpool(open_desk)
+                self._is_open = True
+                return await answer(desk, request)
             except (HeatersError, ClientDisconnect) as error:
                 refused = _refused(error)
                 return _Closing(refused) if takes_files else refused

@@ -48,6 +48,7 @@ from resources.postgres.watched_store import WatchedStore
 from review_app.service import incoming, views
 from review_app.service.empty_states import Empty, no_clip_to_show
 from review_app.service.links import Links, Session
+from review_app.service.recent_progress import RecentProgress, progress_json
 from review_app.service.selection import MAX_MATCHING, packed, unpacked
 from review_app.service.upload_room import UploadRoom
 
@@ -91,6 +92,7 @@ class ReviewDesk:
         self._around = ReviewPageStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, Boundary]]] = {}
         self._names: dict[int, str] = {}
+        self._progress = RecentProgress(self.queue_store)
 
     def queue(self, session: Session, chosen: QueueFilter, *, limit: int, open_clip_id: int | None = None) -> Answer:
         """The next clips, leased to the reviewer, with their neighbours and videos; `open_clip_id` first when it is given.
@@ -99,16 +101,20 @@ class ReviewDesk:
         """
         limit = min(max(limit, 1), MAX_QUEUE)
         opened, note = (None, None) if open_clip_id is None else self._opened(session, open_clip_id)
-        taken = [item.clip.id for item in self.queue_store.take(chosen, reviewer=session.reviewer, count=limit)]
+        taken = self.queue_store.take_ids(chosen, reviewer=session.reviewer, count=limit)
         ids = list(dict.fromkeys([*([opened] if opened is not None else []), *taken]))[:limit]
-        around = self._around.around(ids)
+        with self.database.reading():
+            around = self._around.around(ids)
+            beside = self.clips.words_beside(around)
+            videos = self._videos_of(around)
+            progress = self._progress.recent(chosen, session.reviewer)
         return Answer(
             200,
             {
                 "queue": ids,
-                "clips": self._clips_json(around),
-                "videos": [self._video_json(video) for video in self._videos_of(around)],
-                "progress": self._progress(chosen, session),
+                "clips": self._clips_json(around, beside),
+                "videos": [self._video_json(video) for video in videos],
+                "progress": progress_json(progress),
                 "lease_seconds": self.settings.lease_seconds,
                 **({"opened": opened} if opened is not None else {}),
                 **({"note": note} if note else {}),
@@ -155,22 +161,31 @@ class ReviewDesk:
         clip = self._around.clip_at(source_video_id, frame)
         if clip is None:
             raise NotFoundError(f"no clip of {body['title']} holds frame {frame}: it has the frames 0 to {(body['frame_count'] or 0) - 1}")
-        return Answer(200, {**body, "clip_id": clip.id, "clips": self._clips_json(self._around.around([clip.id]))})
+        return Answer(200, {**body, "clip_id": clip.id, "clips": self._told([clip.id])})
 
     def sync(self, session: Session, *, hold: Sequence[int], known: Mapping[int, int], chosen: QueueFilter) -> Answer:
         """Lease `hold` where nobody else does, and say which of the clips {id: version} others have changed."""
-        held = self.queue_store.renew(hold, reviewer=session.reviewer)
-        holders = self._around.lease_holders([clip_id for clip_id in hold if clip_id not in held])
-        lost = [{"clip_id": clip_id, "reviewer": name} for clip_id, name in holders.items() if name != session.reviewer]
-        changed = self._around.changed(known)
+        with self.database.reading():
+            leases = self.queue_store.leases({*hold, *known}, reviewer=session.reviewer)
+            changed = [lease for lease in leases.values() if known.get(lease.clip_id, lease.version) != lease.version]
+            told = self._around.around([lease.clip_id for lease in changed])
+            beside = self.clips.words_beside(told)
+            progress = self._progress.recent(chosen, session.reviewer)
+        held = {lease.clip_id for clip_id in hold if (lease := leases.get(clip_id)) and lease.is_live and lease.holder == session.reviewer}
+        due = [clip_id for clip_id in hold if clip_id in leases and leases[clip_id].is_due]
+        if due:
+            held = held - set(due) | set(self.queue_store.renew(due, reviewer=session.reviewer))
+        theirs = {clip_id: leases[clip_id].holder for clip_id in hold if clip_id in leases and clip_id not in held}
         return Answer(
             200,
             {
-                "held": held,
-                "lost": lost,
-                "clips": self._clips_json(self._around.around([clip.id for clip in changed])),
-                "retired": [clip.id for clip in changed if not clip.is_live],
-                "progress": self._progress(chosen, session),
+                "held": sorted(held),
+                "lost": [
+                    {"clip_id": clip_id, "reviewer": name} for clip_id, name in theirs.items() if name not in {None, session.reviewer}
+                ],
+                "clips": self._clips_json(told, beside),
+                "retired": [lease.clip_id for lease in changed if not lease.is_live],
+                "progress": progress_json(progress),
             },
         )
 
@@ -215,6 +230,10 @@ class ReviewDesk:
             return self._refused(422, "illegal", self.in_words(str(error)), named)
         versions = {clip.id: clip.cut_point_version for clip in result.clips}
         done = {}
+        with self.database.reading():
+            around = self._around.around([clip.id for clip in result.clips[:_MAX_TOLD]])
+            beside = self.clips.words_beside(around)
+            progress = self._progress.counted(chosen, session.reviewer)
         if result.replayed or body.get("action") in {"undo", "redo"}:
             assert result.action_id is not None  # a browser's decision has a request key, and so an entry of its own
             taken = self._around.action_taken(result.action_id)
@@ -228,11 +247,11 @@ class ReviewDesk:
                 "replayed": result.replayed,
                 "action_id": result.action_id,
                 "action": str(result.action),
-                "clips": self._clips_json(self._around.around([clip.id for clip in result.clips[:_MAX_TOLD]])),
+                "clips": self._clips_json(around, beside),
                 "changed": [clip.id for clip in result.live_clips],
                 "retired": [clip.id for clip in result.clips if not clip.is_live],
                 "versions": versions,
-                "progress": self._progress(chosen, session),
+                "progress": progress_json(progress),
                 **done,
             },
         )
@@ -267,7 +286,7 @@ class ReviewDesk:
                 "action": str(action),
                 "decided": decided,
                 "told": told,
-                "progress": self._progress(chosen, session),
+                "progress": progress_json(self._progress.counted(chosen, session.reviewer)),
             },
         )
 
@@ -353,20 +372,21 @@ class ReviewDesk:
             {
                 "error": error,
                 "code": code,
-                "clips": self._clips_json(self._around.around([clip.id for clip in known])),
+                "clips": self._told([clip.id for clip in known]),
                 "retired": [clip.id for clip in known if not clip.is_live],
             },
         )
 
-    def _progress(self, chosen: QueueFilter, session: Session) -> dict[str, Any]:
-        progress = self.queue_store.progress(chosen, reviewer=session.reviewer)
-        return {"done": progress.done, "left": progress.left, "per_hour": round(progress.per_hour, 1)}
-
     def _videos_of(self, clips: Sequence[Clip]) -> list[SourceVideo]:
         return [self.videos.load(source_video_id) for source_video_id in dict.fromkeys(clip.source_video_id for clip in clips)]
 
-    def _clips_json(self, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-        beside = self.clips.words_beside(clips)
+    def _told(self, clip_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """These clips as they are now, and their neighbours."""
+        around = self._around.around(clip_ids)
+        return self._clips_json(around, self.clips.words_beside(around))
+
+    def _clips_json(self, clips: Sequence[Clip], beside: Mapping[int, str]) -> list[dict[str, Any]]:
+        """Called outside of a transaction: it may ask the object store. beside: clip id -> what stages beside the others say of it."""
         return [self._clip_json(clip, beside.get(clip.id, "")) for clip in clips]
 
     def _clip_json(self, clip: Clip, beside: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import random
 import shutil
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
@@ -20,6 +21,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -47,13 +49,15 @@ from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.downloader import Downloader
 from resources.sources.given_files import GivenFiles
 from resources.upkeep.leftovers import sweep_uploaded_objects
-from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.server.routes import DECIDING_THREADS, TOKEN_HEADER, review_routes
 from review_app.service.links import OLD_COOKIE, Links, Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from review_app.service.upload_room import MAX_UPLOADS, RESERVE_BYTES, UploadRoom
 from tests.buckets import BucketServer
 from tests.media_files import barcode_video, ffmpeg, make_video, noisy_minute
+from tests.pipeline_rows import waiting_transactions
 from tests.proxy_files import stored_video
+from tests.this_machine import eventually
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 A_FILM = b"YUV4MPEG2 W16 H16 F1:1 C420jpeg\nFRAME\n" + bytes(16 * 16 * 3 // 2)
@@ -462,6 +466,37 @@ def test_sync_renews_leases_and_tells_what_others_did(client: TestClient, desk: 
     answer = client.post("/api/sync", json={"hold": [one.id, two.id], "known": known}, headers=ada).json()
     assert answer["held"] == [one.id]
     assert two.id in {clip["id"] for clip in answer["clips"] if clip["state"] == "review_archived"}
+    until = "select lease_expires_at from clips where id = :id"
+    with desk.database.begin() as connection:
+        before = connection.scalar(text(until), {"id": one.id})
+    client.post("/api/sync", json={"hold": [one.id], "known": {}}, headers=ada)
+    with desk.database.begin() as connection:
+        assert connection.scalar(text(until), {"id": one.id}) == before, "nothing is written while most of its time is left"
+        connection.execute(text("update clips set lease_expires_at = now() + interval '44 seconds' where id = :id"), {"id": one.id})
+    lost = client.post("/api/sync", json={"hold": [one.id], "known": {}}, headers=bob).json()
+    assert (lost["held"], lost["lost"]) == ([], [{"clip_id": one.id, "reviewer": "Ada"}])
+    assert client.post("/api/sync", json={"hold": [one.id], "known": {}}, headers=ada).json()["held"] == [one.id]
+    with desk.database.begin() as connection:
+        left = connection.scalar(text("select lease_expires_at - now() > interval '50 seconds' from clips where id = :id"), {"id": one.id})
+    assert left
+
+
+def test_decisions_that_wait_for_a_source_video_keep_nobody_from_seeing_clips(
+    client: TestClient, desk: ReviewDesk, video: SourceVideo
+) -> None:
+    clip = clips_of(desk, video)[0]
+    crowd = [signed_in(desk, f"Reviewer {number}") for number in range(DECIDING_THREADS + 2)]
+    with ThreadPoolExecutor(len(crowd)) as threads:
+        with desk.database.begin() as connection:
+            connection.execute(text("select from source_videos for no key update"))
+            sent = [
+                threads.submit(client.post, "/api/decisions", json=decision(clip, "skip", f"k{number}"), headers=headers)
+                for number, headers in enumerate(crowd)
+            ]
+            assert eventually(lambda: waiting_transactions(desk.database) == DECIDING_THREADS)
+            assert client.get("/api/queue", params={"limit": 1}, headers=crowd[0]).status_code == 200
+            assert client.post("/api/sync", json={"hold": [clip.id], "known": {}}, headers=crowd[0]).status_code == 200
+        assert sorted(answer.result(timeout=120).status_code for answer in sent) == [200, *[409] * (len(crowd) - 1)]
 
 
 def test_a_clip_that_an_undo_brings_back_is_not_given_to_a_colleague(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from heaters_dagster.domain.errors import BusyError, DatabaseUnavailableError, HeatersError, SettingsError
 from heaters_dagster.settings import Settings
@@ -126,6 +127,37 @@ def test_connections_that_were_cut_while_idle_are_replaced(database: Database) -
         others = "datname = current_database() and pid <> pg_backend_pid()"
         other.execute(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {others}".encode())
     assert reviewer_names(database) == []
+
+
+def test_what_is_read_often_is_planned_once(database: Database) -> None:
+    """After a rollback psycopg forgets what the server has prepared."""
+    for _ in range(10):
+        assert reviewer_names(database) == []
+    with database.read() as connection:
+        prepared = connection.scalars(text("select statement from pg_prepared_statements")).all()
+    assert [statement for statement in prepared if "reviewers" in statement]
+
+
+def test_what_is_read_together_shares_a_connection_that_writes_nothing(database: Database) -> None:
+    process = text("select pg_backend_pid(), now()")
+    with database.reading():
+        with database.read() as one, database.read() as other:
+            assert one.execute(process).one() == other.execute(process).one(), "one transaction"
+        with pytest.raises(InternalError, match="read-only"), database.read() as connection:
+            connection.execute(text("delete from reviewers"))
+    assert reviewer_names(database) == []
+
+
+def test_a_process_opens_no_more_connections_than_it_may(database: Database) -> None:
+    few = Database.connect(database.url, pool_size=2, most=2)
+
+    def at_work(_: int) -> int:
+        with few.read() as connection:
+            return int(connection.scalar(text("select pg_backend_pid() from pg_sleep(0.01)")) or 0)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(at_work, range(40)))) <= 2
+    few.dispose()
 
 
 def test_two_that_wait_for_each_other_end_with_busy_and_not_for_ever(database: Database) -> None:

@@ -213,6 +213,43 @@ def test_a_lease_lasts_as_long_as_was_set_and_is_renewed(database: Database, som
         assert 990 < connection.execute(text("select extract(epoch from lease_expires_at - now()) from clips")).scalar_one() < 1001
 
 
+def test_a_lease_that_runs_long_enough_is_left_as_it_is(
+    database: Database, queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips
+) -> None:
+    """Of 60 seconds at least 45 are left: 200 pages report every four seconds, and to write a lease costs more than to read it."""
+    clips = some_clips(25, 50, 75)
+    clip_ids = [clip.id for clip in clips]
+
+    def told(reviewer: str, of: ReviewQueueStore = queue) -> list[tuple[str | None, bool]]:
+        leases = of.leases(clip_ids, reviewer=reviewer)
+        return [(leases[clip_id].holder, leases[clip_id].is_due) for clip_id in clip_ids]
+
+    def seconds_left() -> list[float | None]:
+        seconds = "select extract(epoch from lease_expires_at - clock_timestamp())::float8 from clips order by id"
+        with database.read() as connection:
+            return list(connection.scalars(text(seconds)))
+
+    def let_pass(seconds: int) -> None:
+        with database.begin() as connection:
+            connection.execute(text("update clips set lease_expires_at = lease_expires_at - make_interval(secs => :s)"), {"s": seconds})
+
+    reviews.approve(clip_ids[3], reviewer="ann")
+    queue.take(ALL, reviewer="ann", count=2)
+    assert told("ann") == [("ann", False), ("ann", False), (None, True), (None, False)]
+    assert told("ben") == [("ann", False), ("ann", False), (None, True), (None, False)]
+    assert told("ann", ReviewQueueStore(database, lease_seconds=20))[0] == ("ann", False), "it was made for 60"
+    before = [clip.clip.lease_expires_at for clip in queue.take(ALL, reviewer="ann", count=2)]
+    assert [clip.clip.lease_expires_at for clip in queue.take(ALL, reviewer="ann", count=2)] == before
+    let_pass(20)
+    assert told("ann")[:2] == [("ann", True)] * 2
+    assert told("ben")[:2] == [("ann", False)] * 2
+    assert ids(queue.take(ALL, reviewer="ann", count=3)) == clip_ids[:3]
+    assert all(left is not None and left > 45 for left in seconds_left()[:3]), "renewed, and one is new"
+    let_pass(70)
+    assert told("ben")[:3] == [(None, True)] * 3
+    assert {lease.version for lease in queue.leases(clip_ids, reviewer="ann").values()} == {1, 2}
+
+
 def test_a_lease_that_ran_out_unnoticed_is_renewed(database: Database, queue: ReviewQueueStore, some_clips: SomeClips) -> None:
     (clip,) = some_clips()
     queue.take(ALL, reviewer="ann")

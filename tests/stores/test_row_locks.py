@@ -15,6 +15,7 @@ from sqlalchemy import text
 from heaters_dagster.domain.errors import BusyError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS
+from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_store import ClipStore, MadeObject, NewClip
 from resources.postgres.database import Database
 from resources.postgres.embedding_store import EmbeddingStore
@@ -60,6 +61,20 @@ def test_new_cuts_and_the_renewal_of_leases_lock_clips_in_one_order(database: Da
             waiting(database, 2)
         assert [(clip.start_frame, clip.end_frame) for clip in new.result()] == [(0, 40), (40, 100)]
         assert held.result() == []
+
+
+def test_who_approves_waits_for_the_clip_and_not_for_its_source_video(database: Database, some_clips: SomeClips) -> None:
+    """200 people work on one source video, and most of what they do is to approve."""
+    first, second = some_clips(50)
+    with ThreadPoolExecutor(2) as threads:
+        with database.begin() as connection:
+            connection.execute(text("select from source_videos where id = :id for no key update"), {"id": first.source_video_id})
+            approved = threads.submit(reviews(database).approve, first.id, reviewer="ann", expected_version=first.cut_point_version)
+            assert approved.result(timeout=60).clips[0].state == ClipState.REVIEW_APPROVED
+            # Which clips are grouped with this one must not change meanwhile.
+            skipped = threads.submit(reviews(database).skip, second.id, reviewer="ben")
+            waiting(database, 1)
+        assert skipped.result(timeout=60).clips[0].state == ClipState.REVIEW_SKIPPED
 
 
 def test_a_new_name_is_entered_before_a_video_is_locked(database: Database, some_clips: SomeClips) -> None:
