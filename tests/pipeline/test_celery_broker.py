@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +13,21 @@ import pytest
 import redis
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG
 
+from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.run_queues import lock_of_run
 from heaters_dagster.orchestration.instance import prepare_dagster_home
 from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings
+from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.celery_broker import BrokerUnavailableError, listening, lost_messages
 from resources.orchestrator.celery_launcher import HeatersCeleryLauncher, open_celery
 from resources.orchestrator.celery_worker import execute
-from resources.orchestrator.dagster_private import LaunchRunContext
+from resources.orchestrator.dagster_private import PARTITION_NAME_TAG, LaunchRunContext
 from resources.orchestrator.dagster_storage import opened_with
 from resources.postgres.database import Database, lock_key
+from resources.postgres.room_waits import RoomWaitStore
+from resources.postgres.source_video_store import SourceVideoStore
+from tests.this_machine import eventually
 from tests.two_hosts import Broker
 
 
@@ -113,3 +120,27 @@ def test_a_message_that_redis_gives_out_twice_begins_its_run_once(
     instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", run.job_name), run_id=run.run_id)  # another had it, and died
     assert execute(run.run_id, shared) == 0
     assert len(instance.all_logs(run.run_id)) == before + 1
+
+
+def test_a_worker_whose_disk_is_full_leaves_the_runs_to_others_until_there_is_room(
+    instance: dg.DagsterInstance, shared: Settings, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker without room is always free, and would take each run before those that work."""
+    video, work = SourceVideoStore(database).add("film.mp4", "film"), WorkFolder.of(shared)
+    tags = {"heaters/job": "ingest", PARTITION_NAME_TAG: str(video.id)}
+    run = instance.create_run_for_job(nothing, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    free = work.room.free_bytes()
+    wait = RoomWait("proxy", free // 2, 0)
+    found_elsewhere = RoomWaitStore(database, host="another")
+    found_elsewhere.put({video.id: [wait]})
+    assert execute(run.run_id, shared) == 0, "the disk of another machine is full"
+    RoomWaitStore(database, host=shared.host_name).put({video.id: [wait]})
+    with ThreadPoolExecutor(1) as process:
+        with work.attempt("export-1", bytes_needed=free * 4 // 5):
+            working = process.submit(copy_context().run, execute, run.run_id, shared)  # with its settings
+            assert eventually(lambda: "This process takes no more runs until there is room" in caplog.text)
+            assert f"source video {video.id} waits for room on the disk: needs" in caplog.text
+            with pytest.raises(TimeoutError):
+                working.result(timeout=3)
+        assert working.result(timeout=60) == 0
+    assert "has room again" in caplog.text
