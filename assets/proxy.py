@@ -339,6 +339,8 @@ def proxy_and_keyframe_offsets(
 
     def record(message: str, transient: bool) -> None:
         videos.record_failure(source_video_id, _S.PREPROCESS_FAILED, message, transient=transient)
+        if not transient:  # else a proxy that was to be made again would be due for ever
+            MakingStore(store).put(source_video_id, proxy_is_being_replaced=False)
 
     with (
         stage.failures(),

@@ -34,6 +34,7 @@ from heaters_dagster.orchestration.janitor import forget_partitions, settled_loo
 from heaters_dagster.orchestration.outlook import Outlook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
 from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
@@ -45,6 +46,7 @@ from resources.postgres.site_turns import waiting_for_sites, waits_of
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.subscriptions import look_at_due
 from resources.upkeep.leftovers import sweep_leftovers
+from resources.upkeep.lost_objects import make_lost_due
 
 #: A run that succeeds but changes nothing would be wanted again at once. After this many such runs it counts as failed.
 _RUNS_WITHOUT_EFFECT = 3
@@ -279,11 +281,13 @@ def forget_partition(settings: Settings, source_video_id: int) -> None:
         forget_partitions(instance, [source_video_id])
 
 
-def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Collection[int] = ()) -> list[str]:
+def retry_failed(
+    database: Database, *, videos: Collection[int] = (), clips: Collection[int] = (), objects: ObjectStore | None = None
+) -> list[str]:
     """Put what has failed back before the stage that failed; returns a sentence for each row.
 
-    videos: these source videos, with all their failures. clips: these clips, which must have failed. Neither: everything except
-    duplicates of other source videos, because a retry would only fetch them once more.
+    videos: these source videos, with all their failures, and with `objects` also what is gone from that store. clips: these clips, which
+    must have failed. Neither: everything except duplicates of other source videos, because a retry would only fetch them once more.
     Raises NotFoundError, and IllegalTransitionError for a clip that has not failed.
     """
     video_store, clip_store = SourceVideoStore(database), ClipStore(database)
@@ -291,6 +295,8 @@ def retry_failed(database: Database, *, videos: Collection[int] = (), clips: Col
     named = [video_store.load(source_video_id) for source_video_id in videos]
     everything = () if videos or clips else failed_videos(database)
     retried = []
+    if objects is not None:
+        retried += [said for video in named for said in make_lost_due(video.id, database=database, objects=objects)]
     for video in chain(named, map(video_store.load, everything)):
         if video.state in SOURCE_VIDEO_RETRY:
             retried.append(

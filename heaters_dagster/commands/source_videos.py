@@ -283,15 +283,17 @@ def retry(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, even for many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put failed source videos, clips and gold masters back before the stage that failed."""
+    """Put failed source videos, clips and gold masters back before what failed; of named ones also what is gone from the store."""
     from heaters_dagster.commands.process_due import retry_failed
+    from resources.object_store.open import open_object_store
     from resources.postgres.clip_lookup import ClipLookup
 
     settings = load_settings()
     with opened_database(settings) as database:
         if not (videos or clips or yes):
             _ask_for_many(database)
-        retried = retry_failed(database, videos=videos or (), clips=clip_ids(ClipLookup(database), clips or ()))
+        objects = open_object_store(settings) if videos else None
+        retried = retry_failed(database, videos=videos or (), clips=clip_ids(ClipLookup(database), clips or ()), objects=objects)
     if as_json:
         terminal.show_json(retried)
     elif retried:
@@ -299,7 +301,7 @@ def retry(
             terminal.say(sentence)
         say_next(settings)
     else:
-        terminal.say("Nothing has failed.")
+        terminal.say("Nothing has failed, and nothing is gone from the store." if videos else "Nothing has failed.")
 
 
 def _show_one(row: dict[str, Any]) -> None:

@@ -7,6 +7,15 @@ from collections.abc import Iterable, Mapping, Set
 
 from heaters_dagster.domain.keys import OF_VIDEO, PREFIXES
 
+#: What the keys of objects begin with that are made again -> from what.
+_MADE_OF = {
+    "gold_masters/": "original",
+    "review_proxies/": "original",
+    "metadata/": "original",
+    "final_clips/": "proxy",
+    "keyframes/": "proxy",
+}
+
 _SOURCE_VIDEO = re.compile(rf"(?:{'|'.join(map(re.escape, PREFIXES))})video_(\d+)[._]")
 
 
@@ -27,4 +36,18 @@ def orphan_keys(stored: Iterable[str], *, known: Set[str], at_work: Set[int]) ->
 
 def lost_keys(stored: Set[str], needed: Mapping[str, str]) -> list[str]:
     """One sentence for every object that a row needs and that is not stored. needed: key -> who needs it."""
-    return [f"{key} of {owner} is gone from the store" for key, owner in sorted(needed.items()) if key not in stored]
+    return [f"{key} of {owner} is gone from the store{remedy(key)}" for key, owner in sorted(needed.items()) if key not in stored]
+
+
+def remedy(key: str) -> str:
+    """What to do when the object under this key of ours was deleted by somebody else, as the end of a sentence; nothing for other keys."""
+    number = source_video_of_key(key)
+    if number is None:
+        return ""
+    restore = "restore it from the versions of the bucket or a copy of the store"
+    made_of = next((made_of for kind, made_of in _MADE_OF.items() if key.startswith(kind)), None)
+    if key.startswith("originals/"):
+        return f": {restore}, or type heaters refetch {number}"
+    if made_of is None:
+        return f": {restore}"
+    return f": {restore}, or type heaters retry {number}, which lets it be made again from the {made_of}"

@@ -77,7 +77,7 @@ class VideoFacts:
     seconds_since_gold_master_failure: since the last of them.
     site: from which it is downloaded, None for what is no download. site_busy: downloads from it that run now, on any machine.
     site_held_off: it may not be asked yet.
-    proxy_is_half_written: a process was killed while it put a new proxy in place of the old one.
+    proxy_is_half_written: a process was killed while it put a new proxy in place of the old one, or the old one is gone from the store.
     waits_to_replace: it is to take the place of another source video, and is not cut before a person has said so.
     obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
     media: what is known of its size.
@@ -205,7 +205,7 @@ _INGEST_WORKING = frozenset(stage.steps.working for stage in with_states(VIDEO_S
 def _ingest(video: VideoFacts) -> RunWanted | None:
     first = _FIRST_ASSET.get(video.state)
     if video.proxy_is_half_written and video.state is not SourceVideoState.DELETED:
-        why = f"source video {video.id}: its proxy was being made again, but the process that did it has ended"
+        why = f"source video {video.id}: its proxy has to be made again"
         return _run(Job.INGEST, video, why, PROXY.makes, resumes=True)
     if first is None or video.is_duplicate:
         return None
@@ -246,6 +246,8 @@ def _of_clips(video: VideoFacts, in_flight: Set[tuple[str, str]], stages: Sequen
         return
     more_to_come = False
     for job in Job:
+        if job is Job.EXPORT and video.proxy_is_half_written:
+            continue  # the proxy is gone, or does not go with its frame index, until it is made again
         of_job = [stage for stage in stages if stage.job is job]
         if of_job:
             yield _job_on_clips(video, job, of_job, more_to_come=more_to_come)

@@ -61,7 +61,7 @@ _WORDS = {
     r"|cannot be written to|check the disk",
     FailureKind.COLD_STORAGE: r"cold storage",
     FailureKind.STORE: r"\bs3://\S+: |the store (?:cannot|has|refuses)|there is no bucket|does not accept the credentials|access denied"
-    r"|no usable credentials|is no longer in the store|has no object|object store",
+    r"|no usable credentials|is no longer in the store|has no object|^no object|object store",
     FailureKind.DATABASE: r"\bpostgres\b|database connections|the database",
     FailureKind.SIGN_IN: r"sign.?in|signed in|cookies|log ?in\b|account|private video|members|age.?restrict|not a bot",
     FailureKind.MEDIA: r"is no(?:t a)? video|is not an ordinary file|no video stream|video stream|no frame|frames?\b.*decode|is damaged"

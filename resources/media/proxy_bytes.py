@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.errors import InvalidMediaError, ObjectNotFoundError
 from resources.object_store.interface import ObjectStore
 
@@ -127,7 +128,7 @@ def open_proxy(objects: ObjectStore, key: str) -> Path | RangeFile:
         return path
     info = objects.info(key)
     if info is None:
-        raise ObjectNotFoundError(f"there is no object {key}: make the proxy again")
+        raise ObjectNotFoundError(f"no object {key} in the store{remedy(key)}")
     return RangeFile(lambda start, end: objects.get_range(key, start, end), info.byte_size)
 
 

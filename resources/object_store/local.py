@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
 from heaters_dagster.domain.errors import HeatersError, ObjectNotFoundError, SourceNotFoundError, StoreRefusedError, StoreUnavailableError
 from heaters_dagster.domain.keys import checked_key
@@ -192,7 +193,7 @@ class LocalObjectStore:
             raise StoreUnavailableError(f"{key}: {self.folder} cannot be used: {error.strerror or error}") from error
 
     def _missing(self, key: str) -> ObjectNotFoundError:
-        return ObjectNotFoundError(f"no object {key} in {self.folder}")
+        return ObjectNotFoundError(f"no object {key} in {self.folder}{remedy(key)}")
 
 
 def _linked(source: Path, target: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.bucket_rules import INCOMPLETE_DAYS
 from heaters_dagster.domain.errors import ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
 from heaters_dagster.domain.file_kinds import KIND_BYTES
@@ -205,7 +206,7 @@ class S3ObjectStore:
     def _existing(self, key: str) -> ObjectInfo:
         found = self.info(key)
         if found is None:
-            raise ObjectNotFoundError(f"no object {key} in s3://{self.bucket}")
+            raise ObjectNotFoundError(f"no object {key} in s3://{self.bucket}{remedy(key)}")
         return found
 
     @contextmanager

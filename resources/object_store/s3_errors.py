@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.errors import (
     ColdStorageError,
     DownloadError,
@@ -48,7 +49,7 @@ def store_errors(bucket: str, key: str) -> Iterator[None]:
         code, status = error_code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         message = error.response.get("Error", {}).get("Message") or code
         if code in MISSING:
-            raise ObjectNotFoundError(f"no object {key} in s3://{bucket}") from error
+            raise ObjectNotFoundError(f"no object {key} in s3://{bucket}{remedy(key)}") from error
         if code in REPLACED:
             raise _was_replaced(name) from error
         if code == "InvalidObjectState":

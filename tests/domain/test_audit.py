@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from heaters_dagster.domain import keys
-from heaters_dagster.domain.audit import lost_keys, orphan_keys, source_video_of_key
+from heaters_dagster.domain.audit import lost_keys, orphan_keys, remedy, source_video_of_key
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,19 @@ def test_what_a_stage_still_to_come_will_store_again_is_no_orphan_but_a_clip_wit
 
 def test_what_a_row_needs_and_nobody_stored_is_lost() -> None:
     needed = {"originals/video_1.mp4": "source video 1", "final_clips/video_1_clip_001.mp4": "clip 5"}
-    assert lost_keys({"originals/video_1.mp4"}, needed) == ["final_clips/video_1_clip_001.mp4 of clip 5 is gone from the store"]
+    assert lost_keys({"originals/video_1.mp4"}, needed) == [
+        "final_clips/video_1_clip_001.mp4 of clip 5 is gone from the store: restore it from the versions of the bucket or a copy of the "
+        "store, or type heaters retry 1, which lets it be made again from the proxy"
+    ]
+
+
+def test_what_to_do_depends_on_what_is_lost_and_of_other_keys_nothing_is_said() -> None:
+    for key, ends in (
+        ("originals/video_7.mp4", "or type heaters refetch 7"),
+        ("gold_masters/video_7_master.mkv", "or type heaters retry 7, which lets it be made again from the original"),
+        ("metadata/video_7_keyframes.json", "or type heaters retry 7, which lets it be made again from the original"),
+        ("keyframes/video_7_clip_001_mid.jpg", "or type heaters retry 7, which lets it be made again from the proxy"),
+        ("subtitles/video_7_01_en.vtt", ": restore it from the versions of the bucket or a copy of the store"),
+    ):
+        assert remedy(key).endswith(ends), key
+    assert remedy("incoming/film.mp4") == ""

@@ -133,6 +133,12 @@ def test_what_another_process_holds_the_lock_of_is_not_asked_for() -> None:
     assert jobs(done(1, group(C.REVIEW_APPROVED), busy=frozenset({"proxy"}))) == [(Job.EXPORT, "1")]
 
 
+def test_exports_wait_for_a_proxy_that_has_to_be_made_again() -> None:
+    lost = done(1, group(C.REVIEW_APPROVED), group(C.EXPORTED, seconds=ENRICH_PATIENCE_SECONDS), proxy_is_half_written=True)
+    runs = wanted_runs([lost], frozenset())
+    assert {(run.job, run.assets[0]) for run in runs} == {(Job.INGEST, "proxy"), (Job.ENRICH, "keyframes")}
+
+
 def test_files_that_nobody_needs_are_cleaned_up() -> None:
     assert jobs(done(5, obsolete_artifacts=2)) == [(Job.CLEAN_UP, "5")]
 

@@ -24,6 +24,7 @@ from heaters_dagster.domain.failure_kinds import FailureKind, kind_of_failure
         ("film.mp4 cannot be read: permission denied", "forbidden"),
         ("there is no file /films/test.mp4", "not_found"),
         ("there is no object s3://footage/a.mp4", "not_found"),
+        ("no object review_proxies/video_3_proxy.mp4 in s3://heaters: restore it from the versions of the bucket", "store"),
         ("https://example.org/a.mp4 answered HTTP 404", "not_found"),
         ("there is nothing at https://example.org/a.mp4: the server answers 404", "not_found"),
         ("https://example.org/a.mp4 answered HTTP 503", "network"),

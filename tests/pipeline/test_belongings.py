@@ -148,7 +148,10 @@ def test_a_file_says_what_it_is_but_not_where_it_was_filmed(ingest: Ingest, tele
         ingest.fetch(telephone, again=second)
     assert ingest.keys("subtitles/") == [transcript.subtitle_filepath]
     ingest.objects.delete(transcript.subtitle_filepath)
-    assert audit(ingest.database, ingest.objects) == [f"{transcript.subtitle_filepath} of source video {video.id} is gone from the store"]
+    assert audit(ingest.database, ingest.objects) == [
+        f"{transcript.subtitle_filepath} of source video {video.id} is gone from the store: restore it from the versions of the bucket or "
+        "a copy of the store"
+    ]
 
     delete_source_video(video.id, reviewer="ada", database=ingest.database, objects=ingest.objects)
     assert ingest.facts.load(video.id) == SourceFacts()

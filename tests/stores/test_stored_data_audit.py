@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.states import SourceVideoState
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import Clip
@@ -38,6 +39,7 @@ def test_a_lost_file_is_named_with_its_owner(database: Database, object_store: O
     object_store.delete(str(clip.clip_filepath))
     assert audit(database, object_store) == [
         f"{clip.clip_filepath} of clip {clip.sequence} of {title_of(database, clip)} is gone from the store"
+        f"{remedy(str(clip.clip_filepath))}"
     ]
 
 
@@ -87,8 +89,10 @@ def test_of_very_many_findings_some_are_said_and_the_rest_is_counted(
         object_store.delete(str(clip.clip_filepath))
         object_store.put_bytes(f"keyframes/video_{clip.source_video_id}_clip_099_mid.jpg", b"x")
     assert audit(database, object_store) == [
-        f"{clips[0].clip_filepath} of clip {clips[0].sequence} of {title_of(database, clips[0])} is gone from the store",
-        f"{clips[1].clip_filepath} of clip {clips[1].sequence} of {title_of(database, clips[1])} is gone from the store",
+        f"{clips[0].clip_filepath} of clip {clips[0].sequence} of {title_of(database, clips[0])} is gone from the store"
+        f"{remedy(str(clips[0].clip_filepath))}",
+        f"{clips[1].clip_filepath} of clip {clips[1].sequence} of {title_of(database, clips[1])} is gone from the store"
+        f"{remedy(str(clips[1].clip_filepath))}",
         "and 3 more objects are gone from the store",
         f"keyframes/video_{clips[0].source_video_id}_clip_099_mid.jpg is stored, but no row names it",
         f"keyframes/video_{clips[1].source_video_id}_clip_099_mid.jpg is stored, but no row names it",
