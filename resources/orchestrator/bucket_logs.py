@@ -5,10 +5,10 @@ A file of its own, because importing dagster-aws takes most of a second in every
 
 from __future__ import annotations
 
-from dagster import LocalComputeLogManager
 from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
 
 from heaters_dagster.domain.keys import LOGS_PREFIX
+from resources.orchestrator.dagster_private import LocalComputeLogManager
 
 
 class BucketLogs(S3ComputeLogManager):  # type: ignore[misc]
