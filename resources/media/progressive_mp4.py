@@ -35,6 +35,8 @@ _ROUNDING_TICKS = 1e-3
 _LARGEST_TIMESCALE = 2**31 - 1
 _HEADER_RESERVE_BYTES = 1 << 13
 _LARGEST_RESERVE_BYTES = 16 << 20
+#: The first bytes of a free box behind a long table of chunks, which players skip: how many packets come before every so many of its rows.
+CHUNK_MARKS, CHUNK_MARK_ROWS = b"heaters packets before rows", 1024
 
 # tfhd, trun: which optional fields are there.
 _TFHD_BASE_OFFSET, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
@@ -393,6 +395,9 @@ def _sample_tables(track: _Track, payload_start: int) -> Iterator[bytes]:
     chunks = np.frombuffer(track.chunk_lengths, np.uint32)
     firsts, _ = _repeats(chunks)
     yield _table(b"stsc", np.stack([firsts + 1, chunks[firsts], np.ones(len(firsts), np.int64)], axis=1))
+    if len(firsts) > 2 * CHUNK_MARK_ROWS:
+        before = np.append(0, np.cumsum(chunks, dtype=np.uint64))[firsts[::CHUNK_MARK_ROWS]]
+        yield _box(b"free", CHUNK_MARKS, struct.pack(">I", CHUNK_MARK_ROWS), before.astype(">u8").tobytes())
     sizes = np.frombuffer(track.sizes, np.uint32)
     yield _box(b"stsz", struct.pack(">III", 0, 0, len(sizes)), sizes.astype(">u4").tobytes())
     offsets = np.frombuffer(track.chunk_offsets, np.uint64) + np.uint64(payload_start)

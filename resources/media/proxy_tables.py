@@ -1,7 +1,8 @@
 """Where the packets of a remote proxy are, without its whole header: that of ten hours has 20 MB, and a clip needs a few kilobytes of it.
 
-The header is read box by box. Of its long tables only the rows of a clip are read; the table of chunks of the sound is read whole, because
-its rows do not say which packets they count (24 bytes for a second of sound).
+The header is read box by box. Of its long tables only the rows of a clip are read. The rows of the table of chunks do not say which packets
+they count, so our writer notes it for every 1,024th row behind the table (`CHUNK_MARKS`); of proxies that were made before, that table is
+read whole, which is 24 bytes for a second of sound.
 
 Source: ISO/IEC 14496-12 (ISO base media file format), sections 8.6 and 8.7.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.errors import InvalidMediaError
+from resources.media.progressive_mp4 import CHUNK_MARKS
 from resources.media.proxy_bytes import RangeFile
 
 _FIRST_BYTES = 1 << 14
@@ -208,7 +210,7 @@ class RemoteTrack:
         return first, max(first, min(self.count, self._number(high) + 2))
 
     def packets(self, first: int, past: int) -> Packets:
-        starts, per_chunk, first_chunks = self._chunks
+        starts, per_chunk, first_chunks = self._chunks(first, past)
         numbers = np.arange(first, past)
         runs = np.searchsorted(starts, numbers, side="right") - 1
         within = (numbers - starts[runs]) // per_chunk[runs]
@@ -242,13 +244,35 @@ class RemoteTrack:
         run = max(0, int(np.searchsorted(times, time, side="right")) - 1)
         return int(firsts[run] + (time - times[run]) // max(1, int(steps[run])))
 
-    @cached_property
-    def _chunks(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """For each run of chunks with one length: its first packet, the packets of a chunk, its first chunk."""
-        rows = self._rows(b"stsc", 3)
+    def _chunks(self, first: int, past: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """For each run of chunks with one length that has some of these packets: its first packet, the packets of a chunk, its first chunk.
+
+        There may be others before and after.
+        """
+        step, before = self._marks
+        begin = max(0, int(np.searchsorted(before, first, side="right")) - 1)
+        end = int(np.searchsorted(before, past, side="left"))
+        rows = self._rows(b"stsc", 3, begin * step, end * step + 1 if end < len(before) else None) if self._has_marks else self._all_chunks
         first_chunks, lengths = rows[:, 0] - 1, rows[:, 1]
-        starts = np.append(0, np.cumsum(np.diff(first_chunks) * lengths[:-1]))
+        starts = before[begin] + np.append(0, np.cumsum(np.diff(first_chunks) * lengths[:-1]))
         return starts, lengths, first_chunks
+
+    @cached_property
+    def _all_chunks(self) -> NDArray[np.int64]:
+        return self._rows(b"stsc", 3)
+
+    @property
+    def _has_marks(self) -> bool:
+        return len(self._marks[1]) > 1
+
+    @cached_property
+    def _marks(self) -> tuple[int, NDArray[np.int64]]:
+        """How many packets come before each so many rows of the table of chunks."""
+        inner = self.trak.find(b"mdia", b"minf", b"stbl")
+        found = [box.body.removeprefix(CHUNK_MARKS) for box in inner.all(b"free") if box.body.startswith(CHUNK_MARKS)] if inner else []
+        if not found:
+            return 1, np.zeros(1, np.int64)
+        return int(struct.unpack_from(">I", found[0])[0]), np.frombuffer(found[0], ">u8", offset=4).astype(np.int64)
 
     def _chunk_offsets(self, first: int, past: int) -> NDArray[np.int64]:
         long, short = (self.trak.find(b"mdia", b"minf", b"stbl", kind) for kind in (b"co64", b"stco"))
@@ -257,10 +281,11 @@ class RemoteTrack:
             raise _damaged()
         return self._column(table.start + 8, ">u8" if long else ">u4", first, past)
 
-    def _rows(self, kind: bytes, columns: int) -> NDArray[np.int64]:
+    def _rows(self, kind: bytes, columns: int, first: int = 0, past: int | None = None) -> NDArray[np.int64]:
         table = self._table(kind)
         (count,) = struct.unpack(">I", self.tables.read(table.start + 4, 4))
-        return self._column(table.start + 8, ">u4", 0, count * columns).reshape(count, columns)
+        past = count if past is None else min(past, count)
+        return self._column(table.start + 8, ">u4", first * columns, past * columns).reshape(-1, columns)
 
     def _column(self, start: int, kind: str, first: int, past: int) -> NDArray[np.int64]:
         width = np.dtype(kind).itemsize

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assets.exports import export_due
@@ -20,7 +21,8 @@ from heaters_dagster.settings import Settings
 from resources.media.ffmpeg import ffmpeg_path
 from resources.media.frame_index_reader import FrameIndexes, read_frame_index
 from resources.media.progressive_mp4 import ProgressiveMp4Writer
-from resources.media.proxy_bytes import open_proxy
+from resources.media.proxy_bytes import RangeFile, open_proxy
+from resources.media.proxy_tables import remote_tables
 from resources.media.remuxer import ProxyReader, remux
 from resources.object_store.open import shared_object_store
 from resources.object_store.s3 import S3ObjectStore
@@ -163,6 +165,7 @@ def test_an_export_reads_its_clip_and_little_more_of_a_proxy_of_any_length(
 
         between.after = counted
         objects = shared_object_store(replace(settings, s3_endpoint_url=between.url))
+        reads: list[int] = []
         for proxy in (short, long):
             middle = len(read_frame_index(proxy)) // 2
             cuts = (middle, middle + 50, middle + 52)
@@ -174,9 +177,23 @@ def test_an_export_reads_its_clip_and_little_more_of_a_proxy_of_any_length(
             name = proxy_key(video.id).rpartition("/")[2]
             assert sent[name] <= 1.2 * sum(manifest.byte_size for manifest in done.made) + 1_000_000
             many = sent[name]
+            reads.append(many)
             # Both clips come from one opened proxy: of the second one nothing but its own bytes and rows of tables was read.
             sent.clear()
             with ProxyReader(open_proxy(objects, proxy_key(video.id))) as reader:
                 index = FrameIndexes(objects).slice(video.id, middle, middle + 51)
                 remux(reader, index, start_frame=middle, end_frame=middle + 50, path=tmp_path / "one.mp4", title="one")
             assert many < sent[name] + 1.2 * done.made[1].byte_size + 50_000
+    # The table of chunks of two hours alone has 173 kB.
+    assert reads[1] - reads[0] < 100_000
+    data = long.read_bytes()
+    found = remote_tables(RangeFile(lambda start, end: data[start:end], len(data)))
+    sound = found.audio if found is not None else None
+    assert sound is not None
+    places = [0, 1, 1023, sound.count // 3, sound.count - 60]
+    by_marks = [sound.packets(first, first + 50) for first in places]
+    assert sound._has_marks
+    sound.__dict__["_marks"] = (1, np.zeros(1, np.int64))
+    for first, marked in zip(places, by_marks, strict=True):
+        whole = sound.packets(first, first + 50)
+        assert (marked.byte_offset.tolist(), marked.byte_size.tolist()) == (whole.byte_offset.tolist(), whole.byte_size.tolist())
