@@ -35,7 +35,7 @@ def run() -> list[Row]:
 
 
 def _speed(folder: Path) -> list[Row]:
-    source = _looped(folder, "720", _SPEED_SECONDS)
+    source = looped_sample(folder, "720", _SPEED_SECONDS)
     ways: dict[str, Callable[[], object]] = {
         "bare": lambda: _bare(source, folder / "bare.mp4"),
         "adaptive": lambda: _pass(source, folder / "proxy.mp4", "adaptive"),
@@ -59,7 +59,9 @@ def _speed(folder: Path) -> list[Row]:
 
 def _memory(folder: Path) -> list[Row]:
     """With the default detector; most of the picture stands still, so that two hours of it are measured in minutes."""
-    short, long = (_peak_mib(_looped(folder, "180", seconds, still_seconds=174), folder) for seconds in (_SHORT_SECONDS, _LONG_SECONDS))
+    short, long = (
+        _peak_mib(looped_sample(folder, "180", seconds, still_seconds=174), folder) for seconds in (_SHORT_SECONDS, _LONG_SECONDS)
+    )
     return [
         Row(
             "peak memory, 5 minutes",
@@ -90,7 +92,7 @@ def _pass(source: Path, target: Path, detector: str) -> None:
     encoded_scenes(detector, made.scores)
 
 
-def _looped(folder: Path, height: str, seconds: int, still_seconds: int = 0) -> Path:
+def looped_sample(folder: Path, height: str, seconds: int, still_seconds: int = 0) -> Path:
     """The sample, scaled, again and again for `seconds`. still_seconds: only its first 6 s, then the last of these frames so long."""
     once, path = folder / f"{height}.mp4", folder / f"{height}_{seconds}.mp4"
     silent = [ffmpeg_path(), "-nostdin", "-v", "error", "-y"]

@@ -16,8 +16,9 @@ from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.bucket_rules import INCOMPLETE_DAYS
 from heaters_dagster.domain.errors import ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
 from heaters_dagster.domain.file_kinds import KIND_BYTES
-from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, checked_key
+from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, UPLOADS_PREFIX, checked_key
 from heaters_dagster.domain.object_headers import cache_control, content_type
+from resources.object_store.arriving_object import ArrivingObject
 from resources.object_store.cdn import Cdn
 from resources.object_store.conditions import Conditions
 from resources.object_store.fetched_checksum import check_fetched
@@ -174,12 +175,32 @@ class S3ObjectStore:
         """
         limit = datetime.now(UTC) - older_than
         with self._errors(""):
-            lister = self._client.get_paginator("list_multipart_uploads")
-            found = (page.get("Uploads", ()) for prefix in PREFIXES for page in lister.paginate(Bucket=self.bucket, Prefix=prefix))
-            dead = [upload for uploads in found for upload in uploads if upload["Initiated"] < limit]
+            found = (upload for prefix in (*PREFIXES, f"{UPLOADS_PREFIX}/") for upload in self._arriving(prefix))
+            dead = [upload for upload in found if upload["Initiated"] < limit]
             for upload in dead:
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
         return tuple(upload["Key"] for upload in dead)
+
+    def arriving(self, key: str, byte_size: int | None) -> ArrivingObject:
+        """An object whose bytes come little by little, begun now or by an earlier process. byte_size: of all of it; None: not known."""
+        return ArrivingObject(self._client, self.bucket, key, byte_size, self._arguments(key))
+
+    def arriving_keys(self, prefix: str) -> list[str]:
+        """Keys of objects of which parts have come, those begun last first."""
+        with self._errors(prefix):
+            found = sorted(self._arriving(prefix), key=lambda upload: upload["Initiated"], reverse=True)
+        return [upload["Key"] for upload in found]
+
+    def drop_arriving(self, key: str) -> None:
+        """Remove the parts of an object that is not there whole."""
+        with self._errors(key):
+            for upload in self._arriving(checked_key(key)):
+                if upload["Key"] == key:
+                    self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload["UploadId"])
+
+    def _arriving(self, prefix: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [upload for page in pages for upload in page.get("Uploads", ())]
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")

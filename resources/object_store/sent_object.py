@@ -64,9 +64,9 @@ def send_in_parts(
 ) -> None:
     """Store a file of more than one part. progress: gets the bytes that are there so far. Raises as `send_whole`."""
     client, bucket = to.client, to.bucket
-    begun = _begun(client, bucket, key, arguments.get("StorageClass"))
+    begun = begun_uploads(client, bucket, key, arguments.get("StorageClass"))
     if begun:
-        upload, there = begun[0], _parts(client, bucket, key, begun[0])
+        upload, there = begun[0], listed_parts(client, bucket, key, begun[0])
     else:
         made = client.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256", **arguments)
         upload, there = str(made["UploadId"]), {}
@@ -75,13 +75,13 @@ def send_in_parts(
     lock = threading.Lock()
     done = 0
 
-    def send(number: int) -> _Part:
+    def send(number: int) -> Part:
         nonlocal done
         place = (number - 1) * size
         data = os.pread(file.fileno(), min(size, byte_size - place), place)
         if len(data) != min(size, byte_size - place):
             raise StoreUnavailableError(f"s3://{bucket}/{key}: its file became shorter while it was sent. Try again")
-        part = _known(there.get(number), data) or _sent(client, bucket, key, upload, number, data)
+        part = _known(there.get(number), data) or sent_part(client, bucket, key, upload, number, data)
         with lock:
             done += len(data)
             if progress is not None:
@@ -95,28 +95,31 @@ def send_in_parts(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    ours = composite([part.digest for part in parts])
+    ours = composite([part.digest for part in parts if part.digest is not None])
 
     def is_ours() -> bool:
         return _is_surely_there(to, key, arguments, lambda head: str(head.get("ChecksumSHA256", "")).partition("-")[0] == ours)
 
     # To send the parts again because an object is there would take long: it is asked first.
     expected = to.of_now(key) if to.are_wanted else ABSENT
-    to.write(key, lambda condition: _complete(client, bucket, key, upload, byte_size, parts, condition), is_ours=is_ours, expected=expected)
+    to.write(key, lambda condition: completed(client, bucket, key, upload, byte_size, parts, condition), is_ours=is_ours, expected=expected)
     for earlier in begun[1:]:
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=earlier)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """tag: the server's. digest: SHA-256 of the bytes. is_summed: whether the server named the same."""
+class Part:
+    """tag: the server's. digest: SHA-256 of the bytes; None when an earlier process sent them, to a server that names none.
+
+    is_summed: whether the server named the same.
+    """
 
     tag: str
-    digest: bytes
+    digest: bytes | None
     is_summed: bool
 
 
-def _begun(client: Any, bucket: str, key: str, storage_class: str | None) -> list[str]:
+def begun_uploads(client: Any, bucket: str, key: str, storage_class: str | None) -> list[str]:
     """The uploads of this object that were begun and not completed, the newest first; only one process at a time sends it."""
     pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
     found = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Key"] == key]
@@ -128,12 +131,13 @@ def _begun(client: Any, bucket: str, key: str, storage_class: str | None) -> lis
     return [upload["UploadId"] for upload in sorted(fitting, key=lambda upload: upload["Initiated"], reverse=True)]
 
 
-def _parts(client: Any, bucket: str, key: str, upload: str) -> dict[int, Mapping[str, Any]]:
+def listed_parts(client: Any, bucket: str, key: str, upload: str) -> dict[int, Mapping[str, Any]]:
+    """What the server has of an upload, by number."""
     pages = client.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload)
     return {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
 
 
-def _known(there: Mapping[str, Any] | None, data: bytes) -> _Part | None:
+def _known(there: Mapping[str, Any] | None, data: bytes) -> Part | None:
     """The part that the server has, when it is certainly of the same bytes."""
     if there is None or there["Size"] != len(data):
         return None
@@ -142,25 +146,30 @@ def _known(there: Mapping[str, Any] | None, data: bytes) -> _Part | None:
         is_same = there["ChecksumSHA256"] == _base64(digest)
     else:
         is_same = there["ETag"].strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return _Part(there["ETag"], digest, "ChecksumSHA256" in there) if is_same else None
+    return Part(there["ETag"], digest, "ChecksumSHA256" in there) if is_same else None
 
 
-def _sent(client: Any, bucket: str, key: str, upload: str, number: int, data: bytes) -> _Part:
+def sent_part(client: Any, bucket: str, key: str, upload: str, number: int, data: bytes) -> Part:
+    """Send one part. Raises as `send_whole`."""
     digest = hashlib.sha256(data).digest()
     ours = _base64(digest)
     answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=data, **_sums(data, ours))
     _compare(answer, ours, bucket, key)
-    return _Part(answer["ETag"], digest, "ChecksumSHA256" in answer)
+    return Part(answer["ETag"], digest, "ChecksumSHA256" in answer)
 
 
-def _complete(client: Any, bucket: str, key: str, upload: str, byte_size: int, parts: list[_Part], condition: Mapping[str, str]) -> None:
+def completed(
+    client: Any, bucket: str, key: str, upload: str, byte_size: int, parts: list[Part], condition: Mapping[str, str] = {}
+) -> None:
+    """Make the object of its parts. condition: headers that say what must be there before. Raises as `send_whole`."""
     from botocore.exceptions import ClientError
 
     listed = [
-        {"PartNumber": number, "ETag": part.tag} | ({"ChecksumSHA256": _base64(part.digest)} if part.is_summed else {})
+        {"PartNumber": number, "ETag": part.tag} | ({"ChecksumSHA256": _base64(part.digest)} if part.is_summed and part.digest else {})
         for number, part in enumerate(parts, 1)
     ]
-    ours = composite([part.digest for part in parts])
+    digests = [part.digest for part in parts if part.digest is not None]
+    ours = composite(digests) if len(digests) == len(parts) else None
     try:
         answer = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}, **condition)
     except ClientError as error:
@@ -174,7 +183,7 @@ def _complete(client: Any, bucket: str, key: str, upload: str, byte_size: int, p
         raise _changed(bucket, key)
 
 
-def _is_there(client: Any, bucket: str, key: str, byte_size: int, ours: str) -> bool:
+def _is_there(client: Any, bucket: str, key: str, byte_size: int, ours: str | None) -> bool:
     from botocore.exceptions import ClientError
 
     try:
@@ -212,10 +221,10 @@ def _compare(answer: Mapping[str, Any], ours: str, bucket: str, key: str) -> Non
         raise _changed(bucket, key)
 
 
-def _same(answer: Mapping[str, Any], ours: str) -> bool:
-    """Whether the server's checksum is ours; True where it names none."""
-    theirs: str = answer.get("ChecksumSHA256", ours)
-    return theirs.partition("-")[0] == ours
+def _same(answer: Mapping[str, Any], ours: str | None) -> bool:
+    """Whether the server's checksum is ours; True where one of the two is not known."""
+    theirs: str | None = answer.get("ChecksumSHA256")
+    return ours is None or theirs is None or theirs.partition("-")[0] == ours
 
 
 def _changed(bucket: str, key: str) -> StoreUnavailableError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -106,12 +106,18 @@ def file_identity(path: Path, *, confined_to: str | None = None) -> FileIdentity
 
 def _fingerprint(file: BufferedReader) -> str:
     byte_size = os.fstat(file.fileno()).st_size
+    return sampled_fingerprint(byte_size, lambda start, end: os.pread(file.fileno(), end - start, start))
+
+
+def sampled_fingerprint(byte_size: int, read: Callable[[int, int], bytes]) -> str:
+    """As `fingerprint`, of a file that is read by ranges. read: gives the bytes `[start, end)`."""
     digest = hashlib.sha256(f"{byte_size}:".encode())
     if byte_size <= _SAMPLES * _SAMPLE_BYTES:
-        digest.update(file.read(_SAMPLES * _SAMPLE_BYTES))
+        digest.update(read(0, _SAMPLES * _SAMPLE_BYTES))
     else:
         for sample in range(_SAMPLES):
-            digest.update(os.pread(file.fileno(), _SAMPLE_BYTES, (byte_size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1)))
+            start = (byte_size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1)
+            digest.update(read(start, start + _SAMPLE_BYTES))
     return digest.hexdigest()
 
 

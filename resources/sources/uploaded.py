@@ -10,33 +10,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
-from heaters_dagster.domain.keys import UPLOADS_PREFIX, checked_key
-from heaters_dagster.settings import Settings
-from resources.object_store.interface import ObjectStore
+from heaters_dagster.domain.keys import UPLOADS_PREFIX
 from resources.postgres.source_video_store import SourceVideo
 from resources.sources.fetched import Fetched
-
-
-def kept_upload(path: Path, settings: Settings, objects: ObjectStore) -> str:
-    """Put a file that has arrived whole where every machine finds it; returns the source of its row. Raises what `put_file` raises."""
-    if settings.object_bucket is None:
-        kept = settings.uploads_folder / path.name
-        path.rename(kept)
-        return str(kept)
-    key = checked_key(f"{UPLOADS_PREFIX}/{path.name}")
-    objects.put_file(key, path)
-    return f"s3://{settings.object_bucket}/{key}"
-
-
-def drop_upload(source: str, settings: Settings, objects: ObjectStore) -> None:
-    """Remove an upload that no row names; when that fails, the hourly clean-up does it."""
-    with suppress(HeatersError, OSError):
-        if (key := upload_key(source, settings.object_bucket)) is not None:
-            objects.delete(key)
-        else:
-            Path(source).unlink(missing_ok=True)
 
 
 def upload_key(source: str, bucket: str | None) -> str | None:

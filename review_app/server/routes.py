@@ -34,7 +34,7 @@ from resources.postgres.transcript_store import TranscriptStore
 from review_app.player.index_slice import slice_json
 from review_app.server.pace import UPLOADS_PATH
 from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served, in_lane
-from review_app.server.uploads import save_upload
+from review_app.server.uploads import begun_upload, cancel_upload, save_upload
 from review_app.service import incoming
 from review_app.service.links import REMEMBERED_TTL_SECONDS, LinkError, MediaKind, Session
 from review_app.service.review_desk import Answer, ReviewDesk
@@ -70,6 +70,7 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/selection", _selection),
         asked("/api/sync", _sync, methods=("POST",)),
         served(UPLOADS_PATH, _upload, methods=("POST",), takes_files=True),
+        served(UPLOADS_PATH, _begun_upload, methods=("GET", "DELETE")),
         served("/api/session", _remember, methods=("POST", "DELETE")),
         served("/api/health", _health),
         Route("/review", _to_review),
@@ -256,9 +257,18 @@ async def _sync(desk: ReviewDesk, request: Request) -> Response:
     return _said(await in_lane(request, desk.sync, session, hold=ids, known=versions, chosen=chosen))
 
 
+async def _begun_upload(desk: ReviewDesk, request: Request) -> Response:
+    """What is there of a file that the page wants to send, or the end of it."""
+    session = _session(desk, request)
+    if request.method == "DELETE":
+        await cancel_upload(request, desk, session)
+        return Response(status_code=204, headers=FRESH)
+    return JSONResponse(dict(await begun_upload(request, desk, session)), headers=FRESH)
+
+
 async def _upload(desk: ReviewDesk, request: Request) -> Response:
-    _session(desk, request)
-    video = await save_upload(request, desk)
+    session = _session(desk, request)
+    video = await save_upload(request, desk, session)
     return JSONResponse({"id": video.id, "title": video.title}, status_code=201, headers=FRESH)
 
 

@@ -73,12 +73,12 @@ def row_id_of_path(text: str) -> int | None:
     return int(text) if _ROW_ID.fullmatch(text) else None
 
 
-def declared_bytes(header: str | None) -> int | None:
-    """The size that a Content-Length header declares, None without one."""
+def declared_bytes(header: str | None, name: str = "Content-Length") -> int | None:
+    """The number that a header of this name declares, None without one."""
     if header is None:
         return None
     if not _ROW_ID.fullmatch(header):
-        raise BadRequestError(f"Content-Length must be a whole number, not {header[:40]!r}")
+        raise BadRequestError(f"{name} must be a whole number, not {header[:40]!r}")
     return int(header)
 
 

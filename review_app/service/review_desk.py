@@ -88,7 +88,7 @@ class ReviewDesk:
         self.names = ClipLookup(database)
         self.reviews = ReviewStore(database, self.indexes.times)
         self.queue_store = ReviewQueueStore(database, lease_seconds=settings.lease_seconds)
-        self.upload_room = UploadRoom(settings.uploads_folder, WorkFolder.of(settings).room)
+        self.upload_room = UploadRoom(settings.uploads_folder, WorkFolder.of(settings).room, to_bucket=settings.object_bucket is not None)
         self._around = ReviewPageStore(database)
         self._boundaries_read: dict[int, tuple[float, Mapping[int, Boundary]]] = {}
         self._names: dict[int, str] = {}

@@ -577,7 +577,16 @@ def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(app: App, visit: Ca
         file.write_bytes(b"x" * 1000)
     held: list[Route] = []
     page = visit("/videos")
-    page.route("**/api/uploads", lambda route: held.append(route) if not held else route.fulfill(status=201, json={"id": 4711}))
+
+    def answer(route: Route) -> None:
+        if route.request.method != "POST":
+            route.fallback()
+        elif held:
+            route.fulfill(status=201, json={"id": 4711})
+        else:
+            held.append(route)
+
+    page.route("**/api/uploads", answer)
     page.get_by_text("Submit videos").click()
     page.locator("input[type=file]").set_input_files([str(file) for file in files])
     first, second = page.locator("li").nth(0), page.locator("li").nth(1)
@@ -588,6 +597,43 @@ def test_an_upload_can_be_cancelled_and_the_next_one_goes_on(app: App, visit: Ca
     expect(second).to_contain_text("submitted as source video 4711")
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     assert not page.evaluate(LEAVING_IS_ASKED)
+
+
+def test_an_upload_that_broke_off_goes_on_where_it_stopped_also_after_a_reload(
+    app: App, visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    app.video()  # without any the box is open from the beginning
+    film = tmp_path / "long way.mp4"
+    film.write_bytes(app.source.read_bytes() + (3_000_000).to_bytes(4, "big") + b"free" + bytes(2_999_992))
+    begins: list[str] = []
+    page = visit("/videos")
+    page.on("dialog", lambda dialog: dialog.accept())  # it is asked whether to leave
+
+    def cut_off(route: Route) -> None:
+        """The first time only the beginning comes through, and then nothing, until the page is loaded again."""
+        begun = route.request.headers.get("x-heaters-offset")
+        if begun is None:
+            route.abort() if begins else route.fallback()
+        else:
+            begins.append(begun)
+            route.continue_(post_data=film.read_bytes()[:2_000_000])
+
+    page.route("**/api/uploads", cut_off)
+    page.get_by_text("Submit videos").click()
+    page.locator("input[type=file]").set_input_files(str(film))
+    expect(page.locator("li")).to_contain_text("It goes on by itself")
+    page.reload()
+    page.unroute("**/api/uploads")
+    page.on("request", lambda sent: begins.append(sent.headers["x-heaters-offset"]) if "x-heaters-offset" in sent.headers else None)
+    page.get_by_text("Submit videos").click()
+    expect(page.locator("li.left")).to_contain_text("Not all of it has come. Choose the file again: it goes on where it stopped.")
+    page.locator("input[type=file]").set_input_files(str(film))
+    expect(page.locator("li.ok")).to_contain_text("submitted as source video")
+    assert begins == ["0", "2000000"]
+    expect(page.locator("li.left")).to_have_count(0)
+    (video,) = SourceVideoStore(app.database).load_all(text="long way")
+    assert Path(video.source).read_bytes() == film.read_bytes()
+    assert page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('heaters.upload/'))") == []
 
 
 def test_addresses_are_refused_in_words_and_stay_to_be_mended(app: App, visit: Callable[..., Page]) -> None:

@@ -10,7 +10,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO
 from itertools import pairwise
@@ -46,6 +46,7 @@ from resources.postgres.facts_store import FactsStore
 from resources.postgres.reviewer_store import ReviewerStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.begun_uploads import opened_upload
 from resources.sources.downloader import Downloader
 from resources.sources.given_files import GivenFiles
 from resources.upkeep.leftovers import sweep_uploaded_objects
@@ -597,6 +598,54 @@ def test_with_a_bucket_an_upload_lies_where_every_machine_finds_it(
     monkeypatch.setattr(desk.videos, "add_all", fail)
     assert send("another.mp4")[0] == 503
     assert uploads() == keys[1:2]
+
+
+def test_an_upload_is_gone_on_with_by_whoever_began_it_and_becomes_one_source_video(
+    client: TestClient, desk: ReviewDesk, settings: Settings
+) -> None:
+    film = A_FILM + os.urandom(3_000_000)
+    said = {"X-Heaters-File-Name": "long.y4m", "X-Heaters-File-Size": str(len(film)), "X-Heaters-File-Modified": "1700000000000"}
+    mine, theirs = {**signed_in(desk), **said}, {**signed_in(desk, "Grace"), **said}
+
+    def begun(headers: dict[str, str] = mine, **more: str) -> dict[str, Any]:
+        return dict(client.get("/api/uploads", headers={**headers, **more}).json())
+
+    name = begun()["upload"]
+    assert begun()["offset"] == 0
+
+    def send(start: int, end: int, headers: dict[str, str] = mine) -> tuple[int, dict[str, Any]]:
+        named = {**headers, "X-Heaters-Upload": name, "X-Heaters-Offset": str(start)}
+        answer = client.post("/api/uploads", content=film[start:end], headers=named)
+        return answer.status_code, dict(answer.json())
+
+    assert send(0, 1000)[0] == 503, "only its beginning came"
+    assert begun()["offset"] == 0, "so little is not looked at yet: it comes once more"
+    status, told = send(0, 2_000_000)
+    assert (status, told["error"]) == (503, f"long.y4m: only 2000000 of {len(film)} bytes arrived; send the file again")
+    assert (begun(), desk.videos.load_all()) == ({"upload": name, "offset": 2_000_000}, []), "half a file is no source video"
+    with opened_by_another(settings, name, len(film)):
+        assert send(2_000_000, len(film))[1]["error"].startswith("this file is being sent by another page")
+    assert send(1_000_000, len(film))[1]["error"].startswith("long.y4m: 2000000 bytes are there, and it was sent from byte 1000000")
+    assert begun(theirs)["offset"] == 0
+    assert send(2_000_000, len(film), theirs)[0] == 400, "nobody goes on with what is somebody else's"
+    assert send(2_000_000, len(film))[0] == 201
+    row = desk.videos.load(begun()["id"])
+    assert send(2_000_000, len(film)) == (201, {"id": row.id, "title": "long"}), "the answer was lost, and it was sent again"
+    assert [one.id for one in desk.videos.load_all()] == [row.id]
+    assert (Path(row.source).read_bytes(), row.source_sha256) == (film, hashlib.sha256(film).hexdigest())
+    name = begun(mine, **{"X-Heaters-File-Modified": "1700000000001"})["upload"]
+    mine["X-Heaters-File-Modified"] = "1700000000001"
+    assert send(0, 2_000_000)[0] == 503
+    assert client.delete("/api/uploads", headers={**mine, "X-Heaters-Upload": name}).status_code == 204
+    assert [path.name for path in settings.uploads_folder.iterdir()] == [Path(row.source).name]
+
+
+@contextmanager
+def opened_by_another(settings: Settings, name: str, byte_size: int) -> Iterator[None]:
+    """As while another request writes to an upload."""
+    upload = opened_upload(name, byte_size, settings, open_object_store(settings))
+    yield
+    upload.leave()
 
 
 def test_an_upload_that_cannot_be_submitted_leaves_no_file(

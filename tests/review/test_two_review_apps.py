@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.review_store import ReviewStore
-from tests.buckets import Between, BucketServer, standing_between
+from resources.postgres.source_video_store import SourceVideoStore
+from tests.buckets import Asked, Between, BucketServer, standing_between
 from tests.chromium import WAIT_MS
 from tests.media_files import barcode_video
 from tests.oidc_provider import secrets_toml, signing_in_as
@@ -123,6 +125,9 @@ def test_a_killed_app_takes_nothing_with_it_its_reviewers_go_on_with_the_other_o
     assert set(answers) == {200}, "links that one has signed are good for the other one"
     assert all(cookie["secure"] for cookie in two.context.cookies(two.url))
     a_list_is_submitted(page, two, tmp_path)
+    film = tmp_path / "long way.mp4"
+    film.write_bytes(source.read_bytes() + (20_000_000).to_bytes(4, "big") + b"free" + bytes(19_999_992))
+    an_upload_goes_on_with_the_other_app(page, two, database, object_store, film)
 
 
 def a_list_is_submitted(page: Page, two: TwoApps, tmp_path: Path) -> None:
@@ -135,3 +140,29 @@ def a_list_is_submitted(page: Page, two: TwoApps, tmp_path: Path) -> None:
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(films))
     page.get_by_role("button", name="Submit the list").click()
     expect(page.get_by_text("there is no file or folder /nowhere/film.mp4")).to_be_visible()
+
+
+def an_upload_goes_on_with_the_other_app(page: Page, two: TwoApps, database: Database, object_store: ObjectStore, film: Path) -> None:
+    """The app of the page is killed while the second of three parts is on its way to the bucket."""
+    on_its_way, killed = threading.Event(), threading.Event()
+
+    def hold(asked: Asked) -> Asked | None:
+        if asked.operation != "UploadPart" or "partNumber=2" not in asked.path or killed.is_set():
+            return asked
+        on_its_way.set()
+        killed.wait(WAIT_MS / 1000)
+        return None
+
+    next(app for app in two.apps.values() if app.process is not None and app.process.poll() is not None).start()
+    two.bucket.before = hold
+    page.locator("input[type=file][multiple]").first.set_input_files(str(film))
+    assert on_its_way.wait(WAIT_MS / 1000)
+    other = two.kill_the_one_of_the_page()
+    killed.set()
+    expect(page.locator("li.ok")).to_contain_text("submitted as source video")
+    assert two.cookies()["heaters_app"] == other
+    (video,) = SourceVideoStore(database).load_all(text=film.stem)
+    key = video.source.partition("/uploads/")[2]
+    assert object_store.get_bytes(f"uploads/{key}") == film.read_bytes()
+    sent = [asked.path.partition("partNumber=")[2][0] for asked in two.bucket.asked if asked.operation == "UploadPart"]
+    assert sorted(sent) == ["1", "2", "2", "3"], "what was there is not sent again"
