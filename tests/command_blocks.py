@@ -63,7 +63,7 @@ def book() -> list[Path]:
 
 def is_plain(line: str) -> bool:
     """Whether a command needs no shell."""
-    return not _SHELL & set(line) and "=" not in line.split()[0]
+    return not _SHELL & set(line)
 
 
 def commands_of(lines: Sequence[str]) -> Iterator[list[str]]:

@@ -46,6 +46,12 @@ def test_files_that_documents_name_are_there(document: Path) -> None:
         link for link in links if not (document.parent / link).exists()
     ]
     assert lost == []
+    for link in re.findall(r"\]\(([^)\s]*\.md#[^)\s]+|#[^)\s]+)\)", text):
+        page, _, heading = link.partition("#")
+        if "://" not in link:
+            there = (document.parent / page if page else document).read_text()
+            headings = re.findall(r"^#+ (.*)$", there, re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}, link
 
 
 def test_no_file_of_the_program_has_more_than_500_lines() -> None:

@@ -67,7 +67,9 @@ class Installation:
         typed = re.sub(r"(?<=[ =])(?=/(?:mnt|etc)/)", str(self.folder), typed)
         environment = self.environment | (self.of_bucket if "heaters storage" in typed else {})
         words = shlex.split(typed)
-        if "\n" not in typed and is_plain(typed) and Path(words[0]).name == "heaters":
+        if "\n" not in typed and is_plain(typed) and "heaters" in words[:2]:
+            if words[0] != "heaters":  # NAME=value heaters ...
+                environment |= dict([words.pop(0).split("=", 1)])
             words = [f"{self.user}{word[1:]}" if word.startswith("~/") else word for word in words]
             return ran(HEATERS, *words[1:], environment=environment, cwd=self.checkout)
         script = ["bash", "-euo", "pipefail", "-c", typed]
