@@ -81,8 +81,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long ones first, so that at the end no worker is alone with one."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Long ones first, then the groups, which one worker does alone, so that at the end no worker is alone with one."""
+    items.sort(key=lambda item: 0 if item.get_closest_marker("slow") else 1 if item.get_closest_marker("xdist_group") else 2)
 
 
 @pytest.hookimpl(trylast=True)
