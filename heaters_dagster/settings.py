@@ -8,12 +8,14 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from heaters_dagster import setting_values as parse
+from heaters_dagster.domain.bucket_rules import COLD
 from heaters_dagster.domain.errors import SettingsError
 from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
@@ -42,6 +44,8 @@ def _user_name() -> str:
 STORAGE_CLASSES = (
     "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "REDUCED_REDUNDANCY",
 )  # fmt: skip
+#: Characters of a secret key that cannot be guessed.
+LEAST_KEY = 16
 KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
@@ -91,7 +95,12 @@ class Settings(BucketSettings):
     gold_master_storage_class: str = setting(
         "GOLD_MASTER_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "GLACIER", "storage class of gold masters"
     )
-    proxy_storage_class: str = setting("PROXY_STORAGE_CLASS", parse.one_of(*STORAGE_CLASSES), "STANDARD", "storage class of proxies")
+    proxy_storage_class: str = setting(
+        "PROXY_STORAGE_CLASS",
+        parse.one_of(*(name for name in STORAGE_CLASSES if name not in COLD)),
+        "STANDARD",
+        "storage class of proxies; not GLACIER or DEEP_ARCHIVE, because each review and export reads them",
+    )
     proxy_cdn_domain: str | None = setting("PROXY_CDN_DOMAIN", str, None, "CDN in front of the bucket; must pass range requests and CORS")
     cloudfront_dev_domain: str | None = setting(
         "CLOUDFRONT_DEV_DOMAIN", str, None, "CDN when APP_ENV=development and PROXY_CDN_DOMAIN is not set"
@@ -460,6 +469,21 @@ def is_loopback(host: str) -> bool:
 def secret_setting_names() -> tuple[str, ...]:
     """The secret settings: one list for doctor, messages and tests."""
     return tuple(spec.metadata["name"] for spec in fields(Settings) if spec.metadata["secret"])
+
+
+def settings_that_look_wrong(environment: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for each variable, of this process without `environment`, that is nearly a setting, and for a key that can be guessed."""
+    given = os.environ if environment is None else environment
+    names = [*setting_names(), *(f"{name}_FILE" for name in secret_setting_names())]
+    told = []
+    for name in sorted(given):
+        of_ours = name.startswith("HEATERS_") and not name.endswith("_ARN")  # deploy/ecs names secrets so
+        if of_ours and name not in names and (near := get_close_matches(name, names, 1, 0.85)):
+            told.append(f"{name} is no setting, so nobody reads it: is {near[0]} meant?")
+    key = Settings.from_environment(given).secret_key
+    if key is not None and len(key) < LEAST_KEY:
+        told.append(f"HEATERS_SECRET_KEY has {len(key)} of at least {LEAST_KEY} characters: who guesses it signs in as anybody")
+    return told
 
 
 def setting_names() -> dict[str, str]:

@@ -63,7 +63,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
 from resources.upkeep.source_video_removal import rename_source_video
 from tests import web_lists
-from tests.buckets import BucketServer
+from tests.buckets import BucketServer, standing_between
 from tests.conftest import ASourceVideo, SomeClips
 from tests.media_files import barcode_video, make_video
 from tests.pipeline_rows import reviews
@@ -881,7 +881,7 @@ def test_what_lets_into_sites_is_read_from_files_or_unseen_and_not_printed(
 def test_the_doctor_looks_at_everything_and_tells_no_secret(
     heaters: Heaters, monkeypatch: pytest.MonkeyPatch, object_store: ObjectStore
 ) -> None:
-    monkeypatch.setenv("HEATERS_SECRET_KEY", "hush")
+    monkeypatch.setenv("HEATERS_SECRET_KEY", "hush" * 4)
     monkeypatch.setenv("HEATERS_EMBEDDING_MODEL", "/no/such/model")
     load_settings.cache_clear()
     object_store.put_bytes("originals/video_9.mp4", b"of no source video")
@@ -898,6 +898,21 @@ def test_the_doctor_looks_at_everything_and_tells_no_secret(
     assert findings["sessions"]["ok"]
     assert "are allowed" in findings["connections"]["told"]
     assert "hush" not in printed
+
+
+def test_a_store_that_does_not_answer_is_said_before_a_patient_client_waits_for_it(
+    heaters: Heaters, buckets: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with standing_between(buckets) as between:
+        between.before = lambda asked: None  # every connection is cut
+        monkeypatch.setenv("S3_DEV_BUCKET_NAME", buckets.new_bucket())
+        monkeypatch.setenv("HEATERS_S3_ENDPOINT_URL", between.url)
+        load_settings.cache_clear()
+        for command in ("backup --list", "backup", "backup --check", "restore", "report", "storage setup --check"):
+            between.asked.clear()
+            assert heaters(command)[0] == 1, command
+            assert "the store cannot be reached" in " ".join(heaters.error.split()), command
+            assert [asked.method for asked in between.asked] == ["GET"] * 2, command
 
 
 def test_a_bucket_is_set_up_after_a_question_and_the_doctor_looks_at_it(
@@ -927,6 +942,13 @@ def test_a_bucket_is_set_up_after_a_question_and_the_doctor_looks_at_it(
     assert heaters("storage setup --yes")[0] == 0
     assert "Nothing has to be changed." in heaters("storage setup --check")[1]
     assert [finding.ok for finding in doctor.about_the_bucket(load_settings())] == [True] * 5
+    monkeypatch.setenv("HEATERS_BACKUP_TO", "s3://vault/nightly")
+    load_settings.cache_clear()
+    backups = json.loads(heaters("storage policy")[1])["Statement"][-1]
+    assert backups["Resource"] == ["arn:aws:s3:::vault/nightly/backups/*"]
+    assert {"s3:PutObject", "s3:GetObject", "s3:DeleteObject"} <= set(backups["Action"])
+    monkeypatch.delenv("HEATERS_BACKUP_TO")
+    load_settings.cache_clear()
     policy = json.loads(heaters("storage policy")[1])
     assert policy == least_policy(bucket)
     assert json.dumps(policy) in before[3].told

@@ -17,6 +17,7 @@ from heaters_dagster.settings import (
     environment_without_secrets,
     secret_setting_names,
     setting_names,
+    settings_that_look_wrong,
 )
 
 
@@ -183,6 +184,25 @@ def test_what_differs_from_its_default_is_told_but_no_secret() -> None:
     ).changed()
     assert changed == {"HEATERS_DATABASE_URL": "(set)", "HEATERS_DETECTOR": "adaptive", "HEATERS_SECRET_KEY": "(set)"}
     assert Settings.from_environment({}).changed() == {}
+
+
+def test_a_misspelt_setting_and_a_key_that_can_be_guessed_look_wrong() -> None:
+    told = settings_that_look_wrong({"HEATERS_S3_KMS_KY": "alias/heaters", "HEATERS_NAMESPACE": "heaters", "HEATERS_SECRET_KEY": "hush"})
+    assert told == [
+        "HEATERS_S3_KMS_KY is no setting, so nobody reads it: is HEATERS_S3_KMS_KEY meant?",
+        "HEATERS_SECRET_KEY has 4 of at least 16 characters: who guesses it signs in as anybody",
+    ]
+    assert settings_that_look_wrong(dict.fromkeys(setting_names(), "") | {"HEATERS_ALERT_SLACK_FILE": ""}) == []
+    # What the files in deploy/ name beside settings.
+    for name in ("HEATERS_IMAGE", "HEATERS_RUN_TASK_DEFINITION", "HEATERS_DATABASE_URL_ARN"):
+        assert settings_that_look_wrong({name: "x"}) == []
+
+
+@pytest.mark.parametrize("name", ["GLACIER", "DEEP_ARCHIVE"])
+def test_a_proxy_may_not_lie_where_it_cannot_be_read(name: str) -> None:
+    assert Settings.from_environment({"GOLD_MASTER_STORAGE_CLASS": name}).gold_master_storage_class == name
+    with pytest.raises(SettingsError, match=f"PROXY_STORAGE_CLASS='{name}' cannot be used"):
+        Settings.from_environment({"PROXY_STORAGE_CLASS": name})
 
 
 def test_settings_survive_the_way_through_an_environment(tmp_path: Path) -> None:

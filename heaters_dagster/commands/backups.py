@@ -49,11 +49,13 @@ def backup(
     The objects themselves are not copied, and neither is the secret key: keep HEATERS_SECRET_KEY (or the file secret_key) apart.
     """
     from resources.object_store.open import open_object_store
+    from resources.object_store.probe import check_that_they_answer
     from resources.upkeep.backup import HASHED_BYTES, make_backup
     from resources.upkeep.backup_place import BackupPlace
 
     settings = load_settings()
     place = BackupPlace.of(settings, _place(to))
+    check_that_they_answer(settings, [place.bucket, None if listed and not check else settings.object_bucket])
     if check:
         _check(settings, place, name, as_json)
     elif listed:
@@ -95,6 +97,7 @@ def restore(
     from assets.exports import shows_clip
     from heaters_dagster.commands.up.start import running_at
     from resources.object_store.open import open_object_store
+    from resources.object_store.probe import check_that_they_answer
     from resources.object_store.work_folder import WorkFolder
     from resources.orchestrator.dagster_connections import make_dagster_tables
     from resources.upkeep import restore as restoring
@@ -105,6 +108,7 @@ def restore(
         terminal.complain("heaters up is running here: end it with Ctrl-C, then restore")
         raise typer.Exit(1)
     place, objects = BackupPlace.of(settings, _place(source)), open_object_store(settings)
+    check_that_they_answer(settings, [place.bucket, settings.object_bucket])
     done = restoring.restore(
         settings,
         objects,

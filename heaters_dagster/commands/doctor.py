@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from heaters_dagster.commands.up.machines import check_shared
-from heaters_dagster.domain.errors import HeatersError
+from heaters_dagster.domain.errors import HeatersError, SettingsError
 from heaters_dagster.domain.run_queues import QUEUES
 from heaters_dagster.domain.secrets import without_access
 from heaters_dagster.registries import DETECTORS, REGISTRIES
-from heaters_dagster.settings import Settings
+from heaters_dagster.settings import Settings, settings_that_look_wrong
 
 if TYPE_CHECKING:
     from resources.postgres.database import Database
@@ -37,6 +37,7 @@ def checked(settings: Settings, *, repair: bool = False) -> list[Finding]:
     """
     findings = [
         _finding("settings", False, lambda: ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "all by default"),
+        _finding("settings that look wrong", False, _wrong_settings),
         _finding("ffmpeg", True, _ffmpeg),
         _finding("database", True, lambda: _database(settings)),
         _finding("object store", True, lambda: _object_store(settings)),
@@ -85,6 +86,12 @@ def _finding(what: str, needed: bool, look: Callable[[], str]) -> Finding:
         return Finding(what, True, needed, look())
     except (HeatersError, OSError, ImportError, subprocess.SubprocessError) as error:
         return Finding(what, False, needed, without_access(str(error)))
+
+
+def _wrong_settings() -> str:
+    if told := settings_that_look_wrong():
+        raise SettingsError("; ".join(told))
+    return "none"
 
 
 def _ffmpeg() -> str:

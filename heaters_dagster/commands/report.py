@@ -38,10 +38,12 @@ def report(
     """
     from resources.files.price_table import read_prices
     from resources.object_store.open import open_object_store
+    from resources.object_store.probe import check_that_they_answer
     from resources.upkeep.cost_report import cost_report
 
     settings = load_settings()
     table = read_prices(prices)
+    check_that_they_answer(settings, [settings.object_bucket])
     with opened_database(settings) as database:
         found = cost_report(settings, database, open_object_store(settings), table)
     if as_json:

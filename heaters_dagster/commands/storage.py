@@ -27,10 +27,12 @@ def setup(
     any time. docs/operate/storage.md describes it.
     """
     from resources.object_store.bucket_setup import BucketSetup
+    from resources.object_store.probe import check_that_they_answer
     from resources.object_store.s3_errors import store_errors
 
     settings = load_settings()
     bucket = BucketSetup(settings)
+    check_that_they_answer(settings, [bucket.bucket])
     parts = bucket.parts()
     terminal.say(f"s3://{bucket.bucket} (APP_ENV={settings.app_env})")
     columns = (Column("", "what"), Column("now", "told", wraps=True), Column("to change", "wanted", wraps=True))
@@ -70,11 +72,13 @@ def policy_of(settings: Settings, *, setup: bool = False) -> dict[str, object]:
         raise SettingsError("there is no bucket, so no rights are needed: objects lie in a folder")
     submitted = {place for place in settings.submit_folders if place.startswith("s3://")}
     watched = {place for place in settings.watch if place.startswith("s3://")}
+    backups = settings.backup_to if (settings.backup_to or "").startswith("s3://") else None
     return least_policy(
         settings.object_bucket,
         kms_key=settings.s3_kms_key,
         has_tags=bool(settings.s3_tags),
         read_places=submitted | watched,
         moved_places=watched if settings.watch_then == "move" else (),
+        backups=backups if backups != f"s3://{settings.object_bucket}" else None,
         setup=setup,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from heaters_dagster.domain.keys import own_prefixes
+from heaters_dagster.domain.keys import BACKUPS_PREFIX, own_prefixes
 
 #: Call of S3's interface -> the actions of IAM that allow it.
 PRODUCT_CALLS: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +45,11 @@ SETUP_CALLS: Mapping[str, tuple[str, ...]] = {
 }
 #: Calls that move a file of a watched place; they are never made in the bucket of Heaters.
 _MOVES = ("CopyObject", "UploadPartCopy")
+#: Calls that make, list, read and thin out backups in a bucket of their own.
+_KEEPS = (
+    "AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteObject", "GetObject", "HeadObject",
+    "ListMultipartUploads", "ListObjectsV2", "ListParts", "PutObject", "UploadPart",
+)  # fmt: skip
 _OF_OBJECTS = frozenset(
     {
         "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:GetObjectTagging", "s3:ListMultipartUploadParts", "s3:PutObject",
@@ -60,12 +65,13 @@ def least_policy(
     has_tags: bool = False,
     read_places: Iterable[str] = (),
     moved_places: Iterable[str] = (),
+    backups: str | None = None,
     setup: bool = False,
 ) -> dict[str, Any]:
     """An IAM policy for the credentials that Heaters runs with.
 
-    read_places: other `s3://bucket/prefix` from which videos are taken. moved_places: those of them where taken files are moved. setup: the
-    policy for `heaters storage setup` instead.
+    read_places: other `s3://bucket/prefix` from which videos are taken. moved_places: those of them where taken files are moved. backups:
+    another `s3://bucket/prefix` where backups are kept. setup: the policy for `heaters storage setup` instead.
     """
     calls = {**SETUP_CALLS, **{name: PRODUCT_CALLS[name] for name in _LOOKS}} if setup else PRODUCT_CALLS
     actions = {action for name, allowed in calls.items() if name not in _MOVES for action in allowed}
@@ -78,9 +84,15 @@ def least_policy(
         statements.append(_key_statement(kms_key))
     if setup:
         return _policy(statements)
+    if backups is not None:
+        source, prefix = _parts(backups)
+        kept = {action for name in _KEEPS for action in PRODUCT_CALLS[name]} | ({"s3:PutObjectTagging"} if has_tags else set())
+        statements.append(_statement("HeatersBackups", kept - _OF_OBJECTS, [_arn(source)]))
+        folder = f"{_arn(source)}/{prefix.strip('/')}".rstrip("/")
+        statements.append(_statement("HeatersBackupsObjects", kept & _OF_OBJECTS, [f"{folder}/{BACKUPS_PREFIX}/*"]))
     moved = set(moved_places)
     for number, place in enumerate(sorted({*read_places, *moved}), 1):
-        source, _, prefix = place.removeprefix("s3://").partition("/")
+        source, prefix = _parts(place)
         there = {"s3:GetObject"}
         if place in moved:
             there |= {action for name in _MOVES for action in PRODUCT_CALLS[name]} | {"s3:DeleteObject", "s3:AbortMultipartUpload"}
@@ -98,6 +110,12 @@ _LOOKS = (
     "GetPublicAccessBlock",
     "ListObjectsV2",
 )
+
+
+def _parts(place: str) -> tuple[str, str]:
+    """Bucket and prefix."""
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return bucket, prefix
 
 
 def _policy(statements: list[dict[str, Any]]) -> dict[str, Any]:

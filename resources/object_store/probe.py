@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from heaters_dagster.domain.errors import (
     DiskFullError,
     HeatersError,
     ObjectNotFoundError,
+    PermanentError,
     PlaceError,
     StoreRefusedError,
     StoreUnavailableError,
@@ -21,6 +23,8 @@ from heaters_dagster.domain.secrets import safe_to_show
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import shared_object_store
+from resources.object_store.s3_client import s3_client
+from resources.object_store.s3_errors import store_errors
 
 #: How long an answer is kept. A repaired store should be noticed sooner than a broken one, because running work meets a broken store by
 #: itself.
@@ -48,6 +52,17 @@ def store_problem(objects: ObjectStore, *, clock: Callable[[], float] = time.mon
         problem = _tried(objects)
         _answers[objects] = (clock(), problem)
         return problem
+
+
+def check_that_they_answer(settings: Settings, buckets: Iterable[str | None]) -> None:
+    """For a command at which a person waits: raise StoreUnavailableError within seconds when a bucket's server does not answer.
+
+    The store itself is patient, and says so after five minutes. What else may be wrong is found by the work. None: a folder.
+    """
+    for bucket in {bucket for bucket in buckets if bucket is not None}:
+        client = s3_client(bucket, settings.s3_endpoint_url, 2, timeout_seconds=4)
+        with suppress(StoreRefusedError, ObjectNotFoundError, PermanentError), store_errors(bucket, ""):
+            client.list_objects_v2(Bucket=bucket, MaxKeys=1)
 
 
 def last_known_problem(objects: ObjectStore) -> str | None:

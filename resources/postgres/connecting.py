@@ -7,6 +7,9 @@ another server, which is found when a connection is opened anew.
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import Engine, Pool, event
 from sqlalchemy.engine import URL
 
 #: Seconds: to open a connection; and without traffic, until the server is asked whether it is there, three times, ten seconds apart.
@@ -30,3 +33,38 @@ def patience(url: URL) -> dict[str, int | str]:
 def with_patience(url: URL) -> URL:
     """The address with that in it, for programs that open connections of their own, as Dagster's web server does."""
     return url.update_query_dict({name: str(value) for name, value in patience(url).items()})
+
+
+def in_schema(url: URL, schema: str) -> URL:
+    """The address for connections that look for tables in this schema, whoever makes the engine for them."""
+    given = url.query.get("options", "")
+    options = " ".join([*([given] if isinstance(given, str) else given), f"{_SCHEMA_OPTION}{schema}"]).strip()
+    return url.update_query_dict({"options": options})
+
+
+_SCHEMA_OPTION = "-csearch_path="
+_SCHEMA = "heaters schema"
+
+
+@event.listens_for(Engine, "do_connect")
+def _keep_the_schema_for_later(dialect: object, record: Any, arguments: object, keywords: dict[str, Any]) -> None:
+    """PgBouncer refuses a connection that begins with `options`, in session mode too; so the schema is set once the connection is there."""
+    options, found, schema = str(keywords.get("options", "")).rpartition(_SCHEMA_OPTION)
+    if not found or record is None:
+        return
+    record.info[_SCHEMA] = schema
+    if options.strip():
+        keywords["options"] = options.strip()
+    else:
+        del keywords["options"]
+
+
+@event.listens_for(Pool, "connect")
+def _set_the_schema(connection: Any, record: Any) -> None:
+    schema = record.info.pop(_SCHEMA, None)
+    if schema is None:
+        return
+    by_itself, connection.autocommit = connection.autocommit, True
+    with connection.cursor() as cursor:
+        cursor.execute("select set_config('search_path', %s, false)", (schema,))
+    connection.autocommit = by_itself

@@ -34,7 +34,7 @@ from resources.files.private_folder import private_home
 from resources.files.run_fence import check_fence
 from resources.files.this_process import worker_name
 from resources.postgres import embedded_postgres
-from resources.postgres.connecting import patience, with_patience
+from resources.postgres.connecting import in_schema, patience, with_patience
 from resources.postgres.migrations import check_schema, migrate
 
 DATABASE_NAME = "heaters"
@@ -380,9 +380,7 @@ def dagster_database_url(settings: Settings) -> str:
     finally:
         database.dispose()
     url = _with_driver(settings.database_url, "postgresql+psycopg2")
-    given = url.query.get("options", "")
-    options = " ".join([*([given] if isinstance(given, str) else given), f"-csearch_path={DAGSTER_NAME}"]).strip()
-    return with_patience(url.update_query_dict({"options": options})).render_as_string(hide_password=False)
+    return with_patience(in_schema(url, DAGSTER_NAME)).render_as_string(hide_password=False)
 
 
 def application_name(worker: str) -> str:

@@ -104,10 +104,11 @@ class AboutBackup:
 
 
 class BackupPlace:
-    """The backups in one folder or bucket. name: as people write it. Raises what ObjectStore raises."""
+    """The backups in one folder or bucket. name: as people write it. bucket: None for a folder. Raises what ObjectStore raises."""
 
-    def __init__(self, name: str, store: ObjectStore, prefix: str) -> None:
+    def __init__(self, name: str, store: ObjectStore, prefix: str, bucket: str | None = None) -> None:
         self.name = name
+        self.bucket = bucket
         self._store = store
         self._prefix = f"{prefix}{PREFIX}"
 
@@ -122,7 +123,7 @@ class BackupPlace:
         if not place.startswith("s3://"):
             return cls(place, LocalObjectStore(Path(place).expanduser().resolve()), "")
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        return cls(place, open_bucket(settings, bucket), f"{prefix.strip('/')}/" if prefix.strip("/") else "")
+        return cls(place, open_bucket(settings, bucket), f"{prefix.strip('/')}/" if prefix.strip("/") else "", bucket)
 
     def names(self) -> list[str]:
         """The complete backups, oldest first."""
@@ -137,7 +138,10 @@ class BackupPlace:
             there = ", ".join(self.names()[-5:]) or "none"
             raise NotFoundError(f"there is no backup {name!r} in {self.name}; the newest ones there: {there}")
         try:
-            return AboutBackup.from_json(json.loads(self._store.get_bytes(self._key(name, ABOUT))))
+            about = AboutBackup.from_json(json.loads(self._store.get_bytes(self._key(name, ABOUT))))
+            if about.name != name:
+                raise PermanentError(f"it is backup {about.name} in a folder of another name: name the folder as the backup")
+            return about
         except (ValueError, PermanentError) as error:
             raise PermanentError(f"backup {name} in {self.name} cannot be read: {error}") from None
 

@@ -1,5 +1,6 @@
 """Backups: the drill of losing a database, backups and restores that are killed, and places that are refused."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -291,6 +292,10 @@ def test_old_backups_and_the_remains_of_killed_ones_are_deleted(settings: Settin
     assert place.names() == sorted([names[0], about.name])
     assert not (folder / half_old / "rows.zip").exists()
     assert (folder / half_new / "rows.zip").exists()
+    renamed = backup_name(now + timedelta(days=1))
+    shutil.copytree(folder / about.name, folder / renamed)
+    with pytest.raises(PermanentError, match=f"backup {renamed} in .* it is backup {about.name} in a folder of another name"):
+        place.about(renamed)
     with pytest.raises(NotFoundError, match=f"there is no backup '{half_new}'"):
         place.about(half_new)
     (folder / about.name / "about.json").write_text('{"format": 2}')

@@ -205,7 +205,8 @@ def test_with_the_least_policy_everything_works_and_with_less_it_does_not(
     boto3.client("s3", endpoint_url=strict_server).create_bucket(Bucket="footage")
     settings = Settings(home=tmp_path, bucket="footage", s3_endpoint_url=strict_server, s3_tags=("team=film",))
     iam.create_user(UserName="heaters")
-    policy = least_policy("footage", has_tags=True)
+    boto3.client("s3", endpoint_url=strict_server).create_bucket(Bucket="vault")
+    policy = least_policy("footage", has_tags=True, backups="s3://vault/nightly/")
     iam.put_user_policy(UserName="heaters", PolicyName="least", PolicyDocument=json.dumps(policy))
     # The same user without one right.
     less = json.loads(json.dumps(policy))
@@ -236,8 +237,16 @@ def test_with_the_least_policy_everything_works_and_with_less_it_does_not(
     assert store.info(proxy_key(1)) is None
     assert BucketSetup(settings).missing_rights() == []
     assert [part.is_known for part in BucketSetup(settings).parts()] == [True] * 5
-    with pytest.raises(StoreRefusedError, match="access denied"):
-        open_object_store(replace(settings, bucket="elsewhere")).put_bytes(proxy_key(1), b"x")
+    # Backups in a bucket of their own.
+    vault = open_object_store(replace(settings, bucket="vault"))
+    kept = "nightly/backups/20261127T021300Z/rows.zip"
+    vault.put_file(kept, big)
+    assert [found.key for found in vault.list("nightly/backups/")] == [kept]
+    assert vault.delete(kept)
+    assert vault.info(kept) is None
+    for elsewhere in (vault, open_object_store(replace(settings, bucket="elsewhere"))):
+        with pytest.raises(StoreRefusedError, match="access denied"):
+            elsewhere.put_bytes(proxy_key(1), b"x")
     as_user("less")
     assert BucketSetup(settings).missing_rights() == ["ListParts"]
 

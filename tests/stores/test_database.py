@@ -307,6 +307,13 @@ class TestAddresses:
             url = dagster_database_url(settings)
         assert make_url(url).drivername == "postgresql+psycopg2"
         assert current(url, "current_schema(), current_database()") == ("dagster", make_url(empty.url).database)
+        # Not as a parameter with which the connection begins (that would be "client"), which PgBouncer refuses in every mode.
+        how = "(select source from pg_settings where name = 'search_path')"
+        assert current(url, how) == ("session",)
+        own = Database.connect(url, pool_size=1)  # psycopg 3
+        with own.read() as connection:
+            assert tuple(connection.execute(text(f"select current_schema(), {how}")).one()) == ("dagster", "session")
+        own.dispose()
 
     def test_options_of_a_set_address_are_kept(self, empty: Database, tmp_path: Path) -> None:
         given = make_url(empty.url).update_query_dict({"options": "-cwork_mem=9MB"}).render_as_string(hide_password=False)
