@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from heaters_dagster.command_reference import reference
 from heaters_dagster.commands import health
@@ -68,11 +69,14 @@ NO_SETTINGS = {
 }  # fmt: skip
 
 
+_SETTING = re.compile(r"\b(?:(?:HEATERS|CLOUDFRONT|PROXY|WEBCODECS)_[A-Z0-9_]*[A-Z0-9]|S3_[A-Z_]*BUCKET_NAME|GOLD_MASTER_[A-Z_]*[A-Z])\b")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
 def test_commands_and_settings_that_documents_name_are_there(document: Path) -> None:
     text = document.read_text()
     known = {*setting_names(), *(f"{name}_FILE" for name in secret_setting_names())} | NO_SETTINGS
-    assert set(re.findall(r"\bHEATERS_[A-Z0-9_]*[A-Z0-9]\b", text)) <= known
+    assert set(_SETTING.findall(text)) <= known
     typed = [words for block in blocks(document) if block.language == "sh" for words in commands_of(block.lines)]
     assert [problem for words in (*typed, *commands_in_sentences(document)) if (problem := problem_of(words))] == []
 
@@ -83,7 +87,7 @@ def test_settings_and_commands_of_the_deployment_files_are_there() -> None:
     assert len(files) > 15
     for path in files:
         text = path.read_text()
-        assert set(re.findall(r"\bHEATERS_[A-Z0-9_]*[A-Z0-9]\b", text)) <= known, path
+        assert set(_SETTING.findall(text)) <= known, path
         assert [problem for told in commands_in_sentences(path) if (problem := problem_of(told))] == [], path
 
 
@@ -112,6 +116,9 @@ def test_each_block_of_the_book_is_run_or_says_why_not(page: Path) -> None:
             assert all(re.search(rf"^{target}:", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE) for target in targets), block.place
             files = re.findall(r"\bdeploy/[\w./-]*\w", block.text)
             assert [name for name in files if not (PROJECT_ROOT / name).exists()] == [], block.place
+            services = yaml.safe_load((PROJECT_ROOT / "deploy/docker/compose.yaml").read_text())["services"]
+            named = re.findall(r"^docker compose (?:run --rm|.*--scale|restart|logs) (\w+)", "\n".join(block.lines), re.MULTILINE)
+            assert set(named) <= services.keys(), block.place
             units = re.findall(r"\bheaters(?:-\w+)?(?:@\w*)?\.(?:service|target)\b", block.text)
             there = {unit.name for unit in (PROJECT_ROOT / "deploy" / "systemd").iterdir()}
             assert {re.sub(r"@\w+", "@", unit) for unit in units} <= there, block.place
@@ -137,6 +144,8 @@ def test_every_alert_reason_check_and_part_can_be_looked_up() -> None:
     checks = [name for path in commands.rglob("*.py") for name in re.findall(r'_finding\(\s*"([^"]+)"', path.read_text())]
     assert len(checks) > 15
     assert sorted(first_cells(TROUBLE, "`heaters doctor`")) == sorted(checks)
+    told = re.findall(r'PartState\(\s*"([A-Z][^"]*)"', (PROJECT_ROOT / "resources/upkeep/condition.py").read_text())
+    assert set(first_cells(TROUBLE, "The page Status")) == set(told)
 
 
 def test_a_message_that_can_be_looked_up_is_one_of_the_program() -> None:
