@@ -26,7 +26,7 @@ from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.orchestration.instance import open_instance, prepare_dagster_home
 from heaters_dagster.orchestration.janitor import end_dead_runs, settled_look
-from heaters_dagster.settings import Settings, child_environment
+from heaters_dagster.settings import Settings, child_environment, load_settings
 from resources.orchestrator.dagster_private import PARTITION_NAME_TAG
 from resources.orchestrator.leased_runs import keeper_of, leases_of
 from resources.postgres.database import Database
@@ -104,6 +104,7 @@ def test_a_code_server_that_is_told_to_end_hands_its_runs_over(
     environment = child_environment(own, DAGSTER_HOME=str(prepare_dagster_home(own)))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    load_settings.cache_clear()  # Dagster's command opens an instance of its own, with the settings of the environment
     command = [sys.executable, "-m", "heaters_dagster.commands.up.code_server", own.code_server]
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
@@ -133,6 +134,7 @@ def test_a_code_server_that_is_told_to_end_hands_its_runs_over(
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+        load_settings.cache_clear()
 
 
 def test_who_only_said_that_a_run_began_is_not_interrupted_when_it_is_ended(settings: Settings, database: Database) -> None:
