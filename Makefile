@@ -8,10 +8,12 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
+# Older pips, as Python 3.11 brings, take three times as long to look through the lists of versions.
 # pip would compile everything, but most of it is never imported: what is imported is compiled by the line after it.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Heaters needs Python 3.11 or newer; found: $$($(PYTHON) --version). Try: make PYTHON=python3.12 install"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25' || echo "Going on with the pip that is there"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev,ytdlp]'
 	@env PYTHONDONTWRITEBYTECODE= $(BIN)/python deploy/first_import.py
 	@touch $@
