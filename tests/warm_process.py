@@ -28,7 +28,6 @@ _LOADED = (
     "dagster_postgres",
     "boto3.s3.transfer",
     "matplotlib.figure",
-    "scenedetect.detectors",
     "upath",
     "av",
     "tests.warm_process",
