@@ -26,7 +26,7 @@ from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
 from tests.buckets import BucketServer
-from tests.media_files import make_video
+from tests.media_files import ffmpeg, make_video
 from tests.this_machine import eventually, free_port
 
 FOLDER = PROJECT_ROOT / "deploy" / "docker"
@@ -207,6 +207,29 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
     first = clips.load_live(video.id)[0]
     assert eventually(lambda: clips.load(first.id).clip_filepath is not None, seconds=120, pause=0.5), containers.told("worker")
     assert clips.load(first.id).state is not ClipState.EXPORT_FAILED
+
+    # A worker that is told to end hands back what it works on and takes nothing new: no try is counted, and it is soon over.
+    long = ffmpeg(["-stream_loop", "250", "-i", str(film), "-c", "copy"], tmp_path / "long.mp4")
+    containers.once("review", "submit", str(long))
+    second = videos.load_all()[-1]
+    assert eventually(lambda: videos.load(second.id).state is SourceVideoState.PREPROCESSING, seconds=120), containers.told("worker")
+    worker = containers.running["worker"]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) in {0, -signal.SIGTERM}, containers.told("worker")
+    row = videos.load(second.id)
+    assert (row.state, row.attempts, row.error) == (SourceVideoState.PREPROCESSING, 0, None), containers.told("worker")
+    assert not containers.is_well("worker")
+    statuses = """
+        select r.status from dagster.runs r join dagster.run_tags t on t.run_id = r.run_id
+        where t.key = 'heaters/title' and t.value = 'long'
+    """
+
+    def ended_and_asked_for_anew() -> bool:
+        with database.read() as connection:
+            found = list(connection.exec_driver_sql(statuses).scalars())
+        return len(found) > 1 and "STARTED" not in found
+
+    assert eventually(ended_and_asked_for_anew, seconds=120), containers.told("daemon")
 
     for one in containers.running.values():
         one.send_signal(signal.SIGTERM)
