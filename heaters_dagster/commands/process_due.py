@@ -30,7 +30,7 @@ from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words
 from heaters_dagster.orchestration.dead_runs import PROCESS_TAG, process_tag, run_tags
 from heaters_dagster.orchestration.instance import open_instance
-from heaters_dagster.orchestration.janitor import forget_partitions, settled_look
+from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.orchestration.outlook import Outlook
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
@@ -38,6 +38,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_private import RUN_FAILURE_REASON_TAG, RunFailureReason
 from resources.orchestrator.dagster_resources import progress_shown_by, shared_database
+from resources.orchestrator.partition_names import add_partitions, remove_partitions
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.failed_videos import failed_videos
@@ -272,13 +273,13 @@ def _terminated_like_interrupted() -> Iterator[None]:
 def register_partitions(settings: Settings, source_video_ids: Iterable[int]) -> None:
     """Add the partitions of source videos to Dagster, so that they can be used before a sensor has looked."""
     with open_instance(settings) as instance:
-        instance.add_dynamic_partitions(str(source_video_partitions.name), [str(one) for one in source_video_ids])
+        add_partitions(instance, source_video_ids)
 
 
 def forget_partition(settings: Settings, source_video_id: int) -> None:
     """Remove the partition of a source video that is gone, so that Dagster no longer offers it."""
     with open_instance(settings) as instance:
-        forget_partitions(instance, [source_video_id])
+        remove_partitions(instance, [source_video_id])
 
 
 def retry_failed(

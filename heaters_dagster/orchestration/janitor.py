@@ -33,20 +33,18 @@ from heaters_dagster.orchestration.dead_runs import (
 )
 from heaters_dagster.orchestration.outlook import Outlook, look
 from heaters_dagster.orchestration.settling import Ending, settle
-from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
 from resources.files.price_table import restore_terms
 from resources.object_store.open import shared_object_store
 from resources.orchestrator.dagster_private import GRPC_INFO_TAG, IN_PROGRESS_RUN_STATUSES, RunRecord, SqlEventLogStorage
 from resources.orchestrator.dagster_storage import assets_of, withdraw_plans
+from resources.orchestrator.partition_names import remove_partitions
 from resources.postgres.database import Database, lock_key
 from resources.postgres.due_facts import deleted_since
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.run_leases import RunLeases
 from resources.upkeep.cold_masters import notice_restored
 
-#: Of more partitions all names are read at once.
-_ASKED_ONE_BY_ONE = 10
 #: The lock of the process that writes the results of its look, over all machines.
 _JANITOR = "janitor"
 
@@ -133,22 +131,9 @@ def _forget_deleted(instance: dg.DagsterInstance, settings: Settings, database: 
     seen = _seen_deletions(settings)
     deleted = deleted_since(database, seen.until)
     if deleted.gone:
-        forget_partitions(instance, set(deleted.gone) - busy)
+        remove_partitions(instance, set(deleted.gone) - busy)
     if not busy & set(deleted.gone):
         seen.until = deleted.seen_until
-
-
-def forget_partitions(instance: dg.DagsterInstance, source_video_ids: Collection[int]) -> list[int]:
-    """Remove the partitions of source videos that are gone, so that Dagster no longer offers them; returns those that were there."""
-    name, ids = str(source_video_partitions.name), sorted(source_video_ids)
-    if len(ids) > _ASKED_ONE_BY_ONE:
-        known = set(instance.get_dynamic_partitions(name))
-        there = [one for one in ids if str(one) in known]
-    else:
-        there = [one for one in ids if instance.has_dynamic_partition(name, str(one))]
-    for one in there:
-        instance.delete_dynamic_partition(name, str(one))
-    return there
 
 
 def end_runs(dead: Iterable[DeadRun], instance: dg.DagsterInstance, database: Database, leases: RunLeases) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from heaters_dagster.domain.stages import CLIP_STAGES, MAX_ATTEMPTS, with_states
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
+from resources.orchestrator.partition_names import remove_partitions
 from resources.postgres.database import Database
 
 #: States in which a clip needs a person, or a run, now or after a while.
@@ -46,8 +47,7 @@ def retire_partitions(instance: dg.DagsterInstance, database: Database, *, most:
     if len(known) <= most:
         return []
     retired = _quiet(database, known - in_flight, len(known) - most)
-    for source_video_id in retired:
-        instance.delete_dynamic_partition(name, str(source_video_id))
+    remove_partitions(instance, retired)
     return retired
 
 

@@ -39,6 +39,7 @@ USES = {
     "dagster._core.storage.dagster_run:RunRecord": "only a type: a run with its times",
     "dagster._core.storage.event_log:EventLogStorage": "only a type: the event log",
     "dagster._core.storage.event_log.schema:AssetCheckExecutionsTable": "checks that never began are not shown in red",
+    "dagster._core.storage.event_log.schema:DynamicPartitionsTable": "thousands of partitions retire, or go with their videos, in a second",
     "dagster._core.storage.event_log.schema:SqlEventLogStorageTable": "assets that a failed run never began are not shown in red",
     "dagster._core.storage.event_log.sql_event_log:SqlEventLogStorage": "assets that a failed run never began are not shown in red",
     "dagster._core.storage.local_compute_log_manager:IO_TYPE_EXTENSION": "what steps print goes to files with the names that the UI reads",

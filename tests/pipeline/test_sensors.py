@@ -31,6 +31,7 @@ from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
 from heaters_dagster.settings import Settings
 from resources.object_store.interface import ObjectStore
+from resources.orchestrator.partition_names import add_partitions, remove_partitions
 from resources.orchestrator.retired_partitions import retire_partitions
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -585,6 +586,17 @@ def test_partitions_with_nothing_to_do_retire_and_come_back_with_work(daemon: Da
     reviews(database).approve([decided[1].id], reviewer="bo")
     assert ("export", str(ids[0])) in {(job, key) for job, key, _ in daemon.tick("approvals_to_exports")}
     assert partitions() == sorted([ids[0], *ids[2:]])
+
+
+def test_thousands_of_partitions_are_added_and_removed_and_others_stay(daemon: Daemon) -> None:
+    names = partial(daemon.instance.get_dynamic_partitions, "source_videos")
+    daemon.instance.add_dynamic_partitions("others", ["7"])
+    add_partitions(daemon.instance, range(1, 2_502))
+    add_partitions(daemon.instance, range(1, 3))
+    assert names() == [str(one) for one in range(1, 2_502)]
+    assert remove_partitions(daemon.instance, range(7, 4_000)) == list(range(7, 2_502))
+    assert names() == ["1", "2", "3", "4", "5", "6"]
+    assert daemon.instance.get_dynamic_partitions("others") == ["7"]
 
 
 def test_what_waits_is_reported_when_it_changes(daemon: Daemon, database: Database) -> None:
