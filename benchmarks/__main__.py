@@ -8,6 +8,7 @@ import pkgutil
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,17 +33,17 @@ def main(names: list[str]) -> int:
         print(f"{name} ...", file=sys.stderr, flush=True)
         began = time.monotonic()
         rows: list[Row] = module.run()
-        table = markdown(rows)
-        print(table, flush=True)
         kept = kept and all(row.ok is not False for row in rows)
         what = (module.__doc__ or name).strip().splitlines()[0]
-        how = f"`python -m benchmarks {name}`, {time.monotonic() - began:.0f} s, {datetime.now(UTC):%Y-%m-%d}"
-        _write(name, f"{what}\n\n{table}\n\n{how}\n")
+        write_section(name, what, rows, f"`python -m benchmarks {name}`, {time.monotonic() - began:.0f} s")
     return 0 if kept else 1
 
 
-def _write(name: str, section: str) -> None:
-    """Put the section of one measurement into the report, in the place of its last one."""
+def write_section(name: str, what: str, rows: Sequence[Row], how: str) -> None:
+    """Print the section of one measurement and put it into the report, in the place of its last one."""
+    table = markdown(rows)
+    print(table, flush=True)
+    section = f"{what}\n\n{table}\n\n{how}, {datetime.now(UTC):%Y-%m-%d}\n"
     _, *parts = _REPORT.read_text().split("\n## ") if _REPORT.is_file() else [""]
     sections = dict(part.split("\n\n", 1) for part in parts)
     sections[name] = section

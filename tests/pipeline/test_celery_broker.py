@@ -141,6 +141,6 @@ def test_a_worker_whose_disk_is_full_leaves_the_runs_to_others_until_there_is_ro
             assert eventually(lambda: "This process takes no more runs until there is room" in caplog.text)
             assert f"source video {video.id} waits for room on the disk: needs" in caplog.text
             with pytest.raises(TimeoutError):
-                working.result(timeout=3)
+                working.result(timeout=1)
         assert working.result(timeout=60) == 0
     assert "has room again" in caplog.text

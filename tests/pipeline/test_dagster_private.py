@@ -44,6 +44,7 @@ USES = {
     "dagster._core.storage.event_log.sql_event_log:SqlEventLogStorage": "assets that a failed run never began are not shown in red",
     "dagster._core.storage.local_compute_log_manager:IO_TYPE_EXTENSION": "what steps print goes to files with the names that the UI reads",
     "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager": "what steps print is shown in the UI",
+    "dagster._core.storage.partition_status_cache:get_and_update_asset_status_cache_value": "only measured: a list of partitions",
     "dagster._core.storage.runs:RunStorage": "only a type: the runs",
     "dagster._core.storage.schedules:ScheduleStorage": "only a type: the schedules",
     "dagster._core.storage.tags:GRPC_INFO_TAG": "a dead worker is told from a living one",

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import sys
 
+_DEFINITIONS = "heaters_dagster.definitions"
+
 #: What a run worker needs. Dagster and the assets load more when they first need it, which would be in every worker.
 WARM_MODULES = (
-    "heaters_dagster.definitions",
+    _DEFINITIONS,
     "dagster._grpc.impl",
     "dagster_postgres",
     "resources.orchestrator.dagster_storage",
@@ -26,7 +28,8 @@ _PATIENCE_SECONDS = 15.0
 _LONGEST_WAIT_SECONDS = 60.0
 
 
-def main() -> int:
+def main(definitions: str = _DEFINITIONS) -> int:
+    """definitions: the module that has them. Returns the exit code."""
     # Imported here and not above, because every run worker imports this module again.
     import logging
     import multiprocessing
@@ -81,14 +84,14 @@ def main() -> int:
                 process.join(max(deadline - time.monotonic(), 0.0))
                 process.kill()
 
-    forkserver.set_forkserver_preload(list(WARM_MODULES))
+    forkserver.set_forkserver_preload([definitions, *WARM_MODULES])
     forkserver.ensure_running()
     grpc_waits.MAXIMUM_WAIT_TIMEOUT = _LONGEST_WAIT_SECONDS
     setup_interrupt_handlers()
     configure_loggers(log_level="WARNING")
     event_log.set_up(load_settings(), "code", owns_output=True)
     logger, ended, threads = logging.getLogger("dagster.code_server"), threading.Event(), FuturesAwareThreadPoolExecutor()
-    place = LoadableTargetOrigin(executable_path=sys.executable, module_name="heaters_dagster.definitions")
+    place = LoadableTargetOrigin(executable_path=sys.executable, module_name=definitions)
     servicer = WarmServer(server_termination_event=ended, logger=logger, server_threadpool_executor=threads, loadable_target_origin=place)
     server = DagsterGrpcServer(
         server_termination_event=ended,
