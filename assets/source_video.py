@@ -48,7 +48,7 @@ from resources.sources.belongings import WhatIsKept, forget_belongings, keep_bel
 from resources.sources.downloader import Downloader, local_sha256
 from resources.sources.fetched import ByteMeter, Fetched, begun_name
 from resources.sources.file_identity import file_identity, fingerprint
-from resources.sources.uploaded import linked_upload, upload_key
+from resources.sources.uploaded import drop_taken, linked_upload, upload_key
 
 #: An upload in a bucket, by its random name.
 _UPLOADED = re.compile(rf"/{UPLOADS_PREFIX}/[0-9a-f]{{24}}(\.[a-z0-9]+)?\Z")
@@ -110,7 +110,7 @@ def fetch_source_video(
         if originals is not None:
             originals.keep(key, fetched.path, fetched.sha256)
         if (taken := upload_key(video.source, uploads_bucket)) is not None:
-            objects.delete(taken)
+            drop_taken(taken, objects)
         return done
 
 

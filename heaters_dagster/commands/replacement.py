@@ -58,7 +58,9 @@ def replace(
     """
     from resources.postgres.replacement_store import ReplacementStore
     from resources.postgres.reviewer_store import ReviewerStore
+    from resources.postgres.source_video_store import SourceVideoStore
     from resources.sources.address_guard import AddressGuard
+    from resources.sources.kept_files import keeper_of
     from resources.upkeep.replacement import begin_replacement, give_up
 
     settings = load_settings()
@@ -72,7 +74,9 @@ def replace(
             return
         if new is not None:
             guard = AddressGuard(allow_private=settings.allow_private_addresses)
-            begun = begin_replacement(video, new, database=database, guard=guard, reviewer=name)
+            with terminal.bars() as report:
+                keep = keeper_of(settings, SourceVideoStore(database), report)
+                begun = begin_replacement(video, new, database=database, guard=guard, reviewer=name, keep=keep)
             if not as_json:
                 terminal.say(f"Submitted as source video {begun.id}, which waits to replace source video {video}.")
         waiting = ReplacementStore(database).waiting(video)

@@ -72,6 +72,14 @@ def submit(
     force: Annotated[
         bool, typer.Option("--force", help="Make a new source video also of what is known already. Both then name each other.")
     ] = False,
+    send: Annotated[
+        bool,
+        typer.Option(
+            "--send/--no-send",
+            help="With several machines: put files into the bucket, where each of them finds them. Without it they must lie under the same "
+            "path on all machines.",
+        ),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Submit source videos. They are processed by `heaters process`, or by themselves while `heaters up` runs.
@@ -83,6 +91,7 @@ def submit(
     from heaters_dagster.orchestration.instance import prepare_dagster_home
     from resources.postgres.related_videos import RelatedVideos
     from resources.postgres.source_video_store import SourceVideoStore
+    from resources.sources.kept_files import keeper_of
     from resources.sources.object_prefixes import listing_of
     from resources.sources.submission import submit as submit_sources
     from resources.sources.submit_places import own_folders
@@ -101,16 +110,18 @@ def submit(
         videos = SourceVideoStore(database)
         wanted = [one for each in named.sources for one in _expanded(each, named, expand, limits, settings, database, yes, as_json)]
         by_force = RelatedVideos(database) if force else None
-        submissions = submit_sources(
-            wanted,
-            videos,
-            guard=guard_of(settings),
-            choice=choice,
-            list_objects=listing_of(settings),
-            by_force=by_force,
-            own_folders=own_folders(settings),
-            own_bucket=settings.object_bucket,
-        )
+        with terminal.bars() as report:
+            submissions = submit_sources(
+                wanted,
+                videos,
+                guard=guard_of(settings),
+                choice=choice,
+                list_objects=listing_of(settings),
+                by_force=by_force,
+                own_folders=own_folders(settings),
+                own_bucket=settings.object_bucket,
+                keep=keeper_of(settings, videos, report) if send else None,
+            )
     ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))
     register_partitions(settings, ids)
     if as_json:

@@ -32,6 +32,7 @@ from resources.sources.file_identity import FileIdentity, file_identity, sampled
 IDENTITY_DIGITS = 16
 _NAME = re.compile(r"[0-9a-f]{24}(\.[a-z0-9]{1,8})?\Z")
 _BEGUN = ".begun"
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 class BegunUpload(Protocol):
@@ -63,6 +64,12 @@ class BegunUpload(Protocol):
 def new_name(identity: str, suffix: str) -> str:
     """identity: IDENTITY_DIGITS hexadecimal digits. Nobody else has the name, so that no two rows ever name one file."""
     return f"{identity}{secrets.token_hex(12 - IDENTITY_DIGITS // 2)}{suffix}"
+
+
+def suffix_of_name(name: str) -> str:
+    """What the name of a file ends with, as the name of an upload has it."""
+    found = _SUFFIX.search(name)
+    return found.group().lower() if found else ""
 
 
 def is_name_of(name: str, identity: str) -> bool:

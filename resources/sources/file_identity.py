@@ -258,6 +258,8 @@ class KnownSources:
         """Whether a source video that was found by path or hash has these bytes. The file of a waiting one may have changed."""
         if video.original_bytes is not None or video.source == path:
             return True
+        if source_kind(video.source) is SourceKind.S3_ADDRESS:  # an upload: nobody writes to it again
+            return video.source_sha256 == sha256
         now = self._identified(video, whole=True)
         return now is not None and now.sha256 == sha256
 

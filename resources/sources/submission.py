@@ -33,7 +33,8 @@ from heaters_dagster.domain.words import video_state_words
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import AlsoWritten, SourceVideo, SourceVideoStore
 from resources.sources.address_guard import AddressGuard
-from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted
+from resources.sources.file_identity import FileIdentity, KnownSources, Match, NamedSource, Wanted, file_identity
+from resources.sources.kept_files import Keep
 from resources.sources.object_prefixes import ListObjects, is_object_pattern, is_own_object, objects_below, with_changes
 from resources.sources.submit_places import SubmitPlaces
 
@@ -71,6 +72,7 @@ def submit(
     own_folders: Collection[Path] = (),
     own_bucket: str | None = None,
     also: AlsoWritten | None = None,
+    keep: Keep | None = None,
 ) -> list[Submission]:
     """Accept each source, in the order given; a folder means the video files in it and below it, by name, and so does the prefix of a
     bucket (`s3://bucket/prefix/`, `s3://bucket/day*`).
@@ -83,7 +85,8 @@ def submit(
     objects below a prefix, also to see whether one was replaced: then it is a new source video; None: prefixes are refused. by_force: each
     becomes a source video of its own, and a link is written here to the one that it is the same as; None: not by force. own_folders,
     own_bucket: where Heaters keeps its own files, folders without links on the way; those are refused, and left out of what lies below a
-    folder. also: writes what belongs to the new ones, in the transaction that adds them.
+    folder. also: writes what belongs to the new ones, in the transaction that adds them. keep: puts each new file where every machine finds
+    it; a file for which that fails is refused.
     """
     doors = _Doors(_OncePerHost(guard), places, choice, list_objects, own_folders, own_bucket)
     found: list[Submission | NamedSource] = []
@@ -110,7 +113,7 @@ def submit(
         found += [Submission(_printable(source), None, sentence) for sentence in doors.left_out]
         doors.unread.clear()
         doors.left_out.clear()
-    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force, list_objects, also)
+    taken = _taken_in([one for one in found if isinstance(one, NamedSource)], videos, by_force, list_objects, also, keep)
     return [next(taken) if isinstance(one, NamedSource) else one for one in found]
 
 
@@ -158,14 +161,23 @@ def _taken_in(
     by_force: RelatedVideos | None,
     list_objects: ListObjects | None,
     also: AlsoWritten | None,
+    keep: Keep | None,
 ) -> Iterator[Submission]:
-    """What became of each, in the order given. Some at a time are looked up and stored: one by one, a thousand took three times as long."""
+    """What became of each, in the order given. Some at a time are looked up and stored: one by one, a thousand took three times as long.
+
+    Of files that are sent to a bucket work begins with the first one while the others are on their way.
+    """
     known = KnownSources(videos)
-    for start in range(0, len(sources), _AT_ONCE):
-        some = sources[start : start + _AT_ONCE]
+    at_once = _AT_ONCE if keep is None else 1
+    for start in range(0, len(sources), at_once):
+        some = sources[start : start + at_once]
         if list_objects is not None and by_force is None:
             some = with_changes(some, videos, list_objects)
-        matches, added = _added(some, known, videos, forced=by_force is not None, also=also)
+        try:
+            matches, added = _added(some, known, videos, forced=by_force is not None, also=also, keep=keep)
+        except _NotKeptError as error:
+            yield Submission(some[0].source, None, f"{error}. Submit it again: it goes on where it stopped")
+            continue
         tried_again: dict[int, SourceVideo] = {}
         for place, (one, match) in enumerate(zip(some, matches, strict=True)):
             if place in added:
@@ -207,25 +219,49 @@ def _taken_before(one: NamedSource, same: SourceVideo, videos: SourceVideoStore)
 
 
 def _added(
-    some: Sequence[NamedSource], known: KnownSources, videos: SourceVideoStore, *, forced: bool, also: AlsoWritten | None
+    some: Sequence[NamedSource],
+    known: KnownSources,
+    videos: SourceVideoStore,
+    *,
+    forced: bool,
+    also: AlsoWritten | None,
+    keep: Keep | None,
 ) -> tuple[list[Match], dict[int, SourceVideo]]:
     """(what each of them is already, the new rows by place). Files are read before the turn: in it there are only a few statements."""
+    kept: dict[int, tuple[str, FileIdentity]] = {}
     while True:
         newest = videos.newest_id()
         matches = known.same_as(some)
         new = [place for place, match in enumerate(matches) if forced or (match.video is None and match.like is None)]
-        columns = [_row(some[place], matches[place].identity, forced=forced) for place in new]
+        for place in new:
+            if keep is not None and place not in kept and source_kind(some[place].source) is SourceKind.LOCAL_PATH:
+                kept[place] = _kept(some[place], matches[place].identity, keep)
+        columns = [_row(some[place], matches[place].identity, forced=forced, kept=kept.get(place)) for place in new]
         with videos.database.turn(_ADDING, patience_seconds=_PATIENCE_SECONDS):
             if forced or not known.has_like_since(newest, [some[place] for place in new], [matches[place] for place in new]):
                 rows = videos.add_all(columns, [some[place].wanted.facts for place in new], also=also)
                 return matches, dict(zip(new, rows, strict=True))
 
 
-def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool) -> dict[str, Any]:
+class _NotKeptError(HeatersError):
+    pass
+
+
+def _kept(one: NamedSource, identity: FileIdentity | None, keep: Keep) -> tuple[str, FileIdentity]:
+    path = Path(one.source)
+    try:
+        return keep(path, identity or file_identity(path))
+    except (HeatersError, OSError) as error:
+        told = error if isinstance(error, HeatersError) else f"{path} cannot be read: {error.strerror}"
+        raise _NotKeptError(f"{told}") from error
+
+
+def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool, kept: tuple[str, FileIdentity] | None = None) -> dict[str, Any]:
+    source, identity = kept or (one.source, identity)
     facts = identity.columns() if identity is not None else dict.fromkeys(FileIdentity(0, 0, "").columns())
     title = clean_title(one.wanted.title or "") or title_from_name(one.source)
     chapters = {"chapters_as_cuts": one.wanted.chapters_as_cuts}
-    return {"source": one.source, "title": title, "confined_to": one.confined_to, "forced": forced, **chapters, **facts}
+    return {"source": source, "title": title, "confined_to": one.confined_to, "forced": forced, **chapters, **facts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,16 @@ from pathlib import Path
 
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind, title_from_name
 from heaters_dagster.domain.keys import UPLOADS_PREFIX
+from resources.object_store.interface import ObjectStore
 from resources.postgres.source_video_store import SourceVideo
 from resources.sources.fetched import Fetched
+
+
+def drop_taken(key: str, objects: ObjectStore) -> None:
+    """Remove an upload that has become an original, and the subtitles that were sent with it."""
+    for beside in list(objects.list(f"{key.removesuffix(Path(key).suffix)}.")):
+        objects.delete(beside.key)
+    objects.delete(key)
 
 
 def upload_key(source: str, bucket: str | None) -> str | None:

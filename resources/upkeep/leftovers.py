@@ -43,10 +43,13 @@ def sweep_uploaded_objects(settings: Settings, videos: SourceVideoStore) -> list
         return []
     objects, removed = open_object_store(settings), []
     found = list(listed_objects(bucket, f"{UPLOADS_PREFIX}/", endpoint_url=settings.s3_endpoint_url))
-    stored = videos.stored_by_file_name([one.key.rpartition("/")[2] for one in found])
+    names = [one.key.rpartition("/")[2] for one in found]
+    stored = videos.stored_by_file_name(names)
+    # Subtitles that were sent with a video go with it.
+    with_video = {Path(name).stem: is_stored for name, is_stored in stored.items()}
     oldest = datetime.now(UTC) - timedelta(seconds=_ABANDONED_SECONDS)
-    for one in found:
-        if stored.get(one.key.rpartition("/")[2], one.changed_at < oldest):
+    for one, name in zip(found, names, strict=True):
+        if stored.get(name, with_video.get(name.partition(".")[0], one.changed_at < oldest)):
             objects.delete(one.key)
             removed.append(one.key)
     return removed

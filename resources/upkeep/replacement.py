@@ -65,6 +65,7 @@ from resources.postgres.tables import clip_exports as clip_exports_table
 from resources.postgres.tables import clips as clips_table
 from resources.postgres.tables import review_actions, source_videos
 from resources.sources.address_guard import AddressGuard
+from resources.sources.kept_files import Keep
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces
 from resources.upkeep.carried_files import copied_files, write_carried
@@ -154,17 +155,19 @@ def begin_replacement(
     guard: AddressGuard,
     reviewer: str,
     places: SubmitPlaces | None = None,
+    keep: Keep | None = None,
 ) -> SourceVideo:
     """Submit the file or address that is to take the place of a source video; returns the new source video, which waits then.
 
-    places: as for `submit`. Raises BadRequestError, IllegalTransitionError before the old one is cut, and what `submit` says of the source.
+    places, keep: as for `submit`.
+    Raises BadRequestError, IllegalTransitionError before the old one is cut, and what `submit` says of the source.
     """
     videos = SourceVideoStore(database)
     _check_old(videos.load(old_id), ReplacementStore(database))
     if Path(source).is_dir():
         raise BadRequestError(f"{source} is a folder: name the one file that replaces source video {old_id}")
     also = _begins(old_id, reviewer, database)
-    (done,) = submit([source], videos, guard=guard, places=places, by_force=RelatedVideos(database), also=also)
+    (done,) = submit([source], videos, guard=guard, places=places, by_force=RelatedVideos(database), also=also, keep=keep)
     if done.video is None:
         raise BadRequestError(done.told)
     return done.video

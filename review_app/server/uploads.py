@@ -6,7 +6,6 @@ has come stays when the connection breaks or this process dies; with a bucket an
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from resources.sources.begun_uploads import (
     new_name,
     opened_upload,
     source_of_upload,
+    suffix_of_name,
 )
 from resources.sources.file_identity import FileIdentity
 from resources.upkeep.leftovers import sweep_uploads
@@ -61,7 +61,6 @@ OFFSET_HEADER = "X-Heaters-Offset"
 #: What may be done with the video, percent-encoded; and `1` when its chapters begin clips.
 RIGHTS_HEADER = "X-Heaters-Rights"
 CHAPTERS_HEADER = "X-Heaters-Chapters"
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,7 @@ class _Sent:
     @classmethod
     def of(cls, request: Request, desk: ReviewDesk, session: Session) -> _Sent:
         title = _title(unquote(request.headers.get(NAME_HEADER, "")))
-        found = _SUFFIX.search(title)
-        suffix = found.group().lower() if found else ""
+        suffix = suffix_of_name(title)
         name, modified = request.headers.get(UPLOAD_HEADER), request.headers.get(MODIFIED_HEADER)
         if modified is None:
             byte_size = declared_bytes(request.headers.get("content-length"), "Content-Length")
