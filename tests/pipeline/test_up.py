@@ -5,6 +5,7 @@ All of it with HEATERS_LOG_FORMAT=json: the lines of every process are parsed. W
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,16 +13,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import Settings
+from resources.object_store.open import open_object_store
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import dagster_database_url, open_database
 from resources.postgres.source_video_store import SourceVideoStore
+from resources.upkeep.audit import audit
 from tests.media_files import make_video
 from tests.pipeline.test_secrets import MARK, files_with, rows_with
 from tests.pipeline_rows import reviews
@@ -56,9 +60,22 @@ def status_of(url: str, headers: dict[str, str]) -> int:
         return error.code
 
 
+#: Part of `heaters up` -> what only its process has in its command line.
+PARTS = {"code": "up.code_server", "daemon": "up.daemon", "dagster": "dagster_ui", "review": "-m review_app"}
+
+
+def ids_of(settings: Settings, part: str) -> list[int]:
+    return [process_id for process_id, command in running_for(settings).items() if part in command]
+
+
 def processes_of(settings: Settings) -> list[str]:
     """Command lines of processes that work for this home."""
-    found = []
+    return list(running_for(settings).values())
+
+
+def running_for(settings: Settings) -> dict[int, str]:
+    """Process id -> command line of the processes that work for this home."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
@@ -67,7 +84,7 @@ def processes_of(settings: Settings) -> list[str]:
             except OSError:
                 continue
             if running and f"HEATERS_HOME={settings.home}".encode() in environment:
-                found.append(command.replace(b"\0", b" ").decode())
+                found[int(entry.name)] = command.replace(b"\0", b" ").decode()
     return found
 
 
@@ -99,7 +116,7 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
     log, folder = tmp_path / "up.log", hostile_folder(tmp_path / "hostile")
     with log.open("wb") as output:
         # As a person starts it, in a folder where anything may lie; PYTHONPATH as shells often leave it, with an empty part.
-        command = [Path(sys.executable).with_name("heaters"), "up"]
+        command = [str(Path(sys.executable).with_name("heaters")), "up"]
         environment = {**os.environ, **settings.to_environment(), "PYTHONPATH": ""}
         up = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
     try:
@@ -114,7 +131,8 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
                 assert status_of(f"http://127.0.0.1:{port}/{path}", {}) == 200
                 assert status_of(f"http://127.0.0.1:{port}/{path}", {"Host": "evil.example"}) == 421
         assert status_of(f"http://127.0.0.1:{settings.dagster_port}/server_info", {}) == 401
-        asked = subprocess.run([command[0], "health"], env=environment, capture_output=True, text=True)
+        health = partial(subprocess.run, [command[0], "health"], env=environment, capture_output=True, text=True)
+        asked = health()
         assert (asked.returncode, asked.stdout) == (0, "review: ready\ndagster: ready\ndaemon: ready\ncode: ready\n"), asked.stderr
 
         database = open_database(replace(settings))
@@ -127,17 +145,30 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         assert eventually(lambda: videos.load(video.id).state is SourceVideoState.SCENES_DETECTED, seconds=200, pause=0.3), videos.load(
             video.id
         )
-        first, *_ = clips.load_live(video.id)
+        first, second = clips.load_live(video.id)
         reviews(database).approve([first.id], reviewer="ada")
         file = settings.objects_folder / "final_clips" / "video_1_clip_001.mp4"
         assert eventually(file.is_file, seconds=120, pause=0.3), clips.load(first.id)
         assert eventually(lambda: clips.load(first.id).state is ClipState.EMBEDDED, seconds=200, pause=0.3), clips.load(first.id)
+
+        killed = [process_id for part in PARTS.values() for process_id in ids_of(settings, part)]
+        assert len(killed) == len(PARTS)
+        for process_id in killed:
+            os.kill(process_id, signal.SIGKILL)
+        reviews(database).approve([second.id], reviewer="ada")
+        assert eventually(lambda: all(ids_of(settings, part) for part in PARTS.values()), seconds=120, pause=0.3), log.read_text()
+        assert not set(killed) & {process_id for part in PARTS.values() for process_id in ids_of(settings, part)}
+        second_file = file.with_name("video_1_clip_002.mp4")
+        assert eventually(second_file.is_file, seconds=200, pause=0.3), clips.load(second.id)
+        assert [f"{part} was ended by SIGKILL; starting it again" in log.read_text() for part in PARTS] == [True] * len(PARTS)
+        assert eventually(lambda: health().returncode == 0, seconds=120, pause=1), health().stderr
+        assert audit(database, open_object_store(settings)) == []
         database.dispose()
         for place in (f"127.0.0.1:{settings.review_port}", settings.metrics_address):
             with urllib.request.urlopen(f"http://{place}/metrics", timeout=60) as page:
                 figures = page.read().decode()
-            assert 'heaters_clips{state="embedded"} 1.0' in figures
-            assert "heaters_approval_to_file_seconds_count 1.0" in figures
+            assert re.search(r'heaters_clips\{state="embedded"\} [12]\.0', figures)
+            assert "heaters_approval_to_file_seconds_count 2.0" in figures
             assert 'heaters_stage_seconds_count{outcome="done",stage="proxy"} 1.0' in figures
             assert 'heaters_ticks_last_hour{name="approvals_to_exports",status="success"}' in figures
             assert 'heaters_daemon_heartbeat_seconds{daemon="sensor"}' in figures
@@ -167,7 +198,8 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
     said = [line for line in lines if "pid" in line]  # the others are those of `heaters up` itself
     assert {line["process"] for line in said} >= {"review", "run"}
     ids = {"source_video_id": video.id, "clip_id": first.id}
-    (exported,) = [line for line in said if line["event"] == "exported"]
+    exported, again = [line for line in said if line["event"] == "exported"]
+    assert again["clip_id"] == second.id
     assert ids.items() <= exported.items()
     assert exported["process"] == "run"
     assert len(exported["run_id"]) == 36
