@@ -261,6 +261,8 @@ def settle_failed_run(run: dg.DagsterRun, instance: dg.DagsterInstance, database
     for asset in assets_of(run):
         with suppress(BusyError), database.stage_lock(asset, int(key)):
             written += settle(asset, int(key), Ending(message, transient), database)
+    if written and run.status is dg.DagsterRunStatus.FAILURE:  # for the alert on lost processes, as where the lease ran out
+        instance.add_run_tags(run.run_id, {LOST_TAG: message})
     return written
 
 

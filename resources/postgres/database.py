@@ -471,7 +471,7 @@ def _raise_readable(error: DBAPIError, address: URL) -> NoReturn:
     ):
         readable = DatabaseUnavailableError(
             f"Postgres at {url} does not answer ({_first_line(error)}). Start it, or correct HEATERS_DATABASE_URL; "
-            f"the embedded Postgres is started again by the next command"
+            f"without HEATERS_DATABASE_URL the next command starts it again"
         )
     else:
         raise error

@@ -180,7 +180,7 @@ def _lost(settings: Settings) -> list[Condition]:
             count = int(connection.scalar(query, {"tag": LOST_TAG}) or 0)
     finally:
         tables.dispose()
-    words = f"{counted(count, 'run has', 'runs have')} lost their process in the last {_LOST_LATELY}"
+    words = f"{counted(count, 'run has lost its process', 'runs have lost their process')} in the last {_LOST_LATELY}"
     return [Condition(Cause.LEASE_LOST, "", words)] if count else []
 
 

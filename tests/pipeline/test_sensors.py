@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.disk_room import RoomWait
-from heaters_dagster.domain.run_tags import ENDED_TAG
+from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration import janitor
@@ -211,6 +211,9 @@ def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(daemon: Daemon, 
     told = SourceVideoStore(database).load(video.id)
     assert (told.state, told.attempts) == (S.PREPROCESS_FAILED, 1)
     assert told.error == "the process that worked on this ended without a message: it was killed, crashed, or ran out of memory"
+    dead = daemon.instance.get_run_by_id(run.run_id)
+    assert dead is not None
+    assert dead.tags[LOST_TAG] == told.error, "the alert counts it, whichever machine noticed"
     grow_older(database, video.id)
     assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
 
