@@ -53,19 +53,21 @@ async def _measured(served: ServedReviewApp, settings: Settings, database: Datab
 
         async def one(number: int) -> None:
             async with gate:
-                opened.append(await _Page.open(served.port, _cookie(settings, database, number)))
+                opened.append(await _Page.open(served.port, *_somebody(settings, database, number)))
 
         await asyncio.gather(*(one(number) for number in range(len(opened), count)))
 
+    before = memory_mb(pid)
     await open_more(1)  # with it the app loads what every page needs
-    rows, first = [], memory_mb(pid)
+    first = memory_mb(pid)
+    rows = [Row("memory with one open page", first, "MB", note=f"{before:.0f} MB before it")]
     for count in pages:
         await open_more(count)
         began, spent, memory = time.monotonic(), processor_seconds([pid]), memory_mb(pid)
         await asyncio.sleep(_IDLE_SECONDS)
         busy = (processor_seconds([pid]) - spent) / (time.monotonic() - began)
         each = f"{(memory - first) / (count - 1):.2f} MB for each page after the first"
-        rows.append(Row(f"memory with {count} open pages", memory, "MB", note=f"{first:.0f} MB with one; {each}"))
+        rows.append(Row(f"memory with {count} open pages", memory, "MB", note=each))
         rows.append(Row(f"processor with {count} open pages that nobody uses", busy, "cores"))
     for page in opened:
         await page.close()
@@ -79,28 +81,35 @@ async def _measured(served: ServedReviewApp, settings: Settings, database: Datab
 class _Page:
     """A page as a browser has it: everything that the server sends is read."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, name: str) -> None:
         self._socket = socket
+        self._name = name.encode()
+        self._has_name = False
         self._shown = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, port: int, cookie: str) -> _Page:
-        """Returns when the page is shown."""
+    async def open(cls, port: int, name: str, cookie: str) -> _Page:
+        """Returns when the page is shown, with the name of who has opened it."""
         headers = {"Cookie": cookie, "Origin": f"http://127.0.0.1:{port}"}
         address = f"ws://127.0.0.1:{port}/_stcore/stream"
-        page = cls(await connect(address, subprotocols=["streamlit"], additional_headers=headers, max_size=None))  # type: ignore[list-item]
+        socket = await connect(address, subprotocols=["streamlit"], additional_headers=headers, max_size=None)  # type: ignore[list-item]
+        page = cls(socket, name)
         asked = BackMsg()
         asked.rerun_script.query_string = ""
         await page._socket.send(asked.SerializeToString())
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await page._shown.wait()
+        if not page._has_name:
+            raise RuntimeError(f"the page of {name} was not shown")
         return page
 
     async def _read(self) -> None:
         async for data in self._socket:
+            received = data if isinstance(data, bytes) else data.encode()
+            self._has_name = self._has_name or self._name in received
             message = ForwardMsg()
-            message.ParseFromString(data if isinstance(data, bytes) else data.encode())
+            message.ParseFromString(received)
             if message.WhichOneof("type") == "script_finished":
                 self._shown.set()
 
@@ -109,10 +118,11 @@ class _Page:
         await self._reading
 
 
-def _cookie(settings: Settings, database: Database, number: int) -> str:
+def _somebody(settings: Settings, database: Database, number: int) -> tuple[str, str]:
+    """A reviewer's name, and the cookie by which the app knows them."""
     links = open_links(settings)
     reviewer = ReviewerStore(database).named(f"Reviewer {number}")
-    return f"{links.cookie}={links.remembered_token(Session(reviewer.id, reviewer.name))}"
+    return reviewer.name, f"{links.cookie}={links.remembered_token(Session(reviewer.id, reviewer.name))}"
 
 
 if __name__ == "__main__":

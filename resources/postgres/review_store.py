@@ -206,7 +206,7 @@ class ReviewStore:
         """
 
         def decide(transaction: ReviewTransaction) -> Change:
-            transaction.lock_clips([clip_id], expected_version, beside=PREVIOUS)
+            transaction.lock_clips([clip_id], expected_version, beside=PREVIOUS, alone=True)
             try:
                 return review.group(transaction.clips(), clip_id)
             except VerdictStandsError as error:

@@ -102,19 +102,20 @@ class ReviewTransaction:
         """All clips that are locked."""
         return [review_clip(row) for row in self._rows.values()]
 
-    def lock_clips(self, clip_ids: Sequence[int], expected: ExpectedVersion, *, beside: str = "") -> list[ReviewClip]:
+    def lock_clips(self, clip_ids: Sequence[int], expected: ExpectedVersion, *, beside: str = "", alone: bool = False) -> list[ReviewClip]:
         """Lock clips and check that they are live and have the expected versions; return them.
 
         beside: a query of more ids to lock. Only then the source videos are locked, so that no other transaction changes which clips these
         are. Without it the clips' own locks are enough, and those who approve clips of one source video do not wait for each other: when
-        200 people worked on one, that was where their time went.
+        200 people worked on one, that was where their time went. alone: nobody else may decide on clips of these videos meanwhile,
+        because the action makes groups, or writes the video too.
         """
         if not clip_ids:
             raise BadRequestError("a decision needs at least one clip")
         if isinstance(expected, int) and len(clip_ids) > 1:
             raise BadRequestError("for several clips the expected version must be given for each clip id, not as one number")
         if beside:
-            lock_source_videos_of(self._connection, clip_ids)
+            lock_source_videos_of(self._connection, clip_ids, shared=not alone)
         self._hold(clip_ids, beside)
         versions = {clip_ids[0]: expected} if isinstance(expected, int) else dict(expected or {})
         self._check_fresh(clip_ids, versions)

@@ -15,7 +15,9 @@ stages are only tried, never waited for (`Database.stage_lock`). Counting clips 
 counts only tries to get the lock for it (`sql/versions/0006_clip_counts.py`). The check at commit that clips cover a video locks the
 video, so whoever changes frames of clips, or whether they are live, holds it already.
 
-The locks are NO KEY UPDATE: others can still write rows that refer to a locked row, such as new clips of a video.
+The locks are NO KEY UPDATE: others can still write rows that refer to a locked row, such as new clips of a video. Who skips or archives
+clips needs the video's cuts and groups to stay as they are, but changes none except links to these very clips, whose rows it locks. It
+locks the video SHARE, and nothing of it more strongly later, so that those who decide on one video do not wait for each other.
 """
 
 from __future__ import annotations
@@ -60,9 +62,9 @@ def lock_source_video(connection: Connection, source_video_id: int) -> Row[Any] 
     return connection.execute(query).first()
 
 
-def lock_source_videos_of(connection: Connection, clip_ids: Sequence[int]) -> None:
-    """The source videos of these clips. Step 2."""
-    connection.execute(_SOURCE_VIDEOS_OF, {"ids": list(clip_ids)})
+def lock_source_videos_of(connection: Connection, clip_ids: Sequence[int], *, shared: bool = False) -> None:
+    """The source videos of these clips. Step 2. shared: others may hold them shared, too; nobody else changes cuts or groups meanwhile."""
+    connection.execute(_SOURCE_VIDEOS_SHARED if shared else _SOURCE_VIDEOS_OF, {"ids": list(clip_ids)})
 
 
 def lock_clips(connection: Connection, clip_ids: Sequence[int], beside: str = "", **arguments: object) -> list[Row[Any]]:
@@ -84,13 +86,13 @@ def locking(query: Select[Any]) -> Select[Any]:
     return query.order_by(clips.c.id).with_for_update(key_share=True)
 
 
-_SOURCE_VIDEOS_OF = text(
-    """
+_OF_CLIPS = """
     select id from source_videos
     where id = any(array(select source_video_id from clips where id = any(cast(:ids as bigint[]))))
-    order by id for no key update
-    """
-)
+    order by id for {strength}
+"""
+_SOURCE_VIDEOS_OF = text(_OF_CLIPS.format(strength="no key update"))
+_SOURCE_VIDEOS_SHARED = text(_OF_CLIPS.format(strength="share"))
 
 
 @lru_cache

@@ -441,5 +441,5 @@ def _record(connection: Connection, by: int, new_id: int, made: Sequence[Clip], 
 def _send_back(connection: Connection, by: int, clip_ids: Sequence[int]) -> int | None:
     """An action of its own, so that a person can undo it and has the decisions as they were."""
     transaction = ReviewTransaction(connection, by)
-    chosen = transaction.lock_clips(clip_ids, None, beside=FOLLOWERS)
+    chosen = transaction.lock_clips(clip_ids, None, beside=FOLLOWERS, alone=True)
     return transaction.record(review.send_back(chosen, beside=transaction.clips()), None).action_id

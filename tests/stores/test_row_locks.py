@@ -75,6 +75,13 @@ def test_who_approves_waits_for_the_clip_and_not_for_its_source_video(database: 
             skipped = threads.submit(reviews(database).skip, second.id, reviewer="ben")
             waiting(database, 1)
         assert skipped.result(timeout=60).clips[0].state == ClipState.REVIEW_SKIPPED
+        with database.begin() as connection:  # as somebody who skips another clip of it
+            connection.execute(text("select from source_videos where id = :id for share"), {"id": first.source_video_id})
+            archived = threads.submit(reviews(database).archive, second.id, reviewer="ben")
+            assert archived.result(timeout=60).clips[0].state == ClipState.REVIEW_ARCHIVED
+            cut = threads.submit(reviews(database).add_cut_point, first.source_video_id, 20, reviewer="cem")
+            waiting(database, 1)
+        assert len(cut.result(timeout=60).live_clips) == 2
 
 
 def test_a_new_name_is_entered_before_a_video_is_locked(database: Database, some_clips: SomeClips) -> None:
