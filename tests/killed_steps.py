@@ -1,6 +1,6 @@
 """Runs a step in processes that die of SIGKILL, each later than the one before: before its first effect, its second, its third.
 
-An effect is a commit in Postgres, or an object that is written or deleted.
+An effect is a commit in Postgres of a transaction that may have written, or an object that is written or deleted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 
 from heaters_dagster.settings import Settings, child_environment, load_settings
@@ -55,7 +55,11 @@ def _die_before(number: int) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    event.listen(Engine, "commit", effect)
+    def committed(connection: Connection) -> None:
+        if not connection.get_execution_options().get("postgresql_readonly"):
+            effect()
+
+    event.listen(Engine, "commit", committed)
     for kind in (LocalObjectStore, S3ObjectStore):
         for name in ("put_file", "put_bytes", "delete"):
             setattr(kind, name, _after(effect, getattr(kind, name)))
