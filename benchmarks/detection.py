@@ -28,9 +28,9 @@ from resources.models.scores.transnetv2 import TransNetV2Scores
 from tests.footage import FOOTAGE
 
 _DEFAULT = "transnetv2"
-#: The pass that makes the proxy gives the scores of the network and of everything fused with it; the others look at the proxy.
-_IN_THE_PASS, _OF_THE_PROXY = "fused", ("content", "histogram", "threshold")
-_SHOWN = (_DEFAULT, "fused", "adaptive", "content", "histogram", "threshold")
+#: The pass that makes the proxy gives the scores of the network and of what is learned from it; the others look at the proxy.
+_IN_THE_PASS, _OF_THE_PROXY = "learned", ("content", "histogram", "threshold")
+_SHOWN = (_DEFAULT, "learned", "adaptive", "content", "histogram", "threshold")
 _SHOWN_THRESHOLDS = (0.3, 0.33, 0.38, 0.4, 0.5)
 _FASTEST_OF = 3
 _COST_FRAMES = 480

@@ -96,6 +96,28 @@ def test_a_shot_without_a_cut_has_no_boundary(detector: str) -> None:
     assert found(scored(DETECTORS.load(detector).open_streams(width=160, height=120), lambda size: shot(5, 130, size)), detector) == []
 
 
+def strobe(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """One shot with two white frames in every nine."""
+    frames = shot(5, 130, size)
+    frames[np.arange(130) % 9 < 2] = 255
+    return frames
+
+
+def fade(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Two shots; the first fades to black from 45 to 60, the second out of it from 66 to 80."""
+    light = np.interp(np.arange(130), [45, 60, 66, 80], [1.0, 0.0, 0.0, 1.0])[:, None, None, None]
+    return (np.concatenate([shot(1, 63, size), shot(2, 67, size)]) * light).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("make", "between"), [(strobe, None), (fade, (45, 80))])
+def test_the_learned_detector_finds_one_cut_at_a_fade_and_none_at_strobes(
+    make: Callable[[tuple[int, int]], NDArray[np.uint8]], between: tuple[int, int] | None
+) -> None:
+    boundaries = found(scored(DETECTORS.load("learned").open_streams(width=160, height=120), make), "learned")
+    assert len(boundaries) == (0 if between is None else 1)
+    assert all(between is not None and between[0] <= frame <= between[1] for frame in boundaries)
+
+
 @pytest.mark.parametrize("detector", ["transnetv2", "adaptive"])
 def test_frames_may_be_overwritten_after_they_were_fed(detector: str) -> None:
     expected = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film, steps=(10,))
@@ -256,7 +278,7 @@ class _NoNetwork:
         pass
 
     def push(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.zeros(len(frames), np.float32)
+        return np.zeros((len(frames), 2), np.float32)
 
 
 def test_without_the_packages_weights_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,13 @@ _REACH = 98
 _BATCH_FRAMES = 32
 _GPU_BATCH_FRAMES = 256
 _STILL_LEVELS = 2
+TRANSNETV2_COLUMNS = ("transnetv2", "transnetv2_all")
 
 
 class TransNetV2Scores:
     """A ScoreStream with one column, `transnetv2`: the probability, 0..1, that a transition has its middle at the frame.
 
+    both_heads: with `transnetv2_all` as well, the probability that the frame is part of a transition.
     leave_out_still: do not run the network on the middle of parts in which nothing moves; the scores are the same (`_Stillness`).
     float32: never use bfloat16, even if the processor has it.
     The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
@@ -37,11 +39,12 @@ class TransNetV2Scores:
     pixel_format = "rgb24"
     scale_flags = "bicubic"
 
-    def __init__(self, *, leave_out_still: bool = True, float32: bool = False) -> None:
+    def __init__(self, *, leave_out_still: bool = True, float32: bool = False, both_heads: bool = False) -> None:
         loader = ThreadPoolExecutor(1, thread_name_prefix="transnetv2")
         self._loading: Future[Weights] = loader.submit(_load, float32=float32)
         loader.shutdown(wait=False)
         self._network: StreamingTransNetV2 | None = None
+        self._columns = TRANSNETV2_COLUMNS if both_heads else TRANSNETV2_COLUMNS[:1]
         self._batch_frames = _BATCH_FRAMES
         self._stillness = _Stillness(most=_REACH if leave_out_still else None)
         self._waiting: list[NDArray[np.uint8]] = []
@@ -64,7 +67,8 @@ class TransNetV2Scores:
         while self._waiting:
             self._push()
         self._scores.append(network.finish(batch_frames=self._batch_frames))
-        return {"transnetv2": self._stillness.filled_in(np.concatenate(self._scores))}
+        scores = self._stillness.filled_in(np.concatenate(self._scores))
+        return {name: scores[:, place].copy() for place, name in enumerate(self._columns)}
 
     def _push(self) -> StreamingTransNetV2:
         """Give the network a batch of the waiting frames.
@@ -134,7 +138,7 @@ class _Stillness:
         times = np.ones(len(scores), np.int64)
         for frame, count in self._left_out.items():
             times[frame] += count
-        return np.repeat(scores, times)
+        return np.repeat(scores, times, axis=0)
 
     def _hold(self, frame: NDArray[np.uint8], most: int) -> None:
         self._held.append(frame)

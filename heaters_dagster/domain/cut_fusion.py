@@ -1,0 +1,235 @@
+"""The learned fusion: which of the places that look like a cut is one, from the network's scores and from the pictures themselves.
+
+Two kinds of places are looked at. A hard place is a frame that differs more from the one before than its neighbours do, where the
+network suspects something or the jump stands out. A stretch is a run of frames in which the network sees a transition. A model decides
+on each kind: boosted trees over the features of cut_features.py and of the network's two heads. training/cut_fusion makes the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+_SUSPECTED = 0.02
+_PEAK = 0.35
+_STANDS_OUT, _LEAST_JUMP = 1.6, 0.7
+_STRUCTURE_STANDS_OUT, _LEAST_STRUCTURE_JUMP = 1.8, 0.08
+_STRETCH_CHANCE, _STRETCH_PART = 0.05, 0.2
+_STRETCH_GAP = 2
+_SHORT_STRETCH = 6
+_EDGE_BEFORE, _EDGE_AFTER = 1, 2
+_HARD_IN_STRETCH = 0.3
+_LEAST_CHANCE = 0.02
+_END_FRAMES = 2
+_GAPS = (0, 2, 4, 8, 16)
+_ARRAYS = ("feature", "threshold", "left", "right", "value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What is known of every frame. names: of the columns of `pictures`, (n, names). chance, part: (n,), of the network's two heads."""
+
+    names: tuple[str, ...]
+    pictures: Floats
+    chance: Floats
+    part: Floats
+
+    def __getitem__(self, name: str) -> Floats:
+        return self.pictures[:, self.names.index(name)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Places to decide on. frames: (k,), where the boundary would be; first, last: (k,) of the stretch. rows: (k, names) for the model."""
+
+    names: tuple[str, ...]
+    frames: NDArray[np.int_]
+    first: NDArray[np.int_]
+    last: NDArray[np.int_]
+    rows: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """Boosted trees, (trees, nodes) each. feature: the column to compare, -1 at a leaf. A row goes left when it is <= threshold.
+
+    value: of a leaf. baseline: what all trees add to; the logistic function of the sum is the chance.
+    """
+
+    names: tuple[str, ...]
+    feature: NDArray[np.int16]
+    threshold: Floats
+    left: NDArray[np.int16]
+    right: NDArray[np.int16]
+    value: Floats
+    baseline: float
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Trees:
+        """The reverse of `to_arrays`."""
+        tables: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        return cls(names=tuple(map(str, arrays["names"])), baseline=float(arrays["baseline"]), **tables)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """As they are kept in a file of numpy's."""
+        return {"names": np.array(self.names), **{name: getattr(self, name) for name in _ARRAYS}, "baseline": np.array(self.baseline)}
+
+    def chances(self, places: Places) -> Floats:
+        """(k,) 0..1. Raises ValueError when the places have other features than the model was made with."""
+        if places.names != self.names:
+            raise ValueError("the model was made with other features than this version computes; make it anew with training/cut_fusion")
+        rows = np.arange(len(places.rows))
+        total = np.full(len(rows), self.baseline)
+        for feature, threshold, left, right, value in zip(self.feature, self.threshold, self.left, self.right, self.value, strict=True):
+            node = np.zeros(len(rows), np.int64)
+            while np.any(inner := feature[node] >= 0):
+                goes_left = places.rows[rows, np.maximum(feature[node], 0)] <= threshold[node]
+                node = np.where(inner, np.where(goes_left, left[node], right[node]), node)
+            total += value[node]
+        return np.asarray(1 / (1 + np.exp(-total)), np.float32)
+
+
+def hard_places(features: Features) -> Places:
+    """Frames at which a shot may begin at once."""
+    jump, structure = features["jump"], features["structure_jump"]
+    suspected = _greatest(features.chance, -2, 0) > _SUSPECTED
+    stands_out = (features["jump_over_greatest"] > _STANDS_OUT) & (jump > _LEAST_JUMP)
+    stands_out |= (features["structure_jump_over_greatest"] > _STRUCTURE_STANDS_OUT) & (structure > _LEAST_STRUCTURE_JUMP)
+    # Not only the greatest: of slides at one frame a second each frame may be a shot.
+    peak = (jump > 0) & (jump >= _PEAK * _greatest(jump, -1, 1))
+    peak |= (structure > _LEAST_STRUCTURE_JUMP) & (structure >= _greatest(structure, -1, 1))
+    frames = np.flatnonzero(peak & (suspected | stands_out))
+    frames = frames[frames > 0]
+    names, network = _network_features(features)
+    rows = np.concatenate([network[frames], features.pictures[frames]], axis=1)
+    return Places((*names, *features.names), frames, frames, frames, rows)
+
+
+def stretches(features: Features) -> Places:
+    """Runs of frames in which the network sees a transition, with the pictures in the middle, at the greatest jump and outside the run."""
+    above = (features.chance > _STRETCH_CHANCE) | (features.part > _STRETCH_PART)
+    runs = _runs(above)
+    network_names, network = _network_features(features)
+    frames, first, last, rows = [], [], [], []
+    count = len(above)
+    across, unlike = (
+        np.stack([features[f"{name}_{gap}" if gap else name] for gap in _GAPS], axis=1) for name in ("across", "unlike_across")
+    )
+    for start, end in runs:
+        chance, part = features.chance[start:end], features.part[start:end]
+        weights = chance + 0.02 * part + 1e-6
+        middle = min(count - 1, round(float((weights * np.arange(start, end)).sum() / weights.sum())) + 1)
+        until = min(count, end + 2)
+        jumps = start + int(np.argmax(features["jump"][start:until]))
+        reach = min(len(_GAPS) - 1, int(np.searchsorted(_GAPS, (end - start) / 2)))
+        own = [
+            end - start, chance.max(), chance.sum(), part.max(), part.sum(), (chance > 0.5).sum(), (part > 0.5).sum(),
+            across[middle, reach], unlike[middle, reach], jumps - start, end - jumps,
+        ]  # fmt: skip
+        rows.append(np.concatenate([own, network[middle], features.pictures[middle], features.pictures[jumps]]))
+        frames.append(jumps if end - start <= _SHORT_STRETCH else middle)
+        first.append(start)
+        last.append(end - 1)
+    names = (*_STRETCH_NAMES, *network_names, *features.names, *(f"{name}_at_jump" for name in features.names))
+    table = np.array(rows, np.float32).reshape(len(rows), len(names))
+    return Places(names, np.array(frames, np.int64), np.array(first, np.int64), np.array(last, np.int64), table)
+
+
+def with_hard_chances(runs: Places, frames: NDArray[np.int_], chances: Floats) -> Places:
+    """The stretches, each with what the model of hard places says of the places in it. frames: of these places, rising."""
+    begin = np.searchsorted(frames, runs.first - _EDGE_BEFORE)
+    end = np.searchsorted(frames, runs.last + _EDGE_AFTER, side="right")
+    inside = [chances[one:other] for one, other in zip(begin, end, strict=True)]
+    own = np.array([(part.max(initial=0), part.sum()) for part in inside], np.float32).reshape(len(inside), 2)
+    names = ("hard_chance", "sum_of_hard_chances", *runs.names)
+    return Places(names, runs.frames, runs.first, runs.last, np.concatenate([own, runs.rows], axis=1))
+
+
+def fused(features: Features, hard: Trees, gradual: Trees) -> Floats:
+    """(n,): at a frame where a shot begins how sure that is, 0..1; else 0. One boundary for one transition."""
+    places = hard_places(features)
+    chances = hard.chances(places)
+    runs = with_hard_chances(stretches(features), places.frames, chances)
+    found: dict[int, float] = {}
+    for place in np.argsort(-chances, kind="stable"):
+        frame, chance = int(places.frames[place]), float(chances[place])
+        if chance >= _LEAST_CHANCE and frame - 1 not in found and frame + 1 not in found:
+            found[frame] = chance
+    for middle, start, end, chance in zip(runs.frames, runs.first, runs.last, gradual.chances(runs), strict=True):
+        inside = [frame for frame in range(int(start) - _EDGE_BEFORE, int(end) + _EDGE_AFTER + 1) if frame in found]
+        surest = max(inside, key=lambda frame: found[frame], default=int(middle))
+        if end - start >= _SHORT_STRETCH and found.get(surest, 0.0) < _HARD_IN_STRETCH:
+            for frame in inside:
+                del found[frame]
+            surest = int(middle)
+        found[surest] = float(chance)
+    column = np.zeros(len(features.chance), np.float32)
+    for frame, chance in found.items():
+        # Two frames alone at an end of the video are no shot: nothing tells whether they are a flash.
+        if _END_FRAMES < frame < len(column) - _END_FRAMES and chance >= _LEAST_CHANCE:
+            column[frame] = chance
+    return column
+
+
+_STRETCH_NAMES = (
+    "length", "greatest_chance", "sum_of_chances", "greatest_part", "sum_of_parts", "sure_frames", "sure_part_frames",
+    "across_stretch", "unlike_across_stretch", "start_to_jump", "end_from_jump",
+)  # fmt: skip
+
+
+def _network_features(features: Features) -> tuple[tuple[str, ...], Floats]:
+    """What the network says around each frame f. At a hard cut its score is at the frame before: the last of the old shot."""
+    chance, part = features.chance, features.part
+    columns: Mapping[str, Floats] = {
+        "chance": _greatest(chance, -2, 0),
+        "chance_before": _at(chance, -1),
+        "chance_two_before": _at(chance, -2),
+        "chance_here": chance,
+        "chances_near": _sum(chance, -4, 2),
+        "chances_around": _sum(chance, -12, 12),
+        "chance_elsewhere": np.maximum(_greatest(chance, -12, -4), _greatest(chance, 2, 10)),
+        "part": _greatest(part, -2, 0),
+        "part_before": _at(part, -1),
+        "parts_near": _sum(part, -4, 2),
+        "parts_around": _sum(part, -12, 12),
+        "part_elsewhere": np.maximum(_greatest(part, -12, -4), _greatest(part, 2, 10)),
+    }
+    return tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float32)
+
+
+def _at(series: Floats, offset: int) -> Floats:
+    """The series seen from f at f + offset; 0 outside."""
+    moved = np.zeros_like(series)
+    if offset < 0:
+        moved[-offset:] = series[: max(0, len(series) + offset)]
+    else:
+        moved[: max(0, len(series) - offset)] = series[offset:]
+    return moved
+
+
+def _greatest(series: Floats, first: int, last: int) -> Floats:
+    greatest: Floats = np.max([_at(series, offset) for offset in range(first, last + 1)], axis=0)
+    return greatest
+
+
+def _sum(series: Floats, first: int, last: int) -> Floats:
+    total: Floats = np.sum([_at(series, offset) for offset in range(first, last + 1)], axis=0)
+    return total
+
+
+def _runs(above: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
+    """Runs [start, end) of true frames; those with at most _STRETCH_GAP frames between them are one."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
+    joined: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if joined and start - joined[-1][1] <= _STRETCH_GAP:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

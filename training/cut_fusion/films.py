@@ -1,0 +1,210 @@
+"""Films with exact labels: shots joined by transitions, with disturbances inside them. The same seed and number give the same film.
+
+A film is made at 96x54 and then made as small as the network sees it, 48x27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.cut_fusion.disturbances import DISTURBANCES
+from training.cut_fusion.shots import HEIGHT, WIDTH, Frames, Random, Sources, clip_shot, framed, shot, slide, slide_design, write_lines
+from training.cut_fusion.transitions import GRADUAL
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """frame: the first of the new shot (of a gradual one: its middle). first, last: frames that show anything of the transition."""
+
+    kind: str
+    frame: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """frames: (n, 27, 48, 3) uint8 RGB. disturbances: (kind, first frame). neutral: [first, last] where a boundary does not count."""
+
+    style: str
+    frames: Frames
+    transitions: tuple[Transition, ...]
+    disturbances: tuple[tuple[str, int], ...] = ()
+    neutral: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(slots=True)
+class _Reel:
+    """A film while it is joined."""
+
+    parts: list[Frames] = field(default_factory=list)
+    length: int = 0
+    transitions: list[Transition] = field(default_factory=list)
+    disturbances: list[tuple[str, int]] = field(default_factory=list)
+    neutral: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, frames: Frames) -> None:
+        self.parts.append(frames)
+        self.length += len(frames)
+
+
+#: style -> how often it is drawn
+STYLES: Mapping[str, float] = {"feature": 0.42, "fast": 0.14, "one shot": 0.22, "slides": 0.13, "alike": 0.09}
+
+_GAP = 14
+
+
+def film(seed: int, number: int, sources: Sources, *, about_frames: int = 700, style: str | None = None) -> Film:
+    rng = np.random.default_rng([seed, number])
+    chosen = style or str(rng.choice(list(STYLES), p=list(STYLES.values())))
+    reel = _Reel()
+    if chosen == "slides":
+        _slides(rng, sources, reel, about_frames // 2)
+    else:
+        _shots(rng, sources, reel, about_frames, chosen)
+    return _developed(rng, chosen, reel)
+
+
+def _shots(rng: Random, sources: Sources, reel: _Reel, about_frames: int, style: str) -> None:
+    pace = float(np.exp(rng.normal(0.0, 0.7)))
+    gradual = 0.0 if style == "one shot" else float(rng.choice([0.05, 0.2, 0.5]))
+    disturbed = 0.9 if style == "one shot" else float(rng.choice([0.3, 0.6, 0.9]))
+    lengths = {"fast": (5, 32), "one shot": (about_frames // 2, about_frames), "alike": (18, 90)}.get(style, (22, 140))
+    name: str | None = None
+    old: Frames | None = None
+    while old is None or (reel.length + len(old) < about_frames and style != "one shot"):
+        same = name if rng.random() < (0.8 if style == "alike" else 0.12) else None
+        count = int(np.exp(rng.uniform(np.log(lengths[0]), np.log(lengths[1]))))
+        name, new = shot(rng, sources, count, pace=pace, like=same)
+        if old is not None:
+            new = _joined(rng, reel, old, new, gradual=rng.random() < gradual)
+        # The end of the shot is still open, so a disturbance stands on the reel where the shot's rest will be.
+        start = reel.length - (count - len(new))
+        for _ in range(int(rng.integers(1, 5)) if style == "one shot" else 1):
+            if len(new) > 2 * _GAP + 6 and rng.random() < disturbed:
+                kind, at = _disturb(rng, new, sources)
+                reel.disturbances.append((kind, start + count - len(new) + at))
+        old = new
+    reel.add(old)
+
+
+def _disturb(rng: Random, frames: Frames, sources: Sources) -> tuple[str, int]:
+    """Changes the shot in place; returns what was done and from which of its frames on."""
+    weights = np.array([weight for _, weight in DISTURBANCES.values()])
+    kind = str(rng.choice(list(DISTURBANCES), p=weights / weights.sum()))
+    gap = _GAP if rng.random() < 0.7 else 4
+    at = int(rng.integers(gap, len(frames) - gap))
+    DISTURBANCES[kind][0](rng, frames, at, sources)
+    return kind, at
+
+
+def _joined(rng: Random, reel: _Reel, old: Frames, new: Frames, *, gradual: bool) -> Frames:
+    """Puts the old shot on the reel, and the transition; returns the rest of the new shot, which is not on it yet."""
+    if not gradual or len(old) <= 8 or len(new) <= 8:
+        reel.add(old)
+        reel.transitions.append(Transition("hard", reel.length, reel.length, reel.length))
+        return new
+    kind = str(rng.choice(list(GRADUAL), p=np.array([entry[3] for entry in GRADUAL.values()])))
+    mix, shortest, longest, _ = GRADUAL[kind]
+    length = max(2, min(int(np.exp(rng.uniform(np.log(shortest), np.log(longest)))), len(old) - 6, len(new) - 6))
+    reel.add(old[:-length])
+    first = reel.length
+    reel.add(mix(rng, old[-length:], new[:length]))
+    reel.transitions.append(Transition(kind, first + (length + 1) // 2, first, first + length - 1))
+    return new[length:]
+
+
+def _slides(rng: Random, sources: Sources, reel: _Reel, about_frames: int) -> None:
+    """A talk: slides that stand, at one frame a second or at many; lines that appear on a slide are no cut, but no clear case either."""
+    design = slide_design(rng, sources)
+    shortest, longest = (1, 24) if rng.random() < 0.6 else (20, 160)
+    switch = 0.0 if rng.random() < 0.7 else 0.25
+    grain = rng.uniform(0, 1.5)
+    speaker, (rows, columns), wall = None, framed(rng), int(rng.integers(0, 256)) if rng.random() < 0.5 else 0
+    if rng.random() < 0.35 and sources.clips:
+        speaker = clip_shot(rng, sources.clips[str(rng.choice(list(sources.clips)))], 200)
+        share, right, low = int(rng.integers(18, 40)), rng.random() < 0.7, rng.random() < 0.6
+    while reel.length < about_frames:
+        count = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))))
+        if rng.random() < switch:
+            _, frames = shot(rng, sources, max(3, count), pace=0.5)
+        else:
+            frames = np.repeat(slide(rng, sources, design)[None], count, axis=0)
+            if count > 6 and rng.random() < 0.3:
+                at = int(rng.integers(3, count - 2))
+                build = frames[0].copy()
+                write_lines(rng, build, design[1], (0.1, rng.uniform(0.3, 0.8), 0.9, 0.95), most=1)
+                frames[at:] = build
+                reel.disturbances.append(("line on a slide", reel.length + at))
+            if columns != slice(0, WIDTH):
+                page = cv2.resize(frames[0], (columns.stop - columns.start, rows.stop - rows.start), interpolation=cv2.INTER_AREA)
+                changed = np.flatnonzero(np.any(frames != frames[0], axis=(1, 2, 3)))
+                later = cv2.resize(frames[-1], (page.shape[1], page.shape[0]), interpolation=cv2.INTER_AREA)
+                frames = np.full_like(frames, wall)
+                frames[:, rows, columns] = page
+                frames[changed, rows, columns] = later
+            if speaker is not None:
+                tall = share * 9 // 16
+                x, y = (WIDTH - share if right else 0), (HEIGHT - tall if low else 0)
+                for number in range(count):
+                    shown = speaker[(reel.length + number) % len(speaker)]
+                    frames[number, y : y + tall, x : x + share] = cv2.resize(shown, (share, tall), interpolation=cv2.INTER_AREA)
+            if grain > 0.3:
+                frames = np.clip(frames + rng.normal(0, grain, frames.shape), 0, 255).astype(np.uint8)
+        if reel.parts:
+            if np.abs(frames[0].astype(int) - reel.parts[-1][-1].astype(int)).mean() < 2.5:
+                reel.neutral.append((reel.length - 1, reel.length + 1))
+            reel.transitions.append(Transition("hard", reel.length, reel.length, reel.length))
+        reel.add(frames)
+
+
+def _developed(rng: Random, style: str, reel: _Reel) -> Film:
+    """The reel as a file would show it: its light, its bars and logo, repeated frames, grain, and small."""
+    frames = np.concatenate(reel.parts)
+    if rng.random() < 0.25:
+        gain, power = rng.uniform(0.4, 1.05), np.exp(rng.normal(0, 0.3))
+        frames = np.clip(255 * (np.arange(256) / 255) ** power * gain, 0, 255).astype(np.uint8)[frames]
+    if rng.random() < 0.15:
+        frames[:, : (bar := int(rng.integers(2, 9)))] = frames[:, -bar:] = 0
+    elif rng.random() < 0.08:
+        frames[:, :, : (bar := int(rng.integers(4, 30)))] = frames[:, :, -bar:] = 0
+    if rng.random() < 0.2:
+        y, x = (2, 80) if rng.random() < 0.5 else (44, 4)
+        frames[:, y : y + 7, x : x + 12] = rng.integers(0, 256, 3)
+    small = np.stack([cv2.resize(frame, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA) for frame in frames])
+    if rng.random() < 0.5:
+        noise = np.asarray(rng.normal(0, rng.exponential(0.8), (16, *small.shape[1:])), np.float32)
+        small = np.clip(small + noise[rng.integers(0, 16, len(small))], 0, 255).astype(np.uint8)
+    shown = _shown(rng, len(small)) if style != "slides" else np.arange(len(small))
+    return Film(
+        style,
+        small[shown],
+        tuple(_as_shown(one, shown) for one in reel.transitions),
+        tuple((kind, int(np.searchsorted(shown, frame))) for kind, frame in reel.disturbances),
+        tuple((int(np.searchsorted(shown, first)), _last(shown, last)) for first, last in reel.neutral),
+    )
+
+
+def _shown(rng: Random, count: int) -> NDArray[np.int_]:
+    """Which frame of the reel each frame shows: mostly one each; else each twice or thrice, or every fourth or fifth twice."""
+    kind = rng.random()
+    if kind < 0.78:
+        return np.arange(count)
+    if kind < 0.88:
+        return np.repeat(np.arange(count), int(rng.choice([2, 2, 3])))
+    every = int(rng.integers(4, 6))
+    return np.sort(np.concatenate([np.arange(count), np.arange(0, count, every)]))
+
+
+def _as_shown(one: Transition, shown: NDArray[np.int_]) -> Transition:
+    frame, first = (int(np.searchsorted(shown, number)) for number in (one.frame, one.first))
+    return Transition(one.kind, frame, first, frame if one.kind == "hard" else _last(shown, one.last))
+
+
+def _last(shown: NDArray[np.int_], frame: int) -> int:
+    return int(np.searchsorted(shown, frame, side="right")) - 1
