@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -1356,6 +1357,13 @@ def test_a_backup_is_made_listed_proven_and_restored(
     assert made["objects"] > made["missing"]
     assert heaters.json("backup --list", "--to", elsewhere) == [made]
     assert heaters.json("backup --list") == []
+    damaged = tmp_path / "elsewhere" / "backups" / "20200101T000000Z" / "about.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    code, printed = heaters("backup --list", "--to", elsewhere)
+    assert (code, made["name"] in printed) == (1, True), "one that cannot be read hides no other"
+    assert "its about.json is damaged. Take another backup" in " ".join(heaters.error.split())
+    shutil.rmtree(damaged.parent)
     _, printed = heaters("backup --check --json", "--to", elsewhere)
     assert as_documented("backup", printed)["heaters_rows"] > 0
     assert heaters("backup --check", "--to", "s3://")[0] == 2

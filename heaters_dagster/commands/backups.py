@@ -59,7 +59,7 @@ def backup(
     if check:
         _check(settings, place, name, as_json)
     elif listed:
-        _list([place.about(one) for one in place.names()], place.name, as_json)
+        _list(place, as_json)
     elif name is not None:
         raise typer.BadParameter("a name is for --check only; without --check a new backup is made, and its name is the time")
     else:
@@ -186,8 +186,24 @@ def _chosen(place: Any, name: str | None) -> AboutBackup:
     return about
 
 
-def _list(backups: list[AboutBackup], place: str, as_json: bool) -> None:
-    rows = [_row(about) for about in backups]
+def _list(place: Any, as_json: bool) -> None:
+    """One that cannot be read hides no other."""
+    from heaters_dagster.domain.errors import PermanentError
+
+    rows, unreadable = [], []
+    for name in place.names():
+        try:
+            rows.append(_row(place.about(name)))
+        except PermanentError as error:  # damaged, or thinned out meanwhile
+            unreadable.append(str(error))
+    _show(rows, place.name, as_json)
+    for told in unreadable:
+        terminal.complain(told)
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _show(rows: list[dict[str, Any]], place: str, as_json: bool) -> None:
     if as_json:
         terminal.show_json(rows)
     elif rows:

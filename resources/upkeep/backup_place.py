@@ -83,8 +83,10 @@ class AboutBackup:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> AboutBackup:
+    def from_json(cls, data: Any) -> AboutBackup:
         """Raises PermanentError when this Heaters cannot read it."""
+        if not isinstance(data, dict):
+            raise PermanentError(f"its {ABOUT} is not one of Heaters")
         if data.get("format") != FORMAT:
             raise PermanentError(
                 f"it has format {data.get('format')}, and this Heaters reads format {FORMAT}: use the Heaters that made it"
@@ -143,7 +145,8 @@ class BackupPlace:
                 raise PermanentError(f"it is backup {about.name} in a folder of another name: name the folder as the backup")
             return about
         except (ValueError, PermanentError) as error:
-            raise PermanentError(f"backup {name} in {self.name} cannot be read: {error}") from None
+            why = error if isinstance(error, PermanentError) else f"its {ABOUT} is damaged. Take another backup"
+            raise PermanentError(f"backup {name} in {self.name} cannot be read: {why}") from None
 
     def put(self, about: AboutBackup, files: Sequence[Path]) -> None:
         """Publish a backup: its files, and last what makes it one."""
