@@ -31,6 +31,11 @@ from heaters_dagster.domain.words import counted, video_state_words
 #: Wait between two runs of a stage that failed for a temporary reason (a full disk, a server that is down).
 RETRY_AFTER_SECONDS = 60.0
 
+#: After so many runs of a job that all failed before their work began, the next ones are tried one at a time, with pauses.
+FAILED_STARTS_BEFORE_A_PAUSE = 3
+_SHORTEST_PAUSE_SECONDS = 15.0
+_LONGEST_PAUSE_SECONDS = 300.0
+
 #: Exported clips wait this long for others of their source video that are still being exported: each run loads the model again, which
 #: takes more processor time than many embeddings, while a reviewer waits for files.
 ENRICH_PATIENCE_SECONDS = 30.0
@@ -187,6 +192,15 @@ def waiting_to_be_tried(videos: Iterable[VideoFacts]) -> int:
 def attempts_after_failure(attempts: int, *, transient: bool, limit: int = MAX_ATTEMPTS) -> int:
     """Failed tries after one more: a temporary failure counts one; the last of `limit` and any other failure use up all."""
     return attempts + 1 if transient and attempts + 1 < limit else MAX_ATTEMPTS
+
+
+def pause_after_failed_starts(runs: int) -> float | None:
+    """Seconds from the newest of `runs` runs of a job that failed one after the other before their work began, to the next try.
+
+    None: there have been too few for a pause. Each further one doubles it, up to five minutes.
+    """
+    more = runs - FAILED_STARTS_BEFORE_A_PAUSE
+    return None if more < 0 else min(_SHORTEST_PAUSE_SECONDS * 2**more, _LONGEST_PAUSE_SECONDS)
 
 
 def may_be_tried(attempts: int, seconds_since_change: float) -> bool:

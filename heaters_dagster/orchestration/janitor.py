@@ -210,13 +210,13 @@ def _settle_lost(run: dg.DagsterRun, why: str, instance: dg.DagsterInstance, dat
     It is due again at once, unless it has no try left: what always exhausts the memory must not go round for ever.
     """
     key, written = partition_of(run), []
-    for asset in _begun(run, instance) if key is not None else ():
+    for asset in begun_assets(run, instance) if key is not None else ():
         with suppress(BusyError, NotFoundError), database.stage_lock(asset, int(key or 0)):
             written += settle(asset, int(key or 0), Ending(why, transient=True, at_once=True), database)
     return written
 
 
-def _begun(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[str, ...]:
+def begun_assets(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[str, ...]:
     """The assets of a run whose step has begun. One that waits for its pool has not."""
     if run.execution_plan_snapshot_id is None:
         return assets_of(run)

@@ -16,6 +16,7 @@ from heaters_dagster.domain.stages import JOBS, Job
 from heaters_dagster.domain.words import counted
 from heaters_dagster.orchestration.checks import FRESHNESS_CHECK, freshness
 from heaters_dagster.orchestration.dead_runs import run_tags, unfinished
+from heaters_dagster.orchestration.failing_starts import FailingStarts, failing_starts
 from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
 from heaters_dagster.orchestration.jobs import ASSET_JOBS, SUBSCRIPTIONS_JOB, subscribed_lists
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook
@@ -61,7 +62,9 @@ def _sensor(job: Job) -> dg.SensorDefinition:
         shared = _shared_look(settings)
         outlook = shared.for_job(job, lambda: settled_look(context.instance, settings, database.get()))
         waits = _for_sites(database.get()) if job is Job.INGEST else None
-        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=waits or plan.idle)
+        is_due = any(run.job is job for run in outlook.wanted)
+        failing = failing_starts(context.instance, job) if is_due else None
+        answer = tick(outlook, job, has_partition=partial(_has_partition, context), nothing=waits or plan.idle, failing=failing)
         shared.asked(job, len(answer.run_requests or ()) if isinstance(answer, dg.SensorResult) else 0)
         return answer
 
@@ -86,8 +89,13 @@ def _has_partition(context: dg.SensorEvaluationContext, key: str) -> bool:
     return context.instance.has_dynamic_partition(str(source_video_partitions.name), key)
 
 
-def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], nothing: str) -> dg.SensorResult | dg.SkipReason:
-    """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none."""
+def tick(
+    outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], nothing: str, failing: FailingStarts | None = None
+) -> dg.SensorResult | dg.SkipReason:
+    """What one look at `job` leads to: its runs and the partitions that they need, or the reason in words why there are none.
+
+    failing: the job's runs fail before they begin, so one at a time is tried.
+    """
     due = [run for run in outlook.wanted if run.job is job]
     waits = [(run, wait) for run, wait in outlook.waiting.items() if run.job is job]
     if due and outlook.problem:
@@ -103,7 +111,9 @@ def tick(outlook: Outlook, job: Job, *, has_partition: Callable[[str], bool], no
             f"{counted(len(due), 'run is', 'runs are')} due; {outlook.in_flight_of(job)} are queued or running, and more are started "
             "when those are done"
         )
-    now = due[: min(room, MAX_IN_TICK)]
+    if failing is not None and (failing.seconds > 0 or outlook.in_flight_of(job)):
+        return dg.SkipReason(f"{counted(len(due), 'run is', 'runs are')} due, but {failing.words}")
+    now = due[:1] if failing is not None else due[: min(room, MAX_IN_TICK)]
     new_keys = sorted({key for key in (run.partition_key for run in now) if not has_partition(key)}, key=int)
     return dg.SensorResult(
         run_requests=[_request(run) for run in now],

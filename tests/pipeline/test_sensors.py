@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,20 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.instance.types import CachingDynamicPartitionsLoader
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from sqlalchemy import text
 
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.disk_room import RoomWait
+from heaters_dagster.domain.due import FAILED_STARTS_BEFORE_A_PAUSE, pause_after_failed_starts
 from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration import janitor
 from heaters_dagster.orchestration import outlook as facts
+from heaters_dagster.orchestration.dead_runs import unfinished
 from heaters_dagster.orchestration.janitor import cancel_running, end_dead_runs, settle_failed_run, settled_look
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook, look
 from heaters_dagster.orchestration.sensors import MAX_IN_FLIGHT, MAX_IN_TICK
@@ -218,6 +223,28 @@ def test_a_killed_worker_leads_to_a_new_run_and_counts_as_a_try(daemon: Daemon, 
     assert daemon.tick("new_source_videos") == [("ingest", str(video.id), ["keyframe_offsets", "proxy", "virtual_clips"])]
 
 
+def test_runs_that_fail_before_their_work_begins_are_tried_one_at_a_time_with_pauses(daemon: Daemon, database: Database) -> None:
+    """As with an installation that is renewed by halves: no row learns of it, so each look would start the same runs anew."""
+    videos = [video_in(database, S.NEW) for _ in range(2)]
+    for failed in range(FAILED_STARTS_BEFORE_A_PAUSE):
+        assert [key for _, key, _ in daemon.tick("new_source_videos", carry_out=False)] == [str(video.id) for video in videos], failed
+        run = daemon.run_of("ingest", str(videos[0].id), ["source_video"], status=Status.STARTED)
+        daemon.instance.report_run_failed(run, "cannot import name 'Later' from 'heaters'\nTraceback")
+    assert daemon.tick("new_source_videos") == []
+    said = r"2 runs are due, but the last 3 runs of this job failed before the work began \(cannot import name 'Later' from 'heaters'\)"
+    assert re.fullmatch(said + r"; the next is tried in 1?\d seconds?", daemon.skip_message), daemon.skip_message
+    assert [SourceVideoStore(database).load(video.id).attempts for video in videos] == [0, 0]
+    assert [pause_after_failed_starts(runs) for runs in (0, 2, 3, 4, 7, 8, 99)] == [None, None, 15, 30, 240, 300, 300]
+
+    end_earlier(daemon.instance, seconds=60)
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == [str(videos[0].id)]
+    assert daemon.tick("new_source_videos") == []  # that one shows whether it is over
+    (begun,) = [record.dagster_run for record in unfinished(daemon.instance)]
+    begin_step(daemon.instance, begun, "source_video")
+    daemon.instance.report_run_failed(begun, "its site answers 404")
+    assert [key for _, key, _ in daemon.tick("new_source_videos")] == [str(video.id) for video in videos]
+
+
 def test_a_worker_that_dies_again_and_again_is_given_up(daemon: Daemon, database: Database) -> None:
     video = video_in(database, S.DOWNLOADED)
     for _ in range(MAX_ATTEMPTS):
@@ -316,6 +343,7 @@ def test_gold_masters_that_die_again_and_again_wait_for_a_person(daemon: Daemon,
             grow_older(database, clip.source_video_id)
         assert daemon.tick("gold_masters")
         (run,) = daemon.instance.get_runs(dg.RunsFilter(statuses=[Status.STARTING], tags={"dagster/partition": key}))
+        begin_step(daemon.instance, run, "gold_master")
         daemon.instance.report_run_failed(run, "the worker was killed")
         settle_failed_run(daemon.instance.get_run_by_id(run.run_id) or run, daemon.instance, database)
     assert "ended without a message" in str(videos.load(clip.source_video_id).gold_master_error)
@@ -522,6 +550,14 @@ def grow_older(database: Database, source_video_id: int) -> None:
             {"id": source_video_id},
         )
         connection.execute(text("alter table source_videos enable trigger user"))
+
+
+def end_earlier(instance: dg.DagsterInstance, *, seconds: float) -> None:
+    """As if the runs that have ended had done so `seconds` earlier."""
+    storage = instance.run_storage
+    assert isinstance(storage, SqlRunStorage)
+    with storage.connect() as connection:
+        connection.execute(RunsTable.update().values(update_timestamp=datetime.now(UTC) - timedelta(seconds=seconds)))
 
 
 def begin_step(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str) -> None:
