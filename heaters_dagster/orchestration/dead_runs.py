@@ -171,3 +171,23 @@ def _code_server_answers(info: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def begun_assets(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[str, ...]:
+    """The assets of a run whose step has begun. One that waits for its pool has not."""
+    if run.execution_plan_snapshot_id is None:
+        return assets_of(run)
+    made_by, begun = steps_of(instance, run)
+    return tuple(asset for asset in assets_of(run) if made_by.get(dg.AssetKey(asset)) in begun)
+
+
+def steps_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[dict[dg.AssetKey, str], set[str | None]]:
+    """(asset -> the step of the run that makes it, the steps that have begun). A step that waits for its pool has not begun."""
+    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
+    made_by = {
+        output.properties.asset_key: step.key
+        for step in instance.get_execution_plan_snapshot(str(run.execution_plan_snapshot_id)).steps
+        for output in step.outputs
+        if output.properties is not None and output.properties.asset_key is not None
+    }
+    return made_by, {event.event_log_entry.step_key for event in events}

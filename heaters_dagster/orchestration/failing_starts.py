@@ -14,7 +14,7 @@ import dagster as dg
 from heaters_dagster.domain.due import pause_after_failed_starts
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.words import counted
-from heaters_dagster.orchestration.janitor import begun_assets
+from heaters_dagster.orchestration.dead_runs import begun_assets
 
 _LOOKED_AT = timedelta(hours=1)
 _MOST_RUNS = 12

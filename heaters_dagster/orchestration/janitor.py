@@ -26,9 +26,11 @@ from heaters_dagster.orchestration.dead_runs import (
     DeadRun,
     Responsibility,
     StageIsBusy,
+    begun_assets,
     death,
     partition_of,
     responsibility,
+    steps_of,
     unfinished,
 )
 from heaters_dagster.orchestration.outlook import Outlook, look
@@ -216,14 +218,6 @@ def _settle_lost(run: dg.DagsterRun, why: str, instance: dg.DagsterInstance, dat
     return written
 
 
-def begun_assets(run: dg.DagsterRun, instance: dg.DagsterInstance) -> tuple[str, ...]:
-    """The assets of a run whose step has begun. One that waits for its pool has not."""
-    if run.execution_plan_snapshot_id is None:
-        return assets_of(run)
-    made_by, begun = _steps(instance, run)
-    return tuple(asset for asset in assets_of(run) if made_by.get(dg.AssetKey(asset)) in begun)
-
-
 def cancel_running(instance: dg.DagsterInstance, why: str, *, leases: RunLeases, code_socket: Path) -> list[str]:
     """Tell Dagster that the interruption that follows is a cancellation and no failure; returns the ids of the runs.
 
@@ -288,20 +282,8 @@ def withdraw_unbegun(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     storage = instance.event_log_storage
     if run.execution_plan_snapshot_id is None or not isinstance(storage, SqlEventLogStorage):
         return
-    made_by, begun = _steps(instance, run)
+    made_by, begun = steps_of(instance, run)
     unbegun = [key for key, step in made_by.items() if step not in begun]
     if withdraw_plans(storage, run.run_id, unbegun, made_by):
         for key in unbegun:  # Dagster may have looked meanwhile, and remembers which assets it has seen failing
             instance.wipe_asset_cached_status([key])
-
-
-def _steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[dict[dg.AssetKey, str], set[str | None]]:
-    """(asset -> the step of the run that makes it, the steps that have begun). A step that waits for its pool has not begun."""
-    events = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_START).records
-    made_by = {
-        output.properties.asset_key: step.key
-        for step in instance.get_execution_plan_snapshot(str(run.execution_plan_snapshot_id)).steps
-        for output in step.outputs
-        if output.properties is not None and output.properties.asset_key is not None
-    }
-    return made_by, {event.event_log_entry.step_key for event in events}
