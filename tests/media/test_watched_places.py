@@ -178,7 +178,7 @@ def look(url, place, endpoint, last, in_bucket):
     if in_bucket:
         URLLib3Session.send = send
     else:
-        event.listen(database.engine, "commit", lambda connection: step())
+        event.listen(database.engine, "commit", lambda connection: connection.get_execution_options().get("postgresql_readonly") or step())
         sys.addaudithook(lambda name, about: step() if name in FILES else None)
     settings = Settings(
         home=Path("/nowhere"), database_url=url, watch=(place,), watch_seconds=1, watch_then="move", s3_endpoint_url=endpoint
