@@ -46,8 +46,8 @@ MAX_INDEX_FRAMES = 20_000
 MAX_SEGMENT_BYTES = 512 * 1024**2
 #: Threads for the short work of pages, few of each kind: what waits then waits for its turn, not for the interpreter in the middle of a
 #: transaction. Decisions have threads of their own, so that those that wait for a lock keep nobody from seeing clips.
-DECIDING_THREADS = 6
-ASKING_THREADS = 4
+DECIDING_THREADS = 9
+ASKING_THREADS = 5
 
 
 def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
