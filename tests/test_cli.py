@@ -1367,6 +1367,7 @@ def test_a_backup_is_made_listed_proven_and_restored(
     _, printed = heaters("backup --check --json", "--to", elsewhere)
     assert as_documented("backup", printed)["heaters_rows"] > 0
     assert heaters("backup --check", "--to", "s3://")[0] == 2
+    assert heaters("backup --check --list", "--to", elsewhere)[0] == 2
     assert heaters("restore", "--from", elsewhere)[0] == 1
     assert "the database is not empty, it has rows in" in heaters.error
     assert heaters("restore 20200101T000000Z", "--from", elsewhere)[0] == 1

@@ -55,7 +55,9 @@ def backup(
 
     settings = load_settings()
     place = BackupPlace.of(settings, _place(to))
-    check_that_they_answer(settings, [place.bucket, None if listed and not check else settings.object_bucket])
+    if listed and check:
+        raise typer.BadParameter("--list and --check are two questions: give one of them")
+    check_that_they_answer(settings, [place.bucket, None if listed else settings.object_bucket])
     if check:
         _check(settings, place, name, as_json)
     elif listed:
