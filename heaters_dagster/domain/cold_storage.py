@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from heaters_dagster.domain.words import counted
+
 TIERS = ("Bulk", "Standard", "Expedited")
 
 _GIB = 1 << 30
@@ -72,8 +74,8 @@ class RestoreOffer:
     @property
     def words(self) -> str:
         terms, hours = self.terms, self.terms.hours(self.storage_class)
-        time = f"{round(hours * 60)} minutes" if hours < 1 else f"{hours:.0f} hours"
-        days = "1 day" if terms.days == 1 else f"{terms.days} days"
+        time = counted(round(hours * 60), "minute") if hours < 1 else counted(round(hours), "hour")
+        days = counted(terms.days, "day")
         return (
             f"the gold master is in cold storage ({self.storage_class}). It comes back within {time} of the request "
             f"(tier {terms.tier_for(self.storage_class)}), and its {self.byte_size / 1e9:.1f} GB cost about "

@@ -207,4 +207,6 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
     assert [name for name in of_run if name in {"stage begins", "exporting", "exported", "stage done"}] == [
         "stage begins", "exporting", "exported", "stage done",
     ]  # fmt: skip
-    assert not [line for line in said if line["level"] in {"error", "critical"}]
+    # A gold master that was being made when its parts were killed says so, and was made again.
+    interrupted = {line.get("run_id") for line in said if "interrupted unexpectedly" in str(line.get("error"))}
+    assert not [line for line in said if line["level"] in {"error", "critical"} and line.get("run_id", line["pid"]) not in interrupted]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -39,12 +40,19 @@ def remote(database: Database, server: OverTcp, settings: Settings) -> Settings:
     return replace(settings, database_url=address.render_as_string(hide_password=False))
 
 
+def _socket_of(descriptor: int) -> socket.socket:
+    """A second socket object of an open socket. Raises OSError when it is none: a copy of a pipe would keep its reader waiting for ever."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        raise OSError(f"{descriptor} is no socket")
+    return socket.socket(fileno=os.dup(descriptor))
+
+
 def patience_of_connections(port: int) -> list[tuple[int, ...]]:
     """Of this process's connections to a port: (milliseconds that an answer may take, seconds idle and between questions, questions)."""
     options = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
     found = []
     for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as one:
+        with suppress(OSError), _socket_of(int(entry.name)) as one:
             if one.family is socket.AF_INET and one.getpeername()[1] == port:
                 assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
                 found.append(tuple(one.getsockopt(socket.IPPROTO_TCP, option) for option in options))
