@@ -208,5 +208,5 @@ def test_from_a_submitted_file_to_an_exported_clip_and_to_the_end(settings: Sett
         "stage begins", "exporting", "exported", "stage done",
     ]  # fmt: skip
     # A gold master that was being made when its parts were killed says so, and was made again.
-    interrupted = {line.get("run_id") for line in said if "interrupted unexpectedly" in str(line.get("error"))}
+    interrupted = {line.get("run_id") for line in said if "interrupted unexpectedly" in str(line)}
     assert not [line for line in said if line["level"] in {"error", "critical"} and line.get("run_id", line["pid"]) not in interrupted]
