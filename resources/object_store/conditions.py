@@ -19,7 +19,7 @@ from heaters_dagster.domain.errors import StoreUnavailableError
 from heaters_dagster.domain.keys import CHECKS_PREFIX
 from resources.files import run_fence
 from resources.object_store.interface import CHECKED, ObjectStore
-from resources.object_store.s3_errors import MISSING, error_code, store_errors
+from resources.object_store.s3_errors import MISSING, error_code, head_of, store_errors
 
 #: The object is otherwise than was expected; another request for it was under way.
 _OTHERWISE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
@@ -94,14 +94,8 @@ class Conditions:
 
     def of_now(self, key: str) -> Mapping[str, str]:
         """The condition that the object is as it is now. Ask for it before the fence is asked."""
-        from botocore.exceptions import ClientError
-
-        try:
-            return {"IfMatch": self.client.head_object(Bucket=self.bucket, Key=key)["ETag"]}
-        except ClientError as error:
-            if error_code(error) in MISSING:
-                return ABSENT
-            raise
+        head = head_of(self.client, self.bucket, key)
+        return ABSENT if head is None else {"IfMatch": head["ETag"]}
 
 
 def condition_problem(objects: ObjectStore) -> str | None:

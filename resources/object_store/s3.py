@@ -26,7 +26,7 @@ from resources.object_store.interface import CHECKED, ObjectInfo
 from resources.object_store.object_parts import fetch_in_parts
 from resources.object_store.s3_client import s3_client
 from resources.object_store.s3_errors import error_code, store_errors
-from resources.object_store.sent_object import PART_BYTES, send_in_parts, send_whole
+from resources.object_store.sent_object import PART_BYTES, send_in_parts, send_whole, uploads_below
 from resources.object_store.work_folder import check_room, disk_full_named
 
 _COLD_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
@@ -175,7 +175,7 @@ class S3ObjectStore:
         """
         limit = datetime.now(UTC) - older_than
         with self._errors(""):
-            found = (upload for prefix in (*PREFIXES, f"{UPLOADS_PREFIX}/") for upload in self._arriving(prefix))
+            found = (upload for prefix in (*PREFIXES, f"{UPLOADS_PREFIX}/") for upload in uploads_below(self._client, self.bucket, prefix))
             dead = [upload for upload in found if upload["Initiated"] < limit]
             for upload in dead:
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -188,19 +188,15 @@ class S3ObjectStore:
     def arriving_keys(self, prefix: str) -> list[str]:
         """Keys of objects of which parts have come, those begun last first."""
         with self._errors(prefix):
-            found = sorted(self._arriving(prefix), key=lambda upload: upload["Initiated"], reverse=True)
+            found = sorted(uploads_below(self._client, self.bucket, prefix), key=lambda upload: upload["Initiated"], reverse=True)
         return [upload["Key"] for upload in found]
 
     def drop_arriving(self, key: str) -> None:
         """Remove the parts of an object that is not there whole."""
         with self._errors(key):
-            for upload in self._arriving(checked_key(key)):
+            for upload in uploads_below(self._client, self.bucket, checked_key(key)):
                 if upload["Key"] == key:
                     self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload["UploadId"])
-
-    def _arriving(self, prefix: str) -> list[dict[str, Any]]:
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
-        return [upload for page in pages for upload in page.get("Uploads", ())]
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         folder, _, _ = prefix.rpartition("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,19 @@ _SIGN_IN = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredTok
 
 def error_code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def head_of(client: Any, bucket: str, key: str, **options: str) -> Mapping[str, Any] | None:
+    """What the server says of an object; None when there is none. Raises boto3's errors."""
+    from botocore.exceptions import ClientError
+
+    try:
+        head: Mapping[str, Any] = client.head_object(Bucket=bucket, Key=key, **options)
+    except ClientError as error:
+        if error_code(error) in MISSING:
+            return None
+        raise
+    return head
 
 
 def _was_replaced(name: str) -> DownloadError:

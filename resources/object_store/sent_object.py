@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from heaters_dagster.domain.errors import StoreUnavailableError
 from resources.object_store.conditions import ABSENT, Conditions
-from resources.object_store.s3_errors import MISSING
+from resources.object_store.s3_errors import error_code, head_of
 
 PART_BYTES = 16 << 20
 _MOST_PARTS = 9_000  # S3 takes 10,000
@@ -119,14 +119,20 @@ class Part:
     is_summed: bool
 
 
+def uploads_below(client: Any, bucket: str, prefix: str) -> list[Mapping[str, Any]]:
+    """What S3 lists of uploads of keys with this prefix that were begun and not completed."""
+    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+    return [upload for page in pages for upload in page.get("Uploads", ())]
+
+
 def begun_uploads(client: Any, bucket: str, key: str, storage_class: str | None) -> list[str]:
     """The uploads of this object that were begun and not completed, the newest first; only one process at a time sends it."""
-    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=key)
-    found = [upload for page in pages for upload in page.get("Uploads", ()) if upload["Key"] == key]
     fitting = [
         upload
-        for upload in found
-        if upload.get("StorageClass", storage_class) == storage_class and (upload.get("ChecksumAlgorithm") or "SHA256") == "SHA256"
+        for upload in uploads_below(client, bucket, key)
+        if upload["Key"] == key
+        and upload.get("StorageClass", storage_class) == storage_class
+        and (upload.get("ChecksumAlgorithm") or "SHA256") == "SHA256"
     ]
     return [upload["UploadId"] for upload in sorted(fitting, key=lambda upload: upload["Initiated"], reverse=True)]
 
@@ -174,7 +180,7 @@ def completed(
         answer = client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}, **condition)
     except ClientError as error:
         # When the answer was lost on the way, the request that follows finds no upload any more, and the object there.
-        if error.response.get("Error", {}).get("Code") != "NoSuchUpload" or not _is_there(client, bucket, key, byte_size, ours):
+        if error_code(error) != "NoSuchUpload" or not _is_there(client, bucket, key, byte_size, ours):
             raise
         return
     # Not every server names its checksum in this answer.
@@ -184,28 +190,14 @@ def completed(
 
 
 def _is_there(client: Any, bucket: str, key: str, byte_size: int, ours: str | None) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in MISSING:
-            return False
-        raise
-    return int(head["ContentLength"]) == byte_size and _same(head, ours)
+    head = head_of(client, bucket, key, ChecksumMode="ENABLED")
+    return head is not None and int(head["ContentLength"]) == byte_size and _same(head, ours)
 
 
 def _is_surely_there(to: Conditions, key: str, arguments: Mapping[str, Any], is_same: Callable[[Mapping[str, Any]], bool]) -> bool:
     """Whether the object has these bytes for certain, in the storage class of `arguments`."""
-    from botocore.exceptions import ClientError
-
-    try:
-        head = to.client.head_object(Bucket=to.bucket, Key=key, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in MISSING:
-            return False
-        raise
-    return head.get("StorageClass", "STANDARD") == arguments.get("StorageClass", "STANDARD") and is_same(head)
+    head = head_of(to.client, to.bucket, key, ChecksumMode="ENABLED")
+    return head is not None and head.get("StorageClass", "STANDARD") == arguments.get("StorageClass", "STANDARD") and is_same(head)
 
 
 def _sums(data: bytes, sha256: str) -> dict[str, str]:

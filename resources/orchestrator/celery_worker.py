@@ -65,16 +65,17 @@ def _executed(run_id: str, settings: Settings) -> int:
 
 
 def _wait_for_room(run_id: str, settings: Settings) -> None:
-    with dg.DagsterInstance.get() as instance:
-        run = instance.get_run_by_id(run_id)
-    key = run.tags.get(PARTITION_NAME_TAG, "") if run is not None else ""
-    if not key.isdigit():
-        return
     try:
         waits = RoomWaitStore(shared_database(settings)).load()
     except HeatersError:
         return
-    found = [one.wait for (source_video_id, _), one in waits.items() if one.is_here and source_video_id == int(key)]
+    here = [(str(source_video_id), one.wait) for (source_video_id, _), one in waits.items() if one.is_here]
+    if not here:  # nearly always, and to open Dagster's instance again takes a while
+        return
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(run_id)
+    key = run.tags.get(PARTITION_NAME_TAG, "") if run is not None else ""
+    found = [wait for source_video_id, wait in here if source_video_id == key]
     needed = max((wait.bytes_needed for wait in found), default=0)
     room, until = WorkFolder.of(settings).room, time.monotonic() + _LONGEST_WAIT_FOR_ROOM_SECONDS
     if room.free_bytes() >= needed:
