@@ -13,6 +13,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.cut_kinds import Transition
+
 Scores: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Column name -> (frame_count,) float32."""
 
@@ -21,16 +23,21 @@ Scores: TypeAlias = Mapping[str, NDArray[np.float32]]
 CHAPTER = "chapter"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Boundary:
     """Where a shot begins. frame: its first frame, 1 <= frame < frame_count. confidence: 0..1.
 
-    kind: CHAPTER where a chapter begins; empty: a detector has found it.
+    kind: CHAPTER where a chapter begins; empty: a detector has found it. transition: what the cut is and which frames it takes, as far as
+    the detector tells; the range touches `frame`. Boundaries are in order of frames.
     """
 
     frame: int
     confidence: float
     kind: str = ""
+    transition: Transition | None = None
+
+    def __lt__(self, other: Boundary) -> bool:
+        return (self.frame, self.confidence, self.kind) < (other.frame, other.confidence, other.kind)
 
 
 class ScoreStream(Protocol):

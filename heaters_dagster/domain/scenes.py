@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import CHAPTER, Boundary, Detector, Scores
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 
@@ -103,13 +104,23 @@ def boundaries(scores: Scores, detector: Detector, threshold: float) -> tuple[Bo
     if missing:
         raise SettingsError(f"the detector {detector.name} has no scores {', '.join(missing)}: the streams that it opens must make them")
     frame_count = len(scores[detector.columns[0]])
-    found = (Boundary(int(one.frame), min(1.0, max(0.0, float(one.confidence)))) for one in detector.boundaries(scores, threshold))
-    return tuple(sorted(one for one in found if 0 < one.frame < frame_count))
+    given = detector.boundaries(scores, threshold)
+    within = (
+        Boundary(int(one.frame), min(1.0, max(0.0, float(one.confidence))), transition=_transition_in(one, frame_count))
+        for one in given
+        if 0 < one.frame < frame_count
+    )
+    return tuple(sorted(within))
 
 
 def with_chapters(found: Iterable[Boundary], chapter_frames: Iterable[int]) -> tuple[Boundary, ...]:
-    """The boundaries of a detector and those of chapters, in order of frames; at one frame the chapter counts."""
-    at = {one.frame: one for one in found} | {frame: Boundary(frame, 1.0, CHAPTER) for frame in chapter_frames}
+    """The boundaries of a detector and those of chapters, in order of frames; at one frame the chapter counts.
+
+    A chapter keeps the kind and the range that a detector has found at its frame.
+    """
+    at = {one.frame: one for one in found}
+    known = {frame: one.transition for frame, one in at.items()}
+    at |= {frame: Boundary(frame, 1.0, CHAPTER, known.get(frame)) for frame in chapter_frames}
     return tuple(at[frame] for frame in sorted(at))
 
 
@@ -233,12 +244,14 @@ def encoded(
         raise InvalidMediaError(
             f"the columns of scene scores have different lengths ({sorted(lengths)}) or none; each must have one score for every frame"
         )
+    told = {str(one.frame): one.transition.to_json() for one in boundaries if one.transition is not None}
     document = {
         "version": FORMAT_VERSION,
         "detector": detector,
         "frame_count": lengths.pop(),
         "settings": None if settings is None else settings.to_json(),
         "boundaries": [[one.frame, round(one.confidence, 4), *([one.kind] if one.kind else [])] for one in boundaries],
+        **({"transitions": told} if told else {}),
         "scores": {name: {"type": "float16le", "base64": _packed(column)} for name, column in scores.items()},
     }
     return (json.dumps(document) + "\n").encode()
@@ -254,14 +267,26 @@ def decoded(data: bytes) -> Scenes:
         if not scores or any(len(column) != document["frame_count"] for column in scores.values()):
             raise ValueError(f"not all columns have a score for each frame (there are {document['frame_count']})")
         settings = document["settings"]
+        told = {int(frame): Transition.from_json(one) for frame, one in document.get("transitions", {}).items()}
         return Scenes(
             detector=str(document["detector"]),
             scores=scores,
             settings=None if settings is None else CutSettings.from_json(settings),
-            boundaries=tuple(Boundary(int(frame), float(sure), *map(str, kind)) for frame, sure, *kind in document["boundaries"]),
+            boundaries=tuple(
+                Boundary(int(frame), float(sure), str(*kind), told.get(int(frame))) for frame, sure, *kind in document["boundaries"]
+            ),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidMediaError(f"this is not a scenes file: {error}") from error
+
+
+def _transition_in(boundary: Boundary, frame_count: int) -> Transition | None:
+    """What the detector tells, inside the video; a detector of another package may tell more, and in numbers of numpy."""
+    told = boundary.transition
+    if told is None or told.kind == CutKind.END:
+        return None
+    frames = () if told.frames is None else map(int, told.frames)
+    return Transition(CutKind(told.kind), *frames).around(int(boundary.frame), start_frame=0, end_frame=frame_count)
 
 
 def _packed(column: NDArray[np.float32]) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import CHAPTER, Boundary
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 from heaters_dagster.domain.scenes import CutClip, CutSettings, boundaries, cut_list, cut_settings
@@ -278,3 +279,24 @@ def test_chapters_are_cuts_before_what_a_detector_finds_beside_them() -> None:
     assert (stored.settings, stored.boundaries) == (settings, found)
     known = scenes.told_boundaries(replace(stored, settings=None, boundaries=()), settings.to_json(), lambda name: None)
     assert known == (Boundary(12, 1.0, CHAPTER), Boundary(40, 1.0, CHAPTER)), "known while the file is written, without the detector"
+
+
+def test_kind_and_range_of_a_boundary_are_kept_in_the_scenes_file() -> None:
+    dissolve, fade = Transition(CutKind.DISSOLVE, 8, 15), Transition(CutKind.FADE, 36, 39)
+    found = (Boundary(12, 0.75, transition=dissolve), Boundary(20, 0.6), Boundary(40, 0.5, transition=fade))
+    data = scenes.encoded("content", {"content": column(60)}, boundaries=scenes.with_chapters(found, [40]))
+    assert json.loads(data)["boundaries"] == [[12, 0.75], [20, 0.6], [40, 1.0, "chapter"]], "as older programs read them"
+    assert scenes.decoded(data).boundaries == (*found[:2], Boundary(40, 1.0, CHAPTER, fade))
+
+
+def test_a_range_of_another_packages_detector_ends_with_the_video_and_touches_its_boundary() -> None:
+    found = (
+        Boundary(3, 0.9, transition=Transition(CutKind.FADE, np.int64(0), np.int64(4))),
+        Boundary(20, 0.9, transition=Transition(CutKind.WIPE, 25, 30)),
+        Boundary(50, 0.9, transition=Transition(CutKind.DISSOLVE, 45, 70)),
+        Boundary(55, 0.9, transition=Transition(CutKind.END)),
+    )
+    detector = replace(DETECTOR["content"], boundaries=lambda scores, threshold: found)
+    told = [one.transition for one in boundaries({"content": column(60)}, detector, 1.0)]
+    assert told == [Transition(CutKind.FADE, 0, 4), Transition(CutKind.WIPE), Transition(CutKind.DISSOLVE, 45, 59), None]
+    json.dumps([one and one.to_json() for one in told])
