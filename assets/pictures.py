@@ -8,7 +8,7 @@ asset), so pictures are kept small: with JPEG and a smooth plot they were more t
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from heaters_dagster.registries import DETECTORS
 from resources.object_store.stills import Stills
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image as Picture
 
 #: Height of small pictures, in pixels.
@@ -87,25 +88,34 @@ def score_plot(scores: Mapping[str, NDArray[np.float32]], settings: CutSettings,
 
     scores: column name -> (frame_count,). cuts: the first frame of each clip but the first one.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-    from PIL import Image
-
     curve = DETECTORS.load(settings.detector).curve(scores)
     places, heights = peaks(curve)
-    drawn, buffer = BytesIO(), BytesIO()
-    # Without smooth edges it has eight colours and a fifth of the bytes.
-    with rc_context({"text.antialiased": False, "lines.antialiased": False, "patch.antialiased": False}):
-        figure = Figure(figsize=(11, 2.4), dpi=100, layout="constrained")
+
+    def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.vlines(cuts, 0, 1, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0.8, antialiased=False)
         axes.plot(places, heights, color="tab:blue", linewidth=0.8)
         axes.axhline(settings.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
         axes.set(xlim=(0, len(curve)), ylim=(0, None), xlabel="frame", ylabel=settings.detector)
+
+    return plot("scene scores", draw, height_inches=2.4)
+
+
+def plot(name: str, draw: Callable[[Figure], None], *, height_inches: float) -> str:
+    """A plot of 1100 pixels width that `draw` draws, as a picture in the text."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    drawn, buffer = BytesIO(), BytesIO()
+    # Without smooth edges it has eight colours and a fifth of the bytes.
+    with rc_context({"text.antialiased": False, "lines.antialiased": False, "patch.antialiased": False}):
+        figure = Figure(figsize=(11, height_inches), dpi=100, layout="constrained")
+        draw(figure)
         figure.savefig(drawn, format="png")
     with Image.open(drawn) as picture:
         picture.convert("RGB").quantize(8).save(buffer, "PNG", optimize=True)
-    return inline_picture("scene scores", buffer.getvalue(), "png")
+    return inline_picture(name, buffer.getvalue(), "png")
 
 
 def peaks(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from heaters_dagster.commands import (
     backups,
     clips,
     cuts,
+    evaluate,
     facts,
     health,
     metrics,
@@ -70,6 +71,7 @@ for commands in (
     metrics.app,
     backups.app,
     report.app,
+    evaluate.app,
     health.app,
 ):
     app.add_typer(commands)

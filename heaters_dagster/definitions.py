@@ -5,11 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.detector_evaluation import detector_evaluation
 from assets.made_with import code_version
 from assets.work_waiting import work_waiting
 from heaters_dagster.domain.stages import STAGES, Stage
 from heaters_dagster.orchestration.checks import CHECKS
-from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS
+from heaters_dagster.orchestration.jobs import ASSET_JOBS, MAINTENANCE_JOBS, evaluate_detector
 from heaters_dagster.orchestration.schedules import SCHEDULES
 from heaters_dagster.orchestration.sensors import SENSORS
 from heaters_dagster.settings import Settings, load_settings
@@ -51,9 +52,9 @@ def heaters_definitions(settings: Settings | None = None) -> dg.Definitions:
         return spec.replace_attributes(owners=[_OWNERS[spec.group_name or "ingest"]], code_version=version)
 
     return dg.Definitions(
-        assets=dg.map_asset_specs(with_owner_and_version, [*ASSETS, work_waiting]),
+        assets=dg.map_asset_specs(with_owner_and_version, [*ASSETS, detector_evaluation, work_waiting]),
         asset_checks=CHECKS,
-        jobs=[*ASSET_JOBS.values(), *MAINTENANCE_JOBS],
+        jobs=[*ASSET_JOBS.values(), evaluate_detector, *MAINTENANCE_JOBS],
         sensors=SENSORS,
         schedules=SCHEDULES,
         resources=dagster_resources(settings),

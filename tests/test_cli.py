@@ -42,6 +42,7 @@ from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.review_queue import MAX_ID
+from heaters_dagster.domain.scenes import CutSettings, encoded
 from heaters_dagster.domain.source_facts import Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import AUTOMATIC, Line, SubtitleFile
@@ -140,6 +141,9 @@ WRONG = [
     "review approve --video 1",
     "cutlist 1 --format doc",
     "recut 1 --detector eyes",
+    "evaluate --detector eyes",
+    "evaluate --threshold 0",
+    "evaluate --csv eyes",
     "clips 99999999999999999999",
     "process 99999999999999999999",
     "cuts add 99999999999999999999 5",
@@ -806,6 +810,34 @@ def test_a_source_video_is_cut_again_with_the_detector_that_is_named(heaters: He
     anew = heaters.json(f"recut {video} --force --threshold 0.1")
     assert len(anew) > 1
     assert {row["state"] for row in anew} == {"pending_review"}
+
+
+def test_evaluate_says_what_reviewers_did_and_which_threshold_is_better(
+    heaters: Heaters, video: int, object_store: ObjectStore, database: Database
+) -> None:
+    """`content` cuts at 20 and 40; a person removes the cut at 40, whose score is lower."""
+    assert "has a decision yet" in heaters("evaluate --detector content")[1]
+    column = np.zeros(60, np.float32)
+    column[[20, 40]] = 80.0, 30.0
+    settings = CutSettings("content", 27.0, 2)
+    object_store.put_bytes(scenes_key(video), encoded("content", {"content": column}, settings=settings))
+    SourceVideoStore(database).update(video, scene_settings=settings.to_json())
+    heaters.json(f"cuts remove {video} 40")
+    heaters.json(f"review approve --video {video} --all")
+    told = heaters.json("evaluate --detector content --compare")
+    assert (told["precision"], told["recall"], told["removed"], told["kept"]) == (0.5, 1.0, 1, 1)
+    assert (told["best_threshold"], told["saved_corrections"]) == (32.0, 1)
+    assert told["as_cut"][0]["cut_by"] == "content at 27"
+    assert {row["detector"]: row["source_videos"] for row in told["compared"]}["content"] == 1
+    (place,) = [row for row in told["look_at"] if row["frame"] == 40 and row["why"] == "reviewed"]
+    assert (place["verdict"], place["is_cut"], place["page"].endswith(f"/?clip={place['clip_id']}")) == ("removed", True, True)
+    code, printed = heaters("evaluate --detector content --compare")
+    assert code == 0, heaters.error
+    for words in ("would have saved 1 of 1 correction", "By threshold", "fewest corrections", "as cut by content at 27", f"{video}:"):
+        assert words in printed
+    rows = list(csv.DictReader(io.StringIO(heaters("evaluate --detector content --csv sweep")[1])))
+    assert {row["threshold"]: row["corrections"] for row in rows}["32.0"] == "0"
+    assert heaters("evaluate --detector transnetv2")[1].count("1 source video left out") == 1
 
 
 def test_the_answer_of_a_search_names_the_model(heaters: Heaters, some_clips: SomeClips, database: Database) -> None:

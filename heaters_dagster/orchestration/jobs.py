@@ -41,6 +41,14 @@ def _asset_job(job: Job) -> UnresolvedAssetJobDefinition:
 
 ASSET_JOBS = {job: _asset_job(job) for job in Job}
 
+evaluate_detector = dg.define_asset_job(
+    name="evaluate_detector",
+    selection=dg.AssetSelection.assets("detector_evaluation"),
+    description="The detector against what reviewers did to its cuts.",
+    tags={JOB_TAG: "evaluate_detector"},
+    executor_def=dg.in_process_executor,
+)
+
 
 @dg.op(
     description="Remove temporary files and half-written objects of processes that have ended, and uploads that are already in the store; "

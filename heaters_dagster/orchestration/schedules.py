@@ -1,9 +1,17 @@
 """What happens at fixed times: clean-up of temporary files and of Dagster's old records, the nightly backup and audit, embeddings
-that the present model lacks, a look at web sites."""
+that the present model lacks, a look at web sites, and, where it is switched on, the detector against what reviewers did."""
 
 import dagster as dg
 
-from heaters_dagster.orchestration.jobs import backup, dagster_clean_up, embedding_backfill, mece_audit, temp_clean_up, web_sites_check
+from heaters_dagster.orchestration.jobs import (
+    backup,
+    dagster_clean_up,
+    embedding_backfill,
+    evaluate_detector,
+    mece_audit,
+    temp_clean_up,
+    web_sites_check,
+)
 
 temp_clean_up_hourly = dg.ScheduleDefinition(
     name="temp_clean_up_hourly",
@@ -53,6 +61,15 @@ dagster_clean_up_nightly = dg.ScheduleDefinition(
     description="Every night: remove the details of old runs from Dagster's tables, and old runs that made nothing.",
 )
 
+#: Off until somebody wants it: it reads the scores of every reviewed source video, and says something only where people correct cuts.
+evaluate_detector_weekly = dg.ScheduleDefinition(
+    name="evaluate_detector_weekly",
+    job=evaluate_detector,
+    cron_schedule="33 4 * * 0",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every Sunday, when it is switched on: compare the detector's cuts with what reviewers did to them.",
+)
+
 SCHEDULES = (
     temp_clean_up_hourly,
     dagster_clean_up_nightly,
@@ -60,4 +77,5 @@ SCHEDULES = (
     mece_audit_nightly,
     embedding_backfill_nightly,
     web_sites_check_nightly,
+    evaluate_detector_weekly,
 )

@@ -28,6 +28,8 @@ UPSTREAM = {
     "embeddings": {"keyframes"},
     "archived_clips": {"virtual_clips"},
 }
+#: Made of all source videos at once.
+OF_ALL = {"detector_evaluation": {"virtual_clips"}}
 #: Stages of clips that work beside these are what the table of stages says, no more and no less.
 UPSTREAM |= {stage.asset: set(stage.needs) for stage in beside()}
 #: Reported by a sensor, made by no run.
@@ -44,7 +46,7 @@ def name(key: dg.AssetKey) -> str:
 
 
 def test_there_are_exactly_these_assets(definitions: dg.Definitions) -> None:
-    assert {name(key) for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(UPSTREAM) | REPORTS
+    assert {name(key) for key in definitions.resolve_asset_graph().get_all_asset_keys()} == set(UPSTREAM) | set(OF_ALL) | REPORTS
 
 
 def test_the_graph_says_what_follows_what(definitions: dg.Definitions) -> None:
@@ -53,11 +55,13 @@ def test_the_graph_says_what_follows_what(definitions: dg.Definitions) -> None:
         parents = {name(key) for key in graph.get(dg.AssetKey(asset)).parent_keys}
         assert upstream <= parents, asset
         assert parents <= set(UPSTREAM) - {asset}, asset
+    for asset, upstream in OF_ALL.items():
+        assert {name(key) for key in graph.get(dg.AssetKey(asset)).parent_keys} == upstream
 
 
-def test_every_asset_is_partitioned_described_grouped_and_owned(definitions: dg.Definitions) -> None:
+def test_every_asset_of_a_source_video_is_partitioned_and_all_are_described_grouped_and_owned(definitions: dg.Definitions) -> None:
     for spec in definitions.resolve_all_asset_specs():
-        if name(spec.key) not in REPORTS:
+        if name(spec.key) not in REPORTS | set(OF_ALL):
             assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition), spec.key
             assert spec.partitions_def.name == "source_videos"
         assert spec.description, spec.key
@@ -79,6 +83,7 @@ def test_the_jobs_are_those_that_the_decision_names(definitions: dg.Definitions)
         "embedding_backfill",
         "web_sites_check",
         "subscribed_lists",
+        "evaluate_detector",
     }
 
 
@@ -93,13 +98,14 @@ def test_each_promise_has_its_check(definitions: dg.Definitions) -> None:
     }
 
 
-def test_every_schedule_runs_by_itself(definitions: dg.Definitions) -> None:
-    schedules = definitions.get_repository_def().schedule_defs
-    assert {schedule.name for schedule in schedules} == {
+def test_every_schedule_but_the_evaluation_runs_by_itself(definitions: dg.Definitions) -> None:
+    schedules = {schedule.name: schedule.default_status for schedule in definitions.get_repository_def().schedule_defs}
+    assert schedules.pop("evaluate_detector_weekly") is dg.DefaultScheduleStatus.STOPPED
+    assert set(schedules) == {
         "temp_clean_up_hourly", "dagster_clean_up_nightly", "backup_nightly",
         "mece_audit_nightly", "embedding_backfill_nightly", "web_sites_check_nightly",
     }  # fmt: skip
-    assert {schedule.default_status for schedule in schedules} == {dg.DefaultScheduleStatus.RUNNING}
+    assert set(schedules.values()) == {dg.DefaultScheduleStatus.RUNNING}
 
 
 def test_encodes_wait_for_each_other(definitions: dg.Definitions) -> None:
