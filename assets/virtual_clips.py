@@ -162,7 +162,12 @@ def _cut(
     times = indexes.times(video.id, [0, *(cut.end_frame for cut in cuts)])
     new = [
         NewClip(
-            start_frame=cut.start_frame, end_frame=cut.end_frame, start_time_seconds=start, end_time_seconds=end, confidence=cut.confidence
+            start_frame=cut.start_frame,
+            end_frame=cut.end_frame,
+            start_time_seconds=start,
+            end_time_seconds=end,
+            confidence=cut.confidence,
+            transition=cut.transition,
         )
         for cut, (start, end) in zip(cuts, pairwise(times), strict=True)
     ]

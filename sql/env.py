@@ -14,6 +14,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from resources.postgres import (
+    count_tables,
     ingest_tables,
     knowing_tables,
     making_tables,
@@ -26,7 +27,17 @@ from resources.postgres import (
 from resources.postgres.tables import metadata
 
 #: Their import adds their tables to the metadata.
-TABLES = (ingest_tables, knowing_tables, making_tables, master_restores, related_tables, run_tables, schema_tables, store_pauses)
+TABLES = (
+    count_tables,
+    ingest_tables,
+    knowing_tables,
+    making_tables,
+    master_restores,
+    related_tables,
+    run_tables,
+    schema_tables,
+    store_pauses,
+)
 
 #: Two processes that start at once migrate one after the other; the second finds nothing to do.
 MIGRATION_LOCK = 7_438_219_640_551_208

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from heaters_dagster.domain import review
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import (
     Change,
     ClipChange,
     ReviewAction,
     ReviewClip,
     add_cut_point,
+    edit_cut,
     move_cut_point,
     remove_cut_point,
     retired,
@@ -24,7 +26,15 @@ from heaters_dagster.domain.review import LedgerEntry
 def clips_of(*edges: int, confidence: float | None = 0.5) -> list[ReviewClip]:
     """Saved pending clips between neighbouring `edges`, with ids 1, 2, ..."""
     return [
-        ReviewClip(id=n, source_video_id=1, sequence=n, start_frame=start, end_frame=end, confidence=confidence)
+        ReviewClip(
+            id=n,
+            source_video_id=1,
+            sequence=n,
+            start_frame=start,
+            end_frame=end,
+            confidence=confidence,
+            transition=None if start else Transition(CutKind.END),
+        )
         for n, (start, end) in enumerate(pairwise(edges), start=1)
     ]
 
@@ -33,9 +43,35 @@ def picture(clips: Iterable[ReviewClip]) -> list[tuple[object, ...]]:
     """What a reviewer sees of the live clips, in order: everything but versions and pipeline progress."""
     live = sorted((clip for clip in clips if clip.is_live), key=lambda clip: clip.start_frame)
     return [
-        (clip.id, clip.sequence, clip.start_frame, clip.end_frame, clip.decision, clip.grouped_with_clip_id, clip.confidence)
+        (
+            clip.id,
+            clip.sequence,
+            clip.start_frame,
+            clip.end_frame,
+            clip.decision,
+            clip.grouped_with_clip_id,
+            clip.confidence,
+            clip.transition,
+        )
         for clip in live
     ]
+
+
+def cut_problems(clips: Iterable[ReviewClip]) -> list[str]:
+    """Ranges of live clips that do not touch their cut or reach over the cuts beside it, and the beginning of the file anywhere else."""
+    live = sorted((clip for clip in clips if clip.is_live), key=lambda clip: clip.start_frame)
+    problems = []
+    for before, clip in pairwise([None, *live]):
+        assert clip is not None
+        told = clip.transition
+        if (told is not None and told.kind == CutKind.END) != (clip.start_frame == 0):
+            problems.append(f"clip {clip.id} at frame {clip.start_frame} begins with {told}")
+        if told is None or told.frames is None:
+            continue
+        least = clip.start_frame if before is None else before.start_frame
+        if not (least <= told.frames[0] <= clip.start_frame and clip.start_frame - 1 <= told.frames[1] < clip.end_frame):
+            problems.append(f"the range {told.frames} of clip {clip.id} is not right for {least}, {clip.start_frame}, {clip.end_frame}")
+    return problems
 
 
 def group_problems(clips: Iterable[ReviewClip]) -> list[str]:
@@ -90,6 +126,9 @@ class ReviewInMemory:
 
     def move(self, reviewer: str, old: int, new: int) -> int:
         return self._record(reviewer, move_cut_point(self.live, old, new))
+
+    def edit(self, reviewer: str, frame: int, transition: Transition) -> int:
+        return self._record(reviewer, edit_cut(self.live, frame, transition))
 
     def undo(self, reviewer: str, action_id: int | None = None) -> int:
         entry = review.next_to_undo(self._own(reviewer)) if action_id is None else self.entry(action_id)

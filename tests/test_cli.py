@@ -425,6 +425,33 @@ def test_cuts_are_added_moved_and_removed_and_taken_back(heaters: Heaters, video
     assert starts() == [0, 20, 30, 40]
 
 
+def test_what_a_cut_is_can_be_said_listed_and_taken_back(heaters: Heaters, video: int) -> None:
+    def told() -> list[tuple[object, ...]]:
+        return [(cut["frame"], cut["kind"], cut["first_frame"], cut["last_frame"]) for cut in heaters.json(f"cuts list {video}")]
+
+    assert told() == [(0, "end", None, None), (20, None, None, None), (40, None, None, None)]
+    heaters.json(f"cuts set {video} 20 --kind dissolve --first 16 --last 23")
+    heaters.json(f"cuts set {video} 20 --last 24")
+    heaters.json(f"cuts set {video} 40 --kind hard")
+    assert told()[1:] == [(20, "dissolve", 16, 24), (40, "hard", None, None)]
+    assert [cut["frame"] for cut in heaters.json(f"cuts list {video} --kind hard --kind end")] == [0, 40]
+    heaters.json(f"cuts set {video} 20 --no-range")
+    assert told()[1] == (20, "dissolve", None, None)
+    assert heaters("review undo")[0] == 0
+    code, printed = heaters(f"cuts list {video}")
+    assert (code, "dissolve" in printed, "16..24" in printed, "end of the file" in printed) == (0, True, True, True)
+    for line, said in (
+        (f"cuts set {video} 20 --first 21", "can begin at frames 0..20 and end at frames 19..39; it cannot be 21..24"),
+        (f"cuts set {video} 40 --first 38", "give both --first and --last"),
+        (f"cuts set {video} 0 --kind hard", "frame 0 begins the source video; it is not a cut"),
+        (f"cuts set {video} 25 --kind hard", "there is no cut at frame 25"),
+        (f"cuts set {video} 20 --kind end", "only frame 0 is the end of the file"),
+    ):
+        assert heaters(line)[0] == 1
+        assert said in " ".join(heaters.error.split()), line
+    assert heaters(f"cuts set {video} 20")[0] == 2
+
+
 def test_a_cut_outside_its_range_says_the_range(heaters: Heaters, video: int) -> None:
     code, printed = heaters(f"cuts move {video} 20 40")
     assert (code, printed) == (1, "")
@@ -1079,6 +1106,8 @@ def test_process_takes_a_submitted_file_to_review_and_every_command_tells_of_it_
     for line in (
         f"cuts add {good} 10",
         f"cuts move {good} 10 12",
+        f"cuts set {good} 12 --kind dissolve --first 10 --last 13",
+        f"cuts list {good}",
         f"cuts remove {good} 12",
         f"review group {good}:2",
         "review undo",

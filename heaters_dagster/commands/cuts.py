@@ -1,15 +1,79 @@
-"""`heaters cuts ...`: add, remove or move cuts."""
+"""`heaters cuts ...`: list, add, remove or move cuts, and say what they are."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heaters_dagster.commands.shared import As, AsJson, Frame, VideoId, example, opened_reviews, reviewer_name, show_result
+from heaters_dagster.commands import terminal
+from heaters_dagster.commands.shared import As, AsJson, Frame, VideoId, example, opened_database, opened_reviews, reviewer_name, show_result
+from heaters_dagster.commands.terminal import Column
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, UNKNOWN_KIND, CutKind, Transition
+from heaters_dagster.domain.errors import CutError
 from heaters_dagster.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Add, remove or move cuts: the places where one clip ends and the next begins.")
+if TYPE_CHECKING:
+    from resources.postgres.clip_rows import Clip
+
+app = typer.Typer(no_args_is_help=True, help="Cuts: the places where one clip ends and the next begins, and what they are.")
+
+_COLUMNS = (
+    Column("frame", "frame", number=True),
+    Column("at", "at", number=True),
+    Column("kind", "kind_words"),
+    Column("frames of the transition", "range", number=True),
+    Column("clip", "reference", number=True),
+)
+
+
+@app.command("list", epilog=example("cuts list 3 --kind dissolve"))
+def cuts_list(
+    video: VideoId,
+    kinds: Annotated[list[CutKind] | None, typer.Option("--kind", help="Only cuts of this kind. Can be given more than once.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the cuts of a source video in order: what each is, and the frames of its transition."""
+    from resources.postgres.clip_store import ClipStore
+
+    with opened_database(load_settings(), video) as database:
+        rows = [_row(clip) for clip in ClipStore(database).load_live(video)]
+    chosen = [row for row in rows if not kinds or row["kind"] in kinds]
+    if as_json:
+        shown = ("frame", "time_seconds", "kind", "first_frame", "last_frame", "clip_id", "clip")
+        terminal.show_json([{name: row[name] for name in shown} for row in chosen])
+    else:
+        terminal.show_table("", _COLUMNS, chosen)
+
+
+@app.command("set", epilog=example("cuts set 3 240 --kind dissolve --first 232 --last 247"))
+def cuts_set(
+    video: VideoId,
+    frame: Frame,
+    kind: Annotated[CutKind | None, typer.Option("--kind", help="What the cut is. Without it: what it was.")] = None,
+    first: Annotated[int | None, typer.Option("--first", help="First frame of the transition. Without it: as before.")] = None,
+    last: Annotated[int | None, typer.Option("--last", help="Last frame of the transition. Without it: as before.")] = None,
+    no_range: Annotated[bool, typer.Option("--no-range", help="The transition has no frames of its own.")] = False,
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the cut at FRAME is, and which frames show both shots, or neither; the cut stays where it is."""
+    if no_range and (first is not None or last is not None):
+        raise typer.BadParameter("write either --no-range, or --first and --last")
+    if kind is None and first is None and last is None and not no_range:
+        raise typer.BadParameter("say what changes: --kind, --first, --last or --no-range")
+    from resources.postgres.clip_store import ClipStore
+    from resources.postgres.review_store import ReviewStore
+
+    with opened_database(load_settings(), video) as database:
+        here = next((clip for clip in ClipStore(database).load_live(video) if clip.start_frame == frame), None)
+        reviews = ReviewStore(database, lambda source_video_id, frames: [])
+        told = _told(None if here is None else here.transition, kind, (first, last), no_range=no_range)
+        name = reviewer_name(reviews.reviewers, reviewer)
+        seen = None if here is None else here.cut_point_version
+        result = reviews.edit_cut(video, frame, told, reviewer=name, expected_version=seen)
+        show_result(result, reviews.names, as_json)
 
 
 @app.command("add", epilog=example("cuts add 3 240"))
@@ -39,3 +103,33 @@ def cuts_move(
         show_result(
             reviews.move_cut_point(video, frame, new_frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json
         )
+
+
+def _row(clip: Clip) -> dict[str, Any]:
+    told = clip.transition
+    frames = None if told is None else told.frames
+    return {
+        "frame": clip.start_frame,
+        "time_seconds": clip.start_time_seconds,
+        "at": terminal.clock_time(clip.start_time_seconds),
+        "kind": None if told is None else told.kind,
+        "kind_words": UNKNOWN_KIND if told is None else told.kind.words,
+        "first_frame": None if frames is None else frames[0],
+        "last_frame": None if frames is None else frames[1],
+        "range": "" if frames is None else f"{frames[0]}..{frames[1]}",
+        "clip_id": clip.id,
+        "clip": clip.reference,
+        "reference": clip.reference,
+    }
+
+
+def _told(was: Transition | None, kind: CutKind | None, frames: Sequence[int | None], *, no_range: bool) -> Transition:
+    """What the cut shall be: what it was, with what is given. Raises CutError when that is too little."""
+    if kind is None and (was is None or was.kind not in GIVEN_KINDS):
+        raise CutError(f"nobody has said what this cut is: add --kind {', '.join(GIVEN_KINDS)}")
+    told = kind or (was.kind if was is not None else CutKind.HAND)
+    before = (None, None) if was is None or no_range else (was.first_frame, was.last_frame)
+    first, last = (old if new is None else new for new, old in zip(frames, before, strict=True))
+    if (first is None) != (last is None):
+        raise CutError("this cut has no range yet: give both --first and --last")
+    return Transition(told, first, last)

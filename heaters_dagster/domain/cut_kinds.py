@@ -74,6 +74,11 @@ class Transition:
     def frame_count(self) -> int:
         return 0 if self.frames is None else self.frames[1] - self.frames[0] + 1
 
+    @property
+    def words(self) -> str:
+        """`dissolve, frames 116..123`."""
+        return self.kind.words if self.frames is None else f"{self.kind.words}, frames {self.frames[0]}..{self.frames[1]}"
+
     def touches(self, frame: int) -> bool:
         """Whether a cut at `frame` lies in the range or directly beside it; always without a range."""
         return self.frames is None or self.frames[0] <= frame <= self.frames[1] + 1

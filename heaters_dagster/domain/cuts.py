@@ -6,14 +6,19 @@ source video or just those around the frame: the result is the same.
 The confidence of a clip is that of its weaker boundary; the confidence of single boundaries is not kept. So the rule is cautious: a clip
 made by a cut point operation takes the lowest confidence of the clips it was made from, and when a person cuts a clip without a detected
 boundary, the new clips get MANUAL_CONFIDENCE. A moved cut keeps the confidences of its neighbours.
+
+What a cut is (`Transition`) is kept by the clip that begins at it. A new cut is made by hand. A moved cut keeps its kind, because it is the
+same change of shots at a better place; its range stays where it is, since the picture has not changed, and goes when the cut no longer
+touches it. No range reaches over the next cut: one that would ends there. A removed cut takes both with it, and undo brings them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.errors import CutError
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 
@@ -24,7 +29,8 @@ MANUAL_CONFIDENCE = 1.0
 class ReviewAction(StrEnum):
     """What a reviewer can do; the words of the review ledger.
 
-    RECUT: new cuts by force, after review had begun. REPLACE: take over the clips and decisions of a source video whose file is replaced.
+    EDIT_CUT: another kind or range of a cut. RECUT: new cuts by force, after review had begun. REPLACE: take over the clips and decisions
+    of a source video whose file is replaced.
     SEND_BACK: send clips back to review. DELETE, RENAME: delete or rename a source video. REPLACE, DELETE and RENAME cannot be undone.
     EDIT_FACTS: what is known of a source video; undone only where it is named.
     """
@@ -36,6 +42,7 @@ class ReviewAction(StrEnum):
     ADD_CUT_POINT = "add_cut_point"
     REMOVE_CUT_POINT = "remove_cut_point"
     MOVE_CUT_POINT = "move_cut_point"
+    EDIT_CUT = "edit_cut"
     UNDO = "undo"
     REDO = "redo"
     RECUT = "recut"
@@ -53,6 +60,7 @@ class ReviewClip:
     id, sequence: None for a clip that a Change makes and nobody has saved yet. [start_frame, end_frame): frames, end exclusive.
     is_live: False once a cut point operation has replaced it. version: rises with every review action that changes the clip.
     grouped_with_clip_id: the live clip before it, both approved. confidence: 0..1 of the weaker boundary, None without a detected one.
+    transition: of the cut at which it begins; None: nobody knows.
     """
 
     id: int | None
@@ -66,6 +74,7 @@ class ReviewClip:
     grouped_with_clip_id: int | None = None
     confidence: float | None = None
     export_profile: str = "stream_copy"
+    transition: Transition | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_frame < self.end_frame:
@@ -145,9 +154,11 @@ def add_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
     if frame == original.start_frame:
         raise CutError(f"clip id:{original.id} already begins at frame {frame}; {_room(original)}")
     confidence = MANUAL_CONFIDENCE if original.confidence is None else original.confidence
+    whole = _made(original, start_frame=original.start_frame, end_frame=frame, confidence=confidence)
+    by_hand = Transition(CutKind.HAND)
     made = [
-        _made(original, start_frame=start, end_frame=end, confidence=confidence)
-        for start, end in ((original.start_frame, frame), (frame, original.end_frame))
+        replace(whole, transition=_fitting(original, end_frame=frame)),
+        replace(whole, start_frame=frame, end_frame=original.end_frame, transition=by_hand),
     ]
     return Change(ReviewAction.ADD_CUT_POINT, _replaced(around, [original], made))
 
@@ -160,17 +171,20 @@ def remove_cut_point(clips: Iterable[ReviewClip], frame: int) -> Change:
     around = _live(clips)
     left, right = _neighbours(around, frame)
     known = [clip.confidence for clip in (left, right) if clip.confidence is not None]
-    made = _made(left, start_frame=left.start_frame, end_frame=right.end_frame, confidence=min(known, default=None))
+    joined = _made(left, start_frame=left.start_frame, end_frame=right.end_frame, confidence=min(known, default=None))
+    made = replace(joined, transition=left.transition)
     return Change(ReviewAction.REMOVE_CUT_POINT, _replaced(around, [left, right], [made]))
 
 
 def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) -> Change:
     """Move the cut at `old_frame` to `new_frame`: both neighbours change in place and keep their decisions.
 
-    A pending clip stays pending; an approved one stays approved, and is exported again with its new frames.
+    clips: at least those two and the live clip after them, whose range may reach into the right one. A pending clip stays pending; an
+    approved one stays approved, and is exported again with its new frames.
     Raises CutError with the legal range.
     """
-    left, right = _neighbours(_live(clips), old_frame)
+    around = _live(clips)
+    left, right = _neighbours(around, old_frame)
     legal = _move_range(left, right)
     if legal is None:
         raise CutError(f"cut at frame {old_frame} cannot move: the clips beside it have a single frame each")
@@ -179,11 +193,41 @@ def move_cut_point(clips: Iterable[ReviewClip], old_frame: int, new_frame: int) 
         raise CutError(f"cut at frame {old_frame} can move to frames {low}..{high}, not {new_frame}")
     if new_frame == old_frame:
         raise CutError(f"the cut at frame {old_frame} is already there; it can move to another of the frames {low}..{high}")
+    before = replace(left, end_frame=new_frame, state=left.decision, transition=_fitting(left, end_frame=new_frame))
+    moved = right.transition and right.transition.around(new_frame, start_frame=left.start_frame, end_frame=right.end_frame)
+    after = replace(right, start_frame=new_frame, state=right.decision, transition=moved)
     changes = (
-        ClipChange(left, replace(left, end_frame=new_frame, state=left.decision, version=left.version + 1)),
-        ClipChange(right, replace(right, start_frame=new_frame, state=right.decision, version=right.version + 1)),
+        ClipChange(left, replace(before, version=left.version + 1)),
+        ClipChange(right, replace(after, version=right.version + 1)),
+        *_followers(around, [], [after], leaving_out={left.id, right.id}),
     )
     return Change(ReviewAction.MOVE_CUT_POINT, changes)
+
+
+def edit_cut(clips: Iterable[ReviewClip], frame: int, transition: Transition) -> Change:
+    """Say what the cut at `frame` is, and which frames its transition has.
+
+    clips: at least the two that meet at `frame`. With another range both are changed, although only the right one keeps it: the frames that
+    an export of the left one may leave out change too, and whoever cuts it later is in the way of an undo.
+    Raises CutError with the legal range.
+    """
+    left, right = _neighbours(_live(clips), frame)
+    if transition.kind == CutKind.END:
+        raise CutError(f"only frame 0 is the {CutKind.END.words}; the cut at frame {frame} can be: {', '.join(GIVEN_KINDS)}")
+    fitting = transition.around(frame, start_frame=left.start_frame, end_frame=right.end_frame)
+    if fitting != transition and transition.frames is not None:
+        first, last = transition.frames
+        raise CutError(
+            f"the range of the cut at frame {frame} can begin at frames {left.start_frame}..{frame} and end at frames "
+            f"{frame - 1}..{right.end_frame - 1}; it cannot be {first}..{last}"
+        )
+    if transition == right.transition:
+        return Change(ReviewAction.EDIT_CUT, ())
+    had = None if right.transition is None else right.transition.frames
+    changes = [ClipChange(right, replace(right, transition=transition, version=right.version + 1))]
+    if transition.frames != had:
+        changes.insert(0, ClipChange(left, replace(left, version=left.version + 1)))
+    return Change(ReviewAction.EDIT_CUT, tuple(changes))
 
 
 def checked_cut_frame(frame: int, frame_count: int) -> int:
@@ -273,9 +317,31 @@ def _made(parent: ReviewClip, *, start_frame: int, end_frame: int, confidence: f
 
 
 def _replaced(around: Sequence[ReviewClip], old: Sequence[ReviewClip], new: Sequence[ReviewClip]) -> tuple[ClipChange, ...]:
-    """The retired clips, the clips that were grouped with them, and the clips that take their place."""
+    """The retired clips, the clips after them where they change, and the clips that take their place."""
     return (
         *(ClipChange(clip, retired(clip)) for clip in old),
-        *unlinked_followers(around, old),
+        *_followers(around, old, new, leaving_out={clip.id for clip in old}),
         *(ClipChange(None, clip) for clip in new),
     )
+
+
+def _followers(
+    around: Sequence[ReviewClip], old: Sequence[ReviewClip], new: Sequence[ReviewClip], *, leaving_out: Collection[int | None]
+) -> list[ClipChange]:
+    """Changes of the clips beside: those that were grouped with one of `old`, and one whose range reaches over the clips of `new`."""
+    unlinked = {change.after.id: change.after for change in unlinked_followers(around, old)}
+    changes = []
+    for clip in around:
+        before = next((one for one in new if one.end_frame == clip.start_frame), None)
+        fitting = clip.transition if before is None else _fitting(clip, start_frame=before.start_frame)
+        after = replace(unlinked.get(clip.id, clip), transition=fitting)
+        if clip.id not in leaving_out and after != clip:
+            changes.append(ClipChange(clip, replace(after, version=clip.version + 1)))
+    return changes
+
+
+def _fitting(clip: ReviewClip, *, start_frame: int = 0, end_frame: int | None = None) -> Transition | None:
+    """What is left of the transition of a clip whose own end, or the beginning of the clip before it, is then here."""
+    if clip.transition is None:
+        return None
+    return clip.transition.around(clip.start_frame, start_frame=start_frame, end_frame=clip.end_frame if end_frame is None else end_frame)

@@ -8,8 +8,8 @@ after a new download in better quality, a person is asked. What has no counterpa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS, Looks, differing_bits, is_telling
 from heaters_dagster.domain.states import ClipState
@@ -113,11 +114,12 @@ class ClipFate:
 
 @dataclass(frozen=True, slots=True)
 class NewSpan:
-    """A clip of the new film: frames [start_frame, end_frame), and the fate of the old clip that it comes from, or None."""
+    """A clip of the new film: frames [start_frame, end_frame), the fate of the old clip that it comes from or None, what its cut is."""
 
     start_frame: int
     end_frame: int
     source: ClipFate | None = None
+    transition: Transition | None = None
 
 
 def fates(old: Film, new: Film, clips: Sequence[ReviewClip]) -> list[ClipFate]:
@@ -154,6 +156,32 @@ def spans(found: Iterable[ClipFate], frame_count: int, detected: Iterable[int]) 
         reached = fate.end_frame
     unseen(frame_count)
     return made
+
+
+def with_transitions(made: Sequence[NewSpan], detected: Mapping[int, Transition | None]) -> list[NewSpan]:
+    """The clips of the new film, each with what its cut is; detected: first frame of a detected shot -> what its cut is.
+
+    A range goes with its clip as long as that has the same number of frames; of a clip that is there only in part, nothing is known.
+    """
+    found = []
+    for place, span in enumerate(made):
+        told = detected.get(span.start_frame) if span.source is None else _carried(span, span.source)
+        if not span.start_frame:
+            told = Transition(CutKind.END)
+        elif told is not None:
+            told = told.around(span.start_frame, start_frame=made[place - 1].start_frame, end_frame=span.end_frame)
+        found.append(replace(span, transition=told))
+    return found
+
+
+def _carried(span: NewSpan, source: ClipFate) -> Transition | None:
+    told = source.clip.transition
+    if told is None or told.kind == CutKind.END or source.fate is Fate.PARTLY:
+        return None
+    if told.frames is None or span.end_frame - span.start_frame != source.clip.frame_count:
+        return Transition(told.kind)
+    first, last = (frame + source.moved_frames for frame in told.frames)
+    return Transition(told.kind, max(0, first), last) if last >= 0 else Transition(told.kind)
 
 
 def state_in_new(span: NewSpan) -> ClipState:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from heaters_dagster.domain.clip_names import clips_by_id
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cuts import Change, ClipChange, ReviewAction, ReviewClip, retired, unlinked_followers
 from heaters_dagster.domain.errors import BadRequestError, CutError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.states import ClipState
@@ -216,13 +217,15 @@ def snapshot(clip: ReviewClip) -> dict[str, Any]:
         "grouped_with_clip_id": clip.grouped_with_clip_id,
         "confidence": clip.confidence,
         "export_profile": clip.export_profile,
+        "transition": None if clip.transition is None else clip.transition.to_json(),
     }
 
 
 def clip_of_snapshot(data: Mapping[str, Any]) -> ReviewClip:
-    """The clip that `snapshot` wrote; other members are ignored."""
-    values = {name: data[name] for name in ReviewClip.__dataclass_fields__}
-    return ReviewClip(**{**values, "state": ClipState(data["state"])})
+    """The clip that `snapshot` wrote; other members are ignored. Those of before kinds were stored have no transition."""
+    told = data.get("transition")
+    values = {name: data[name] for name in ReviewClip.__dataclass_fields__ if name != "transition"}
+    return ReviewClip(**{**values, "state": ClipState(data["state"]), "transition": told and Transition.from_json(told)})
 
 
 def checked_reviewer_name(name: str) -> str:
@@ -272,8 +275,16 @@ def _returned(action: ReviewAction, steps: list[tuple[ReviewClip, ReviewClip]], 
         now = current[_saved_id(target)]
         profile = now.export_profile if expected.export_profile == target.export_profile else target.export_profile
         goal = replace(target, state=target.decision, export_profile=profile, version=now.version + 1)
+        goal = replace(goal, transition=_transition_after(expected, goal, now))
         changes.append(ClipChange(now, replace(goal, state=now.state) if _still_exported(now, goal) else goal))
     return Change(action, tuple(changes))
+
+
+def _transition_after(expected: ReviewClip, goal: ReviewClip, now: ReviewClip) -> Transition | None:
+    """Only an action that changed what the cut is brings it back. Snapshots of before kinds were stored say nothing of it."""
+    if expected.transition != goal.transition:
+        return goal.transition
+    return now.transition and now.transition.around(goal.start_frame, start_frame=0, end_frame=goal.end_frame)
 
 
 def _still_exported(before: ReviewClip, after: ReviewClip) -> bool:

@@ -32,11 +32,15 @@ _ADAPTIVE_MOST = 255.0
 
 @dataclass(frozen=True, slots=True)
 class CutClip:
-    """Frames [start_frame, end_frame). confidence: of the weaker of its detected boundaries; None for a video without one."""
+    """Frames [start_frame, end_frame). confidence: of the weaker of its detected boundaries; None for a video without one.
+
+    transition: what the cut is at which it begins; None where nobody tells, and at the beginning of the video.
+    """
 
     start_frame: int
     end_frame: int
     confidence: float | None
+    transition: Transition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +216,29 @@ def cut_list(found: Iterable[Boundary], frame_count: int, min_clip_frames: int) 
 
     Chapters are kept first, then boundaries in order of confidence; one that is too close to one kept before, or to an end of the video, is
     left out. The confidence of a clip is that of detected boundaries only. frame_count >= 1.
+    A chapter is a cut by hand where no detector says more. A range ends at the next cut.
     """
     edges: list[int] = [0, frame_count]
     kept: dict[int, float] = {}
+    told: dict[int, Transition | None] = {}
     for boundary in sorted(found, key=lambda one: (one.kind != CHAPTER, -one.confidence, one.frame)):
         at = bisect_left(edges, boundary.frame)
         if not 0 < boundary.frame < frame_count:
             continue
         if boundary.frame - edges[at - 1] >= min_clip_frames and edges[at] - boundary.frame >= min_clip_frames:
             edges.insert(at, boundary.frame)
+            told[boundary.frame] = boundary.transition
             if boundary.kind != CHAPTER:
                 kept[boundary.frame] = boundary.confidence
-    return tuple(
-        CutClip(start, end, min((kept[edge] for edge in (start, end) if edge in kept), default=None)) for start, end in pairwise(edges)
-    )
+            elif boundary.transition is None:
+                told[boundary.frame] = Transition(CutKind.HAND)
+    clips = []
+    for place, (start, end) in enumerate(pairwise(edges)):
+        confidence = min((kept[edge] for edge in (start, end) if edge in kept), default=None)
+        whole = told.get(start)
+        fitting = whole and whole.around(start, start_frame=edges[place - 1], end_frame=end)
+        clips.append(CutClip(start, end, confidence, fitting))
+    return tuple(clips)
 
 
 def encoded(

@@ -19,9 +19,10 @@ from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_lookup import is_called
 from resources.postgres.conditions import among
+from resources.postgres.count_tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video
 from resources.postgres.database import Database
 from resources.postgres.source_video_words import have_words
-from resources.postgres.tables import clip_count_changes, clip_counts_by_confidence, clip_counts_by_video, clips, source_videos
+from resources.postgres.tables import clips, source_videos
 
 _changes = clip_count_changes.c
 _by_video = clip_counts_by_video.c

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, null, or_, select
 from sqlalchemy import text as sql
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import CutError, PermanentError
 from heaters_dagster.domain.keys import scenes_key
@@ -15,7 +16,8 @@ from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import checked_source_video_transition
 from heaters_dagster.event_log import of_clips, tell_when_committed
 from resources.postgres.clip_files import VIRTUAL, forget_files
-from resources.postgres.clip_rows import CLIP, Clip, NewClip, clip_of_row, ledger_snapshot, live_clips
+from resources.postgres.clip_rows import CLIP, Clip, NewClip, clip_of_row, cut_columns, ledger_snapshot, live_clips
+from resources.postgres.review_statements import CLIP_IDS
 from resources.postgres.row_locks import known_reviewer, lock_live_clips
 from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, review_actions, source_videos
@@ -94,15 +96,28 @@ def _check_cover(new: Sequence[NewClip], frame_count: int) -> None:
 
 
 def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]) -> None:
-    """Write the times and confidences of a new detection where they differ; no decision depends on them."""
+    """Write the times and confidences of a new detection where they differ; no decision depends on them.
+
+    Kinds and ranges too, but for those that a person has set, and where the new detection tells none.
+    """
+    given = _cuts_by_people(connection, [clip.id for clip in old])
     for clip, found in zip(old, new, strict=True):
-        columns = {
+        columns: dict[str, Any] = {
             "start_time_seconds": found.start_time_seconds,
             "end_time_seconds": found.end_time_seconds,
             "confidence": found.confidence,
         }
+        told = found.transition
+        if told is not None and clip.start_frame and clip.id not in given:
+            columns |= {"cut_kind": str(told.kind), "cut_first_frame": told.first_frame, "cut_last_frame": told.last_frame}
         if any(getattr(clip, name) != value for name, value in columns.items()):
             connection.execute(clips.update().where(clips.c.id == clip.id).values(**columns))
+
+
+def _cuts_by_people(connection: Connection, clip_ids: Sequence[int]) -> set[int]:
+    """Ids of those of these clips of which a person has said what the cut is."""
+    edits = (review_actions.c.action == ReviewAction.EDIT_CUT.value) & ~review_actions.c.undone & CLIP_IDS.overlap(list(clip_ids))
+    return {clip_id for row in connection.scalars(select(review_actions.c.clip_ids).where(edits)) for clip_id in row}
 
 
 def retired(connection: Connection, old: Sequence[Clip], reviewer: int | None) -> list[Clip]:
@@ -170,12 +185,17 @@ def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip]
     """One statement for any number of clips."""
     statement = sql(
         """
-        insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, confidence)
-        select :source_video_id, :first_sequence + ordinality - 1, start_frame, end_frame, start_time, end_time, confidence
+        insert into clips (source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, confidence,
+            cut_kind, cut_first_frame, cut_last_frame)
+        select :source_video_id, :first_sequence + ordinality - 1, start_frame, end_frame, start_time, end_time, confidence,
+            cut_kind, cut_first_frame, cut_last_frame
         from unnest(
             cast(:start_frames as integer[]), cast(:end_frames as integer[]),
-            cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:confidences as float8[])
-        ) with ordinality as made (start_frame, end_frame, start_time, end_time, confidence, ordinality)
+            cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:confidences as float8[]),
+            cast(:cut_kinds as text[]), cast(:cut_first_frames as integer[]), cast(:cut_last_frames as integer[])
+        ) with ordinality as made (
+            start_frame, end_frame, start_time, end_time, confidence, cut_kind, cut_first_frame, cut_last_frame, ordinality
+        )
         order by ordinality
         """
     )
@@ -189,5 +209,6 @@ def _insert(connection: Connection, source_video_id: int, new: Sequence[NewClip]
             "start_times": [float(clip.start_time_seconds) for clip in new],
             "end_times": [float(clip.end_time_seconds) for clip in new],
             "confidences": [clip.confidence for clip in new],
+            **cut_columns(clip.transition if clip.start_frame else Transition(CutKind.END) for clip in new),
         },
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from heaters_dagster.domain.clip_names import reference
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.review import snapshot
 from heaters_dagster.domain.states import ClipState
@@ -23,6 +24,7 @@ class Clip:
     [start_frame, end_frame): frames of the source video. sequence: per source video, never reused.
     is_live: False once a cut point operation has replaced it. clip_filepath: object key of the export, None while the clip is virtual.
     confidence: 0..1 of the weaker detected boundary, None without one. attempts: failed tries of the current stage.
+    cut_kind, cut_first_frame, cut_last_frame: see `transition`.
     state_changed_at: when it came into this state; a lease or opening the clip changes `updated_at` only.
     """
 
@@ -41,6 +43,9 @@ class Clip:
     is_virtual: bool
     clip_filepath: str | None
     confidence: float | None
+    cut_kind: str | None = None
+    cut_first_frame: int | None = None
+    cut_last_frame: int | None = None
     grouped_with_clip_id: int | None
     cut_point_version: int
     export_profile: str
@@ -57,6 +62,11 @@ class Clip:
         return self.end_frame - self.start_frame
 
     @property
+    def transition(self) -> Transition | None:
+        """What the cut is at which the clip begins, and which frames it takes; None: nobody knows."""
+        return None if self.cut_kind is None else Transition(CutKind(self.cut_kind), self.cut_first_frame, self.cut_last_frame)
+
+    @property
     def reference(self) -> str:
         """What people can type for it: `3:14`."""
         return reference(self.source_video_id, self.sequence)
@@ -69,13 +79,14 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewClip:
-    """A clip that a detector cut. confidence: see Clip."""
+    """A clip that a detector cut. confidence, transition: see Clip; the first clip of a video begins with the file in any case."""
 
     start_frame: int
     end_frame: int
     start_time_seconds: float
     end_time_seconds: float
     confidence: float | None = None
+    transition: Transition | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +131,15 @@ def review_clip(row: Clip) -> ReviewClip:
         grouped_with_clip_id=row.grouped_with_clip_id,
         confidence=row.confidence,
         export_profile=row.export_profile,
+        transition=row.transition,
     )
+
+
+def cut_columns(transitions: Iterable[Transition | None]) -> dict[str, list[Any]]:
+    """Arguments of statements that write many clips: `cut_kinds`, `cut_first_frames`, `cut_last_frames`."""
+    known = [None if one is None else (str(one.kind), one.first_frame, one.last_frame) for one in transitions]
+    kinds, firsts, lasts = ([None if one is None else one[place] for one in known] for place in range(3))
+    return {"cut_kinds": kinds, "cut_first_frames": firsts, "cut_last_frames": lasts}
 
 
 def ledger_snapshot(row: Clip) -> dict[str, Any]:

@@ -30,11 +30,12 @@ from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import CLIP_RETRY
 from resources.postgres import clip_exports
 from resources.postgres.clip_work import ClipStage, open_work
+from resources.postgres.count_tables import clip_count_changes, clip_counts_by_video
 from resources.postgres.making_tables import source_video_making
 from resources.postgres.replacement_store import replaced_and_exported
 from resources.postgres.site_turns import first_of_each_site
 from resources.postgres.source_video_store import is_there
-from resources.postgres.tables import clip_artifacts, clip_count_changes, clip_counts_by_video, clip_work, clips, source_videos
+from resources.postgres.tables import clip_artifacts, clip_work, clips, source_videos
 from resources.postgres.tables import clip_exports as clip_exports_table
 
 #: How many deletable files one look reads, to find their source videos.

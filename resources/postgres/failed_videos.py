@@ -9,9 +9,10 @@ from sqlalchemy import func, or_, select, union_all
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.stages import WorkState
 from heaters_dagster.domain.transitions import CLIP_RETRY, SOURCE_VIDEO_RETRY
+from resources.postgres.count_tables import clip_count_changes, clip_counts_by_video
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import is_there
-from resources.postgres.tables import clip_count_changes, clip_counts_by_video, clip_exports, clip_work, clips, source_videos
+from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
 
 _AT_ONCE = 500
 

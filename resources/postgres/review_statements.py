@@ -77,6 +77,7 @@ UPDATE = text(
         start_frame = n.start_frame, end_frame = n.end_frame,
         start_time_seconds = n.start_time_seconds, end_time_seconds = n.end_time_seconds,
         state = n.state, is_live = n.is_live, grouped_with_clip_id = n.grouped_with_clip_id, export_profile = n.export_profile,
+        cut_kind = n.cut_kind, cut_first_frame = n.cut_first_frame, cut_last_frame = n.cut_last_frame,
         cut_point_version = n.version, last_modified_by_user_id = :reviewer,
         is_virtual = n.virtual or c.is_virtual,
         clip_filepath = case when n.virtual then null else c.clip_filepath end,
@@ -88,10 +89,11 @@ UPDATE = text(
         cast(:ids as bigint[]), cast(:start_frames as integer[]), cast(:end_frames as integer[]),
         cast(:start_times as float8[]), cast(:end_times as float8[]), cast(:states as text[]), cast(:lives as boolean[]),
         cast(:groups as bigint[]), cast(:profiles as text[]), cast(:versions as integer[]),
-        cast(:virtuals as boolean[]), cast(:resets as boolean[]), cast(:releases as boolean[])
+        cast(:virtuals as boolean[]), cast(:resets as boolean[]), cast(:releases as boolean[]),
+        cast(:cut_kinds as text[]), cast(:cut_first_frames as integer[]), cast(:cut_last_frames as integer[])
     ) as n (
         id, start_frame, end_frame, start_time_seconds, end_time_seconds, state, is_live,
-        grouped_with_clip_id, export_profile, version, virtual, reset, release
+        grouped_with_clip_id, export_profile, version, virtual, reset, release, cut_kind, cut_first_frame, cut_last_frame
     )
     where c.id = n.id
     returning {", ".join(f"c.{name}" for name in CLIP_NAMES)}
@@ -108,17 +110,20 @@ INSERT = text(
     )
     insert into clips (
         source_video_id, sequence, start_frame, end_frame, start_time_seconds, end_time_seconds, state, confidence, export_profile,
-        created_by_user_id, last_modified_by_user_id, leased_by_user_id, lease_expires_at
+        cut_kind, cut_first_frame, cut_last_frame, created_by_user_id, last_modified_by_user_id, leased_by_user_id, lease_expires_at
     )
     select
         :source_video_id, counter.first + n.number - 1, n.start_frame, n.end_frame, n.start_time, n.end_time, n.state, n.confidence,
-        n.profile,
+        n.profile, n.cut_kind, n.cut_first_frame, n.cut_last_frame,
         :reviewer, :reviewer, case when cast(:lease_expires_at as timestamptz) is not null then :reviewer end,
         cast(:lease_expires_at as timestamptz)
     from counter, unnest(
         cast(:start_frames as integer[]), cast(:end_frames as integer[]), cast(:start_times as float8[]), cast(:end_times as float8[]),
-        cast(:states as text[]), cast(:confidences as float8[]), cast(:profiles as text[])
-    ) with ordinality as n (start_frame, end_frame, start_time, end_time, state, confidence, profile, number)
+        cast(:states as text[]), cast(:confidences as float8[]), cast(:profiles as text[]),
+        cast(:cut_kinds as text[]), cast(:cut_first_frames as integer[]), cast(:cut_last_frames as integer[])
+    ) with ordinality as n (
+        start_frame, end_frame, start_time, end_time, state, confidence, profile, cut_kind, cut_first_frame, cut_last_frame, number
+    )
     order by n.number
     returning {", ".join(CLIP_NAMES)}
     """

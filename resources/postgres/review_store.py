@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from heaters_dagster.domain import cuts, review
 from heaters_dagster.domain.clip_names import no_clips
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cuts import Change, ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, PermanentError, VerdictStandsError
 from heaters_dagster.domain.review import LedgerEntry
@@ -266,6 +267,23 @@ class ReviewStore:
             around = transaction.lock_around(source_video_id, old_frame, expected_version)
             transaction.know_time(source_video_id, new_frame, seconds)
             return cuts.move_cut_point(around, old_frame, new_frame)
+
+        return self._act(reviewer, request_key, decide)
+
+    def edit_cut(
+        self,
+        source_video_id: int,
+        frame: int,
+        transition: Transition,
+        *,
+        reviewer: str,
+        expected_version: ExpectedVersion = None,
+        request_key: str | None = None,
+    ) -> ReviewResult:
+        """Say what the cut at `frame` is, and which frames its transition has. expected_version: as for `remove_cut_point`."""
+
+        def decide(transaction: ReviewTransaction) -> Change:
+            return cuts.edit_cut(transaction.lock_around(source_video_id, frame, expected_version), frame, transition)
 
         return self._act(reviewer, request_key, decide)
 

@@ -23,7 +23,7 @@ from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.event_log import of_clips, tell_when_committed
 from resources.postgres.clip_cutting import restore_settings
 from resources.postgres.clip_files import forget_files
-from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, review_clip
+from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, cut_columns, review_clip
 from resources.postgres.review_statements import (
     AROUND,
     CLIP_IDS,
@@ -54,6 +54,7 @@ _DID = {
     ReviewAction.ADD_CUT_POINT: "added a cut at",
     ReviewAction.REMOVE_CUT_POINT: "removed a cut at",
     ReviewAction.MOVE_CUT_POINT: "moved a cut of",
+    ReviewAction.EDIT_CUT: "changed the kind or range of a cut of",
     ReviewAction.RECUT: "cut anew",
     ReviewAction.SEND_BACK: "sent back to review",
 }
@@ -385,6 +386,7 @@ class ReviewTransaction:
                 "virtuals": [loses_export(before, after) for before, after in kept],
                 "resets": [before.state != after.state or loses_export(before, after) for before, after in kept],
                 "releases": [not after.is_live or (action in _DECISIONS and after.id in self._asked) for _, after in kept],
+                **cut_columns(after.transition for _, after in kept),
             },
         )
         self._rows |= {row.id: clip_of_row(row) for row in rows}
@@ -413,6 +415,7 @@ class ReviewTransaction:
                 "states": [str(clip.state) for clip in made],
                 "confidences": [clip.confidence for clip in made],
                 "profiles": [clip.export_profile for clip in made],
+                **cut_columns(clip.transition for clip in made),
             },
         )
         saved = [clip_of_row(row) for row in rows]

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -30,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from heaters_dagster.domain.cut_kinds import CutKind
 from heaters_dagster.domain.export_profile import FIRST_PROFILE, ExportState
 from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, WorkState, states_from
 from heaters_dagster.domain.states import ClipState, SourceVideoState
@@ -222,6 +222,13 @@ clips = Table(
     Column("is_virtual", Boolean, nullable=False, server_default=text("true")),
     Column("clip_filepath", Text, comment="object key of the export"),
     Column("confidence", Float, comment="of the weaker of its two detected boundaries, 0..1; null: no detected boundary"),
+    Column(
+        "cut_kind",
+        Text,
+        comment="what the cut is at which the clip begins; null: found before kinds were stored, or by a detector that tells none",
+    ),
+    Column("cut_first_frame", Integer, comment="first frame of the transition at which the clip begins; null: without one"),
+    Column("cut_last_frame", Integer, comment="last frame of that transition; it may lie before the clip"),
     Column("grouped_with_clip_id", BigInteger, ForeignKey("clips.id")),
     Column(
         "cut_point_version",
@@ -264,10 +271,19 @@ clips = Table(
     ),
     CheckConstraint("not is_virtual or source_video_order is not null", name="mece_ordering"),
     CheckConstraint("export_profile ~ '^[a-z][a-z0-9_]*$'", name="export_profile"),
+    CheckConstraint(_one_of("cut_kind", [kind.value for kind in CutKind]), name="cut_kind"),
+    CheckConstraint("(cut_kind = 'end') = (start_frame = 0)", name="cut_end"),
+    CheckConstraint(
+        "(cut_first_frame is null) = (cut_last_frame is null) and (cut_first_frame is null or ("
+        "cut_kind is not null and cut_kind <> 'end' and cut_first_frame between 0 and start_frame "
+        "and cut_last_frame between cut_first_frame and end_frame - 1 and cut_last_frame >= start_frame - 1))",
+        name="cut_range",
+    ),
     Index("clips_live_order_idx", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_state_idx", "state", "source_video_id", "start_frame", postgresql_where=text("is_live")),
     Index("clips_live_confidence_idx", "state", "confidence", "id", postgresql_where=text("is_live")),
     Index("clips_live_created_idx", "state", "id", postgresql_where=text("is_live")),
+    Index("clips_live_kind_idx", "state", "cut_kind", "id", postgresql_where=text("is_live")),
     Index(
         "clips_to_retry_idx",
         "state",
@@ -298,7 +314,8 @@ review_actions = Table(
         comment="rename: the titles; edit_facts: the facts before and after; delete: what the source video was",
     ),
     CheckConstraint(
-        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'undo', 'redo', 'recut', "
+        "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'edit_cut', "
+        "'undo', 'redo', 'recut', "
         "'replace', 'send_back', 'rename', 'delete', 'edit_facts')",
         name="action",
     ),
@@ -312,50 +329,6 @@ review_actions = Table(
     Index("review_actions_target_idx", "target_action_id", "id", postgresql_where=text("target_action_id is not null")),
     Index("review_actions_recut_idx", "id", postgresql_where=text("action in ('recut', 'delete')")),
     Index("review_actions_clip_ids_idx", "clip_ids", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
-)
-
-clip_counts_by_video = Table(
-    "clip_counts_by_video",
-    metadata,
-    Column("source_video_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("state", Text, primary_key=True),
-    Column("clips", BigInteger, nullable=False),
-    Index("clip_counts_by_video_state_idx", "state", "source_video_id"),
-    comment="live clips of each source video by state; add clip_count_changes",
-)
-
-clip_counts_by_confidence = Table(
-    "clip_counts_by_confidence",
-    metadata,
-    Column(
-        "confidence_percent",
-        SmallInteger,
-        primary_key=True,
-        autoincrement=False,
-        comment="floor of 100 times the confidence; -1: no confidence",
-    ),
-    Column("state", Text, primary_key=True),
-    Column("clips", BigInteger, nullable=False),
-    comment="live clips of all source videos by state and confidence; add clip_count_changes",
-)
-
-clip_count_changes = Table(
-    "clip_count_changes",
-    metadata,
-    _id(),
-    Column("source_video_id", BigInteger, nullable=False),
-    Column("confidence_percent", SmallInteger, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("clips", BigInteger, nullable=False, comment="how many more, or fewer"),
-    comment="what has changed since it was last folded into the counts",
-)
-
-clip_coverage_checks = Table(
-    "clip_coverage_checks",
-    metadata,
-    Column("source_video_id", BigInteger, nullable=False),
-    prefixes=["UNLOGGED"],
-    comment="source videos whose cover by clips is checked when the transaction that wrote the row commits; empty at all other times",
 )
 
 cut_point_operations = Table(
@@ -484,10 +457,6 @@ for _size in (512, 768, 1024):
 
 __all__ = [
     "clip_artifacts",
-    "clip_count_changes",
-    "clip_counts_by_confidence",
-    "clip_counts_by_video",
-    "clip_coverage_checks",
     "clip_exports",
     "clip_work",
     "clips",

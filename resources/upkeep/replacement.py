@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from heaters_dagster.domain import looks, replacement, review, scenes
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import (
     BadRequestError,
@@ -51,7 +52,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres import clip_exports, row_locks
 from resources.postgres.clip_cutting import retired, review_has_begun
-from resources.postgres.clip_rows import Clip, clip_of_row, ledger_snapshot, live_clips, review_clip
+from resources.postgres.clip_rows import Clip, clip_of_row, cut_columns, ledger_snapshot, live_clips, review_clip
 from resources.postgres.database import Database
 from resources.postgres.fact_edits import given_files_turn
 from resources.postgres.facts_store import facts_of_row, put_facts
@@ -223,7 +224,8 @@ def compare(
         clips = live_clips(connection, old.id)
     films = [_film(video, database=database, objects=objects, work=work, report=report) for video in (old, new)]
     found = replacement.fates(films[0], films[1], [review_clip(clip) for clip in clips])
-    spans = replacement.spans(found, len(films[1]), _detected(new, objects, settings))
+    detected = _detected(new, objects, settings)
+    spans = replacement.with_transitions(replacement.spans(found, len(films[1]), detected), detected)
     return Comparison(waiting, old, new, tuple(clips), tuple(found), tuple(spans))
 
 
@@ -344,18 +346,18 @@ def _looks(video: SourceVideo, index: FrameIndex, *, objects: ObjectStore, work:
     return looking.looks
 
 
-def _detected(video: SourceVideo, objects: ObjectStore, settings: Settings) -> list[int]:
-    """Where the detector of the settings would cut it; nothing when the scores of that detector are not there."""
+def _detected(video: SourceVideo, objects: ObjectStore, settings: Settings) -> dict[int, Transition | None]:
+    """Where the detector of the settings would cut it, and what each cut is; nothing when the scores of that detector are not there."""
     detector = DETECTORS.find(settings.detector)
     try:
         stored = scenes.decoded(objects.get_bytes(scenes_key(video.id)))
     except (ObjectNotFoundError, InvalidMediaError):
-        return []
+        return {}
     if detector is None or not stored.has_scores_for(detector):
-        return []
+        return {}
     wanted = scenes.cut_settings(detector, threshold=settings.detector_threshold, min_clip_frames=settings.min_clip_frames)
     found = scenes.boundaries(stored.scores, detector, wanted.threshold)
-    return [cut.start_frame for cut in scenes.cut_list(found, stored.frame_count, wanted.min_clip_frames)]
+    return {cut.start_frame: cut.transition for cut in scenes.cut_list(found, stored.frame_count, wanted.min_clip_frames)}
 
 
 def _check_unchanged(connection: Connection, compared: Comparison) -> None:
@@ -382,6 +384,7 @@ def _made_clips(connection: Connection, compared: Comparison, times: Sequence[fl
             "states": [str(replacement.state_in_new(span)) for span in spans],
             "confidences": [None if clip is None else clip.confidence for clip in come_from],
             "profiles": ["stream_copy" if clip is None else clip.export_profile for clip in come_from],
+            **cut_columns(span.transition for span in spans),
         },
     )
     made = sorted(map(clip_of_row, rows), key=lambda clip: clip.start_frame)

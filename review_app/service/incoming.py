@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Scope
 
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.plain_text import checked_text, text_problem
 
@@ -121,6 +122,15 @@ def words(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise BadRequestError(f"{name} must be text")
     return value
+
+
+def transition(body: Mapping[str, Any]) -> Transition:
+    """What a cut is: `kind`, and `first_frame` and `last_frame` of its transition, null or left out for a cut without one."""
+    kind = words(body, "kind")
+    if kind not in GIVEN_KINDS:
+        raise BadRequestError(f"kind={kind[:40]!r} is not one of: {', '.join(GIVEN_KINDS)}")
+    frames = (None if body.get(name) is None else number(body, name) for name in ("first_frame", "last_frame"))
+    return Transition(CutKind(kind), *frames)
 
 
 def versions(body: Mapping[str, Any], name: str) -> dict[int, int]:

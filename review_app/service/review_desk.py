@@ -309,6 +309,9 @@ class ReviewDesk:
             case "move_cut_point":
                 video, frame, new_frame = (incoming.number(body, name) for name in ("source_video_id", "frame", "new_frame"))
                 return reviews.move_cut_point(video, frame, new_frame, **given)
+            case "edit_cut":
+                video, frame = incoming.number(body, "source_video_id"), incoming.number(body, "frame")
+                return reviews.edit_cut(video, frame, incoming.transition(body), **given)
             case "undo" | "redo":
                 target = None if body.get("target") is None else incoming.words(body, "target")
                 action_id = None if target is None else self._around.action_of_request(target)
@@ -406,6 +409,7 @@ class ReviewDesk:
             "version": clip.cut_point_version,
             "changed_by": None if changed_by is None else {"id": changed_by, "name": self._name(changed_by)},
             "grouped_with_clip_id": clip.grouped_with_clip_id,
+            "cut": None if clip.transition is None else clip.transition.to_json(),
             **_edge(boundaries.get(clip.start_frame), "start"),
             **_edge(boundaries.get(clip.end_frame), "end"),
             "links": [

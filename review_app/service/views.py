@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from heaters_dagster.domain.cut_kinds import UNKNOWN_KIND, Transition
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.export_profile import ExportState
@@ -64,6 +65,7 @@ _ACTIONS = {
     "add_cut_point": "added a cut",
     "remove_cut_point": "removed a cut",
     "move_cut_point": "moved a cut",
+    "edit_cut": "said what a cut is",
     "undo": "took back",
     "redo": "did again",
     "recut": "cut the video anew",
@@ -318,9 +320,18 @@ def _side(entry: HistoryEntry, side: str) -> str:
     """What an action has changed, before or after it: frames of clips, or facts of a source video."""
     if "facts" in entry.details:
         return change_words(entry.details["facts"][side]["values"])
-    if side == "before":
-        return _frames(entry.before, entry.before_counts)
-    return _frames(entry.after, entry.after_counts)
+    snapshots, counts = (entry.before, entry.before_counts) if side == "before" else (entry.after, entry.after_counts)
+    return _cuts(entry, snapshots) if entry.action is ReviewAction.EDIT_CUT else _frames(snapshots, counts)
+
+
+def _cuts(entry: HistoryEntry, snapshots: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """`cut at 120: dissolve, frames 116..123`, of the cuts that the action has changed."""
+    told = {clip_id: snapshot.get("transition") for clip_id, snapshot in snapshots.items() if snapshot is not None}
+    changed = [clip_id for clip_id in told if (entry.before.get(clip_id) or {}).get("transition") != entry.after[clip_id]["transition"]]
+    return ", ".join(
+        f"cut at {(snapshots[clip_id] or {})['start_frame']}: {Transition.from_json(one).words if (one := told[clip_id]) else UNKNOWN_KIND}"
+        for clip_id in changed
+    )
 
 
 def _frames(snapshots: Mapping[str, Mapping[str, object] | None], counts: Mapping[str, int] | None) -> str:

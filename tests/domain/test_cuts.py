@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import (
     MANUAL_CONFIDENCE,
     ClipChange,
@@ -11,13 +12,14 @@ from heaters_dagster.domain.cuts import (
     ReviewClip,
     add_cut_point,
     checked_cut_frame,
+    edit_cut,
     mece_problems,
     move_cut_point,
     remove_cut_point,
 )
 from heaters_dagster.domain.errors import CutError
 from heaters_dagster.domain.states import ClipState
-from tests.review_in_memory import clips_of
+from tests.review_in_memory import clips_of, cut_problems
 
 
 def applied(clips: list[ReviewClip], changes: tuple[ClipChange, ...]) -> list[ReviewClip]:
@@ -203,3 +205,93 @@ def test_a_cut_frame_is_checked_against_the_whole_video() -> None:
         checked_cut_frame(500, 500)
     with pytest.raises(CutError, match="single frame"):
         checked_cut_frame(1, 1)
+
+
+def with_ranges(*edges: int, **ranges: tuple[int, int]) -> list[ReviewClip]:
+    """`with_ranges(0, 10, 20, at_10=(8, 12))`: the cut at frame 10 is a dissolve of the frames 8..12."""
+    told = {int(name.removeprefix("at_")): Transition(CutKind.DISSOLVE, *frames) for name, frames in ranges.items()}
+    return [replace(clip, transition=told.get(clip.start_frame, clip.transition)) for clip in clips_of(*edges)]
+
+
+def ranges_after(clips: list[ReviewClip], changes: tuple[ClipChange, ...]) -> dict[int, Transition | None]:
+    return {clip.start_frame: clip.transition for clip in applied(clips, changes) if clip.is_live and clip.start_frame}
+
+
+def test_an_added_cut_is_made_by_hand_and_ranges_end_at_it() -> None:
+    clips = with_ranges(0, 10, 30, 40, at_10=(4, 19), at_30=(12, 33))
+    change = add_cut_point(clips, 15)
+    assert ranges_after(clips, change.clips) == {
+        10: Transition(CutKind.DISSOLVE, 4, 14),
+        15: Transition(CutKind.HAND),
+        30: Transition(CutKind.DISSOLVE, 15, 33),
+    }
+    assert change.clip_ids == (2, 3), "an undo depends on the clip whose range was cut short"
+
+
+def test_a_moved_cut_keeps_its_kind_and_its_range_as_long_as_they_touch() -> None:
+    clips = with_ranges(0, 10, 30, 40, at_10=(4, 19), at_30=(12, 33))
+    for frame, expected in ((4, (4, 19)), (20, (4, 19)), (21, None), (3, None)):
+        told = ranges_after(clips, move_cut_point(clips, 10, frame).clips)
+        assert told[frame] == Transition(CutKind.DISSOLVE, *expected or ()), frame
+    told = ranges_after(clips, move_cut_point(clips, 10, 16).clips)
+    assert told[30] == Transition(CutKind.DISSOLVE, 16, 33), "the range of the next cut ends at this one"
+    told = ranges_after(clips, move_cut_point(clips, 30, 15).clips)
+    assert told == {10: Transition(CutKind.DISSOLVE, 4, 14), 15: Transition(CutKind.DISSOLVE, 12, 33)}
+
+
+def test_a_removed_cut_takes_kind_and_range_with_it() -> None:
+    clips = with_ranges(0, 10, 30, 40, at_10=(4, 19), at_30=(12, 33))
+    assert ranges_after(clips, remove_cut_point(clips, 30).clips) == {10: Transition(CutKind.DISSOLVE, 4, 19)}
+    assert ranges_after(clips, remove_cut_point(clips, 10).clips) == {30: Transition(CutKind.DISSOLVE, 12, 33)}
+
+
+def test_kind_and_range_of_a_cut_can_be_set() -> None:
+    clips = with_ranges(0, 10, 30, 40, at_10=(4, 19))
+    change = edit_cut(clips, 10, Transition(CutKind.WIPE, 8, 12))
+    assert [(c.after.id, c.after.version, c.after.transition) for c in change.clips] == [
+        (1, 2, Transition(CutKind.END)),
+        (2, 2, Transition(CutKind.WIPE, 8, 12)),
+    ]
+    assert change.cut is None
+    assert edit_cut(clips, 10, Transition(CutKind.FADE, 4, 19)).clip_ids == (2,), "the frames are the same"
+    assert edit_cut(clips, 10, Transition(CutKind.DISSOLVE, 4, 19)).clips == ()
+
+
+@pytest.mark.parametrize(
+    ("transition", "said"),
+    [
+        (Transition(CutKind.FADE, 11, 15), r"can begin at frames 0\.\.10 and end at frames 9\.\.29; it cannot be 11\.\.15"),
+        (Transition(CutKind.FADE, 3, 8), "cannot be 3..8"),
+        (Transition(CutKind.FADE, 3, 30), "cannot be 3..30"),
+        (
+            Transition(CutKind.END),
+            "only frame 0 is the end of the file; the cut at frame 10 can be: hard, dissolve, fade, wipe",
+        ),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused_with_those_that_can(transition: Transition, said: str) -> None:
+    with pytest.raises(CutError, match=said):
+        edit_cut(clips_of(0, 10, 30), 10, transition)
+    with pytest.raises(CutError, match="frame 0 begins the source video"):
+        edit_cut(clips_of(0, 10, 30), 0, Transition(CutKind.HARD))
+
+
+@given(st.data())
+def test_no_operation_lets_a_range_reach_over_the_cuts_beside_it(data: st.DataObject) -> None:
+    inner = sorted(data.draw(st.sets(st.integers(1, 59), min_size=1, max_size=8)))
+    edges = [0, *inner, 60]
+    ranges = {
+        f"at_{cut}": (data.draw(st.integers(before, cut)), data.draw(st.integers(cut, after - 1)))
+        for before, cut, after in zip(edges, edges[1:], edges[2:], strict=False)
+    }
+    clips = with_ranges(*edges, **ranges)
+    assert cut_problems(clips) == []
+    frame, target = data.draw(st.integers(1, 59)), data.draw(st.integers(1, 59))
+    for operation, arguments in ((add_cut_point, (frame,)), (remove_cut_point, (frame,)), (move_cut_point, (frame, target))):
+        if _accepted(operation, clips, *arguments):
+            around = [clip for clip in clips if clip.start_frame <= frame <= clip.end_frame]
+            here = next(clip for clip in clips if clip.start_frame <= frame < clip.end_frame)
+            around += [clip for clip in clips if clip.start_frame == here.end_frame and clip not in around]
+            after = applied(clips, operation(clips, *arguments).clips)
+            assert cut_problems(after) == []
+            assert operation(around, *arguments) == operation(clips, *arguments), "the clips around the cut are all it needs"

@@ -1,5 +1,7 @@
 import json
+from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -7,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from heaters_dagster.domain import review
-from heaters_dagster.domain.cuts import ReviewAction, ReviewClip, mece_problems
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.cuts import ClipChange, ReviewAction, ReviewClip, mece_problems
 from heaters_dagster.domain.errors import BadRequestError, CutError, HeatersError, NothingToUndoError, StaleClipError, VerdictStandsError
 from heaters_dagster.domain.review import LedgerEntry
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from tests.review_in_memory import ReviewInMemory, clips_of, group_problems, picture
+from tests.review_in_memory import ReviewInMemory, clips_of, cut_problems, group_problems, picture
 
 FRAMES = 40
 REVIEWERS = ("ann", "ben")
@@ -252,6 +255,68 @@ def test_a_join_is_not_redone_under_a_group_that_an_undo_brought_back() -> None:
         d.redo("ann")
 
 
+def test_undo_and_redo_bring_kind_and_range_back() -> None:
+    d = review_of(0, 20, 40, 60)
+    dissolve, narrow = Transition(CutKind.DISSOLVE, 15, 24), Transition(CutKind.FADE, 19, 20)
+    d.edit("ann", 20, dissolve)
+    d.edit("ann", 40, Transition(CutKind.WIPE, 30, 41))
+    pictures = [picture(d.live)]
+    steps = [
+        lambda: d.edit("ann", 20, narrow),
+        lambda: d.add("ann", 33),
+        lambda: d.move("ann", 20, 26),
+        lambda: d.move("ann", 33, 41 - 5),
+        lambda: d.remove("ann", 26),
+        lambda: d.remove("ann", 36),
+        lambda: d.approve("ann", 3),
+        lambda: d.edit("ann", 40, Transition(CutKind.JUMP)),
+    ]
+    for step in steps:
+        step()
+        pictures.append(picture(d.live))
+    for expected in reversed(pictures[:-1]):
+        d.undo("ann")
+        assert picture(d.live) == expected
+    for expected in pictures[1:]:
+        d.redo("ann")
+        assert picture(d.live) == expected
+
+
+def test_a_range_is_not_brought_back_over_a_cut_that_somebody_has_added_since() -> None:
+    d = review_of(0, 20, 40)
+    d.edit("ann", 20, Transition(CutKind.DISSOLVE, 10, 24))
+    d.edit("ann", 20, Transition(CutKind.DISSOLVE, 18, 24))
+    d.add("ben", 14)
+    with pytest.raises(StaleClipError, match="action 3 by ben came after"):
+        d.undo("ann")
+
+
+def test_what_was_decided_before_kinds_were_stored_can_be_undone() -> None:
+    """A ledger of before, and clips that the migration, or a person, has given kinds since."""
+    d = review_of(0, 20, 40)
+    d.approve("ann", 2)
+    d.move("ann", 20, 25)
+    old = {
+        number: tuple(
+            ClipChange(*(clip and review.clip_of_snapshot(_of_before(clip)) for clip in (change.before, change.after)))  # type: ignore[arg-type]
+            for change in changes
+        )
+        for number, changes in d.changes.items()
+    }
+    d.changes = old
+    told = Transition(CutKind.DISSOLVE, 24, 30)
+    d.clips[2] = replace(d.clips[2], transition=told)
+    d.undo("ann")
+    assert (d.clips[2].start_frame, d.clips[2].transition) == (20, Transition(CutKind.DISSOLVE)), "the range does not touch the cut here"
+    d.undo("ann")
+    assert (d.clips[2].state, d.clips[2].transition) == (ClipState.PENDING_REVIEW, Transition(CutKind.DISSOLVE))
+    assert d.clips[1].transition == Transition(CutKind.END)
+
+
+def _of_before(clip: ReviewClip) -> dict[str, object]:
+    return {name: value for name, value in review.snapshot(clip).items() if name != "transition"}
+
+
 def test_undo_and_redo_can_be_kept_to_one_source_video() -> None:
     def entry(
         n: int, video: int, action: ReviewAction = ReviewAction.APPROVE, target: int | None = None, undone: bool = False
@@ -290,9 +355,14 @@ def test_blanks_round_a_name_do_not_make_another_reviewer() -> None:
 class TwoReviewers(RuleBasedStateMachine):
     """Any interleaving of two reviewers and the pipeline, legal requests and illegal ones."""
 
-    @initialize(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5))
-    def begin(self, edges: set[int]) -> None:
-        self.in_memory = ReviewInMemory.of(clips_of(0, *sorted(edges), FRAMES))
+    @initialize(edges=st.sets(st.integers(1, FRAMES - 1), max_size=5), reach=st.integers(0, 9))
+    def begin(self, edges: set[int], reach: int) -> None:
+        clips = clips_of(0, *sorted(edges), FRAMES)
+        for left, right in pairwise(list(clips)):
+            told = Transition(CutKind.DISSOLVE, max(0, right.start_frame - reach), right.start_frame + reach)
+            fitting = told.around(right.start_frame, start_frame=left.start_frame, end_frame=right.end_frame)
+            clips[clips.index(right)] = replace(right, transition=fitting)
+        self.in_memory = ReviewInMemory.of(clips)
         self.initial = dict(self.in_memory.clips)
         self.seen = {clip.id: (clip.sequence, clip.source_video_id) for clip in self.in_memory.live}
 
@@ -319,6 +389,13 @@ class TwoReviewers(RuleBasedStateMachine):
     @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99), new=st.integers(0, FRAMES))
     def move(self, who: str, n: int, new: int) -> None:
         self.attempt(self.in_memory.move, who, self.nth(n).start_frame, new)
+
+    @rule(who=st.sampled_from(REVIEWERS), n=st.integers(0, 99), kind=st.sampled_from(CutKind), reach=st.tuples(*[st.integers(-2, 9)] * 2))
+    def edit(self, who: str, n: int, kind: CutKind, reach: tuple[int, int]) -> None:
+        cut = self.nth(n).start_frame
+        first, last = cut - reach[0], cut + reach[1]
+        with suppress(CutError):
+            self.attempt(self.in_memory.edit, who, cut, Transition(kind, first, last) if first <= last else Transition(kind))
 
     @rule(
         who=st.sampled_from(REVIEWERS),
@@ -364,6 +441,10 @@ class TwoReviewers(RuleBasedStateMachine):
         assert mece_problems(self.in_memory.live, FRAMES) == []
 
     @invariant()
+    def ranges_stay_at_their_cuts_and_between_the_cuts_beside(self) -> None:
+        assert cut_problems(self.in_memory.live) == []
+
+    @invariant()
     def groups_hold(self) -> None:
         assert group_problems(self.in_memory.clips.values()) == []
 
@@ -385,6 +466,7 @@ class TwoReviewers(RuleBasedStateMachine):
         expected = self.in_memory.expected(self.initial)
         assert review.changed_since(expected.values(), self.in_memory.clips) == []
         assert expected.keys() == self.in_memory.clips.keys()
+        assert {n: clip.transition for n, clip in expected.items()} == {n: clip.transition for n, clip in self.in_memory.clips.items()}
 
     def teardown(self) -> None:
         if not hasattr(self, "in_memory"):

@@ -17,6 +17,8 @@ from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
 from heaters_dagster.domain.scenes import CutClip, CutSettings, boundaries, cut_list, cut_settings
 from heaters_dagster.registries import DETECTORS
 
+BY_HAND = Transition(CutKind.HAND)
+
 
 def column(length: int, peaks: Mapping[int, float] | None = None, rest: float = 0.0) -> NDArray[np.float32]:
     scores = np.full(length, rest, np.float32)
@@ -270,7 +272,8 @@ def test_chapters_are_cuts_before_what_a_detector_finds_beside_them() -> None:
     found = scenes.with_chapters((Boundary(12, 0.9), Boundary(30, 0.6), Boundary(41, 0.8)), [12, 40])
     assert found == (Boundary(12, 1.0, CHAPTER), Boundary(30, 0.6), Boundary(40, 1.0, CHAPTER), Boundary(41, 0.8))
     assert scenes.cut_list(found, 60, 5) == (
-        scenes.CutClip(0, 12, None), scenes.CutClip(12, 30, 0.6), scenes.CutClip(30, 40, 0.6), scenes.CutClip(40, 60, None)
+        scenes.CutClip(0, 12, None), scenes.CutClip(12, 30, 0.6, BY_HAND),
+        scenes.CutClip(30, 40, 0.6), scenes.CutClip(40, 60, None, BY_HAND)
     )  # fmt: skip
     settings = CutSettings("content", 27.0, 5, (12, 40))
     data = scenes.encoded("content", {"content": column(60)}, settings=settings, boundaries=found)
@@ -300,3 +303,19 @@ def test_a_range_of_another_packages_detector_ends_with_the_video_and_touches_it
     told = [one.transition for one in boundaries({"content": column(60)}, detector, 1.0)]
     assert told == [Transition(CutKind.FADE, 0, 4), Transition(CutKind.WIPE), Transition(CutKind.DISSOLVE, 45, 59), None]
     json.dumps([one and one.to_json() for one in told])
+
+
+def test_a_clip_knows_the_cut_at_which_it_begins_with_a_range_that_ends_at_the_next_cut() -> None:
+    found = (
+        Boundary(20, 0.9, transition=Transition(CutKind.DISSOLVE, 12, 29)),
+        Boundary(22, 0.1, transition=Transition(CutKind.HARD)),
+        Boundary(40, 0.8, transition=Transition(CutKind.FADE, 15, 47)),
+        Boundary(50, 0.7),
+    )
+    clips = scenes.cut_list(found, 60, 5)
+    assert [(clip.start_frame, clip.transition) for clip in clips] == [
+        (0, None),
+        (20, Transition(CutKind.DISSOLVE, 12, 29)),
+        (40, Transition(CutKind.FADE, 20, 47)),
+        (50, None),
+    ]

@@ -29,6 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import review_app.player
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.errors import CutError, HeatersError, NothingToUndoError, StaleClipError
 from heaters_dagster.domain.frame_index import FrameIndex
@@ -115,6 +116,7 @@ class Player:
             "version": clip.version,
             "changed_by": self.changed_by(clip),
             "grouped_with_clip_id": clip.grouped_with_clip_id,
+            "cut": None if clip.transition is None else clip.transition.to_json(),
             "start_confidence": None if clip.start_frame == 0 else (0.97, 0.62, 0.35)[clip.start_frame // 40 % 3],
             "start_kind": None,
             "end_kind": None,
@@ -180,6 +182,9 @@ class Player:
                     action_id = review.remove(who, body["frame"])
                 case "move_cut_point":
                     action_id = review.move(who, body["frame"], body["new_frame"])
+                case "edit_cut":
+                    told = Transition(CutKind(body["kind"]), body.get("first_frame"), body.get("last_frame"))
+                    action_id = review.edit(who, body["frame"], told)
                 case "undo":
                     target = body.get("target")
                     action_id = review.undo(who, self.action_ids[target] if target else None)

@@ -34,7 +34,19 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.sampled_from(["\x00", HALF]), inner, max_size=3),
     max_leaves=6,
 )
-ACTIONS = ["approve", "skip", "archive", "group", "add_cut_point", "remove_cut_point", "move_cut_point", "undo", "redo", "explode"]
+ACTIONS = [
+    "approve",
+    "skip",
+    "archive",
+    "group",
+    "add_cut_point",
+    "remove_cut_point",
+    "move_cut_point",
+    "edit_cut",
+    "undo",
+    "redo",
+    "explode",
+]
 MESSAGES = st.fixed_dictionaries(
     {},
     optional={
@@ -44,6 +56,9 @@ MESSAGES = st.fixed_dictionaries(
         "clip_ids": st.lists(st.integers(0, 4), max_size=3) | ANYTHING,
         "source_video_id": st.integers(0, 2) | ANYTHING,
         "frame": st.integers(-1, 61) | ANYTHING,
+        "kind": st.sampled_from(["hard", "dissolve", "end"]) | ANYTHING,
+        "first_frame": st.integers(-1, 61) | ANYTHING,
+        "last_frame": st.integers(-1, 61) | ANYTHING,
         "new_frame": st.integers(-1, 61) | ANYTHING,
         "target": ANYTHING,
         "versions": st.dictionaries(st.sampled_from(["1", "2", "x", "-1", "9" * 30]), st.integers(0, 2) | ANYTHING, max_size=2) | ANYTHING,

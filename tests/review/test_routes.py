@@ -317,6 +317,37 @@ def test_a_cut_is_added_moved_removed_and_taken_back(client: TestClient, desk: R
     assert starts() == [0, 11, 20, 40]
 
 
+def test_what_a_cut_is_can_be_said_once_and_taken_back(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
+    headers = signed_in(desk)
+
+    def send(body: dict[str, Any], status: int = 200) -> dict[str, Any]:
+        answer = client.post("/api/decisions", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    def told() -> list[Any]:
+        return [clip.transition and clip.transition.to_json() for clip in clips_of(desk, video)]
+
+    dissolve = {"kind": "dissolve", "first_frame": 16, "last_frame": 23}
+    left, right, *_ = clips_of(desk, video)
+    seen = {str(left.id): left.cut_point_version, str(right.id): right.cut_point_version}
+    body = {"request_key": "k1", "action": "edit_cut", "source_video_id": video.id, "frame": 20, **dissolve, "versions": seen}
+    done = send(body)
+    assert send(body)["replayed"]
+    assert [clip["cut"] for clip in done["clips"]] == told() == [{"kind": "end", "first_frame": None, "last_frame": None}, dissolve, None]
+    assert (done["changed"], done["versions"]) == ([left.id, right.id], {str(left.id): 2, str(right.id): 2})
+    assert send({**body, "request_key": "k2", "kind": "fade"}, 409)["code"] == "stale"
+    refused = send({**body, "request_key": "k3", "first_frame": 21, "versions": {}}, 422)
+    assert "can begin at frames 0..20 and end at frames 19..39; it cannot be 21..23" in refused["error"]
+    assert "kind='zoom' is not one of: hard, dissolve" in send({**body, "request_key": "k4", "kind": "zoom", "versions": {}}, 400)["error"]
+    send({"request_key": "k5", "action": "undo"})
+    assert told()[1] is None
+    send({"request_key": "k6", "action": "redo"})
+    assert told()[1] == dissolve
+    send({**body, "request_key": "k7", "kind": "hard", "first_frame": None, "last_frame": None, "versions": {}})
+    assert told()[1] == {"kind": "hard", "first_frame": None, "last_frame": None}
+
+
 def test_undo_and_redo_go_on_past_a_decision_that_changed_nothing(client: TestClient, desk: ReviewDesk, video: SourceVideo) -> None:
     headers = signed_in(desk)
     clip = clips_of(desk, video)[0]

@@ -93,6 +93,20 @@ def test_history_says_what_was_and_what_is() -> None:
     assert (row.source_video, row.clips, row.why_not) == ("3. Holiday", ((5, 15),), None)
 
 
+def test_history_says_what_a_cut_was_and_is() -> None:
+    before = {"5": shot(0, 40, ClipState.PENDING_REVIEW) | {"transition": {"kind": "end", "first_frame": None, "last_frame": None}}}
+    dissolve = {"kind": "dissolve", "first_frame": 36, "last_frame": 43}
+    cut = shot(40, 80, ClipState.REVIEW_APPROVED)
+    entry = an_entry(
+        ReviewAction.EDIT_CUT,
+        before={**before, "6": cut | {"transition": None}},
+        after={**before, "6": cut | {"transition": dissolve}},
+    )
+    (row,) = views.history_rows([entry], reader="Ada")
+    assert (row.what, row.before) == ("said what a cut is", "cut at 40: kind not known")
+    assert row.after == "cut at 40: dissolve, frames 36..43"
+
+
 def test_history_leaves_out_retired_clips_and_counts_many() -> None:
     retired = {"5": shot(0, 80, ClipState.REVIEW_ARCHIVED, is_live=False), "6": shot(0, 40, ClipState.PENDING_REVIEW)}
     many = {str(n): shot(n, n + 1, ClipState.REVIEW_APPROVED) for n in range(9)}

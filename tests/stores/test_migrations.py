@@ -32,7 +32,7 @@ from resources.postgres.migrations import (
     schema_state,
 )
 from tests.conftest import SomeClips
-from tests.pipeline_rows import reviewer_names
+from tests.pipeline_rows import reviewer_names, reviews
 from tests.schema_catalog import Catalog, what_breaks
 
 
@@ -96,6 +96,19 @@ class TestMigrations:
             for column in ("clips.state_changed_at", "source_videos.state_changed_at", "source_videos.gold_master_failed_at"):
                 query = text(f"select bool_and(now() - {column} between '1 hour' and '2 hours') from clips, source_videos")
                 assert connection.scalar(query), column
+
+    def test_cuts_of_before_have_the_kinds_that_can_be_known(self, database: Database, some_clips: SomeClips) -> None:
+        clip, _ = some_clips(60)
+        reviews(database).add_cut_point(clip.source_video_id, 30, reviewer="ann")
+        written = text("select id, updated_at from clips order by id")
+        with database.read() as connection:
+            before = list(connection.execute(written))
+        run_alembic(database, lambda config: command.downgrade(config, "0041"))
+        migrate(database)
+        with database.read() as connection:
+            kinds = text("select start_frame, cut_kind from clips where is_live order by start_frame")
+            assert list(connection.execute(kinds)) == [(0, "end"), (30, "hand"), (60, None)]
+            assert list(connection.execute(written)) == before
 
     def test_clips_of_before_have_their_work_written_down(self, database: Database, some_clips: SomeClips) -> None:
         for state in ClipState:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from heaters_dagster.domain.cuts import ReviewAction, mece_problems
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.cuts import ReviewAction, ReviewClip, mece_problems
 from heaters_dagster.domain.errors import (
     BadRequestError,
     CutError,
@@ -34,7 +35,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.tables import clips as clips_table
 from resources.postgres.tables import cut_point_operations, review_actions, source_videos
 from tests.conftest import SomeClips
-from tests.review_in_memory import ReviewInMemory, clips_of, group_problems
+from tests.review_in_memory import ReviewInMemory, clips_of, cut_problems, group_problems
 
 FRAMES = 40
 
@@ -95,6 +96,7 @@ def test_an_approval_is_written_with_who_when_before_and_after(database: Databas
         "grouped_with_clip_id": None,
         "confidence": None,
         "export_profile": "stream_copy",
+        "transition": {"kind": "end", "first_frame": None, "last_frame": None},
     }
     assert entry.after[str(one.id)]["state"] == "review_approved"
     assert ClipStore(database).load(two.id) == two
@@ -413,6 +415,8 @@ def test_cut_operations_check_the_versions_of_the_clips_beside_the_cut(store: Re
         lambda: store.remove_cut_point(video, 30, reviewer="ann", expected_version={one.id: 1, two.id: 1}),
         lambda: store.remove_cut_point(video, 30, reviewer="ann", expected_version=1),
         lambda: store.move_cut_point(video, 60, 50, reviewer="ann", expected_version={two.id: 1}),
+        lambda: store.edit_cut(video, 30, Transition(CutKind.HARD), reviewer="ann", expected_version=1),
+        lambda: store.edit_cut(video, 60, Transition(CutKind.FADE, 50, 60), reviewer="ann", expected_version={two.id: 1, three.id: 1}),
     ):
         with pytest.raises(StaleClipsError, match=f"clip id:{two.id} has changed, last by ben"):
             attempt()
@@ -420,6 +424,33 @@ def test_cut_operations_check_the_versions_of_the_clips_beside_the_cut(store: Re
     store.add_cut_point(video, 70, reviewer="ann", expected_version={three.id: 2})
     with pytest.raises(StaleClipsError, match=f"clip id:{three.id} is no longer in the cut list"):
         store.add_cut_point(video, 80, reviewer="ann", expected_version={three.id: 3})
+
+
+def test_kind_and_range_of_a_cut_are_set_once_for_each_press_undone_and_redone(
+    database: Database, store: ReviewStore, some_clips: SomeClips
+) -> None:
+    one, two, _three = some_clips(30, 60)
+    video, dissolve, narrow = one.source_video_id, Transition(CutKind.DISSOLVE, 25, 34), Transition(CutKind.DISSOLVE, 26, 34)
+
+    def told() -> list[Transition | None]:
+        return [clip.transition for clip in live(database, video)]
+
+    assert told() == [Transition(CutKind.END), None, None]
+    first = store.edit_cut(video, 30, dissolve, reviewer="ann", request_key="press 1")
+    again = store.edit_cut(video, 30, dissolve, reviewer="ann", request_key="press 1")
+    assert (again.replayed, again.action_id) == (True, first.action_id)
+    assert [(clip.id, clip.cut_point_version) for clip in first.clips] == [(one.id, 2), (two.id, 2)]
+    store.edit_cut(video, 30, narrow, reviewer="ann", expected_version={one.id: 2, two.id: 2})
+    assert told() == [Transition(CutKind.END), narrow, None]
+    for expected in (dissolve, None):
+        store.undo("ann")
+        assert told()[1] == expected
+    for expected in (dissolve, narrow):
+        store.redo("ann")
+        assert told()[1] == expected
+    entry = store.history(limit=1, actions=[ReviewAction.EDIT_CUT])[0]
+    assert [side[str(two.id)]["transition"] for side in (entry.before, entry.after)] == [dissolve.to_json(), narrow.to_json()]
+    assert store.edit_cut(video, 30, narrow, reviewer="ann").action_id is None, "it is so already"
 
 
 def test_expected_versions_must_fit_the_action(store: ReviewStore, some_clips: SomeClips) -> None:
@@ -796,7 +827,7 @@ def problems(database: Database, source_video_id: int, frame_count: int) -> list
     with database.read() as connection:
         found = connection.execute(select(*CLIP).where(clips_table.c.source_video_id == source_video_id))
         clips = [review_clip(clip_of_row(row)) for row in found]
-    return mece_problems(clips, frame_count) + group_problems(clips)
+    return mece_problems(clips, frame_count) + group_problems(clips) + cut_problems(clips)
 
 
 def act_at_random(store: ReviewStore, database: Database, source_video_id: int, who: str, dice: random.Random) -> str:
@@ -812,6 +843,9 @@ def act_at_random(store: ReviewStore, database: Database, source_video_id: int, 
         "add": lambda: store.add_cut_point(source_video_id, frame, reviewer=who),
         "remove": lambda: store.remove_cut_point(source_video_id, clip.start_frame, reviewer=who),
         "move": lambda: store.move_cut_point(source_video_id, clip.start_frame, frame, reviewer=who),
+        "edit": lambda: store.edit_cut(
+            source_video_id, clip.start_frame, Transition(CutKind.FADE, max(0, clip.start_frame - 3), frame), reviewer=who
+        ),
         "undo": lambda: store.undo(who),
         "redo": lambda: (store.undo(who), store.redo(who)),
     }
@@ -879,6 +913,7 @@ steps = st.builds(
             "add_cut_point",
             "remove_cut_point",
             "move_cut_point",
+            "edit_cut",
             "undo",
             "redo",
             "undo_chosen",
@@ -948,6 +983,13 @@ def _both_cuts(step: Step, in_memory: ReviewInMemory, here: dict[int, int], vide
     return frames, [video, *frames]
 
 
+def _a_transition(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
+    [frame], _ = _old_cut(step, in_memory, here, video)
+    first, last = max(0, frame - step.numbers[1] % 6), frame + step.numbers[2] % 12 - 2
+    told = Transition(CutKind.DISSOLVE, first, last) if first <= last else Transition(CutKind.HARD)
+    return [frame, told], [video, frame, told]
+
+
 def _nothing(step: Step, in_memory: ReviewInMemory, here: dict[int, int], video: int) -> Arguments:
     return [], []
 
@@ -960,6 +1002,7 @@ REQUESTS: dict[str, Callable[[Step, ReviewInMemory, dict[int, int], int], Argume
     "add_cut_point": _new_cut,
     "remove_cut_point": _old_cut,
     "move_cut_point": _both_cuts,
+    "edit_cut": _a_transition,
     "undo": _nothing,
     "redo": _nothing,
 }
@@ -994,6 +1037,7 @@ def seen_in_store(database: Database, source_video_id: int) -> list[tuple[Any, .
             row.is_live,
             sequence.get(row.grouped_with_clip_id),
             row.confidence,
+            (row.cut_kind, row.cut_first_frame, row.cut_last_frame),
         )
         for row in found
     )
@@ -1001,9 +1045,14 @@ def seen_in_store(database: Database, source_video_id: int) -> list[tuple[Any, .
 
 def seen_in_memory(in_memory: ReviewInMemory) -> list[tuple[Any, ...]]:
     return sorted(
-        (c.sequence, c.start_frame, c.end_frame, str(c.decision), c.is_live, c.grouped_with_clip_id, c.confidence)
+        (c.sequence, c.start_frame, c.end_frame, str(c.decision), c.is_live, c.grouped_with_clip_id, c.confidence, _told(c))
         for c in in_memory.clips.values()
     )
+
+
+def _told(clip: ReviewClip) -> tuple[Any, ...]:
+    told = clip.transition
+    return (None, None, None) if told is None else (str(told.kind), told.first_frame, told.last_frame)
 
 
 def lead_to_exported(database: Database, clip_id: int) -> None:

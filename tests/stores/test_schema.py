@@ -113,6 +113,23 @@ class TestCoverage:
             )
             assert ranges(ClipStore(database).load_live(left.source_video_id)) == [(0, frame), (frame, 100)]
 
+    @pytest.mark.parametrize(("frame", "kept"), [(45, (45, 90)), (91, (45, 90)), (92, (None, None)), (44, (None, None))])
+    def test_a_program_that_knows_no_ranges_leaves_none_that_does_not_touch_its_cut(
+        self, database: Database, some_clips: SomeClips, frame: int, kept: tuple[int | None, int | None]
+    ) -> None:
+        left, right = some_clips(50)
+        run(database, "update clips set cut_kind = 'fade', cut_first_frame = 45, cut_last_frame = 90 where id = :id", id=right.id)
+        run(
+            database,
+            "update clips set end_frame = case id when :left then :frame else end_frame end, "
+            "start_frame = case id when :right then :frame else start_frame end",
+            left=left.id,
+            right=right.id,
+            frame=frame,
+        )
+        moved = ClipStore(database).load(right.id)
+        assert (moved.cut_kind, moved.cut_first_frame, moved.cut_last_frame) == ("fade", *kept)
+
     def test_a_cut_point_moves_in_two_statements_when_the_check_is_put_off(self, database: Database, some_clips: SomeClips) -> None:
         left, right = some_clips(50)
         moved = ("update clips set end_frame = 80 where id = :left", "update clips set start_frame = 80 where id = :right")
@@ -368,6 +385,15 @@ class TestSequences:
             "clips_cut_point_version_check",
         ),
         ("update clips set export_profile = 'A GIF'", "clips_export_profile_check"),
+        ("update clips set start_frame = 30, cut_kind = 'zoom'", "clips_cut_kind_check"),
+        ("update clips set cut_kind = 'hard'", "clips_cut_end_check"),
+        ("update clips set cut_first_frame = 0, cut_last_frame = 9", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = null, cut_first_frame = 30, cut_last_frame = 40", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = 'fade', cut_first_frame = 30", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = 'fade', cut_first_frame = 31, cut_last_frame = 40", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = 'fade', cut_first_frame = 20, cut_last_frame = 28", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = 'fade', cut_first_frame = 30, cut_last_frame = 29", "clips_cut_range_check"),
+        ("update clips set start_frame = 30, cut_kind = 'fade', cut_first_frame = 20, cut_last_frame = 100", "clips_cut_range_check"),
         ("update clips set lease_expires_at = now()", "clips_lease_check"),
         ("update clips set leased_by_user_id = 1, lease_expires_at = now()", "clips_leased_by_user_id_fkey"),
         ("update clips set created_by_user_id = 1", "clips_created_by_user_id_fkey"),
