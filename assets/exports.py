@@ -117,15 +117,15 @@ def export_due(
     database: Database,
     objects: ObjectStore,
     work: WorkFolder,
+    terms: RestoreTerms,
     encodes: int = 1,
     report: Report = silent,
-    terms: RestoreTerms | None = None,
     **options: Any,
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
-    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage,
-    by default those of `restore_terms`; until it is there exports from it are not due.
+    encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
+    until it is there exports from it are not due.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -147,7 +147,7 @@ def export_due(
 
         @cache
         def restore() -> Restore | None:
-            return asked_back(source_video_id, database=database, objects=objects, terms=terms or restore_terms())
+            return asked_back(source_video_id, database=database, objects=objects, terms=terms)
 
         to = Exporting(
             clips=ClipStore(database),
@@ -254,7 +254,7 @@ def exports(
             objects=object_store.get(),
             work=machine.get().work,
             encodes=machine.get().settings.encodes,
-            terms=restore_terms(machine.get().settings.restore_tier, machine.get().settings.restore_days),
+            terms=restore_terms(machine.get().settings),
             report=progress.report_to(run.log),
         )
 

@@ -162,7 +162,7 @@ def _agree_to_restores(chosen: list[int], profile: str, settings: Settings, data
     from resources.upkeep.cold_masters import offers
 
     videos = {clip.source_video_id for clip in ClipStore(database).load_many(chosen)}
-    terms = restore_terms(settings.restore_tier, settings.restore_days)
+    terms = restore_terms(settings)
     wanted = offers(videos, profile, database=database, objects=lambda: open_object_store(settings), terms=terms)
     for offer in wanted:
         title = SourceVideoStore(database).load(offer.source_video_id).title

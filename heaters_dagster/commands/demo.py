@@ -29,6 +29,7 @@ from resources.postgres.database import Database, open_database
 from resources.postgres.review_store import ReviewStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.address_guard import AddressGuard
+from resources.sources.kept_files import keeper_of
 from resources.sources.submission import submit
 
 SAMPLES = PROJECT_ROOT / "samples"
@@ -45,7 +46,8 @@ def run_demo(settings: Settings, video: Path | None) -> int:
     terminal.say("Starting Postgres ...")
     database = open_database(settings)
     try:
-        submissions = submit(sources, SourceVideoStore(database), guard=AddressGuard(allow_private=settings.allow_private_addresses))
+        videos, guard = SourceVideoStore(database), AddressGuard(allow_private=settings.allow_private_addresses)
+        submissions = submit(sources, videos, guard=guard, keep=keeper_of(settings, videos))
         if refused := [item.told for item in submissions if item.refused]:
             return _failed(refused)
         ids = list(dict.fromkeys(item.video.id for item in submissions if item.video is not None))

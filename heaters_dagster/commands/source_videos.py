@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,11 +30,12 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.fact_fields import FACT_FIELDS
+from heaters_dagster.domain.failing_starts import FailingStarts, held_up
 from heaters_dagster.domain.progress import in_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation, told_once
 from heaters_dagster.domain.secrets import without_access
-from heaters_dagster.domain.stages import GOLD_MASTER
+from heaters_dagster.domain.stages import GOLD_MASTER, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words, counted, video_state_words, without_state_names
 from heaters_dagster.registries import DETECTORS
@@ -66,29 +68,32 @@ def status(
     """List the source videos: state, clips by state, errors. When there are more than --most: first the failed ones, then the newest."""
     from resources.object_store.probe import place_problem
     from resources.postgres.clip_store import ClipStore
+    from resources.postgres.failing_starts import load_failing_starts
     from resources.postgres.master_restores import MasterRestores
     from resources.postgres.source_video_lists import SourceVideoLists
     from resources.postgres.store_pauses import StorePauses
     from resources.postgres.watched_store import WatchedStore
     from resources.sources.submit_places import watched_names
 
-    with opened_database(load_settings()) as database:
-        lists = SourceVideoLists(database)
+    settings = load_settings()
+    with opened_database(settings) as database:
+        lists, failing = SourceVideoLists(database), load_failing_starts(settings)
         if video is not None:
             found, facts = lists.overview_of(video), facts_row(database, video)
-            terminal.show_json([_video_row(found) | {"known": facts["json"]}]) if as_json else _show_one(facts | _row_in_words(found))
+            row = _row_in_words(found, failing)
+            terminal.show_json([_video_row(found, failing) | {"known": facts["json"]}]) if as_json else _show_one(facts | row)
             return
         if as_json:
-            terminal.show_json_list(map(_video_row, lists.all_overviews()))
+            terminal.show_json_list(_video_row(one, failing) for one in lists.all_overviews())
             return
         shown = lists.overview(most=most)
-        rows = [_row_in_words(one) for one in shown]
+        rows = [_row_in_words(one, failing) for one in shown]
         related_words = told_once({one.id: one.related for one in shown})
         counts = lists.counts()
         waiting = ClipStore(database).count_waiting_for_gold_master()
-        unread = WatchedStore(database).problems(watched_names(load_settings()))
+        unread = WatchedStore(database).problems(watched_names(settings))
         restores = MasterRestores(database).load()
-        pause = StorePauses(database).problem(load_settings().object_bucket)
+        pause = StorePauses(database).problem(settings.object_bucket)
     for place in unread:
         terminal.warn(place)
     if not rows:
@@ -110,8 +115,10 @@ def status(
     if counts.total > len(rows):
         all_of_them = f"{counted(counts.total, 'source video')} ({counts.words})"
         terminal.say(f"{len(rows)} of {all_of_them}. More: heaters status --most {counts.total}, or --json")
-    if problem := place_problem(load_settings()) or pause:
+    if problem := place_problem(settings) or pause:
         terminal.complain(f"All work waits, because nothing can be stored: {problem}")
+    for one in failing.values():
+        terminal.complain(settings.without_secrets(one.sentence))
     for row in rows:
         if count := waiting.get(row["id"]):
             restore = restores.get(row["id"])
@@ -312,6 +319,8 @@ def _show_one(row: dict[str, Any]) -> None:
     headings |= {"subtitles": "subtitles", "chapter_titles": "chapters", "description": "description"}
     headings |= {"thumbnail_filepath": "thumbnail", "container_tags": "tags of the file"}
     terminal.show_record([Column(heading, key, wraps=True) for key, heading in headings.items()], row)
+    for sentence in row["failing_starts"]:
+        terminal.complain(sentence)
     for warning in (*row["warnings"], *(one["told"] for one in row["related"])):
         terminal.warn(f"Note: {warning}")
     for one in row["related"]:
@@ -333,7 +342,8 @@ def _ask_for_many(database: Database) -> None:
         raise typer.Exit(1)
 
 
-def _video_row(video: VideoOverview) -> dict[str, Any]:
+def _video_row(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> dict[str, Any]:
+    lacks_master = not (video.gold_master_filepath or video.gold_master_error)
     return {
         "id": video.id,
         "source": without_access(video.source),
@@ -349,6 +359,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
         "gold_master_filepath": video.gold_master_filepath,
         "master": "kept" if video.gold_master_filepath else (video.gold_master_error or ""),
         "waits": "; ".join(dict.fromkeys(wait.words for wait in video.waits.values())),
+        "failing_starts": [one.sentence for one in held_up(video.state, video.clips, lacks_master=lacks_master, failing=failing)],
         "working": "; ".join(map(in_words, video.progress.values())),
         "progress": {asset: asdict(told) for asset, told in video.progress.items()},
         "duplicate_of_id": video.duplicate_of_id,
@@ -359,7 +370,7 @@ def _video_row(video: VideoOverview) -> dict[str, Any]:
     }
 
 
-def _row_in_words(video: VideoOverview) -> dict[str, Any]:
+def _row_in_words(video: VideoOverview, failing: Mapping[Job, FailingStarts]) -> dict[str, Any]:
     """The row for people: states in words."""
     states = [f"{video.clips[state]} {clip_state_words(state)}" for state in ClipState if video.clips.get(state)]
     clips = ", ".join([*states, *(f"{count} {what}" for what, count in video.beside.items())])
@@ -371,7 +382,7 @@ def _row_in_words(video: VideoOverview) -> dict[str, Any]:
     if video.state is SourceVideoState.PREPROCESSED:
         replaced = (f"waits for a word from you: heaters replace {one.other_id}" for one in video.related if one.waits_for_word)
         state = next(replaced, state)
-    return _video_row(video) | {
+    return _video_row(video, failing) | {
         "state": "; ".join(filter(None, (state, video.site_waits, *others[:1]))),
         "clip_summary": clips,
         "error": error,

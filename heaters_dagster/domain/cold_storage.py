@@ -38,8 +38,8 @@ class RestoreTerms:
     """tier: how fast. days: how long the copy stays that can be read."""
 
     prices: RestorePrices
-    tier: str = "Standard"
-    days: int = 7
+    tier: str
+    days: int
 
     def tier_for(self, storage_class: str) -> str:
         """The nearest tier that the class has: DEEP_ARCHIVE has no fast one."""

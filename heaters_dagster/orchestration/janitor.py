@@ -64,7 +64,7 @@ def settled_look(
     On all machines together one process writes at a time. While another does, what is dead counts as in flight.
     """
     with suppress(HeatersError):  # the store cannot be opened, which the look says
-        notice_restored(database, lambda: shared_object_store(settings), restore_terms(settings.restore_tier, settings.restore_days))
+        notice_restored(database, lambda: shared_object_store(settings), restore_terms(settings))
     outlook = look(instance, settings, database, is_daemon=is_daemon, only=only)
     _forget_deleted(instance, settings, database, busy={int(key) for _, key in outlook.in_flight})
     leases = RunLeases(database, seconds=settings.run_lease_seconds)

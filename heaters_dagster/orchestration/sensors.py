@@ -12,11 +12,12 @@ import dagster as dg
 
 from assets.work_waiting import backlog_metadata
 from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.domain.failing_starts import FailingStarts
 from heaters_dagster.domain.stages import JOBS, Job
 from heaters_dagster.domain.words import counted
 from heaters_dagster.orchestration.checks import FRESHNESS_CHECK, freshness
 from heaters_dagster.orchestration.dead_runs import run_tags, unfinished
-from heaters_dagster.orchestration.failing_starts import FailingStarts, failing_starts
+from heaters_dagster.orchestration.failing_starts import failing_starts
 from heaters_dagster.orchestration.janitor import settle_failed_run, settled_look, withdraw_unbegun
 from heaters_dagster.orchestration.jobs import ASSET_JOBS, SUBSCRIPTIONS_JOB, subscribed_lists
 from heaters_dagster.orchestration.outlook import Outlook, SharedLook
@@ -27,6 +28,7 @@ from resources.postgres.backlog import load_backlog
 from resources.postgres.database import Database
 from resources.postgres.site_turns import waiting_for_sites
 from resources.postgres.subscription_store import SubscriptionStore
+from resources.sources.look_beside import LookBeside
 from resources.sources.watched_places import Watcher
 from resources.upkeep.alerts import look_and_tell
 
@@ -43,6 +45,9 @@ MAX_IN_TICK = 10
 #: The daemon decides: Dagster's own looks every five seconds, that of `heaters up` more seldom while nothing happens, and when nudged.
 #: (Dagster takes 0 for 30.)
 _INTERVAL_SECONDS = 1
+
+#: So long a tick waits for files that are sent.
+_PATIENCE_SECONDS = 2.0
 
 
 def _sensor(job: Job) -> dg.SensorDefinition:
@@ -74,6 +79,11 @@ def _sensor(job: Job) -> dg.SensorDefinition:
 @lru_cache(maxsize=8)
 def _shared_look(settings: Settings) -> SharedLook:
     return SharedLook()
+
+
+@lru_cache(maxsize=1)
+def _look_beside() -> LookBeside:
+    return LookBeside()
 
 
 def _for_sites(database: Database) -> str | None:
@@ -185,7 +195,10 @@ def watched_places(
     settings = machine.settings()
     if not settings.watch:
         return dg.SkipReason("no place is watched: HEATERS_WATCH is not set")
-    looks = Watcher(settings, database.get()).look()
+    watcher = Watcher(settings, database.get())
+    looks = _look_beside().look(watcher.look, patience_seconds=_PATIENCE_SECONDS) if watcher.sends_files else watcher.look()
+    if looks is None:
+        return dg.SkipReason("files of watched folders are being sent to the bucket")
     new_keys = [str(one) for look in looks for one in look.taken if not _has_partition(context, str(one))]
     if not new_keys:
         return dg.SkipReason("; ".join(look.sentence for look in looks) or "looked a moment ago")

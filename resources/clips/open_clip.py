@@ -101,9 +101,8 @@ class OpenClip:
         if info is None:
             raise ObjectNotFoundError(f"the gold master of source video {video.id} is gone: there is no object {key}")
         if info.needs_restore:
-            self.objects.restore(key)
             raise ColdStorageError(
-                f"the gold master of source video {video.id} is in cold storage ({info.storage_class}). It was asked for and comes back "
-                f"within hours; then: {again}. {for_now}"
+                f"the gold master of source video {video.id} is in cold storage ({info.storage_class}): its copy that "
+                f"could be read has expired. It is asked for again with the next try: {again}. {for_now}"
             )
         return open_proxy(self.objects, key)

@@ -9,6 +9,7 @@ from pathlib import Path
 from heaters_dagster.domain.cold_storage import RestoreTerms
 from heaters_dagster.domain.costs import Prices
 from heaters_dagster.domain.errors import BadRequestError, SourceNotFoundError
+from heaters_dagster.setting_groups import BucketSettings
 
 PRICES = Path(__file__).parents[2] / "heaters_dagster" / "prices" / "s3_us_east_1.json"
 _MOST_BYTES = 1 << 20
@@ -32,8 +33,8 @@ def shipped_prices() -> Prices:
     return read_prices()
 
 
-def restore_terms(tier: str = "Standard", days: int = 7) -> RestoreTerms:
+def restore_terms(settings: BucketSettings) -> RestoreTerms:
     """The terms on which gold masters are asked back from cold storage, with the prices of the table that is shipped."""
     prices = shipped_prices().restores
     assert prices is not None
-    return RestoreTerms(prices, tier, days)
+    return RestoreTerms(prices, settings.restore_tier, settings.restore_days)

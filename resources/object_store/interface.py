@@ -83,7 +83,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def restore(self, key: str, *, days: int = 7, tier: str = "Standard") -> None:
+    def restore(self, key: str, *, days: int, tier: str) -> None:
         """Request the object back from cold storage; does nothing for other storage classes, nor while it is on its way."""
         ...
 

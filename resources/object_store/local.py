@@ -150,7 +150,7 @@ class LocalObjectStore:
         checked_key(key)
         return None
 
-    def restore(self, key: str, *, days: int = 7, tier: str = "Standard") -> None:
+    def restore(self, key: str, *, days: int, tier: str) -> None:
         if self.info(key) is None:
             raise self._missing(key)
 

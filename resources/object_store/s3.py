@@ -153,7 +153,7 @@ class S3ObjectStore:
             )
             return address
 
-    def restore(self, key: str, *, days: int = 7, tier: str = "Standard") -> None:
+    def restore(self, key: str, *, days: int, tier: str) -> None:
         if not self._existing(key).needs_restore:
             return
         from botocore.exceptions import ClientError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from resources.postgres import row_locks
@@ -44,6 +44,11 @@ class MakingStore:
     def put(self, source_video_id: int, **columns: Any) -> None:
         """Write these members of Making."""
         with self._database.begin() as connection:
-            row_locks.lock_source_video(connection, source_video_id)
-            row = insert(source_video_making).values(source_video_id=source_video_id, **columns)
-            connection.execute(row.on_conflict_do_update(index_elements=[_row.source_video_id], set_=columns))
+            put_making(connection, source_video_id, **columns)
+
+
+def put_making(connection: Connection, source_video_id: int, **columns: Any) -> None:
+    """As MakingStore.put, in a transaction of the caller."""
+    row_locks.lock_source_video(connection, source_video_id)
+    row = insert(source_video_making).values(source_video_id=source_video_id, **columns)
+    connection.execute(row.on_conflict_do_update(index_elements=[_row.source_video_id], set_=columns))

@@ -316,10 +316,8 @@ class SourceVideoStore:
 
     def update(self, source_video_id: int, **columns: Any) -> SourceVideo:
         """Store facts: probe, object keys, hashes. State, warnings and `duplicate_of_id` have methods of their own."""
-        _check_columns(columns)
         with self._database.begin() as connection:
-            _locked(connection, source_video_id)
-            return _written(connection, source_video_id, columns)
+            return put_columns(connection, source_video_id, **columns)
 
     def finish_download(
         self, source_video_id: int, content_sha256: str, *, facts: SourceFacts = SourceFacts(), **columns: Any
@@ -444,6 +442,13 @@ def lock_source_video(connection: Connection, source_video_id: int) -> SourceVid
 
 def _locked(connection: Connection, source_video_id: int) -> SourceVideo:
     return video_of_row(_present(row_locks.lock_source_video(connection, source_video_id), source_video_id))
+
+
+def put_columns(connection: Connection, source_video_id: int, **columns: Any) -> SourceVideo:
+    """As SourceVideoStore.update, in a transaction of the caller."""
+    _check_columns(columns)
+    _locked(connection, source_video_id)
+    return _written(connection, source_video_id, columns)
 
 
 def _written(connection: Connection, source_video_id: int, columns: Mapping[str, Any]) -> SourceVideo:

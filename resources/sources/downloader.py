@@ -96,7 +96,7 @@ class Downloader:
                 return with_subtitles_beside(
                     _copied(path, folder, meter, confined_to),
                     lambda: names_beside(path),
-                    lambda name: _small_file(path.with_name(name), confined_to),
+                    lambda name: small_file(path.with_name(name), confined_to),
                 )
             case SourceKind.S3_ADDRESS:
                 return self._fetched_object(source, folder, meter)
@@ -166,7 +166,7 @@ def _copied(source: Path, folder: Path, meter: ByteMeter, confined_to: str | Non
     return Fetched(path, done, digest.hexdigest(), source.name, title_from_name(source.name))
 
 
-def _small_file(path: Path, confined_to: str | None) -> bytes:
+def small_file(path: Path, confined_to: str | None) -> bytes:
     """All bytes of a subtitle file."""
     with _unchanged(path, confined_to) as (file, byte_size):
         return file.read(checked_size(byte_size))

@@ -250,7 +250,7 @@ class _NotKeptError(HeatersError):
 def _kept(one: NamedSource, identity: FileIdentity | None, keep: Keep) -> tuple[str, FileIdentity]:
     path = Path(one.source)
     try:
-        return keep(path, identity or file_identity(path))
+        return keep(path, identity or file_identity(path, confined_to=one.confined_to), one.confined_to)
     except (HeatersError, OSError) as error:
         told = error if isinstance(error, HeatersError) else f"{path} cannot be read: {error.strerror}"
         raise _NotKeptError(f"{told}") from error
@@ -261,7 +261,7 @@ def _row(one: NamedSource, identity: FileIdentity | None, *, forced: bool, kept:
     facts = identity.columns() if identity is not None else dict.fromkeys(FileIdentity(0, 0, "").columns())
     title = clean_title(one.wanted.title or "") or title_from_name(one.source)
     chapters = {"chapters_as_cuts": one.wanted.chapters_as_cuts}
-    return {"source": source, "title": title, "confined_to": one.confined_to, "forced": forced, **chapters, **facts}
+    return {"source": source, "title": title, "confined_to": None if kept else one.confined_to, "forced": forced, **chapters, **facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ def _accepted(source: str, doors: _Doors) -> Iterator[NamedSource]:
     elif path.exists():
         raise InvalidMediaError(f"{path} is not an ordinary file; submit video files, folders or addresses")
     else:
-        raise SourceNotFoundError(f"there is no file or folder {path}")
+        raise SourceNotFoundError(f"there is no file or folder {path} on this machine")
 
 
 def _accepted_address(source: str, doors: _Doors) -> Iterator[NamedSource]:

@@ -32,6 +32,7 @@ from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.watched_store import FileToMove, WatchedStore
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
+from resources.sources.kept_files import keeper_of
 from resources.sources.submission import submit
 from resources.sources.submit_places import SubmitPlaces, own_folders, watched_names
 from resources.sources.watched_folder import WatchedFolder
@@ -103,6 +104,12 @@ class Watcher:
         self._settings = settings
         self._database = database
         self._store = WatchedStore(database)
+        self._keep = keeper_of(settings, SourceVideoStore(database))
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether a look may take long, because it sends files of folders to the bucket, where other machines find them."""
+        return self._keep is not None and not all(place.startswith("s3://") for place in self._settings.watch)
 
     def look(self, *, at_once: bool = False) -> list[PlaceLook]:
         """Look at the places whose turn it is: HEATERS_WATCH_SECONDS after the last look. at_once: at all of them.
@@ -169,7 +176,8 @@ class Watcher:
         was_taken = {path for path, one in known.items() if one.state is FileState.TAKEN} if watched.is_bucket else set()
         wanted = [Wanted(one.path, has_changed=one.path in was_taken) for one in files]
         inside = SubmitPlaces((), (watched.place,)) if watched.is_bucket else SubmitPlaces((Path(watched.place),), ())
-        done = submit(wanted, SourceVideoStore(self._database), guard=AddressGuard(), places=inside)
+        keep = None if watched.is_bucket else self._keep
+        done = submit(wanted, SourceVideoStore(self._database), guard=AddressGuard(), places=inside, keep=keep)
         by_source = {item.source: item for item in done}
         taken: list[tuple[SeenFile, int]] = []
         refused: list[tuple[SeenFile, str]] = []

@@ -27,6 +27,7 @@ from heaters_dagster.settings import Settings
 from resources.object_store.probe import place_problem
 from resources.postgres import figures
 from resources.postgres.database import Database
+from resources.postgres.failing_starts import load_failing_starts
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.server_figures import database_bytes, load_dagster_figures, open_dagster_tables
 from resources.postgres.tables import clip_exports, clip_work, clips, source_videos
@@ -52,6 +53,7 @@ def look(settings: Settings, database: Database, causes: Collection[Cause], know
         Cause.NO_ROOM: lambda: (_no_room(database), True),
         Cause.DAEMON: lambda: (_daemon(settings), True),
         Cause.LEASE_LOST: lambda: (_lost(settings), True),
+        Cause.FAILING_STARTS: lambda: (_failing_starts(settings), True),
         Cause.YTDLP: lambda: (_ytdlp(), True),
         Cause.DATABASE_SIZE: lambda: (_size(settings, database), True),
     }
@@ -182,6 +184,11 @@ def _lost(settings: Settings) -> list[Condition]:
         tables.dispose()
     words = f"{counted(count, 'run has lost its process', 'runs have lost their process')} in the last {_LOST_LATELY}"
     return [Condition(Cause.LEASE_LOST, "", words)] if count else []
+
+
+def _failing_starts(settings: Settings) -> list[Condition]:
+    found = load_failing_starts(settings).values()
+    return [Condition(Cause.FAILING_STARTS, one.job.value, settings.without_secrets(one.sentence)) for one in found]
 
 
 def _ytdlp() -> list[Condition]:

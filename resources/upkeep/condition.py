@@ -18,6 +18,7 @@ from resources.object_store.probe import last_known_problem
 from resources.postgres import figures
 from resources.postgres.backlog import Group, load_backlog
 from resources.postgres.database import Database
+from resources.postgres.failing_starts import failing_jobs
 from resources.postgres.server_figures import DagsterFigures, connections, load_dagster_figures, open_dagster_tables
 from resources.upkeep.machine import checked_disk, database_told, versions
 from resources.upkeep.stored_bytes import Stored, load_stored
@@ -101,7 +102,7 @@ def _dagster(settings: Settings) -> Iterator[PartState]:
         tables = open_dagster_tables(settings)
         try:
             with tables.read() as connection:
-                found = load_dagster_figures(connection)
+                found, failing = load_dagster_figures(connection), failing_jobs(connection)
         finally:
             tables.dispose()
     except HeatersError as error:
@@ -109,6 +110,9 @@ def _dagster(settings: Settings) -> Iterator[PartState]:
         return
     seconds = None if found is None else found.heartbeats.get(HEARTBEAT)
     yield PartState("Daemon", "" if seconds is None else f"heard of {duration(seconds)} ago", daemon_problem(found))
+    if failing:
+        told = "; ".join(one.sentence for one in failing.values())
+        yield PartState("Starts of runs", "", settings.without_secrets(f"{told}. One run is tried every five minutes, and then all"))
     if found is not None:
         runs = [f"{job}: {counted(count, 'run')} {status}" for (job, status), count in sorted(found.runs.items())]
         yield PartState("Runs", "; ".join(runs) or "none is unfinished")

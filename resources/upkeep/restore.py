@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from heaters_dagster.domain.audit import source_video_of_key
+from heaters_dagster.domain.audit import remedy, source_video_of_key
 from heaters_dagster.domain.backups import IDS_LEFT_OUT, clip_of_key, next_number, numbers_in_use
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.keys import final_clip_key
@@ -21,6 +21,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
 from resources.postgres.clip_rows import Clip
 from resources.postgres.clip_store import ClipStore
+from resources.postgres.conditions import among
 from resources.postgres.database import Database, dagster_database_url, database_url
 from resources.postgres.export_store import request_lost
 from resources.postgres.migrations import known_revisions
@@ -29,6 +30,7 @@ from resources.postgres.tables import source_videos
 from resources.upkeep.audit import coverage_problems, orphan_objects
 from resources.upkeep.backup import DAGSTER, HEATERS, lines_of, secret_mark, stored_objects
 from resources.upkeep.backup_place import OBJECTS, ROWS, AboutBackup, BackupPlace
+from resources.upkeep.lost_objects import lost_of_video_made_due
 from resources.upkeep.restored_rows import SOURCE_VIDEO_NUMBERS, Target, check_empty, leave_numbers_out, load_rows
 
 #: Of each kind so many are said; the others are only counted.
@@ -112,9 +114,12 @@ def restore(
 
         lost = lost_objects(objects, listed)
         made_again: list[int] = []
+        remedies: dict[str, str] = {}
 
         def leave_out(connection: Connection) -> None:
             stills = {clip for key in lost if key.startswith("keyframes/") and (clip := clip_of_key(key)) is not None}
+            for source_video_id in sorted(_source_videos_of(connection, lost)):
+                remedies.update(lost_of_video_made_due(connection, source_video_id, lost.keys()))
             made_again.extend(request_lost(connection, lost.keys(), stills))
             last = sequences_of(connection).get(SOURCE_VIDEO_NUMBERS, 0)
             greatest = max(in_use.source_video, last, connection.scalar(text("select max(id) from source_videos")) or 0)
@@ -127,19 +132,22 @@ def restore(
             rows=loaded,
             newer=newer_files(database, objects, shows),
             revisions=(about.parts[HEATERS].revision, known_revisions()[-1]),
-            lost=[f"{told}{_remedy(key)}" for key, told in lost.items()],
+            lost=[f"{told}{remedies.get(key) or _remedy(key)}" for key, told in lost.items()],
             made_again=made_again,
             problems=list(islice(coverage_problems(database), MOST_SAID)),
             warnings=_warnings(settings, about),
         )
 
 
+def _source_videos_of(connection: Connection, keys: Iterable[str]) -> set[int]:
+    """Those restored source videos to which the keys belong."""
+    named = {number for key in keys if (number := source_video_of_key(key)) is not None}
+    return set(connection.scalars(select(source_videos.c.id).where(among(source_videos.c.id, named))))
+
+
 def _remedy(key: str) -> str:
-    if key.startswith(("final_clips/", "keyframes/")):
-        return "; a clip that is still approved is exported again"
-    if key.startswith("originals/"):
-        return "; nothing can make it again: submit the video once more if you have it"
-    return ""
+    of_clip = key.startswith(("final_clips/", "keyframes/"))
+    return "; a clip that is still approved is exported again" if of_clip else remedy(key)
 
 
 def lost_objects(objects: ObjectStore, listed: Path) -> dict[str, str]:

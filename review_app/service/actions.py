@@ -28,6 +28,7 @@ from resources.sources import subscriptions
 from resources.sources.address_guard import AddressGuard
 from resources.sources.file_identity import Wanted
 from resources.sources.given_files import GivenFiles, checked_language
+from resources.sources.kept_files import keeper_of
 from resources.sources.list_offer import ListOffer, offered, wanted_members
 from resources.sources.object_prefixes import listing_of
 from resources.sources.site_access import SiteAccess
@@ -121,6 +122,7 @@ def submit_sources(
             by_force=RelatedVideos(desk.database) if by_force else None,
             own_folders=own_folders(desk.settings),
             own_bucket=desk.settings.object_bucket,
+            keep=keeper_of(desk.settings, desk.videos),
         )
     except HeatersError as error:
         return Outcome(False, "", str(error))
@@ -370,6 +372,7 @@ def replace_file(desk: ReviewDesk, session: Session, source_video_id: int, sourc
             guard=AddressGuard(allow_private=desk.settings.allow_private_addresses),
             places=SubmitPlaces.of(desk.settings),
             reviewer=session.reviewer,
+            keep=keeper_of(desk.settings, desk.videos),
         )
         return f"Source video {new.id} is fetched now. When its proxy is made you are asked there."
 
@@ -442,8 +445,7 @@ def retry(desk: ReviewDesk, source_video_id: int) -> Outcome:
 
 def restore_offer(desk: ReviewDesk, source_video_id: int, profile: str) -> RestoreOffer | Outcome | None:
     """What it takes to get the gold master back for files with this profile; None when it can be read, or is on its way."""
-    settings = desk.settings
-    terms = restore_terms(settings.restore_tier, settings.restore_days)
+    terms = restore_terms(desk.settings)
     try:
         return next(iter(offers([source_video_id], profile, database=desk.database, objects=lambda: desk.objects, terms=terms)), None)
     except HeatersError as error:

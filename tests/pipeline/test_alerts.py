@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import JobFailureData
 from dagster._daemon.types import DaemonHeartbeat
+from dagster._utils.error import SerializableErrorInfo
 
 from heaters_dagster import cli
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.alerts import Cause
 from heaters_dagster.domain.disk_room import RoomWait
+from heaters_dagster.domain.due import FAILED_STARTS_BEFORE_A_PAUSE
 from heaters_dagster.domain.run_tags import LOST_TAG
-from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS
+from heaters_dagster.domain.stages import EXPORTS, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.orchestration.failing_starts import failing_starts
 from heaters_dagster.orchestration.instance import open_instance
 from heaters_dagster.settings import Settings, load_settings
+from resources.object_store.open import open_object_store
 from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.alert_store import AlertStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
+from resources.postgres.failing_starts import load_failing_starts
 from resources.postgres.room_waits import RoomWaitStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources import ytdlp_release
 from resources.sources.ytdlp_release import OLD_DAYS, installed
 from resources.upkeep.alerts import OF_THE_REVIEW_APP, look_and_tell, send_test
+from resources.upkeep.condition import load_condition
 from review_app.server.daemon_watch import watch_the_daemon
 from tests.alert_receivers import MailReceiver, WebReceiver, certificate
+from tests.begun_steps import begin_step
 from tests.pipeline_rows import cut_video, reviews, video_in
 
 pytestmark = pytest.mark.folder
 #: Not yt-dlp, whose age depends on the day.
 CAUSES = frozenset(Cause) - {Cause.YTDLP}
+Typed = Callable[[Settings, str], tuple[int, str, str]]
+"""A line that is typed after `heaters` -> exit code, what is said, what is complained of."""
 
 
 @pytest.fixture
@@ -75,6 +86,22 @@ def all_channels(settings: Settings, web: WebReceiver, slack: WebReceiver, mail:
         smtp_url=f"smtp://heaters%40example.org:p%40ss-of-the-test@127.0.0.1:{mail.port}",
         shared_review_url="https://review.example.org",
     )
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
+    monkeypatch.setattr(cli.terminal, "out", cli.terminal.Console(width=300))
+    monkeypatch.setattr(cli.terminal, "err", cli.terminal.Console(stderr=True, width=300))
+
+    def answer(settings: Settings, line: str) -> tuple[int, str, str]:
+        for name, value in settings.to_environment().items():
+            monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        code = cli.run(line.split())
+        return code, *capsys.readouterr()
+
+    yield answer
+    load_settings.cache_clear()
 
 
 def fail(database: Database, title: str = "Harbour") -> int:
@@ -197,6 +224,16 @@ def test_mail_and_password_go_encrypted_to_a_server_that_is_trusted_only(
     all_channels: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, authority = certificate(tmp_path)
+    plain = MailReceiver()
+    at = f"ada:p%40ss@0.0.0.0:{plain.port}"  # this machine, by an address that is no loopback address
+    without = replace(all_channels, alert_webhook=None, alert_slack=None, smtp_url=f"smtp://{at}")
+    refused = "the mail server offers no encryption; add ?tls=no to HEATERS_SMTP_URL to do without"
+    assert send_test(without, database) == {"mail": refused}
+    assert (plain.signed_in, plain.mails) == ([], []), "neither password nor mail was sent"
+    nobody = replace(without, smtp_url=f"smtp://0.0.0.0:{plain.port}?tls=no")
+    assert send_test(nobody, database) == {"mail": None}
+    assert (plain.encrypted, len(plain.mails)) == ([("DATA", False)], 1)
+    plain.close()
     for is_smtps in (False, True):
         server = MailReceiver(context, is_smtps=is_smtps)
         address = f"{'smtps' if is_smtps else 'smtp'}://ada:p%40ss@127.0.0.1:{server.port}"
@@ -298,6 +335,52 @@ def test_each_cause_is_found_and_is_over(settings: Settings, database: Database,
         assert ("many_failures", "not_found") in open_alerts()
 
 
+def test_a_job_whose_runs_cannot_begin_is_an_alert_until_one_begins_its_work(settings: Settings, database: Database, typed: Typed) -> None:
+    """The readers of programs with Dagster and without it say the same; so do `heaters status` and the page Status."""
+    video, objects = video_in(database, SourceVideoState.NEW), open_object_store(settings)
+    definitions = heaters_definitions(settings)
+
+    def on_the_page() -> list[str]:
+        return [str(part.problem) for part in load_condition(settings, database, objects).parts if part.name == "Starts of runs"]
+
+    with open_instance(settings) as instance:
+
+        def run() -> dg.DagsterRun:
+            return instance.create_run_for_job(
+                definitions.resolve_job_def(Job.INGEST),
+                tags={"dagster/partition": str(video.id)},
+                asset_selection=frozenset({dg.AssetKey("source_video")}),
+                status=dg.DagsterRunStatus.STARTED,
+            )
+
+        for number in range(FAILED_STARTS_BEFORE_A_PAUSE):
+            assert (load_failing_starts(settings), on_the_page()) == ({}, []), number
+            error = SerializableErrorInfo(f"cannot import name 'Later{number}' from 'heaters'\n", [], "ImportError")
+            instance.report_run_failed(run(), "the run failed", JobFailureData(error))
+        seen, told = failing_starts(instance, Job.INGEST), load_failing_starts(settings)
+        assert seen is not None
+        assert list(told) == [Job.INGEST]
+        assert replace(told[Job.INGEST], seconds=0.0) == replace(seen, seconds=0.0)
+        assert told[Job.INGEST].seconds == pytest.approx(seen.seconds, abs=2)
+        sentence = "runs of the job ingest cannot begin: the last 3 runs failed before the work began "
+        sentence += "(cannot import name 'Later2' from 'heaters')"
+        assert on_the_page() == [f"{sentence}. One run is tried every five minutes, and then all"]
+        look_and_tell(settings, database, CAUSES)
+        assert [(alert.key, alert.words) for alert in AlertStore(database).load_open()] == [(("failing_starts", "ingest"), sentence)]
+
+        for of_one in ("", f" {video.id}"):
+            (row,) = json.loads(typed(settings, f"status{of_one} --json")[1])
+            assert row["failing_starts"] == [sentence]
+            assert sentence in typed(settings, f"status{of_one}")[2]
+
+        begun = run()
+        begin_step(instance, begun, "source_video")
+        instance.report_run_failed(begun, "its site answers 404")
+        assert (failing_starts(instance, Job.INGEST), load_failing_starts(settings), on_the_page()) == (None, {}, [])
+        look_and_tell(settings, database, CAUSES)
+        assert AlertStore(database).load_open() == []
+
+
 def test_the_store_that_cannot_be_used_is_an_alert_and_the_review_app_looks_for_the_daemon_only(
     settings: Settings, database: Database
 ) -> None:
@@ -374,34 +457,20 @@ def test_the_command_sends_a_test_message_and_says_which_channel_does_not_take_i
     database: Database,
     web: WebReceiver,
     slack: WebReceiver,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    typed: Typed,
 ) -> None:
-    monkeypatch.setattr(cli.terminal, "out", cli.terminal.Console(width=200))
-    monkeypatch.setattr(cli.terminal, "err", cli.terminal.Console(stderr=True, width=200))
-
-    def typed(settings: Settings, line: str) -> tuple[int, str, str]:
-        for name, value in settings.to_environment().items():
-            monkeypatch.setenv(name, value)
-        load_settings.cache_clear()
-        code = cli.run(line.split())
-        return code, *capsys.readouterr()
-
-    try:
-        code, _, told = typed(settings, "alerts test")
-        assert (code, "HEATERS_ALERT_WEBHOOK" in told) == (2, True)
-        slack.status = 404
-        code, said, told = typed(replace(settings, alert_webhook=web.url, alert_slack=slack.url), "alerts test")
-        assert (code, said, told) == (1, "webhook: sent\n", "heaters: slack: the server answered HTTP 404\n")
-        assert web.received[0]["text"] == "This is a test: alerts of Heaters arrive here."
-        assert typed(settings, "alerts list")[1].startswith("No alert is open")
-        fail(database)
-        look_and_tell(settings, database, CAUSES)
-        code, said, told = typed(settings, "alerts list")
-        assert (code, "fetching failed for good" in said) == (0, True)
-        assert "open since" in said
-        assert "heaters status VIDEO says more; when the cause is gone: heaters retry VIDEO" in " ".join(said.split())
-        assert said.endswith("Alerts are told by: slack, webhook.\n")
-        assert told == "slack: 1 message could not be sent, 1 of them for good: the server answered HTTP 404\n"
-    finally:
-        load_settings.cache_clear()
+    code, _, told = typed(settings, "alerts test")
+    assert (code, "HEATERS_ALERT_WEBHOOK" in told) == (2, True)
+    slack.status = 404
+    code, said, told = typed(replace(settings, alert_webhook=web.url, alert_slack=slack.url), "alerts test")
+    assert (code, said, told) == (1, "webhook: sent\n", "heaters: slack: the server answered HTTP 404\n")
+    assert web.received[0]["text"] == "This is a test: alerts of Heaters arrive here."
+    assert typed(settings, "alerts list")[1].startswith("No alert is open")
+    fail(database)
+    look_and_tell(settings, database, CAUSES)
+    code, said, told = typed(settings, "alerts list")
+    assert (code, "fetching failed for good" in said) == (0, True)
+    assert "open since" in said
+    assert "heaters status VIDEO says more; when the cause is gone: heaters retry VIDEO" in " ".join(said.split())
+    assert said.endswith("Alerts are told by: slack, webhook.\n")
+    assert told == "slack: 1 message could not be sent, 1 of them for good: the server answered HTTP 404\n"

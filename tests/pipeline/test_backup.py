@@ -30,6 +30,7 @@ from resources.orchestrator.dagster_resources import shared_database
 from resources.postgres import embedded_postgres
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database, dagster_database_url, open_database
+from resources.postgres.making_store import MakingStore
 from resources.postgres.migrations import downgrade, known_revisions, upgrade
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit, coverage_problems
@@ -203,6 +204,9 @@ def test_killed_at_any_moment_there_is_a_whole_backup_or_none_and_a_whole_databa
         target.dispose()
 
 
+MADE_OF_ORIGINAL = (("review_proxies", "proxy.mp4"), ("gold_masters", "master.mkv"))
+
+
 @pytest.mark.folder
 def test_a_backup_of_an_older_revision_is_migrated_and_a_clip_whose_file_is_lost_is_exported_again(
     settings: Settings, object_store: ObjectStore, postgres_url: str
@@ -216,18 +220,39 @@ def test_a_backup_of_an_older_revision_is_migrated_and_a_clip_whose_file_is_lost
         first, second, third = cut_video(old)
         for clip in (first, second, third):
             exported(old, clip, object_store)
+        whole, without_original = first.source_video_id, cut_video(old)[0].source_video_id
+        for video_id in (whole, without_original):
+            keys = {"original_filepath": f"originals/video_{video_id}.mp4", "proxy_filepath": f"review_proxies/video_{video_id}_proxy.mp4"}
+            keys["gold_master_filepath"] = f"gold_masters/video_{video_id}_master.mkv"
+            SourceVideoStore(old).update(video_id, **keys)
+            for key in keys.values():
+                object_store.put_bytes(key, key.encode())
         with old.begin() as connection:
             connection.execute(text("insert into alerts (cause, what, words) values ('failed', 'proxy:1', 'it failed')"))
             downgrade(connection, "0040")
         about = make_backup(of_before, old, object_store, place)
         old.dispose()
-        object_store.delete("final_clips/video_1_clip_001.mp4")
+        gone_since = [f"{kind}/video_{video_id}_{end}" for video_id in (whole, without_original) for kind, end in MADE_OF_ORIGINAL]
+        for key in ("final_clips/video_1_clip_001.mp4", f"originals/video_{without_original}.mp4", *gone_since):
+            object_store.delete(key)
         done = restored(replace(settings, database_url=newer), about, place)
         assert done.revisions == ("0040", known_revisions()[-1])
         (gone,) = [one for one in done.lost if one.startswith("final_clips/")]
         assert gone.endswith("001.mp4 was there when the backup was made and is gone; a clip that is still approved is exported again")
         assert done.made_again == [first.id]
+        told = {one.split(" ")[0]: one.partition(" and is gone")[2] for one in done.lost}
+        assert [told[key] for key in gone_since[:2]] == ["; it is made again from the original"] * 2
+        restore_it = ": restore it from the versions of the bucket or a copy of the store, or type heaters "
+        refetch = f"{restore_it}refetch {without_original}; what is made from it cannot be made again before"
+        assert told[f"originals/video_{without_original}.mp4"] == refetch
+        assert told[gone_since[2]].startswith(f"{restore_it}retry {without_original}, ")
         now = Database.connect(newer)
+        making, videos = MakingStore(now), SourceVideoStore(now)
+        again = [
+            (making.load(video_id).proxy_is_being_replaced, videos.load(video_id).gold_master_filepath)
+            for video_id in (whole, without_original)
+        ]
+        assert again == [(True, None), (False, gone_since[3])]
         assert [clip.state for clip in ClipStore(now).load_live(first.source_video_id)] == [C.REVIEW_APPROVED, C.EXPORTED, C.EXPORTED]
         with now.read() as connection:
             assert connection.scalar(text("select told_to from alerts")) == []

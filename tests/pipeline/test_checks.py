@@ -47,7 +47,7 @@ def test_what_is_broken_is_named(settings: Settings, database: Database, object_
     assert all(passed for passed, _ in check(settings, str(video.id)).values())
 
     master, proxy = gold_master_key(video.id), proxy_key(video.id)
-    object_store.restore(master)  # where it lies in cold storage
+    object_store.restore(master, days=1, tier="Standard")  # where it lies in cold storage
     object_store.put_bytes(master, object_store.get_bytes(master) + b"\0")
     first, newest = (info.key for info in object_store.list("final_clips/"))
     object_store.put_bytes(newest, object_store.get_bytes(first))  # the newest is the one that is looked at

@@ -27,6 +27,7 @@ from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.stages import Job
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.setting_groups import BucketSettings
 from heaters_dagster.settings import Settings
 from resources.files.price_table import restore_terms
 from resources.media import ffmpeg
@@ -75,7 +76,8 @@ class Exporting:
         return stored_video(source, self.folder, database=self.database, objects=self.objects, cuts=cuts, approved=approved)
 
     def export(self, video: SourceVideo, **options: Any) -> ClipRun[ExportManifest]:
-        options = {"objects": self.objects, "work": self.work, "database": self.database, **options}
+        terms = restore_terms(BucketSettings())
+        options = {"objects": self.objects, "work": self.work, "database": self.database, "terms": terms, **options}
         return export_due(video.id, **options)
 
     def manifest(self, clip: Clip) -> ExportManifest:
@@ -246,7 +248,7 @@ class Dying(LocalObjectStore):
         info = super().put_file(key, path, **options)
         os.kill(os.getpid(), signal.SIGKILL)
 
-export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), work=WorkFolder(Path(work)))
+export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), work=WorkFolder(Path(work)), terms=None)
 """
 
 
@@ -516,7 +518,7 @@ def test_an_export_from_a_master_in_cold_storage_asks_for_it_says_so_and_works_o
     assert not export_problems(exporting.manifest(clip), objects=exporting.objects, work=exporting.work), "the file it has stays until then"
     assert exporting.export(video).changed == (), "it is not begun before it is there"
     # The test server brings an object back at once.
-    assert notice_restored(database, lambda: s3, restore_terms(), every_seconds=0) == [video.id]
+    assert notice_restored(database, lambda: s3, restore_terms(BucketSettings()), every_seconds=0) == [video.id]
     assert not exporting.export(video).failed
     exporting.profile = "gold_master"
     exporting.objects.get_file(exporting.manifest(clip).key, tmp_path / "clip.mp4")

@@ -48,7 +48,7 @@ def test_the_master_is_published_with_key_and_hash_on_the_row_and_the_state_unto
 ) -> None:
     made = make(video, database, object_store, tmp_path)
     key = gold_master_key(video.id)
-    object_store.restore(key)  # where it lies in cold storage
+    object_store.restore(key, days=1, tier="Standard")  # where it lies in cold storage
     path, original = (local_copy(object_store, one, tmp_path) for one in (key, original_key(video.id, ".mp4")))
     assert (made.gold_master_filepath, made.gold_master_error, made.state) == (key, None, video.state)
     assert made.gold_master_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -47,6 +47,7 @@ from resources.postgres.site_turns import SiteTurns
 from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.source_video_removal import delete_source_video, finish_deletion
+from tests.begun_steps import begin_step
 from tests.conftest import SomeClips
 from tests.leased import SHORT_LEASE_SECONDS, expire, held
 from tests.pipeline_rows import cut_video, exported, reviews, video_in
@@ -558,16 +559,6 @@ def end_earlier(instance: dg.DagsterInstance, *, seconds: float) -> None:
     assert isinstance(storage, SqlRunStorage)
     with storage.connect() as connection:
         connection.execute(RunsTable.update().values(update_timestamp=datetime.now(UTC) - timedelta(seconds=seconds)))
-
-
-def begin_step(instance: dg.DagsterInstance, run: dg.DagsterRun, asset: str) -> None:
-    """A worker begins the step that makes the asset."""
-    assert run.execution_plan_snapshot_id is not None
-    steps = instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).steps
-    outputs = {step.key: [output.properties.asset_key for output in step.outputs if output.properties is not None] for step in steps}
-    (key,) = [key for key, keys in outputs.items() if dg.AssetKey(asset) in keys]
-    started = dg.DagsterEvent(dg.DagsterEventType.STEP_START.value, run.job_name, step_key=key)
-    instance.report_dagster_event(started, run.run_id)
 
 
 @pytest.fixture

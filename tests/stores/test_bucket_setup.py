@@ -231,7 +231,7 @@ def test_with_the_least_policy_everything_works_and_with_less_it_does_not(
     store.get_file(proxy_key(1), tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == big.read_bytes()
     assert [found.key for found in store.list()] == [proxy_key(1)]
-    store.restore(proxy_key(1))
+    store.restore(proxy_key(1), days=1, tier="Standard")
     store.sweep()
     assert store.delete(proxy_key(1))
     assert store.info(proxy_key(1)) is None

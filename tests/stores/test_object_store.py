@@ -123,7 +123,7 @@ def test_what_is_not_there(store, tmp_path):
         lambda: store.get_range(KEY, 0, 10),
         lambda: store.get_range(KEY, 0, 0),
         lambda: store.get_file(KEY, tmp_path / "out.mp4"),
-        lambda: store.restore(KEY),
+        lambda: store.restore(KEY, days=1, tier="Standard"),
     ):
         with pytest.raises(ObjectNotFoundError, match=KEY):
             read()
@@ -174,7 +174,7 @@ def test_a_key_cannot_leave_the_store(store, tmp_path, key):
         lambda: store.info(key),
         lambda: store.delete(key),
         lambda: store.url(key, expires_seconds=60),
-        lambda: store.restore(key),
+        lambda: store.restore(key, days=1, tier="Standard"),
     ):
         with pytest.raises(InvalidKeyError):
             use()
@@ -233,7 +233,7 @@ def test_readers_during_replacement_see_one_whole_object(store):
 
 def test_restore_of_an_object_that_is_not_cold_does_nothing(store):
     store.put_bytes(KEY, b"x")
-    store.restore(KEY)
+    store.restore(KEY, days=1, tier="Standard")
     assert store.get_bytes(KEY) == b"x"
 
 
@@ -414,8 +414,8 @@ def test_a_cold_object_says_how_to_get_it_back_and_then_can_be_read(s3, tmp_path
         with pytest.raises(ColdStorageError, match=f"{key} is in cold storage: .*restore-object"):
             read()
     assert list(tmp_path.iterdir()) == []
-    s3.restore(key, days=1)
-    s3.restore(key, days=1)
+    s3.restore(key, days=1, tier="Standard")
+    s3.restore(key, days=1, tier="Standard")
     assert not s3.info(key).needs_restore
     assert s3.get_bytes(key) == b"master"
 
