@@ -117,7 +117,7 @@ def export_due(
     database: Database,
     objects: ObjectStore,
     work: WorkFolder,
-    terms: RestoreTerms,
+    terms: RestoreTerms | None = None,
     encodes: int = 1,
     report: Report = silent,
     **options: Any,
@@ -125,7 +125,7 @@ def export_due(
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
     encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
-    until it is there exports from it are not due.
+    until it is there exports from it are not due. None: none is asked back, and exports from it fail.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -147,7 +147,7 @@ def export_due(
 
         @cache
         def restore() -> Restore | None:
-            return asked_back(source_video_id, database=database, objects=objects, terms=terms)
+            return None if terms is None else asked_back(source_video_id, database=database, objects=objects, terms=terms)
 
         to = Exporting(
             clips=ClipStore(database),

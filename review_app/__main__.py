@@ -16,7 +16,7 @@ from review_app.server.pace import PatientProtocol
 #: each other.
 KEEP_ALIVE_SECONDS = 330
 #: Time for running requests when the server is stopped: decisions take milliseconds, and an upload must not delay the end.
-_GRACE_SECONDS = 5
+GRACE_SECONDS = 5
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
         access_log=False,
         http=PatientProtocol,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         **event_log.uvicorn_options(),
     )
     return 0

@@ -20,11 +20,13 @@ import pytest
 import yaml
 
 from heaters_dagster.commands import serve
+from heaters_dagster.commands.up import code_server, worker
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.settings import PROJECT_ROOT, Settings, load_settings, secret_setting_names, setting_names
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.source_video_store import SourceVideoStore
+from review_app import __main__ as review_app
 from tests.buckets import BucketServer
 from tests.media_files import ffmpeg, make_video
 from tests.this_machine import eventually, free_port
@@ -41,6 +43,26 @@ def composed() -> dict[str, Any]:
 
 def services() -> dict[str, dict[str, Any]]:
     return {name: one for name, one in composed()["services"].items() if OURS.match(one["image"])}
+
+
+def grace_seconds(name: str) -> float:
+    """After how long the engine kills what it has told to end."""
+    given = composed()["services"][name].get("stop_grace_period", "10s")
+    assert given.endswith("s")
+    return float(given.removesuffix("s"))
+
+
+def test_a_part_has_more_time_to_end_than_it_gives_to_its_runs() -> None:
+    units = PROJECT_ROOT / "deploy" / "systemd"
+    for patience, service, unit in (
+        (worker.PATIENCE_SECONDS, "worker", "heaters-worker.service"),
+        (code_server.PATIENCE_SECONDS, "code", "heaters@.service"),
+        (review_app.GRACE_SECONDS, "review", "heaters@.service"),
+    ):
+        (of_unit,) = re.findall(r"^TimeoutStopSec=(\d+)$", (units / unit).read_text(), re.MULTILINE)
+        assert min(grace_seconds(service), float(of_unit)) >= patience + 5, service
+    (of_pod,) = re.findall(r"terminationGracePeriodSeconds: (\d+)", (PROJECT_ROOT / "deploy/kubernetes/heaters.yaml").read_text())
+    assert float(of_pod) >= review_app.GRACE_SECONDS + 5
 
 
 def test_the_files_have_no_faults_that_their_own_checkers_find() -> None:
@@ -213,9 +235,9 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
     containers.once("review", "submit", str(long))
     second = videos.load_all()[-1]
     assert eventually(lambda: videos.load(second.id).state is SourceVideoState.PREPROCESSING, seconds=120), containers.told("worker")
-    worker = containers.running["worker"]
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) in {0, -signal.SIGTERM}, containers.told("worker")
+    working = containers.running["worker"]
+    working.send_signal(signal.SIGTERM)
+    assert working.wait(grace_seconds("worker")) in {0, -signal.SIGTERM}, containers.told("worker")
     row = videos.load(second.id)
     assert (row.state, row.attempts, row.error) == (SourceVideoState.PREPROCESSING, 0, None), containers.told("worker")
     assert not containers.is_well("worker")
@@ -231,10 +253,12 @@ def test_the_services_take_a_video_to_an_exported_clip_and_end_when_told(
 
     assert eventually(ended_and_asked_for_anew, seconds=120), containers.told("daemon")
 
+    told = time.monotonic()
     for one in containers.running.values():
         one.send_signal(signal.SIGTERM)
     for name, one in containers.running.items():
-        assert one.wait(60) in {0, -signal.SIGTERM}, f"{name}: {containers.told(name)}"
+        left = max(told + grace_seconds(name) - time.monotonic(), 0.1)
+        assert one.wait(left) in {0, -signal.SIGTERM}, f"{name}: {containers.told(name)}"
     load_settings.cache_clear()
 
 

@@ -248,7 +248,7 @@ class Dying(LocalObjectStore):
         info = super().put_file(key, path, **options)
         os.kill(os.getpid(), signal.SIGKILL)
 
-export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), work=WorkFolder(Path(work)), terms=None)
+export_due(video, database=Database.connect(url), objects=Dying(Path(folder)), work=WorkFolder(Path(work)))
 """
 
 

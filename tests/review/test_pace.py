@@ -8,8 +8,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import psycopg
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -21,10 +23,12 @@ from resources.postgres.database import Database
 from resources.postgres.reviewer_store import ReviewerStore
 from review_app.__main__ import KEEP_ALIVE_SECONDS
 from review_app.server.pace import Pace, PatientProtocol
-from review_app.server.routes import TOKEN_HEADER, review_routes
+from review_app.server.routes import ASKING_THREADS, DECIDING_THREADS, TOKEN_HEADER, review_routes
 from review_app.service.links import Session, open_links
 from review_app.service.review_desk import ReviewDesk
 from review_app.service.upload_room import MAX_UPLOADS
+from tests.conftest import SomeClips
+from tests.this_machine import eventually
 
 WINDOW_SECONDS = 0.6
 
@@ -139,6 +143,54 @@ def test_an_upload_without_a_declared_size_is_taken(port: int, desk: ReviewDesk)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(b"POST /api/uploads HTTP/1.1\r\n" + head + f"{len(film):x}\r\n".encode() + film + b"\r\n0\r\n\r\n")
         assert answer_on(connection)[0] == 201
+
+
+def test_work_that_waits_for_the_database_holds_few_threads_and_none_that_says_that_the_program_is_well(
+    port: int, desk: ReviewDesk, database: Database, some_clips: SomeClips
+) -> None:
+    """Decisions and questions have threads of their own, five and three; the others wait in the program, not in the database."""
+    chosen = some_clips(*range(10, 90, 10))
+    waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+    def post(number: int) -> tuple[int, bool]:
+        clip = chosen[number]
+        body = {"request_key": f"k{number}", "action": "approve", "clip_id": clip.id, "source_video_id": clip.source_video_id}
+        data = json.dumps({**body, "versions": {str(clip.id): clip.cut_point_version}}).encode()
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(b"POST /api/decisions HTTP/1.1\r\n" + head(len(data)) + data)
+            status, _, answer = answer_on(connection)
+        return status, "error" not in answer
+
+    def ask(number: int) -> tuple[int, bool]:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(b"GET /api/queue HTTP/1.1\r\n" + head(0))
+            status, _, answer = answer_on(connection)
+        return status, "clips" in answer
+
+    ada, address = headers(desk), database.url.replace("+psycopg", "")
+
+    def head(length: int) -> bytes:
+        return ada.removesuffix(b"\r\n") + f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode()
+
+    with ThreadPoolExecutor(18) as threads, psycopg.connect(address) as blocking:
+        blocking.execute("lock table clips in access exclusive mode")
+        decided, asked = [threads.submit(post, number) for number in range(9)], [threads.submit(ask, number) for number in range(9)]
+        with psycopg.connect(address, autocommit=True) as looking:
+
+            def waiting() -> int:
+                return int(looking.execute(waits).fetchall()[0][0])
+
+            try:
+                assert eventually(lambda: waiting() >= DECIDING_THREADS + ASKING_THREADS), waiting()
+                for _ in range(10):
+                    assert waiting() == DECIDING_THREADS + ASKING_THREADS
+                    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                        connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                        assert answer_on(connection)[0] == 200
+            finally:
+                blocking.rollback()
+        assert [one.result() for one in (*decided, *asked)] == [(200, True)] * 18
+    assert (DECIDING_THREADS, ASKING_THREADS) == (5, 3), "measured: see the comment beside them, and docs/benchmarks.md"
 
 
 def test_a_connection_is_kept_for_longer_than_browsers_keep_it(port: int, desk: ReviewDesk) -> None:

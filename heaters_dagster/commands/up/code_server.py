@@ -22,7 +22,7 @@ WARM_MODULES = (
 )
 
 #: How long interrupted runs may take to write their end, when a server of its own (`heaters serve code`) is told to end.
-_PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 15.0
 
 #: gRPC's main thread wakes ten times a second so that a signal is noticed on old Pythons; those of today notice it at once.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -79,7 +79,7 @@ def main(definitions: str = _DEFINITIONS) -> int:
                     if process.is_alive() and run is not None and not run.is_finished:
                         announce_end(instance, run, "the code server was ended")
                         self._termination_events[run_id].set()
-            deadline = time.monotonic() + _PATIENCE_SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS
             for process, _ in running.values():
                 process.join(max(deadline - time.monotonic(), 0.0))
                 process.kill()

@@ -19,6 +19,7 @@ import dagster as dg
 
 from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
+from heaters_dagster.commands.up.silent_code_server import say_in_words
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings, load_settings
@@ -239,6 +240,7 @@ def _schedule(instance: dg.DagsterInstance, settings: Settings, nudges: Nudges, 
             log_level="warning",
         ) as controller:
             event_log.set_up(settings)  # Dagster has made its loggers
+            say_in_words()
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         if not election.was_lost:

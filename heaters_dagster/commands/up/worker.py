@@ -15,7 +15,7 @@ from heaters_dagster.domain.run_queues import OTHER, OTHER_RUNS, QUEUES
 from heaters_dagster.settings import Settings, child_environment
 
 #: How long runs may take to end after Ctrl-C; an interrupted step writes its end to the database.
-_PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 15.0
 
 
 def run_worker(settings: Settings, kinds: Collection[str]) -> int:
@@ -48,7 +48,7 @@ def run_worker(settings: Settings, kinds: Collection[str]) -> int:
         wanted = [f"{kind}={runs[kind]}" for kind in served]
         command = (sys.executable, "-m", "heaters_dagster.commands.up.worker_node", str(folder), *wanted)
         parts = [Part("runs", command, ready=lambda: all((folder / kind).exists() for kind in served))]
-        supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=_PATIENCE_SECONDS)
+        supervisor = Supervisor(parts, environment=environment, say=say, folder=settings.home, patience_seconds=PATIENCE_SECONDS)
         told = ", ".join(f"{kind} {runs[kind]}" for kind in served)
         with signals_stop(supervisor), served_metrics(settings):
             code = supervisor.run(when_ready=lambda: say(OURS, f"{settings.host_name} waits for work; runs at once: {told}"))
