@@ -8,9 +8,10 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from heaters_dagster.domain.export_profile import ExportProfile, MadeFrom
-from heaters_dagster.domain.profiles import USUAL_SOURCES, SoundInput, digest, gold_master, proxy
+from heaters_dagster.domain.profiles import USUAL_SOURCES, Profile, SoundInput, digest, gold_master, proxy
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, GOLD_MASTER, KEYFRAMES, PROXY, STAGES, VIRTUAL_CLIPS
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS, EXPORT_PROFILES
@@ -36,8 +37,22 @@ def export_made_with(profile: ExportProfile, video: SourceVideo, making: Making)
     return f"{EXPORTS.version}, {profile.made_with} of {profile.made_from} {source or 'of an older version'}"
 
 
+#: How the quality of a proxy is said to the encoder -> how it was said before, for a proxy that is as good. Those that were made then are
+#: not stale: to make them again would take days, and change nothing that anybody sees.
+_AS_GOOD = {(("crf", 25), ("qcomp", 1)): (("crf", 20),)}
+
+
 def _proxy(settings: Settings) -> str:
-    return digest(*(proxy(source, sound=_SOUND, in_fragments=True) for source in USUAL_SOURCES))
+    return digest(*(_as_before(proxy(source, sound=_SOUND, in_fragments=True)) for source in USUAL_SOURCES))
+
+
+def _as_before(profile: Profile) -> Profile:
+    file, *others = profile.outputs
+    for now, before in _AS_GOOD.items():
+        if set(now) <= set(file.options.items()):
+            options = {**{name: value for name, value in file.options.items() if name not in dict(now)}, **dict(before)}
+            return replace(profile, outputs=(replace(file, options=options), *others))
+    return profile
 
 
 def _gold_master(settings: Settings) -> str:

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import dagster as dg
 import numpy as np
-from numpy.typing import NDArray
 
 from assets import metadata, pictures
 from assets.failures import TRANSIENT_RETRIES
 from assets.made_with import code_version
+from assets.proxy_pass import proxy_pass
+from assets.proxy_pieces import ENCODE, PieceMaker, stored_original
 from assets.stage_run import StageRun
 from heaters_dagster.domain import looks, scenes
-from heaters_dagster.domain.errors import FfmpegError, HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.errors import HeatersError, InvalidMediaError, ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.frame_index import FrameIndex, encoded
 from heaters_dagster.domain.frame_times import TimesCompared
 from heaters_dagster.domain.keys import frame_index_key, looks_key, proxy_key, scenes_key
 from heaters_dagster.domain.looks import Looks
-from heaters_dagster.domain.profiles import SourceStreams, displayed_size, treatment_notes
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import proxy_bytes
 from heaters_dagster.domain.states import SourceVideoState
@@ -29,22 +29,17 @@ from heaters_dagster.domain.words import counted
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
-from resources.files.memory import release_freed_memory
-from resources.media import ffmpeg
-from resources.media.first_look import MediaProbe, opened
-from resources.media.frame_index_reader import FrameIndexes, read_frame_index
+from resources.media.frame_index_reader import FrameIndexes
 from resources.media.frame_reader import FrameReader
-from resources.media.look_stream import LookStream
 from resources.media.media_probe import known_probe
 from resources.media.proxy_bytes import RangeFile, open_proxy
 from resources.media.proxy_proof import compared_with_original, sampled_frames, undecodable_frames
-from resources.media.proxy_writer import WrittenProxy, write_proxy
-from resources.media.side_streams import ScorePass
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.making_store import Making, MakingStore
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.related_videos import RelatedVideos
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.sources.fetched import ByteMeter
@@ -52,24 +47,8 @@ from resources.sources.fetched import ByteMeter
 _S = SourceVideoState
 #: In these states there may be clips already, so the number of frames must stay.
 _CUT_STATES = frozenset({_S.DETECTING_SCENES, _S.SCENES_DETECTED, _S.DETECT_SCENES_FAILED})
-#: What takes turns on a machine. The pool of the same name counts over all machines, when it has a limit.
-ENCODE = "encode"
 _THUMBNAILS = 6
 _DECODED_ALONE = 24
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyPass:
-    """What one ffmpeg pass over an original gave, in addition to the file.
-
-    scores: column name -> (frame_count,) float32. looks: of every frame. warnings: what was unusual in the original and what was done, one
-    sentence each.
-    """
-
-    index: FrameIndex
-    scores: Mapping[str, NDArray[np.float32]]
-    looks: Looks
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +77,7 @@ def make_proxy(
     making: MakingStore | None = None,
     made_with: str | None = None,
     related: RelatedVideos | None = None,
+    pieces: PieceMaker | None = None,
     report: Report = silent,
 ) -> MadeProxy:
     """Make proxy, frame index and scene scores of a `downloaded` source video; afterwards the row is `preprocessed`.
@@ -106,7 +86,8 @@ def make_proxy(
     it under its key only has to write the row. A source video in a later state keeps it, but files that are gone are made again. So is a
     proxy that was made otherwise: the frames stay the same, and with them cuts and decisions.
     detector: a name in `DETECTORS`. originals: files that the run has locally. making: keeps with what the proxy was made; None: nothing
-    does. made_with: see `assets.made_with`. related: where source videos that look like it are hinted at; None: nowhere.
+    does. made_with: see `assets.made_with`. related: where source videos that look like it are hinted at; None: nowhere. pieces: makes the
+    proxies of long videos in pieces; None: nobody does.
     Raises InvalidMediaError, FfmpegError and what ObjectStore raises; the row then stays `preprocessing` until the caller records the
     failure.
     """
@@ -125,10 +106,12 @@ def make_proxy(
     with work.attempt(f"proxy-{source_video_id}", bytes_needed=proxy_bytes(video.media)) as folder, ExitStack() as stack:
         if not cut:
             video = videos.set_state(source_video_id, _S.PREPROCESSING)
-        original = _original(video, originals or stack.enter_context(Originals(objects, work)))
+        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)))
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
-        made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
+        made = pieces.proxy(video, original, found, path, why_one=known.proxy_in_one_piece, report=report) if pieces is not None else None
+        if made is None:
+            made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
         if cut and len(made.index) != video.frame_count:
             raise PermanentError(
                 f"{video.title}: its proxy is gone. A new one has {counted(len(made.index), 'frame')}, but its clips were cut from"
@@ -148,62 +131,9 @@ def make_proxy(
     _keep_making(making, source_video_id, made.index, made_with)
     _keep_looks(related, source_video_id, made.index, made.looks)
     video = videos.update(source_video_id, error=None) if cut else _recorded(video, made.index, videos)
+    if pieces is not None:
+        pieces.forget(source_video_id)
     return MadeProxy(video, made.index, byte_size, time.monotonic() - began, thumbnails)
-
-
-def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
-    """Write the proxy of `original` to `path`, and score its frames meanwhile.
-
-    found: the result of `probe` for the original. called: what people call it. Sound that does not decode is left out, with a warning.
-    Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
-    """
-    release_freed_memory()
-    source = ffmpeg.source_streams(found)
-    width, height = displayed_size(found.video.width, found.video.height, found.video.rotation_degrees)
-    looking = LookStream()
-    scoring = ScorePass([*DETECTORS.load(detector).open_streams(width=width, height=height), looking])
-    written = write_proxy(
-        original, found, source, path, side_streams=scoring.side_streams, readers=scoring.readers(), report=report, called=called
-    )
-    scores = scoring.finish()
-    seen = {*scoring.frame_counts, *(len(column) for column in scores.values()), len(looking.looks)}
-    del scoring
-    release_freed_memory()  # give back the network's memory before the tables of a long proxy need more
-    index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
-    counts = {len(index), *seen}
-    if len(counts) > 1:
-        raise FfmpegError(f"{called}: the proxy has {counted(len(index), 'frame')}, but the detectors saw {sorted(counts - {len(index)})}")
-    return ProxyPass(index, scores, looking.looks, tuple(_oddities(original, found, source, written, index)))
-
-
-def _oddities(original: Path, found: MediaProbe, source: SourceStreams, written: WrittenProxy, index: FrameIndex) -> Iterator[str]:
-    video, finished = found.video, written.finished
-    sideways = video.rotation_degrees % 180 == 90
-    yield from treatment_notes(source, *((video.height, video.width) if sideways else (video.width, video.height)))
-    if finished.damage_count:
-        yield f"damaged: {counted(finished.damage_count, 'error')} while it was read; everything that can be decoded was kept"
-    first = f"{video.width}x{video.height}"
-    if others := {f"{width}x{height}": None for width, height, _ in finished.pictures if f"{width}x{height}" != first}:
-        yield f"its pictures change from {first} to {', '.join(others)} within the file: the proxy scales all to the first size"
-    yield from written.times.notes()
-    if written.times_repeat:
-        yield "some frames have the time of the frame before them: the proxy shows each right after it"
-    if source.audio is not None and written.sound is None:
-        yield "its sound cannot be decoded, so the proxy is silent"
-    yield from written.notes_on_sound(float((index.header.end_pts - int(index.pts[0])) * index.header.time_base))
-    claimed = _claimed_frames(original, video.index)
-    if claimed > len(index):
-        yield (
-            f"the file says that it has {counted(claimed, 'frame')}, but {len(index)} can be shown: the others are cut off, damaged, "
-            "hidden by its edit list,"
-            " or were dropped during the recording"
-        )
-
-
-def _claimed_frames(original: Path, stream: int) -> int:
-    """How many frames the container says it has; 0 when it does not say, as Matroska."""
-    with opened(original) as container:
-        return int(container.streams[stream].frames)
 
 
 def _published(source_video_id: int, objects: ObjectStore, *, detector: str | None) -> tuple[FrameIndex, int] | None:
@@ -219,17 +149,6 @@ def _published(source_video_id: int, objects: ObjectStore, *, detector: str | No
     ends = int(index.byte_offset[-1] + index.byte_size[-1])
     scored = detector is None or scores.has_scores_for(DETECTORS.load(detector))
     return (index, info.byte_size) if scored and ends <= info.byte_size and scores.frame_count == len(index) else None
-
-
-def _original(video: SourceVideo, originals: Originals) -> Path:
-    """Where the original can be read: in the local store, or as a file of this machine."""
-    key = video.original_filepath
-    try:
-        if key is None:
-            raise ObjectNotFoundError("nothing was downloaded")
-        return originals.read(key, video.content_sha256)
-    except ObjectNotFoundError as error:
-        raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
 
 
 def _keep_making(making: MakingStore | None, source_video_id: int, index: FrameIndex, made_with: str | None) -> None:
@@ -291,7 +210,7 @@ def compare_proxy_with_original(
     video = videos.load(source_video_id)
     index = FrameIndexes(objects).load(source_video_id)
     with ExitStack() as stack:
-        original = _original(video, originals or stack.enter_context(Originals(objects, work)))
+        original = stored_original(video, originals or stack.enter_context(Originals(objects, work)))
         return compared_with_original(original, known_probe(video.probe, original, name=video.title), index, report=report)
 
 
@@ -361,6 +280,7 @@ def proxy_and_keyframe_offsets(
             making=MakingStore(store),
             made_with=code_version("proxy", place.settings),
             related=RelatedVideos(store),
+            pieces=PieceMaker.of(place.settings, store=PieceStore(store), objects=objects, work=place.work),
             report=report,
         )
     if room.is_missing:

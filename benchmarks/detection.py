@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.proxy import proxy_pass
+from assets.proxy_pass import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.profiles import scene_scores

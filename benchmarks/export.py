@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from assets.proxy import proxy_pass
+from assets.proxy_pass import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.keys import final_clip_key, frame_index_key, proxy_key

@@ -1,93 +1,139 @@
-"""Whether several machines should make the proxy of a very long video in pieces: what it would save, and whether it is the same proxy."""
+"""The proxy of a very long video in pieces on several machines: whether it is the same proxy, what it saves, and from which length on."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import av
+import numpy as np
 
+from assets.proxy_pass import ProxyPass, Seeing, finished_pass, proxy_pass
 from benchmarks.proxy_pass import looped_sample
-from benchmarks.table import Row
-from heaters_dagster.domain.profiles import EXACT_TIMES, PROXY_VIDEO
-from resources.media.ffmpeg import ffmpeg_path
+from benchmarks.table import Row, at_most
+from heaters_dagster.domain.proxy_pieces import LEAST_SECONDS, PIECE_SECONDS, difference
+from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import probe
+from resources.media.proxy_pieces import SmallFrames, WrittenPiece, one_after_another, pieces_of, told_seconds, write_piece
+from resources.media.proxy_writer import join_proxy
 
-_SECONDS = 20
+_SECONDS, _PIECE_SECONDS = 60, 15
+_DETECTOR = "transnetv2"
 _MACHINES = 4
-_HOURS = (1, 4, 10)
-#: Assumed: what a machine moves to or from the bucket in a second, and what another run costs before its first frame.
+_HOURS = (0.5, 1, 4, 10)
+#: Assumed: what a machine moves to or from the bucket in a second, and what a run costs from when it is asked for to its first frame.
 _NETWORK_BYTES = 100e6
-_RUN_START_SECONDS = 10.0
+_RUN_START_SECONDS = 15.0
 
 
 def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = looped_sample(folder, "720", _SECONDS)
-        whole, joined = folder / "whole.mp4", folder / "joined.mp4"
-        encoding = _timed(lambda: _encoded(source, whole))
-        cut = _keyframe_after(source, _SECONDS / 2)
-        pieces = [folder / "first.mp4", folder / "second.mp4"]
+        found = probe(source)
+        made: dict[str, ProxyPass] = {}
+        written: list[WrittenPiece] = []
+        proxy_pass(source, found, folder / "warm.mp4", detector=_DETECTOR, called="warm")  # libraries are loaded before anything is timed
 
-        def encode_both() -> None:
-            _encoded(source, pieces[0], end=cut)
-            _encoded(source, pieces[1], start=cut)
+        def alone() -> None:
+            made["alone"] = proxy_pass(source, found, folder / "whole.mp4", detector=_DETECTOR, called=source.name)
 
-        in_pieces = _timed(encode_both)
-        joining = _timed(lambda: _joined(pieces, joined))
-        frames, others = _hashes(whole), _hashes(joined)
-        per_second = whole.stat().st_size / _SECONDS
+        def in_pieces() -> None:
+            written.extend(_pieces(source, found, folder))
+
+        def join() -> None:
+            made["joined"] = _joined(source, found, written, folder / "joined.mp4")
+
+        whole, pieces, joining = _timed(alone), _timed(in_pieces), _timed(join)
+        frames, others = _hashes(folder / "whole.mp4"), _hashes(folder / "joined.mp4")
         differ = sum(one != other for one, other in zip(frames, others, strict=False)) + abs(len(frames) - len(others))
-        rows = [
-            Row("proxy in one piece", encoding / _SECONDS, "s per second", note=f"{_SECONDS} s of 1280x720, picture only, both cores"),
-            Row("proxy in two pieces, one after the other", in_pieces / encoding, "times", note="the same work, begun twice"),
-            Row("joining by stream copy", joined.stat().st_size / joining / 1e6, "MB/s"),
-            Row("frames of the joined proxy that differ", differ, "frames", note=f"of {len(frames)}, by the hash of the decoded picture"),
+        scores = max(float(np.abs(column - made["joined"].scores[name]).max(initial=0.0)) for name, column in made["alone"].scores.items())
+        proxy_bytes = (folder / "joined.mp4").stat().st_size / _SECONDS
+        piece_bytes = sum(path.stat().st_size for one in written for path in (one.picture, *one.sides)) / _SECONDS
+    how = f"{_SECONDS} s of 1280x720 with sound and {_DETECTOR} scores, both cores"
+    moved = (2 * piece_bytes + proxy_bytes) / _NETWORK_BYTES
+
+    def in_hours(seconds: float) -> tuple[float, float]:
+        """(alone, by several idle machines): each piece is stored by one machine and read by the one that joins them."""
+        rounds = -(-seconds // PIECE_SECONDS) / _MACHINES
+        encoding = max(rounds, 1.0) * PIECE_SECONDS * (pieces / _SECONDS + piece_bytes / _NETWORK_BYTES)
+        last_round = PIECE_SECONDS * pieces / _SECONDS / 2  # while the last pieces are made, some machines have nothing to do
+        split = (
+            2 * _RUN_START_SECONDS + encoding + last_round + seconds * (joining / _SECONDS + (piece_bytes + proxy_bytes) / _NETWORK_BYTES)
+        )
+        return seconds * (whole / _SECONDS + proxy_bytes / _NETWORK_BYTES), split
+
+    rows = [
+        at_most("frames of the joined proxy that differ", differ, "frames", 0, f"of {len(frames)}, by the hash of the decoded picture"),
+        at_most("largest difference of a score", scores, "", 0, f"of {len(made['alone'].scores)} columns"),
+        Row("proxy in one piece", whole / _SECONDS, "s per second", note=how),
+        Row(f"its {len(written)} pieces, one after the other", pieces / _SECONDS, "s per second", note="without scores"),
+        Row("joining them, with sound and scores", joining / _SECONDS, "s per second"),
+        Row(
+            "bytes over the network",
+            moved * _NETWORK_BYTES / proxy_bytes,
+            "times the proxy",
+            note="each piece stored and read, the proxy stored",
+        ),
+    ]
+    for hours in _HOURS:
+        one, split = in_hours(hours * 3600)
+        note = f"computed: {one / 60:.0f} min alone, {split / 60:.0f} min by {_MACHINES} idle machines with 100 MB/s to the bucket"
+        rows.append(Row(f"{hours:g} h: time until the proxy is there, against one machine", split / one, "times", note=note))
+    lengths = range(60, 36_000, 60)
+    pays = next((length for length in lengths if in_hours(length)[1] < in_hours(length)[0]), None)
+    note = f"computed, in pieces of {PIECE_SECONDS:.0f} s; used from {LEAST_SECONDS:.0f} s on"
+    return [*rows, Row(f"length from which {_MACHINES} idle machines are faster", float(pays or lengths[-1]), "s", note=note)]
+
+
+def _pieces(source: Path, found: MediaProbe, folder: Path) -> Iterator[WrittenPiece]:
+    pieces, why_not = pieces_of(source, found, piece_seconds=_PIECE_SECONDS)
+    if why_not is not None:
+        raise ValueError(f"the sample cannot be made in pieces: {why_not}")
+    sides, streams, made = Seeing(found, _DETECTOR).side_streams, ffmpeg.source_streams(found), []
+    for piece in pieces:
+        place = folder / f"piece-{piece.number}"
+        place.mkdir()
+        made.append(write_piece(source, found, streams, piece, place, side_streams=sides))
+        yield made[-1]
+    if (problem := difference(pieces, [one.made for one in made])) is not None:
+        raise ValueError(problem)
+
+
+def _joined(source: Path, found: MediaProbe, pieces: Sequence[WrittenPiece], path: Path) -> ProxyPass:
+    seeing = Seeing(found, _DETECTOR)
+    with ThreadPoolExecutor(len(seeing.side_streams)) as pool:
+        looking = [
+            pool.submit(reader, SmallFrames(_blocks(one.sides[number]) for one in pieces))  # type: ignore[arg-type]
+            for number, reader in enumerate(seeing.readers)
         ]
-        join_seconds = joining / _SECONDS
-        for hours in _HOURS:
-            seconds, network = hours * 3600, hours * 3600 * per_second / _NETWORK_BYTES
-            alone = seconds * encoding / _SECONDS + network
-            split = _RUN_START_SECONDS * 2 + (seconds * encoding / _SECONDS + network) / _MACHINES + 2 * network + seconds * join_seconds
-            note = f"computed: {alone / 60:.0f} min alone, {split / 60:.0f} min by {_MACHINES} idle machines with 100 MB/s to the bucket"
-            rows.append(Row(f"{hours} h: time until the proxy is there, against one machine", split / alone, "times", note=note))
-        gain = encoding / _SECONDS * (1 - 1 / _MACHINES) - per_second / _NETWORK_BYTES * (1 + 1 / _MACHINES) - join_seconds
-        note = "computed: a longer one is there sooner" if gain > 0 else "computed: no video is there sooner"
-        return [*rows, Row(f"length from which {_MACHINES} idle machines are faster", _RUN_START_SECONDS * 2 / gain, "s", note=note)]
+        written = join_proxy(
+            source,
+            found,
+            ffmpeg.source_streams(found),
+            path,
+            picture=one_after_another(_blocks(one.picture) for one in pieces),
+            told_seconds=told_seconds([one.made for one in pieces]),
+        )
+        for one in looking:
+            one.result()
+    return finished_pass(source, found, path, written, seeing, called=source.name)
 
 
-def _encoded(source: Path, target: Path, *, start: float | None = None, end: float | None = None) -> None:
-    part = [*(["-ss", f"{start:.6f}"] if start is not None else []), *(["-to", f"{end:.6f}"] if end is not None else [])]
-    options = [text for name, value in {**PROXY_VIDEO, **EXACT_TIMES}.items() for text in (f"-{name}", str(value))]
-    _ffmpeg(*part, "-i", str(source), "-an", *options, str(target))
-
-
-def _joined(pieces: list[Path], target: Path) -> None:
-    names = target.with_suffix(".txt")
-    names.write_text("".join(f"file '{piece}'\n" for piece in pieces))
-    _ffmpeg("-f", "concat", "-safe", "0", "-i", str(names), "-c", "copy", "-movflags", "+faststart", str(target))
-
-
-def _keyframe_after(source: Path, seconds: float) -> float:
-    with av.open(str(source)) as container:
-        stream = container.streams.video[0]
-        for packet in container.demux(stream):
-            if packet.is_keyframe and packet.pts is not None and float(packet.pts * stream.time_base) >= seconds:
-                return float(packet.pts * stream.time_base)
-    raise ValueError(f"{source} has no keyframe after {seconds} s")
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
 
 
 def _hashes(path: Path) -> list[str]:
-    command = [ffmpeg_path(), "-v", "error", "-i", str(path), "-map", "0:v", "-f", "framemd5", "-"]
+    command = [ffmpeg.ffmpeg_path(), "-v", "error", "-i", str(path), "-map", "0:v", "-f", "framemd5", "-"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     return [line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")]
-
-
-def _ffmpeg(*arguments: str) -> None:
-    subprocess.run([ffmpeg_path(), "-nostdin", "-v", "error", "-y", *arguments], check=True)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from assets.proxy import proxy_pass
+from assets.proxy_pass import proxy_pass
 from benchmarks.table import Row, at_most
 from heaters_dagster.domain.frame_index import encoded
 from heaters_dagster.domain.profiles import EXACT_TIMES, PROXY_VIDEO

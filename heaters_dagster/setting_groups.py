@@ -9,6 +9,7 @@ from typing import Any
 from heaters_dagster import setting_values as parse
 from heaters_dagster.domain.cold_storage import TIERS
 from heaters_dagster.domain.disk_room import LEAST_FREE_BYTES
+from heaters_dagster.domain.proxy_pieces import LEAST_SECONDS, PIECE_SECONDS
 
 
 def setting(name: str, parse: Callable[[str], Any], default: Any, what: str, *, secret: bool = False) -> Any:
@@ -49,7 +50,26 @@ class DiskSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KnowingSettings(DiskSettings):
+class PieceSettings(DiskSettings):
+    """Which proxies are made in pieces."""
+
+    pieces_from_seconds: int | None = setting(
+        "HEATERS_PIECES_FROM_SECONDS",
+        parse.number(int, 0, 10_000_000),
+        None,
+        "length from which on the proxy of a video is made in pieces, by all machines that are idle; 0: never. Not set: "
+        f"{LEAST_SECONDS:.0f} with several machines, never with one",
+    )
+    piece_seconds: int = setting(
+        "HEATERS_PIECE_SECONDS",
+        parse.number(int, 1, 100_000),
+        round(PIECE_SECONDS),
+        "length of such a piece, about; pieces begin at keyframes",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnowingSettings(PieceSettings):
     """By which people learn how Heaters is: logs, figures and alerts."""
 
     log_format: str = setting(

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from heaters_dagster.domain.keys import CHECKS_PREFIX, LOGS_PREFIX, PREFIXES, UPLOADS_PREFIX
+from heaters_dagster.domain.keys import CHECKS_PREFIX, LOGS_PREFIX, PIECES_PREFIX, PREFIXES, UPLOADS_PREFIX
 
 #: What the names of our rules begin with. Rules with other names belong to others, and stay as they are.
 OURS = "heaters-"
 
 #: Days after which an upload that was begun and not completed is removed. `ObjectStore.sweep` waits as long.
 INCOMPLETE_DAYS = 7
-#: Prefix -> days after which an object under it is removed: uploads that no machine has taken, and objects of tests that were killed.
-TEMPORARY_DAYS = {f"{UPLOADS_PREFIX}/": 30, f"{CHECKS_PREFIX}/": 1}
+#: Prefix -> days after which an object under it is removed: uploads that no machine has taken, pieces of proxies that nobody has joined,
+#: and objects of tests that were killed.
+TEMPORARY_DAYS = {f"{UPLOADS_PREFIX}/": 30, f"{PIECES_PREFIX}/": 30, f"{CHECKS_PREFIX}/": 1}
 
 #: Classes whose objects can be read at once. Only gold masters may move to others, because a stage that needs them can wait.
 READ_AT_ONCE = ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")

@@ -14,9 +14,12 @@ from heaters_dagster.domain.room_needed import MediaSize
 from heaters_dagster.domain.stages import (
     ASSETS_OF_JOB,
     CLIP_STAGES,
+    INGESTED,
     JOBS,
     MAX_ATTEMPTS,
+    PIECES_PRIORITY,
     PROXY,
+    PROXY_PIECES,
     SOURCE_VIDEO,
     VIDEO_STAGES,
     VIRTUAL_CLIPS,
@@ -86,6 +89,7 @@ class VideoFacts:
     waits_to_replace: it is to take the place of another source video, and is not cut before a person has said so.
     obsolete_artifacts: files of clips that are no longer needed. exports_waiting_for_master: number of clips; they are not in `clips`.
     media: what is known of its size.
+    free_pieces: numbers of the pieces of its proxy that are still to be made, and that nobody makes now.
     """
 
     id: int
@@ -108,6 +112,7 @@ class VideoFacts:
     site: str | None = None
     site_busy: int = 0
     site_held_off: bool = False
+    free_pieces: tuple[int, ...] = ()
 
     @property
     def waits_to_be_fetched(self) -> bool:
@@ -124,6 +129,7 @@ class RunWanted:
 
     assets: those of the job that still have to be made; what is made already is not made again. reason: for the operator.
     resumes: the row says that a process works on it, but none does: the process was killed.
+    piece: of a proxy; such runs of one source video go side by side.
     """
 
     job: Job
@@ -132,27 +138,45 @@ class RunWanted:
     priority: int
     reason: str
     resumes: bool = False
+    piece: int | None = None
 
     @property
     def work(self) -> str:
         """`export:12`: equal for two runs that would do the same."""
-        return f"{self.job}:{self.partition_key}"
+        return f"{self.job}:{self.partition_key}" if self.piece is None else f"{self.job}:{self.partition_key}/{self.piece}"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """What it makes, as `in_flight` names it."""
+        return self.assets if self.piece is None else tuple(piece_of(asset, self.piece) for asset in self.assets)
+
+
+def piece_of(asset: str, piece: int) -> str:
+    """How a run in flight is named that makes one piece of an asset: others of its pieces may be made beside it."""
+    return f"{asset}/{piece}"
 
 
 def wanted_runs(
-    videos: Iterable[VideoFacts], in_flight: Set[tuple[str, str]], *, stages: Sequence[Stage[ClipState]] = CLIP_STAGES, per_site: int = 1
+    videos: Iterable[VideoFacts],
+    in_flight: Set[tuple[str, str]],
+    *,
+    stages: Sequence[Stage[ClipState]] = CLIP_STAGES,
+    per_site: int = 1,
+    helpers: int = 0,
 ) -> list[RunWanted]:
     """Every run that is due, most urgent first, then lowest source video first.
 
     in_flight: (asset, partition key) of every run that is queued or running; what is in flight is not asked for again.
     per_site: downloads from one site at a time. Those that must wait for their turn are not wanted: their runs would only wait.
+    helpers: runs that may make pieces of one proxy at once, beside the one that makes the proxy.
     """
     known = list(videos)
     runs = [run for video in known for run in (_ingest(video), *_of_clips(video, in_flight, stages), _clean_up(video)) if run is not None]
     reviewable_soon = any(run.job is Job.INGEST for run in runs) or any(asset in ASSETS_OF_JOB[Job.INGEST] for asset, _ in in_flight)
     runs += [run for video in known if (run := _archive_master(video, reviewable_soon=reviewable_soon)) is not None]
+    runs += [run for video in known for run in _pieces(video, in_flight, helpers)]
     taken = set(in_flight) | {(asset, video.partition_key) for video in known for asset in video.busy}
-    free = [run for run in runs if not any((asset, run.partition_key) in taken for asset in run.assets)]
+    free = [run for run in runs if not any((asset, run.partition_key) in taken for asset in run.takes)]
     in_order = sorted(free, key=lambda run: (-run.priority, int(run.partition_key)))
     return _taking_turns(in_order, {video.partition_key: video for video in known}, in_flight, per_site)
 
@@ -210,7 +234,7 @@ def may_be_tried(attempts: int, seconds_since_change: float) -> bool:
 
 #: State of a source video -> the first asset of the ingest that is still to be made.
 _FIRST_ASSET: Mapping[SourceVideoState, int] = {
-    state: ASSETS_OF_JOB[Job.INGEST].index(stage.asset) for stage in with_states(VIDEO_STAGES) for state in stage.steps.due
+    state: INGESTED.index(stage.asset) for stage in with_states(VIDEO_STAGES) for state in stage.steps.due
 }
 _INGEST_FAILED = frozenset(stage.steps.failed for stage in with_states(VIDEO_STAGES))
 _INGEST_WORKING = frozenset(stage.steps.working for stage in with_states(VIDEO_STAGES))
@@ -233,9 +257,28 @@ def _ingest(video: VideoFacts) -> RunWanted | None:
         why = video_state_words(video.state)
     resumes = video.state in _INGEST_WORKING
     if video.waits_to_replace:
-        assets = tuple(asset for asset in ASSETS_OF_JOB[Job.INGEST][first:] if asset not in VIRTUAL_CLIPS.makes)
+        assets = tuple(asset for asset in INGESTED[first:] if asset not in VIRTUAL_CLIPS.makes)
         return _run(Job.INGEST, video, f"source video {video.id}: {why}", assets, resumes=resumes) if assets else None
-    return _run(Job.INGEST, video, f"source video {video.id}: {why}", ASSETS_OF_JOB[Job.INGEST][first:], resumes=resumes)
+    return _run(Job.INGEST, video, f"source video {video.id}: {why}", INGESTED[first:], resumes=resumes)
+
+
+def _pieces(video: VideoFacts, in_flight: Set[tuple[str, str]], helpers: int) -> list[RunWanted]:
+    """Runs that make pieces for the run that makes the proxy. That one begins with the first piece, so these begin with the last."""
+    if not video.free_pieces or PROXY.asset not in video.busy:
+        return []
+    asked = {asset for asset, key in in_flight if key == video.partition_key and asset.startswith(piece_of(PROXY_PIECES.asset, 0)[:-1])}
+    free = [number for number in sorted(video.free_pieces, reverse=True) if piece_of(PROXY_PIECES.asset, number) not in asked]
+    return [
+        RunWanted(
+            Job.INGEST,
+            video.partition_key,
+            PROXY_PIECES.makes,
+            PIECES_PRIORITY,
+            f"piece {number + 1} of the proxy of source video {video.id}",
+            piece=number,
+        )
+        for number in free[: max(0, helpers - len(asked))]
+    ]
 
 
 def _archive_master(video: VideoFacts, *, reviewable_soon: bool) -> RunWanted | None:

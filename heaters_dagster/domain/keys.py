@@ -27,12 +27,16 @@ LOGS_PREFIX = "dagster"
 CHECKS_PREFIX = "heaters"
 UPLOADS_PREFIX = "uploads"
 
+#: Of the pieces of a proxy, until they are joined. Rows name them by their numbers.
+PIECES_PREFIX = "pieces"
+
 #: Of backups, when they lie in the bucket. No row names them.
 BACKUPS_PREFIX = "backups"
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _TAG = re.compile(r"[a-z0-9]+\Z")
+_PIECE = re.compile(rf"{PIECES_PREFIX}/video_(\d+)_")
 
 
 def is_own_key(key: str) -> bool:
@@ -41,8 +45,8 @@ def is_own_key(key: str) -> bool:
 
 
 def own_prefixes() -> tuple[str, ...]:
-    """What every key begins with under which Heaters writes, those of Dagster's logs, of tests, of uploads and of backups too."""
-    return (*PREFIXES, f"{LOGS_PREFIX}/", f"{CHECKS_PREFIX}/", f"{UPLOADS_PREFIX}/", f"{BACKUPS_PREFIX}/")
+    """What every key begins with under which Heaters writes, those of Dagster's logs, of tests, uploads, pieces and backups too."""
+    return (*PREFIXES, *(f"{name}/" for name in (LOGS_PREFIX, CHECKS_PREFIX, UPLOADS_PREFIX, PIECES_PREFIX, BACKUPS_PREFIX)))
 
 
 def original_key(source_video_id: int, extension: str) -> str:
@@ -57,6 +61,22 @@ def gold_master_key(source_video_id: int) -> str:
 
 def proxy_key(source_video_id: int) -> str:
     return f"review_proxies/video_{source_video_id}_proxy.mp4"
+
+
+def pieces_prefix(source_video_id: int) -> str:
+    """What the keys of all pieces of its proxy begin with."""
+    return f"{PIECES_PREFIX}/video_{source_video_id}_"
+
+
+def piece_key(source_video_id: int, made_with: str, number: int, suffix: str) -> str:
+    """`pieces/video_{id}_{made with}_{nnnn}{suffix}`. made_with: 12 letters and digits; pieces that were made otherwise have other keys."""
+    return checked_key(f"{pieces_prefix(source_video_id)}{made_with}_{number:04d}{suffix}")
+
+
+def video_of_piece(key: str) -> int | None:
+    """The source video of a key that `piece_key` made."""
+    found = _PIECE.match(key)
+    return int(found[1]) if found else None
 
 
 def final_clip_key(source_video_id: int, sequence: int, profile: str = FIRST_PROFILE, suffix: str = ".mp4") -> str:

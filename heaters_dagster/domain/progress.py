@@ -62,6 +62,8 @@ _WORDS = {
     "download": "fetching it",
     "upload": "storing it",
     "proxy": "making the proxy",
+    "proxy_pieces": "making the pieces of the proxy",
+    "joined_proxy": "joining the pieces of the proxy",
     "scene_scores": "looking for cuts",
     "gold_master": "making the gold master",
 }

@@ -62,6 +62,14 @@ def queue_limits(runs: Mapping[str, int], machines: int, *, large_masters: int |
     return (sum(runs.values()) + OTHER_RUNS) * machines, [*limits, one_for_each_work]
 
 
+def helper_runs(machines: int, ingest_runs: int) -> int:
+    """How many runs may make pieces of one proxy beside the run that makes the proxy. With one machine none: that run makes them all.
+
+    On each machine one of them works, and others wait until that one is done (`Database.turn_on_this_machine`).
+    """
+    return machines * ingest_runs - 1 if machines > 1 else 0
+
+
 def lock_of_run(run_id: str) -> str:
     """The name of the lock that a worker of a broker holds from when it takes a run until the run has ended."""
     return f"run {run_id}"

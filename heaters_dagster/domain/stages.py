@@ -179,6 +179,13 @@ PROXY = Stage(
     states=States(_S.DOWNLOADED, _S.PREPROCESSING, _S.PREPROCESSED, _S.PREPROCESS_FAILED, frozenset({_S.PREPROCESSED})),
     words=Words("for a proxy", "proxy in the making", "making the proxy failed"),
 )
+#: A piece of a proxy that another run makes and waits for; most proxies have none.
+PROXY_PIECES: Stage[SourceVideoState] = Stage(
+    asset="proxy_pieces",
+    job=Job.INGEST,
+    needs=("source_video",),
+    words=Words("with pieces to be made", "with a piece in the making", "making a piece failed"),
+)
 VIRTUAL_CLIPS = Stage(
     asset="virtual_clips",
     job=Job.INGEST,
@@ -226,7 +233,7 @@ EMBEDDINGS = Stage(
 )
 
 #: In the order of the pipeline, which is also the order within one run.
-VIDEO_STAGES: tuple[Stage[SourceVideoState], ...] = (SOURCE_VIDEO, PROXY, VIRTUAL_CLIPS, GOLD_MASTER, ARCHIVED_CLIPS)
+VIDEO_STAGES: tuple[Stage[SourceVideoState], ...] = (SOURCE_VIDEO, PROXY_PIECES, PROXY, VIRTUAL_CLIPS, GOLD_MASTER, ARCHIVED_CLIPS)
 CLIP_STAGES: tuple[Stage[ClipState], ...] = (EXPORTS, KEYFRAMES, EMBEDDINGS)
 STAGES: tuple[Stage[SourceVideoState] | Stage[ClipState], ...] = (*VIDEO_STAGES, *CLIP_STAGES)
 
@@ -237,6 +244,12 @@ LOCKED_ASSETS = tuple(stage.asset for stage in STAGES)
 ASSETS_OF_JOB: Mapping[Job, tuple[str, ...]] = {
     job: tuple(name for stage in STAGES if stage.job is job for name in stage.makes) for job in Job
 }
+
+#: Those through which a run takes a source video to review.
+INGESTED: tuple[str, ...] = tuple(name for name in ASSETS_OF_JOB[Job.INGEST] if name not in PROXY_PIECES.makes)
+
+#: Of runs that make a piece for another run, in the queue: a source video that nobody works on comes first.
+PIECES_PRIORITY = JOBS[Job.INGEST].priority - 5
 
 
 def with_states(stages: Iterable[Stage[S]]) -> tuple[Stage[S], ...]:

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from assets.failures import CANCELED
-from heaters_dagster.domain.due import RunWanted
+from heaters_dagster.domain.due import RunWanted, piece_of
 from heaters_dagster.domain.run_leases import WAITING, LeaseState, RunLease
-from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG, REASON_TAG, tags_of_work
+from heaters_dagster.domain.run_tags import ENDED_TAG, LOST_TAG, PIECE_TAG, REASON_TAG, tags_of_work
 from resources.files.this_process import process_is_gone
 from resources.orchestrator.dagster_private import (
     GRPC_INFO_TAG,
@@ -68,7 +68,7 @@ class Responsibility:
 
 def run_tags(run: RunWanted) -> dict[str, str]:
     """Tags by which the queue limits and orders runs, and people find them."""
-    return {**tags_of_work(run.assets, run.partition_key), REASON_TAG: run.reason}
+    return {**tags_of_work(run.assets, run.partition_key, run.piece), REASON_TAG: run.reason}
 
 
 def partition_of(run: dg.DagsterRun) -> str | None:
@@ -83,9 +83,14 @@ def unfinished(instance: dg.DagsterInstance) -> list[RunRecord]:
 
 
 def assets_in_flight(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
-    """(asset, partition key) of what these runs make."""
+    """(asset, partition key) of what these runs make; of one that makes a piece, the asset is named with it."""
     runs = [record.dagster_run for record in records]
-    return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in assets_of(run)}
+    return {(asset, key) for run in runs if (key := partition_of(run)) is not None for asset in _made_by(run)}
+
+
+def _made_by(run: dg.DagsterRun) -> tuple[str, ...]:
+    piece = run.tags.get(PIECE_TAG, "")
+    return tuple(piece_of(asset, int(piece)) for asset in assets_of(run)) if piece.isdigit() else assets_of(run)
 
 
 def responsibility(records: Iterable[RunRecord], leases: RunLeases, is_busy: StageIsBusy) -> Responsibility:

@@ -22,7 +22,7 @@ from resources.upkeep.audit import audit
 from resources.upkeep.backfill import start_backfill
 from resources.upkeep.backup import make_backup
 from resources.upkeep.backup_place import BackupPlace
-from resources.upkeep.leftovers import sweep_uploaded_objects, sweep_uploads, sweep_work
+from resources.upkeep.leftovers import sweep_pieces, sweep_uploaded_objects, sweep_uploads, sweep_work
 from resources.upkeep.stored_bytes import count_stored
 
 SUBSCRIPTIONS_JOB = "subscribed_lists"
@@ -62,11 +62,13 @@ def sweep_temporary_files(
     half_written = object_store.get().sweep()
     videos = SourceVideoStore(database.get())
     uploads = [path.name for path in sweep_uploads(place.settings, videos)] + sweep_uploaded_objects(place.settings, videos)
+    pieces = sweep_pieces(database.get(), object_store.get())
     kept = place.work.cache.tidy()
     context.log.info(_removed(folders, "folder"))
     context.log.info(_removed(kept, "kept original"))
     context.log.info(_removed(half_written, "half-written object"))
     context.log.info(_removed(uploads, "upload"))
+    context.log.info(_removed(pieces, "file of a piece", "files of pieces"))
     if (counted_now := count_stored(database.get(), object_store.get())) is not None:
         context.log.info(f"{counted(counted_now, 'object lies', 'objects lie')} in the store")
 
@@ -236,5 +238,5 @@ def dagster_clean_up() -> None:
 MAINTENANCE_JOBS = (temp_clean_up, dagster_clean_up, backup, mece_audit, embedding_backfill, web_sites_check, subscribed_lists)
 
 
-def _removed(names: Sequence[str], what: str) -> str:
-    return f"{counted(len(names), what)} removed: {', '.join(names)}" if names else f"no {what} was left behind"
+def _removed(names: Sequence[str], what: str, several: str | None = None) -> str:
+    return f"{counted(len(names), what, several)} removed: {', '.join(names)}" if names else f"no {what} was left behind"

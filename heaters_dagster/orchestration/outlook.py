@@ -15,6 +15,7 @@ import dagster as dg
 
 from heaters_dagster.domain.disk_room import DividedRoom, RoomWait, divided, still_to_be_promised
 from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, RunWanted, VideoFacts, wanted_runs
+from heaters_dagster.domain.run_queues import helper_runs
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, CLIP_STAGES, Job, WorkState, with_states
 from heaters_dagster.orchestration.dead_runs import Responsibility, assets_in_flight, canceled_by_people, death, responsibility, unfinished
 from heaters_dagster.settings import Settings
@@ -126,11 +127,12 @@ def look(
     facts = {video.partition_key: video for video in load_video_facts(database, only, per_site=per_site)}
     untold = assets_in_flight(canceled)
     wanted, ended = [], []
-    for run in wanted_runs(facts.values(), in_flight, per_site=per_site):
+    helpers = helper_runs(settings.machines, settings.ingest_runs)
+    for run in wanted_runs(facts.values(), in_flight, per_site=per_site, helpers=helpers):
         explained = _that_left_off(instance, run, facts[run.partition_key], looked_at) if run.resumes else None
         if explained is not None and explained.run_id not in settled:
             ended.append(explained)
-        elif not any((asset, run.partition_key) in untold for asset in run.assets):
+        elif not any((asset, run.partition_key) in untold for asset in run.takes):
             wanted.append(run)
     problem = (place_problem(settings) or StorePauses(database).problem(settings.object_bucket)) if wanted else None
     known = RoomWaitStore(database).load()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.clock import MendedTimes, mended, spoken
-from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, proxy
+from heaters_dagster.domain.profiles import SideStream, SoundInput, SourceStreams, joined_proxy, proxy
 from heaters_dagster.domain.progress import Report, silent
 from resources.media import ffmpeg
 from resources.media.first_look import MediaProbe
@@ -73,12 +73,9 @@ def write_proxy(
 
     found: the result of `probe`. source: the streams to use. Raises the errors of `ffmpeg.run`.
     """
-    seconds = found.duration_seconds or _SECONDS_WHEN_UNKNOWN
-    rate = float(found.video.average_frame_rate) or _FRAMES_PER_SECOND_WHEN_UNKNOWN
     sound = sound_of(original, found, source)
     try:
-        room = header_bytes(seconds=seconds, frames_per_second=rate, has_audio=sound is not None)
-        writer, times = ProgressiveMp4Writer(path, reserve_bytes=room), ffmpeg.FrameTimes()
+        writer, times = _writer(path, found, sound), ffmpeg.FrameTimes()
         profile = proxy(source, side_streams, sound=sound_input(sound) if sound else None, in_fragments=True)
         finished = ffmpeg.run(
             profile,
@@ -94,7 +91,56 @@ def write_proxy(
     finally:
         if sound is not None:
             sound.close()
-    shown = shown_times(found, times.seconds)
+    return _finished(writer, found, sound, times.seconds, finished)
+
+
+def join_proxy(
+    original: Path,
+    found: MediaProbe,
+    source: SourceStreams,
+    path: Path,
+    *,
+    picture: ffmpeg.PipeWriter,
+    told_seconds: NDArray[np.float64],
+    report: Report = silent,
+    called: str | None = None,
+) -> WrittenProxy:
+    """Make the proxy of `original` at `path` from the packets of its pieces, by copying them; its sound is made as for `write_proxy`.
+
+    picture: writes the pieces one after another. told_seconds: (n,) the times of their frames in the original. Arguments and errors as for
+    `write_proxy`.
+    """
+    sound = sound_of(original, found, source)
+    try:
+        writer = _writer(path, found, sound)
+        finished = ffmpeg.run(
+            joined_proxy(sound=sound_input(sound) if sound else None),
+            original,
+            [writer.read],
+            total_seconds=found.duration_seconds,
+            report=report,
+            called=called,
+            picture=picture,
+            sound=sound.write if sound else None,
+            frame_rate=float(found.video.average_frame_rate),
+        )
+    finally:
+        if sound is not None:
+            sound.close()
+    return _finished(writer, found, sound, told_seconds, finished)
+
+
+def _writer(path: Path, found: MediaProbe, sound: PlacedSound | None) -> ProgressiveMp4Writer:
+    seconds = found.duration_seconds or _SECONDS_WHEN_UNKNOWN
+    rate = float(found.video.average_frame_rate) or _FRAMES_PER_SECOND_WHEN_UNKNOWN
+    return ProgressiveMp4Writer(path, reserve_bytes=header_bytes(seconds=seconds, frames_per_second=rate, has_audio=sound is not None))
+
+
+def _finished(
+    writer: ProgressiveMp4Writer, found: MediaProbe, sound: PlacedSound | None, told: NDArray[np.float64], finished: ffmpeg.Finished
+) -> WrittenProxy:
+    """Give all frames their times, and the file its header."""
+    shown = shown_times(found, told)
     starts = [*shown.seconds[:1].tolist(), *([sound.start_seconds] if sound else [])]
     writer.finish(shown.seconds, zero_seconds=min(starts, default=0.0))
     return WrittenProxy(finished, shown, sound.facts if sound else None)

@@ -16,7 +16,7 @@ from heaters_dagster.domain.audit import remedy
 from heaters_dagster.domain.bucket_rules import INCOMPLETE_DAYS
 from heaters_dagster.domain.errors import ObjectNotFoundError, SourceNotFoundError, StoreUnavailableError
 from heaters_dagster.domain.file_kinds import KIND_BYTES
-from heaters_dagster.domain.keys import CHECKS_PREFIX, PREFIXES, UPLOADS_PREFIX, checked_key
+from heaters_dagster.domain.keys import CHECKS_PREFIX, PIECES_PREFIX, PREFIXES, UPLOADS_PREFIX, checked_key
 from heaters_dagster.domain.object_headers import cache_control, content_type
 from resources.object_store.arriving_object import ArrivingObject
 from resources.object_store.cdn import Cdn
@@ -175,7 +175,8 @@ class S3ObjectStore:
         """
         limit = datetime.now(UTC) - older_than
         with self._errors(""):
-            found = (upload for prefix in (*PREFIXES, f"{UPLOADS_PREFIX}/") for upload in uploads_below(self._client, self.bucket, prefix))
+            prefixes = (*PREFIXES, f"{UPLOADS_PREFIX}/", f"{PIECES_PREFIX}/")
+            found = (upload for prefix in prefixes for upload in uploads_below(self._client, self.bucket, prefix))
             dead = [upload for upload in found if upload["Initiated"] < limit]
             for upload in dead:
                 self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])

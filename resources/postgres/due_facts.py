@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from heaters_dagster.domain.due import RETRY_AFTER_SECONDS, ClipGroup, VideoFacts, WorkGroup
 from heaters_dagster.domain.room_needed import MediaSize
-from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, LOCKED_ASSETS, MAX_ATTEMPTS, WorkState, beside, with_states
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, LOCKED_ASSETS, MAX_ATTEMPTS, PROXY, WorkState, beside, with_states
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from resources.postgres import clip_exports
 from resources.postgres.clip_work import ClipStage, is_unneeded, open_work
@@ -29,6 +29,7 @@ from resources.postgres.due_candidates import (
     is_due_further_export,
 )
 from resources.postgres.ingest_tables import download_sites
+from resources.postgres.piece_store import free_pieces
 from resources.postgres.replacement_store import replaced_and_exported, waiting_ids
 from resources.postgres.site_turns import turn_key
 from resources.postgres.tables import clip_artifacts, clip_work, clips, source_videos
@@ -67,6 +68,8 @@ def load_video_facts(
         obsolete = _obsolete_artifacts(connection, ids) if Kind.FILE in kinds else {}
         held = held_locks(connection)
         rows = connection.execute(_video_rows(), {"ids": ids}).all()
+        being_made = [row.id for row in rows if row.state == PROXY.steps.working] if held else []
+        pieces = free_pieces(connection, being_made, held) if being_made else {}
         waits = [row.id for row in rows if row.has_original and not row.has_gold_master and row.gold_master_attempts < MAX_ATTEMPTS]
         waiting = _exports_waiting(connection, waits) if waits else {}
     return [
@@ -97,6 +100,7 @@ def load_video_facts(
             site=row.site,
             site_busy=sum(turn_key(row.site, place) in held for place in range(per_site)) if row.site and held else 0,
             site_held_off=row.site_held_off,
+            free_pieces=pieces.get(row.id, ()),
         )
         for row in rows
     ]

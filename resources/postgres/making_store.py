@@ -21,12 +21,14 @@ class Making:
 
     *_made_with: version and settings of the stage that made it. proxy_version: another proxy has another one. proxy_is_being_replaced: a
     new proxy is being put in place of the old one; when no process does it, it was killed, and the proxy must be made again.
+    proxy_in_one_piece: why the proxy cannot be made in pieces, as was found out.
     """
 
     proxy_made_with: str | None = None
     proxy_version: str | None = None
     proxy_is_being_replaced: bool = False
     gold_master_made_with: str | None = None
+    proxy_in_one_piece: str | None = None
 
 
 _COLUMNS = [_row[spec.name] for spec in fields(Making)]

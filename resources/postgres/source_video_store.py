@@ -20,6 +20,7 @@ from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.domain.transitions import SOURCE_VIDEO_RETRY, checked_source_video_transition, is_past
 from heaters_dagster.event_log import tell_of_failure, tell_when_committed
 from resources.postgres import row_locks
+from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.facts_store import add_facts, add_unsaid, facts_in, put_facts
 from resources.postgres.ingest_tables import source_video_facts
@@ -275,6 +276,12 @@ class SourceVideoStore:
         query = select(source_videos.c.id).where(source_videos.c.state.in_(sorted(SOURCE_VIDEO.steps.due)))
         with self._database.read() as connection:
             return list(connection.scalars(query))
+
+    def in_states(self, source_video_ids: Collection[int], states: Collection[SourceVideoState]) -> set[int]:
+        """Those of them that are in one of these states."""
+        query = select(source_videos.c.id).where(among(source_videos.c.id, source_video_ids), source_videos.c.state.in_(sorted(states)))
+        with self._database.read() as connection:
+            return set(connection.scalars(query))
 
     def find_by_hash(self, content_sha256: str) -> SourceVideo | None:
         """The source video that holds these bytes; never one that is marked as a duplicate. Of several, made by force, the first."""

@@ -1,4 +1,4 @@
-"""Removes half-done files of processes that died, and uploads that have reached the object store."""
+"""Removes half-done files of processes that died, uploads that have reached the object store, and pieces of proxies that are joined."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from heaters_dagster.domain.errors import HeatersError
-from heaters_dagster.domain.keys import UPLOADS_PREFIX
+from heaters_dagster.domain.keys import PIECES_PREFIX, UPLOADS_PREFIX, video_of_piece
+from heaters_dagster.domain.stages import PROXY
 from heaters_dagster.settings import Settings
+from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
+from resources.object_store.piece_files import drop_pieces
 from resources.object_store.s3 import listed_objects
 from resources.object_store.work_folder import WorkFolder
+from resources.postgres.database import Database
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.sources.fetched import begun_name
 
@@ -52,6 +57,22 @@ def sweep_uploaded_objects(settings: Settings, videos: SourceVideoStore) -> list
         if stored.get(name, with_video.get(name.partition(".")[0], one.changed_at < oldest)):
             objects.delete(one.key)
             removed.append(one.key)
+    return removed
+
+
+def sweep_pieces(database: Database, objects: ObjectStore) -> list[str]:
+    """Remove pieces of proxies that nobody will join, because the proxy is there or the source video is gone; returns their keys.
+
+    Those of a proxy that is still to be made stay, because the next try goes on with them.
+    """
+    found = {video_of_piece(info.key) for info in objects.list(f"{PIECES_PREFIX}/")}
+    ids = sorted(source_video_id for source_video_id in found if source_video_id is not None)
+    unfinished, store = SourceVideoStore(database).in_states(ids, PROXY.steps.due), PieceStore(database)
+    removed: list[str] = []
+    for source_video_id in ids:
+        if source_video_id not in unfinished and not database.stage_is_busy(PROXY.asset, source_video_id):
+            removed += drop_pieces(objects, source_video_id)
+            store.forget(source_video_id)
     return removed
 
 

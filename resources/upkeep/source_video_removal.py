@@ -28,12 +28,14 @@ from heaters_dagster.domain.stages import LOCKED_ASSETS
 from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.event_log import tell_when_committed
 from resources.object_store.interface import ObjectStore
+from resources.object_store.piece_files import drop_pieces
 from resources.postgres import row_locks
 from resources.postgres.clip_cutting import retired
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, clip_of_row, ledger_snapshot
 from resources.postgres.database import Database
 from resources.postgres.ingest_tables import given_thumbnails, source_video_facts, transcripts
+from resources.postgres.making_tables import proxy_pieces
 from resources.postgres.related_tables import source_video_looks
 from resources.postgres.replacement_store import Replacement, lock_carried, settle_deleted
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore, lock_source_video
@@ -102,12 +104,13 @@ def finish_deletion(source_video_id: int, *, database: Database, objects: Object
     mine = f"video_{source_video_id}"
     stored = [info.key for prefix in PREFIXES for mark in "._" for info in objects.list(f"{prefix}{mine}{mark}")]
     named = [key for key in (*stored, original_key(source_video_id, "")) if source_video_of_key(key) == source_video_id]
-    gone = tuple(key for key in named if objects.delete(key))
+    gone = tuple(key for key in named if objects.delete(key)) + drop_pieces(objects, source_video_id)
     with database.begin() as connection:
         row_locks.lock_source_video(connection, source_video_id)
         of_video = clip_artifacts.c.clip_id.in_(select(clips.c.id).where(clips.c.source_video_id == source_video_id))
         connection.execute(clip_artifacts.update().where(of_video, clip_artifacts.c.state != "deleted").values(state="deleted"))
-        connection.execute(source_video_looks.delete().where(source_video_looks.c.source_video_id == source_video_id))
+        for table in (source_video_looks, proxy_pieces):
+            connection.execute(table.delete().where(table.c.source_video_id == source_video_id))
         done = (source_videos.c.id == source_video_id) & (source_videos.c.state == SourceVideoState.DELETED.value)
         if connection.execute(source_videos.update().where(done).values(**dict.fromkeys(_FILES))).rowcount:
             for table in (transcripts, source_video_facts, given_thumbnails):

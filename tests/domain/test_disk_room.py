@@ -9,7 +9,7 @@ import pytest
 from heaters_dagster.domain.disk_room import RoomWait, divided, in_bytes, still_to_be_promised
 from heaters_dagster.domain.due import RunWanted, VideoFacts
 from heaters_dagster.domain.room_needed import MediaSize, export_bytes, gold_master_bytes, proxy_bytes, samples_per_pixel
-from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, INGESTED, Job
 from heaters_dagster.domain.states import SourceVideoState
 
 MB, GB = 10**6, 10**9
@@ -23,7 +23,8 @@ def media(**changes: object) -> MediaSize:
 
 
 def run(key: int, job: Job = Job.INGEST, first: int = 0) -> RunWanted:
-    return RunWanted(job, str(key), ASSETS_OF_JOB[job][first:], 0, "due")
+    assets = INGESTED if job is Job.INGEST else ASSETS_OF_JOB[job]
+    return RunWanted(job, str(key), assets[first:], 0, "due")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from heaters_dagster.domain.due import (
     waiting_to_be_tried,
     wanted_runs,
 )
-from heaters_dagster.domain.stages import ASSETS_OF_JOB, MAX_ATTEMPTS, Job
+from heaters_dagster.domain.stages import ASSETS_OF_JOB, INGESTED, MAX_ATTEMPTS, Job
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import video_state_words
 
@@ -53,8 +53,32 @@ def jobs(*videos: VideoFacts, in_flight: frozenset[tuple[str, str]] = frozenset(
 def test_an_ingest_begins_where_the_source_video_stands(state: SourceVideoState, first_asset: str) -> None:
     (run,) = wanted_runs([VideoFacts(id=7, state=state)], frozenset())
     assert (run.job, run.partition_key, run.work) == (Job.INGEST, "7", "ingest:7")
-    assets = ASSETS_OF_JOB[Job.INGEST]
-    assert run.assets == assets[assets.index(first_asset) :]
+    assert run.assets == INGESTED[INGESTED.index(first_asset) :]
+
+
+def test_pieces_of_a_proxy_that_is_being_made_are_wanted_from_the_last_one_on_by_as_many_runs_as_may_help() -> None:
+    being_made = VideoFacts(id=7, state=S.PREPROCESSING, busy=frozenset({"proxy"}), free_pieces=(1, 2, 3))
+    runs = wanted_runs([being_made], frozenset({("proxy", "7")}), helpers=2)
+    assert [(run.job, run.assets, run.piece, run.work) for run in runs] == [
+        (Job.INGEST, ("proxy_pieces",), 3, "ingest:7/3"),
+        (Job.INGEST, ("proxy_pieces",), 2, "ingest:7/2"),
+    ]
+    assert runs[0].reason == "piece 4 of the proxy of source video 7"
+    in_flight = frozenset({("proxy", "7"), ("proxy_pieces/3", "7")})
+    assert [run.piece for run in wanted_runs([being_made], in_flight, helpers=2)] == [2]
+    assert wanted_runs([being_made], in_flight, helpers=1) == []
+    assert wanted_runs([being_made], in_flight) == [], "with one machine nobody helps"
+
+
+def test_nobody_helps_with_a_proxy_that_nobody_makes() -> None:
+    (run,) = wanted_runs([VideoFacts(id=7, state=S.PREPROCESSING, free_pieces=(1, 2))], frozenset(), helpers=5)
+    assert run.assets[0] == "proxy"
+
+
+def test_a_new_source_video_comes_before_pieces_of_another_one() -> None:
+    being_made = VideoFacts(id=1, state=S.PREPROCESSING, busy=frozenset({"proxy"}), free_pieces=(1,))
+    runs = wanted_runs([being_made, VideoFacts(id=2, state=S.NEW)], frozenset({("proxy", "1")}), helpers=1)
+    assert [(run.partition_key, run.piece) for run in runs] == [("2", None), ("1", 1)]
 
 
 @pytest.mark.parametrize("state", [S.DOWNLOADING, S.PREPROCESSING, S.DETECTING_SCENES])

@@ -16,7 +16,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.proxy import ProxyPass, proxy_pass
+from assets.proxy_pass import ProxyPass, proxy_pass
 from heaters_dagster.domain.errors import HeatersError
 from resources.media.first_look import MediaProbe
 from resources.media.gold_masters import GoldMasterFile, write_gold_master

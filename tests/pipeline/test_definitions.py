@@ -20,6 +20,7 @@ from resources.postgres.database import Database
 UPSTREAM = {
     "source_video": set(),
     "proxy": {"source_video"},
+    "proxy_pieces": {"source_video"},
     "keyframe_offsets": {"source_video"},
     "gold_master": {"source_video"},
     "virtual_clips": {"proxy", "keyframe_offsets"},
@@ -113,6 +114,7 @@ def test_encodes_wait_for_each_other(definitions: dg.Definitions) -> None:
     assert {asset: pool for asset, pool in pools.items() if pool} == {
         "proxy": "encode",
         "keyframe_offsets": "encode",
+        "proxy_pieces": "encode",
         "gold_master": "gold_master",
     }
 

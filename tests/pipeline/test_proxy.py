@@ -15,9 +15,9 @@ from assets.proxy import (
     compare_proxy_with_original,
     make_proxy,
     proxy_and_keyframe_offsets,
-    proxy_pass,
     undecodable_index_entries,
 )
+from assets.proxy_pass import proxy_pass
 from heaters_dagster.domain import scenes
 from heaters_dagster.domain.errors import (
     IllegalTransitionError,

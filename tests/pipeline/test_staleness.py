@@ -39,7 +39,7 @@ from tests.proxy_files import written_at
 
 pytestmark = pytest.mark.folder
 
-MADE = {asset for stage in STAGES for asset in stage.makes} - {"archived_clips"}
+MADE = {asset for stage in STAGES for asset in stage.makes} - {"archived_clips", "proxy_pieces"}
 
 
 class Pipeline:
@@ -86,6 +86,15 @@ def another(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def another_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(profiles, "PROXY_VIDEO", {**profiles.PROXY_VIDEO, "crf": 30})
+
+
+def test_proxies_with_the_rate_control_of_before_are_as_good(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = code_version("proxy", settings)
+    before = {name: value for name, value in profiles.PROXY_VIDEO.items() if name != "qcomp"}
+    monkeypatch.setattr(profiles, "PROXY_VIDEO", {**before, "crf": 20})
+    assert code_version("proxy", settings) == now
+    monkeypatch.setattr(profiles, "PROXY_VIDEO", {**before, "crf": 25})
+    assert code_version("proxy", settings) != now
 
 
 #: Setting -> the asset that it changes. Every other one changes nothing that is made; what a fallback made is made anew every night.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from heaters_dagster.domain.audit import source_video_of_key
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.run_queues import QUEUES
-from heaters_dagster.domain.run_tags import LOST_TAG
+from heaters_dagster.domain.run_tags import LOST_TAG, PIECE_TAG
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.orchestration.dead_runs import unfinished
 from heaters_dagster.orchestration.instance import open_instance
@@ -29,10 +30,11 @@ from resources.orchestrator.celery_broker import listening
 from resources.orchestrator.celery_launcher import open_celery
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.upkeep.audit import audit
 from tests.buckets import BucketServer
-from tests.media_files import make_video
+from tests.media_files import ffmpeg, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import make_proxy_file
 from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_its_own, machine, switched_on
@@ -40,6 +42,8 @@ from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_i
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 VIDEOS = 8
+#: A film that is made in pieces of two seconds, of which there are ten.
+LONG_SECONDS, PIECE_SECONDS = 20, 2
 
 
 class Postgres:
@@ -75,26 +79,33 @@ def encodes(one: Machine) -> bool:
     return bool(one.processes("libx264"))
 
 
+def makes_a_piece(one: Machine) -> bool:
+    return bool(one.processes("trim=") and encodes(one))
+
+
 def exports(one: Machine) -> bool:
     return any(one.settings.work_folder.glob("export-*"))
 
 
-def one_of_them_loses_power(machines: tuple[Machine, Machine], *, in_an_encode: bool) -> Machine:
-    at_work = encodes if in_an_encode else exports
+def one_of_them_loses_power(machines: tuple[Machine, Machine], at_work: Callable[[Machine], bool]) -> Machine:
     died: list[Machine] = []
 
     def look() -> bool:
         died.extend(one for one in machines if not died and one.loses_power_while(partial(at_work, one)))
         return bool(died)
 
-    eventually(look, f"nobody {'encoded' if in_an_encode else 'exported'}", look=0.002)
+    eventually(look, f"{at_work.__name__}: nobody", look=0.002)
     return died[0]
 
 
 def test_two_machines_finish_everything_once_whatever_is_killed(database: Database, buckets: BucketServer, tmp_path: Path) -> None:
+    long = f"testsrc2=s=1280x720:r=25:d={LONG_SECONDS}"
     films = [
-        make_video(tmp_path / f"film-{number}.mp4", frames=24 + 2 * number, scenes=(12,), barcode=True, size=(160 + 2 * number, 120))
-        for number in range(VIDEOS)
+        ffmpeg(["-f", "lavfi", "-i", long, "-f", "lavfi", "-i", "sine", "-shortest", "-c:v", "mpeg4", "-g", "12"], tmp_path / "long.mp4"),
+        *(
+            make_video(tmp_path / f"film-{number}.mp4", frames=24 + 2 * number, scenes=(12,), barcode=True, size=(160 + 2 * number, 120))
+            for number in range(1, VIDEOS)
+        ),
     ]
     videos, clips = SourceVideoStore(database), ClipStore(database)
     with Broker(tmp_path / "redis") as broker, Postgres(database.url, tmp_path) as postgres:
@@ -102,6 +113,7 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             home=tmp_path, database_url=postgres.url, bucket=buckets.new_bucket(), s3_endpoint_url=buckets.url, secret_key="of-all",
             broker_url=broker.url, broker_visibility_seconds=2, run_lease_seconds=10, machines=2,
             detector="adaptive", embedding_model="no-such-model", embedding_fallback=True,
+            pieces_from_seconds=10, piece_seconds=PIECE_SECONDS,
         )  # fmt: skip
         names = {"desk", "one", "two"}
         desk, *workers = (machine(name, shared, tmp_path, others=sorted(names - {name})) for name in sorted(names))
@@ -120,7 +132,9 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             desk.start_daemon()
             assert set(listening(open_celery(shared)).values()) == {tuple(QUEUES)}, "each machine listens for every kind of work"
 
-            first = one_of_them_loses_power((one, two), in_an_encode=True)
+            first = one_of_them_loses_power((one, two), makes_a_piece)
+            pieces = PieceStore(database).load(ids[0])
+            assert len(pieces) == LONG_SECONDS // PIECE_SECONDS
             broker.stop()
             broker.start(emptied=True)
             first.start_worker()
@@ -135,7 +149,7 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
                 eventually(lambda: not unfinished(instance), "runs are left that never end")
             postgres.fail_over()
             reviews(database).approve([clip.id for clip in approved], reviewer="ada")
-            second = one_of_them_loses_power((one, two), in_an_encode=False)
+            second = one_of_them_loses_power((one, two), exports)
             second.start_worker()
             eventually(lambda: all(clips.load(clip.id).state is ClipState.EMBEDDED for clip in approved), "not all are searchable")
             with open_instance(Settings(home=tmp_path / "eyes", database_url=database.url)) as instance:
@@ -144,8 +158,11 @@ def test_two_machines_finish_everything_once_whatever_is_killed(database: Databa
             assert broker.waiting([queue for queues in QUEUES.values() for queue in queues]) == 0
     objects = open_object_store(shared)
     assert audit(database, objects) == []
-    assert [clip.frame_count for clip in cut] == [count for number in range(VIDEOS) for count in (12, 12 + 2 * number)]
-    everything_was_written_once(buckets, str(shared.bucket), but_of=died_with)
+    assert sum(clip.frame_count for clip in cut if clip.source_video_id == ids[0]) == LONG_SECONDS * 25
+    short = [clip.frame_count for clip in cut if clip.source_video_id != ids[0]]
+    assert short == [count for number in range(1, VIDEOS) for count in (12, 12 + 2 * number)]
+    assert list(objects.list("pieces/")) == [], "pieces are kept until they are joined, and not longer"
+    everything_was_written_once(buckets, str(shared.bucket), but_of=died_with, files=2 * VIDEOS + len(approved))
     frames_are_those_of_one_machine(films, ids, objects, tmp_path)
     exports_are_what_was_approved([clips.load(clip.id) for clip in approved], objects, clips, WorkFolder(tmp_path / "work"))
     for worker in workers:
@@ -165,6 +182,7 @@ def nothing_is_lost_and_nothing_was_begun_twice(instance: dg.DagsterInstance) ->
     assert set(begun.values()) == {1}, "a run was begun twice"
     lost = [run for run in runs if LOST_TAG in run.tags]
     assert {"ingest", "export"} <= {run.job_name for run in lost}, "the machines were not killed at work"
+    assert [run for run in runs if PIECE_TAG in run.tags and run.status is dg.DagsterRunStatus.SUCCESS], "no other run made a piece"
     failed = [run for run in runs if run.status is not dg.DagsterRunStatus.SUCCESS and run not in lost]
     assert [(run.job_name, run.status, run.tags) for run in failed if "heaters/ended" not in run.tags] == []
     for pool in ("encode", "gold_master"):
@@ -173,14 +191,14 @@ def nothing_is_lost_and_nothing_was_begun_twice(instance: dg.DagsterInstance) ->
     return {int(run.tags["dagster/partition"]) for run in lost}
 
 
-def everything_was_written_once(buckets: BucketServer, bucket: str, *, but_of: set[int]) -> None:
+def everything_was_written_once(buckets: BucketServer, bucket: str, *, but_of: set[int], files: int) -> None:
     """The bucket keeps versions, so a second writing of the same bytes is seen. but_of: source videos whose work was cut off."""
     found = buckets.client.list_object_versions(Bucket=bucket)["Versions"]
     written = Counter(
         version["Key"] for version in found if version["Key"].startswith(("review_proxies/", "final_clips/", "gold_masters/"))
     )
     assert {source_video_of_key(key) for key, count in written.items() if count > 1} <= but_of, written
-    assert len(written) == VIDEOS * 3
+    assert len(written) == files
 
 
 def frames_are_those_of_one_machine(films: list[Path], ids: list[int], objects: ObjectStore, folder: Path) -> None:

@@ -65,9 +65,10 @@ def test_a_bucket_is_made_and_set_and_then_nothing_is_left_to_do(tmp_path: Path,
     ]
     rules = {rule["ID"]: rule for rule in client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
     assert {rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for rule in rules.values()} == {7}
-    assert {rule["Filter"]["Prefix"] for rule in rules.values()} == {*PREFIXES, "dagster/", "heaters/", "uploads/"}
+    assert {rule["Filter"]["Prefix"] for rule in rules.values()} == {*PREFIXES, "dagster/", "heaters/", "pieces/", "uploads/"}
     assert {name: rule["Expiration"]["Days"] for name, rule in rules.items() if "Expiration" in rule} == {
         "heaters-uploads": 30,
+        "heaters-pieces": 30,
         "heaters-heaters": 1,
     }, "nothing else is ever removed by itself"
     assert [(one["Days"], one["StorageClass"]) for one in rules["heaters-gold_masters"]["Transitions"]] == [

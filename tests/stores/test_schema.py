@@ -741,6 +741,7 @@ def test_a_subscription_has_its_shape(database: Database, change: str, constrain
 
 
 _NEW = "(source_video_id, looks_filepath, duration_seconds, frame_seconds, sample) values (:id + 9, 'k', 1, 1, '')"
+_PIECE = "proxy_pieces (source_video_id, number, made_with, plan)"
 _RELATED = "related_source_videos (source_video_id, other_id, kind"
 _REPLACED = "source_video_replacements (new_id, old_id, asked_by_user_id"
 
@@ -749,6 +750,9 @@ _REPLACED = "source_video_replacements (new_id, old_id, asked_by_user_id"
     ("values", "constraint"),
     [
         ("source_video_making (source_video_id) values (:id + 9)", "source_video_making_source_video_id_fkey"),
+        (f"{_PIECE} values (:id + 9, 0, 'm', '{{}}')", "proxy_pieces_source_video_id_fkey"),
+        (f"{_PIECE} values (:id, -1, 'm', '{{}}')", "proxy_pieces_number_check"),
+        (f"{_PIECE} values (:id, 0, 'm', '{{}}'), (:id, 0, 'm', '{{}}')", "proxy_pieces_source_video_id_number_key"),
         (f"source_video_looks {_NEW}", "source_video_looks_source_video_id_fkey"),
         (f"{_RELATED}) values (:id + 9, :id, 'again')", "related_source_videos_source_video_id_fkey"),
         (f"{_RELATED}) values (:id, :id + 9, 'again')", "related_source_videos_other_id_fkey"),

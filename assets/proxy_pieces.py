@@ -1,0 +1,313 @@
+"""`proxy_pieces`: the proxy of a very long video in pieces, which machines make that have nothing else to do.
+
+The run that makes the proxy plans the pieces, makes one after the other itself, and joins them by copying packets. As long as it works,
+other runs may take pieces from it, each one; a piece belongs to who holds its lock, so that one whose process was killed is taken by the
+next. The joined proxy has the frames, times, sound and scores that one piece would have (`domain/proxy_pieces.py`).
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+
+from assets import metadata
+from assets.failures import TRANSIENT_RETRIES
+from assets.made_with import code_version
+from assets.proxy_pass import ProxyPass, Seeing, finished_pass
+from assets.stage_run import StageRun
+from heaters_dagster.domain.errors import ObjectNotFoundError, PermanentError
+from heaters_dagster.domain.keys import piece_key
+from heaters_dagster.domain.progress import Progress, Report, silent
+from heaters_dagster.domain.proxy_pieces import MOST_TRIES, MadePiece, Piece, are_wanted, difference
+from heaters_dagster.domain.room_needed import proxy_bytes
+from heaters_dagster.domain.run_tags import PIECE_TAG
+from heaters_dagster.domain.stages import PROXY_PIECES
+from heaters_dagster.event_log import tell
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings
+from resources.media import ffmpeg
+from resources.media.first_look import MediaProbe
+from resources.media.media_probe import known_probe
+from resources.media.proxy_pieces import SmallFrames, one_after_another, pieces_of, told_seconds, write_piece
+from resources.media.proxy_writer import join_proxy
+from resources.object_store.interface import ObjectStore
+from resources.object_store.originals import Originals
+from resources.object_store.piece_files import blocks, drop_pieces
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
+from resources.postgres.piece_store import PieceStore, StoredPiece
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+
+#: What takes turns on a machine. The pool of the same name counts over all machines, when it has a limit.
+ENCODE = "encode"
+#: How often a run that has no piece left to make looks whether those of other runs are there.
+_LOOK_SECONDS = 1.0
+_PICTURE, _FACTS = ".mp4", ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PieceMaker:
+    """Makes pieces of proxies on this machine. made_with: see `assets.made_with`. from_seconds, piece_seconds, machines: settings."""
+
+    store: PieceStore
+    objects: ObjectStore
+    work: WorkFolder
+    detector: str
+    made_with: str | None
+    from_seconds: int | None
+    piece_seconds: int
+    machines: int
+
+    @classmethod
+    def of(cls, settings: Settings, *, store: PieceStore, objects: ObjectStore, work: WorkFolder) -> "PieceMaker":
+        return cls(
+            store=store,
+            objects=objects,
+            work=work,
+            detector=settings.detector,
+            made_with=code_version("proxy", settings),
+            from_seconds=settings.pieces_from_seconds,
+            piece_seconds=settings.piece_seconds,
+            machines=settings.machines,
+        )
+
+    def proxy(
+        self, video: SourceVideo, original: Path, found: MediaProbe, path: Path, *, why_one: str | None, report: Report = silent
+    ) -> ProxyPass | None:
+        """Write the proxy to `path`, made in pieces; None when it is to be made in one. Hold the lock of the proxy.
+
+        why_one: why an earlier try was not made in pieces. Raises what `proxy_pass` raises.
+        """
+        seconds = found.duration_seconds or found.end_seconds
+        if why_one is not None or not are_wanted(seconds, from_seconds=self.from_seconds, machines=self.machines):
+            return None
+        pieces, why_one = pieces_of(original, found, piece_seconds=self.piece_seconds)
+        if why_one is not None:
+            tell("proxy in one piece", source_video_id=video.id, reason=why_one)
+            return None
+        stored = self.store.plan(video.id, self._mark(video), pieces, Seeing(found, self.detector).side_streams)
+        while True:
+            self._make_all(video, original, found, report)
+            stored = self.store.load(video.id)
+            if len(stored) != len(pieces):  # a run that made a piece has found out why the proxy cannot be joined
+                break
+            if lost := [one for one in stored if not self._is_stored(one)]:
+                for one in lost:
+                    self.store.put_lost(one.id)
+                continue
+            made = [MadePiece.decoded(self.objects.get_bytes(_key(one, _FACTS))) for one in stored]
+            why_one = difference(pieces, made)
+            if why_one is None:
+                return self._joined(video, original, found, path, stored, made, report)
+            self._in_one_piece(video.id, why_one)
+            break
+        return None
+
+    def make(
+        self, wanted: StoredPiece, video: SourceVideo, original: Callable[[], Path], found: MediaProbe | None = None, *, report: Report
+    ) -> Piece | None:
+        """Make one piece and store its files; None when another one makes it, or it is made or not wanted any more.
+
+        original: fetches the file. found: its probe, when it is known already.
+        """
+        with self.store.claim(wanted.id) as claimed:
+            if claimed is None:
+                return None
+            if claimed.made_with != self._mark(video):
+                self.store.give_up(claimed.id)
+                tell(
+                    "piece left to others", source_video_id=video.id, reason="its proxy is made by another version, or with other settings"
+                )
+                return None
+            share = claimed.piece.frames / max(1.0, video.media.frames)
+            name = f"piece-{video.id}-{claimed.piece.number}"
+            with self.work.attempt(name, bytes_needed=round(proxy_bytes(video.media) * min(1.0, share))) as folder:
+                path = original()
+                probed = found or known_probe(video.probe, path, name=video.title)
+                streams = ffmpeg.source_streams(probed)
+                written = write_piece(
+                    path, probed, streams, claimed.piece, folder, side_streams=claimed.sides, report=report, called=video.title
+                )
+                if written.problem is not None:
+                    self._in_one_piece(video.id, written.problem)
+                    return None
+                for number, side in enumerate(written.sides):
+                    self.objects.put_file(_key(claimed, _side(number)), side)
+                self.objects.put_bytes(_key(claimed, _FACTS), written.made.encoded())
+                self.objects.put_file(_key(claimed, _PICTURE), written.picture)
+            if not self.store.put_made(claimed.id):  # the source video was deleted meanwhile, or is made in one piece
+                for key in _keys(claimed):
+                    self.objects.delete(key)
+                return None
+        return claimed.piece
+
+    def forget(self, source_video_id: int) -> None:
+        """The proxy is there: its pieces are not needed any more."""
+        if self.store.load(source_video_id):
+            drop_pieces(self.objects, source_video_id)
+            self.store.forget(source_video_id)
+
+    def _make_all(self, video: SourceVideo, original: Path, found: MediaProbe, report: Report) -> None:
+        """Make every piece that no other run makes, and wait for those."""
+        began = time.monotonic()
+        while True:
+            stored = self.store.load(video.id)
+            open_pieces = [one for one in stored if not one.is_made]
+            if not open_pieces:
+                return
+            lengths = {one.id: _seconds(one.piece, found) for one in stored}
+            total = sum(lengths.values())
+            done = total - sum(lengths[one.id] for one in open_pieces)
+
+            def of_all(told: Progress, done: float = done, total: float = total) -> None:
+                report(replace(told, stage="proxy_pieces", done=done + told.done, total=total, elapsed_seconds=time.monotonic() - began))
+
+            of_all(Progress("proxy_pieces", 0.0, total, "seconds", 0.0))
+            if not any(self.make(one, video, lambda: original, found, report=of_all) for one in open_pieces):
+                time.sleep(_LOOK_SECONDS)
+
+    def _joined(
+        self,
+        video: SourceVideo,
+        original: Path,
+        found: MediaProbe,
+        path: Path,
+        stored: Sequence[StoredPiece],
+        made: Sequence[MadePiece],
+        report: Report,
+    ) -> ProxyPass:
+        seeing, stopped = Seeing(found, self.detector), threading.Event()
+
+        def side(number: int) -> Iterator[Iterator[bytes]]:
+            for one in stored:
+                if stopped.is_set():
+                    return
+                yield blocks(self.objects, _key(one, _side(number)))
+
+        with ThreadPoolExecutor(len(seeing.side_streams), thread_name_prefix="small-frames") as pool:
+            looking = [pool.submit(reader, SmallFrames(side(number))) for number, reader in enumerate(seeing.readers)]  # type: ignore[arg-type]
+            try:
+                written = join_proxy(
+                    original,
+                    found,
+                    ffmpeg.source_streams(found),
+                    path,
+                    picture=one_after_another(blocks(self.objects, _key(one, _PICTURE)) for one in stored),
+                    told_seconds=told_seconds(made),
+                    report=lambda told: report(replace(told, stage="joined_proxy")),
+                    called=video.title,
+                )
+                for one in looking:
+                    one.result()
+            except BaseException:
+                stopped.set()
+                raise
+        return finished_pass(original, found, path, written, seeing, called=video.title)
+
+    def _in_one_piece(self, source_video_id: int, why: str) -> None:
+        tell("proxy in one piece", source_video_id=source_video_id, reason=why)
+        self.store.forget(source_video_id, one_piece=why)
+        drop_pieces(self.objects, source_video_id)
+
+    def _is_stored(self, one: StoredPiece) -> bool:
+        return all(self.objects.info(key) is not None for key in _keys(one))
+
+    def _mark(self, video: SourceVideo) -> str:
+        return hashlib.sha256(f"{self.made_with}, {self.detector}, {video.content_sha256}".encode()).hexdigest()[:12]
+
+
+def stored_original(video: SourceVideo, originals: Originals) -> Path:
+    """Where the original can be read: in the local store, or as a file of this machine."""
+    key = video.original_filepath
+    try:
+        if key is None:
+            raise ObjectNotFoundError("nothing was downloaded")
+        return originals.read(key, video.content_sha256)
+    except ObjectNotFoundError as error:
+        raise PermanentError(f"{video.title}: its original is not in the store ({error}); submit it again") from error
+
+
+def _key(one: StoredPiece, suffix: str) -> str:
+    return piece_key(one.source_video_id, one.made_with, one.piece.number, suffix)
+
+
+def _keys(one: StoredPiece) -> list[str]:
+    return [_key(one, suffix) for suffix in (_PICTURE, _FACTS, *map(_side, range(len(one.sides))))]
+
+
+def _side(number: int) -> str:
+    return f".side{number}"
+
+
+def _seconds(piece: Piece, found: MediaProbe) -> float:
+    begin = found.video.start_seconds if piece.begin_seconds is None else piece.begin_seconds
+    end = (found.end_seconds or found.duration_seconds or begin) if piece.end_seconds is None else piece.end_seconds
+    return max(0.0, end - begin)
+
+
+def _to_make(stored: Sequence[StoredPiece], asked_for: str | None) -> list[StoredPiece]:
+    """The pieces that a helping run may make, in the order in which it tries them: the one that it was asked for, then from the last on."""
+    found = [one for one in reversed(stored) if not one.is_made and one.tries < MOST_TRIES]
+    return sorted(found, key=lambda one: str(one.piece.number) != asked_for)
+
+
+@dg.multi_asset(
+    name="proxy_pieces",
+    specs=[
+        dg.AssetSpec(
+            "proxy_pieces",
+            deps=["source_video"],
+            group_name="ingest",
+            description="A piece of the proxy of a very long video, made while another machine makes the others; most videos have none.",
+            kinds={"ffmpeg", "s3"},
+            skippable=True,
+        )
+    ],
+    partitions_def=source_video_partitions,
+    retry_policy=TRANSIENT_RETRIES,
+    pool=ENCODE,
+)
+def proxy_pieces(
+    context: dg.AssetExecutionContext,
+    database: DatabaseResource,
+    object_store: ObjectStoreResource,
+    machine: MachineResource,
+    progress: ProgressResource,
+) -> Iterator[dg.MaterializeResult[None]]:
+    stage, place = StageRun(context, database, object_store), machine.get()
+    asked_for = context.run.tags.get(PIECE_TAG)
+    made: Piece | None = None
+    began = time.monotonic()
+    with stage.failures(), stage.room(PROXY_PIECES.asset):
+        store, objects = database.get(), object_store.get()
+        pieces, video = PieceStore(store), SourceVideoStore(store).load(stage.source_video_id)
+        maker = PieceMaker.of(place.settings, store=pieces, objects=objects, work=place.work)
+        with store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes):
+            for one in _to_make(pieces.load(video.id), asked_for):
+                began = time.monotonic()
+                original = lambda: stored_original(video, place.originals(objects))  # noqa: E731
+                made = maker.make(one, video, original, report=progress.report_to(stage.log))
+                if made is not None:
+                    break
+    if made is None:
+        stage.log.info("no piece is left to be made")
+        return
+    yield stage.made(_metadata(made, video, time.monotonic() - began))
+
+
+def _metadata(piece: Piece, video: SourceVideo, wall_seconds: float) -> Mapping[str, dg.MetadataValue]:
+    return {
+        "piece": dg.MetadataValue.int(piece.number + 1),
+        "frames": dg.MetadataValue.int(piece.frames),
+        **metadata.speed(_seconds_of(piece, video), wall_seconds),
+    }
+
+
+def _seconds_of(piece: Piece, video: SourceVideo) -> float:
+    end = piece.end_seconds if piece.end_seconds is not None else (video.duration_seconds or 0.0)
+    return max(0.0, end - (piece.begin_seconds or 0.0))

@@ -1,0 +1,356 @@
+"""The proxy of a long video in pieces is the proxy of one piece, whoever makes which piece and whatever is killed."""
+
+from __future__ import annotations
+
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import dagster as dg
+import pytest
+from sqlalchemy import text
+
+from assets.proxy import make_proxy
+from assets.proxy_pieces import PieceMaker, proxy_pieces
+from heaters_dagster.domain.frame_index import FrameIndex
+from heaters_dagster.domain.keys import looks_key, pieces_prefix, proxy_key, scenes_key
+from heaters_dagster.domain.progress import Progress
+from heaters_dagster.domain.proxy_pieces import MOST_TRIES
+from heaters_dagster.domain.run_tags import PIECE_TAG
+from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.orchestration.outlook import look
+from heaters_dagster.partitions import source_video_partitions
+from heaters_dagster.settings import Settings, child_environment
+from resources.media.frame_hashes import frame_hash
+from resources.media.frame_index_reader import FrameIndexes
+from resources.media.media_probe import probe
+from resources.object_store.interface import ObjectStore
+from resources.object_store.originals import Originals
+from resources.object_store.work_folder import WorkFolder
+from resources.orchestrator.dagster_resources import dagster_resources
+from resources.postgres.database import Database
+from resources.postgres.making_store import MakingStore
+from resources.postgres.piece_store import PieceStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+from resources.upkeep.leftovers import sweep_pieces
+from resources.upkeep.source_video_removal import finish_deletion
+from tests.media_files import barcode_video, barcodes, ffmpeg, progressive_then_interlaced, with_bit_errors
+from tests.pipeline.test_proxy import downloaded
+from tests.proxy_files import local_copy
+from tests.warm_process import started
+
+S = SourceVideoState
+DETECTOR = "content"
+FRAMES, PIECES = 192, 4
+
+
+@pytest.fixture
+def in_pieces(settings: Settings) -> Settings:
+    """Pieces of two seconds, also with one machine."""
+    return replace(settings, pieces_from_seconds=1, piece_seconds=2, detector=DETECTOR)
+
+
+class Desk:
+    """Makes proxies in pieces, as one machine does."""
+
+    def __init__(self, database: Database, objects: ObjectStore, settings: Settings) -> None:
+        self.database, self.objects, self.settings = database, objects, settings
+        self.videos, self.pieces = SourceVideoStore(database), PieceStore(database)
+        self.work = WorkFolder(settings.work_folder)
+        self.maker = PieceMaker.of(settings, store=self.pieces, objects=objects, work=self.work)
+        self.told: list[Progress] = []
+
+    def submit(self, source: Path) -> int:
+        return downloaded(source, self.videos, self.objects)  # type: ignore[arg-type]
+
+    def make(self, source_video_id: int, *, maker: PieceMaker | None) -> Made:
+        with self.database.stage_lock("proxy", source_video_id):
+            make_proxy(
+                source_video_id, videos=self.videos, objects=self.objects, work=self.work, detector=DETECTOR,
+                making=MakingStore(self.database), pieces=maker, report=self.told.append,
+            )  # fmt: skip
+        return Made(self, source_video_id)
+
+    def help(self, source_video_id: int) -> list[int]:
+        """What another machine makes until nothing is left to be made: numbers of pieces."""
+        video, made = self.videos.load(source_video_id), []
+        with Originals(self.objects, self.work) as originals:
+            assert video.original_filepath is not None
+            path = originals.read(video.original_filepath, None)
+            for one in reversed(self.pieces.load(source_video_id)):
+                piece = self.maker.make(one, video, lambda: path, report=lambda told: None)
+                if piece is not None:
+                    made.append(piece.number)
+        return made
+
+    def stored(self, source_video_id: int) -> list[str]:
+        return [info.key for info in self.objects.list(pieces_prefix(source_video_id))]
+
+
+class Made:
+    """What belongs to a proxy that was made."""
+
+    def __init__(self, desk: Desk, source_video_id: int) -> None:
+        self.video: SourceVideo = desk.videos.load(source_video_id)
+        self.path = local_copy(desk.objects, proxy_key(source_video_id), desk.settings.home)
+        self.index: FrameIndex = FrameIndexes(desk.objects).load(source_video_id)
+        self.scores = desk.objects.get_bytes(scenes_key(source_video_id))
+        self.looks = desk.objects.get_bytes(looks_key(source_video_id))
+        self.left = desk.stored(source_video_id), desk.pieces.load(source_video_id)
+
+    def pictures(self) -> list[str]:
+        with av.open(str(self.path)) as container:
+            return [frame_hash(frame) for frame in container.decode(video=0)]
+
+    def sound(self) -> list[tuple[bytes, int]]:
+        with av.open(str(self.path)) as container:
+            if not container.streams.audio:
+                return []
+            return [(bytes(packet), packet.pts) for packet in container.demux(audio=0) if packet.size]
+
+
+def same(one: Made, other: Made) -> None:
+    """All but the titles and the files' bytes: x264 writes its options before the first frame of each piece."""
+    assert one.pictures() == other.pictures()
+    assert one.index.pts.tolist() == other.index.pts.tolist()
+    assert one.index.header == other.index.header
+    assert one.sound() == other.sound()
+    assert one.looks == other.looks
+    assert one.scores == other.scores
+    assert one.video.warnings == other.video.warnings
+    assert one.video.duration_seconds == other.video.duration_seconds
+
+
+@pytest.fixture
+def desk(database: Database, object_store: ObjectStore, in_pieces: Settings) -> Desk:
+    return Desk(database, object_store, in_pieces)
+
+
+def film(folder: Path, name: str = "film.mp4", **options: object) -> Path:
+    return barcode_video(folder / name, **{"frames": FRAMES, "scenes": (50, 119, 170), **options})
+
+
+SOURCES: dict[str, Callable[[Path], Path]] = {
+    "usual": lambda folder: film(folder),
+    "variable": lambda folder: film(folder, vfr=True, b_frames=2),
+    "ten_bit": lambda folder: film(folder, "film.mkv", pixel_format="yuv420p10le"),
+    "interlaced": lambda folder: film(folder, interlaced=True),
+    "odd": lambda folder: film(folder, size=(161, 121), pixel_format="yuv444p", rate=Fraction(24000, 1001)),
+    "late": lambda folder: film(folder, video_start_seconds=1.5),
+    "silent": lambda folder: film(folder, audio=False),
+}
+
+
+@pytest.mark.folder
+@pytest.mark.parametrize("kind", SOURCES)
+def test_pieces_give_the_proxy_of_one_piece(kind: str, tmp_path: Path, desk: Desk) -> None:
+    source = SOURCES[kind](tmp_path)
+    whole, joined = (desk.make(desk.submit(source), maker=maker) for maker in (None, desk.maker))
+    assert {told.stage for told in desk.told} >= {"proxy_pieces", "joined_proxy"}, "it was not made in pieces"
+    assert max(told.fraction or 0.0 for told in desk.told if told.stage == "proxy_pieces") == pytest.approx(1.0, abs=0.2)
+    assert barcodes(joined.path) == list(range(FRAMES))
+    same(joined, whole)
+    assert joined.left == ([], []), "pieces are kept until they are joined, and not longer"
+    assert joined.video.state is S.PREPROCESSED
+
+
+def test_another_machine_makes_some_of_the_pieces(tmp_path: Path, desk: Desk) -> None:
+    source, helped = film(tmp_path), list[int]()
+    whole, source_video_id = desk.make(desk.submit(source), maker=None), desk.submit(source)
+
+    def help() -> None:
+        while not (planned := desk.pieces.load(source_video_id)):
+            time.sleep(0.01)
+        assert len(planned) == PIECES
+        helped.extend(desk.help(source_video_id))
+
+    helper = threading.Thread(target=help)
+    helper.start()
+    joined = desk.make(source_video_id, maker=desk.maker)
+    helper.join()
+    assert helped, "nobody helped"
+    assert len(helped) < PIECES
+    same(joined, whole)
+
+
+def test_only_the_piece_that_was_killed_is_made_again(tmp_path: Path, desk: Desk) -> None:
+    source = film(tmp_path, size=(640, 480))
+    source_video_id = desk.submit(source)
+    program = f"""
+        from assets.proxy import make_proxy
+        from assets.proxy_pieces import PieceMaker
+        from heaters_dagster.settings import Settings
+        from resources.postgres.database import Database
+        from resources.postgres.piece_store import PieceStore
+        from resources.object_store.open import open_object_store
+        from resources.postgres.source_video_store import SourceVideoStore
+        from resources.object_store.work_folder import WorkFolder
+        settings = Settings.from_environment()
+        objects, database, work = open_object_store(settings), Database.connect(settings.database_url), WorkFolder(settings.work_folder)
+        maker = PieceMaker.of(settings, store=PieceStore(database), objects=objects, work=work)
+        put_made, made = maker.store.put_made, []
+        def put(piece_id):
+            made.append(piece_id)
+            if len(made) == 3:
+                print("made", flush=True)
+                import time; time.sleep(60)
+            return put_made(piece_id)
+        maker.store.put_made = put
+        with database.stage_lock("proxy", {source_video_id}):
+            make_proxy({source_video_id}, videos=SourceVideoStore(database), objects=objects, work=work, detector="content", pieces=maker)
+    """
+    process = started(textwrap.dedent(program), environment=child_environment(desk.settings))
+    assert process.stdout.readline() == "made\n", "the process was to be killed in its third piece"
+    process.kill()
+    process.wait()
+    left = desk.pieces.load(source_video_id)
+    assert [one.is_made for one in left] == [True, True, False, False]
+    began: list[int] = []
+    claim = desk.pieces.claim
+    desk.pieces.claim = lambda piece_id: (began.append(piece_id), claim(piece_id))[1]  # type: ignore[method-assign, func-returns-value]
+    joined = desk.make(source_video_id, maker=desk.maker)
+    assert began == [one.id for one in left[2:]]
+    desk.work.sweep()
+    assert list(desk.work.root.iterdir()) == []
+    same(joined, desk.make(desk.submit(source), maker=None))
+
+
+@pytest.mark.folder
+def test_a_piece_whose_files_are_gone_is_made_again(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    source_video_id = desk.submit(film(tmp_path))
+    put_made = desk.pieces.put_made
+
+    def put(piece_id: int) -> bool:
+        done = put_made(piece_id)
+        if len(desk.stored(source_video_id)) == 4 * PIECES and not lost:
+            lost.append(next(key for key in desk.stored(source_video_id) if key.endswith("_0001.json")))
+            desk.objects.delete(lost[0])
+        return done
+
+    lost: list[str] = []
+    monkeypatch.setattr(desk.pieces, "put_made", put)
+    assert barcodes(desk.make(source_video_id, maker=desk.maker).path) == list(range(FRAMES))
+    assert lost
+
+
+@pytest.mark.folder
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (
+            lambda folder: with_bit_errors(film(folder, b_frames=2), folder / "flipped.mp4", count=30),
+            "it is damaged, or a decoder cannot begin",
+        ),
+        (
+            lambda folder: ffmpeg(["-i", str(film(folder)), "-c", "copy"], folder / "film.ts"),
+            None,
+        ),
+        (lambda folder: progressive_then_interlaced(folder), None),
+    ],
+    ids=["damaged", "stream", "changing"],
+)
+def test_what_cannot_be_made_in_pieces_is_made_in_one(make: Callable[[Path], Path], why: str | None, tmp_path: Path, desk: Desk) -> None:
+    one = desk.make(desk.submit(make(tmp_path)), maker=desk.maker)
+    known = MakingStore(desk.database).load(one.video.id).proxy_in_one_piece
+    assert (known is None) if why is None else (known or "").startswith(why)
+    assert "joined_proxy" not in {told.stage for told in desk.told}
+    assert one.video.state is S.PREPROCESSED
+    assert one.left == ([], [])
+
+
+def test_pieces_that_saw_other_pictures_are_never_joined(tmp_path: Path, desk: Desk) -> None:
+    """As where a decoder that begins at a keyframe does not come to see what one sees that has read all before it."""
+    source_video_id = desk.submit(film(tmp_path))
+    get_bytes = desk.objects.get_bytes
+    desk.objects.get_bytes = lambda key: get_bytes(key).replace(b'"head": ["', b'"head": ["another')  # type: ignore[method-assign]
+    made = desk.make(source_video_id, maker=desk.maker)
+    assert barcodes(made.path) == list(range(FRAMES))
+    known = MakingStore(desk.database).load(source_video_id).proxy_in_one_piece
+    assert known == "the pictures at the beginning of piece 2 are others than in the piece before it"
+    assert made.left == ([], [])
+
+
+def planned(desk: Desk, source: Path) -> int:
+    """A source video whose proxy is being made, with its pieces planned and the first of them made."""
+    source_video_id = desk.submit(source)
+    video = desk.videos.set_state(source_video_id, S.PREPROCESSING)
+    from assets.proxy_pass import Seeing
+    from resources.media.proxy_pieces import pieces_of
+
+    found = probe(source)
+    pieces, _ = pieces_of(source, found, piece_seconds=2)
+    stored = desk.pieces.plan(source_video_id, desk.maker._mark(video), pieces, Seeing(found, DETECTOR).side_streams)
+    assert desk.maker.make(stored[0], video, lambda: source, report=lambda told: None) is not None
+    return source_video_id
+
+
+def materialized(source_video_id: int, settings: Settings, *, piece: int | None) -> dg.ExecuteInProcessResult:
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(str(source_video_partitions.name), [str(source_video_id)])
+    return dg.materialize(
+        [dg.AssetSpec("source_video", partitions_def=source_video_partitions), proxy_pieces],
+        partition_key=str(source_video_id), instance=instance, resources=dagster_resources(settings),
+        tags={} if piece is None else {PIECE_TAG: str(piece)}, raise_on_error=False,
+    )  # fmt: skip
+
+
+def test_a_run_makes_the_piece_that_it_was_asked_for_and_says_so(tmp_path: Path, desk: Desk, database: Database) -> None:
+    source_video_id = planned(desk, film(tmp_path))
+    result = materialized(source_video_id, desk.settings, piece=2)
+    assert result.success
+    (made,) = result.asset_materializations_for_node("proxy_pieces")
+    assert (made.metadata["piece"].value, made.metadata["frames"].value) == (3, 48)
+    assert [one.is_made for one in desk.pieces.load(source_video_id)] == [True, False, True, False]
+    again = materialized(source_video_id, desk.settings, piece=2)
+    assert again.success, "it was made meanwhile: the run makes another one"
+    assert [one.is_made for one in desk.pieces.load(source_video_id)] == [True, False, True, True]
+
+
+@pytest.mark.folder
+def test_pieces_of_another_version_are_left_to_others(tmp_path: Path, desk: Desk) -> None:
+    source_video_id = planned(desk, film(tmp_path))
+    result = materialized(source_video_id, replace(desk.settings, detector="histogram"), piece=3)
+    assert result.success
+    assert result.asset_materializations_for_node("proxy_pieces") == []
+    assert {one.tries for one in desk.pieces.load(source_video_id)[1:]} == {MOST_TRIES}, "nobody is asked for them again and again"
+
+
+@pytest.mark.folder
+def test_the_sensor_asks_for_the_pieces_that_nobody_makes(tmp_path: Path, desk: Desk, database: Database) -> None:
+    source_video_id = planned(desk, film(tmp_path))
+    several = replace(desk.settings, machines=2, ingest_runs=2)
+    _, *others = desk.pieces.load(source_video_id)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert [run.piece for run in look(instance, several, database).wanted] == [None], "nobody makes the proxy: it is due itself"
+        with database.stage_lock("proxy", source_video_id), desk.pieces.claim(others[-1].id) as claimed:
+            assert claimed is not None
+            assert [run.piece for run in look(instance, several, database).wanted if run.assets == ("proxy_pieces",)] == [2, 1]
+            assert [run for run in look(instance, desk.settings, database).wanted if run.piece is not None] == [], "with one machine"
+            with database.begin() as connection:
+                connection.execute(text("update proxy_pieces set tries = :most where number = 2"), {"most": MOST_TRIES})
+            assert [run.piece for run in look(instance, several, database).wanted if run.piece is not None] == [1]
+
+
+def test_pieces_of_a_source_video_that_was_deleted_go_with_it(tmp_path: Path, desk: Desk) -> None:
+    source_video_id = planned(desk, film(tmp_path))
+    pieces = desk.pieces.load(source_video_id)
+    desk.videos.set_state(source_video_id, S.DELETED)
+    finish_deletion(source_video_id, database=desk.database, objects=desk.objects)
+    assert (desk.stored(source_video_id), desk.pieces.load(source_video_id)) == ([], [])
+    assert not desk.pieces.put_made(pieces[1].id), "a machine that still makes one sees that nobody wants it"
+
+
+def test_pieces_that_nobody_joins_are_swept_away(tmp_path: Path, desk: Desk) -> None:
+    unfinished = planned(desk, film(tmp_path))
+    done = planned(desk, film(tmp_path, "other.mp4", frames=FRAMES + 1))
+    with desk.database.stage_lock("proxy", done):
+        desk.videos.set_state(done, S.PREPROCESSED)
+        assert sweep_pieces(desk.database, desk.objects) == []
+    assert len(sweep_pieces(desk.database, desk.objects)) == 4
+    assert (desk.stored(done), desk.pieces.load(done)) == ([], [])
+    assert len(desk.stored(unfinished)) == 4
