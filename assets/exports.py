@@ -48,7 +48,8 @@ class Exporting:
     """What it takes to export the clips of one source video.
 
     writer: of that video, opened when first asked for. made_with: of an export profile, see `assets.made_with`. is_on_its_way:
-    whether a file with this profile waits for a gold master that was asked back from cold storage.
+    whether a file with this profile waits for a gold master that was asked back from cold storage. trims: every file leaves out the
+    transitions at the ends of its clip, see `Settings.trim_transitions`.
     """
 
     clips: ClipStore
@@ -59,6 +60,7 @@ class Exporting:
     objects: ObjectStore
     work: WorkFolder
     report: Report = silent
+    trims: bool = False
 
 
 def export_clip(clip_id: int, *, to: Exporting) -> ExportManifest | None:
@@ -106,7 +108,9 @@ def export_further(clip: Clip, name: str, *, to: Exporting) -> ExportManifest | 
 
 def _published(clip: Clip, profile: ExportProfile, key: str, to: Exporting) -> tuple[MadeObject, ExportManifest]:
     with to.work.attempt(f"export-{clip.id}", bytes_needed=0) as folder:  # the writer asks for what it needs
-        path, manifest = to.writer().write(clip, profile, key=key, folder=folder, report=to.report)
+        made = replace(profile, trims=profile.trims or to.trims)
+        ends = to.clips.ends_with(clip) if made.trims else None
+        path, manifest = to.writer().write(clip, made, key=key, folder=folder, ends=ends, report=to.report)
         to.objects.put_file(key, path)
     return MadeObject(key, manifest.byte_size, manifest.to_json()), manifest
 
@@ -120,12 +124,13 @@ def export_due(
     terms: RestoreTerms | None = None,
     encodes: int = 1,
     report: Report = silent,
+    trims: bool = False,
     **options: Any,
 ) -> ClipRun[ExportManifest]:
     """Export every clip of a source video that is due, and those approved while it works, until none is left; see `work_through`.
 
     encodes: how many exports are encoded at the same time on this machine. terms: on which a gold master is asked back from cold storage;
-    until it is there exports from it are not due. None: none is asked back, and exports from it fail.
+    until it is there exports from it are not due. None: none is asked back, and exports from it fail. trims: see `Exporting`.
     Files that were made with an older version of their profile, or from a proxy or gold master that was made anew, are made again.
     """
     turn_to_encode = partial(database.turn_on_this_machine, ENCODED_EXPORT, at_once=encodes)
@@ -140,10 +145,11 @@ def export_due(
         exports, making = ExportStore(database), MakingStore(database).load(source_video_id)
 
         def of_profile(profile: ExportProfile) -> str:
-            return export_made_with(profile, SourceVideoStore(database).load(source_video_id), making)
+            made = replace(profile, trims=profile.trims or trims)
+            return export_made_with(made, SourceVideoStore(database).load(source_video_id), making)
 
         def begin_again() -> None:
-            exports.begin_again(source_video_id, {profile.name: of_profile(profile) for profile in EXPORT_PROFILES.usable()})
+            exports.begin_again(source_video_id, {profile.name: of_profile(profile) for profile in EXPORT_PROFILES.variants()})
 
         @cache
         def restore() -> Restore | None:
@@ -158,6 +164,7 @@ def export_due(
             objects=objects,
             work=work,
             report=report,
+            trims=trims,
         )
 
         def further(clip: Clip, profile: str) -> ClipTask[ExportManifest]:
@@ -255,6 +262,7 @@ def exports(
             work=machine.get().work,
             encodes=machine.get().settings.encodes,
             terms=restore_terms(machine.get().settings),
+            trims=machine.get().settings.trim_transitions,
             report=progress.report_to(run.log),
         )
 

@@ -49,14 +49,15 @@ def keyframe_clip(
     the new stills are then deleted. Raises ObjectNotFoundError, InvalidMediaError, SettingsError; the clip is then still `keyframing`.
     """
     clip = clips.load(clip_id)
-    choices = keyframe_choices(clip.frame_count, strategy=strategy, percentages=percentages)
+    first_frame, end_frame = clips.file_frames(clip)
+    choices = keyframe_choices(end_frame - first_frame, strategy=strategy, percentages=percentages)
     keys = [keyframe_key(clip.source_video_id, clip.sequence, choice.tag) for choice in choices]
     claimed = clips.claim(clip_id, KEYFRAMES, keys)
     if claimed is None:
         return None
     if claimed.cut_point_version != clip.cut_point_version:
         raise StaleClipError(f"clip {clip.sequence} was just changed; the next run makes its keyframes")
-    made = _made(claimed, choices, keys, objects, stills)
+    made = _made(claimed, first_frame, choices, keys, objects, stills)
     rows = [MadeObject(manifest.key, manifest.byte_size, manifest.to_json()) for manifest in made]
     if not clips.finish(clip_id, KEYFRAMES, claimed.cut_point_version, rows, made_with=made_with):
         clips.clean_up(clip_id, objects.delete)
@@ -65,9 +66,9 @@ def keyframe_clip(
 
 
 def _made(
-    clip: Clip, choices: Sequence[KeyframeChoice], keys: Sequence[str], objects: ObjectStore, stills: Stills
+    clip: Clip, first_frame: int, choices: Sequence[KeyframeChoice], keys: Sequence[str], objects: ObjectStore, stills: Stills
 ) -> list[KeyframeManifest]:
-    """Read the chosen frames from the clip's file and publish each as a JPEG."""
+    """Read the chosen frames from the clip's file and publish each as a JPEG. first_frame: of the file, in the source video."""
     source = _exported(clip, objects)
     assert clip.clip_filepath is not None
     ratio = sample_aspect_ratio(source, called=clip.clip_filepath)
@@ -83,7 +84,7 @@ def _made(
                 cut_point_version=clip.cut_point_version,
                 key=key,
                 tag=choice.tag,
-                frame_number=clip.start_frame + offset,
+                frame_number=first_frame + offset,
                 frame_hash=frame_hash(frame),
                 width=width,
                 height=height,

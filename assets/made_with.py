@@ -68,7 +68,7 @@ def _virtual_clips(settings: Settings) -> str:
 
 
 def _exports(settings: Settings) -> str:
-    return ", ".join(profile.made_with for profile in EXPORT_PROFILES.usable())
+    return ", ".join(replace(profile, trims=settings.trim_transitions).made_with for profile in EXPORT_PROFILES.usable())
 
 
 def _keyframes(settings: Settings) -> str:

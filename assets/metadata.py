@@ -12,6 +12,7 @@ from heaters_dagster.domain.manifest import ExportManifest, KeyframeManifest
 from heaters_dagster.domain.stages import CLIP_STAGES, EMBEDDINGS, EXPORTS, Stage, states_from, with_states
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.transitions import CLIP_RETRY
+from heaters_dagster.domain.words import counted
 from heaters_dagster.settings import Settings
 from resources.object_store.stills import Stills
 
@@ -112,10 +113,14 @@ def of_keyframes(
     }
 
 
+def _frames(one: ExportManifest) -> str:
+    """`24..95`, and how many frames of the clip its file leaves out."""
+    shown = f"{one.start_frame}..{one.end_frame - 1}"
+    left_out = sum(part["last_frame"] - part["first_frame"] + 1 for part in one.left_out)
+    return f"{shown} (without {counted(left_out, 'frame')} of transitions)" if left_out else shown
+
+
 def _files(made: Sequence[ExportManifest]) -> str:
-    rows = [
-        (f"`{one.key}`", f"{one.start_frame}..{one.end_frame - 1}", f"{one.duration_seconds:.2f}", size(one.byte_size), one.profile)
-        for one in made[:_SHOWN_FILES]
-    ]
+    rows = [(f"`{one.key}`", _frames(one), f"{one.duration_seconds:.2f}", size(one.byte_size), one.profile) for one in made[:_SHOWN_FILES]]
     shown = pictures.table(("file", "frames", "seconds", "size", "profile"), rows)
     return shown if len(made) <= _SHOWN_FILES else f"{shown}\n\nand {len(made) - _SHOWN_FILES} more"

@@ -17,7 +17,7 @@ from heaters_dagster.domain.cut_lists import CutListFormat
 from heaters_dagster.domain.detector import Detector
 from heaters_dagster.domain.embedder import EmbedderKind
 from heaters_dagster.domain.errors import SettingsError, UnknownNameError
-from heaters_dagster.domain.export_profile import ExportProfile
+from heaters_dagster.domain.export_profile import TRIMMED, ExportProfile
 
 
 class _Named(Protocol):
@@ -148,12 +148,29 @@ def _package_of(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
+class ExportProfiles(Registry[ExportProfile]):
+    """The export profiles; each also without transitions, under a name that ends in `_trimmed` and is in no list of names."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or super().__contains__(str(name).removesuffix(TRIMMED))
+
+    def load(self, name: str) -> ExportProfile:
+        if super().__contains__(name) or not name.endswith(TRIMMED):
+            return super().load(name)
+        return super().load(name.removesuffix(TRIMMED)).trimmed
+
+    def variants(self) -> tuple[ExportProfile, ...]:
+        """All that can be loaded, with and without transitions."""
+        whole = self.usable()
+        return (*whole, *(one.trimmed for one in whole if not one.trims))
+
+
 CUT_LIST_FORMATS = Registry(
     "cut-list format", CutListFormat, package="resources.clips.cut_lists", constant="CUT_LIST_FORMAT", group="heaters.cut_list_formats"
 )
 DETECTORS = Registry("detector", Detector, package="resources.models.detectors", constant="DETECTOR", group="heaters.detectors")
 EMBEDDERS = Registry("embedder", EmbedderKind, package="resources.models.embedders", constant="EMBEDDER", group="heaters.embedders")
-EXPORT_PROFILES = Registry(
+EXPORT_PROFILES = ExportProfiles(
     "export profile", ExportProfile, package="resources.clips.export_profiles", constant="EXPORT_PROFILE", group="heaters.export_profiles"
 )
 

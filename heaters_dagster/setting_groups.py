@@ -134,7 +134,19 @@ class BackupSettings(KnowingSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketSettings(BackupSettings):
+class ExportSettings(BackupSettings):
+    """What the files of clips have."""
+
+    trim_transitions: bool = setting(
+        "HEATERS_TRIM_TRANSITIONS",
+        parse.flag,
+        False,
+        "true: the files of clips leave out the frames of the transitions at both ends, and their sound; a change makes files again",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketSettings(ExportSettings):
     """How objects lie in a bucket, come back from cold storage, and are read through a CDN."""
 
     s3_kms_key: str | None = setting(

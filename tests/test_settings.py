@@ -44,6 +44,7 @@ def test_nothing_is_documented_that_is_no_setting() -> None:
         ({"HEATERS_CODE_SERVER": "code"}, "HEATERS_CODE_SERVER='code' cannot be used: write host:port, for example code:4000"),
         ({"HEATERS_CODE_SERVER": "http://code:4000"}, "write host:port"),
         ({"HEATERS_MIGRATE": "later"}, "write true or false"),
+        ({"HEATERS_TRIM_TRANSITIONS": "dissolves"}, "write true or false"),
         ({"WEBCODECS_ENABLED": "perhaps"}, "write true or false"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": "10,200"}, "percentages from 0 to 100"),
         ({"HEATERS_KEYFRAME_PERCENTAGES": ","}, "percentages from 0 to 100"),

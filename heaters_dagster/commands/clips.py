@@ -1,9 +1,10 @@
-"""Clips: list them, find them, export them."""
+"""Clips: list them, find them, export them, write their cut list for an editing program."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,11 +28,13 @@ from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
 from heaters_dagster.domain.cold_storage import price_words
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
+from heaters_dagster.domain.trimming import without_transitions
 from heaters_dagster.domain.words import counted, video_state_words
-from heaters_dagster.registries import EXPORT_PROFILES
+from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from resources.postgres.clip_store import ClipStore
     from resources.postgres.database import Database
 
 app = typer.Typer()
@@ -107,6 +110,44 @@ def search(
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
 
 
+@app.command(epilog=example("cutlist 3 --format edl -o harbour.edl"))
+def cutlist(
+    video: VideoId,
+    form: Annotated[str, chosen_from(CUT_LIST_FORMATS, "--format")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write to this file instead of standard output; a list too long for one EDL becomes NAME_1.edl, NAME_2.edl.",
+        ),
+    ] = None,
+) -> None:
+    """Write the cut list of a source video for an editing program."""
+    from resources.clips.cut_list_writer import stored_cut_list
+
+    settings = load_settings()
+    with opened_database(settings) as database:
+        parts = stored_cut_list(video, form, database=database, settings=settings)
+    if output is None:
+        if len(parts) > 1:
+            chosen = CUT_LIST_FORMATS.load(form)
+            raise typer.BadParameter(
+                f"the clips of source video {video} need {counted(len(parts), 'file')} in the format {form}, which holds up to"
+                f" {counted(chosen.most_clips or 1, 'clip')}: add --output NAME{chosen.suffix}, or choose another format"
+            )
+        sys.stdout.write(parts[0])
+        return
+    for place, text in zip(_numbered(output, len(parts)), parts, strict=True):
+        place.write_text(text)
+        terminal.say(f"Wrote {place}")
+
+
+def _numbered(output: Path, count: int) -> list[Path]:
+    """`cuts.edl`, or `cuts_1.edl`, `cuts_2.edl`."""
+    return [output] if count == 1 else [output.with_stem(f"{output.stem}_{number}") for number in range(1, count + 1)]
+
+
 @app.command(epilog=example("export 3:14 3:15 --profile delivery"))
 def export(
     called: Annotated[
@@ -116,6 +157,9 @@ def export(
         ),
     ],
     profile: Annotated[str, chosen_from(EXPORT_PROFILES, "--profile", told=_profile_told)] = FIRST_PROFILE,
+    trim_transitions: Annotated[
+        bool, typer.Option("--trim-transitions", help="Leave out the frames of the transitions at both ends of each clip.")
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask when a gold master costs more than 1 USD to get back from cold storage.")
     ] = False,
@@ -133,6 +177,9 @@ def export(
     with opened_database(settings) as database:
         exports, names = ExportStore(database), ClipLookup(database)
         chosen = clip_ids(names, called)
+        if trim_transitions:
+            profile = EXPORT_PROFILES.load(profile).trimmed.name
+            _check_frames_are_left(chosen, ClipStore(database))
         _agree_to_restores(chosen, profile, settings, database, yes=yes)
         asked = [exports.request(clip_id, profile) for clip_id in chosen]
         known_exports = exports.of_clips(chosen)
@@ -147,6 +194,13 @@ def export(
                 f"Clip {number} of {title} waits for the gold master of its source video. It is exported by itself when that is made."
             )
         say_next(settings)
+
+
+def _check_frames_are_left(chosen: list[int], store: ClipStore) -> None:
+    """Raises PermanentError for the first clip that has no frame outside of its transitions, before anything is asked for."""
+    for clip in store.load_many(chosen):
+        ends = store.ends_with(clip)
+        without_transitions(clip.start_frame, clip.end_frame, begins=clip.transition, ends=ends, called=f"clip {clip.reference}")
 
 
 #: What getting gold masters back may cost without a question.

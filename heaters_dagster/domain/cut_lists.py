@@ -6,39 +6,20 @@ the frame index gives: with a constant rate that is the frame's ordinal, with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeVar
 
-from heaters_dagster.domain.cut_list_media import CutListMedia
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
-from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.subtitles import Line, between, text_of
-from heaters_dagster.domain.timecode import DROP_FRAME_RATES, nominal_rate, timecode
 
-#: The timecode at which the timeline of a list begins, as programmes do and as editing programs suggest: 01:00:00:00.
-TIMELINE_HOUR = 1
+_COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)) + tuple(
+    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
+)
 
 T = TypeVar("T")
-
-
-class Gaps(StrEnum):
-    """What becomes of the time between clips that are not neighbours in the source video: KEEP leaves it empty, CLOSE takes it out."""
-
-    KEEP = "keep"
-    CLOSE = "close"
-
-
-class Verdict(StrEnum):
-    """What a person decided on a clip, as cut lists say it."""
-
-    APPROVED = "approved"
-    SKIPPED = "skipped"
-    ARCHIVED = "archived"
-    PENDING = "pending"
 
 
 class CutListClip(Protocol):
@@ -68,52 +49,35 @@ class CutListClip(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutListSource:
-    """The source video as an editing program must know it, and how its list is wanted.
+    """The source video as an editing program must know it.
 
-    media: the file of the whole source video. clip_media: clip id -> its own file, where the list names those. frame_rate: frames per
-    second of the timeline. width, height: of the displayed picture, in pixels. drop_frame: whether timecodes leave out numbers. handles:
-    frames more at each end of a clip, as far as its file has them. facts: what is known of the source video, as licence and rights.
-    lines: of its first subtitles.
+    media_url: where the program finds the file (file:, https: or a relative name); its last part is the media's name.
+    frame_rate: frames per second, the average for a variable rate. width, height: of the displayed picture, in pixels.
+    facts: what is known of it, as licence and rights. lines: of its first subtitles.
     """
 
     id: int
     title: str
-    media: CutListMedia
-    clip_media: Mapping[int, CutListMedia] = field(default_factory=dict)
+    media_url: str
     frame_rate: Fraction
+    duration_seconds: float
     width: int
     height: int
-    drop_frame: bool = False
-    handles: int = 0
-    gaps: Gaps = Gaps.CLOSE
+    has_audio: bool
     facts: SourceFacts = SourceFacts()
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frame_rate <= 0:
             raise BadRequestError(f"source video {self.id}: a cut list needs a frame rate above 0, not {self.frame_rate}")
-        if self.handles < 0:
-            raise BadRequestError(f"handles are a number of frames from 0 on, not {self.handles}")
-        if self.drop_frame and self.frame_rate not in DROP_FRAME_RATES:
-            raise BadRequestError(f"there is no drop-frame timecode at the rate {self.frame_rate}")
-
-    def media_of(self, clip: CutListClip) -> CutListMedia:
-        """The file in which an editing program finds the clip."""
-        return self.clip_media.get(clip.id, self.media)
 
     def said_in(self, clip: CutListClip) -> str | None:
         """The subtitles of a clip as one text, None without any."""
         return text_of(between(self.lines, clip.start_time_seconds, clip.end_time_seconds)) or None
 
-    def written(self, count: int) -> str:
-        """A frame count as timecode of this list."""
-        return timecode(count, self.frame_rate, drop_frame=self.drop_frame)
-
     @property
-    def timeline_start(self) -> int:
-        """The count of the timecode 01:00:00:00."""
-        nominal = nominal_rate(self.frame_rate)
-        return TIMELINE_HOUR * (3600 * nominal - (54 * (nominal // 15) if self.drop_frame else 0))
+    def media_name(self) -> str:
+        return self.media_url.rstrip("/").rsplit("/", 1)[-1].split("?", 1)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,38 +118,10 @@ class TimelineRange:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutListEvent:
-    """A clip in its list. Frames are those of the timeline's rate.
-
-    [start, end): of its file, counted from the file's first frame, with the handles. record: where it begins, counted from the beginning of
-    the timeline. head, tail: how many of its frames are handles.
-    """
-
-    clip: CutListClip
-    media: CutListMedia
-    start: int
-    end: int
-    record: int
-    head: int = 0
-    tail: int = 0
-
-    @property
-    def length(self) -> int:
-        return self.end - self.start
-
-    @property
-    def record_end(self) -> int:
-        return self.record + self.length
-
-    @property
-    def source_start(self) -> int:
-        """The count of the timecode of its first frame."""
-        return self.media.first_frame + self.start
-
-    @property
-    def source_end(self) -> int:
-        return self.media.first_frame + self.end
+def timeline_rate(frame_rate: Fraction) -> Fraction:
+    """`frame_rate`, or the common rate that it means when it is written as a decimal: 23.976 is 24000/1001, 29.97 is 30000/1001."""
+    nearest = min(_COMMON_RATES, key=lambda rate: abs(rate - frame_rate))
+    return nearest if abs(nearest - frame_rate) * 10_000 <= nearest else frame_rate
 
 
 def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
@@ -194,38 +130,26 @@ def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
     return TimelineRange(start, max(start + 1, round(Fraction(clip.end_time_seconds) * rate)))
 
 
-def events(source: CutListSource, clips: Sequence[CutListClip]) -> list[CutListEvent]:
-    """`clips`, in the order of the source video, as events that lie within their files and do not overlap on the timeline.
+def timecode(frame: int, rate: Fraction, *, drop_frame: bool = False) -> str:
+    """`HH:MM:SS:FF` of a frame number, counted at the whole number nearest to `rate`; after 24 hours it starts at zero again.
 
-    With Gaps.KEEP a clip lies where it lies in the source video, so its handles end where the next clip of the list begins.
-    Raises BadRequestError for a clip that lies outside its file.
+    drop_frame: `HH:MM:SS;FF`, which skips the first frame numbers of each minute except every tenth, so that 30000/1001 and 60000/1001 stay
+    in step with the clock (SMPTE ST 12-1). Raises BadRequestError for other rates.
     """
-    found: list[CutListEvent] = []
-    places = [timeline_range(clip, source.frame_rate) for clip in clips]
-    reached = 0
-    for number, (clip, place) in enumerate(zip(clips, places, strict=True)):
-        media = source.media_of(clip)
-        start, end = place.start - media.begins_at, min(place.end - media.begins_at, media.length_frames)
-        if not 0 <= start < end:
-            raise BadRequestError(f"clip {clip.sequence} of source video {source.id} lies outside {media.name}")
-        head, tail = min(source.handles, start), min(source.handles, media.length_frames - end)
-        if source.gaps is Gaps.KEEP:
-            following = places[number + 1].start if number + 1 < len(places) else place.end + tail
-            head, tail = min(head, max(0, place.start - reached)), min(tail, max(0, following - place.end))
-            reached = max(reached, place.start - head)
-        event = CutListEvent(clip=clip, media=media, start=start - head, end=end + tail, record=reached, head=head, tail=tail)
-        found.append(event)
-        reached = event.record_end
-    return found
-
-
-def verdict(clip: CutListClip) -> Verdict:
-    """The standing decision on a clip, however far the pipeline has come with it."""
-    state = str(clip.state)
-    if state in APPROVED_STATES:
-        return Verdict.APPROVED
-    said = {ClipState.REVIEW_SKIPPED.value: Verdict.SKIPPED, ClipState.REVIEW_ARCHIVED.value: Verdict.ARCHIVED}
-    return said.get(state, Verdict.PENDING)
+    nominal = max(1, round(rate))
+    if drop_frame:
+        if rate not in (Fraction(30_000, 1001), Fraction(60_000, 1001)):
+            raise BadRequestError(f"drop-frame timecode exists for 30000/1001 and 60000/1001 frames per second, not for {rate}")
+        dropped = nominal // 15
+        per_minute = nominal * 60 - dropped
+        per_ten_minutes = per_minute * 10 + dropped
+        tens, rest = divmod(frame, per_ten_minutes)
+        minutes = 0 if rest < nominal * 60 else 1 + (rest - nominal * 60) // per_minute
+        frame += dropped * (9 * tens + minutes)
+    seconds, frames = divmod(frame, nominal)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours % 24:02d}:{minutes:02d}:{seconds:02d}{';' if drop_frame else ':'}{frames:02d}"
 
 
 def clip_name(source: CutListSource, clip: CutListClip) -> str:

@@ -257,6 +257,26 @@ def mece_problems(clips: Iterable[ReviewClip], frame_count: int) -> list[str]:
     return problems
 
 
+def with_other_ranges(change: Change) -> tuple[set[int], set[tuple[int, int]]]:
+    """The clips at whose ends a range has another end: (ids of those that begin with it, (source video, end frame) of those that end).
+
+    Only of cuts that stay where they are; clips with other frames are exported anew in any case.
+    """
+    begins, ends = set(), set()
+    for step in change.clips:
+        before, after = step.before, step.after
+        if before is None or after.id is None or not (before.is_live and after.is_live) or before.start_frame != after.start_frame:
+            continue
+        (old_first, old_last), (first, last) = (
+            (None, None) if told is None or told.frames is None else told.frames for told in (before.transition, after.transition)
+        )
+        if last != old_last:
+            begins.add(after.id)
+        if first != old_first:
+            ends.add((after.source_video_id, after.start_frame))
+    return begins, ends
+
+
 def retired(clip: ReviewClip) -> ReviewClip:
     """`clip` as it is kept for the audit trail once others have taken its place."""
     return replace(clip, is_live=False, state=ClipState.REVIEW_ARCHIVED, grouped_with_clip_id=None, version=clip.version + 1)

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from heaters_dagster.domain.profiles import Profile, SoundInput, SourceStreams, digest
 
+#: A name that ends so is of the profile before it, without the transitions at both ends of the clip.
+TRIMMED = "_trimmed"
+
 #: The profile of the first file of an approved clip, unless another one was asked for.
 FIRST_PROFILE = "stream_copy"
+
+#: In what a file was made with, when it leaves out transitions.
+WITHOUT_TRANSITIONS = "without transitions"
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}\Z")
 
@@ -92,6 +98,8 @@ class ExportProfile:
     its content. encodes: whether it encodes, which takes all cores; such exports take turns on a machine. exact: whether the picture's
     packets are the proxy's own, which is proven then. write: makes the file at a path. version: raise it when `write` makes something else
     than before. ffmpeg: the runs of ffmpeg that `write` does. When either changes, the files that were made before are stale.
+    trims: its files leave out the frames of the transitions at both ends of the clip, see `domain.trimming`; `write` gets a clip without
+    them.
     """
 
     name: str
@@ -104,11 +112,20 @@ class ExportProfile:
     media_type: str = "video/mp4"
     version: int = 1
     ffmpeg: tuple[Profile, ...] = ()
+    trims: bool = False
+
+    @property
+    def trimmed(self) -> ExportProfile:
+        """The same without transitions, beside it: with a name, and so with keys, of its own."""
+        if self.trims:
+            return self
+        return replace(self, name=f"{self.name}{TRIMMED}", help=f"{self.help}, without transitions", trims=True)
 
     @property
     def made_with(self) -> str:
         """Changes when the profile makes something else than before: `delivery 1 3f9a0c51d2e7`."""
-        return " ".join([self.name, str(self.version), *([digest(*self.ffmpeg)] if self.ffmpeg else [])])
+        more = [digest(*self.ffmpeg)] if self.ffmpeg else []
+        return " ".join([self.name, str(self.version), *more, *([WITHOUT_TRANSITIONS] if self.trims else [])])
 
     def __post_init__(self) -> None:
         if not _SUFFIX.match(self.suffix):

@@ -5,8 +5,8 @@ Frame hashes are those of `resources.media.frame_hashes`: `ffmpeg -i clip.mp4 -m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from heaters_dagster.domain.errors import InvalidMediaError
@@ -19,7 +19,9 @@ M = TypeVar("M", bound="ExportManifest | KeyframeManifest")
 class ExportManifest:
     """Proof of one exported file.
 
-    start_frame, end_frame: the range `[start_frame, end_frame)` of the source video; cut_point_version: of the clip when it was claimed.
+    start_frame, end_frame: the frames `[start_frame, end_frame)` of the source video that the file has; clip_start_frame, clip_end_frame:
+    those of the clip, None in manifests of before; left_out: what of the clip is not in the file, and why, see `domain.trimming`.
+    cut_point_version: of the clip when it was claimed.
     frame_count, first_frame_hash, last_frame_hash: of the file as it was written, decoded again. proxy_first_frame_hash,
     proxy_last_frame_hash: of the same frames of the proxy; equal for a stream copy, different where frames were encoded again.
     payload_sha256: over the bytes of all video packets in order; for a stream copy they are the proxy's own, so the hash proves every frame
@@ -44,6 +46,9 @@ class ExportManifest:
     audio_offset_seconds: float | None
     byte_size: int
     file_sha256: str
+    clip_start_frame: int | None = None
+    clip_end_frame: int | None = None
+    left_out: Sequence[Mapping[str, Any]] = ()
 
     def problems(self, *, exact: bool) -> list[str]:
         """Why this file is not the clip it should be, one sentence each; empty when it is. exact: as of its profile, `ExportProfile`."""
@@ -94,7 +99,9 @@ class KeyframeManifest:
 
 
 def _from_json(kind: type[M], data: Mapping[str, Any]) -> M:
-    names = {spec.name for spec in fields(kind)}
-    if names - set(data):
-        raise InvalidMediaError(f"this is not a {kind.__name__}: it lacks {', '.join(sorted(names - set(data)))}")
-    return kind(**{name: data[name] for name in names})
+    needed = {spec.name for spec in fields(kind) if spec.default is MISSING}
+    if needed - set(data):
+        raise InvalidMediaError(f"this is not a {kind.__name__}: it lacks {', '.join(sorted(needed - set(data)))}")
+    found: dict[str, Any] = {spec.name: data[spec.name] for spec in fields(kind) if spec.name in data}
+    found |= {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+    return kind(**found)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from heaters_dagster.domain.cut_kinds import CutKind
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.states import ClipState
 
@@ -21,11 +22,19 @@ _SHORTEST_SPAN = timedelta(minutes=5)
 
 
 class QueueOrder(StrEnum):
-    """CREATED: first made, first shown. SOURCE_VIDEO: video after video, from its beginning. CONFIDENCE: least sure boundaries first."""
+    """CREATED: first made, first shown. SOURCE_VIDEO: video after video, from its beginning. CONFIDENCE: least sure boundaries first.
+
+    KIND: by the kind of the cut where the clip begins, in alphabetical order, those of which nobody knows it last.
+    """
 
     CREATED = "created"
     SOURCE_VIDEO = "source_video"
     CONFIDENCE = "confidence"
+    KIND = "kind"
+
+
+#: In place of a kind: nobody knows the kind of the cut.
+NO_KIND = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +43,8 @@ class QueueFilter:
 
     source_video_ids: none means all. states: at least one. min_confidence, max_confidence: 0..1, inclusive; a clip without confidence
     matches only when neither is set. text: words that must all be in the source video's title, address, facts or subtitles, in any case;
-    `14 of Harbour` also finds that clip, and with source_video_ids a number alone finds the clips with that number.
+    `14 of Harbour` also finds that clip, and with source_video_ids a number alone finds the clips with that number. kinds: of the cut where
+    the clip begins, values of CutKind, and NO_KIND; none means all.
     """
 
     source_video_ids: tuple[int, ...] = ()
@@ -42,6 +52,7 @@ class QueueFilter:
     min_confidence: float | None = None
     max_confidence: float | None = None
     text: str = ""
+    kinds: tuple[str, ...] = ()
     order: QueueOrder = QueueOrder.SOURCE_VIDEO
 
     @property
@@ -57,6 +68,7 @@ class QueuePosition:
     source_video_id: int
     start_frame: int
     confidence: float | None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +92,8 @@ class QueueProgress:
 
 
 def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
-    """Read a filter from query parameters: `video`, `state` (both repeatable, or separated by commas), `min_confidence`, `max_confidence`,
-    `text`, `order`. `state=any` means every state. Other parameters belong to the page and are ignored.
+    """Read a filter from query parameters: `video`, `state`, `kind` (repeatable, or separated by commas), `min_confidence`,
+    `max_confidence`, `text`, `order`. `state=any` means every state. Other parameters belong to the page and are ignored.
 
     Raises BadRequestError naming the parameter and what it may be.
     """
@@ -103,6 +115,7 @@ def filter_of_query(query: Mapping[str, str | Sequence[str]]) -> QueueFilter:
         min_confidence=low,
         max_confidence=high,
         text=text,
+        kinds=tuple(dict.fromkeys(map(_kind, _values(query, "kind")))),
         order=QueueOrder(order),
     )
 
@@ -116,6 +129,7 @@ def query_of_filter(chosen: QueueFilter) -> dict[str, str]:
         "min_confidence": "" if chosen.min_confidence is None else repr(chosen.min_confidence),
         "max_confidence": "" if chosen.max_confidence is None else repr(chosen.max_confidence),
         "text": chosen.text,
+        "kind": ",".join(chosen.kinds),
         "order": "" if chosen.order == default.order else str(chosen.order),
     }
     return {name: value for name, value in query.items() if value}
@@ -157,6 +171,12 @@ def _state(text: str) -> ClipState:
         return ClipState(text)
     except ValueError:
         raise BadRequestError(f"state={text[:40]!r} is not one of: any, {', '.join(ClipState)}") from None
+
+
+def _kind(text: str) -> str:
+    if text not in {*CutKind, NO_KIND}:
+        raise BadRequestError(f"kind={text[:40]!r} is not one of: {', '.join([*CutKind, NO_KIND])}")
+    return text
 
 
 def _fraction(query: Mapping[str, str | Sequence[str]], name: str) -> float | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.errors import InvalidMediaError, PermanentError, SettingsError
 from heaters_dagster.domain.export_profile import FIRST_PROFILE, ExportProfile
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import export_bytes
+from heaters_dagster.domain.trimming import FileFrames, without_transitions
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.open_clip import OpenClip
 from resources.clips.written_clip import WrittenClip, read_back
@@ -64,13 +67,20 @@ class ClipWriter:
         self._source = open_proxy(objects, video.proxy_filepath)
         self._proxy = ProxyReader(self._source)
 
-    def write(self, clip: Clip, profile: ExportProfile, *, key: str, folder: Path, report: Report = silent) -> tuple[Path, ExportManifest]:
+    def write(
+        self, clip: Clip, profile: ExportProfile, *, key: str, folder: Path, ends: Transition | None = None, report: Report = silent
+    ) -> tuple[Path, ExportManifest]:
         """Write the file of `clip` into `folder` as `profile` says; return its path and what proves it.
 
-        key: the object key for the file. Raises InvalidMediaError when the written file is not the clip, ColdStorageError when the
-        gold master must be restored first (the restore has been requested), PermanentError, FfmpegError, DiskFullError,
-        NoRoomError.
+        key: the object key for the file. ends: what the cut is at which the clip ends, for a profile that trims. Raises
+        InvalidMediaError when the written file is not the clip, ColdStorageError when the gold master must be restored first (the restore
+        has been requested), PermanentError, FfmpegError, DiskFullError, NoRoomError.
         """
+        whole, frames = clip, FileFrames(clip.start_frame, clip.end_frame)
+        if profile.trims:
+            called = f"clip {clip.sequence} of {self._video.title}"
+            frames = without_transitions(clip.start_frame, clip.end_frame, begins=clip.transition, ends=ends, called=called)
+            clip = replace(clip, start_frame=frames.start_frame, end_frame=frames.end_frame)
         index = self._index(clip)
         in_proxy = int(index.byte_offset[-1] + index.byte_size[-1] - index.byte_offset[0])
         check_room(folder, export_bytes(in_proxy, encodes=profile.encodes))
@@ -87,7 +97,8 @@ class ClipWriter:
         )
         with self._turn_to_encode() if profile.encodes else nullcontext():
             profile.write(opened, path)
-        return path, self._manifest(opened, profile, path, key)
+        proven = self._manifest(opened, profile, path, key)
+        return path, replace(proven, clip_start_frame=whole.start_frame, clip_end_frame=whole.end_frame, left_out=frames.left_out)
 
     def close(self) -> None:
         self._proxy.close()

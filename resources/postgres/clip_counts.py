@@ -1,8 +1,8 @@
 """How many live clips are in which state, from counts that the database keeps in the transaction of every change.
 
 The counts are in `clip_counts_by_video` and `clip_counts_by_confidence`; newer changes are in `clip_count_changes` until they are
-added to the counts. One statement reads both, so nothing is counted twice. Only a filter by confidence together with videos or words has
-no stored count: then the clips of those videos are counted.
+added to the counts. One statement reads both, so nothing is counted twice. Only a filter by confidence together with videos or words, and
+one by kind, have no stored count: then the clips are counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, union_all
 
 from heaters_dagster.domain.clip_names import ClipName, parsed_clip_id, parsed_clip_name
-from heaters_dagster.domain.review_queue import QueueFilter
+from heaters_dagster.domain.review_queue import NO_KIND, QueueFilter
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_lookup import is_called
 from resources.postgres.conditions import among
@@ -36,13 +36,14 @@ class Scope:
     """The live clips that a filter selects, in any state.
 
     source_video_ids: only clips of these; None means all. clip_ids: also these clips, because the text is their name. From all of them,
-    only clips whose confidence is within the limits.
+    only clips whose confidence is within the limits, and that begin at a cut of one of these kinds; none means all.
     """
 
     source_video_ids: tuple[int, ...] | None
     clip_ids: tuple[int, ...]
     min_confidence: float | None
     max_confidence: float | None
+    kinds: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -63,7 +64,7 @@ def scope_of(connection: Connection, chosen: QueueFilter) -> Scope:
             named = named.where(source_videos.c.id.in_(chosen.source_video_ids))
         ids = tuple(connection.scalars(named))
         clip_ids = _clips_called(connection, chosen)
-    return Scope(ids, clip_ids, chosen.min_confidence, chosen.max_confidence)
+    return Scope(ids, clip_ids, chosen.min_confidence, chosen.max_confidence, chosen.kinds)
 
 
 def _clips_called(connection: Connection, chosen: QueueFilter) -> tuple[int, ...]:
@@ -85,10 +86,12 @@ def counts_by_state(connection: Connection, within: Scope) -> dict[ClipState, in
     if within.is_empty:
         return {}
     bounded = within.min_confidence is not None or within.max_confidence is not None
+    if within.kinds:
+        return _summed(connection, _counted(within))
     if within.source_video_ids is None:
         return _summed(connection, *_of_confidence(within)) if bounded else _by_state(connection, _OF_ALL)
     if bounded:
-        return _summed(connection, select(clips.c.state, func.count().label("clips")).where(within_scope(within)).group_by(clips.c.state))
+        return _summed(connection, _counted(within))
     return _summed(connection, *_of_videos(within.source_video_ids, within))
 
 
@@ -125,7 +128,14 @@ def within_scope(within: Scope) -> ColumnElement[bool]:
         parts.append(clips.c.confidence >= within.min_confidence)
     if within.max_confidence is not None:
         parts.append(clips.c.confidence <= within.max_confidence)
+    if within.kinds:
+        known = clips.c.cut_kind.in_([kind for kind in within.kinds if kind != NO_KIND])
+        parts.append(or_(known, clips.c.cut_kind.is_(None)) if NO_KIND in within.kinds else known)
     return and_(*parts)
+
+
+def _counted(within: Scope) -> Select[Any]:
+    return select(clips.c.state, func.count().label("clips")).where(within_scope(within)).group_by(clips.c.state)
 
 
 def _of_videos(source_video_ids: Collection[int], within: Scope) -> list[Select[Any]]:

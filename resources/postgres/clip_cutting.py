@@ -15,6 +15,7 @@ from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.transitions import checked_source_video_transition
 from heaters_dagster.event_log import of_clips, tell_when_committed
+from resources.postgres import clip_exports
 from resources.postgres.clip_files import VIRTUAL, forget_files
 from resources.postgres.clip_rows import CLIP, Clip, NewClip, clip_of_row, cut_columns, ledger_snapshot, live_clips
 from resources.postgres.review_statements import CLIP_IDS
@@ -101,6 +102,7 @@ def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]
     Kinds and ranges too, but for those that a person has set, and where the new detection tells none.
     """
     given = _cuts_by_people(connection, [clip.id for clip in old])
+    other_ranges: set[int] = set()
     for clip, found in zip(old, new, strict=True):
         columns: dict[str, Any] = {
             "start_time_seconds": found.start_time_seconds,
@@ -112,6 +114,11 @@ def _refresh(connection: Connection, old: Sequence[Clip], new: Sequence[NewClip]
             columns |= {"cut_kind": str(told.kind), "cut_first_frame": told.first_frame, "cut_last_frame": told.last_frame}
         if any(getattr(clip, name) != value for name, value in columns.items()):
             connection.execute(clips.update().where(clips.c.id == clip.id).values(**columns))
+        if "cut_kind" in columns and (clip.cut_first_frame, clip.cut_last_frame) != (told and told.first_frame, told and told.last_frame):
+            other_ranges |= {clip.start_frame}
+    if other_ranges:
+        beside = [clip for clip in old if {clip.start_frame, clip.end_frame} & other_ranges]
+        clip_exports.trim_again(connection, beside)
 
 
 def _cuts_by_people(connection: Connection, clip_ids: Sequence[int]) -> set[int]:

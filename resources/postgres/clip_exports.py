@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from heaters_dagster.domain.due import attempts_after_failure
-from heaters_dagster.domain.export_profile import ExportProfile, ExportState, MadeFrom
+from heaters_dagster.domain.export_profile import TRIMMED, WITHOUT_TRANSITIONS, ExportProfile, ExportState, MadeFrom
 from heaters_dagster.domain.keys import final_clip_keys
 from heaters_dagster.domain.stages import EXPORTS, FURTHER_EXPORTS, MAX_ATTEMPTS, WorkState, states_from
 from heaters_dagster.domain.states import APPROVED_STATES
@@ -246,6 +246,28 @@ def begin_again(connection: Connection, source_video_id: int, made_with: Mapping
     return sorted(locked)
 
 
+def trim_again(connection: Connection, touched: Collection[Clip]) -> list[Clip]:
+    """Ask anew for the exports of locked clips that leave out transitions, because a range at one of their ends has changed.
+
+    Those that failed too: the range may have been why. Their files serve until then. Returns the clips whose first export is asked for.
+    """
+    again = []
+    for clip in touched:
+        if not clip.is_live or clip.state not in APPROVED_STATES:
+            continue
+        rows = connection.execute(select(_own.profile, _own.state, _own.made_with).where(_own.clip_id == clip.id)).all()
+        trimmed = {row.profile for row in rows if row.profile.endswith(TRIMMED) or WITHOUT_TRANSITIONS in (row.made_with or "")}
+        has_failed_first = clip.state is EXPORTS.steps.failed
+        if has_failed_first or (clip.export_profile in trimmed and clip.state in states_from(EXPORTS)):
+            values = {"state": EXPORTS.steps.ready.value, "error": None, "attempts": 0, "cut_point_version": clip.cut_point_version + 1}
+            row = connection.execute(clips.update().where(clips.c.id == clip.id).values(**values).returning(*CLIP)).one()
+            again.append(clip_of_row(row))
+        for row in rows:
+            if row.profile in trimmed and row.profile != clip.export_profile and row.state in {_S.DONE, _S.FAILED}:
+                _put(connection, clip.id, row.profile, _S.ASKED if clip.is_virtual else _S.WAITING)
+    return again
+
+
 def first_made(connection: Connection, clip: Clip, key: str, made_with: str | None = None) -> None:
     """Write down the first export of a clip; those that waited for it are due."""
     now = func.now()
@@ -322,7 +344,7 @@ def retry(connection: Connection, clip_id: int) -> bool:
 @cache
 def _profiles_from_gold_master() -> tuple[str, ...]:
     """Names of the export profiles that need it. Loads every profile, so once in a process."""
-    return tuple(profile.name for profile in EXPORT_PROFILES.usable() if profile.made_from is MadeFrom.GOLD_MASTER)
+    return tuple(profile.name for profile in EXPORT_PROFILES.variants() if profile.made_from is MadeFrom.GOLD_MASTER)
 
 
 def _waits(connection: Connection, clip: Clip) -> bool:

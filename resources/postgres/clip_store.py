@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select, tuple_, union_all
 
 from heaters_dagster.domain.clip_names import no_clips
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.errors import NotFoundError, StaleClipError
 from heaters_dagster.domain.stages import EXPORTS, beside
 from heaters_dagster.domain.states import ClipState
@@ -57,6 +58,20 @@ class ClipStore:
         """The clips that cover a source video, in order; none before its scenes are detected."""
         with self._database.read() as connection:
             return live_clips(connection, source_video_id)
+
+    def ends_with(self, clip: Clip) -> Transition | None:
+        """What the cut is at which a live clip ends; None at the end of the file, and where nobody knows."""
+        after = select(*CLIP).where(clips.c.source_video_id == clip.source_video_id, clips.c.is_live, clips.c.start_frame == clip.end_frame)
+        with self._database.read() as connection:
+            row = connection.execute(after).first()
+        return None if row is None else clip_of_row(row).transition
+
+    def file_frames(self, clip: Clip) -> tuple[int, int]:
+        """[first, end) of the frames of the source video that the clip's file has, by its manifest; those of the clip without one."""
+        query = select(clip_artifacts.c.manifest).where(clip_artifacts.c.key == clip.clip_filepath)
+        with self._database.read() as connection:
+            manifest: Mapping[str, Any] = connection.scalar(query) or {}
+        return manifest.get("start_frame", clip.start_frame), manifest.get("end_frame", clip.end_frame)
 
     def find(
         self,

@@ -79,6 +79,7 @@ class QueueClip:
             source_video_id=self.clip.source_video_id,
             start_frame=self.clip.start_frame,
             confidence=self.clip.confidence,
+            kind=self.clip.cut_kind,
         )
 
 
@@ -293,6 +294,7 @@ def _columns(clip: ReadOnlyColumnCollection[str, Any]) -> Mapping[QueueOrder, Se
         QueueOrder.CREATED: (clip.id,),
         QueueOrder.SOURCE_VIDEO: (clip.source_video_id, clip.start_frame, clip.id),
         QueueOrder.CONFIDENCE: (clip.confidence.asc().nulls_last(), clip.id),
+        QueueOrder.KIND: (clip.cut_kind.asc().nulls_last(), clip.id),
     }
 
 
@@ -310,13 +312,11 @@ def _behind(after: QueuePosition, order: QueueOrder) -> ColumnElement[bool]:
             clip.source_video_id >= after.source_video_id,
             tuple_(clip.source_video_id, clip.start_frame, clip.id) > tuple_(after.source_video_id, after.start_frame, after.clip_id),
         )
-    if after.confidence is None:
-        return and_(clip.confidence.is_(None), clip.id > after.clip_id)
-    return or_(
-        clip.confidence > after.confidence,
-        and_(clip.confidence == after.confidence, clip.id > after.clip_id),
-        clip.confidence.is_(None),
-    )
+    by_kind = order == QueueOrder.KIND
+    column, value = (clip.cut_kind, after.kind) if by_kind else (clip.confidence, after.confidence)
+    if value is None:
+        return and_(column.is_(None), clip.id > after.clip_id)
+    return or_(column > value, and_(column == value, clip.id > after.clip_id), column.is_(None))
 
 
 def _shown(connection: Connection, ids: Sequence[int], order: QueueOrder) -> list[QueueClip]:

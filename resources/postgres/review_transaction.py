@@ -21,6 +21,7 @@ from heaters_dagster.domain.errors import BadRequestError, CutError, NotFoundErr
 from heaters_dagster.domain.review import LedgerEntry, clip_of_snapshot, loses_export, snapshot
 from heaters_dagster.domain.review_queue import MAX_ID
 from heaters_dagster.event_log import of_clips, tell_when_committed
+from resources.postgres import clip_exports
 from resources.postgres.clip_cutting import restore_settings
 from resources.postgres.clip_files import forget_files
 from resources.postgres.clip_rows import CLIP, Clip, clip_of_row, cut_columns, review_clip
@@ -363,8 +364,15 @@ class ReviewTransaction:
             forget_files(self._connection, physical)
         if kept:
             self._update(change.action, kept)
+        self._trim_again(change)
         steps = [ClipChange(before, after) for before, after in kept]
         return [*steps, *(ClipChange(None, clip) for clip in self._insert(made, lease))]
+
+    def _trim_again(self, change: Change) -> None:
+        """Ask anew for the files that leave out a transition whose range has changed: of the clip that ends with it, and that begins."""
+        begins, ends = cuts.with_other_ranges(change)
+        touched = [row for row in self._rows.values() if row.id in begins or (row.source_video_id, row.end_frame) in ends]
+        self._rows |= {row.id: row for row in clip_exports.trim_again(self._connection, touched)}
 
     def _update(self, action: ReviewAction, kept: Sequence[tuple[ReviewClip, ReviewClip]]) -> None:
         # One statement, so that the constraint against overlaps is checked after all of them have moved.

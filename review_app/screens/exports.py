@@ -84,7 +84,7 @@ def _ask_for_more(desk: ReviewDesk, video: SourceVideo, shown: Sequence[Clip]) -
     with st.form(f"{of_video}-ask", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Make files with",
-            [one.name for one in EXPORT_PROFILES.usable()],
+            [one.name for one in EXPORT_PROFILES.variants()],
             format_func=lambda name: f"{name}: {EXPORT_PROFILES.load(name).help}",
             key=f"{of_video}-profile",
         )

@@ -21,6 +21,7 @@ _ORDERS = {
     QueueOrder.SOURCE_VIDEO: "video by video",
     QueueOrder.CONFIDENCE: "least certain cuts first",
     QueueOrder.CREATED: "oldest first",
+    QueueOrder.KIND: "by kind of cut",
 }
 EVERY_STATE = tuple(ClipState)
 #: Source videos that the menu of the filter offers at once.
@@ -143,6 +144,7 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
         min_confidence=low or None,
         max_confidence=high if high < 1 else None,
         text=" ".join(text.split()),
+        kinds=asked.kinds,
         order=order,
     )
 
@@ -164,7 +166,7 @@ def _titles_to_choose(desk: ReviewDesk, chosen_key: str) -> dict[int, str]:
 def filters_in_words(chosen: QueueFilter) -> str:
     """`Filters`, with how many are set."""
     default = QueueFilter()
-    names = ("source_video_ids", "min_confidence", "max_confidence", "text", "order")
+    names = ("source_video_ids", "min_confidence", "max_confidence", "text", "kinds", "order")
     count = sum(getattr(chosen, name) != getattr(default, name) for name in names)
     return f"Filters ({count})" if count else "Filters"
 

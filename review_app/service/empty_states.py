@@ -75,7 +75,7 @@ def _coming(on_the_way: Mapping[SourceVideoState, int]) -> str:
 
 
 def _narrows(asked: QueueFilter) -> bool:
-    return bool(asked.source_video_ids or asked.text or asked.min_confidence is not None or asked.max_confidence is not None)
+    return bool(asked.source_video_ids or asked.text or asked.min_confidence is not None or asked.max_confidence is not None or asked.kinds)
 
 
 def _query(asked: QueueFilter) -> tuple[tuple[str, str], ...]:

@@ -65,6 +65,15 @@ def test_a_file_that_was_encoded_again_may_have_other_pictures_but_not_another_n
     assert replace(encoded, frame_count=49).problems(exact=False) == ["the file has 49 frames, the clip 48"]
 
 
+def test_a_manifest_of_before_transitions_were_left_out_can_be_read() -> None:
+    added = {"clip_start_frame", "clip_end_frame", "left_out"}
+    old = {name: value for name, value in EXPORT.to_json().items() if name not in added}
+    assert ExportManifest.from_json(old) == EXPORT
+    dissolve = {"first_frame": 40, "last_frame": 45, "kind": "dissolve", "range": [34, 45]}
+    trimmed = replace(EXPORT, clip_start_frame=10, clip_end_frame=50, left_out=(dissolve,))
+    assert ExportManifest.from_json(json.loads(json.dumps(trimmed.to_json()))) == trimmed
+
+
 def test_manifests_survive_the_way_through_json() -> None:
     assert ExportManifest.from_json(json.loads(json.dumps(EXPORT.to_json()))) == EXPORT
     assert KeyframeManifest.from_json(json.loads(json.dumps(STILL.to_json()))) == STILL

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heaters_dagster.domain.cut_kinds import CutKind
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.review_queue import (
+    NO_KIND,
     QueueFilter,
     QueueOrder,
     QueueProgress,
@@ -27,6 +29,7 @@ filters = st.builds(
     source_video_ids=st.sets(st.integers(1, 2**63 - 1), max_size=3).map(lambda ids: tuple(sorted(ids))),
     states=st.lists(st.sampled_from(sorted(ClipState)), min_size=1, max_size=4, unique=True).map(tuple) | st.just(tuple(ClipState)),
     text=st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=50).map(lambda text: " ".join(text.split())),
+    kinds=st.lists(st.sampled_from([*CutKind, NO_KIND]), max_size=3, unique=True).map(lambda kinds: tuple(map(str, kinds))),
     order=st.sampled_from(list(QueueOrder)),
 )
 
@@ -63,6 +66,7 @@ def test_any_state_is_every_state() -> None:
         ({"video": "9" * 400}, "is not the number"),
         ({"state": "done"}, "state='done' is not one of: any, pending_review"),
         ({"state": "any,exported"}, "state='any'"),
+        ({"kind": "zoom"}, "kind='zoom' is not one of: hard, dissolve, fade, wipe, jump, hand, end, unknown"),
         ({"min_confidence": "1.2"}, "min_confidence='1.2' is not a number from 0 to 1"),
         ({"max_confidence": "nan"}, "max_confidence='nan'"),
         ({"max_confidence": "low"}, "max_confidence='low'"),

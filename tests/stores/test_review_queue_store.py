@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.errors import NotFoundError
-from heaters_dagster.domain.review_queue import QueueFilter, QueueOrder
+from heaters_dagster.domain.review_queue import NO_KIND, QueueFilter, QueueOrder
 from heaters_dagster.domain.states import ClipState
 from resources.postgres.clip_store import Clip
 from resources.postgres.database import Database
@@ -98,6 +99,31 @@ def test_pages_follow_one_another_without_gap_or_repetition(
         after = page[-1].position
     assert paged == everything
     assert sorted(paged) == sorted(clip.id for clip in (clips if len(states) > 1 else [c for n, c in enumerate(clips) if n % 4]))
+
+
+def test_clips_can_be_filtered_and_ordered_by_the_kind_of_their_cuts(
+    queue: ReviewQueueStore, reviews: ReviewStore, some_clips: SomeClips
+) -> None:
+    clips = some_clips(10, 20, 30, 40, 50)
+    video = clips[0].source_video_id
+    for clip, kind in zip(clips[1:], (CutKind.WIPE, CutKind.HARD, CutKind.DISSOLVE, CutKind.HARD), strict=False):
+        reviews.edit_cut(video, clip.start_frame, Transition(kind), reviewer="ann")
+
+    def found(**chosen: object) -> list[int]:
+        chosen_ones = replace(ALL, **chosen)  # type: ignore[arg-type]
+        paged, after = [], None
+        while page := queue.page(chosen_ones, after=after, limit=2):
+            paged += [one.clip.start_frame for one in page]
+            after = page[-1].position
+        assert queue.progress(chosen_ones).left == len(paged)
+        return paged
+
+    assert found(order=QueueOrder.KIND) == [30, 0, 20, 40, 10, 50], "dissolve, end, hard, wipe, and then the one that nobody knows"
+    assert found(kinds=("hard",)) == [20, 40]
+    assert found(kinds=("wipe", NO_KIND)) == [10, 50]
+    assert found(kinds=("fade",)) == []
+    assert found(kinds=("hard", "wipe"), order=QueueOrder.KIND, source_video_ids=(video,)) == [20, 40, 10]
+    assert [one.clip.start_frame for one in queue.take(replace(ALL, kinds=("dissolve",)), reviewer="ann", count=3)] == [30]
 
 
 # Filters
