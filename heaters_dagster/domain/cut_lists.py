@@ -14,10 +14,8 @@ from typing import Protocol, TypeVar
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.subtitles import Line, between, text_of
-
-_COMMON_RATES = tuple(Fraction(n) for n in (24, 25, 30, 48, 50, 60, 100, 120)) + tuple(
-    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
-)
+from heaters_dagster.domain.timecode import timecode as timecode
+from heaters_dagster.domain.timecode import timeline_rate as timeline_rate
 
 T = TypeVar("T")
 
@@ -118,38 +116,10 @@ class TimelineRange:
         return self.end - self.start
 
 
-def timeline_rate(frame_rate: Fraction) -> Fraction:
-    """`frame_rate`, or the common rate that it means when it is written as a decimal: 23.976 is 24000/1001, 29.97 is 30000/1001."""
-    nearest = min(_COMMON_RATES, key=lambda rate: abs(rate - frame_rate))
-    return nearest if abs(nearest - frame_rate) * 10_000 <= nearest else frame_rate
-
-
 def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
     """Where `clip` lies in the source, in frames of `rate`."""
     start = round(Fraction(clip.start_time_seconds) * rate)
     return TimelineRange(start, max(start + 1, round(Fraction(clip.end_time_seconds) * rate)))
-
-
-def timecode(frame: int, rate: Fraction, *, drop_frame: bool = False) -> str:
-    """`HH:MM:SS:FF` of a frame number, counted at the whole number nearest to `rate`; after 24 hours it starts at zero again.
-
-    drop_frame: `HH:MM:SS;FF`, which skips the first frame numbers of each minute except every tenth, so that 30000/1001 and 60000/1001 stay
-    in step with the clock (SMPTE ST 12-1). Raises BadRequestError for other rates.
-    """
-    nominal = max(1, round(rate))
-    if drop_frame:
-        if rate not in (Fraction(30_000, 1001), Fraction(60_000, 1001)):
-            raise BadRequestError(f"drop-frame timecode exists for 30000/1001 and 60000/1001 frames per second, not for {rate}")
-        dropped = nominal // 15
-        per_minute = nominal * 60 - dropped
-        per_ten_minutes = per_minute * 10 + dropped
-        tens, rest = divmod(frame, per_ten_minutes)
-        minutes = 0 if rest < nominal * 60 else 1 + (rest - nominal * 60) // per_minute
-        frame += dropped * (9 * tens + minutes)
-    seconds, frames = divmod(frame, nominal)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours % 24:02d}:{minutes:02d}:{seconds:02d}{';' if drop_frame else ':'}{frames:02d}"
 
 
 def clip_name(source: CutListSource, clip: CutListClip) -> str:

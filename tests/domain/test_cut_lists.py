@@ -1,6 +1,5 @@
 import csv
 import io
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaters_dagster.domain.cut_lists import CutListSource, timecode, timeline_range, timeline_rate
+from heaters_dagster.domain.cut_lists import CutListSource, timeline_range
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
@@ -53,58 +52,6 @@ SOURCE = CutListSource(
     has_audio=True,
 )
 CLIPS = [listed(0, 36), listed(36, 2000, id=18, sequence=12, confidence=None), listed(2000, 5000, id=19, sequence=1234, clip_filepath=None)]
-
-
-@pytest.mark.parametrize(
-    ("frame", "rate", "drop", "expected"),
-    [
-        (0, FILM, False, "00:00:00:00"),
-        (23, FILM, False, "00:00:00:23"),
-        (24, FILM, False, "00:00:01:00"),
-        (86_400 * 25 + 1, Fraction(25), False, "00:00:00:01"),
-        (1799, NTSC, True, "00:00:59;29"),
-        (1800, NTSC, True, "00:01:00;02"),
-        (17_981, NTSC, True, "00:09:59;29"),
-        (17_982, NTSC, True, "00:10:00;00"),
-        (107_892, NTSC, True, "01:00:00;00"),
-        (3600, Fraction(60_000, 1001), True, "00:01:00;04"),
-        (7, Fraction(1, 2), False, "00:00:07:00"),
-    ],
-)
-def test_timecode_of_a_frame(frame: int, rate: Fraction, drop: bool, expected: str) -> None:
-    assert timecode(frame, rate, drop_frame=drop) == expected
-
-
-@given(st.integers(0, 2_589_407), st.sampled_from([(NTSC, 30), (Fraction(60_000, 1001), 60)]))
-def test_drop_frame_timecode_names_every_frame_once_and_keeps_to_the_clock(frame: int, rate: tuple[Fraction, int]) -> None:
-    text = timecode(frame, rate[0], drop_frame=True)
-    hours, minutes, seconds, frames = map(int, re.split("[:;]", text))
-    dropped = rate[1] // 15
-    total_minutes = hours * 60 + minutes
-    assert (total_minutes * 60 + seconds) * rate[1] + frames - dropped * (total_minutes - total_minutes // 10) == frame
-    assert not (minutes % 10 and seconds == 0 and frames < dropped)
-    # The numbers that are skipped come once a minute, and what is left over grows by 86.4 ms a day.
-    clock = float(frame / rate[0])
-    assert abs(total_minutes * 60 + seconds + frames / rate[1] - clock) < dropped / rate[1] + 0.0864 * clock / 86_400 + 1e-6
-
-
-def test_drop_frame_is_for_ntsc_rates_only() -> None:
-    with pytest.raises(BadRequestError, match="not for 25"):
-        timecode(0, Fraction(25), drop_frame=True)
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        (Fraction("23.976"), FILM),
-        (Fraction("29.97"), NTSC),
-        (Fraction(25), Fraction(25)),
-        (Fraction("12.5"), Fraction("12.5")),
-        (Fraction("24.3"), Fraction("24.3")),
-    ],
-)
-def test_a_decimal_rate_is_taken_for_the_rate_it_means(written: Fraction, meant: Fraction) -> None:
-    assert timeline_rate(written) == meant
 
 
 @given(st.integers(0, 10_000_000), st.integers(1, 100_000), st.sampled_from([FILM, NTSC, Fraction(25), Fraction(60), Fraction("12.5")]))
