@@ -730,10 +730,35 @@ def test_further_exports_can_be_asked_for_and_are_listed(heaters: Heaters, some_
 def test_the_cut_list_comes_in_every_format(heaters: Heaters, video: int, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(heaters(f"cutlist {video}")[1])))
     assert [row["start_frame"] for row in rows] == ["0", "20", "40"]
-    for form in ("edl", "fcpxml", "otio"):
+    for form in ("ale", "edl", "fcp7xml", "fcpxml", "otio"):
         target = tmp_path / f"cuts.{form}"
         assert heaters(f"cutlist {video} --format {form} --output {target}")[0] == 0
         assert target.stat().st_size > 0
+
+
+def test_a_cut_list_names_the_files_that_the_editor_has(heaters: Heaters, video: int, database: Database) -> None:
+    def rows(options: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(heaters(f"cutlist {video} {options}")[1])))
+
+    videos = SourceVideoStore(database)
+    videos.update(video, original_filepath=f"originals/video_{video}.mp4", source="/cards/A001/C003 h\u00e4fen.mov")
+    assert {row["media"] for row in rows("--media-root /Volumes/Footage")} == {"/Volumes/Footage/C003 h\u00e4fen.mov"}
+    assert {row["media"] for row in rows("--media proxy --media-root file:///D:/Footage")} == {f"D:/Footage\\video_{video}_proxy.mp4"}
+    handled = rows("--handles 5")
+    assert [(row["head_handle_frames"], row["tail_handle_frames"]) for row in handled] == [("0", "5"), ("5", "5"), ("5", "0")]
+    assert heaters(f"review skip {video}:2")[0] == 0
+    assert [(row["verdict"], row["start_frame"]) for row in rows("--only skipped")] == [("skipped", "20")]
+    assert len(rows("--only pending --only skipped --gaps keep")) == 3
+    for options, told in (
+        ("--only archived", f"source video {video} has no archived clip"),
+        ("--media clips", f"source video {video} has no clip with an exported file"),
+        ("--media master", f"the gold master of source video {video} is not stored"),
+        ("--media-root https://cdn.example/x?signature=1", "is no folder as an editing program's machine sees it"),
+    ):
+        assert heaters(f"cutlist {video} {options}")[0] == 1
+        assert told in heaters.error
+    videos.update(video, source="https://example.org/watch?v=1")
+    assert {row["media"] for row in rows("--media-root /x")} == {f"/x/video_{video}.mp4"}, "a download has no other name"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""Clips: list them, find them, export them, write their cut list for an editing program."""
+"""Clips: list them, find them, export them."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +29,7 @@ from heaters_dagster.domain.cold_storage import price_words
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.trimming import without_transitions
 from heaters_dagster.domain.words import counted, video_state_words
-from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
+from heaters_dagster.registries import EXPORT_PROFILES
 from heaters_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -108,44 +107,6 @@ def search(
         for hit in found.hits
     ]
     terminal.show_table("", [*columns, Column("file", "clip_filepath")], rows)
-
-
-@app.command(epilog=example("cutlist 3 --format edl -o harbour.edl"))
-def cutlist(
-    video: VideoId,
-    form: Annotated[str, chosen_from(CUT_LIST_FORMATS, "--format")] = "csv",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write to this file instead of standard output; a list too long for one EDL becomes NAME_1.edl, NAME_2.edl.",
-        ),
-    ] = None,
-) -> None:
-    """Write the cut list of a source video for an editing program."""
-    from resources.clips.cut_list_writer import stored_cut_list
-
-    settings = load_settings()
-    with opened_database(settings) as database:
-        parts = stored_cut_list(video, form, database=database, settings=settings)
-    if output is None:
-        if len(parts) > 1:
-            chosen = CUT_LIST_FORMATS.load(form)
-            raise typer.BadParameter(
-                f"the clips of source video {video} need {counted(len(parts), 'file')} in the format {form}, which holds up to"
-                f" {counted(chosen.most_clips or 1, 'clip')}: add --output NAME{chosen.suffix}, or choose another format"
-            )
-        sys.stdout.write(parts[0])
-        return
-    for place, text in zip(_numbered(output, len(parts)), parts, strict=True):
-        place.write_text(text)
-        terminal.say(f"Wrote {place}")
-
-
-def _numbered(output: Path, count: int) -> list[Path]:
-    """`cuts.edl`, or `cuts_1.edl`, `cuts_2.edl`."""
-    return [output] if count == 1 else [output.with_stem(f"{output.stem}_{number}") for number in range(1, count + 1)]
 
 
 @app.command(epilog=example("export 3:14 3:15 --profile delivery"))

@@ -6,18 +6,39 @@ the frame index gives: with a constant rate that is the frame's ordinal, with a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol, TypeVar
 
+from heaters_dagster.domain.cut_list_media import CutListMedia
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.domain.states import APPROVED_STATES, ClipState
 from heaters_dagster.domain.subtitles import Line, between, text_of
-from heaters_dagster.domain.timecode import timecode as timecode
-from heaters_dagster.domain.timecode import timeline_rate as timeline_rate
+from heaters_dagster.domain.timecode import DROP_FRAME_RATES, nominal_rate, timecode
+
+#: The timecode at which the timeline of a list begins, as programmes do and as editing programs suggest: 01:00:00:00.
+TIMELINE_HOUR = 1
 
 T = TypeVar("T")
+
+
+class Gaps(StrEnum):
+    """What becomes of the time between clips that are not neighbours in the source video: KEEP leaves it empty, CLOSE takes it out."""
+
+    KEEP = "keep"
+    CLOSE = "close"
+
+
+class Verdict(StrEnum):
+    """What a person decided on a clip, as cut lists say it."""
+
+    APPROVED = "approved"
+    SKIPPED = "skipped"
+    ARCHIVED = "archived"
+    PENDING = "pending"
 
 
 class CutListClip(Protocol):
@@ -47,35 +68,52 @@ class CutListClip(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutListSource:
-    """The source video as an editing program must know it.
+    """The source video as an editing program must know it, and how its list is wanted.
 
-    media_url: where the program finds the file (file:, https: or a relative name); its last part is the media's name.
-    frame_rate: frames per second, the average for a variable rate. width, height: of the displayed picture, in pixels.
-    facts: what is known of it, as licence and rights. lines: of its first subtitles.
+    media: the file of the whole source video. clip_media: clip id -> its own file, where the list names those. frame_rate: frames per
+    second of the timeline. width, height: of the displayed picture, in pixels. drop_frame: whether timecodes leave out numbers. handles:
+    frames more at each end of a clip, as far as its file has them. facts: what is known of the source video, as licence and rights.
+    lines: of its first subtitles.
     """
 
     id: int
     title: str
-    media_url: str
+    media: CutListMedia
+    clip_media: Mapping[int, CutListMedia] = field(default_factory=dict)
     frame_rate: Fraction
-    duration_seconds: float
     width: int
     height: int
-    has_audio: bool
+    drop_frame: bool = False
+    handles: int = 0
+    gaps: Gaps = Gaps.CLOSE
     facts: SourceFacts = SourceFacts()
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frame_rate <= 0:
             raise BadRequestError(f"source video {self.id}: a cut list needs a frame rate above 0, not {self.frame_rate}")
+        if self.handles < 0:
+            raise BadRequestError(f"handles are a number of frames from 0 on, not {self.handles}")
+        if self.drop_frame and self.frame_rate not in DROP_FRAME_RATES:
+            raise BadRequestError(f"there is no drop-frame timecode at the rate {self.frame_rate}")
+
+    def media_of(self, clip: CutListClip) -> CutListMedia:
+        """The file in which an editing program finds the clip."""
+        return self.clip_media.get(clip.id, self.media)
 
     def said_in(self, clip: CutListClip) -> str | None:
         """The subtitles of a clip as one text, None without any."""
         return text_of(between(self.lines, clip.start_time_seconds, clip.end_time_seconds)) or None
 
+    def written(self, count: int) -> str:
+        """A frame count as timecode of this list."""
+        return timecode(count, self.frame_rate, drop_frame=self.drop_frame)
+
     @property
-    def media_name(self) -> str:
-        return self.media_url.rstrip("/").rsplit("/", 1)[-1].split("?", 1)[0]
+    def timeline_start(self) -> int:
+        """The count of the timecode 01:00:00:00."""
+        nominal = nominal_rate(self.frame_rate)
+        return TIMELINE_HOUR * (3600 * nominal - (54 * (nominal // 15) if self.drop_frame else 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +154,78 @@ class TimelineRange:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutListEvent:
+    """A clip in its list. Frames are those of the timeline's rate.
+
+    [start, end): of its file, counted from the file's first frame, with the handles. record: where it begins, counted from the beginning of
+    the timeline. head, tail: how many of its frames are handles.
+    """
+
+    clip: CutListClip
+    media: CutListMedia
+    start: int
+    end: int
+    record: int
+    head: int = 0
+    tail: int = 0
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+    @property
+    def record_end(self) -> int:
+        return self.record + self.length
+
+    @property
+    def source_start(self) -> int:
+        """The count of the timecode of its first frame."""
+        return self.media.first_frame + self.start
+
+    @property
+    def source_end(self) -> int:
+        return self.media.first_frame + self.end
+
+
 def timeline_range(clip: CutListClip, rate: Fraction) -> TimelineRange:
     """Where `clip` lies in the source, in frames of `rate`."""
     start = round(Fraction(clip.start_time_seconds) * rate)
     return TimelineRange(start, max(start + 1, round(Fraction(clip.end_time_seconds) * rate)))
+
+
+def events(source: CutListSource, clips: Sequence[CutListClip]) -> list[CutListEvent]:
+    """`clips`, in the order of the source video, as events that lie within their files and do not overlap on the timeline.
+
+    With Gaps.KEEP a clip lies where it lies in the source video, so its handles end where the next clip of the list begins.
+    Raises BadRequestError for a clip that lies outside its file.
+    """
+    found: list[CutListEvent] = []
+    places = [timeline_range(clip, source.frame_rate) for clip in clips]
+    reached = 0
+    for number, (clip, place) in enumerate(zip(clips, places, strict=True)):
+        media = source.media_of(clip)
+        start, end = place.start - media.begins_at, min(place.end - media.begins_at, media.length_frames)
+        if not 0 <= start < end:
+            raise BadRequestError(f"clip {clip.sequence} of source video {source.id} lies outside {media.name}")
+        head, tail = min(source.handles, start), min(source.handles, media.length_frames - end)
+        if source.gaps is Gaps.KEEP:
+            following = places[number + 1].start if number + 1 < len(places) else place.end + tail
+            head, tail = min(head, max(0, place.start - reached)), min(tail, max(0, following - place.end))
+            reached = max(reached, place.start - head)
+        event = CutListEvent(clip=clip, media=media, start=start - head, end=end + tail, record=reached, head=head, tail=tail)
+        found.append(event)
+        reached = event.record_end
+    return found
+
+
+def verdict(clip: CutListClip) -> Verdict:
+    """The standing decision on a clip, however far the pipeline has come with it."""
+    state = str(clip.state)
+    if state in APPROVED_STATES:
+        return Verdict.APPROVED
+    said = {ClipState.REVIEW_SKIPPED.value: Verdict.SKIPPED, ClipState.REVIEW_ARCHIVED.value: Verdict.ARCHIVED}
+    return said.get(state, Verdict.PENDING)
 
 
 def clip_name(source: CutListSource, clip: CutListClip) -> str:

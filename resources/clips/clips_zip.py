@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from heaters_dagster.domain.cut_list_media import MediaKind
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StoreUnavailableError
 from heaters_dagster.domain.fact_fields import chapter_at
 from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
@@ -19,7 +20,7 @@ from heaters_dagster.domain.subtitles import between
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
-from resources.clips.cut_list_writer import stored_cut_list
+from resources.clips.cut_list_writer import CutListChoices, stored_cut_list
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -106,6 +107,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     described = []
     known = FactsStore(database).load(source_video_id)
     subtitles = [(one, TranscriptStore(database).lines(one.id)) for one in TranscriptStore(database).of_video(source_video_id)]
+    named: dict[int, str] = {}
     for clip in approved:
         name = f"{title} clip {clip.sequence:03d}"
         about: dict[str, Any] = {
@@ -136,6 +138,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             about["exports"].append({"profile": export.profile, "file": file, "proof": dict(export.manifest)})
             if is_first:
                 about |= {"file": file, "proof": dict(export.manifest)}
+                named[clip.id] = file
         described.append(about)
     if not files:
         raise NotFoundError(f"{video.title} has no exported clips yet; {counted(len(approved), 'clip is', 'clips are')} approved")
@@ -143,10 +146,11 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     manifest = {**about_video, **_belongings(title, known, [one for one, _ in subtitles], files, objects), "clips": described}
     texts: dict[str, str] = {}
     notes: list[str] = []
+    choices = CutListChoices(media=MediaKind.CLIPS, names=named)
     for form in CUT_LIST_FORMATS.usable():
-        if form.in_zip:
+        if form.in_zip and named:
             try:
-                parts = stored_cut_list(video.id, form.name, database=database, settings=settings, objects=objects)
+                parts = stored_cut_list(video.id, form.name, choices, database=database, settings=settings, objects=objects).texts
             except BadRequestError as error:  # the clips are what people came for
                 notes.append(f"There is no cut list in the format {form.name} ({form.title}): {error}. The other files have all clips.")
                 continue

@@ -2,34 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path, PurePosixPath
 
-from heaters_dagster.domain.cut_lists import CutListSource
+from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
+from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, rate_without_loss
+from heaters_dagster.domain.cut_lists import CutListSource, Gaps, Verdict, timeline_range, verdict
 from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.frame_index import FrameIndexHeader
+from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line
+from heaters_dagster.domain.timecode import SourceTime
+from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
+from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
-from resources.postgres.clip_store import ClipStore
+from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
 from resources.postgres.facts_store import FactsStore
-from resources.postgres.source_video_store import SourceVideoStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
+from resources.sources.begun_uploads import source_of_upload
 
-_LINK_SECONDS = 7 * 24 * 3600
+_PROXY_CHANNELS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutListChoices:
+    """What a person chooses about a list.
+
+    media: which files it names. root: their folder on the editing program's machine; None: where they are on this machine, or their names
+    alone when they are in a bucket. handles: frames more at each end of a clip. only: the verdicts of the clips that are listed; none for
+    all. names: clip id -> name of its file, for MediaKind.CLIPS; None: the names of the exports. companion: the path of a file of a
+    constant rate that is named instead of the original.
+    """
+
+    media: MediaKind = MediaKind.ORIGINAL
+    root: str | None = None
+    handles: int = 0
+    gaps: Gaps = Gaps.CLOSE
+    only: frozenset[Verdict] = frozenset()
+    names: Mapping[int, str] | None = None
+    companion: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenCutList:
+    """texts: of each of its files, several when one cannot hold all clips. warnings: what the reader must know, a sentence each."""
+
+    texts: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def stored_cut_list(
-    source_video_id: int, form: str, *, database: Database, settings: Settings, objects: ObjectStore | None = None
-) -> list[str]:
-    """The cut list in the format named `form`. It refers to the proxy, because cuts are numbers of its frames.
+    source_video_id: int,
+    form: str,
+    choices: CutListChoices = CutListChoices(),
+    *,
+    database: Database,
+    settings: Settings,
+    objects: ObjectStore | None = None,
+) -> WrittenCutList:
+    """The cut list of a source video in the format named `form`.
 
-    Returns the text of each of its files: several when one file cannot hold all clips.
-    Raises NotFoundError when the source video has no clips yet, UnknownNameError when there is no such format, BadRequestError when the
-    format cannot hold these clips.
+    Raises NotFoundError when it has no clips yet, or none of those asked for, or its file is not there; UnknownNameError when there is no
+    such format, BadRequestError when the format cannot hold these clips.
     """
     chosen = CUT_LIST_FORMATS.load(form)
     video = SourceVideoStore(database).load(source_video_id)
@@ -37,23 +80,146 @@ def stored_cut_list(
     if not clips:
         raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
     objects = objects or open_object_store(settings)
-    key = proxy_key(source_video_id)
-    path = objects.local_path(key)
+    rate, warnings = _rate(video, clips, objects, has_companion=choices.companion is not None)
+    listed = [clip for clip in clips if not choices.only or verdict(clip) in choices.only]
+    if choices.media is MediaKind.CLIPS:
+        listed = [clip for clip in listed if (clip.id in choices.names if choices.names is not None else clip.clip_filepath)]
+    if not listed:
+        asked = " or ".join(sorted(choices.only)) or "no"
+        files = " with an exported file" if choices.media is MediaKind.CLIPS else ""
+        raise NotFoundError(f"source video {source_video_id} has no {asked if choices.only else ''} clip{files}".replace("  ", " "))
     header = FrameIndexes(objects).header(source_video_id)
-    duration = header.end_pts * header.time_base
+    time = _source_time(video)
+    whole = _whole(video, header, clips, rate, time, choices, _file(video, choices.media, objects, settings))
     source = CutListSource(
         id=video.id,
         title=video.title,
-        media_url=path.as_uri() if path is not None else objects.url(key, expires_seconds=_LINK_SECONDS) or key,
-        frame_rate=Fraction(header.frame_count) / duration if duration else Fraction(25),
-        duration_seconds=float(duration),
+        media=whole,
+        clip_media=_of_clips(listed, whole, rate, choices, objects) if choices.media is MediaKind.CLIPS else {},
+        frame_rate=rate,
         width=round(header.width * header.sample_aspect_ratio),
         height=header.height,
-        has_audio=header.has_audio,
+        drop_frame=drops_frames(time, rate),
+        handles=choices.handles,
+        gaps=choices.gaps,
         facts=FactsStore(database).load(source_video_id),
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
     )
-    return [chosen.write(source, part) for part in chosen.parts(clips)]
+    return WrittenCutList(tuple(chosen.write(source, part) for part in chosen.parts(listed)), warnings)
+
+
+def _rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore, *, has_companion: bool) -> tuple[Fraction, tuple[str, ...]]:
+    """The rate of the list, and a warning when the source video has none that is constant."""
+    indexes = FrameIndexes(objects)
+    header = indexes.header(video.id)
+    duration = header.end_pts * header.time_base
+    average = Fraction(header.frame_count) / duration if duration else Fraction(25)
+    edges = [(0, 0.0), *((clip.end_frame, clip.end_time_seconds) for clip in clips)]
+    probe = _probe(video)
+    found = constant_rate(average, edges, stated=probe.video.average_frame_rate if probe else None)
+    if found is not None:
+        return found, ()
+    index = indexes.load(video.id)
+    rate, lost = rate_without_loss(index.pts, header.time_base)
+    if has_companion:
+        return rate, ()
+    told = f" {counted(lost, 'frame')} cannot be told from their neighbours at this rate." if lost else ""
+    return rate, (
+        f"{video.title} has a variable frame rate: the list counts at the constant rate {float(rate):.6g}, and an editing program may show"
+        f" other frames of a file whose rate varies.{told} With --companion there is a file of that constant rate, which fits exactly.",
+    )
+
+
+def _probe(video: SourceVideo) -> MediaProbe | None:
+    return MediaProbe.from_json(dict(video.probe)) if video.probe else None
+
+
+def _source_time(video: SourceVideo) -> SourceTime | None:
+    """The timecode of the source video, None when its file has none."""
+    return None
+
+
+def _whole(
+    video: SourceVideo,
+    header: FrameIndexHeader,
+    clips: Sequence[Clip],
+    rate: Fraction,
+    time: SourceTime | None,
+    choices: CutListChoices,
+    file: tuple[str, str | None],
+) -> CutListMedia:
+    """The file of the whole source video that the list names. file: its name, and its path on this machine."""
+    name, place = file
+    if choices.companion is not None:
+        name, place = PurePosixPath(choices.companion).name, choices.companion
+    path = path_under(choices.root, name) if choices.root is not None or place is None else place
+    probe = _probe(video)
+    sounds = probe.audio if probe else ()
+    heard = [stream for stream in sounds if stream.channels > 0 and stream.sample_rate > 0]
+    own_sound = choices.media in (MediaKind.ORIGINAL, MediaKind.MASTER) and choices.companion is None
+    used = probe.used_audio if probe else None
+    channels = sum(stream.channels for stream in heard) if own_sound else min(used.channels if used else 0, _PROXY_CHANNELS)
+    return CutListMedia(
+        name=name,
+        path=path,
+        length_frames=max(timeline_range(clip, rate).end for clip in clips),
+        first_frame=first_count(time, rate),
+        reel=time.reel if time else None,
+        audio_channels=(channels or (0 if probe else _PROXY_CHANNELS)) if header.has_audio or own_sound else 0,
+        audio_rate=used.sample_rate if used and own_sound else 48_000,
+    )
+
+
+def _file(video: SourceVideo, kind: MediaKind, objects: ObjectStore, settings: Settings) -> tuple[str, str | None]:
+    """The name of a source video's file, and its path when it is on this machine."""
+    keys = {MediaKind.ORIGINAL: video.original_filepath, MediaKind.MASTER: video.gold_master_filepath}
+    key = keys.get(kind, video.proxy_filepath or proxy_key(video.id))
+    if key is None:
+        what = "original" if kind is MediaKind.ORIGINAL else "gold master"
+        raise NotFoundError(f"the {what} of source video {video.id} is not stored: choose another file with --media, as proxy")
+    stored = objects.local_path(key)
+    place = str(stored) if stored is not None else None
+    submitted = submitted_path(video, settings) if kind is MediaKind.ORIGINAL else None
+    if submitted is None:
+        return PurePosixPath(key).name, place
+    return submitted.name, str(submitted) if submitted.is_absolute() and Path(submitted).exists() else place
+
+
+def submitted_path(video: SourceVideo, settings: Settings) -> PurePosixPath | None:
+    """The file that somebody submitted, which an editor has under the same name: its path on this machine, or the key of an object.
+
+    None for downloads and uploads: they have only the name that Heaters gave them.
+    """
+    kind = source_kind(video.source)
+    path = PurePosixPath(s3_location(video.source)[1] if kind is SourceKind.S3_ADDRESS else video.source)
+    uploaded = source_of_upload(path.name, settings) == video.source
+    return None if kind is SourceKind.WEB_ADDRESS or uploaded or not path.suffix else path
+
+
+def _of_clips(
+    clips: Sequence[Clip], whole: CutListMedia, rate: Fraction, choices: CutListChoices, objects: ObjectStore
+) -> dict[int, CutListMedia]:
+    """Clip id -> its exported file."""
+    found = {}
+    for clip in clips:
+        place = timeline_range(clip, rate)
+        if choices.names is not None:
+            name = path = choices.names[clip.id]
+        else:
+            assert clip.clip_filepath is not None
+            name = PurePosixPath(clip.clip_filepath).name
+            stored = objects.local_path(clip.clip_filepath) if choices.root is None else None
+            path = str(stored) if stored is not None else path_under(choices.root, name)
+        found[clip.id] = CutListMedia(
+            name=name,
+            path=path,
+            length_frames=place.length,
+            begins_at=place.start,
+            first_frame=0,
+            reel=whole.reel,
+            audio_channels=min(whole.audio_channels, _PROXY_CHANNELS),
+        )
+    return found
 
 
 def _first_subtitles(transcripts: TranscriptStore, source_video_id: int) -> list[Line]:

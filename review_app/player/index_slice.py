@@ -6,8 +6,8 @@ import base64
 from fractions import Fraction
 from typing import Any
 
-from heaters_dagster.domain.cut_lists import timeline_rate
 from heaters_dagster.domain.frame_index import FrameIndex, FrameIndexHeader
+from heaters_dagster.domain.timecode import timeline_rate
 
 
 def slice_json(index: FrameIndex, start_frame: int, end_frame: int) -> dict[str, Any]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from io import BytesIO
+from io import BytesIO, StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import av
 import numpy as np
@@ -855,8 +858,13 @@ def test_the_approved_clips_come_as_one_zip_with_their_cut_list(
             [("stream_copy", "the _end_2 clip 001.mp4"[-22:])],
             [("stream_copy", "the _end_2 clip 002.mp4"[-22:]), ("delivery", "2 clip 002 delivery.mp4"[-22:])],
         ]
-        assert archive.read("Caf\u00e9_ the _end_2.csv").count(b"\n") == 4
+        listed = archive.read("Caf\u00e9_ the _end_2.csv").decode()
+        clip_names = [name for name in contents if "delivery" not in name]
+        assert [row["media"] for row in csv.DictReader(StringIO(listed))] == clip_names, "the files beside the list"
         assert b"TITLE" in archive.read("Caf\u00e9_ the _end_2.edl")
+        relinked = archive.read("Caf\u00e9_ the _end_2.fcpxml").decode()
+        assert list(re.findall('src="(.*?)"', relinked)) == ["./" + quote(name) for name in clip_names]
+        assert {Path(name).suffix for name in names} >= {".ale", ".otio", ".xml"}
         assert b",Hafen," in archive.read("Caf\u00e9_ the _end_2.csv")
         (told,) = manifest["subtitles"]
         assert told == {"language": "de", "name": None, "kind": "subtitle", "origin": "beside", "file": told["file"]}

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 
-from heaters_dagster.domain.cut_lists import CutListSource
+from heaters_dagster.domain.cut_lists import CutListMedia, CutListSource
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
@@ -13,12 +13,10 @@ RATE = Fraction(24_000, 1001)
 SOURCE = CutListSource(
     id=7,
     title="Märchen",
-    media_url="file:///media/video_7_proxy.mp4",
+    media=CutListMedia(name="video_7_proxy.mp4", path="/media/video_7_proxy.mp4", length_frames=5000, audio_channels=2),
     frame_rate=RATE,
-    duration_seconds=float(5000 / RATE),
     width=1280,
     height=720,
-    has_audio=True,
 )
 
 
@@ -57,14 +55,14 @@ def test_open_timeline_io_reads_back_the_same_frames() -> None:
         (2000, 3000),
     ]
     assert video[0].metadata["heaters"]["id"] == 1
-    assert video[0].media_reference.target_url == SOURCE.media_url
+    assert video[0].media_reference.target_url == "file:///media/video_7_proxy.mp4"
     assert video.range_of_child_at_index(2).start_time.to_frames() == 2000
 
 
 def test_without_sound_there_is_no_audio_track() -> None:
     import opentimelineio as otio
 
-    silent = replace(SOURCE, has_audio=False)
+    silent = replace(SOURCE, media=replace(SOURCE.media, audio_channels=0))
     assert len(otio.adapters.read_from_string(CUT_LIST_FORMATS.load("otio").write(silent, CLIPS), "otio_json").tracks) == 1
 
 

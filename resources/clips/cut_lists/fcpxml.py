@@ -6,56 +6,94 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from fractions import Fraction
 
-from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, timeline_range, timeline_rate
+from heaters_dagster.domain.cut_list_media import CutListMedia, xml_text
+from heaters_dagster.domain.cut_lists import CutListClip, CutListEvent, CutListFormat, CutListSource, Verdict, clip_name, events, verdict
 from heaters_dagster.domain.fact_fields import FIELD_OF, chapter_at, delivered
+
+_RATINGS = {Verdict.APPROVED: "favorite", Verdict.SKIPPED: "reject", Verdict.ARCHIVED: "reject"}
 
 
 def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """An FCPXML 1.10 project that plays `clips` one after another; each is marked with its state and the confidence of its cuts."""
-    rate = timeline_rate(source.frame_rate)
-    title = _xml_text(source.title)
-    places = [timeline_range(clip, rate) for clip in clips]
-    total = sum(place.length for place in places)
-    held = max([round(Fraction(source.duration_seconds) * rate), *(place.end for place in places)])
+    """An FCPXML 1.10 project that plays `clips`; each has its verdict as keyword, rating and marker, and what is known of it as a note.
+
+    Final Cut Pro 10.6 and later read version 1.10, DaVinci Resolve 18 and later. All times are whole frames of the rate, and no clip
+    reaches past its asset: Final Cut refuses others.
+    """
+    rate = source.frame_rate
+    placed = events(source, clips)
+    total = placed[-1].record_end if placed else 0
+    counting = "DF" if source.drop_frame else "NDF"
+    title = xml_text(source.title)
 
     root = ET.Element("fcpxml", version="1.10")
     resources = ET.SubElement(root, "resources")
     ET.SubElement(resources, "format", id="r1", frameDuration=_seconds(1, rate), width=str(source.width), height=str(source.height))
-    media = {
-        "id": "r2",
-        "name": _xml_text(source.media_name),
-        "start": "0s",
-        "duration": _seconds(held, rate),
-        "hasVideo": "1",
-        "format": "r1",
-    }
-    sound = {"hasAudio": "1", "audioSources": "1", "audioChannels": "2"} if source.has_audio else {}
-    asset = ET.SubElement(resources, "asset", {**media, **sound})
-    ET.SubElement(asset, "media-rep", kind="original-media", src=_xml_text(source.media_url))
-    if known := delivered(source.facts):
-        metadata = ET.SubElement(asset, "metadata")
-        for name, text in known.items():
-            told = {"key": f"heaters.{name}", "value": _xml_text(text), "displayName": FIELD_OF[name].label}
-            ET.SubElement(metadata, "md", told)
-    event = ET.SubElement(ET.SubElement(root, "library"), "event", name=title)
-    project = ET.SubElement(event, "project", name=title)
-    sequence = ET.SubElement(project, "sequence", format="r1", duration=_seconds(total, rate), tcStart="0s", tcFormat="NDF")
-    spine = ET.SubElement(sequence, "spine")
-    offset = 0
-    for clip, place in zip(clips, places, strict=True):
-        start, length = _seconds(place.start, rate), _seconds(place.length, rate)
-        times = {"offset": _seconds(offset, rate), "start": start, "duration": length, "tcFormat": "NDF"}
-        element = ET.SubElement(spine, "asset-clip", {"ref": "r2", "name": clip_name(source, clip), **times})
-        sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
-        chapter = chapter_at(source.facts.chapters, clip.start_time_seconds)
-        named = f", chapter {_xml_text(chapter)}" if chapter else ""
-        subtitles = source.said_in(clip)
-        said = f": {_xml_text(subtitles)}" if subtitles else ""
-        ET.SubElement(element, "note").text = f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}{named}{said}"
-        ET.SubElement(element, "keyword", start=start, duration=length, value=str(clip.state))
-        offset += place.length
+    assets: dict[str, str] = {}
+    for media in dict.fromkeys([event.media for event in placed] or [source.media]):
+        assets[media.path] = f"r{len(assets) + 2}"
+        _asset(resources, assets[media.path], media, source)
+    event_element = ET.SubElement(ET.SubElement(root, "library"), "event", name=title)
+    project = ET.SubElement(event_element, "project", name=title)
+    start = _seconds(source.timeline_start, rate)
+    sound = {"audioLayout": "stereo", "audioRate": "48k"} if any(event.media.audio_channels for event in placed) else {}
+    times = {"format": "r1", "duration": _seconds(total, rate), "tcStart": start, "tcFormat": counting}
+    spine = ET.SubElement(ET.SubElement(project, "sequence", times | sound), "spine")
+    reached = 0
+    for event in placed:
+        if event.record > reached:
+            gap = {"name": "Gap", "offset": _seconds(source.timeline_start + reached, rate), "start": start}
+            ET.SubElement(spine, "gap", gap | {"duration": _seconds(event.record - reached, rate)})
+        _clip(spine, event, assets[event.media.path], source, counting)
+        reached = event.record_end
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE fcpxml>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _asset(resources: ET.Element, number: str, media: CutListMedia, source: CutListSource) -> None:
+    told = {
+        "id": number,
+        "name": xml_text(media.name),
+        "start": _seconds(media.first_frame, source.frame_rate),
+        "duration": _seconds(media.length_frames, source.frame_rate),
+        "hasVideo": "1",
+        "videoSources": "1",
+        "format": "r1",
+    }
+    if media.audio_channels:
+        told |= {"hasAudio": "1", "audioSources": "1", "audioChannels": str(media.audio_channels), "audioRate": str(media.audio_rate)}
+    asset = ET.SubElement(resources, "asset", told)
+    ET.SubElement(asset, "media-rep", kind="original-media", src=media.address)
+    known = [(f"heaters.{name}", FIELD_OF[name].label, text) for name, text in delivered(source.facts).items()]
+    reel = [("com.apple.proapps.studio.reel", "Reel", media.reel)] if media.reel else []
+    if known or reel:
+        metadata = ET.SubElement(asset, "metadata")
+        for key, label, text in (*reel, *known):
+            ET.SubElement(metadata, "md", {"key": key, "value": xml_text(text), "displayName": label})
+
+
+def _clip(spine: ET.Element, event: CutListEvent, asset: str, source: CutListSource, counting: str) -> None:
+    rate, clip = source.frame_rate, event.clip
+    start, length = _seconds(event.source_start, rate), _seconds(event.length, rate)
+    # Resolve finds a file by the clip's name, so that is the file's, with its ending; the marker has the clip's own.
+    named = {"ref": asset, "name": xml_text(event.media.name), "offset": _seconds(source.timeline_start + event.record, rate)}
+    element = ET.SubElement(spine, "asset-clip", named | {"start": start, "duration": length, "tcFormat": counting})
+    ET.SubElement(element, "note").text = _note(source, event)
+    said = verdict(clip)
+    inside = _seconds(event.source_start + event.head, rate)
+    ET.SubElement(element, "marker", start=inside, duration=_seconds(1, rate), value=f"{clip_name(source, clip)} {said}")
+    ET.SubElement(element, "keyword", start=start, duration=length, value=str(said))
+    if said in _RATINGS:
+        ET.SubElement(element, "rating", start=start, duration=length, value=_RATINGS[said])
+
+
+def _note(source: CutListSource, event: CutListEvent) -> str:
+    clip = event.clip
+    sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
+    chapter = chapter_at(source.facts.chapters, clip.start_time_seconds)
+    named = f", chapter {chapter}" if chapter else ""
+    subtitles = source.said_in(clip)
+    said = f": {subtitles}" if subtitles else ""
+    return xml_text(f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}{sure}{named}{said}")
 
 
 def _seconds(frames: int, rate: Fraction) -> str:
@@ -66,13 +104,4 @@ def _seconds(frames: int, rate: Fraction) -> str:
     return f"{numerator // denominator}s" if numerator % denominator == 0 else f"{numerator}/{denominator}s"
 
 
-def _xml_text(text: str) -> str:
-    """`text` without the characters that XML 1.0 cannot hold."""
-    return "".join(
-        letter
-        for letter in text
-        if letter in "\t\n\r" or "\x20" <= letter <= "\ud7ff" or "\ue000" <= letter <= "\ufffd" or letter >= "\U00010000"
-    )
-
-
-CUT_LIST_FORMAT = CutListFormat(name="fcpxml", title="FCPXML 1.10", suffix=".fcpxml", write=fcpxml_cut_list)
+CUT_LIST_FORMAT = CutListFormat(name="fcpxml", title="FCPXML 1.10", suffix=".fcpxml", write=fcpxml_cut_list, in_zip=True)

@@ -1,0 +1,89 @@
+"""`heaters cutlist`: the cut list of a source video for an editing program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heaters_dagster.commands import terminal
+from heaters_dagster.commands.shared import VideoId, chosen_from, example, opened_database, within
+from heaters_dagster.domain.cut_list_media import MediaKind
+from heaters_dagster.domain.cut_lists import Gaps, Verdict
+from heaters_dagster.domain.words import counted
+from heaters_dagster.registries import CUT_LIST_FORMATS
+from heaters_dagster.settings import load_settings
+
+app = typer.Typer()
+
+
+@app.command(epilog=example("cutlist 3 --format edl --media-root /Volumes/Footage -o harbour.edl"))
+def cutlist(
+    video: VideoId,
+    form: Annotated[str, chosen_from(CUT_LIST_FORMATS, "--format")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write to this file instead of standard output; a list too long for one EDL becomes NAME_1.edl, NAME_2.edl.",
+        ),
+    ] = None,
+    media: Annotated[
+        MediaKind, typer.Option("--media", help="The files that the list names: clips are the exported files of approved clips.")
+    ] = MediaKind.ORIGINAL,
+    media_root: Annotated[
+        str | None,
+        typer.Option(
+            "--media-root",
+            metavar="FOLDER",
+            help="The folder of these files as the editing program's machine sees it: /Volumes/Footage, D:\\Footage."
+            " Without it: where they are on this machine; only their names when they are in a bucket.",
+        ),
+    ] = None,
+    handles: Annotated[
+        int,
+        typer.Option(
+            "--handles",
+            metavar="FRAMES",
+            callback=within(0, 100_000),
+            help="Frames more at each end of a clip, as far as its file has them.",
+        ),
+    ] = 0,
+    gaps: Annotated[
+        Gaps, typer.Option("--gaps", help="close: clips follow one another; keep: each lies where it lies in the source video.")
+    ] = Gaps.CLOSE,
+    only: Annotated[
+        list[Verdict] | None,
+        typer.Option("--only", help="List only clips with this verdict; may be given more than once. Without it: all clips."),
+    ] = None,
+) -> None:
+    """Write the cut list of a source video for an editing program. docs/cut-lists.md says how to relink it there."""
+    from resources.clips.cut_list_writer import CutListChoices, stored_cut_list
+
+    settings = load_settings()
+    choices = CutListChoices(media=media, root=media_root, handles=handles, gaps=gaps, only=frozenset(only or ()))
+    with opened_database(settings) as database:
+        written = stored_cut_list(video, form, choices, database=database, settings=settings)
+    for warning in written.warnings:
+        terminal.warn(warning)
+    if output is None:
+        if len(written.texts) > 1:
+            chosen = CUT_LIST_FORMATS.load(form)
+            raise typer.BadParameter(
+                f"the clips of source video {video} need {counted(len(written.texts), 'file')} in the format {form}, which holds up to"
+                f" {counted(chosen.most_clips or 1, 'clip')}: add --output NAME{chosen.suffix}, or choose another format"
+            )
+        sys.stdout.write(written.texts[0])
+        return
+    for place, text in zip(_numbered(output, len(written.texts)), written.texts, strict=True):
+        # Line ends stay as the format has them, also on systems that write others.
+        place.write_text(text, encoding="utf-8", newline="")
+        terminal.say(f"Wrote {place}")
+
+
+def _numbered(output: Path, count: int) -> list[Path]:
+    """`cuts.edl`, or `cuts_1.edl`, `cuts_2.edl`."""
+    return [output] if count == 1 else [output.with_stem(f"{output.stem}_{number}") for number in range(1, count + 1)]
