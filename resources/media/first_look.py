@@ -387,7 +387,7 @@ def _video_stream(stream: Any, frame: Any) -> VideoStream:
         color_range="pc" if pixel_format.startswith("yuvj") else _RANGES.get(int(frame.color_range) or int(codec.color_range)),
         start_seconds=float(start),
         dolby_vision_only=_is_dolby_vision(codec, frame) and _word(_TRANSFERS, frame.color_trc, codec.color_trc) is None,
-        hdr_metadata=any(kind in frame.side_data for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")),
+        hdr_metadata=bool(_side_data(frame) & {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"}),
         alpha_decoder=alpha_decoder,
     )
 
@@ -402,7 +402,18 @@ def _alpha_decoder(stream: Any, frame: Any) -> str | None:
 def _is_dolby_vision(codec: Any, frame: Any) -> bool:
     """Whether a picture has Dolby Vision's metadata, or is of one of its own kinds in MP4, MOV and CMAF."""
     named = str(codec.codec_tag) in _DOLBY_VISION_TAGS
-    return named or any(kind in frame.side_data for kind in ("DOVI_RPU_BUFFER", "DOVI_METADATA"))
+    return named or bool(_side_data(frame) & {"DOVI_RPU_BUFFER", "DOVI_METADATA"})
+
+
+def _side_data(frame: Any) -> set[str]:
+    """FFmpeg's names of the kinds of data that come with a picture.
+
+    None when there is a kind that PyAV has no name for, such as LCEVC: then it gives nothing of them, not even of those that it knows.
+    """
+    try:
+        return {one.type.name for one in frame.side_data}
+    except ValueError:
+        return set()
 
 
 def _word(words: Mapping[int, str], of_frame: Any, of_codec: Any) -> str | None:

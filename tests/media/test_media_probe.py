@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -223,6 +224,17 @@ def test_dolby_vision_without_a_picture_for_other_screens_is_told(tmp_path, tag,
     found = probe(ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.4", *coded], tmp_path / "d.mp4"))
     assert bool([note for note in found.notes if "Dolby Vision alone" in note and "convert it to HDR10" in note]) == warned
     assert MediaProbe.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_data_beside_the_pictures_that_nothing_has_a_name_for(tmp_path):
+    """LCEVC in its message of H.264: PyAV then gives none of the data that comes with a frame, and such a file was refused as a defect."""
+    film = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=160x120:d=0.4", "-c:v", "libx264", "-bf", "0", "-f", "h264"], tmp_path / "film.h264")
+    message = b"\0\0\0\x01\x06\x04" + bytes([12]) + b"\xb4\x00\x50\x00" + bytes(range(1, 9)) + b"\x80"
+    with_message = re.sub(rb"\x00\x00\x00?\x01(?=[\x65\x41])", lambda start: message + start[0], film.read_bytes())
+    film.write_bytes(with_message)
+    with av.open(film) as opened, pytest.raises(ValueError, match="28 is not a valid Type"):
+        assert next(opened.decode(video=0)).side_data
+    assert (probe(film).video.width, probe(film).video.hdr_metadata) == (160, False)
 
 
 def test_an_encrypted_file_is_said_to_be_encrypted(tmp_path, plain):
