@@ -49,7 +49,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         proxy = Path(folder) / "proxy.mp4"
         for name in truth:
-            in_the_pass[name] = _scored_in_the_pass(FOOTAGE / name, proxy)
+            in_the_pass[name] = scored_in_the_pass(FOOTAGE / name, proxy)
             of_the_proxy[name] = _scored_again(proxy, still)
     rows = [row for one in _SHOWN for row in _row(truth, in_the_pass if one in (_DEFAULT, _IN_THE_PASS) else of_the_proxy, one)]
     rows += [row for threshold in _SHOWN_THRESHOLDS for row in _row(truth, in_the_pass, _DEFAULT, threshold)]
@@ -78,7 +78,7 @@ class _Still:
         return at_most("boundaries moved by leaving out what stands still", self._moved, "", 0, note)
 
 
-def _scored_in_the_pass(path: Path, proxy: Path) -> Columns:
+def scored_in_the_pass(path: Path, proxy: Path) -> Columns:
     """The scores as they are stored, from the pass that makes the proxy."""
     made = proxy_pass(path, probe(path), proxy, detector=_IN_THE_PASS, called=path.name)
     return _as_stored(_IN_THE_PASS, made.scores)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import CutPointOperation, ReviewAction
 from heaters_dagster.domain.errors import InvalidMediaError, ObjectNotFoundError
 from heaters_dagster.domain.evaluation import Counts, Evaluation, ReviewedVideo, Subject, as_cut, evaluated
@@ -127,6 +128,7 @@ def _reviewed(row: _Row, database: Database) -> ReviewedVideo | None:
                 one.start_frame,
                 one.end_frame,
                 one.state != ClipState.PENDING_REVIEW.value and (judged is None or one.id in judged),
+                None if one.cut_kind is None else Transition(CutKind(one.cut_kind), one.cut_first_frame, one.cut_last_frame),
             )
             for one in rows
         ]
@@ -166,7 +168,8 @@ _NEWEST = text(
     "and target_action_id is null order by id desc limit 1"
 )
 _CLIPS = text(
-    "select id, sequence, start_frame, end_frame, state from clips where source_video_id = :video and is_live order by start_frame"
+    "select id, sequence, start_frame, end_frame, state, cut_kind, cut_first_frame, cut_last_frame from clips "
+    "where source_video_id = :video and is_live order by start_frame"
 )
 _OPERATIONS = text(
     "select o.operation_type, o.frame_number, o.old_frame_number from cut_point_operations o "

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.evaluation import Counts, Evaluation, Subject, Why
 from heaters_dagster.domain.keys import scenes_key
 from heaters_dagster.domain.progress import Progress
@@ -80,6 +81,22 @@ def test_what_reviewers_did_counts_once_the_clips_are_decided(database: Database
     counts = Counts(hits=3, false=1, missed=1, kept=2, moved=1, removed=1, added=1)
     assert found.evaluations[0].counts == counts
     assert found.as_cut == {"content at 27": counts}
+
+
+def test_kinds_and_ranges_are_those_of_the_clips(database: Database, object_store: ObjectStore) -> None:
+    """The detector cuts a dissolve of frames 90 to 120 at 118; a reviewer says what it is, and puts another cut at 300 by hand."""
+    video = found_cuts(database, object_store, {118: 60, 200: 60})
+    store = reviews(database)
+    store.edit_cut(video, 118, Transition(CutKind.DISSOLVE, 90, 120), reviewer="ada")
+    store.add_cut_point(video, 300, reviewer="ada")
+    approve_all(database, video)
+    assert told(database, object_store).by_kind == {
+        "dissolve": Counts(hits=1, kept=1),
+        "hand": Counts(missed=1, added=1),
+        "unknown": Counts(hits=1, kept=1),
+    }
+    store_scores(object_store, video, {95: 60, 200: 60}, CutSettings("content", 27.0, 2))
+    assert told(database, object_store).by_kind["dissolve"] == Counts(hits=1, kept=1), "anywhere in its range it is the same cut"
 
 
 def test_corrections_beside_clips_without_a_decision_are_told_apart(database: Database, object_store: ObjectStore) -> None:
