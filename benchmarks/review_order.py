@@ -1,7 +1,7 @@
 """What a reviewer finds in the first fifth of the queue: least confident clips first, against the order of time, on hand-checked footage.
 
-The reviewer is made up: they go through the clips that a detector cuts, and make of its cuts the hand-checked ones. What is to be corrected,
-and at which clips it is found, is counted as `heaters evaluate` counts it in real reviews. HEATERS_FOOTAGE names the footage.
+The reviewer is made up: they go through the clips that a detector cuts, and make of its cuts the hand-checked ones. What is to be
+corrected, and at which clips it is found, is counted as `heaters evaluate` counts it in real reviews. HEATERS_FOOTAGE names the footage.
 """
 
 from __future__ import annotations

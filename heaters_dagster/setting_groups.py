@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from heaters_dagster import setting_values as parse
@@ -178,3 +179,12 @@ class BucketSettings(ExportSettings):
     @property
     def object_tags(self) -> dict[str, str]:
         return dict(tag.split("=", 1) for tag in self.s3_tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings(BucketSettings):
+    """Where models lie that people bring."""
+
+    networks: Path | None = setting(
+        "HEATERS_NETWORKS", parse.path, None, "folder with the ONNX files of detectors that need one; not set: networks under HEATERS_HOME"
+    )

@@ -21,7 +21,7 @@ from heaters_dagster.domain.politeness import MAX_PER_SITE
 from heaters_dagster.domain.secrets import HIDDEN, without_access
 from heaters_dagster.domain.site_access import named_files
 from heaters_dagster.registries import DETECTORS, EMBEDDERS
-from heaters_dagster.setting_groups import BucketSettings, setting
+from heaters_dagster.setting_groups import ModelSettings, setting
 
 _SHORTEST_HIDDEN = 8
 
@@ -50,7 +50,7 @@ KEYFRAME_STRATEGIES = ("midpoint", "multi", "tag")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(BucketSettings):
+class Settings(ModelSettings):
     """The settings from the environment. Build it with `Settings.from_environment`."""
 
     app_env: str = setting(

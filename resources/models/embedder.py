@@ -6,21 +6,19 @@ import contextlib
 import glob
 import logging
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.embedder import Embedder
 from heaters_dagster.domain.errors import EmbeddingError, HeatersError, ModelUnavailableError
-from heaters_dagster.domain.reasons import without_objects
 from heaters_dagster.registries import EMBEDDERS
 from heaters_dagster.settings import Settings
+from resources.models.hub import first_line, hub_host, is_reachable
 from resources.models.visual_descriptor import VisualDescriptor
 
 _BATCH = 16
@@ -96,8 +94,8 @@ def chosen_model(settings: Settings) -> str | None:
 
 
 def _loaded(name: str) -> Any:
-    host = _hub_host()
-    if not _may_be_here(name) and not _reachable(host):
+    host = hub_host()
+    if not _may_be_here(name) and not is_reachable(host):
         raise _cannot_be_had(name, host)  # said before the library is loaded, which takes as long as many a run
     from sentence_transformers import SentenceTransformer
 
@@ -106,15 +104,15 @@ def _loaded(name: str) -> Any:
             return SentenceTransformer(name, local_files_only=True)
     except Exception as local_error:
         if Path(name).expanduser().exists():
-            raise ModelUnavailableError(f"The embedding model in {name} cannot be loaded: {_first_line(local_error)}") from local_error
-    if not _reachable(host):
+            raise ModelUnavailableError(f"The embedding model in {name} cannot be loaded: {first_line(local_error)}") from local_error
+    if not is_reachable(host):
         raise _cannot_be_had(name, host)
     try:
         return SentenceTransformer(name)
     except HeatersError:
         raise
     except Exception as error:
-        raise ModelUnavailableError(f"The embedding model {name} cannot be fetched from {host}: {_first_line(error)}") from error
+        raise ModelUnavailableError(f"The embedding model {name} cannot be fetched from {host}: {first_line(error)}") from error
 
 
 def _may_be_here(name: str) -> bool:
@@ -134,19 +132,6 @@ def _cannot_be_had(name: str, host: str) -> ModelUnavailableError:
         f"The embedding model {name} is not on this machine and {host} cannot be reached. "
         "Connect to the network once to fetch it, or set HEATERS_EMBEDDING_MODEL to a folder with the model. Then type: heaters retry."
     )
-
-
-def _hub_host() -> str:
-    from huggingface_hub import constants
-
-    return urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
-
-
-def _reachable(host: str) -> bool:
-    """Whether a TCP connection opens within 3 s; the hub's own retries would take more than a minute."""
-    with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=3):
-        return True
-    return False
 
 
 @contextlib.contextmanager
@@ -171,7 +156,3 @@ def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         raise EmbeddingError("the model gave a vector without direction")
     unit: NDArray[np.float32] = (vectors / norms).astype(np.float32)
     return unit
-
-
-def _first_line(error: Exception) -> str:
-    return (without_objects(str(error)).strip().splitlines() or [type(error).__name__])[0]

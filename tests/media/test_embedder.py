@@ -68,7 +68,7 @@ def library_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("library_cannot_be_loaded")
 def test_a_model_that_cannot_be_had_is_said_within_seconds_and_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedder, "_hub_host", lambda: "hub.invalid")
+    monkeypatch.setattr(embedder, "hub_host", lambda: "hub.invalid")
     with pytest.raises(ModelUnavailableError, match=r"hub\.invalid cannot be reached.*HEATERS_EMBEDDING_MODEL"):
         open_embedder(Settings(embedding_model="nobody/has-this-model"))
 
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_be_had_is_said_within_seconds_and_without_the_libra
 def test_without_a_network_a_model_in_the_cache_is_left_to_the_library(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, cache: str
 ) -> None:
-    monkeypatch.setattr(embedder, "_hub_host", lambda: "hub.invalid")
+    monkeypatch.setattr(embedder, "hub_host", lambda: "hub.invalid")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "of the hub"))
     monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path / "of the library"))
     with pytest.raises(ModelUnavailableError):
@@ -92,7 +92,7 @@ def test_without_a_network_a_model_in_the_cache_is_left_to_the_library(
 def test_the_fallback_is_used_only_when_asked_for_and_is_said_aloud(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(embedder, "_hub_host", lambda: "hub.invalid")
+    monkeypatch.setattr(embedder, "hub_host", lambda: "hub.invalid")
     with caplog.at_level(logging.WARNING):
         chosen = open_embedder(Settings(embedding_model="nobody/has-this-model", embedding_fallback=True))
     assert isinstance(chosen, VisualDescriptor)
