@@ -72,6 +72,9 @@ def facts(
     remove_tags: Annotated[list[str] | None, typer.Option("--remove-tag", metavar="TAG", help="Not this tag.")] = None,
     camera: Annotated[str | None, _of("camera", "--camera", "NAME")] = None,
     recorded_at: Annotated[str | None, _of("recorded_at", "--recorded-at", "TIME")] = None,
+    reel: Annotated[str | None, _of("reel", "--reel", "NAME")] = None,
+    start_timecode: Annotated[str | None, _of("start_timecode", "--timecode", "TIMECODE")] = None,
+    timecode_rate: Annotated[str | None, _of("timecode_rate", "--timecode-rate", "RATE")] = None,
     place: Annotated[str | None, _of("place", "--place")] = None,
     chapters: Annotated[
         list[str] | None,
@@ -115,6 +118,7 @@ def facts(
     given = {
         "rights": rights, "licence": licence, "external_id": external_id, "site": site, "site_id": site_id, "uploader": uploader,
         "uploaded_on": uploaded_on, "page_address": page_address, "camera": camera, "recorded_at": recorded_at, "place": place,
+        "reel": reel, "start_timecode": start_timecode, "timecode_rate": timecode_rate,
         "description": description, "tags": None if tags is None else "\n".join(tags),
         "chapters": None if chapters is None else "\n".join(chapters),
     }  # fmt: skip

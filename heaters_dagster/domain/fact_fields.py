@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from typing import Any
 
 from heaters_dagster.domain.errors import BadRequestError
@@ -23,9 +24,13 @@ from heaters_dagster.domain.source_facts import (
     value_of_json,
 )
 from heaters_dagster.domain.subtitles import NO_LANGUAGE
+from heaters_dagster.domain.timecode import read_timecode, timecode, timeline_rate
 
 #: Chapters and frames are written with rounded times.
 _ROUNDING_SECONDS = 0.01
+#: Whether a timecode can be is known with its rate; here the frames may be those of any.
+_HIGHEST_RATE = Fraction(120)
+_DROP_FRAME = re.compile(r"[;.]\d+$")
 _CHAPTER = re.compile(r"\s*(?:(\d{1,4}):)?(\d{1,3}):(\d{1,2}(?:\.\d{1,6})?)\s+(.+)")
 
 
@@ -79,6 +84,27 @@ def _moment(text: str) -> datetime | None:
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadRequestError(f"{text.strip()[:40]!r} is no time: write it as 2024-05-31 14:30, or 2024-05-31T14:30+02:00") from None
+
+
+def _timecode(text: str) -> str | None:
+    """As it is written, once it can be a timecode at some rate."""
+    line = _line("start timecode", text)
+    if line is None:
+        return None
+    written = timecode(read_timecode(line, _HIGHEST_RATE, drop_frame=False).frame, _HIGHEST_RATE)
+    return ";".join(written.rsplit(":", 1)) if _DROP_FRAME.search(line) else written
+
+
+def _timecode_rate(text: str) -> str | None:
+    if not text.strip():
+        return None
+    try:
+        rate = timeline_rate(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError):
+        raise BadRequestError(f"{text.strip()[:40]!r} is no frame rate: write it as 25, 29.97 or 30000/1001") from None
+    if not 1 <= rate <= 1000:
+        raise BadRequestError(f"a timecode rate is from 1 to 1,000 frames a second, not {text.strip()[:40]}")
+    return str(rate)
 
 
 def _address(text: str) -> str | None:
@@ -143,6 +169,9 @@ FACT_FIELDS: tuple[FactField, ...] = (
         "recorded_at", "Recorded", "When it was recorded, as 2024-05-31 14:30; without a zone it is UTC.", _moment,
         written=lambda moment: moment.astimezone(UTC).isoformat(" ", "seconds"),
     ),
+    _field("reel", "Reel", "Name of the tape, card or reel."),
+    _field("start_timecode", "Start timecode", "Of the first frame, as 10:00:00:00; with ; before the frames it is drop-frame.", _timecode),
+    _field("timecode_rate", "Timecode rate", "At which it counts, as 25 or 29.97; empty: at that of the picture.", _timecode_rate),
     _field("place", "Place", "Where it was filmed; only with HEATERS_KEEP_PLACES."),
     _field(
         "chapters", "Chapters", "One a line: start and title, as 1:02:03 The harbour.", _chapters,
@@ -166,7 +195,7 @@ def changes_of(texts: Mapping[str, str], *, keep_places: bool) -> dict[str, Any]
 #: The facts that go along with clips: into cut lists and manifests.
 DELIVERED = (
     "rights", "licence", "external_id", "site", "site_id", "uploader", "uploaded_on", "page_address", "tags", "camera",
-    "recorded_at", "place", "description",
+    "recorded_at", "reel", "start_timecode", "timecode_rate", "place", "description",
 )  # fmt: skip
 
 

@@ -11,7 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
+
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.timecode import SourceTime, common_rate, frames_per_day, read_timecode
 
 #: Longest text of one line, and of several lines. A site may send anything.
 LINE_CHARACTERS = 1_000
@@ -52,7 +56,8 @@ class SourceFacts:
     site: short name of a site ("Youtube"); site_id: the site's own name of the video. licence: in the site's words. rights: what may be
     done with the video, in the submitter's words. external_id: the name of the video in the submitter's own archive.
     thumbnail_filepath: object key. camera: maker and model. container_tags: of the file, name -> value.
-    quality: what a site offered, what was taken, and why.
+    quality: what a site offered, what was taken, and why. start_timecode: of frame 0, as "10:00:00:00", with ; for drop-frame timecode.
+    timecode_rate: at which it counts, frames per second, as "25" or "30000/1001"; None: at that of the picture. reel: of the tape or card.
     """
 
     site: str | None = None
@@ -72,6 +77,9 @@ class SourceFacts:
     place: str | None = None
     container_tags: Mapping[str, str] | None = None
     quality: Mapping[str, Any] | None = None
+    start_timecode: str | None = None
+    timecode_rate: str | None = None
+    reel: str | None = None
 
     def said(self) -> dict[str, Any]:
         """Name -> value of the facts that are known."""
@@ -82,13 +90,44 @@ class SourceFacts:
         """These facts, and no others."""
         return SourceFacts(**{name: getattr(self, name) for name in names})
 
+    def source_time(self, frame_rate: Fraction | None) -> SourceTime | None:
+        """The timecode of the source video; None when nobody said one. frame_rate: of the picture; None when it is not known yet.
+
+        Raises BadRequestError for a timecode that there is not at its rate: somebody wrote it before the rate was known.
+        """
+        rate = Fraction(self.timecode_rate) if self.timecode_rate is not None else frame_rate and common_rate(frame_rate)
+        if self.start_timecode is None or not rate:
+            return None
+        read = read_timecode(self.start_timecode, rate, mend=True)
+        return SourceTime(read.frame % frames_per_day(rate, drop_frame=read.drop_frame), rate, read.drop_frame, self.reel)
+
+    def usable_source_time(self, frame_rate: Fraction | None) -> SourceTime | None:
+        """The same, and None for a timecode that there is not at its rate."""
+        try:
+            return self.source_time(frame_rate)
+        except BadRequestError:
+            return None
+
     def filled_with(self, other: SourceFacts) -> SourceFacts:
         """These facts, and of `other` those that are not known here."""
         return SourceFacts(**{**other.said(), **self.said()})
 
     def cleaned(self) -> SourceFacts:
         """The same without control characters, and none longer than what is kept. Call it on everything that a stranger wrote."""
-        lines = ("site", "site_id", "uploader", "page_address", "licence", "rights", "external_id", "camera", "place")
+        lines = (
+            "site",
+            "site_id",
+            "uploader",
+            "page_address",
+            "licence",
+            "rights",
+            "external_id",
+            "camera",
+            "place",
+            "start_timecode",
+            "timecode_rate",
+            "reel",
+        )
         values: dict[str, Any] = {name: clean_line(getattr(self, name)) for name in lines}
         values["description"] = clean_text(self.description)
         values["tags"] = tuple(dict.fromkeys(filter(None, map(clean_line, self.tags[:MOST_TAGS]))))

@@ -31,6 +31,12 @@ def timeline_rate(frame_rate: Fraction) -> Fraction:
     return nearest if abs(nearest - frame_rate) * 10_000 <= nearest else frame_rate
 
 
+def common_rate(frame_rate: Fraction) -> Fraction:
+    """The rate at which timecode of pictures with this average rate counts: that of many files is a little off, or varies."""
+    rate = timeline_rate(frame_rate)
+    return rate if rate in _COMMON_RATES else min(_COMMON_RATES, key=lambda one: abs(one - frame_rate))
+
+
 def nominal_rate(rate: Fraction) -> int:
     """Frame numbers in a second of timecode: the whole number nearest to `rate`, at least 1."""
     return max(1, round(rate))

@@ -1,4 +1,4 @@
-"""What a media file says of itself beside its pictures and sound: tags, camera, when it was recorded, chapters, text subtitles.
+"""What a media file says of itself beside its pictures and sound: tags, camera, reel, timecode, when it was recorded, chapters, subtitles.
 
 Where it was filmed is told apart from the rest, because it is kept only when a setting says so.
 """
@@ -18,6 +18,7 @@ from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.subtitles import MOST_LINES, Line, known_language, tidy
 from heaters_dagster.domain.words import counted
 from resources.media.first_look import MediaProbe, opened
+from resources.media.timecode_reader import timecode_in
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -66,13 +67,24 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
         tags = {**_stream_tags(container, probe), **container.metadata}
         shown = {key: value for key, value in tags.items() if not names_a_place(key) and not holds_a_position(value)}
         place = next((value for key, value in tags.items() if names_a_place(key) or holds_a_position(value)), None)
+        clock = timecode_in(
+            path,
+            [_stream_tags(container, probe), container.metadata, *(stream.metadata for stream in container.streams)],
+            frame_rate=probe.video.average_frame_rate,
+            first_frame_seconds=probe.video.start_seconds,
+            sound_rate=probe.audio[0].sample_rate if probe.audio else None,
+        )
         facts = SourceFacts(
             chapters=tuple(_chapters(container, zero)),
             camera=_camera(tags),
             recorded_at=_recorded_at(tags),
             place=place if keep_places else None,
             container_tags=(tags if keep_places else shown) or None,
+            start_timecode=clock.time.start if clock.time else None,
+            timecode_rate=str(clock.time.rate) if clock.time else None,
+            reel=clock.reel,
         ).cleaned()
+        notes.extend(clock.notes)
         subtitles: tuple[FileSubtitles, ...] = ()
         try:
             subtitles = tuple(_subtitles(container, zero))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -25,6 +26,7 @@ from resources.postgres.tables import review_actions, reviewers
 from resources.postgres.transcript_store import Transcript, add_transcript, live_transcripts, make_live, transcript_with_key
 
 _own = review_actions.c
+_OF_TIMECODE = ("start_timecode", "timecode_rate")
 
 
 def edit_facts(
@@ -34,11 +36,12 @@ def edit_facts(
 
     changes: name of a fact -> its new value, None or empty for one that is not known any more. From now on only people change these.
     reviewer: a name that the caller has checked. seen: name -> what was known, as text, when the person began to write; None: what is
-    there is overwritten unseen. Raises NotFoundError, StaleClipError when somebody has changed one of these facts since.
+    there is overwritten unseen. Raises NotFoundError, StaleClipError when somebody has changed one of these facts since, BadRequestError
+    for a timecode that there is not at its rate.
     """
     with database.begin() as connection:
         by = lock_reviewer(connection, reviewer).id
-        lock_source_video(connection, source_video_id)
+        video = lock_source_video(connection, source_video_id)
         known, _ = facts_in(connection, source_video_id)
         wanted = {name: value for name, value in changes.items() if value != getattr(known, name)}
         if not wanted:
@@ -47,6 +50,8 @@ def edit_facts(
         unseen = [name for name, text in now.items() if seen is not None and text != seen[name]]
         if unseen:
             raise _stale(connection, source_video_id, {name: json_of_value(getattr(known, name)) for name in unseen})
+        if not wanted.keys().isdisjoint(_OF_TIMECODE):
+            replace(known, **{name: value for name, value in wanted.items() if name in _OF_TIMECODE}).source_time(video.frame_rate)
         action = _changed(connection, by, source_video_id, {name: json_of_value(value) for name, value in wanted.items()})
         return facts_in(connection, source_video_id)[0], action
 

@@ -55,6 +55,9 @@ source_video_facts = Table(
     Column("place", Text),
     Column("container_tags", JSONB, comment="of the file: name -> value"),
     Column("quality", JSONB, comment="what a site offered, what was taken, and why"),
+    Column("start_timecode", Text, comment="of frame 0, as HH:MM:SS:FF; with ; before the frames it is drop-frame timecode"),
+    Column("timecode_rate", Text, comment="frames per second at which it counts, as 25 or 30000/1001; null: those of the picture"),
+    Column("reel", Text, comment="of the tape, card or reel"),
     Column(
         "origins",
         JSONB,
@@ -66,6 +69,8 @@ source_video_facts = Table(
     Column("words", TSVECTOR, Computed(f"heaters_fact_words({_FOUND_BY})", persisted=True)),
     CheckConstraint("jsonb_typeof(tags) = 'array'", name="tags"),
     CheckConstraint("jsonb_typeof(chapters) = 'array'", name="chapters"),
+    CheckConstraint(r"start_timecode ~ '^\d\d:\d\d:\d\d[:;]\d{2,3}$'", name="start_timecode"),
+    CheckConstraint(r"timecode_rate ~ '^[1-9]\d*(/[1-9]\d*)?$'", name="timecode_rate"),
     CheckConstraint("jsonb_typeof(origins) = 'object'", name="origins"),
     Index("source_video_facts_site_idx", "site", "site_id", postgresql_where=text("site_id is not null")),
     Index("source_video_facts_external_id_idx", "external_id", postgresql_where=text("external_id is not null")),

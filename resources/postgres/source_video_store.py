@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, TextClause, any_, func, literal, select, tuple_
@@ -85,6 +86,11 @@ class SourceVideo:
     created_at: datetime
     updated_at: datetime
     state_changed_at: datetime
+
+    @property
+    def frame_rate(self) -> Fraction | None:
+        """Of the picture, on average, as its file says it; None when that is not known yet."""
+        return (Fraction(self.probe["video"]["average_frame_rate"]) or None) if self.probe else None
 
     @property
     def media(self) -> MediaSize:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from fractions import Fraction
 
 import pytest
 
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import FACT_FIELDS, FIELD_OF, change_words, changes_of, chapter_at, delivered
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts, json_of_value, value_of_json
+from heaters_dagster.domain.timecode import SourceTime
 
 KNOWN = SourceFacts(
     rights="training only",
@@ -23,6 +25,9 @@ KNOWN = SourceFacts(
     camera="Maker Model",
     recorded_at=datetime(2024, 5, 30, 12, 30, tzinfo=UTC),
     place="+52.5+13.4/",
+    reel="A001_C002",
+    start_timecode="10:00:00;02",
+    timecode_rate="30000/1001",
     chapters=(Chapter("Begin", 0.0), Chapter("The harbour", 3723.5)),
     description="Two\nlines",
 )
@@ -47,11 +52,56 @@ def test_what_is_written_is_read_again_as_it_was(field) -> None:
         ("tags", ",".join(map(str, range(600))), "at most 500 tags, not 600"),
         ("licence", "x" * 1001, "at most 1,000 characters, not 1,001"),
         ("place", "Berlin", "HEATERS_KEEP_PLACES"),
+        ("start_timecode", "10 o'clock", "is no timecode: write HH:MM:SS:FF"),
+        ("start_timecode", "10:00:75:00", "minutes and seconds go to 59"),
+        ("timecode_rate", "quick", "is no frame rate: write it as 25, 29.97 or 30000/1001"),
+        ("timecode_rate", "0", "from 1 to 1,000"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(name: str, text: str, words: str) -> None:
     with pytest.raises(BadRequestError, match=words):
         changes_of({name: text}, keep_places=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("start_timecode", "1:2:3:4", "01:02:03:04"),
+        ("start_timecode", "01:02:03.04", "01:02:03;04"),
+        ("start_timecode", "24:00:00:00", "00:00:00:00"),
+        ("timecode_rate", "29.97", "30000/1001"),
+        ("timecode_rate", "25.0", "25"),
+    ],
+)
+def test_a_timecode_and_its_rate_are_kept_in_one_form(name: str, text: str, value: str) -> None:
+    assert FIELD_OF[name].read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("facts", "frame_rate", "time"),
+    [
+        (SourceFacts(start_timecode="10:00:00:00"), Fraction(25), SourceTime(900_000, Fraction(25))),
+        (
+            SourceFacts(start_timecode="10:00:00:00", timecode_rate="25", reel="A1"),
+            Fraction(50),
+            SourceTime(900_000, Fraction(25), False, "A1"),
+        ),
+        (SourceFacts(start_timecode="01:00:00;00"), Fraction("29.97"), SourceTime(107_892, Fraction(30_000, 1001), True)),
+        (SourceFacts(start_timecode="01:00:00;00", timecode_rate="30000/1001"), None, SourceTime(107_892, Fraction(30_000, 1001), True)),
+        (SourceFacts(start_timecode="00:00:01:00"), Fraction("28.7"), SourceTime(30, Fraction(30_000, 1001))),
+        (SourceFacts(start_timecode="10:00:00:00"), None, None),
+        (SourceFacts(reel="A1"), Fraction(25), None),
+    ],
+)
+def test_the_source_time_that_facts_say(facts: SourceFacts, frame_rate: Fraction | None, time: SourceTime | None) -> None:
+    assert facts.source_time(frame_rate) == time
+
+
+def test_drop_frame_timecode_at_a_rate_that_has_none_is_no_source_time() -> None:
+    facts = SourceFacts(start_timecode="01:00:00;00")
+    assert facts.usable_source_time(Fraction(25)) is None
+    with pytest.raises(BadRequestError, match="drop-frame"):
+        facts.source_time(Fraction(25))
 
 
 def test_a_place_can_always_be_removed() -> None:

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from heaters_dagster.domain.cuts import ReviewAction
-from heaters_dagster.domain.errors import NothingToUndoError, PermanentError, StaleClipError
+from heaters_dagster.domain.errors import BadRequestError, NothingToUndoError, PermanentError, StaleClipError
 from heaters_dagster.domain.review_queue import QueueFilter
 from heaters_dagster.domain.source_facts import LINE_CHARACTERS, Chapter, Origin, SourceFacts
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.subtitles import Line, SubtitleFile
+from heaters_dagster.domain.timecode import SourceTime
 from resources.object_store.local import LocalObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -45,6 +47,9 @@ EVERYTHING = SourceFacts(
     recorded_at=datetime(2025, 2, 28, 12, tzinfo=UTC),
     place="+52.5+13.4/",
     container_tags={"encoder": "Lavf"},
+    start_timecode="10:00:00;00",
+    timecode_rate="30000/1001",
+    reel="A001",
     quality={"offered": 2160},
 )
 
@@ -121,6 +126,17 @@ def test_a_change_is_in_the_ledger_and_is_not_overwritten_by_a_site(database: Da
     assert store.load(video) == replace(facts, uploader="renamed"), "what a person removed stays removed, too"
     assert edit_facts(video, {"licence": "CC0"}, reviewer="grace", database=database)[1] is None
     assert not ClipStore(database).review_has_begun(video)
+
+
+def test_a_timecode_is_corrected_taken_back_and_refused_where_there_is_none(database: Database) -> None:
+    video, store = a_known_video(database)
+    _, action = edit_facts(video, {"start_timecode": "09:59:50:00", "timecode_rate": "25"}, reviewer="ada", database=database)
+    assert store.load(video).source_time(None) == SourceTime((10 * 3600 - 10) * 25, Fraction(25), False, "A001")
+    with pytest.raises(BadRequestError, match="drop-frame"):
+        edit_facts(video, {"start_timecode": "09:59:50;00"}, reviewer="ada", database=database)
+    assert action is not None
+    reviews(database).undo("ada", action_id=action)
+    assert store.load(video).source_time(None) == SourceTime(1_078_920, Fraction(30_000, 1001), True, "A001")
 
 
 def test_a_change_is_taken_back_and_done_again_by_its_author(database: Database) -> None:

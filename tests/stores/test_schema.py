@@ -702,6 +702,8 @@ def test_a_site_refuses_no_fewer_times_than_never(database: Database) -> None:
         ("(source_video_id, tags) values (:id, '{}')", "source_video_facts_tags_check"),
         ("(source_video_id, chapters) values (:id, '{}')", "source_video_facts_chapters_check"),
         ("(source_video_id, origins) values (:id, '[]')", "source_video_facts_origins_check"),
+        ("(source_video_id, start_timecode) values (:id, '10 h')", "source_video_facts_start_timecode_check"),
+        ("(source_video_id, timecode_rate) values (:id, '30/0')", "source_video_facts_timecode_rate_check"),
         ("(source_video_id) values (:id + 1)", "source_video_facts_source_video_id_fkey"),
     ],
 )
