@@ -761,6 +761,53 @@ def test_a_cut_list_names_the_files_that_the_editor_has(heaters: Heaters, video:
     assert {row["media"] for row in rows("--media-root /x")} == {f"/x/video_{video}.mp4"}, "a download has no other name"
 
 
+def test_cut_lists_have_the_timecode_and_the_reel_of_the_original(heaters: Heaters, video: int, tmp_path: Path) -> None:
+    assert heaters(f"facts {video} --timecode 10:00:00:00 --reel A001R2_1234")[0] == 0
+    events = [line for line in heaters(f"cutlist {video} --format edl")[1].splitlines() if re.match(r"\d{3}  ", line)]
+    assert [line.split()[1] for line in events] == ["A001R2_1"] * 3
+    assert [line.split()[4:6] for line in events] == [
+        ["10:00:00:00", "10:00:00:20"], ["10:00:00:20", "10:00:01:16"], ["10:00:01:16", "10:00:02:12"]
+    ]  # fmt: skip
+    proxy = [line for line in heaters(f"cutlist {video} --format edl --media proxy")[1].splitlines() if re.match(r"\d{3}  ", line)]
+    assert proxy[0].split()[4] == "00:00:00:00", "this proxy has no timecode, and a program finds a file only at its own"
+    for form in ("edl", "fcpxml", "otio"):
+        assert heaters(f"cutlist {video} --format {form} -o {tmp_path / form}.{form}")[0] == 0
+        assert heaters.json(f"cuts import {video} {tmp_path / form}.{form} --dry-run")["cuts"] == [20, 40]
+
+
+def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, database: Database, tmp_path: Path) -> None:
+    def starts() -> list[int]:
+        return [clip.start_frame for clip in ClipStore(database).load_live(video)]
+
+    for form in ("edl", "fcpxml", "otio", "csv"):
+        assert heaters(f"cutlist {video} --format {form} -o {tmp_path / form}.{form}")[0] == 0
+        told = heaters.json(f"cuts import {video} {tmp_path / form}.{form}")
+        assert (told["format"], told["cuts"], told["kept_clips"], told["action_id"]) == (form, [20, 40], 3, None)
+    head = "Scene Number,Start Frame,End Frame,Start Time (seconds),End Time (seconds)"
+    (tmp_path / "scenes.csv").write_text(f"{head}\n1,1,30,x,x\n2,31,60,x,x\n")
+    assert heaters(f"review skip {video}:2")[0] == 0
+    seen = heaters.json(f"cuts import {video} {tmp_path / 'scenes.csv'} --dry-run")
+    assert (seen["added"], seen["removed"], seen["action_id"]) == ([30], [20, 40], None)
+    assert seen["clips_with_decisions_replaced"] == [f"{video}:2"]
+    assert starts() == [0, 20, 40]
+    printed = heaters(f"cuts import {video} {tmp_path / 'scenes.csv'} --dry-run")[1]
+    assert "1 cut: 1 added, 2 removed; 0 clips stay as they are" in " ".join(printed.split())
+    assert heaters(f"cuts import {video} {tmp_path / 'scenes.csv'}")[0] == 1
+    assert "with a decision would be replaced" in heaters.error
+    assert heaters(f"cuts import {video} {tmp_path / 'scenes.csv'} --force")[0] == 0
+    assert starts() == [0, 30]
+    assert heaters("review undo")[0] == 0
+    assert starts() == [0, 20, 40]
+    kept = heaters.json(f"cuts import {video} {tmp_path / 'scenes.csv'} --keep --force")
+    assert (kept["cuts"], kept["removed"]) == ([20, 30, 40], [])
+    (tmp_path / "bad.edl").write_text("001  AX  V  C  00:00:00:00 00:09:00:00 01:00:00:00 01:09:00:00\n")
+    assert heaters(f"cuts import {video} {tmp_path / 'bad.edl'}")[0] == 1
+    assert heaters.error.startswith("heaters: bad.edl: line 1: 00:09:00.000 lies outside the source video")
+    (tmp_path / "cuts.txt").write_text("a")
+    assert heaters(f"cuts import {video} {tmp_path / 'cuts.txt'}")[0] == 1
+    assert "choose one with --format (csv, edl, fcpxml, otio)" in heaters.error
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -1,17 +1,31 @@
-"""`heaters cuts ...`: list, add, remove or move cuts, and say what they are."""
+"""`heaters cuts ...`: list, add, remove, move or import cuts, and say what they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heaters_dagster.commands import terminal
-from heaters_dagster.commands.shared import As, AsJson, Frame, VideoId, example, opened_database, opened_reviews, reviewer_name, show_result
+from heaters_dagster.commands.shared import (
+    As,
+    AsJson,
+    Frame,
+    VideoId,
+    chosen_from,
+    example,
+    opened_database,
+    opened_reviews,
+    reviewer_name,
+    show_result,
+)
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, UNKNOWN_KIND, CutKind, Transition
 from heaters_dagster.domain.errors import CutError
+from heaters_dagster.domain.words import counted
+from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import load_settings
 
 if TYPE_CHECKING:
@@ -19,6 +33,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Cuts: the places where one clip ends and the next begins, and what they are.")
 
+#: Frames and clips that a message names.
+_MOST_FRAMES = 20
 _COLUMNS = (
     Column("frame", "frame", number=True),
     Column("at", "at", number=True),
@@ -103,6 +119,83 @@ def cuts_move(
         show_result(
             reviews.move_cut_point(video, frame, new_frame, reviewer=reviewer_name(reviews.reviewers, reviewer)), reviews.names, as_json
         )
+
+
+@app.command("import", epilog=example("cuts import 3 harbour.edl --dry-run"))
+def cuts_import(
+    video: VideoId,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="EDL, FCPXML, OTIO, CSV as `heaters cutlist` writes it, or PySceneDetect's CSV.")
+    ],
+    form: Annotated[str | None, chosen_from(CUT_LIST_FORMATS, "--format", otherwise="by the name and the content of the file")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the cuts that are there, and add those of the list.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when clips with a decision are replaced.")] = False,
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the cuts of a list of another program as those of a source video: one action, which undo takes back.
+
+    Clips begin and end where edits of the list do. Clips that stay the same keep their decisions; the others wait for review.
+    """
+    from resources.clips.cut_list_import import previewed
+    from resources.media.frame_index_reader import FrameIndexes
+    from resources.object_store.open import open_object_store
+    from resources.postgres.cut_imports import import_cuts
+    from resources.postgres.reviewer_store import ReviewerStore
+
+    settings = load_settings()
+    with opened_database(settings, video) as database:
+        objects = open_object_store(settings)
+        seen = previewed(video, file, form=form, keep=keep, database=database, objects=objects, settings=settings)
+        action_id = None
+        if not dry_run:
+            done = import_cuts(
+                database,
+                video,
+                seen.frames,
+                frame_times=FrameIndexes(objects).times,
+                reviewer=reviewer_name(ReviewerStore(database), reviewer),
+                force=force,
+                details={"file": file.name, "format": seen.form},
+            )
+            action_id = done.action_id
+    decided = [clip.reference for clip in seen.decided]
+    told = {
+        "source_video_id": video,
+        "format": seen.form,
+        "cuts": list(seen.frames),
+        "added": list(seen.added),
+        "removed": list(seen.removed),
+        "kept_clips": seen.kept_clips,
+        "clips_with_decisions_replaced": decided,
+        "notes": list(seen.notes),
+        "dry_run": dry_run,
+        "action_id": action_id,
+    }
+    if as_json:
+        terminal.show_json(told)
+        return
+    for note in seen.notes:
+        terminal.warn(note)
+    terminal.say(
+        f"{file.name} ({seen.form}) has {counted(len(seen.frames), 'cut')}: {len(seen.added):,} added, {len(seen.removed):,} removed; "
+        f"{counted(seen.kept_clips, 'clip stays', 'clips stay')} as they are."
+    )
+    for words, frames in (("Added", seen.added), ("Removed", seen.removed)):
+        if frames:
+            more = f" and {len(frames) - _MOST_FRAMES:,} more; --json has all" if len(frames) > _MOST_FRAMES else ""
+            terminal.say(f"{words} at frame {', '.join(map(str, frames[:_MOST_FRAMES]))}{more}")
+    if decided:
+        some = ", ".join(decided[:_MOST_FRAMES])
+        which = f"{'would be' if dry_run else 'are'} replaced, and their decisions go with them: {some}"
+        terminal.warn(f"{counted(len(decided), 'clip')} with a decision {which}.{' That needs --force.' if dry_run else ''}")
+    if dry_run:
+        terminal.say("Nothing was changed, because of --dry-run.")
+    elif action_id is None:
+        terminal.say("Nothing to do: the cuts are these already.")
+    else:
+        terminal.say(f"Imported (action {action_id}; to undo it: heaters review undo).")
 
 
 def _row(clip: Clip) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol, TypeVar
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia
+from heaters_dagster.domain.cut_list_reading import ReadCutList, ReadFor
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
@@ -64,6 +66,8 @@ class CutListClip(Protocol):
     def grouped_with_clip_id(self) -> int | None: ...
     @property
     def clip_filepath(self) -> str | None: ...
+    @property
+    def transition(self) -> Transition | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +126,8 @@ class CutListFormat:
 
     name: as in `heaters cutlist --format NAME`. title: for people. suffix: of its files, with the dot. write: the whole text of a list; it
     raises BadRequestError when the format cannot hold these clips. in_zip: whether the zip of approved clips has one too.
-    most_clips: how many fit into one file; a longer list becomes several files. None: any number.
+    most_clips: how many fit into one file; a longer list becomes several files. None: any number. read: what a text in this format says,
+    for `heaters cuts import`; it raises BadRequestError with the line. None: it cannot be read.
     """
 
     name: str
@@ -131,6 +136,7 @@ class CutListFormat:
     write: Callable[[CutListSource, Sequence[CutListClip]], str]
     in_zip: bool = False
     most_clips: int | None = None
+    read: Callable[[str, ReadFor], ReadCutList] | None = None
 
     def parts(self, clips: Sequence[T]) -> list[Sequence[T]]:
         """`clips` divided into lists that fit into one file each."""
@@ -205,6 +211,8 @@ def events(source: CutListSource, clips: Sequence[CutListClip]) -> list[CutListE
     reached = 0
     for number, (clip, place) in enumerate(zip(clips, places, strict=True)):
         media = source.media_of(clip)
+        if clip.id in source.clip_media:  # its own file may leave out the transitions at its ends
+            place = TimelineRange(max(place.start, media.begins_at), min(place.end, media.begins_at + media.length_frames))
         start, end = place.start - media.begins_at, min(place.end - media.begins_at, media.length_frames)
         if not 0 <= start < end:
             raise BadRequestError(f"clip {clip.sequence} of source video {source.id} lies outside {media.name}")
@@ -226,6 +234,17 @@ def verdict(clip: CutListClip) -> Verdict:
         return Verdict.APPROVED
     said = {ClipState.REVIEW_SKIPPED.value: Verdict.SKIPPED, ClipState.REVIEW_ARCHIVED.value: Verdict.ARCHIVED}
     return said.get(state, Verdict.PENDING)
+
+
+def kind_words(clip: CutListClip) -> str | None:
+    """What the cut is at which the clip begins; None when nobody knows, and at the beginning of the file."""
+    return None if clip.transition is None or clip.transition.kind is CutKind.END else clip.transition.kind.words
+
+
+def labels(clip: CutListClip) -> tuple[str, ...]:
+    """What markers say of a clip: its verdict, and what the cut is at which it begins."""
+    kind = kind_words(clip)
+    return (str(verdict(clip)), kind) if kind else (str(verdict(clip)),)
 
 
 def clip_name(source: CutListSource, clip: CutListClip) -> str:

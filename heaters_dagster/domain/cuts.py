@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, CutKind, Transition
 from heaters_dagster.domain.errors import CutError
@@ -32,7 +33,7 @@ class ReviewAction(StrEnum):
     EDIT_CUT: another kind or range of a cut. RECUT: new cuts by force, after review had begun. REPLACE: take over the clips and decisions
     of a source video whose file is replaced.
     SEND_BACK: send clips back to review. DELETE, RENAME: delete or rename a source video. REPLACE, DELETE and RENAME cannot be undone.
-    EDIT_FACTS: what is known of a source video; undone only where it is named.
+    EDIT_FACTS: what is known of a source video; undone only where it is named. IMPORT_CUTS: the cuts of a list of another program.
     """
 
     APPROVE = "approve"
@@ -51,6 +52,7 @@ class ReviewAction(StrEnum):
     RENAME = "rename"
     DELETE = "delete"
     EDIT_FACTS = "edit_facts"
+    IMPORT_CUTS = "import_cuts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +230,35 @@ def edit_cut(clips: Iterable[ReviewClip], frame: int, transition: Transition) ->
     if transition.frames != had:
         changes.insert(0, ClipChange(left, replace(left, version=left.version + 1)))
     return Change(ReviewAction.EDIT_CUT, tuple(changes))
+
+
+def import_cuts(clips: Iterable[ReviewClip], frames: Iterable[int]) -> Change:
+    """Make `frames` the cuts of a source video: clips that have the same frames as before stay as they are, the others are replaced.
+
+    A cut that was there keeps its kind and range. clips: all live clips of the source video. frames: where clips begin, in any order; 0 and
+    the end are no cuts.
+    Raises CutError for a frame outside the source video.
+    """
+    live = sorted(_live(clips), key=lambda clip: clip.start_frame)
+    if not live:
+        raise CutError("the source video has no clips, so there is nothing that cuts could divide")
+    edges = {live[0].start_frame, live[-1].end_frame}
+    edges |= {frame if frame in edges else checked_cut_frame(frame, live[-1].end_frame) for frame in frames}
+    wanted = set(pairwise(sorted(edges)))
+    leaving = [clip for clip in live if (clip.start_frame, clip.end_frame) not in wanted]
+    staying = {(clip.start_frame, clip.end_frame) for clip in live} & wanted
+    before = {start: previous for (previous, start) in wanted}
+    known_cuts = {clip.start_frame: clip.transition for clip in leaving}
+    made = []
+    for start, end in sorted(wanted - staying):
+        parents = [clip for clip in leaving if clip.start_frame < end and start < clip.end_frame]
+        known = [clip.confidence for clip in parents if clip.confidence is not None]
+        transition = known_cuts.get(start, Transition(CutKind.HAND))
+        if transition is not None and start in before:
+            transition = transition.around(start, start_frame=before[start], end_frame=end)
+        clip = _made(parents[0], start_frame=start, end_frame=end, confidence=min(known, default=MANUAL_CONFIDENCE))
+        made.append(replace(clip, transition=transition))
+    return Change(ReviewAction.IMPORT_CUTS, _replaced(live, leaving, made) if made else ())
 
 
 def checked_cut_frame(frame: int, frame_count: int) -> int:

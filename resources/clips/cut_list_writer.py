@@ -7,24 +7,29 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
+import av
+
 from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
 from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, rate_without_loss
-from heaters_dagster.domain.cut_lists import CutListSource, Gaps, Verdict, timeline_range, verdict
-from heaters_dagster.domain.errors import NotFoundError
+from heaters_dagster.domain.cut_lists import CutListSource, Gaps, TimelineRange, Verdict, timeline_range, verdict
+from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndexHeader
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
 from heaters_dagster.domain.keys import proxy_key
+from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line
-from heaters_dagster.domain.timecode import SourceTime
+from heaters_dagster.domain.timecode import SourceTime, common_rate, frames_per_day, read_timecode
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
 from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
+from resources.media.proxy_bytes import media_input, open_proxy
 from resources.object_store.interface import ObjectStore
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import Clip, ClipStore
 from resources.postgres.database import Database
+from resources.postgres.export_store import ClipExport, ExportStore
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.postgres.transcript_store import TranscriptStore
@@ -80,7 +85,9 @@ def stored_cut_list(
     if not clips:
         raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
     objects = objects or open_object_store(settings)
-    rate, warnings = _rate(video, clips, objects, has_companion=choices.companion is not None)
+    rate, warnings = list_rate(video, clips, objects)
+    if choices.companion is not None:
+        warnings = ()
     listed = [clip for clip in clips if not choices.only or verdict(clip) in choices.only]
     if choices.media is MediaKind.CLIPS:
         listed = [clip for clip in listed if (clip.id in choices.names if choices.names is not None else clip.clip_filepath)]
@@ -88,27 +95,37 @@ def stored_cut_list(
         asked = " or ".join(sorted(choices.only)) or "no"
         files = " with an exported file" if choices.media is MediaKind.CLIPS else ""
         raise NotFoundError(f"source video {source_video_id} has no {asked if choices.only else ''} clip{files}".replace("  ", " "))
-    header = FrameIndexes(objects).header(source_video_id)
-    time = _source_time(video)
-    whole = _whole(video, header, clips, rate, time, choices, _file(video, choices.media, objects, settings))
+    indexes = FrameIndexes(objects)
+    header = indexes.header(source_video_id)
+    facts = FactsStore(database).load(source_video_id)
+    time = _time_of_file(video, facts, choices.media, objects)
+    whole = _whole(video, header, clips, rate, (time, facts.reel), choices, _file(video, choices.media, objects, settings))
+    of_clips: dict[int, CutListMedia] = {}
+    drops = drops_frames(time, rate) and choices.companion is None
+    if choices.media is MediaKind.CLIPS:
+        times = {clip.id: timecode_in_file(objects, clip.clip_filepath, rate) for clip in listed}
+        drops = any(drops_frames(one, rate) for one in times.values())
+        exports = ExportStore(database).of_clips([clip.id for clip in listed])
+        held = {clip.id: _place_of_file(clip, exports[clip.id], rate, indexes) for clip in listed}
+        of_clips = _of_clips(listed, whole, rate, times, held, choices, objects)
     source = CutListSource(
         id=video.id,
         title=video.title,
         media=whole,
-        clip_media=_of_clips(listed, whole, rate, choices, objects) if choices.media is MediaKind.CLIPS else {},
+        clip_media=of_clips,
         frame_rate=rate,
         width=round(header.width * header.sample_aspect_ratio),
         height=header.height,
-        drop_frame=drops_frames(time, rate),
+        drop_frame=drops,
         handles=choices.handles,
         gaps=choices.gaps,
-        facts=FactsStore(database).load(source_video_id),
+        facts=facts,
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
     )
     return WrittenCutList(tuple(chosen.write(source, part) for part in chosen.parts(listed)), warnings)
 
 
-def _rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore, *, has_companion: bool) -> tuple[Fraction, tuple[str, ...]]:
+def list_rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore) -> tuple[Fraction, tuple[str, ...]]:
     """The rate of the list, and a warning when the source video has none that is constant."""
     indexes = FrameIndexes(objects)
     header = indexes.header(video.id)
@@ -121,8 +138,6 @@ def _rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore, *, ha
         return found, ()
     index = indexes.load(video.id)
     rate, lost = rate_without_loss(index.pts, header.time_base)
-    if has_companion:
-        return rate, ()
     told = f" {counted(lost, 'frame')} cannot be told from their neighbours at this rate." if lost else ""
     return rate, (
         f"{video.title} has a variable frame rate: the list counts at the constant rate {float(rate):.6g}, and an editing program may show"
@@ -134,9 +149,35 @@ def _probe(video: SourceVideo) -> MediaProbe | None:
     return MediaProbe.from_json(dict(video.probe)) if video.probe else None
 
 
-def _source_time(video: SourceVideo) -> SourceTime | None:
-    """The timecode of the source video, None when its file has none."""
-    return None
+def source_time(video: SourceVideo, facts: SourceFacts) -> SourceTime | None:
+    """The timecode of the original, None when nobody knows one."""
+    return facts.usable_source_time(video.frame_rate)
+
+
+def _time_of_file(video: SourceVideo, facts: SourceFacts, kind: MediaKind, objects: ObjectStore) -> SourceTime | None:
+    """The timecode that the file itself has: an editing program finds a file only at its own."""
+    if kind is MediaKind.ORIGINAL:
+        return source_time(video, facts)
+    key = video.gold_master_filepath if kind is MediaKind.MASTER else video.proxy_filepath
+    return timecode_in_file(objects, key, video.frame_rate or Fraction(25)) if key and kind is not MediaKind.CLIPS else None
+
+
+def timecode_in_file(objects: ObjectStore, key: str | None, frame_rate: Fraction) -> SourceTime | None:
+    """The timecode in a file that Heaters made; None without one, and for a file that cannot be read now, as in cold storage."""
+    if key is None:
+        return None
+    try:
+        with av.open(media_input(open_proxy(objects, key))) as container:
+            tags = [container.metadata, *(stream.metadata for stream in container.streams)]
+    except (HeatersError, av.FFmpegError, OSError):
+        return None
+    text = next((value for one in tags for name, value in one.items() if name.lower() == "timecode"), None)
+    rate = common_rate(frame_rate)
+    try:
+        read = read_timecode(text, rate, mend=True) if text else None
+        return SourceTime(read.frame % frames_per_day(rate, drop_frame=read.drop_frame), rate, read.drop_frame) if read else None
+    except BadRequestError:
+        return None
 
 
 def _whole(
@@ -144,12 +185,12 @@ def _whole(
     header: FrameIndexHeader,
     clips: Sequence[Clip],
     rate: Fraction,
-    time: SourceTime | None,
+    clock: tuple[SourceTime | None, str | None],
     choices: CutListChoices,
     file: tuple[str, str | None],
 ) -> CutListMedia:
-    """The file of the whole source video that the list names. file: its name, and its path on this machine."""
-    name, place = file
+    """The file of the whole source video that the list names. clock: its timecode, and the reel. file: its name, and its path here."""
+    (name, place), (time, reel) = file, clock
     if choices.companion is not None:
         name, place = PurePosixPath(choices.companion).name, choices.companion
     path = path_under(choices.root, name) if choices.root is not None or place is None else place
@@ -164,7 +205,7 @@ def _whole(
         path=path,
         length_frames=max(timeline_range(clip, rate).end for clip in clips),
         first_frame=first_count(time, rate),
-        reel=time.reel if time else None,
+        reel=reel,
         audio_channels=(channels or (0 if probe else _PROXY_CHANNELS)) if header.has_audio or own_sound else 0,
         audio_rate=used.sample_rate if used and own_sound else 48_000,
     )
@@ -197,12 +238,18 @@ def submitted_path(video: SourceVideo, settings: Settings) -> PurePosixPath | No
 
 
 def _of_clips(
-    clips: Sequence[Clip], whole: CutListMedia, rate: Fraction, choices: CutListChoices, objects: ObjectStore
+    clips: Sequence[Clip],
+    whole: CutListMedia,
+    rate: Fraction,
+    times: Mapping[int, SourceTime | None],
+    places: Mapping[int, TimelineRange],
+    choices: CutListChoices,
+    objects: ObjectStore,
 ) -> dict[int, CutListMedia]:
-    """Clip id -> its exported file."""
+    """Clip id -> its exported file. times: the timecode in it. places: what it has of the source video."""
     found = {}
     for clip in clips:
-        place = timeline_range(clip, rate)
+        place = places[clip.id]
         if choices.names is not None:
             name = path = choices.names[clip.id]
         else:
@@ -215,11 +262,21 @@ def _of_clips(
             path=path,
             length_frames=place.length,
             begins_at=place.start,
-            first_frame=0,
+            first_frame=first_count(times[clip.id], rate),
             reel=whole.reel,
             audio_channels=min(whole.audio_channels, _PROXY_CHANNELS),
         )
     return found
+
+
+def _place_of_file(clip: Clip, exports: Sequence[ClipExport], rate: Fraction, indexes: FrameIndexes) -> TimelineRange:
+    """What the exported file of a clip has of the source video: all of the clip, or without the transitions at its ends."""
+    told = next((export.manifest for export in exports if export.key == clip.clip_filepath), {})
+    start, end = told.get("start_frame", clip.start_frame), told.get("end_frame", clip.end_frame)
+    if (start, end) == (clip.start_frame, clip.end_frame):
+        return timeline_range(clip, rate)
+    first, last = (round(Fraction(seconds) * rate) for seconds in indexes.times(clip.source_video_id, [start, end]))
+    return TimelineRange(first, max(first + 1, last))
 
 
 def _first_subtitles(transcripts: TranscriptStore, source_video_id: int) -> list[Line]:

@@ -36,7 +36,7 @@ from resources.postgres.review_statements import (
     STANDING,
     UPDATE,
 )
-from resources.postgres.row_locks import lock_clips, lock_source_videos_of
+from resources.postgres.row_locks import lock_clips, lock_live_clips, lock_source_videos_of
 from resources.postgres.source_video_store import lock_source_video
 from resources.postgres.tables import clips, cut_point_operations, review_actions, reviewers
 
@@ -58,7 +58,10 @@ _DID = {
     ReviewAction.EDIT_CUT: "changed the kind or range of a cut of",
     ReviewAction.RECUT: "cut anew",
     ReviewAction.SEND_BACK: "sent back to review",
+    ReviewAction.IMPORT_CUTS: "imported cuts over",
 }
+#: Actions on any number of cuts, which are no single operation on a cut point.
+_ON_MANY_CUTS = frozenset({ReviewAction.RECUT, ReviewAction.IMPORT_CUTS})
 
 
 class StaleClipsError(StaleClipError):
@@ -157,6 +160,19 @@ class ReviewTransaction:
         self._source_video_id = source_video_id
         return [clip for clip in self.clips() if clip.is_live and clip.source_video_id == source_video_id]
 
+    def lock_all(self, source_video_id: int) -> list[ReviewClip]:
+        """Lock the source video and all its live clips."""
+        lock_source_video(self._connection, source_video_id)
+        for row in lock_live_clips(self._connection, source_video_id):
+            clip = clip_of_row(row)
+            self._rows[clip.id] = clip
+            self._times[source_video_id, clip.start_frame] = clip.start_time_seconds
+            self._times[source_video_id, clip.end_frame] = clip.end_time_seconds
+        if not self._rows:
+            raise _no_clips(source_video_id)
+        self._source_video_id = source_video_id
+        return self.clips()
+
     def know_time(self, source_video_id: int, frame: int, seconds: float) -> None:
         self._times[source_video_id, frame] = seconds
 
@@ -244,8 +260,8 @@ class ReviewTransaction:
         rows = self._connection.execute(select(*CLIP).where(clips.c.id.in_(row.clip_ids)))
         return _result(row.id, ReviewAction(row.action), map(clip_of_row, rows), replayed=True)
 
-    def record(self, change: Change, request_key: str | None) -> ReviewResult:
-        """Write `change` to the clips and to the ledger.
+    def record(self, change: Change, request_key: str | None, details: Mapping[str, Any] | None = None) -> ReviewResult:
+        """Write `change` to the clips and to the ledger. details: what else the ledger keeps of it.
 
         A decision that changes nothing is written to the ledger only when it has a request key, so that a browser can get the same answer
         again.
@@ -267,7 +283,7 @@ class ReviewTransaction:
             "request_key": request_key,
             # The time now, not the begin of the transaction: it may have waited long for its locks.
             "created_at": func.clock_timestamp(),
-        }
+        } | ({"details": dict(details)} if details else {})
         insertion = insert(review_actions).values(**row).on_conflict_do_nothing(index_elements=["request_key"])
         action_id = self._connection.scalar(insertion.returning(review_actions.c.id))
         if action_id is None:
@@ -284,8 +300,8 @@ class ReviewTransaction:
         return _result(action_id, change.action, (row for row in self._rows.values() if row.id in shown), replayed=False)
 
     def _record_cut(self, action_id: int, ledger: Change) -> None:
-        of_many_cuts = self._target is not None and self._target.action == ReviewAction.RECUT
-        cut = None if of_many_cuts else ledger.cut
+        action = ledger.action if self._target is None else self._target.action
+        cut = None if action in _ON_MANY_CUTS else ledger.cut
         if cut is None:
             return
         self._connection.execute(

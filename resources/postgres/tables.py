@@ -316,7 +316,7 @@ review_actions = Table(
     CheckConstraint(
         "action in ('approve', 'skip', 'archive', 'group', 'add_cut_point', 'remove_cut_point', 'move_cut_point', 'edit_cut', "
         "'undo', 'redo', 'recut', "
-        "'replace', 'send_back', 'rename', 'delete', 'edit_facts')",
+        "'replace', 'send_back', 'rename', 'delete', 'edit_facts', 'import_cuts')",
         name="action",
     ),
     CheckConstraint("(action in ('undo', 'redo')) = (target_action_id is not null)", name="target"),

@@ -74,6 +74,7 @@ _ACTIONS = {
     "rename": "gave a new title",
     "delete": "deleted the video",
     "edit_facts": "changed facts",
+    "import_cuts": "imported the cuts of a list",
 }
 #: The longest hover preview.
 PREVIEW_FRAMES = 250

@@ -7,6 +7,11 @@ down_revision = "0043"
 branch_labels = None
 depends_on = None
 
+harmless = {
+    "rule source_video_facts.source_video_facts_start_timecode_check": "the program of before does not write the column",
+    "rule source_video_facts.source_video_facts_timecode_rate_check": "the program of before does not write the column",
+}
+
 
 def upgrade() -> None:
     op.execute(r"""

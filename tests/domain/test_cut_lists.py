@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia, file_address, path_under, reels_of
 from heaters_dagster.domain.cut_list_rates import EDITING_RATES, constant_rate, first_count, frame_places, rate_without_loss
 from heaters_dagster.domain.cut_lists import CutListSource, Gaps, events, timeline_range
@@ -40,6 +41,7 @@ class Listed:
     confidence: float | None = 0.75
     grouped_with_clip_id: int | None = None
     clip_filepath: str | None = "final_clips/video_7_clip_003.mp4"
+    transition: Transition | None = None
 
 
 def listed(start: int, end: int, rate: Fraction = FILM, **other: object) -> Listed:
@@ -291,3 +293,9 @@ def test_timecode_of_half_the_rate_begins_at_the_same_clock_time() -> None:
     assert timecode(first_count(time, Fraction(50)), Fraction(50)) == "10:00:00:14"
     drop = SourceTime(1_078_920, NTSC, True)
     assert timecode(first_count(drop, Fraction(60_000, 1001)), Fraction(60_000, 1001), drop_frame=True) == "10:00:00;00"
+
+
+def test_a_file_that_leaves_out_its_transitions_is_listed_as_it_is() -> None:
+    own = CutListMedia(name="c.mp4", path="c.mp4", length_frames=20, begins_at=46, audio_channels=2)
+    (event,) = events(replace(SOURCE, clip_media={17: own}, handles=5), [listed(36, 80)])
+    assert (event.start, event.end, event.head, event.tail) == (0, 20, 0, 0)

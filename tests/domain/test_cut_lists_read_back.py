@@ -14,6 +14,7 @@ import opentimelineio as otio
 import pytest
 from lxml import etree
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia
 from heaters_dagster.domain.cut_lists import CutListSource, Gaps, events
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
@@ -51,6 +52,7 @@ class Listed:
     confidence: float | None = 0.75
     grouped_with_clip_id: int | None = None
     clip_filepath: str | None = None
+    transition: Transition | None = None
 
 
 def listed(edges: Sequence[int], rate: Fraction) -> list[Listed]:
@@ -275,3 +277,22 @@ def test_locators_of_an_edl_are_read_as_markers() -> None:
     marks = [(clip.markers[0].name, clip.markers[0].color) for clip in timeline.video_tracks()[0].find_clips()]
     assert marks[:4] == [("pending", "YELLOW"), ("skipped", "RED"), ("archived", "RED"), ("approved", "GREEN")]
     assert timeline.video_tracks()[0][0].metadata["cmx_3600"]["reel"] == "A001"
+
+
+def test_the_kind_of_a_cut_is_in_every_form() -> None:
+    rate = Fraction(25)
+    clips = listed(EDGES, rate)
+    clips[0] = replace(clips[0], transition=Transition(CutKind.END))
+    clips[1] = replace(clips[1], transition=Transition(CutKind.DISSOLVE, 30, 44))
+    source = source_at(rate)
+    texts = {form: CUT_LIST_FORMATS.load(form).write(source, clips) for form in CUT_LIST_FORMATS.built_in}
+    assert all(text.count("dissolve") >= 1 and "end of the file" not in text for text in texts.values())
+    (row,) = [row for row in csv.DictReader(io.StringIO(texts["csv"])) if row["cut_kind"] == "dissolve"]
+    assert (row["cut_first_frame"], row["cut_last_frame"], row["start_frame"]) == ("30", "44", "36")
+    root = etree.fromstring(texts["fcpxml"].encode())
+    assert [[one.get("value") for one in clip.findall("keyword")] for clip in root.iter("asset-clip")][:2] == [
+        ["pending"],
+        ["skipped", "dissolve"],
+    ]
+    (clip, *_) = [clip for clip in otio.adapters.read_from_string(texts["otio"], "otio_json").find_clips() if clip.markers]
+    assert clip.markers[0].name == "pending"

@@ -3,6 +3,7 @@ from fractions import Fraction
 
 import pytest
 
+from heaters_dagster.domain.cut_kinds import Transition
 from heaters_dagster.domain.cut_lists import CutListMedia, CutListSource
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
@@ -30,6 +31,7 @@ class Listed:
     confidence: float | None = 0.75
     grouped_with_clip_id: int | None = None
     clip_filepath: str | None = None
+    transition: Transition | None = None
 
     @property
     def start_time_seconds(self) -> float:

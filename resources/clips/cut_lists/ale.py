@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_media import one_line
-from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, events, verdict
+from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, events, kind_words, verdict
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import delivered
 
@@ -14,7 +14,7 @@ _FPS = {
     Fraction(24_000, 1001): "23.976", Fraction(24): "24", Fraction(25): "25", Fraction(30_000, 1001): "29.97", Fraction(30): "30",
     Fraction(48_000, 1001): "47.952", Fraction(48): "48", Fraction(50): "50", Fraction(60_000, 1001): "59.94", Fraction(60): "60",
 }  # fmt: skip
-_COLUMNS = ("Name", "Tracks", "Start", "End", "Duration", "Tape", "Source File", "Source Path", "FPS", "Verdict", "Comments")
+_COLUMNS = ("Name", "Tracks", "Start", "End", "Duration", "Tape", "Source File", "Source Path", "FPS", "Verdict", "Cut", "Comments")
 
 
 def ale_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
@@ -46,6 +46,7 @@ def ale_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
             media.path,
             fps,
             str(verdict(clip)),
+            kind_words(clip) or "",
             comment,
             *facts.values(),
         )

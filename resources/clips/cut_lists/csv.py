@@ -1,18 +1,22 @@
-"""Cut lists as CSV, for spreadsheets and scripts."""
+"""Cut lists as CSV, for spreadsheets and scripts. The scene list of PySceneDetect is read too."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of
 from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutListSource, clip_name, events, verdict
+from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import DELIVERED, chapter_at, delivered
 
 CSV_COLUMNS = (
     "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
     "start_timecode", "end_timecode", "verdict", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
-    "chapter", "subtitles", "media", "reel", "head_handle_frames", "tail_handle_frames", *DELIVERED,
+    "chapter", "subtitles", "media", "reel", "head_handle_frames", "tail_handle_frames", "cut_kind", "cut_first_frame", "cut_last_frame",
+    *DELIVERED,
 )  # fmt: skip
 
 
@@ -51,6 +55,7 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                 _plain(event.media.reel),
                 event.head,
                 event.tail,
+                *((cut.kind, cut.first_frame, cut.last_frame) if (cut := clip.transition) else (None, None, None)),
                 *facts,
             ]
         )
@@ -62,4 +67,49 @@ def _plain(text: str | None) -> str | None:
     return f"'{text}" if text and text[0] in "=+-@\t" else text
 
 
-CUT_LIST_FORMAT = CutListFormat(name="csv", title="a table (RFC 4180)", suffix=".csv", write=csv_cut_list, in_zip=True)
+_SCENES = ("Start Frame", "End Frame", "Start Time (seconds)", "End Time (seconds)")
+_OURS = ("start_frame", "end_frame")
+
+
+def read_csv(text: str, video: ReadFor) -> ReadCutList:
+    """A table with the columns start_frame and end_frame, as ours; or the scene list of PySceneDetect. Separators: comma, semicolon, tab.
+
+    PySceneDetect counts frames from 1, and from 0 before its version 0.6. Of a source video with a variable rate its times are taken.
+    """
+    lines = lines_of(text)
+    # PySceneDetect may write the times of all cuts above the names of its columns.
+    head = next((number for number, line in enumerate(lines[:10]) if any(_has(line, names) for names in (_OURS, _SCENES))), None)
+    if head is None:
+        raise BadRequestError(f"the table has neither the columns {' and '.join(_OURS)} nor those of PySceneDetect ({', '.join(_SCENES)})")
+    delimiter = max(",;\t", key=lines[head].count)
+    rows = csv.DictReader(lines[head:], delimiter=delimiter)
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+    ours = all(name in rows.fieldnames for name in _OURS)
+    by_time = not ours and not video.is_constant
+    starts, ends = _OURS if ours else _SCENES[2:] if by_time else _SCENES[:2]
+    edits = []
+    for row in rows:
+        where = f"line {head + rows.line_num}"
+        edits.append(ReadEdit(where=where, start=_number(row, starts, where), end=_number(row, ends, where)))
+    if not ours and not by_time:
+        base = 0 if edits and edits[0].start == 0 else 1
+        edits = [ReadEdit(where=edit.where, start=edit.start - base, end=edit.end) for edit in edits]
+    return ReadCutList(counting=Counting.SECONDS if by_time else Counting.FRAMES, edits=tuple(edits))
+
+
+def _has(line: str, names: Sequence[str]) -> bool:
+    return all(name in line for name in names)
+
+
+def _number(row: Mapping[str, str | None], name: str, where: str) -> Fraction:
+    text = (row.get(name) or "").strip()
+    try:
+        found = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise BadRequestError(f"{where}: {name} is a number, not {text!r}") from None
+    if "seconds" not in name and found.denominator != 1:
+        raise BadRequestError(f"{where}: {name} is a whole number, not {text!r}")
+    return found
+
+
+CUT_LIST_FORMAT = CutListFormat(name="csv", title="a table (RFC 4180)", suffix=".csv", write=csv_cut_list, in_zip=True, read=read_csv)

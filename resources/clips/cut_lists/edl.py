@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_media import ascii_of, one_line, reels_of
-from heaters_dagster.domain.cut_lists import CutListClip, CutListEvent, CutListFormat, CutListSource, Verdict, clip_name, events, verdict
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, lines_of, name_in
+from heaters_dagster.domain.cut_lists import (
+    CutListClip,
+    CutListEvent,
+    CutListFormat,
+    CutListSource,
+    Verdict,
+    clip_name,
+    events,
+    labels,
+    verdict,
+)
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import delivered
+from heaters_dagster.domain.timecode import DROP_FRAME_RATES, read_timecode
 from heaters_dagster.domain.words import counted
 
 #: Event numbers of a CMX 3600 list have three digits.
@@ -18,6 +33,13 @@ _FACTS = ("rights", "licence", "external_id", "uploader", "page_address")
 _FACT_CHARACTERS = 100
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 _CHANNELS = {0: "V", 1: "B"}
+_TIMECODE = r"(\d\d?:\d\d:\d\d[:;.]\d\d\d?)"
+#: number, reel, channels, transition with its length, source in and out, record in and out.
+_EVENT = re.compile(
+    r"\s*(\d+)\s+(\S+)\s+(\S+)\s+([CDWK]\S*)(?:\s+(?:[BFO]\s+)?\d+)?" + rf"\s+{_TIMECODE}" * 4 + r"\s*",
+)
+_NAME = re.compile(r"\*?\s*(?:FROM CLIP NAME|FROM CLIP|FROM FILE|SOURCE FILE)\s*:\s*(.+?)\s*")
+_EMPTY_REELS = {"BL", "BLACK"}
 
 
 def edl_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
@@ -58,7 +80,7 @@ def _event(source: CutListSource, event: CutListEvent, number: int, reel: str) -
     handles = f", handles {event.head} and {event.tail}" if event.head or event.tail else ""
     lines.append(f"* COMMENT: {clip_name(source, clip)} frames {clip.start_frame}..{clip.end_frame - 1}{handles} {clip.state}")
     said = verdict(clip)
-    lines.append(f"* LOC: {source.written(record + event.head)} {_COLOURS[said]:<7} {said}")
+    lines.append(f"* LOC: {source.written(record + event.head)} {_COLOURS[said]:<7} {', '.join(labels(clip))}")
     return lines
 
 
@@ -67,6 +89,48 @@ def _ascii(text: str) -> str:
     return ascii_of(one_line(text))
 
 
+def read_edl(text: str, video: ReadFor) -> ReadCutList:
+    """The edits of a CMX 3600 list that have a picture, by their source timecode. It has no rate: it is read at that of the source video.
+
+    Each timecode counts as the sign before its frames says; where that is a colon, as FCM says, and without FCM as the source video does.
+    """
+    drop: bool | None = None
+    edits: list[ReadEdit] = []
+    retimed, taken = 0, False
+    for number, line in enumerate(lines_of(text), start=1):
+        where = f"line {number}"
+        if line.strip().upper().startswith("FCM:"):
+            drop = "NON" not in line.upper()
+        elif event := _EVENT.fullmatch(line):
+            reel, channels, taken = event[2], event[3].upper(), False
+            if reel.upper() in _EMPTY_REELS or not ("V" in channels or channels.startswith("B")):
+                continue
+            start, end, record, record_end = (_count(event[part], where, video, drop) for part in (5, 6, 7, 8))
+            retimed += end - start != record_end - record
+            # The first line of a transition has the shot that goes, without length.
+            if end != start:
+                taken = True
+                edits.append(ReadEdit(where=where, start=Fraction(start), end=Fraction(end), media=() if reel == "AX" else (reel,)))
+        elif (named := _NAME.fullmatch(line)) and taken:
+            # Reels are cut short, so the names of files go before.
+            edits[-1] = replace(edits[-1], media=(name_in(named[1]), *edits[-1].media))
+        elif re.match(r"\s*\d+\s+\S+\s+\S+\s+[CDWK]", line):
+            raise BadRequestError(f"{where}: an event has four timecodes HH:MM:SS:FF: {line.strip()[:80]!r}")
+    told = f"{counted(retimed, 'edit')} {'plays' if retimed == 1 else 'play'} at another speed: the frames of the source are taken."
+    return ReadCutList(counting=Counting.COUNT, edits=tuple(edits), rate=video.rate, notes=(told,) if retimed else ())
+
+
+def _count(text: str, where: str, video: ReadFor, drop: bool | None) -> int:
+    if ";" in text or "." in text:
+        drop = True
+    elif drop is None:
+        drop = video.drop_frame
+    try:
+        return read_timecode(text, video.rate, drop_frame=drop and video.rate in DROP_FRAME_RATES, mend=True).frame
+    except BadRequestError as error:
+        raise BadRequestError(f"{where}: {error}") from error
+
+
 CUT_LIST_FORMAT = CutListFormat(
-    name="edl", title="EDL (CMX 3600)", suffix=".edl", write=edl_cut_list, in_zip=True, most_clips=MAX_EDL_EVENTS
+    name="edl", title="EDL (CMX 3600)", suffix=".edl", write=edl_cut_list, in_zip=True, most_clips=MAX_EDL_EVENTS, read=read_edl
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, file_address, xml_text
-from heaters_dagster.domain.cut_lists import CutListClip, CutListEvent, CutListFormat, CutListSource, clip_name, events, verdict
+from heaters_dagster.domain.cut_lists import CutListClip, CutListEvent, CutListFormat, CutListSource, clip_name, events, labels, verdict
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import delivered
 from heaters_dagster.domain.timecode import nominal_rate
@@ -123,7 +123,7 @@ def _clip_item(
     _texts(ET.SubElement(element, "sourcetrack"), mediatype="audio" if channel else "video", trackindex=channel or 1)
     if not channel:
         marker = ET.SubElement(element, "marker")
-        _texts(marker, name=f"{clip_name(source, event.clip)} {said}", comment=_comment(source, event))
+        _texts(marker, name=f"{clip_name(source, event.clip)} {', '.join(labels(event.clip))}", comment=_comment(source, event))
         _texts(marker, **{"in": event.start + event.head, "out": -1})
         about = ET.SubElement(element, "logginginfo")
         _texts(about, description=clip_name(source, event.clip), good="TRUE" if said == "approved" else "FALSE")
@@ -146,7 +146,7 @@ def _comment(source: CutListSource, event: CutListEvent) -> str:
     sure = "" if clip.confidence is None else f", confidence {clip.confidence:.2f}"
     subtitles = source.said_in(clip)
     said = f": {subtitles}" if subtitles else ""
-    return xml_text(f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}, {verdict(clip)}{sure}{said}")
+    return xml_text(f"clip {clip.sequence}, frames {clip.start_frame}..{clip.end_frame - 1}, {', '.join(labels(clip))}{sure}{said}")
 
 
 def _item(number: int, channel: int) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+from urllib.parse import unquote
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, reels_of
+from heaters_dagster.domain.cut_list_reading import Counting, ReadCutList, ReadEdit, ReadFor, name_in
 from heaters_dagster.domain.cut_lists import (
     CutListClip,
     CutListEvent,
@@ -13,9 +17,12 @@ from heaters_dagster.domain.cut_lists import (
     Verdict,
     clip_name,
     events,
+    labels,
     verdict,
 )
+from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import chapter_at, delivered
+from heaters_dagster.domain.timecode import timeline_rate
 
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 
@@ -61,9 +68,9 @@ def otio_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
             )
             if kind == otio.schema.TrackKind.Video:
                 said = verdict(event.clip)
-                clip.markers.append(
-                    otio.schema.Marker(name=str(said), marked_range=span(event.source_start + event.head, 1), color=_COLOURS[said])
-                )
+                mark = otio.schema.Marker(marked_range=span(event.source_start + event.head, 1), color=_COLOURS[said])
+                mark.name = ", ".join(labels(event.clip))
+                clip.markers.append(mark)
             track.append(clip)
         timeline.tracks.append(track)
     return str(otio.adapters.write_to_string(timeline, "otio_json")) + "\n"
@@ -81,6 +88,7 @@ def _known(source: CutListSource, event: CutListEvent) -> dict[str, object]:
         "end_time_seconds": clip.end_time_seconds,
         "state": str(clip.state),
         "verdict": str(verdict(clip)),
+        "cut": transition.to_json() if (transition := clip.transition) else None,
         "confidence": clip.confidence,
         "grouped_with_clip_id": clip.grouped_with_clip_id,
         "clip_filepath": clip.clip_filepath,
@@ -92,4 +100,42 @@ def _known(source: CutListSource, event: CutListEvent) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-CUT_LIST_FORMAT = CutListFormat(name="otio", title="OpenTimelineIO", suffix=".otio", write=otio_cut_list, in_zip=True)
+def read_otio(text: str, video: ReadFor) -> ReadCutList:
+    """The clips on the picture's tracks. Where each file tells its available range they count from that, else they are timecode."""
+    import opentimelineio as otio
+
+    try:
+        timeline = otio.adapters.read_from_string(text, "otio_json")
+    except Exception as error:  # any exception: the library raises its own, and those of JSON
+        raise BadRequestError(f"the file is no OpenTimelineIO: {' '.join(str(error).split())[:200]}") from error
+    if not hasattr(timeline, "find_clips"):
+        raise BadRequestError("the file is OpenTimelineIO, but has no timeline")
+    tracks = timeline.video_tracks() if isinstance(timeline, otio.schema.Timeline) else [timeline]
+    clips = [clip for track in tracks for clip in track.find_clips() if isinstance(clip.media_reference, otio.schema.ExternalReference)]
+    told = all(clip.media_reference.available_range is not None for clip in clips)
+    rate = timeline_rate(Fraction(clips[0].trimmed_range().start_time.rate)) if clips else None
+    edits = []
+    for number, clip in enumerate(clips, start=1):
+        media = clip.media_reference
+        span = clip.trimmed_range() if clip.source_range is not None or told else None
+        if span is None:
+            raise BadRequestError(f"clip {number} ({clip.name}): it has no range")
+        start, length = _seconds(span.start_time), _seconds(span.duration)
+        begin = _seconds(media.available_range.start_time) if told else Fraction(0)
+        unit = Fraction(1) if told or rate is None else rate
+        edits.append(
+            ReadEdit(
+                where=f"clip {number}",
+                start=(start - begin) * unit,
+                end=(start - begin + length) * unit,
+                media=tuple(dict.fromkeys(name for name in (name_in(unquote(media.target_url or "")), clip.name) if name)),
+            )
+        )
+    return ReadCutList(counting=Counting.SECONDS if told else Counting.COUNT, edits=tuple(edits), rate=rate)
+
+
+def _seconds(time: Any) -> Fraction:
+    return Fraction(time.value) / timeline_rate(Fraction(time.rate))
+
+
+CUT_LIST_FORMAT = CutListFormat(name="otio", title="OpenTimelineIO", suffix=".otio", write=otio_cut_list, in_zip=True, read=read_otio)

@@ -1,0 +1,192 @@
+"""Cut lists of other programs, read as cuts of a source video.
+
+A reader tells for each edit where in the media it begins and ends, in the list's own way of counting. Which frames of the source video
+these are is decided here, in one place: by its frame index, its timecode and the rate of its lists.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import BadRequestError
+from heaters_dagster.domain.words import counted
+
+#: A list of a day's cuts is below this by far; a larger file is no list.
+MOST_LIST_BYTES = 64 * 1024**2
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+_NAMED = 5
+
+
+class Counting(StrEnum):
+    """How a list says where an edit begins. FRAMES: of the source video, from 0. COUNT: frames of its timecode since 00:00:00:00.
+
+    SECONDS: from the beginning of the media.
+    """
+
+    FRAMES = "frames"
+    COUNT = "count"
+    SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadEdit:
+    """One edit. where: in the file, for people: "line 12". start, end: end exclusive. media: names of its file that the list tells."""
+
+    where: str
+    start: Fraction
+    end: Fraction
+    media: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadCutList:
+    """What a file says. rate: of its counts and frames, None for that of the source video. notes: what was left out, a sentence each."""
+
+    counting: Counting
+    edits: tuple[ReadEdit, ...]
+    rate: Fraction | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadFor:
+    """The source video for which a list is read.
+
+    rate: of its lists. drop_frame: whether its timecode leaves out numbers. first_count: of the timecode of its frame 0.
+    places: (n + 1,) where each frame, and the end, lies in frames of `rate`.
+    names: of its files, as lists may tell them.
+    """
+
+    rate: Fraction
+    drop_frame: bool
+    first_count: int
+    places: NDArray[np.int64]
+    names: frozenset[str] = frozenset()
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.places) - 1
+
+    @property
+    def is_constant(self) -> bool:
+        return bool(self.places[-1] == self.frame_count)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCuts:
+    """frames: where clips begin, ascending, without 0 and the end. notes: what the person must know of the list, a sentence each."""
+
+    frames: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def decoded(data: bytes) -> str:
+    """The text of a list in the encoding that its first bytes tell; else UTF-8, else that of Western Windows. Raises BadRequestError."""
+    if len(data) > MOST_LIST_BYTES:
+        raise BadRequestError(f"the file has {len(data):,} bytes; a cut list has up to {MOST_LIST_BYTES:,}")
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, errors="replace")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise BadRequestError("the file is no text, so it is no cut list that can be read: EDL, FCPXML, OTIO or CSV")
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, whichever system wrote it. Other characters that end lines for Python belong to names."""
+    return _LINE_ENDS.split(text)
+
+
+def cuts_of(read: ReadCutList, video: ReadFor) -> FoundCuts:
+    """The frames of `video` where the edits of a list begin and end. Raises BadRequestError, with the place in the file."""
+    edits, notes = _of_this_video(read.edits, video.names)
+    if not edits:
+        raise BadRequestError("the list has no edit with a picture")
+    base, told = _base(read, edits, video)
+    found: set[int] = set()
+    for edit in edits:
+        if edit.end <= edit.start:
+            raise BadRequestError(f"{edit.where}: an edit must end after it begins")
+        found |= {_frame(read, edit, edge, base, video) for edge in (edit.start, edit.end)}
+    overlaps = [second.where for first, second in pairwise(sorted(edits, key=lambda edit: edit.start)) if second.start < first.end]
+    if overlaps:
+        many = f"{counted(len(overlaps), 'edit')} {'begins' if len(overlaps) == 1 else 'begin'} inside another one ({overlaps[0]})"
+        told = [*told, f"{many}, as in a list with handles: each edge becomes a cut."]
+    return FoundCuts(tuple(sorted(found - {0, video.frame_count})), (*read.notes, *notes, *told))
+
+
+def name_in(path: str) -> str:
+    """The last part of what a list gives as a file, whichever system that is of."""
+    return PureWindowsPath(PurePosixPath(path).name).name
+
+
+def _of_this_video(edits: Sequence[ReadEdit], names: Iterable[str]) -> tuple[Sequence[ReadEdit], list[str]]:
+    """The edits of the source video: all of them when the list has one file, whatever that is called; else those that name one of its."""
+    named = [{name.casefold() for name in edit.media} for edit in edits]
+    told = [called for called in named if called]
+    if not told or set.intersection(*told):
+        return edits, []
+    known = {name.casefold() for name in names}
+    own = [edit for edit, called in zip(edits, named, strict=True) if known & called]
+    if not own:
+        files = list(dict.fromkeys(edit.media[0] for edit in edits if edit.media))
+        some = ", ".join(files[:_NAMED]) + (" and others" if len(files) > _NAMED else "")
+        raise BadRequestError(f"the list has edits of {counted(len(files), 'file')} ({some}); none has a name of this source video")
+    left = len(edits) - len(own)
+    return own, [f"{counted(left, 'edit')} of other files {'is' if left == 1 else 'are'} left out."] if left else []
+
+
+def _base(read: ReadCutList, edits: Sequence[ReadEdit], video: ReadFor) -> tuple[int, list[str]]:
+    """The count of frame 0 in the list: that of the source video's timecode; 0 when the list plainly counts from there."""
+    if read.counting is not Counting.COUNT or not video.first_count:
+        return 0, []
+    rate = read.rate or video.rate
+    first = round(video.first_count * rate / video.rate)
+    length = round(int(video.places[-1]) * rate / video.rate)
+    low, high = min(edit.start for edit in edits), max(edit.end for edit in edits)
+    if first <= low and high <= first + length:
+        return first, []
+    if low >= 0 and high <= length:
+        return 0, ["The list counts from 00:00:00:00, not from the timecode of the source video."]
+    return first, []
+
+
+def _frame(read: ReadCutList, edit: ReadEdit, edge: Fraction, base: int, video: ReadFor) -> int:
+    """The frame of the source video at an edge of an edit."""
+    if read.counting is Counting.FRAMES:
+        frame = int(edge)
+        if not 0 <= frame <= video.frame_count:
+            raise BadRequestError(
+                f"{edit.where}: frame {frame} is not in the source video, which has {counted(video.frame_count, 'frame')}"
+            )
+        return frame
+    seconds = edge if read.counting is Counting.SECONDS else (edge - base) / (read.rate or video.rate)
+    place = round(seconds * video.rate)
+    end = int(video.places[-1])
+    # The end of a container may lie a frame after that of its picture: sounds end later.
+    if not 0 <= place <= end + 1:
+        raise BadRequestError(
+            f"{edit.where}: {_clock(seconds)} lies outside the source video, which has {_clock(Fraction(end) / video.rate)}:"
+            " is it a list of another video, or of another rate or timecode?"
+        )
+    return min(int(np.searchsorted(video.places, place, side="left")), video.frame_count)
+
+
+def _clock(seconds: Fraction) -> str:
+    sign, whole = ("-", -seconds) if seconds < 0 else ("", seconds)
+    return f"{sign}{int(whole) // 3600:02d}:{int(whole) % 3600 // 60:02d}:{float(whole % 60):06.3f}"

@@ -1,0 +1,134 @@
+"""Reads a cut list of another program for a stored source video, and says what it would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from heaters_dagster.domain import cuts
+from heaters_dagster.domain.cut_list_rates import drops_frames, first_count, frame_places
+from heaters_dagster.domain.cut_list_reading import MOST_LIST_BYTES, FoundCuts, ReadFor, cuts_of, decoded
+from heaters_dagster.domain.cut_lists import CutListFormat
+from heaters_dagster.domain.cuts import Change
+from heaters_dagster.domain.errors import BadRequestError, NotFoundError
+from heaters_dagster.domain.source_facts import SourceFacts
+from heaters_dagster.registries import CUT_LIST_FORMATS
+from heaters_dagster.settings import Settings
+from resources.clips.cut_list_writer import list_rate, source_time, submitted_path
+from resources.media.frame_index_reader import FrameIndexes
+from resources.object_store.interface import ObjectStore
+from resources.postgres.clip_rows import Clip, review_clip
+from resources.postgres.clip_store import ClipStore
+from resources.postgres.cut_imports import decided_on
+from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
+from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
+
+#: The file in an FCPXML bundle that is the list.
+_IN_BUNDLE = "Info.fcpxml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutListPreview:
+    """What an import would do.
+
+    form: of the list. frames: the cuts that there would be, ascending. added, removed: of them, against now. kept_clips: clips that stay as
+    they are. decided: clips that would be replaced although there is a decision on them. notes: a sentence each.
+    """
+
+    source_video_id: int
+    form: str
+    frames: tuple[int, ...]
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    kept_clips: int
+    decided: tuple[Clip, ...]
+    notes: tuple[str, ...]
+
+
+def previewed(
+    source_video_id: int,
+    path: Path,
+    *,
+    form: str | None = None,
+    keep: bool = False,
+    database: Database,
+    objects: ObjectStore,
+    settings: Settings,
+) -> CutListPreview:
+    """What the cuts in a file would change. form: its format, None: by its name and content. keep: the present cuts stay too.
+
+    Raises BadRequestError with the line for what cannot be read or lies outside the source video, NotFoundError without clips, OSError.
+    """
+    if path.is_dir():
+        path /= _IN_BUNDLE
+    with path.open("rb") as file:
+        text = decoded(file.read(MOST_LIST_BYTES + 1))
+    chosen = _format(form, path, text)
+    video = SourceVideoStore(database).load(source_video_id)
+    live = sorted(ClipStore(database).load_live(source_video_id), key=lambda clip: clip.start_frame)
+    if not live:
+        raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state}), so no cuts can be imported")
+    try:
+        assert chosen.read is not None
+        read_for = _read_for(video, live, FactsStore(database).load(source_video_id), objects, settings)
+        found: FoundCuts = cuts_of(chosen.read(text, read_for), read_for)
+    except BadRequestError as error:
+        raise BadRequestError(f"{path.name}: {error}") from error
+    present = {clip.start_frame for clip in live[1:]}
+    wanted = set(found.frames) | (present if keep else set())
+    change: Change = cuts.import_cuts(map(review_clip, live), wanted)
+    retired = {step.after.id for step in change.clips if step.before is not None and not step.after.is_live}
+    decided = set(decided_on(change))
+    return CutListPreview(
+        source_video_id=source_video_id,
+        form=chosen.name,
+        frames=tuple(sorted(wanted)),
+        added=tuple(sorted(wanted - present)),
+        removed=tuple(sorted(present - wanted)),
+        kept_clips=sum(clip.id not in retired for clip in live),
+        decided=tuple(clip for clip in live if clip.id in decided),
+        notes=found.notes,
+    )
+
+
+def readable_formats() -> list[CutListFormat]:
+    return [form for form in CUT_LIST_FORMATS.usable() if form.read is not None]
+
+
+def _format(name: str | None, path: Path, text: str) -> CutListFormat:
+    readable = readable_formats()
+    told = ", ".join(form.name for form in readable)
+    if name is not None:
+        chosen = CUT_LIST_FORMATS.load(name)
+        if chosen.read is None:
+            raise BadRequestError(f"a list in the format {name} cannot be read; these can: {told}")
+        return chosen
+    suffix = path.suffix.lower()
+    of_content = "fcpxml" if "<fcpxml" in text[:2000] else "otio" if '"OTIO_SCHEMA"' in text[:2000] else None
+    for form in readable:
+        if form.name == of_content or (of_content is None and form.suffix == suffix):
+            return form
+    raise BadRequestError(f"{path.name}: its ending {suffix!r} tells no format that can be read: choose one with --format ({told})")
+
+
+def _read_for(video: SourceVideo, live: list[Clip], facts: SourceFacts, objects: ObjectStore, settings: Settings) -> ReadFor:
+    index = FrameIndexes(objects).load(video.id)
+    rate, _ = list_rate(video, live, objects)
+    time = source_time(video, facts)
+    pts = np.append(index.pts, index.header.end_pts)
+    names = {PurePosixPath(key).name for key in (video.original_filepath, video.proxy_filepath, video.gold_master_filepath) if key}
+    if (submitted := submitted_path(video, settings)) is not None:
+        names.add(submitted.name)
+    if facts.reel:
+        names.add(facts.reel)
+    return ReadFor(
+        rate=Fraction(rate),
+        drop_frame=drops_frames(time, rate),
+        first_count=first_count(time, rate),
+        places=frame_places(pts, index.header.time_base, rate),
+        names=frozenset(names | {PurePosixPath(name).stem for name in names}),
+    )
