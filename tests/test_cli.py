@@ -443,7 +443,7 @@ def test_what_a_cut_is_can_be_said_listed_and_taken_back(heaters: Heaters, video
     for line, said in (
         (f"cuts set {video} 20 --first 21", "can begin at frames 0..20 and end at frames 19..39; it cannot be 21..24"),
         (f"cuts set {video} 40 --first 38", "give both --first and --last"),
-        (f"cuts set {video} 0 --kind hard", "frame 0 begins the source video; it is not a cut"),
+        (f"cuts set {video} 0 --kind hard", "cuts of this source video lie at frames 1..59, not 0"),
         (f"cuts set {video} 25 --kind hard", "there is no cut at frame 25"),
         (f"cuts set {video} 20 --kind end", "only frame 0 is the end of the file"),
     ):

@@ -218,9 +218,11 @@ def _row(clip: Clip) -> dict[str, Any]:
 
 def _told(was: Transition | None, kind: CutKind | None, frames: Sequence[int | None], *, no_range: bool) -> Transition:
     """What the cut shall be: what it was, with what is given. Raises CutError when that is too little."""
-    if kind is None and (was is None or was.kind not in GIVEN_KINDS):
+    if CutKind.END in {kind, None if was is None else was.kind}:
+        return Transition(CutKind.END)  # the store refuses it, with the frames at which cuts lie
+    if kind is None and was is None:
         raise CutError(f"nobody has said what this cut is: add --kind {', '.join(GIVEN_KINDS)}")
-    told = kind or (was.kind if was is not None else CutKind.HAND)
+    told = kind or (CutKind.HAND if was is None else was.kind)
     before = (None, None) if was is None or no_range else (was.first_frame, was.last_frame)
     first, last = (old if new is None else new for new, old in zip(frames, before, strict=True))
     if (first is None) != (last is None):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from heaters_dagster.domain import looks, replacement
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.looks import Looks
 from heaters_dagster.domain.replacement import Fate, Film, NewSpan
@@ -16,6 +18,7 @@ from heaters_dagster.domain.states import ClipState
 from tests.domain.test_looks import pictures, with_noise
 
 RATE = 25.0
+BY_HAND = Transition(CutKind.HAND)
 #: Three scenes of 40 frames; each frame differs from the one before by a little, as in a film.
 SCENES = np.concatenate([with_noise(np.repeat(pictures(1, seed=seed), 40, axis=0), 4, seed=seed) for seed in (1, 2, 3)])
 OTHER = with_noise(np.repeat(pictures(1, seed=8), 30, axis=0), 4, seed=8)
@@ -154,3 +157,22 @@ def test_the_words_say_what_becomes_of_a_clip() -> None:
     ]
     assert replacement.counts(fates) == dict.fromkeys(Fate, 1)
     assert isinstance(film(SCENES).looks, Looks)
+
+
+def test_what_a_cut_is_goes_with_its_clip() -> None:
+    first, second, third = clips(40, 80)
+    dissolve = Transition(CutKind.DISSOLVE, 36, 43)
+    old = [replace(first, transition=Transition(CutKind.END)), replace(second, transition=dissolve), replace(third, transition=BY_HAND)]
+    new = film(np.concatenate([OTHER, SCENES[10:]]))
+    detected: dict[int, Transition | None] = {15: Transition(CutKind.FADE, 12, 16), 30: Transition(CutKind.HARD)}
+    spans = replacement.spans(replacement.fates(film(SCENES), new, old), len(new), detected)
+    made = replacement.with_transitions(spans, detected)
+    assert [(one.start_frame, one.transition) for one in made] == [
+        (0, Transition(CutKind.END)),
+        (15, Transition(CutKind.FADE, 12, 16)),
+        (30, None),
+        (60, Transition(CutKind.DISSOLVE, 56, 63)),
+        (100, BY_HAND),
+    ]
+    assert made[2].source is not None
+    assert made[2].source.fate is Fate.PARTLY, "its beginning is not there: nobody knows what the cut is"

@@ -15,6 +15,7 @@ from PIL import Image
 
 from heaters_dagster import cli
 from heaters_dagster.commands.process_due import process_due
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.errors import BadRequestError, IllegalTransitionError, NotFoundError, StaleClipError
 from heaters_dagster.domain.keys import final_clip_key, looks_key, original_key
@@ -184,6 +185,8 @@ def test_a_file_with_the_same_frames_takes_over_clips_groups_and_decisions_and_t
     place: Workplace, files: dict[str, Path]
 ) -> None:
     film = decided(place, files)
+    reviews(place.database).edit_cut(film.id, 24, Transition(CutKind.WIPE), reviewer="ada")
+    reviews(place.database).edit_cut(film.id, 48, Transition(CutKind.DISSOLVE, 44, 50), reviewer="ada")
     new = place.begin(film, files["trimmed"])
     assert (new.state, place.live(new), new.gold_master_filepath) == (S.PREPROCESSED, [], None)  # it waits, and nothing is made of it
     with pytest.raises(BadRequestError, match=f"source video {new.id} waits to replace source video {film.id}"):
@@ -197,6 +200,8 @@ def test_a_file_with_the_same_frames_takes_over_clips_groups_and_decisions_and_t
     done = place.carry_over(compared)
     assert (done.clips, done.kept, done.back) == (3, 2, 1)
     assert ranges(place.live(new)) == [(0, 12, "pending_review"), (12, 36, "review_approved"), (36, 60, "review_skipped")]
+    told = [clip.transition for clip in place.live(new)]
+    assert told == [Transition(CutKind.END), Transition(CutKind.WIPE), Transition(CutKind.DISSOLVE, 32, 38)]
     assert place.videos.load(film.id).state is S.SCENES_DETECTED  # whole until the new files are made
     assert all(place.objects.info(final_clip_key(film.id, number)) for number in (1, 2))
     place.process()
@@ -223,8 +228,8 @@ def test_a_file_with_the_same_frames_takes_over_clips_groups_and_decisions_and_t
     people.undo("ada", action_id=done.action_id)
     first, second, _ = place.live(new)
     assert (first.state, second.grouped_with_clip_id) == (C.REVIEW_APPROVED, first.id)
-    told = people.history(source_video_id=new.id, actions=[ReviewAction.REPLACE])[0].details
-    assert (told["replaced"], [fate for _, fate, _, _ in told["fates"]]) == (film.id, ["partly", "moved", "moved"])
+    said = people.history(source_video_id=new.id, actions=[ReviewAction.REPLACE])[0].details
+    assert (said["replaced"], [fate for _, fate, _, _ in said["fates"]]) == (film.id, ["partly", "moved", "moved"])
 
 
 @pytest.mark.folder

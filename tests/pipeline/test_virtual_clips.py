@@ -448,6 +448,8 @@ def test_chapters_begin_clips_when_the_submitter_wants_it_and_a_recut_keeps_that
     made = cutting.cut(video, cutting.with_settings(min_clip_frames=5))
     assert ranges(made.clips) == [(0, 30), (30, 47), (47, 60), (60, 100)]
     assert [clip.confidence for clip in made.clips] == [pytest.approx(0.9, abs=1e-3)] * 2 + [None, None]
+    assert made.clips[0].cut_kind == "end"
+    assert [clip.cut_kind for clip in made.clips[2:]] == ["hand", "hand"], "a chapter is put there by people"
     kinds = {one.frame: one.kind for one in cutting.stored(video).boundaries}
     assert kinds == {30: "", 47: "chapter", 60: "chapter", 62: ""}
     assert ranges(cutting.recut(video, threshold=0.95)) == [(0, 47), (47, 60), (60, 100)]

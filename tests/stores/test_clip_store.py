@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.errors import CutError, IllegalTransitionError, NotFoundError, PermanentError, StaleClipError
 from heaters_dagster.domain.keys import final_clip_key, keyframe_key
 from heaters_dagster.domain.stages import EMBEDDINGS, EXPORTS, KEYFRAMES, MAX_ATTEMPTS
@@ -22,6 +24,7 @@ from resources.postgres.export_store import ExportStore
 from resources.postgres.source_video_store import SourceVideoStore
 from resources.postgres.tables import clips as clip_table
 from tests.conftest import ASourceVideo, SomeClips
+from tests.pipeline_rows import reviews
 
 C = ClipState
 
@@ -111,6 +114,23 @@ class TestCutting:
         again = store.replace_cuts(old[0].source_video_id, new_clips(0, 30, 100, confidence=0.5), 100)
         assert [(clip.id, clip.state, clip.cut_point_version) for clip in again] == [(clip.id, C.REVIEW_APPROVED, 1) for clip in old]
         assert [clip.confidence for clip in again] == [0.5, 0.5]
+
+    def test_a_detection_tells_what_cuts_are_but_not_of_those_of_which_a_person_has_said_it(
+        self, database: Database, store: ClipStore, some_clips: SomeClips
+    ) -> None:
+        video = some_clips(30, 60)[0].source_video_id
+        by_hand, found = Transition(CutKind.WIPE, 25, 34), Transition(CutKind.DISSOLVE, 55, 64)
+        edited = reviews(database).edit_cut(video, 30, by_hand, reviewer="ann")
+        told = [replace(one, transition=found if one.start_frame == 60 else Transition(CutKind.HARD)) for one in new_clips(0, 30, 60, 100)]
+
+        def kinds(new: list[NewClip]) -> list[Transition | None]:
+            return [clip.transition for clip in store.replace_cuts(video, new, 100)]
+
+        assert kinds(told) == [Transition(CutKind.END), by_hand, found]
+        assert kinds(new_clips(0, 30, 60, 100)) == [Transition(CutKind.END), by_hand, found], "a detector that tells none takes none away"
+        assert edited.action_id is not None
+        reviews(database).undo("ann")
+        assert kinds(told) == [Transition(CutKind.END), Transition(CutKind.HARD), found]
 
     def test_after_review_has_begun_only_force_cuts_again(self, database: Database, store: ClipStore, some_clips: SomeClips) -> None:
         clip = some_clips(state=C.EXPORTED)[0]
