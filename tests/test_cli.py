@@ -67,7 +67,7 @@ from resources.upkeep.source_video_removal import rename_source_video
 from tests import web_lists
 from tests.buckets import BucketServer, standing_between
 from tests.conftest import ASourceVideo, SomeClips
-from tests.media_files import barcode_video, make_video
+from tests.media_files import barcode_video, barcodes, make_video
 from tests.pipeline_rows import reviews
 from tests.proxy_files import stored_video
 from tests.web_server import WebServer
@@ -773,6 +773,29 @@ def test_cut_lists_have_the_timecode_and_the_reel_of_the_original(heaters: Heate
     for form in ("edl", "fcpxml", "otio"):
         assert heaters(f"cutlist {video} --format {form} -o {tmp_path / form}.{form}")[0] == 0
         assert heaters.json(f"cuts import {video} {tmp_path / form}.{form} --dry-run")["cuts"] == [20, 40]
+
+
+def test_a_companion_file_fits_the_list_of_a_variable_rate(
+    heaters: Heaters, video: int, tmp_path: Path, database: Database, object_store: ObjectStore
+) -> None:
+    import opentimelineio as otio
+
+    source = barcode_video(tmp_path / "phone.mp4", frames=60, vfr=True)
+    varies = stored_video(source, tmp_path, database=database, objects=object_store, cuts=(20, 40), approved=False).id
+    assert heaters(f"cutlist {varies}")[0] == 0
+    assert "phone has a variable frame rate" in heaters.error
+    assert heaters(f"cutlist {varies} --format otio --companion -o {tmp_path / 'cuts.otio'}")[0] == 0
+    assert "variable frame rate" not in heaters.error
+    timeline = otio.adapters.read_from_file(str(tmp_path / "cuts.otio"))
+    shown = barcodes(tmp_path / "cuts_constant_rate.mp4")
+    for clip, (first, last) in zip(timeline.video_tracks()[0], ((0, 19), (20, 39), (40, 59)), strict=True):
+        assert clip.media_reference.target_url.endswith("/cuts_constant_rate.mp4")
+        start, length = (time.to_frames() for time in (clip.source_range.start_time, clip.source_range.duration))
+        assert (shown[start], shown[start + length - 1]) == (first, last)
+    assert heaters.json(f"cuts import {varies} {tmp_path / 'cuts.otio'} --dry-run")["cuts"] == [20, 40]
+    assert heaters(f"cutlist {varies} --companion")[0] == 2
+    assert heaters(f"cutlist {video} --companion -o {tmp_path / 'constant.csv'}")[0] == 0
+    assert "has a constant rate, so there is no companion file" in heaters.error
 
 
 def test_cuts_of_another_program_are_imported(heaters: Heaters, video: int, database: Database, tmp_path: Path) -> None:

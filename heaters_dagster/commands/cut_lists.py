@@ -59,13 +59,32 @@ def cutlist(
         list[Verdict] | None,
         typer.Option("--only", help="List only clips with this verdict; may be given more than once. Without it: all clips."),
     ] = None,
+    companion: Annotated[
+        bool,
+        typer.Option(
+            "--companion",
+            help="For a variable rate: also write a video file of a constant rate beside the list, which the list names and fits exactly.",
+        ),
+    ] = False,
 ) -> None:
     """Write the cut list of a source video for an editing program. docs/cut-lists.md says how to relink it there."""
-    from resources.clips.cut_list_writer import CutListChoices, stored_cut_list
+    from resources.clips.cut_list_writer import CutListChoices, stored_cut_list, write_companion
 
     settings = load_settings()
-    choices = CutListChoices(media=media, root=media_root, handles=handles, gaps=gaps, only=frozenset(only or ()))
+    if companion and output is None:
+        raise typer.BadParameter("the companion file lies beside the list: add --output FILE")
+    if companion and media is MediaKind.CLIPS:
+        raise typer.BadParameter("a companion file is of the whole source video: choose --media original, master or proxy")
     with opened_database(settings) as database:
+        beside = None
+        if companion and output is not None:
+            place = output.resolve().with_name(f"{output.stem}_constant_rate.mp4")
+            if write_companion(video, place, database=database, settings=settings):
+                beside = str(place)
+                terminal.say(f"Wrote {place}")
+            else:
+                terminal.warn(f"source video {video} has a constant rate, so there is no companion file: the list names the {media} itself")
+        choices = CutListChoices(media=media, root=media_root, handles=handles, gaps=gaps, only=frozenset(only or ()), companion=beside)
         written = stored_cut_list(video, form, choices, database=database, settings=settings)
     for warning in written.warnings:
         terminal.warn(warning)

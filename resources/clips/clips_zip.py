@@ -101,7 +101,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     store = ClipStore(database)
     video = SourceVideoStore(database).load(source_video_id)
     approved = [clip for clip in store.load_live(source_video_id) if clip.state in APPROVED_STATES]
-    title = _file_name(video.title)
+    title = file_name(video.title)
     exports = ExportStore(database).of_clips([clip.id for clip in approved])
     files: list[ZippedFile] = []
     described = []
@@ -195,6 +195,6 @@ def _facts_of(known: SourceFacts) -> dict[str, Any]:
     return {name: json_of_value(value) for name, value in known.said().items() if name not in about_files}
 
 
-def _file_name(title: str) -> str:
+def file_name(title: str) -> str:
     """A file name from a title, which every system accepts."""
     return _NOT_IN_NAMES.sub("_", title)[:_LONGEST_TITLE].strip(" .") or "untitled"

@@ -8,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
 import av
+import numpy as np
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
-from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, rate_without_loss
+from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, frame_places, rate_without_loss
 from heaters_dagster.domain.cut_lists import CutListSource, Gaps, TimelineRange, Verdict, timeline_range, verdict
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndexHeader
@@ -22,6 +23,7 @@ from heaters_dagster.domain.timecode import SourceTime, common_rate, frames_per_
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
+from resources.media.constant_rate import write_constant_rate
 from resources.media.first_look import MediaProbe
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.proxy_bytes import media_input, open_proxy
@@ -45,7 +47,7 @@ class CutListChoices:
     media: which files it names. root: their folder on the editing program's machine; None: where they are on this machine, or their names
     alone when they are in a bucket. handles: frames more at each end of a clip. only: the verdicts of the clips that are listed; none for
     all. names: clip id -> name of its file, for MediaKind.CLIPS; None: the names of the exports. companion: the path of a file of a
-    constant rate that is named instead of the original.
+    constant rate that is named instead of the original. names_alone: never a path of this machine, for people elsewhere.
     """
 
     media: MediaKind = MediaKind.ORIGINAL
@@ -55,6 +57,7 @@ class CutListChoices:
     only: frozenset[Verdict] = frozenset()
     names: Mapping[int, str] | None = None
     companion: str | None = None
+    names_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,20 @@ def list_rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore) -
     )
 
 
+def write_companion(source_video_id: int, target: Path, *, database: Database, settings: Settings) -> bool:
+    """Write the file of a constant rate that lists of this source video fit exactly; False when its rate is constant already."""
+    objects, indexes = open_object_store(settings), FrameIndexes(open_object_store(settings))
+    video = SourceVideoStore(database).load(source_video_id)
+    rate, warnings = list_rate(video, ClipStore(database).load_live(source_video_id), objects)
+    if not warnings:
+        return False
+    index = indexes.load(source_video_id)
+    pts = np.append(index.pts, index.header.end_pts)
+    source = open_proxy(objects, video.proxy_filepath or proxy_key(source_video_id))
+    write_constant_rate(source, target, frame_places(pts, index.header.time_base, rate), rate)
+    return True
+
+
 def _probe(video: SourceVideo) -> MediaProbe | None:
     return MediaProbe.from_json(dict(video.probe)) if video.probe else None
 
@@ -193,7 +210,7 @@ def _whole(
     (name, place), (time, reel) = file, clock
     if choices.companion is not None:
         name, place = PurePosixPath(choices.companion).name, choices.companion
-    path = path_under(choices.root, name) if choices.root is not None or place is None else place
+    path = path_under(choices.root, name) if choices.root is not None or place is None or choices.names_alone else place
     probe = _probe(video)
     sounds = probe.audio if probe else ()
     heard = [stream for stream in sounds if stream.channels > 0 and stream.sample_rate > 0]
@@ -204,7 +221,8 @@ def _whole(
         name=name,
         path=path,
         length_frames=max(timeline_range(clip, rate).end for clip in clips),
-        first_frame=first_count(time, rate),
+        # A file of a constant rate is made here, and has no timecode.
+        first_frame=first_count(time, rate) if choices.companion is None else 0,
         reel=reel,
         audio_channels=(channels or (0 if probe else _PROXY_CHANNELS)) if header.has_audio or own_sound else 0,
         audio_rate=used.sample_rate if used and own_sound else 48_000,
@@ -255,7 +273,7 @@ def _of_clips(
         else:
             assert clip.clip_filepath is not None
             name = PurePosixPath(clip.clip_filepath).name
-            stored = objects.local_path(clip.clip_filepath) if choices.root is None else None
+            stored = objects.local_path(clip.clip_filepath) if choices.root is None and not choices.names_alone else None
             path = str(stored) if stored is not None else path_under(choices.root, name)
         found[clip.id] = CutListMedia(
             name=name,

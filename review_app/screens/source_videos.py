@@ -22,7 +22,7 @@ from resources.postgres.source_video_lists import ListedVideo
 from resources.postgres.source_video_store import SourceVideo
 from resources.postgres.store_pauses import pause_of
 from resources.sources.submit_places import watched_names
-from review_app.screens import exports, shell
+from review_app.screens import cut_list_links, exports, shell
 from review_app.screens.facts_box import facts_box, facts_in_words
 from review_app.screens.filters import id_of_parameter, keep_parameters, parameters_to_show
 from review_app.screens.submit_box import found_lists, said, submit_form, submitted
@@ -169,6 +169,11 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
             if box.open:
                 with box:
                     exports.show(desk, video)
+        if sum(counts.values()):
+            box = st.expander("Cut list", icon=":material/movie_edit:", type="compact", key=f"cut-list-{video.id}", on_change="rerun")
+            if box.open:
+                with box:
+                    cut_list_links.show(desk, video, any_approved=any(counts.get(state) for state in APPROVED_STATES))
 
 
 def _picture(desk: ReviewDesk, video: SourceVideo) -> str:

@@ -32,6 +32,7 @@ from resources.clips.clips_zip import clips_zip
 from resources.postgres.facts_store import FactsStore
 from resources.postgres.transcript_store import TranscriptStore
 from review_app.player.index_slice import slice_json
+from review_app.server.cut_list_route import cut_list_answer
 from review_app.server.pace import UPLOADS_PATH
 from review_app.server.served import FRESH, PRIVATE, NoSessionError, Served, in_lane
 from review_app.server.uploads import begun_upload, cancel_upload, save_upload
@@ -63,6 +64,7 @@ def review_routes(open_desk: Callable[[], ReviewDesk]) -> list[Route]:
         served("/api/still/{row_id}", _still),
         served("/api/export/{row_id}", _export),
         served("/api/clips/{row_id}", _clips),
+        served("/api/cutlist/{row_id}", _cut_list),
         served("/api/thumbnail/{row_id}", _thumbnail),
         served("/api/subtitles/{row_id}", _subtitles),
         asked("/api/queue", _queue),
@@ -196,6 +198,13 @@ async def _clips(desk: ReviewDesk, request: Request) -> Response:
     zipped = await run_in_threadpool(gather)
     named = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(zipped.name)}"}
     return StreamingResponse(zipped.chunks(desk.objects), media_type="application/zip", headers={**FRESH, **named})
+
+
+async def _cut_list(desk: ReviewDesk, request: Request) -> Response:
+    source_video_id = _signed(desk, request, "cutlist")
+    query = _query(request)
+    form, only = query.get("form", ["csv"])[-1], query.get("only", [])
+    return await run_in_threadpool(functools.partial(cut_list_answer, desk, source_video_id, form=form, only=only))
 
 
 async def _thumbnail(desk: ReviewDesk, request: Request) -> Response:

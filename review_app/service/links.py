@@ -16,7 +16,7 @@ from heaters_dagster.domain.errors import PermanentError
 from heaters_dagster.settings import Settings
 from resources.files.signing_key import kept_signing_key
 
-MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips", "thumbnail", "subtitles"]
+MediaKind: TypeAlias = Literal["proxy", "index", "segment", "still", "export", "clips", "cutlist", "thumbnail", "subtitles"]
 
 #: What the cookie that remembers a name was called until 0.2, by every Heaters of a host.
 OLD_COOKIE = "heaters_reviewer"

@@ -69,7 +69,7 @@ MESSAGES = st.fixed_dictionaries(
 TEXTS = st.text(max_size=12) | st.sampled_from(["\x00", "1", "0", "-1", "9" * 18, "9" * 5000, "1e3", "NaN", "any", "pending_review", "١"])
 NAMES = ["start", "end", "frame", "width", "only", "token", "open", "limit", "id", "video", "state", "order", "text", "min_confidence"]
 QUERIES = st.lists(st.tuples(st.sampled_from(NAMES), TEXTS), max_size=4)
-MEDIA = ["proxy", "index", "segment", "still", "export", "clips"]
+MEDIA = ["proxy", "index", "segment", "still", "export", "clips", "cutlist"]
 PATHS = ["queue", "video", "decisions", "sync", "uploads", "session", "health", *MEDIA]
 
 

@@ -36,7 +36,7 @@ from heaters_dagster.domain.keys import frame_index_key, proxy_key
 from heaters_dagster.domain.stages import EXPORTS
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.subtitles import Line, SubtitleFile
-from heaters_dagster.registries import EXPORT_PROFILES
+from heaters_dagster.registries import CUT_LIST_FORMATS, EXPORT_PROFILES
 from heaters_dagster.settings import Settings
 from resources.media.first_bytes import HEAD_BYTES
 from resources.object_store.interface import ObjectStore
@@ -808,6 +808,23 @@ def further(desk: ReviewDesk, clip: Clip, profile: str, content: bytes) -> None:
     assert claimed is not None
     desk.objects.put_bytes(key, content)
     assert desk.exports.finish(clip.id, profile, claimed.cut_point_version, MadeObject(key, len(content), {"profile": profile}))
+
+
+def test_a_cut_list_comes_in_any_form_and_names_no_place_of_this_machine(desk: ReviewDesk, tmp_path: Path, database: Database) -> None:
+    source = barcode_video(tmp_path / "h\u00e4fen.mp4", frames=60)
+    video = stored_video(source, tmp_path, database=database, objects=desk.objects, cuts=(20, 40), approved=False)
+    with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
+        for form in CUT_LIST_FORMATS.usable():
+            answer = client.get(desk.media_url("cutlist", video.id, form=form.name))
+            assert answer.status_code == 200
+            assert quote(f"h\u00e4fen{form.suffix}") in answer.headers["content-disposition"]
+            assert str(tmp_path) not in answer.text
+        rows = list(csv.DictReader(StringIO(client.get(desk.media_url("cutlist", video.id)).text)))
+        assert [(row["start_frame"], row["media"]) for row in rows] == [(start, "h\u00e4fen.mp4") for start in ("0", "20", "40")]
+        assert client.get(desk.media_url("cutlist", video.id, form="csv", only="approved")).status_code == 404
+        assert "only can be approved, skipped" in client.get(desk.media_url("cutlist", video.id, only="good")).json()["error"]
+        assert client.get(desk.media_url("cutlist", video.id, form="aaf")).status_code == 400
+        assert client.get(f"/api/cutlist/{video.id}?token={desk.links.media_token('clips', video.id)}").status_code == 403
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])

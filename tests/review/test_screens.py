@@ -22,6 +22,7 @@ from heaters_dagster.domain.site_access import SitePart
 from heaters_dagster.domain.source_facts import Chapter, Origin, SourceFacts
 from heaters_dagster.domain.source_lists import Member
 from heaters_dagster.domain.states import ClipState, SourceVideoState
+from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import PROJECT_ROOT, Settings, child_environment
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_files import MadeObject
@@ -35,7 +36,7 @@ from resources.postgres.transcript_store import TranscriptStore
 from resources.sources.given_files import GivenFiles
 from resources.sources.site_access import SiteAccess
 from resources.upkeep.stored_bytes import count_stored
-from review_app.screens import clips, exports, filters, partitions, source_videos
+from review_app.screens import clips, cut_list_links, exports, filters, partitions, source_videos
 from review_app.screens.submit_box import members_table
 from review_app.service import actions, views
 from review_app.service.links import Session, open_links
@@ -366,6 +367,17 @@ def test_every_file_of_a_clip_is_offered_and_what_is_still_to_come_is_named(desk
         f'<td><a href="/api/export/{clip.id}?profile=stream_copy" download>Download</a><br>'
         f'<a href="/api/export/{clip.id}?profile=delivery" download>Download delivery</a></td>'
     ) in table()
+
+
+def test_a_cut_list_has_a_link_for_each_form() -> None:
+    def address(form: str, **only: str) -> str:
+        return f"/api/cutlist/1?form={form}&" + "&".join(only.values())
+
+    alone, both = (cut_list_links.links(address, any_approved=some) for some in (False, True))
+    assert alone.count("<a ") == len(CUT_LIST_FORMATS.names)
+    assert both.count("<a ") == 2 * len(CUT_LIST_FORMATS.names)
+    assert 'href="/api/cutlist/1?form=fcp7xml&amp;approved"' in both
+    assert "approved" not in alone
 
 
 def test_more_files_can_be_asked_for(desk: ReviewDesk, some_clips: SomeClips) -> None:
