@@ -47,6 +47,9 @@ from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 ENCODE = "encode"
 #: How often a run that has no piece left to make looks whether those of other runs are there.
 _LOOK_SECONDS = 1.0
+#: A run that helps waits so long for its turn on a machine that encodes something else. Then it ends, so that a source video that nobody
+#: works on comes before it, and another one is asked for.
+_PATIENCE_SECONDS = 60.0
 _PICTURE, _FACTS = ".mp4", ".json"
 
 
@@ -287,15 +290,15 @@ def proxy_pieces(
         store, objects = database.get(), object_store.get()
         pieces, video = PieceStore(store), SourceVideoStore(store).load(stage.source_video_id)
         maker = PieceMaker.of(place.settings, store=pieces, objects=objects, work=place.work)
-        with store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes):
-            for one in _to_make(pieces.load(video.id), asked_for):
+        with store.turn_on_this_machine(ENCODE, at_once=place.settings.encodes, patience_seconds=_PATIENCE_SECONDS) as is_mine:
+            for one in _to_make(pieces.load(video.id), asked_for) if is_mine else ():
                 began = time.monotonic()
                 original = lambda: stored_original(video, place.originals(objects))  # noqa: E731
                 made = maker.make(one, video, original, report=progress.report_to(stage.log))
                 if made is not None:
                     break
     if made is None:
-        stage.log.info("no piece is left to be made")
+        stage.log.info("no piece was made: none is left, or this machine encodes something else")
         return
     yield stage.made(_metadata(made, video, time.monotonic() - began))
 

@@ -56,7 +56,7 @@ class ClipWriter:
         *,
         objects: ObjectStore,
         indexes: FrameIndexes,
-        turn_to_encode: Callable[[], AbstractContextManager[None]] = nullcontext,
+        turn_to_encode: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         if video.proxy_filepath is None:
             raise PermanentError(f"source video {video.id} has no proxy to export from; heaters process makes it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -178,23 +179,29 @@ class Database:
                         connection.execute(text("select pg_advisory_unlock(:key)"), {"key": taken})
 
     @contextmanager
-    def turn_on_this_machine(self, work: str, *, at_once: int = 1) -> Iterator[None]:
+    def turn_on_this_machine(self, work: str, *, at_once: int = 1, patience_seconds: float | None = None) -> Iterator[bool]:
         """Wait until fewer than `at_once` other processes on this machine do this work. The place ends with the process.
 
         Those that wait get their turn in the order in which they came. A pool of Dagster counts over all machines: it is decided upon
-        before anybody knows where a run will work.
+        before anybody knows where a run will work. patience_seconds: after about that long it goes on without a place, and False is given.
         """
         here = f"{work} on {self.host}"
         if at_once == 1:
-            with self.turn(here):
-                yield
+            with self.turn(here, patience_seconds=patience_seconds) as is_mine:
+                yield is_mine
             return
+        until = math.inf if patience_seconds is None else time.monotonic() + patience_seconds
         with ExitStack() as place:
-            with self.turn(f"{here}, next"):
-                while not place.enter_context(self.first_free_lock([lock_key(here, number) for number in range(at_once)])):
-                    place.close()
-                    time.sleep(_PLACE_LOOK_SECONDS)
-            yield
+            with self.turn(f"{here}, next", patience_seconds=patience_seconds) as is_next:
+                is_mine = False
+                while is_next and not is_mine:
+                    is_mine = place.enter_context(self.first_free_lock([lock_key(here, number) for number in range(at_once)]))
+                    if not is_mine:
+                        place.close()
+                        if time.monotonic() >= until:
+                            break
+                        time.sleep(_PLACE_LOOK_SECONDS)
+            yield is_mine
 
     @contextmanager
     def turn(self, work: str, *, patience_seconds: float | None = None) -> Iterator[bool]:

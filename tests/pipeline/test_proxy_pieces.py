@@ -6,6 +6,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from assets.proxy import make_proxy
-from assets.proxy_pieces import PieceMaker, proxy_pieces
+from assets.proxy_pieces import ENCODE, PieceMaker, proxy_pieces
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.keys import looks_key, pieces_prefix, proxy_key, scenes_key
 from heaters_dagster.domain.progress import Progress
@@ -309,6 +310,25 @@ def test_a_run_makes_the_piece_that_it_was_asked_for_and_says_so(tmp_path: Path,
     again = materialized(source_video_id, desk.settings, piece=2)
     assert again.success, "it was made meanwhile: the run makes another one"
     assert [one.is_made for one in desk.pieces.load(source_video_id)] == [True, False, True, True]
+
+
+@pytest.mark.folder
+@pytest.mark.parametrize("encodes", [1, 2])
+def test_a_run_does_not_wait_long_on_a_machine_that_encodes(
+    encodes: int, tmp_path: Path, desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would keep a source video from being fetched that nobody works on."""
+    monkeypatch.setattr("assets.proxy_pieces._PATIENCE_SECONDS", 0.2)
+    source_video_id = planned(desk, film(tmp_path))
+    settings = replace(desk.settings, encodes=encodes)
+    with ExitStack() as held:
+        for _ in range(encodes):
+            held.enter_context(database.turn_on_this_machine(ENCODE, at_once=encodes))
+        result = materialized(source_video_id, settings, piece=2)
+        assert result.success
+        assert result.asset_materializations_for_node("proxy_pieces") == []
+    assert {one.tries for one in desk.pieces.load(source_video_id)[1:]} == {0}
+    assert materialized(source_video_id, settings, piece=2).asset_materializations_for_node("proxy_pieces") != []
 
 
 @pytest.mark.folder

@@ -101,7 +101,7 @@ def one_of_them_loses_power(machines: tuple[Machine, Machine], at_work: Callable
 def test_two_machines_finish_everything_once_whatever_is_killed(database: Database, buckets: BucketServer, tmp_path: Path) -> None:
     long = f"testsrc2=s=1280x720:r=25:d={LONG_SECONDS}"
     films = [
-        ffmpeg(["-f", "lavfi", "-i", long, "-f", "lavfi", "-i", "sine", "-shortest", "-c:v", "mpeg4", "-g", "12"], tmp_path / "long.mp4"),
+        ffmpeg(["-f", "lavfi", "-i", long, "-f", "lavfi", "-i", "sine", "-shortest", "-c:v", "mpeg4", "-g", "25"], tmp_path / "long.mp4"),
         *(
             make_video(tmp_path / f"film-{number}.mp4", frames=24 + 2 * number, scenes=(12,), barcode=True, size=(160 + 2 * number, 120))
             for number in range(1, VIDEOS)
