@@ -1,4 +1,4 @@
-"""Shot boundaries of every detector against hand-checked ones, scored in the proxy pass or of the proxy; and what the network costs.
+"""Shot boundaries of every detector, by kind, against hand-checked ones, scored in the proxy pass or of the proxy; what the network costs.
 
 The labelled footage is not part of the repository: HEATERS_FOOTAGE names a folder with videos, `truth.json` and its scorer `score.py`.
 """
@@ -9,7 +9,9 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from assets.proxy_pass import proxy_pass
 from benchmarks.table import Row, at_least, at_most
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.profiles import scene_scores
 from heaters_dagster.registries import DETECTORS
 from resources.media.ffmpeg import run as run_ffmpeg
@@ -27,15 +30,20 @@ from resources.media.side_streams import ScorePass
 from resources.models.scores.transnetv2 import TransNetV2Scores
 from tests.footage import FOOTAGE
 
-_DEFAULT = "transnetv2"
+_DEFAULT, _NETWORK = "learned", "transnetv2"
 #: The pass that makes the proxy gives the scores of the network and of what is learned from it; the others look at the proxy.
-_IN_THE_PASS, _OF_THE_PROXY = "learned", ("content", "histogram", "threshold")
-_SHOWN = (_DEFAULT, "learned", "adaptive", "content", "histogram", "threshold")
-_SHOWN_THRESHOLDS = (0.3, 0.33, 0.38, 0.4, 0.5)
+_OF_THE_PROXY = ("content", "histogram", "threshold")
+_SHOWN = (_DEFAULT, _NETWORK, "adaptive", "content", "histogram", "threshold")
+_SHOWN_THRESHOLDS = {_DEFAULT: (0.3, 0.4, 0.6, 0.7), _NETWORK: (0.3, 0.4, 0.5)}
+_LEAST_F1, _MOST_FALSE, _LEAST_HARD = 0.98, 3, 172
 _FASTEST_OF = 3
 _COST_FRAMES = 480
 
+#: Of a transition or of what is none.
+_NEAR_FRAMES = 2
+
 Columns = Mapping[str, NDArray[np.float32]]
+Found = Mapping[str, Sequence[Boundary]]
 
 
 def run() -> list[Row]:
@@ -51,8 +59,17 @@ def run() -> list[Row]:
         for name in truth:
             in_the_pass[name] = scored_in_the_pass(FOOTAGE / name, proxy)
             of_the_proxy[name] = _scored_again(proxy, still)
-    rows = [row for one in _SHOWN for row in _row(truth, in_the_pass if one in (_DEFAULT, _IN_THE_PASS) else of_the_proxy, one)]
-    rows += [row for threshold in _SHOWN_THRESHOLDS for row in _row(truth, in_the_pass, _DEFAULT, threshold)]
+    by_pass = {one: in_the_pass if one in (_DEFAULT, _NETWORK) else of_the_proxy for one in _SHOWN}
+    found = {one: _found(by_pass[one], one) for one in _SHOWN}
+    rows = [row for one in _SHOWN for row in _row(truth, found[one], one)]
+    rows += [
+        row
+        for one, thresholds in _SHOWN_THRESHOLDS.items()
+        for threshold in thresholds
+        for row in _row(truth, _found(by_pass[one], one, threshold), one, threshold)
+    ]
+    rows += _kinds_found(truth, found)
+    rows += _ranges(truth, found[_DEFAULT])
     return [*rows, still.row(), *_cost()]
 
 
@@ -64,9 +81,9 @@ class _Still:
         self._largest = 0.0
 
     def compare(self, spared: TransNetV2Scores, not_spared: TransNetV2Scores) -> None:
-        with_gaps, with_all = spared.finish()[_DEFAULT], not_spared.finish()[_DEFAULT]
+        with_gaps, with_all = spared.finish()[_NETWORK], not_spared.finish()[_NETWORK]
         found = [
-            scenes.boundaries({_DEFAULT: one}, DETECTORS.load(_DEFAULT), DETECTORS.load(_DEFAULT).default_threshold)
+            scenes.boundaries({_NETWORK: one}, DETECTORS.load(_NETWORK), DETECTORS.load(_NETWORK).default_threshold)
             for one in (with_gaps, with_all)
         ]
         self._moved += len({one.frame for one in found[0]} ^ {one.frame for one in found[1]})
@@ -80,8 +97,8 @@ class _Still:
 
 def scored_in_the_pass(path: Path, proxy: Path) -> Columns:
     """The scores as they are stored, from the pass that makes the proxy."""
-    made = proxy_pass(path, probe(path), proxy, detector=_IN_THE_PASS, called=path.name)
-    return _as_stored(_IN_THE_PASS, made.scores)
+    made = proxy_pass(path, probe(path), proxy, detector=_DEFAULT, called=path.name)
+    return _as_stored(_DEFAULT, made.scores)
 
 
 def _scored_again(proxy: Path, still: _Still) -> Columns:
@@ -99,15 +116,16 @@ def _as_stored(detector: str, scores: Columns) -> Columns:
     return scenes.decoded(scenes.encoded(detector, scores)).scores
 
 
-def _row(truth: Mapping[str, Any], scores: Mapping[str, Columns], detector: str, threshold: float | None = None) -> list[Row]:
-    scorer = _scorer()
+def _found(scores: Mapping[str, Columns], detector: str, threshold: float | None = None) -> Found:
     entry = DETECTORS.load(detector)
     at = entry.default_threshold if threshold is None else threshold
-    scored = [
-        scorer.score_file(truth[name], [one.frame for one in scenes.boundaries(columns, entry, at)])
-        for name, columns in scores.items()
-        if truth[name].get("score") is not False
-    ]
+    return {name: scenes.boundaries(columns, entry, at) for name, columns in scores.items()}
+
+
+def _row(truth: Mapping[str, Any], found: Found, detector: str, threshold: float | None = None) -> list[Row]:
+    scorer = _scorer()
+    at = DETECTORS.load(detector).default_threshold if threshold is None else threshold
+    scored = list(_scored(truth, found).values())
     total = scorer.total(scored)
     precision, recall, f1 = scorer.prf(total["tp"], total["fp"], total["fn"])
     (hard, all_hard), (gradual, all_gradual) = total["hard"], total["grad"]
@@ -119,7 +137,69 @@ def _row(truth: Mapping[str, Any], scores: Mapping[str, Columns], detector: str,
     name = f"F1, {detector} at {at:g}"
     if detector != _DEFAULT or threshold is not None:
         return [Row(name, f1, "", note=note)]
-    return [at_least(f"{name}, the default", f1, "", 0.96, note), at_least("gradual transitions found", gradual, f"of {all_gradual}", 37)]
+    return [
+        at_least(f"{name}, the default", f1, "", _LEAST_F1, note),
+        at_least("hard cuts found", hard, f"of {all_hard}", _LEAST_HARD),
+        at_least("gradual transitions found", gradual, f"of {all_gradual}", all_gradual),
+        at_most("false boundaries", total["fp"], "", _MOST_FALSE),
+    ]
+
+
+def _kinds_found(truth: Mapping[str, Any], found: Mapping[str, Found]) -> list[Row]:
+    """Of each detector: how many of each kind of transition, and which of the things that look like a cut and are none."""
+    rows = []
+    for detector, boundaries in found.items():
+        all_of, missed, false = Counter[str](), Counter[str](), Counter[str]()
+        for name, one in _scored(truth, boundaries).items():
+            kinds = {each["frame"]: each["type"] for each in truth[name]["boundaries"]}
+            all_of.update(kinds.values())
+            missed.update(kinds[frame] for frame in one["FN"])
+            false.update(_there(truth[name], frame) for frame in one["FP"])
+        shares = ", ".join(f"{kind} {all_of[kind] - missed[kind]} of {all_of[kind]}" for kind in sorted(all_of))
+        none = ", ".join(f"{kind} {number}" for kind, number in sorted(false.items())) or "nothing"
+        rows.append(Row(f"found by kind, {detector}", (all_of - missed).total(), f"of {all_of.total()}", note=f"{shares}; false at {none}"))
+    return rows
+
+
+def _there(film: Mapping[str, Any], frame: int) -> str:
+    near = [one["type"] for one in film.get("not_cuts", ()) if one["start"] - _NEAR_FRAMES <= frame <= one["end"] + _NEAR_FRAMES]
+    return str(near[0]).replace("_", " ") if near else "what has no name"
+
+
+def _ranges(truth: Mapping[str, Any], found: Found) -> list[Row]:
+    """What the default detector calls the transitions that it finds, and how far their frames are from those that were seen by eye."""
+    called, off = Counter[tuple[str, str]](), []
+    for name in _scored(truth, found):
+        for one in truth[name]["boundaries"]:
+            first, last = one.get("start", one["frame"]), one.get("end", one["frame"])
+            near = [each for each in found[name] if first - _NEAR_FRAMES <= each.frame <= last + _NEAR_FRAMES and each.transition]
+            if not near:
+                continue
+            told = min(near, key=lambda each: abs(each.frame - int(one["frame"]))).transition
+            assert told is not None
+            called[one["type"], str(told.kind)] += 1
+            if told.frames is not None and one["type"] != "hard":
+                off += [abs(told.frames[0] - first), abs(told.frames[1] - last)]
+    words = ", ".join(f"{kind} as {name} {number}" for (kind, name), number in sorted(called.items()))
+    right = sum(number for (kind, name), number in called.items() if name == kind or (kind, name) == ("hard", "jump"))
+    return [
+        Row("kinds told right", right, f"of {called.total()}", note=words),
+        Row(
+            "ends of ranges, median error",
+            float(np.median(off)) if off else 0.0,
+            "frames",
+            note=f"{len(off)} ends; 90 % within {np.quantile(off, 0.9) if off else 0:.0f}",
+        ),
+    ]
+
+
+def _scored(truth: Mapping[str, Any], found: Found) -> dict[str, dict[str, Any]]:
+    scorer = _scorer()
+    return {
+        name: scorer.score_file(truth[name], [one.frame for one in boundaries])
+        for name, boundaries in found.items()
+        if truth[name].get("score") is not False
+    }
 
 
 def _cost() -> list[Row]:
@@ -138,6 +218,7 @@ def _cost() -> list[Row]:
     return rows
 
 
+@cache
 def _scorer() -> Any:
     """The footage's own scorer: one-to-one matching within 2 frames, ranges to ignore, duplicates within a transition neutral."""
     spec = importlib.util.spec_from_file_location("footage_score", FOOTAGE / "score.py")

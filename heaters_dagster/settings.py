@@ -109,7 +109,7 @@ class Settings(ModelSettings):
         "CLOUDFRONT_PROD_DOMAIN", str, None, "CDN when APP_ENV=production and PROXY_CDN_DOMAIN is not set"
     )
     webcodecs_enabled: bool = setting("WEBCODECS_ENABLED", parse.flag, True, "false: reviewers get the plain video player")
-    detector: str = setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "transnetv2", "shot detector")
+    detector: str = setting("HEATERS_DETECTOR", parse.name_in(DETECTORS), "learned", "shot detector")
     detector_threshold: float | None = setting(
         "HEATERS_DETECTOR_THRESHOLD",
         parse.number(float, 0, 255),

@@ -26,6 +26,11 @@ _AROUND = 12
 _HISTOGRAM_LAGS = 2 * _NEAR - 1
 _STRUCTURE_NOISE = 18.0
 _SHIFTS = 3
+_BAR_ROUGHNESS, _BAR_STEP = 14.0, 8.0
+_BAR_MOST_ROWS, _BAR_MOST_COLUMNS = 20, 36
+_BAR_WINDOW = 3
+_BAR_GAPS = (0, 6)
+_CHANGED, _CHANGED_OVER_USUAL, _CHANGED_LINE = 8.0, 1.5, 2
 
 Floats = NDArray[np.float32]
 
@@ -118,6 +123,95 @@ def _columns(frames: NDArray[np.uint8]) -> Iterator[tuple[str, Floats]]:
             yield f"colours_across_{gap}", _at(_uncommon(colour_window, lag), -gap - _GAP_WINDOW)
     for reach in _MIX_REACHES:
         yield f"not_mixed_{reach}", _not_mixed(looks, reach)
+    yield from _bars(grey, halves, jump)
+
+
+def _changed_box(halves: Floats, inside: Floats) -> Iterator[tuple[str, Floats]]:
+    """How much of the picture lies in the box around all that changes at f and not before and after it: the whole of it at a cut; at a
+    board, a title or an inset that appears at once, the rest goes on as before. inside: (n,) the share of the picture inside of its bars.
+    """
+    off = np.abs(_placed(np.diff(halves, axis=0), 1, len(halves)))
+    usual = np.maximum(_at(off, -1), _at(off, 1))
+    changed = off > _CHANGED + _CHANGED_OVER_USUAL * usual
+    sides = 1.0
+    for axis in (1, 2):
+        lines = changed.sum(axis) >= _CHANGED_LINE
+        sides = sides * np.where(lines.any(1), lines.shape[1] - lines.argmax(1) - lines[:, ::-1].argmax(1), 0) / lines.shape[1]
+    yield "changed_box", np.asarray(sides / inside, np.float32)
+    yield "changed_share", changed.mean((1, 2), dtype=np.float32)
+    yield "unchanged_jump", np.asarray((off * ~changed).sum((1, 2)) / np.maximum(1, (~changed).sum((1, 2))), np.float32)
+
+
+def _bars(grey: Floats, halves: Floats, jump: Floats) -> Iterator[tuple[str, Floats]]:
+    """Plain bars at the edges that come or go at f, and how much of what is inside of them jumps: nothing when only the bars are new.
+
+    Where no bars come or go these are the jumps inside of the bars that are there.
+    """
+    depths = _bar_depths(grey)
+    for gap in _BAR_GAPS:
+        before, after = (np.median(_windows(depths, first, first + _BAR_WINDOW - 1), axis=0) for first in (-gap - _BAR_WINDOW, gap))
+        change = np.abs(after - before)
+        most = np.maximum(before, after)
+        # The line beside a bar may be a mixture.
+        top, bottom, left, right = (most + (most > 0)).T[:, :, None]
+        inside = _Inside(
+            halves,
+            (2 * np.arange(13) >= top) & (2 * np.arange(13) < 26 - bottom),
+            (2 * np.arange(24) >= left) & (2 * np.arange(24) < 47 - right),
+        )
+        name = f"_{gap}" if gap else ""
+        yield f"bars_change{name}", np.asarray(change[:, :2].sum(1) / 27 + change[:, 2:].sum(1) / 48, np.float32)
+        yield f"inside_jump{name}", inside.apart(-gap - 1, gap)
+        yield f"unlike_inside{name}", inside.unlike(-gap - 1, gap)
+        if gap == 0:
+            pairs = [inside.apart(-one, other) for one in range(1, _BAR_WINDOW + 1) for other in range(_BAR_WINDOW)]
+            yield "least_inside", np.asarray(np.min(pairs, axis=0), np.float32)
+            usual = (_at(jump, -2) + _at(jump, -1) + _at(jump, 1) + _at(jump, 2)) / 4
+            yield "inside_over_usual", np.asarray(inside.apart(-1, 0) / (1 + usual), np.float32)
+            both = np.minimum(before, after)
+            shown = (1 - both[:, :2].sum(1) / 27) * (1 - both[:, 2:].sum(1) / 48)
+            yield from _changed_box(halves, np.asarray(shown, np.float32))
+
+
+def _bar_depths(grey: Floats) -> Floats:
+    """(n, 4): how many plain rows and columns of one brightness there are from the top, bottom, left and right; 0 of a plain picture."""
+    count = len(grey)
+    depths = np.zeros((count, 4), np.float32)
+    for axis, most, place in ((2, _BAR_MOST_ROWS, 0), (1, _BAR_MOST_COLUMNS, 2)):
+        levels = grey.mean(axis)
+        rough = np.ptp(grey, axis=axis) > _BAR_ROUGHNESS
+        for side in (0, 1):
+            lines, uneven = (levels, rough) if side == 0 else (levels[:, ::-1], rough[:, ::-1])
+            stops = uneven | (np.abs(lines - lines[:, :1]) > _BAR_STEP)
+            depths[:, place + side] = np.where(stops.any(1), stops.argmax(1), lines.shape[1])
+        depths[depths[:, place : place + 2].sum(1) > most, place : place + 2] = 0
+    return depths
+
+
+class _Inside:
+    """Differences of two frames over a rectangle that is another one for each frame f. rows: (n, 13), columns: (n, 24), true inside."""
+
+    def __init__(self, halves: Floats, rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> None:
+        count = len(halves)
+        self._looks = halves.reshape(count, -1)
+        self._weight = (rows[:, :, None] & columns[:, None, :]).reshape(count, -1).astype(np.float32)
+        self._size = np.maximum(1, self._weight.sum(1))
+
+    def apart(self, one: int, other: int) -> Floats:
+        """Mean absolute difference of f + one and f + other."""
+        return self._mean(np.abs(_at(self._looks, other) - _at(self._looks, one)), self._weight)
+
+    def unlike(self, one: int, other: int) -> Floats:
+        """As `_Likeness` says it, of f + one and f + other."""
+        first, second = (self._centred(_at(self._looks, offset)) for offset in (one, other))
+        spread = np.sqrt(self._mean(first, first) * self._mean(second, second))
+        return np.asarray(1 - (self._mean(first, second) + _STRUCTURE_NOISE) / (spread + _STRUCTURE_NOISE), np.float32)
+
+    def _centred(self, looks: Floats) -> Floats:
+        return np.asarray((looks - self._mean(looks, self._weight)[:, None]) * self._weight, np.float32)
+
+    def _mean(self, one: Floats, other: Floats) -> Floats:
+        return np.asarray(np.einsum("ni,ni->n", one, other) / self._size, np.float32)
 
 
 def _at(series: Floats, offset: int) -> Floats:

@@ -90,7 +90,8 @@ class Detector:
     """One shot detector.
 
     name: as in HEATERS_DETECTOR. columns: of scores it decides by; detectors with the same columns share the stored scores, so a column's
-    name must mean one thing. default_threshold: > 0, in the unit of its curve. open_streams: their columns together are `columns`.
+    name must mean one thing. extra_columns: that its streams make too, and that help it if they are stored; scores of an older version may
+    lack them. default_threshold: > 0, in the unit of its curve. open_streams: their columns together are `columns` and `extra_columns`.
     boundaries: (scores, threshold) -> where shots begin. curve: (n,) of what is compared with the threshold, for the plot.
     state: for `heaters doctor`, on what it runs; raises ImportError with the remedy when it cannot.
     """
@@ -102,3 +103,4 @@ class Detector:
     boundaries: Callable[[Scores, float], Sequence[Boundary]]
     curve: Callable[[Scores], NDArray[np.float32]]
     state: Callable[[], str] | None = None
+    extra_columns: tuple[str, ...] = ()

@@ -203,9 +203,16 @@ def jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]
 
 
 def fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
-    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are no boundaries."""
+    """A dark stretch between two pictures is a boundary in its middle; the darker, the surer. Dark ends of the video are no boundaries.
+
+    It is a fade, and its frames are the dark ones: how long it took to become dark is not known.
+    """
     return tuple(
-        Boundary((start + end) // 2, 1.0 - 0.5 * float(brightness[start:end].min()) / threshold)
+        Boundary(
+            (start + end) // 2,
+            1.0 - 0.5 * float(brightness[start:end].min()) / threshold,
+            transition=Transition(CutKind.FADE, start, end - 1),
+        )
         for start, end in _runs(brightness < threshold)
         if start > 0 and end < len(brightness)
     )

@@ -87,3 +87,49 @@ def test_a_change_of_light_leaves_the_structure_as_it_was() -> None:
     assert told["jump"] > 30
     assert told["unlike_across"] < 0.02
     assert told["brightness_change"] > 30
+
+
+def barred(seed: int, *, rows: int = 0, columns: int = 0) -> NDArray[np.uint8]:
+    shown = picture(seed).copy()
+    if rows:
+        shown[:rows] = shown[-rows:] = 0
+    if columns:
+        shown[:, :columns] = shown[:, -columns:] = 0
+    return shown
+
+
+@pytest.mark.parametrize("bars", [{"rows": 2}, {"rows": 5}, {"columns": 6}, {"rows": 3, "columns": 4}])
+@pytest.mark.parametrize("come", [True, False])
+def test_bars_that_come_or_go_jump_at_the_edges_alone(bars: dict[str, int], come: bool) -> None:
+    frames = still(1)
+    frames[slice(AT, None) if come else slice(0, AT)] = barred(1, **bars)
+    told = features(frames)
+    assert told["jump"] > 5
+    assert told["bars_change"] > 0.1
+    assert told["inside_jump"] == told["least_inside"] == told["inside_jump_6"] == 0
+    assert told["unlike_inside"] < 1e-3
+
+
+def test_another_picture_with_bars_jumps_inside_of_them_too() -> None:
+    frames = still(1)
+    frames[AT:] = barred(2, rows=4)
+    told = features(frames)
+    assert told["bars_change"] > 0.2
+    assert told["least_inside"] > 20
+    assert told["unlike_inside"] > 0.3
+
+
+def test_a_dark_picture_has_no_bars() -> None:
+    frames = still(1)
+    frames[AT:] = 0
+    assert features(frames)["bars_change"] == 0
+
+
+def test_a_board_that_appears_changes_a_small_box_and_a_cut_the_whole_picture() -> None:
+    frames = still(1)
+    frames[AT:, 19:24, 3:40] = 250
+    told = features(frames)
+    assert told["changed_box"] < 0.25
+    assert 0 < told["changed_share"] <= told["changed_box"]
+    assert features(cut())["changed_box"] > 0.9
+    assert features(still(1))["changed_box"] == 0

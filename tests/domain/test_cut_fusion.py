@@ -9,7 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import Features, Places, Trees, fused, hard_places, stretches, with_hard_chances
+from heaters_dagster.domain.cut_fusion import (
+    BASE,
+    Doubted,
+    Features,
+    Places,
+    Trees,
+    calibrated,
+    fused,
+    hard_places,
+    stretches,
+    with_hard_chances,
+)
 
 
 def features(chance: dict[int, float], *, cuts: tuple[int, ...] = (), frames: int = 100) -> Features:
@@ -107,3 +118,48 @@ def test_shots_of_two_frames_are_shots_but_not_at_an_end_of_the_video() -> None:
     one = features({1: 0.9, 29: 0.9, 31: 0.9, 33: 0.9, 97: 0.9}, cuts=(2, 30, 32, 34, 98))
     hard, stretch = models(one)
     assert found(fused(one, hard, replace(stretch, value=np.full_like(stretch.value, 2.0)))) == [30, 32, 34]
+
+
+OVERLAID = ("bars_change", "changed_box", "apart_before", "apart_after", "a", "inside_over_usual", "unlike_inside")
+
+
+def overlaid(*, bars: float, box: float = 1.0, moves: float = 0.0, base: float = 1.0, inside: float = 5.0, unlike: float = 0.8) -> Places:
+    return Places(OVERLAID, *(np.zeros(1, np.int64),) * 3, np.array([[bars, box, moves, 0.0, base, inside, unlike]], np.float32))
+
+
+@pytest.mark.parametrize(("inside", "unlike", "cut"), [(0.5, 0.02, False), (5.0, 0.02, True), (0.5, 0.6, True)])
+def test_bars_that_come_or_go_while_the_picture_goes_on_are_no_cut_however_sure_the_models_are(
+    inside: float, unlike: float, cut: bool
+) -> None:
+    sure = by(OVERLAID, "a", 0.5, -2.0, 5.0)
+    chance = float(Doubted(sure, sure).chances(overlaid(bars=0.2, inside=inside, unlike=unlike))[0])
+    assert (chance > 0.9) == cut
+    assert (chance < 0.05) != cut
+
+
+@pytest.mark.parametrize(
+    ("bars", "box", "moves", "doubted"), [(0.0, 1.0, 3.0, False), (0.2, 1.0, 0.0, True), (0.0, 0.2, 3.0, True), (0.0, 0.2, 0.0, False)]
+)
+def test_a_cut_is_doubted_only_where_a_part_of_the_picture_changes_and_never_believed_more(
+    bars: float, box: float, moves: float, doubted: bool
+) -> None:
+    base = by(OVERLAID, "a", 0.5, -2.0, 2.0)
+    doubts = by((BASE, "a"), "a", 0.5, 3.0, -3.0)
+    model = Doubted(base, doubts)
+    sure, unsure = (float(model.chances(overlaid(bars=bars, box=box, moves=moves, base=value))[0]) for value in (1.0, 0.0))
+    assert sure == pytest.approx(1 / (1 + np.exp(3.0 if doubted else -2.0)), abs=1e-5)
+    assert unsure == pytest.approx(1 / (1 + np.exp(2.0)), abs=1e-5)
+
+
+def test_a_long_stretch_is_not_doubted_because_of_a_box() -> None:
+    of = features(dict.fromkeys(range(40, 60), 0.8))
+    hard, stretch = models(of)
+    runs = with_hard_chances(stretches(of), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    assert Doubted(stretch, by(runs.names, "length", -1.0, -9.0, -9.0)).chances(runs) == pytest.approx(stretch.chances(runs))
+    assert hard.chances(hard_places(of)).shape == (0,)
+
+
+def test_calibration_is_a_line_between_logits_and_leaves_nothing_as_it_is() -> None:
+    column = np.array([0.0, 0.5, 0.9], np.float32)
+    assert calibrated(column, 1.0, 0.0) == pytest.approx(column, abs=1e-6)
+    assert calibrated(column, 2.0, -1.0) == pytest.approx([0.0, 1 / (1 + np.e), 81 / (81 + np.e)], abs=1e-4)

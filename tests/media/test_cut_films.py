@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
+from heaters_dagster.domain.detector import Boundary
 from resources.models.scores.learned import PictureFeatures
 from training.cut_fusion.disturbances import DISTURBANCES
-from training.cut_fusion.examples import IGNORED, features_of, hard_examples, stretch_examples
-from training.cut_fusion.films import STYLES, Film, film
+from training.cut_fusion.examples import IGNORED, hard_examples, stretch_examples
+from training.cut_fusion.films import AT_ONCE, STYLES, Film, Labels, Transition, film
+from training.cut_fusion.gathered import gathered_from, load_folds, save_fold
 from training.cut_fusion.shots import Frames, Sources, fold_of, invented_sources, photo_shot
 from training.cut_fusion.transitions import GRADUAL
 from training.cut_fusion.trial import matched
@@ -25,15 +29,37 @@ def made(number: int, style: str, sources: Sources = SOURCES) -> Film:
 def test_the_same_seed_makes_the_same_film_and_every_label_lies_in_it(style: str) -> None:
     one, again, other = made(1, style), made(1, style, invented_sources(1)), made(2, style)
     np.testing.assert_array_equal(one.frames, again.frames)
-    assert (one.transitions, one.disturbances, one.neutral) == (again.transitions, again.disturbances, again.neutral)
+    assert one.labels == again.labels == Labels.from_json(one.labels.to_json())
     assert one.frames.shape != other.frames.shape or (one.frames != other.frames).any()
     assert one.frames.dtype == np.uint8
     assert one.frames.shape[1:] == (27, 48, 3)
     for each in (one, other):
-        assert (style == "one shot") == (not each.transitions)
-        for transition in each.transitions:
+        assert (style == "one shot") == (not each.labels.transitions)
+        for transition in each.labels.transitions:
             assert 0 < transition.first <= transition.frame <= transition.last + 1 <= len(each.frames)
-            assert transition.kind != "hard" or transition.first == transition.frame == transition.last
+            assert transition.kind not in AT_ONCE or transition.first == transition.frame == transition.last
+
+
+def test_a_jump_cut_goes_on_with_the_same_scene() -> None:
+    films = [film(7, number, SOURCES, about_frames=160, style="alike") for number in range(12)]
+    jumps = [(each.frames, one.frame) for each in films for one in each.labels.transitions if one.kind == "jump"]
+    assert len(jumps) > 5
+    means = [frames.astype(int).mean((1, 2)) for frames, _ in jumps]
+    colours = [np.abs(mean[frame] - mean[frame - 1]).max() for mean, (_, frame) in zip(means, jumps, strict=True)]
+    assert np.median(colours) < 25
+
+
+def test_the_range_of_a_gradual_transition_is_what_can_be_seen_of_it() -> None:
+    """Before and after it the film shows one shot alone, which changes less from frame to frame than a shot into another."""
+    for number in range(30):
+        one = film(7, number, SOURCES, about_frames=160, style="feature")
+        for transition in one.labels.transitions:
+            if transition.kind in ("dissolve", "wipe", "push") and transition.last - transition.first > 3:
+                before, after = (
+                    one.frames[place].astype(int) for place in (transition.first - 1, min(transition.last + 1, len(one.frames) - 1))
+                )
+                inside = one.frames[transition.frame].astype(int)
+                assert min(np.abs(inside - before).mean(), np.abs(inside - after).mean()) > 0.5
 
 
 def plain(level: int, frames: int = 24) -> Frames:
@@ -63,27 +89,30 @@ def test_a_disturbance_changes_the_shot_from_its_frame_on_and_no_earlier(kind: s
     assert changed
 
 
-def test_examples_are_right_at_the_frame_of_a_cut_alone() -> None:
+def test_examples_are_right_at_the_frame_of_a_cut_alone(tmp_path: Path) -> None:
     one = made(3, "feature")
     scores = np.zeros((len(one.frames), 2), np.float32)
-    for transition in one.transitions:
+    for transition in one.labels.transitions:
         scores[transition.first - 1 : transition.last + 1] = 0.9
-    features = features_of(one.frames, scores)
-    hard, runs = hard_examples(one, features), stretch_examples(one, features)
-    cuts = {each.frame for each in one.transitions if each.kind == "hard"}
+    kept = gathered_from(one.labels, one.frames, scores)
+    for fold in range(5):
+        save_fold(tmp_path / f"fold{fold}_00000.npz", [kept, kept])
+    again = load_folds(tmp_path)[3][1]
+    assert again.labels == one.labels
+    np.testing.assert_array_equal(again.pictures, kept.pictures)
+    np.testing.assert_array_equal(again.scores, kept.scores)
+    hard, runs = hard_examples(again.labels, again.features), stretch_examples(again.labels, again.features)
+    cuts = {each.frame for each in one.labels.transitions if each.at_once}
     assert cuts
     assert set(hard.first[hard.labels == 1]) <= cuts
     assert not cuts & set(hard.first[hard.labels == 0])
     assert set(hard.labels) <= {0, 1, IGNORED}
     assert (runs.labels == 1).all()
-    assert set(hard.kinds[hard.labels == 1]) == {"hard"}
+    assert set(hard.kinds[hard.labels == 1]) <= set(AT_ONCE)
 
 
 def test_one_boundary_counts_for_one_transition() -> None:
-    from heaters_dagster.domain.detector import Boundary
-    from training.cut_fusion.films import Transition
-
-    one = Film("feature", np.zeros((200, 27, 48, 3), np.uint8), (Transition("hard", 50, 50, 50), Transition("dissolve", 105, 100, 110)))
+    one = Labels("feature", (Transition("hard", 50, 50, 50), Transition("dissolve", 105, 100, 110)))
     outcome = matched(one, [Boundary(51, 0.9), Boundary(52, 0.8), Boundary(104, 0.7), Boundary(109, 0.6), Boundary(150, 0.3)], 0.5)
     assert (dict(outcome.found), dict(outcome.missed), dict(outcome.false)) == ({"hard": 1, "dissolve": 1}, {}, {"nothing (feature)": 1})
     assert matched(one, [], 0.5).missed == {"hard": 1, "dissolve": 1}

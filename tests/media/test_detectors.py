@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import ScoreStream
 from heaters_dagster.domain.errors import ModelUnavailableError, SettingsError
 from heaters_dagster.registries import DETECTORS
@@ -62,7 +63,8 @@ def found(columns: Columns, detector: str) -> list[int]:
 def test_every_frame_has_one_score_per_column_however_the_frames_came(detector: str) -> None:
     columns = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film)
     again = scored(DETECTORS.load(detector).open_streams(width=160, height=120), film, steps=(1, 0, 50, 7))
-    assert set(columns) == set(DETECTORS.load(detector).columns)
+    entry = DETECTORS.load(detector)
+    assert set(columns) == {*entry.columns, *entry.extra_columns}
     for name, column in columns.items():
         assert column.shape == (120,)
         assert column.dtype == np.float32
@@ -116,6 +118,30 @@ def test_the_learned_detector_finds_one_cut_at_a_fade_and_none_at_strobes(
     boundaries = found(scored(DETECTORS.load("learned").open_streams(width=160, height=120), make), "learned")
     assert len(boundaries) == (0 if between is None else 1)
     assert all(between is not None and between[0] <= frame <= between[1] for frame in boundaries)
+
+
+@pytest.mark.parametrize("detector", ["learned", "transnetv2", "fused"])
+def test_detectors_that_have_the_networks_second_head_tell_a_hard_cut_from_a_fade(detector: str) -> None:
+    entry = DETECTORS.load(detector)
+    told = {}
+    for name, make in (("hard", film), ("fade", fade)):
+        columns = scored(entry.open_streams(width=160, height=120), make)
+        told[name] = {one.frame: one.transition for one in scenes.boundaries(columns, entry, entry.default_threshold)}
+    assert told["hard"][40] == told["hard"][75] == Transition(CutKind.HARD)
+    (faded,) = told["fade"].values()
+    assert faded is not None
+    assert faded.kind == (CutKind.FADE if detector == "learned" else CutKind.DISSOLVE)
+    assert faded.frames == pytest.approx((46, 79), abs=6)
+
+
+@pytest.mark.parametrize("detector", ["transnetv2", "fused"])
+def test_scores_that_were_stored_before_the_second_head_was_still_give_the_same_cuts(detector: str) -> None:
+    entry = DETECTORS.load(detector)
+    columns = scored(entry.open_streams(width=160, height=120), film)
+    old = {name: columns[name] for name in entry.columns}
+    now, before = (scenes.boundaries(one, entry, entry.default_threshold) for one in (columns, old))
+    assert [(one.frame, one.confidence) for one in now] == [(one.frame, one.confidence) for one in before]
+    assert {one.transition for one in before} == {None}
 
 
 @pytest.mark.parametrize("detector", ["transnetv2", "adaptive"])

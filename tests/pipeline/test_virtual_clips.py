@@ -7,6 +7,7 @@ import json
 import re
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ class Cutting:
         self.videos, self.clips, self.work = SourceVideoStore(database), ClipStore(database), WorkFolder(settings.work_folder)
 
     def with_settings(self, **changes: Any) -> Settings:
-        return Settings(home=self.settings.home, database_url=self.settings.database_url, **changes)
+        return replace(self.settings, **changes)
 
     def preprocessed(self, peaks: Mapping[int, float]) -> SourceVideo:
         """A source video whose network scores are 0 but at `peaks`; its proxy is not there: nothing can be decoded."""
@@ -115,7 +116,8 @@ class Cutting:
 
 @pytest.fixture
 def cutting(database: Database, object_store: ObjectStore, settings: Settings) -> Cutting:
-    return Cutting(database, object_store, settings)
+    """With the network alone, whose scores are easily written down."""
+    return Cutting(database, object_store, replace(settings, detector="transnetv2"))
 
 
 def ranges(clips: Sequence[Clip]) -> list[tuple[int, int]]:
@@ -188,7 +190,7 @@ from resources.postgres.database import Database
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.work_folder import WorkFolder
 url, home, objects, video, when, again = json.loads(sys.argv[1])
-settings = Settings(home=Path(home), database_url=url)
+settings = Settings(home=Path(home), database_url=url, detector="transnetv2")
 
 class Dying(LocalObjectStore):
     writes = 0
@@ -366,6 +368,19 @@ def test_scores_that_are_gone_or_of_another_video_are_made_from_the_proxy(damage
     assert made.decoded_again
     assert ranges(made.clips) == [(0, 20), (20, 48)]
     assert list(cutting.work.root.iterdir()) == []
+
+
+def test_videos_that_the_network_alone_has_cut_are_recut_from_what_is_stored_when_the_default_is_another_detector(cutting: Cutting) -> None:
+    """There is no proxy: nothing could be decoded. Scores have no second head, as they were stored at first."""
+    video = cutting.preprocessed({29: 0.9, 59: 0.3})
+    assert ranges(cutting.cut(video).clips) == [(0, 30), (30, 100)]
+    cutting.settings = replace(cutting.settings, detector=Settings(home=cutting.settings.home).detector)
+    assert cutting.settings.detector == "learned"
+    assert ranges(cutting.recut(video, threshold=0.2)) == [(0, 30), (30, 60), (60, 100)]
+    assert cutting.videos.load(video.id).scene_settings == {"detector": "transnetv2", "threshold": 0.2, "min_clip_frames": 2}
+    with pytest.raises(ObjectNotFoundError):
+        cutting.recut(video, detector="learned")
+    assert ranges(cutting.clips.load_live(video.id)) == [(0, 30), (30, 60), (60, 100)]
 
 
 def test_cuts_are_displayed_frames_also_when_the_frame_rate_varies(cutting: Cutting, tmp_path: Path) -> None:

@@ -75,8 +75,9 @@ def exposure(rng: Random, frames: Frames, at: int, sources: Sources) -> None:
 
 
 def letterbox(rng: Random, frames: Frames, at: int, sources: Sources) -> None:
-    """Bars above and below, or at the sides, appear or go, at once or sliding in."""
-    sides, depth, length = rng.random() < 0.3, rng.uniform(0.06, 0.3), int(rng.choice([1, 1, 1, 3, 8, 20]))
+    """Bars above and below, or at the sides, appear or go, mostly at once, else sliding in; seldom one bar alone."""
+    sides, depth, length = rng.random() < 0.3, rng.uniform(0.06, 0.3), int(rng.choice([1, 1, 1, 1, 1, 3, 8, 20]))
+    alone = rng.random() < 0.1
     colour = 0 if rng.random() < 0.85 else int(rng.integers(0, 256))
     leaves = rng.random() < 0.4
     for number in range(0 if leaves else at, len(frames)):
@@ -84,7 +85,9 @@ def letterbox(rng: Random, frames: Frames, at: int, sources: Sources) -> None:
         bar = round((1 - share if leaves else share) * depth * (WIDTH if sides else HEIGHT))
         if bar:
             view = frames[number].swapaxes(0, 1) if sides else frames[number]
-            view[:bar] = view[-bar:] = colour
+            view[-bar:] = colour
+            if not alone:
+                view[:bar] = colour
 
 
 def inset(rng: Random, frames: Frames, at: int, sources: Sources) -> None:
@@ -276,7 +279,7 @@ DISTURBANCES: Mapping[str, tuple[Disturb, float]] = {
     "stage lights": (gain_beat, 0.05),
     "explosion": (explosion, 0.09),
     "exposure": (exposure, 0.08),
-    "letterbox": (letterbox, 0.06),
+    "letterbox": (letterbox, 0.14),
     "inset": (inset, 0.04),
     "words": (words, 0.04),
     "banner": (banner, 0.12),

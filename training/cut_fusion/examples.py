@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_features import REACH, picture_features
 from heaters_dagster.domain.cut_fusion import Features, Places, hard_places, stretches
-from training.cut_fusion.films import Film
-from training.cut_fusion.shots import Frames
+from training.cut_fusion.films import Labels
 
 IGNORED = -1
 _STILL_DISTURBED = 90
@@ -32,27 +30,20 @@ class Examples:
     last: NDArray[np.int64]
 
 
-def features_of(frames: Frames, scores: NDArray[np.float32]) -> Features:
-    """frames: (n, 27, 48, 3). scores: (n, 2) of the network. As the detector computes them: stored as float16."""
-    ends = np.concatenate([np.repeat(frames[:1], REACH, axis=0), frames, np.repeat(frames[-1:], REACH, axis=0)])
-    names, pictures = picture_features(ends)
-    return Features(names, pictures.astype(np.float16).astype(np.float32), scores[:, 0], scores[:, 1])
-
-
-def hard_examples(film: Film, features: Features) -> Examples:
+def hard_examples(film: Labels, features: Features) -> Examples:
     """Right is the exact frame, wrong is two frames beside it. The frame beside it teaches nothing, nor what is in a gradual transition."""
     places = hard_places(features)
     labels = np.zeros(len(places.frames), np.int8)
     for one in film.transitions:
-        reach = 1 if one.kind == "hard" else 2
+        reach = 1 if one.at_once else 2
         labels[(places.frames >= one.first - reach) & (places.frames <= one.last + reach)] = IGNORED
     for one in film.transitions:
-        if one.kind == "hard":
+        if one.at_once:
             labels[places.frames == one.frame] = 1
     return _examples(film, places, labels)
 
 
-def stretch_examples(film: Film, features: Features) -> Examples:
+def stretch_examples(film: Labels, features: Features) -> Examples:
     """Right is a stretch at which there is any transition, hard ones too."""
     places = stretches(features)
     labels = np.zeros(len(places.frames), np.int8)
@@ -74,14 +65,14 @@ def joined(parts: Sequence[Examples], lengths: Sequence[int]) -> Examples:
     )
 
 
-def _examples(film: Film, places: Places, labels: NDArray[np.int8]) -> Examples:
+def _examples(film: Labels, places: Places, labels: NDArray[np.int8]) -> Examples:
     for first, last in film.neutral:
         labels[(places.last >= first) & (places.first <= last)] = IGNORED
     kinds = [_kind(film, int(first), int(last), int(label)) for first, last, label in zip(places.first, places.last, labels, strict=True)]
     return Examples(places.names, places.rows.astype(np.float16), labels, np.array(kinds, dtype="<U16"), places.first, places.last)
 
 
-def _kind(film: Film, first: int, last: int, label: int) -> str:
+def _kind(film: Labels, first: int, last: int, label: int) -> str:
     if label:
         return min(film.transitions, key=lambda one: max(one.first - last, first - one.last, 0)).kind if film.transitions else ""
     since = [(first - at, kind) for kind, at in film.disturbances if -3 <= first - at <= _STILL_DISTURBED or first <= at <= last]

@@ -1,43 +1,56 @@
-"""Fits the two models on what gather.py wrote, tests them with whole sources left out, and writes the model and its report.
+"""Fits the models on what gather.py wrote, tests them with whole sources left out, and writes the model and its report.
 
 `python -m training.cut_fusion.fit GATHERED OUT` needs scikit-learn (the extra `training`). Heaters itself reads the model with numpy alone.
+It keeps the base, base_1.npz, which was fitted on 2,150 films that are gone, and fits the models that doubt it, the kinds and ranges, and
+the calibration. With `--anew` it fits the base too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_fusion import Places, Trees, with_hard_chances
-from training.cut_fusion.examples import IGNORED, Examples
+from heaters_dagster.domain.cut_fusion import BASE, Doubted, Places, Trees, changed_partly, chosen, with_base, with_hard_chances
+from heaters_dagster.domain.cut_transitions import TransitionModels
+from training.cut_fusion.examples import IGNORED, Examples, hard_examples, joined, stretch_examples
+from training.cut_fusion.films import AT_ONCE
+from training.cut_fusion.gathered import Gathered, load_folds
+from training.cut_fusion.kinds import fitted_transitions, found_boundaries, kind_report
 from training.cut_fusion.shots import FOLDS
-from training.cut_fusion.trial import Outcome, reliability, tried
+from training.cut_fusion.trees import trees_of
+from training.cut_fusion.trial import Outcome, raw_confidences, reliability, tried
 
 KINDS = ("hard", "stretch")
+BASE_FILE = Path(__file__).with_name("base_1.npz")
+#: What the models that doubt see.
+_OF_OVERLAYS = (
+    "bars_change", "inside_jump", "inside_over_usual", "unlike_inside", "least_inside", "changed_box", "changed_share", "unchanged_jump",
+    "jump", "least_apart", "apart_before", "apart_after",
+)  # fmt: skip
 _SEEN = 0.35
 _HARD_ODDS, _GRADUAL_ODDS, _FALSE_ODDS = 17 / 191, 1 / 57, 8 / 248
 #: Beginnings of the names of features of which more means rather a cut.
 _EVIDENCE = (
     "chance_before", "chances_near", "part_before", "parts_near", "greatest_chance", "sum_of_chances", "greatest_part", "sure_frames",
     "hard_chance", "jump", "moved_jump", "relative_jump", "structure_jump", "least_", "colour_jump", "colours_across", "across",
-    "unlike_across",
+    "unlike_across", "inside_", "unlike_inside",
+    "changed_",
 )  # fmt: skip
 
 
-def read(folder: Path) -> Mapping[str, Sequence[Examples]]:
+def examples_of(folds: Sequence[Sequence[Gathered]]) -> Mapping[str, Sequence[Examples]]:
     """By kind of place, the examples of each fold."""
-    files = [np.load(folder / f"fold{fold}.npz") for fold in range(FOLDS)]
-    fields = ("rows", "labels", "kinds", "first", "last")
-    return {
-        kind: [Examples(tuple(map(str, file[f"{kind}_names"])), *(file[f"{kind}_{name}"] for name in fields)) for file in files]
-        for kind in KINDS
-    }
+    made: dict[str, list[Examples]] = {kind: [] for kind in KINDS}
+    for films in folds:
+        lengths = [len(film.scores) for film in films]
+        pairs = [(hard_examples(film.labels, features := film.features), stretch_examples(film.labels, features)) for film in films]
+        for place, kind in enumerate(KINDS):
+            made[kind].append(joined([pair[place] for pair in pairs], lengths))
+    return made
 
 
 def both(examples: Mapping[str, Sequence[Examples]], *, rounds: int, lifelike: float) -> tuple[Trees, Trees]:
@@ -55,6 +68,59 @@ def both(examples: Mapping[str, Sequence[Examples]], *, rounds: int, lifelike: f
     return hard, fitted(stretch, weights(examples["stretch"], "greatest_chance", lifelike), rounds=rounds)
 
 
+def doubted(examples: Mapping[str, Sequence[Examples]], base: tuple[Trees, Trees]) -> tuple[Doubted, Doubted]:
+    """The base with models that doubt it where only a part of the picture changes."""
+    hard = Doubted(base[0], _doubts(base[0], [(_places(part), part.labels) for part in examples["hard"]], ""))
+    runs = [
+        (with_hard_chances(_places(runs), places.first, hard.chances(_places(places))), runs.labels)
+        for places, runs in zip(examples["hard"], examples["stretch"], strict=True)
+    ]
+    return hard, Doubted(base[1], _doubts(base[1], runs, "_at_jump"))
+
+
+def _doubts(base: Trees, parts: Sequence[tuple[Places, NDArray[np.int8]]], suffix: str) -> Trees:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    names = (BASE, *(f"{name}{suffix}" for name in _OF_OVERLAYS))
+    tables, truth = [], []
+    for places, labels in parts:
+        partly = np.flatnonzero(changed_partly(places) & (labels != IGNORED))
+        seen = with_base(some := chosen(places, partly), base.sums(some))
+        tables.append(seen.rows[:, [seen.names.index(name) for name in names]])
+        truth.append(labels[partly])
+    model = HistGradientBoostingClassifier(
+        max_iter=60,
+        max_leaf_nodes=6,
+        learning_rate=0.1,
+        min_samples_leaf=25,
+        l2_regularization=1.0,
+        monotonic_cst=[int(name == BASE or name.startswith(_EVIDENCE)) for name in names],
+        early_stopping=False,
+        random_state=0,
+    )
+    return trees_of(names, model.fit(np.concatenate(tables), np.concatenate(truth)))
+
+
+def calibration(sure: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+    """Slope and offset of `calibrated`, from boundaries in films that the model has not seen."""
+    from sklearn.linear_model import LogisticRegression
+
+    confidences, right = (np.array(column) for column in zip(*sure, strict=True))
+    confidences = np.clip(confidences, 1e-6, 1 - 1e-6)
+    logits = np.log(confidences / (1 - confidences))[:, None]
+    line = LogisticRegression(C=1e6).fit(logits, right)
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def load_base(path: Path) -> tuple[Trees, Trees]:
+    with np.load(path) as file:
+        hard, stretch = (
+            Trees.from_arrays({name.removeprefix(f"{kind}_"): file[name] for name in file.files if name.startswith(f"{kind}_")})
+            for kind in KINDS
+        )
+    return hard, stretch
+
+
 def weights(parts: Sequence[Examples], chance: str, lifelike: float) -> NDArray[np.float64]:
     """How much each example with a label counts: the films are harder for the network than real ones, and that must not teach mistrust.
 
@@ -65,7 +131,8 @@ def weights(parts: Sequence[Examples], chance: str, lifelike: float) -> NDArray[
     kinds = np.concatenate([part.kinds for part in parts])
     seen = np.concatenate([part.rows[:, part.names.index(chance)] for part in parts]) >= _SEEN
     weight = np.ones(len(labels))
-    for group, odds in (((kinds == "hard"), _HARD_ODDS), ((kinds != "hard"), _GRADUAL_ODDS)):
+    at_once = np.isin(kinds, AT_ONCE)
+    for group, odds in ((at_once, _HARD_ODDS), (~at_once, _GRADUAL_ODDS)):
         unseen = (labels == 1) & group & ~seen
         if unseen.any():
             weight[unseen] = odds * ((labels == 1) & group & seen).sum() / unseen.sum()
@@ -103,34 +170,12 @@ def _places(part: Examples) -> Places:
     return Places(part.names, part.last, part.first, part.last, part.rows.astype(np.float32))
 
 
-def trees_of(names: tuple[str, ...], model: Any) -> Trees:
-    """The model as arrays."""
-    trees = [predictor.nodes for (predictor,) in model._predictors]
-    most = max(map(len, trees))
-
-    def filled(field: str, dtype: Any, otherwise: float = 0) -> NDArray[Any]:
-        table = np.full((len(trees), most), otherwise, dtype)
-        for number, nodes in enumerate(trees):
-            table[number, : len(nodes)] = nodes[field]
-        return table
-
-    leaf = filled("is_leaf", np.bool_, 1).astype(bool)
-    return Trees(
-        names,
-        np.where(leaf, -1, filled("feature_idx", np.int16)).astype(np.int16),
-        filled("num_threshold", np.float32),
-        filled("left", np.int16),
-        filled("right", np.int16),
-        np.where(leaf, filled("value", np.float32), 0).astype(np.float32),
-        float(np.ravel(model._baseline_prediction)[0]),
-    )
-
-
-def save(path: Path, hard: Trees, stretch: Trees) -> None:
-    arrays = {
-        f"{kind}_{name}": array for kind, trees in zip(KINDS, (hard, stretch), strict=True) for name, array in trees.to_arrays().items()
-    }
-    np.savez_compressed(path, **arrays)
+def save(path: Path, hard: Doubted, stretch: Doubted, found: TransitionModels, line: tuple[float, float]) -> None:
+    """As resources/models/scores/learned.py reads it."""
+    parts = {"hard": hard.base, "hard-overlays": hard.overlays, "stretch": stretch.base, "stretch-overlays": stretch.overlays}
+    parts |= {"before": found.before, "after": found.after} | {f"kind-{kind}": trees for kind, trees in found.kinds.items()}
+    arrays = {f"{part}_{name}": array for part, trees in parts.items() for name, array in trees.to_arrays().items()}
+    np.savez_compressed(path, calibration=np.array(line), **arrays)
 
 
 def report(outcomes: Mapping[str, Outcome], films: int) -> str:
@@ -173,34 +218,34 @@ def plot(path: Path, outcomes: Mapping[str, Outcome]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sources", type=Path)
     parser.add_argument("gathered", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--lifelike", type=float, default=0.5, help="see `weights`")
-    parser.add_argument("--only-fit", action="store_true", help="write the model, test nothing")
+    parser.add_argument("--anew", action="store_true", help="fit the base too")
+    parser.add_argument("--rounds", type=int, default=100, help="of a base that is fitted anew")
+    parser.add_argument("--lifelike", type=float, default=0.5, help="of a base that is fitted anew: see `weights`")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    examples = read(given.gathered)
-    save(given.out / "cut_fusion_1.npz", *both(examples, rounds=given.rounds, lifelike=given.lifelike))
-    if given.only_fit:
-        return
-    models = [
-        both(
-            {kind: [part for place, part in enumerate(examples[kind]) if place != fold] for kind in KINDS},
-            rounds=given.rounds,
-            lifelike=given.lifelike,
-        )
-        for fold in range(FOLDS)
-    ]
-    files = [np.load(given.gathered / f"fold{fold}.npz") for fold in range(FOLDS)]
-    outcomes = tried(given.sources, [(file["scores"], file["lengths"]) for file in files], models, given.workers)
-    (given.out / "report.md").write_text(report(outcomes, sum(len(file["lengths"]) for file in files)))
+    folds = load_folds(given.gathered)
+    examples = examples_of(folds)
+
+    def made(without: int | None) -> tuple[Doubted, Doubted]:
+        some = {kind: [part for place, part in enumerate(examples[kind]) if place != without] for kind in KINDS}
+        base = both(some, rounds=given.rounds, lifelike=given.lifelike) if given.anew else load_base(BASE_FILE)
+        return doubted(some, base)
+
+    models = [made(fold) for fold in range(FOLDS)]
+    line = calibration([pair for fold, films in enumerate(folds) for film in films for pair in raw_confidences(film, models[fold])])
+    # The models of kinds learn on boundaries as the detector finds them in films that it has not seen.
+    boundaries = [found_boundaries(films, models[fold]) for fold, films in enumerate(folds)]
+    save(given.out / "cut_fusion_2.npz", *made(None), fitted_transitions([one for part in boundaries for one in part]), line)
+    outcomes = tried(folds, models, line, given.workers)
+    told = f"{report(outcomes, sum(map(len, folds)))}\n{kind_report(boundaries)}"
     plot(given.out / "reliability.png", outcomes)
     sure = list(reliability(outcomes["learned at 0.5"].sure))
-    (given.out / "reliability.json").write_text(json.dumps(sure))
-    print((given.out / "report.md").read_text(), sure)
+    told += "\n" + "\n".join(f"- {mean:.2f}: {right:.2f} of {number:,} are right" for mean, right, number in sure) + f"\n\n{line}\n"
+    (given.out / "report.md").write_text(told)
+    print(told)
 
 
 if __name__ == "__main__":

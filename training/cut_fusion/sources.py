@@ -86,6 +86,8 @@ def _unpacked(package: Package, folder: Path) -> Path:
     root.mkdir()
     if archive.suffix == ".whl":
         zipfile.ZipFile(archive).extractall(root)
+        for game in root.glob("vizdoom/vizdoom"):
+            game.chmod(0o755)  # zipfile forgets that it can be run, and then the library crashes without a word
     elif archive.suffix == ".deb":
         subprocess.run(["dpkg", "-x", archive, root], check=True)
     else:

@@ -6,17 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from heaters_dagster.domain.cut_fusion import Trees, fused
+from heaters_dagster.domain.cut_fusion import Model, calibrated, fused
 from heaters_dagster.domain.detector import Boundary
 from heaters_dagster.domain.scenes import transitions
-from training.cut_fusion.examples import features_of
-from training.cut_fusion.films import Film
-from training.cut_fusion.gather import fold_film
+from training.cut_fusion.films import Labels
+from training.cut_fusion.gathered import Gathered
 
 TOLERANCE = 2
 _STILL_DISTURBED = 90
@@ -44,7 +41,7 @@ class Outcome:
         return 2 * found / (2 * found + missed + false) if found else 0.0
 
 
-def matched(film: Film, boundaries: Sequence[Boundary], threshold: float) -> Outcome:
+def matched(film: Labels, boundaries: Sequence[Boundary], threshold: float) -> Outcome:
     """One boundary for one transition, the surest first. Further ones inside a gradual transition count neither way."""
     outcome = Outcome()
     open_ones = list(film.transitions)
@@ -68,16 +65,19 @@ def matched(film: Film, boundaries: Sequence[Boundary], threshold: float) -> Out
     return outcome
 
 
-def tried(
-    sources: Path, folds: Sequence[tuple[NDArray[np.float16], NDArray[np.int_]]], models: Sequence[tuple[Trees, Trees]], workers: int
-) -> Mapping[str, Outcome]:
-    """By detector and threshold, what came out.
+def raw_confidences(film: Gathered, models: tuple[Model, Model]) -> list[tuple[float, bool]]:
+    """Of each boundary that counts: what the models say, and whether it is right."""
+    column = fused(film.features, *models)
+    return matched(film.labels, [Boundary(int(frame), float(column[frame])) for frame in np.flatnonzero(column)], 0.5).sure
 
-    folds: scores and lengths of the first films of each. models: of each fold, made without it.
-    """
+
+def tried(
+    folds: Sequence[Sequence[Gathered]], models: Sequence[tuple[Model, Model]], line: tuple[float, float], workers: int
+) -> Mapping[str, Outcome]:
+    """By detector and threshold, what came out. models: of each fold, made without it. line: of the calibration."""
     total: dict[str, Outcome] = {}
     with ProcessPoolExecutor(workers) as pool:
-        for outcomes in pool.map(_try, _jobs(sources, folds, models), chunksize=4):
+        for outcomes in pool.map(_try, ((film, models[fold], line) for fold, films in enumerate(folds) for film in films), chunksize=4):
             for name, outcome in outcomes.items():
                 total.setdefault(name, Outcome()).add(outcome)
     return total
@@ -92,32 +92,22 @@ def reliability(sure: Sequence[tuple[float, bool]]) -> Iterator[tuple[float, flo
             yield float(confidences[chosen].mean()), float(right[chosen].mean()), int(chosen.sum())
 
 
-def _jobs(
-    sources: Path, folds: Sequence[tuple[NDArray[np.float16], NDArray[np.int_]]], models: Sequence[tuple[Trees, Trees]]
-) -> Iterator[tuple[Path, int, int, NDArray[np.float16], tuple[Trees, Trees]]]:
-    for fold, (scores, lengths) in enumerate(folds):
-        ends = np.cumsum(lengths)
-        for number, (end, length) in enumerate(zip(ends, lengths, strict=True)):
-            yield sources, fold, number, scores[end - length : end], models[fold]
-
-
-def _try(job: tuple[Path, int, int, NDArray[np.float16], tuple[Trees, Trees]]) -> Mapping[str, Outcome]:
-    sources, fold, number, scores, models = job
-    film = fold_film(sources, fold, number)
-    features = features_of(film.frames, scores.astype(np.float32))
-    column = fused(features, *models)
+def _try(job: tuple[Gathered, tuple[Model, Model], tuple[float, float]]) -> Mapping[str, Outcome]:
+    film, models, line = job
+    features = film.features
+    column = calibrated(fused(features, *models), *line)
     learned = [Boundary(int(frame), float(column[frame])) for frame in np.flatnonzero(column)]
-    outcomes = {f"learned at {threshold:g}": matched(film, learned, threshold) for threshold in (0.3, 0.4, 0.5, 0.6, 0.7)}
+    outcomes = {f"learned at {threshold:g}": matched(film.labels, learned, threshold) for threshold in (0.3, 0.4, 0.5, 0.6, 0.7)}
     for threshold in (0.35, 0.5):
-        outcomes[f"transnetv2 at {threshold:g}"] = matched(film, transitions(features.chance, threshold), threshold)
+        outcomes[f"transnetv2 at {threshold:g}"] = matched(film.labels, transitions(features.chance, threshold), threshold)
     return outcomes
 
 
-def _neutral(film: Film, frame: int) -> bool:
-    gradual = any(one.kind != "hard" and one.first - TOLERANCE <= frame <= one.last + TOLERANCE for one in film.transitions)
+def _neutral(film: Labels, frame: int) -> bool:
+    gradual = any(not one.at_once and one.first - TOLERANCE <= frame <= one.last + TOLERANCE for one in film.transitions)
     return gradual or any(first <= frame <= last for first, last in film.neutral)
 
 
-def _there(film: Film, frame: int) -> str:
+def _there(film: Labels, frame: int) -> str:
     since = [(frame - at, kind) for kind, at in film.disturbances if -3 <= frame - at <= _STILL_DISTURBED]
     return min(since)[1] if since else f"nothing ({film.style})"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from heaters_dagster.domain.detector import Boundary, Detector, Scores, ScoreStream
 from heaters_dagster.domain.scenes import adaptive_ratio, jumps, transitions
 from resources.models.detectors.adaptive import DETECTOR as ADAPTIVE
-from resources.models.detectors.transnetv2 import network_state
+from resources.models.detectors.transnetv2 import network_state, with_transitions
 from resources.models.scores.classical import ClassicalScores
-from resources.models.scores.transnetv2 import TransNetV2Scores
+from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 _SUSPICION = 0.6
 _SAME_PLACE_FRAMES = 2
@@ -26,12 +26,12 @@ def fused(scores: Scores, threshold: float) -> tuple[Boundary, ...]:
             found[jump.frame] = 1.0 - (1.0 - one.confidence) * (1.0 - jump.confidence)
         elif one.confidence > threshold:
             found[one.frame] = one.confidence
-    return tuple(Boundary(frame, confidence) for frame, confidence in sorted(found.items()))
+    return with_transitions([Boundary(frame, confidence) for frame, confidence in sorted(found.items())], scores)
 
 
 def _open_streams(*, width: int, height: int) -> tuple[ScoreStream, ...]:
     """Both use the small frames of the network: on the development footage the content detector finds as much at 48x27 as at 256 pixels."""
-    network = TransNetV2Scores()
+    network = TransNetV2Scores(both_heads=True)
     small = ClassicalScores("content", frame_size=network.frame_size, pixel_format=network.pixel_format, scale_flags=network.scale_flags)
     return network, small
 
@@ -39,6 +39,7 @@ def _open_streams(*, width: int, height: int) -> tuple[ScoreStream, ...]:
 DETECTOR = Detector(
     name="fused",
     columns=("transnetv2", "content"),
+    extra_columns=TRANSNETV2_COLUMNS[1:],
     default_threshold=0.35,
     open_streams=_open_streams,
     boundaries=fused,

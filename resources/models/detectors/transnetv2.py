@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
 
-from heaters_dagster.domain.detector import Detector, ScoreStream
+from heaters_dagster.domain.cut_transitions import told_by_the_network
+from heaters_dagster.domain.detector import Boundary, Detector, Scores, ScoreStream
 from heaters_dagster.domain.scenes import transitions
-from resources.models.scores.transnetv2 import TransNetV2Scores
+from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 
 def _open_streams(*, width: int, height: int) -> tuple[ScoreStream, ...]:
-    return (TransNetV2Scores(),)
+    return (TransNetV2Scores(both_heads=True),)
+
+
+def with_transitions(found: Sequence[Boundary], scores: Scores) -> tuple[Boundary, ...]:
+    """The boundaries with what the second head tells of them, if it was stored. found: in order of frames."""
+    part = scores.get(TRANSNETV2_COLUMNS[1])
+    if part is None:
+        return tuple(found)
+    told = told_by_the_network(part, [one.frame for one in found])
+    return tuple(replace(one, transition=transition) for one, transition in zip(found, told, strict=True))
 
 
 def network_state() -> str:
@@ -23,12 +35,13 @@ def network_state() -> str:
 
 DETECTOR = Detector(
     name="transnetv2",
-    columns=("transnetv2",),
+    columns=TRANSNETV2_COLUMNS[:1],
+    extra_columns=TRANSNETV2_COLUMNS[1:],
     # Every threshold from 0.33 to 0.38 gives the same cuts on the development footage. The authors of the network use 0.5, which never cuts
     # at flashes but misses 2 of 38 dissolves.
     default_threshold=0.35,
     open_streams=_open_streams,
-    boundaries=lambda scores, threshold: transitions(scores["transnetv2"], threshold),
+    boundaries=lambda scores, threshold: with_transitions(transitions(scores["transnetv2"], threshold), scores),
     curve=lambda scores: scores["transnetv2"],
     state=network_state,
 )

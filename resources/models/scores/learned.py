@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_features import REACH, picture_features
-from heaters_dagster.domain.cut_fusion import Features, Trees, fused
+from heaters_dagster.domain.cut_fusion import Doubted, Features, Model, Trees, calibrated, fused
+from heaters_dagster.domain.cut_transitions import KINDS, TransitionModels, as_column, transitions_at
 from heaters_dagster.domain.errors import ModelUnavailableError
 from resources.models.scores.transnetv2 import TRANSNETV2_COLUMNS, TransNetV2Scores
 
 #: How sure it is that a shot begins at the frame, 0..1, and 0 nearly everywhere. A new model is a new column: it scores differently.
-LEARNED_COLUMN = "learned_1"
-MODEL = Path(__file__).with_name("cut_fusion_1.npz")
+LEARNED_COLUMN = "learned_2"
+#: The kinds and frames of the transitions, as domain/cut_transitions.py writes them.
+KIND_COLUMN = "learned_2_kind"
+MODEL = Path(__file__).with_name("cut_fusion_2.npz")
 _BATCH_FRAMES = 256
 
 
 class LearnedScores:
-    """A ScoreStream with the columns of TransNetV2's two heads and `learned_1`. It needs the network's small frames alone."""
+    """A ScoreStream with its own two columns and those of TransNetV2's two heads. It needs the network's small frames alone."""
 
     name = "learned"
     frame_size = TransNetV2Scores.frame_size
@@ -41,8 +45,16 @@ class LearnedScores:
         columns = self._network.finish()
         names, pictures = self._pictures.finish()
         chance, part = (columns[name] for name in TRANSNETV2_COLUMNS)
-        found = fused(Features(names, pictures, chance, part), *self._models) if len(chance) else chance
-        return {LEARNED_COLUMN: found, **columns}
+        if not len(chance):
+            return {LEARNED_COLUMN: chance, KIND_COLUMN: chance, **columns}
+        features = Features(names, pictures, chance, part)
+        # As they will be stored, so that the kinds are those of the boundaries that are read back.
+        found = (
+            calibrated(fused(features, self._models.hard, self._models.stretch), *self._models.line).astype(np.float16).astype(np.float32)
+        )
+        frames = np.flatnonzero(found)
+        kinds = transitions_at(features, frames, found[frames], self._models.transitions)
+        return {LEARNED_COLUMN: found, KIND_COLUMN: as_column(frames, found[frames], kinds, len(found)), **columns}
 
 
 class PictureFeatures:
@@ -77,15 +89,30 @@ class PictureFeatures:
         self._frames = self._frames[count:].copy()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """Of hard places, of stretches, and of what is known of the boundaries that are found. line: slope and offset of the calibration."""
+
+    hard: Model
+    stretch: Model
+    transitions: TransitionModels
+    line: tuple[float, float]
+
+
 @lru_cache(maxsize=1)
-def load_models() -> tuple[Trees, Trees]:
-    """The models of hard places and of stretches. Raises ModelUnavailableError when their file cannot be read."""
+def load_models() -> Models:
+    """Raises ModelUnavailableError when their file cannot be read."""
     try:
         with np.load(MODEL) as file:
-            hard, stretch = (
-                Trees.from_arrays({name.removeprefix(kind): file[name] for name in file.files if name.startswith(kind)})
-                for kind in ("hard_", "stretch_")
-            )
-        return hard, stretch
+            arrays = dict(file.items())
     except (OSError, ValueError, KeyError) as error:
         raise ModelUnavailableError(f"{MODEL} cannot be read ({error}); install Heaters again") from error
+
+    def trees(part: str) -> Trees:
+        start = f"{part}_"
+        return Trees.from_arrays({name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)})
+
+    transitions = TransitionModels({kind: trees(f"kind-{kind}") for kind in KINDS}, trees("before"), trees("after"))
+    slope, offset = arrays["calibration"].tolist()
+    hard, stretch = (Doubted(trees(kind), trees(f"{kind}-overlays")) for kind in ("hard", "stretch"))
+    return Models(hard, stretch, transitions, (slope, offset))

@@ -1,0 +1,104 @@
+"""What looks like a cut and is none, put over real shots by ffmpeg: strobes, bars, a flash, a fade. The default detector must be right."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
+
+from heaters_dagster.domain import scenes
+from heaters_dagster.domain.cut_kinds import CutKind
+from heaters_dagster.domain.detector import Boundary
+from heaters_dagster.registries import DETECTORS
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+FRAMES = 84
+AT = 40
+
+
+@dataclass(frozen=True)
+class Shot:
+    """FRAMES frames of one shot of a sample, from `first` on."""
+
+    file: str
+    first: int
+
+    @property
+    def filters(self) -> str:
+        return f"trim=start_frame={self.first}:end_frame={self.first + FRAMES},setpts=N/25/TB,scale=480:270"
+
+
+BUNNY, OTHER_BUNNY, BATTLE = Shot("big_buck_bunny_vfr.mp4", 48), Shot("big_buck_bunny_vfr.mp4", 142), Shot("tears_of_steel_battle.mp4", 330)
+
+
+def boundaries(files: Sequence[Shot], graph: str) -> tuple[Boundary, ...]:
+    """Of the learned detector in what ffmpeg makes of the shots. graph: from [0] and [1] to the end."""
+    (stream,) = DETECTORS.load("learned").open_streams(width=480, height=270)
+    width, height = stream.frame_size
+    inputs = [word for shot in files for word in ("-i", str(SAMPLES / shot.file))]
+    chains = ";".join(f"[{place}:v]{shot.filters}[{place}]" for place, shot in enumerate(files))
+    small = f"scale={width}:{height}:flags={stream.scale_flags},format={stream.pixel_format}"
+    command = [get_ffmpeg_exe(), "-nostdin", "-v", "error", *inputs, "-filter_complex", f"{chains};{graph},{small}"]
+    made = subprocess.run([*command, "-fps_mode", "passthrough", "-f", "rawvideo", "-"], check=True, capture_output=True).stdout
+    frames = np.frombuffer(made, np.uint8).reshape(-1, height, width, 3)
+    assert len(frames) == FRAMES * len(files)
+    stream.feed(frames)
+    detector = DETECTORS.load("learned")
+    return scenes.boundaries(stream.finish(), detector, detector.default_threshold)
+
+
+def box(when: str, *, x: str = "0", y: str = "0", w: str = "iw", h: str = "ih", colour: str = "black") -> str:
+    return f"drawbox=x={x}:y={y}:w={w}:h={h}:c={colour}:t=fill:enable='{when}'"
+
+
+def bars(when: str, share: float, *, sides: bool = False) -> str:
+    if sides:
+        return f"{box(when, w=f'iw*{share}')},{box(when, x=f'iw*{1 - share}', w=f'iw*{share}+1')}"
+    return f"{box(when, h=f'ih*{share}')},{box(when, y=f'ih*{1 - share}', h=f'ih*{share}+1')}"
+
+
+RECIPES = {
+    "nothing": "null",
+    "two white frames in every nine": box("lt(mod(n,9),2)", colour="white"),
+    "bars appear": bars(f"gte(n,{AT})", 0.12),
+    "deep bars appear": bars(f"gte(n,{AT})", 0.2),
+    "bars go": bars(f"lt(n,{AT})", 0.14),
+    "bars appear at the sides": bars(f"gte(n,{AT})", 0.125, sides=True),
+    "a flash": box(f"between(n,{AT},{AT + 1})", colour="white"),
+}
+
+
+@pytest.mark.parametrize("shot", [BUNNY, BATTLE], ids=["animation", "film"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_one_shot_stays_one_clip_whatever_comes_over_it(recipe: str, shot: Shot) -> None:
+    assert boundaries([shot], f"[0]{RECIPES[recipe]}") == ()
+
+
+@cache
+def faded() -> tuple[Boundary, ...]:
+    out, into = f"fade=t=out:s={FRAMES - 24}:n=16", "fade=t=in:s=8:n=16"
+    return boundaries([OTHER_BUNNY, BATTLE], f"[0]{out}[out];[1]{into}[in];[out][in]concat")
+
+
+def test_a_fade_to_black_and_a_fade_in_are_one_cut_in_the_dark() -> None:
+    (found,) = faded()
+    assert FRAMES - 8 <= found.frame <= FRAMES + 8
+
+
+def test_a_fade_is_called_a_fade_and_has_the_frames_of_both_halves() -> None:
+    (found,) = faded()
+    assert found.transition is not None
+    assert found.transition.kind == CutKind.FADE
+    assert found.transition.frames is not None
+    assert found.transition.frames == pytest.approx((FRAMES - 24, FRAMES + 24), abs=6)
+
+
+def test_a_cut_at_which_bars_appear_too_is_a_cut() -> None:
+    (found,) = boundaries([BUNNY, BATTLE], f"[1]{bars('gte(n,0)', 0.14)}[barred];[0][barred]concat")
+    assert (found.frame, found.transition and found.transition.kind) == (FRAMES, CutKind.HARD)
