@@ -120,14 +120,15 @@ def _reviewed(row: _Row, database: Database) -> ReviewedVideo | None:
         anew = connection.execute(_NEWEST, {"video": row.id, "anew": [one.value for one in _ANEW]}).first()
         since, replaced = (anew.id, anew.action == ReviewAction.REPLACE) if anew is not None else (0, False)
         rows = connection.execute(_CLIPS, {"video": row.id}).all()
-        judged = set(_judged(connection, [one.id for one in rows], since)) if replaced else None
+        judged = set(_judged(connection, [one.id for one in rows], since)) if replaced else {one.id for one in rows}
+        judged -= set(connection.scalars(_IMPORTED, {"video": row.id}))
         clips = [
             StandingClip(
                 one.id,
                 one.sequence,
                 one.start_frame,
                 one.end_frame,
-                one.state != ClipState.PENDING_REVIEW.value and (judged is None or one.id in judged),
+                one.state != ClipState.PENDING_REVIEW.value and one.id in judged,
                 None if one.cut_kind is None else Transition(CutKind(one.cut_kind), one.cut_first_frame, one.cut_last_frame),
             )
             for one in rows
@@ -175,6 +176,11 @@ _OPERATIONS = text(
     "select o.operation_type, o.frame_number, o.old_frame_number from cut_point_operations o "
     "join review_actions a on a.id = o.review_action_id where o.source_video_id = :video and a.id > :since and not a.undone "
     "and a.target_action_id is null order by o.id"
+)
+#: Clips made by the cut list of another program: it leaves out shots and cuts on purpose, so it says nothing of a detector.
+_IMPORTED = text(
+    "select key::bigint from review_actions, jsonb_each(before) where source_video_id = :video and action = 'import_cuts' and not undone "
+    "and target_action_id is null and value = 'null'"
 )
 # By the clips: an action on several source videos is stored under the first of them.
 _DECISIONS = text(

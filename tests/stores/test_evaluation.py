@@ -18,6 +18,7 @@ from heaters_dagster.domain.states import SourceVideoState
 from heaters_dagster.registries import DETECTORS
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import Clip, ClipStore, NewClip
+from resources.postgres.cut_imports import import_cuts
 from resources.postgres.database import Database
 from resources.upkeep.evaluation import Evaluations, evaluate
 from tests.pipeline_rows import reviews, video_in
@@ -160,6 +161,20 @@ def test_cuts_at_chapters_are_not_the_detectors(database: Database, object_store
     video = found_cuts(database, object_store, {100: 60, 300: 60}, chapter_frames=[200])
     approve_all(database, video)
     assert told(database, object_store).counts == Counts(hits=2, kept=2)
+
+
+def test_clips_of_an_imported_cut_list_say_nothing(database: Database, object_store: ObjectStore) -> None:
+    video = found_cuts(database, object_store, {100: 60, 200: 60, 300: 60})
+    import_cuts(
+        database, video, [100, 200, 300, 350], frame_times=lambda video_id, frames: [frame / 25 for frame in frames], reviewer="ada"
+    )
+    approve_all(database, video)
+    assert told(database, object_store).counts == Counts(hits=2, kept=2), "300 and 350 are cuts of clips that the list made"
+    store = reviews(database)
+    store.undo(reviewer="ada")
+    store.undo(reviewer="ada")
+    approve_all(database, video)
+    assert told(database, object_store).counts == Counts(hits=3, kept=3)
 
 
 def test_source_videos_without_the_scores_of_a_detector_are_counted(database: Database, object_store: ObjectStore) -> None:
