@@ -100,8 +100,8 @@ def evaluation_plot(one: Evaluation) -> str:
             values = [getattr(some, name) for _, some in rows]
             sweep.plot(thresholds, [float("nan") if value is None else value for value in values], color=colour, label=name)
         sweep.axvline(one.subject.threshold, color="tab:gray", linestyle="--", linewidth=0.8)
-        sweep.axvline(one.best, color="tab:green", linestyle="--", linewidth=0.8)
-        sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"threshold of {one.subject.detector.name} (green: fewest corrections)")
+        sweep.axvline(one.best, color="tab:gray", linestyle=":", linewidth=1.2)
+        sweep.set(xscale="log", ylim=(0, 1.02), xlabel=f"{one.subject.detector.name} (dashed: now, dotted: best)")
         sweep.legend(loc="lower left", frameon=False, fontsize=8)
         known = [(total / count, kept / count) for count, kept, total in one.bins if count]
         sure.plot((0, 1), (0, 1), color="tab:gray", linestyle="--", linewidth=0.8)
