@@ -179,8 +179,8 @@ _OPERATIONS = text(
 )
 #: Clips made by the cut list of another program: it leaves out shots and cuts on purpose, so it says nothing of a detector.
 _IMPORTED = text(
-    "select key::bigint from review_actions, jsonb_each(before) where source_video_id = :video and action = 'import_cuts' and not undone "
-    "and target_action_id is null and value = 'null'"
+    "select key::bigint from review_actions, jsonb_each(before) where source_video_id = :video "
+    f"and action = '{ReviewAction.IMPORT_CUTS.value}' and not undone and target_action_id is null and value = 'null'"
 )
 # By the clips: an action on several source videos is stored under the first of them.
 _DECISIONS = text(
