@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heaters_dagster.commands import completion, terminal
+from heaters_dagster.commands.cold_masters import agree_to_restores
 from heaters_dagster.commands.shared import (
     AsJson,
     OneVideo,
@@ -25,16 +25,14 @@ from heaters_dagster.commands.shared import (
 )
 from heaters_dagster.commands.terminal import Column
 from heaters_dagster.domain.clip_names import reference
-from heaters_dagster.domain.cold_storage import price_words
 from heaters_dagster.domain.export_profile import FIRST_PROFILE
 from heaters_dagster.domain.trimming import without_transitions
-from heaters_dagster.domain.words import counted, video_state_words
+from heaters_dagster.domain.words import video_state_words
 from heaters_dagster.registries import EXPORT_PROFILES
-from heaters_dagster.settings import Settings, load_settings
+from heaters_dagster.settings import load_settings
 
 if TYPE_CHECKING:
     from resources.postgres.clip_store import ClipStore
-    from resources.postgres.database import Database
 
 app = typer.Typer()
 
@@ -141,7 +139,7 @@ def export(
         if trim_transitions:
             profile = EXPORT_PROFILES.load(profile).trimmed.name
             _check_frames_are_left(chosen, ClipStore(database))
-        _agree_to_restores(chosen, profile, settings, database, yes=yes)
+        agree_to_restores(chosen, profile, settings, database, yes=yes)
         asked = [exports.request(clip_id, profile) for clip_id in chosen]
         known_exports = exports.of_clips(chosen)
         rows = [exported_row(clip, known_exports[clip.id]) for clip in asked]
@@ -162,30 +160,3 @@ def _check_frames_are_left(chosen: list[int], store: ClipStore) -> None:
     for clip in store.load_many(chosen):
         ends = store.ends_with(clip)
         without_transitions(clip.start_frame, clip.end_frame, begins=clip.transition, ends=ends, called=f"clip {clip.reference}")
-
-
-#: What getting gold masters back may cost without a question.
-_SMALL_SUM = 1.00
-
-
-def _agree_to_restores(chosen: list[int], profile: str, settings: Settings, database: Database, *, yes: bool) -> None:
-    """Say what comes back from cold storage for these clips, when, and for how much; ask when it is more than a small sum."""
-    from resources.files.price_table import restore_terms
-    from resources.object_store.open import open_object_store
-    from resources.postgres.clip_store import ClipStore
-    from resources.postgres.source_video_store import SourceVideoStore
-    from resources.upkeep.cold_masters import offers
-
-    videos = {clip.source_video_id for clip in ClipStore(database).load_many(chosen)}
-    terms = restore_terms(settings)
-    wanted = offers(videos, profile, database=database, objects=lambda: open_object_store(settings), terms=terms)
-    for offer in wanted:
-        title = SourceVideoStore(database).load(offer.source_video_id).title
-        terminal.warn(f"{title}: {offer.words}.")
-    price = sum(offer.price for offer in wanted)
-    if yes or price <= _SMALL_SUM:
-        return
-    told = price_words(price, terms.prices.currency)
-    if not sys.stdin.isatty():
-        raise typer.BadParameter(f"this is not a terminal, so Heaters cannot ask: add --yes to spend about {told}. Nothing was asked for")
-    typer.confirm(f"Ask for {counted(len(wanted), 'gold master')}, for about {told}?", abort=True, err=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from heaters_dagster.commands import terminal
+from heaters_dagster.commands.cold_masters import agree_to_approve
 from heaters_dagster.commands.shared import (
     All,
     As,
@@ -36,19 +38,22 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Decide on clips, and take decisions back.")
 
 
-def _decide(action: str, called: list[str] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool) -> None:
+def _decide(
+    action: str, called: list[str] | None, video: int | None, every: bool, reviewer: str | None, as_json: bool, *, yes: bool = False
+) -> None:
     if bool(called) == (video is not None):
         raise typer.BadParameter("write clips, or --video VIDEO --all")
     if video is not None and not every:
         raise typer.BadParameter("--video needs --all, which means every waiting clip of that source video")
     settings = load_settings()
     if video is None:
-        _decide_named(settings, action, called or [], reviewer, as_json)
+        _decide_named(settings, action, called or [], reviewer, as_json, yes=yes)
         return
     waiting = _waiting(settings, video)
     if not waiting:
         terminal.show_json([]) if as_json else terminal.say(f"No clip of source video {video} waits for review.")
         return
+    _ask_before(settings, action, list(waiting), yes=yes)
     with opened_reviews(settings) as reviews:
         decided = reviews.decide_unchanged(ReviewAction(action), waiting, reviewer=reviewer_name(reviews.reviewers, reviewer))
         for told in decided.left_alone.values():
@@ -59,13 +64,21 @@ def _decide(action: str, called: list[str] | None, video: int | None, every: boo
         terminal.show_json([]) if as_json else terminal.say("Nothing was decided: every clip was changed in the meantime.")
 
 
-def _decide_named(settings: Settings, action: str, called: list[str], reviewer: str | None, as_json: bool) -> None:
+def _ask_before(settings: Settings, action: str, clip_ids: Sequence[int], *, yes: bool) -> None:
+    """Before a decision has files made again that need gold masters from cold storage."""
+    if action == ReviewAction.APPROVE:
+        with opened_database(settings) as database:
+            agree_to_approve(clip_ids, settings, database, yes=yes)
+
+
+def _decide_named(settings: Settings, action: str, called: list[str], reviewer: str | None, as_json: bool, *, yes: bool) -> None:
     """Decide on named clips, and name each decision of a colleague that this changes.
 
     A decision that arrives at the same moment is kept.
     """
     with opened_reviews(settings) as reviews:
         chosen = clip_ids(reviews.names, called)
+        _ask_before(settings, action, chosen, yes=yes)
         me, seen = reviewer_name(reviews.reviewers, reviewer), reviews.verdicts(chosen)
         result = getattr(reviews, action)(
             chosen, reviewer=me, expected_version={clip_id: verdict.version for clip_id, verdict in seen.items()}
@@ -87,9 +100,22 @@ def _waiting(settings: Settings, video: int) -> dict[int, int]:
 
 
 @app.command(epilog=example("review approve 3:14 3:15"))
-def approve(clips: Clips = None, video: Video = None, every: All = False, reviewer: As = None, as_json: AsJson = False) -> None:
-    """Approve clips: they are exported."""
-    _decide("approve", clips, video, every, reviewer, as_json)
+def approve(
+    clips: Clips = None,
+    video: Video = None,
+    every: All = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask when a gold master costs more than 1 USD to get back from cold storage.")
+    ] = False,
+    reviewer: As = None,
+    as_json: AsJson = False,
+) -> None:
+    """Approve clips: they are exported.
+
+    Files that were asked for before are made again. When that needs a gold master that is in cold storage, it says so first, as heaters
+    export does.
+    """
+    _decide("approve", clips, video, every, reviewer, as_json, yes=yes)
 
 
 @app.command(epilog=example("review skip --video 3 --all"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from review_app.served_component import served_component
-from review_app.service.views import clip_state_words
+from review_app.service.views import clip_state_words, cut_kind_words
 
 _component = served_component(Path(__file__).parent, "player", js="page/component.js", css="page/styles.css")
 NAME = _component.name
@@ -38,7 +38,7 @@ class PlayerConfig:
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
         reviewer = {"id": values.pop("reviewer_id"), "name": values.pop("reviewer_name")}
-        return values | {"reviewer": reviewer, "state_words": clip_state_words()}
+        return values | {"reviewer": reviewer, "state_words": clip_state_words(), "kind_words": cut_kind_words()}
 
 
 def served_address(name: str) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from heaters_dagster.domain.cut_kinds import CutKind
 from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.plain_text import checked_text
-from heaters_dagster.domain.review_queue import MAX_TEXT, QueueFilter, QueueOrder, filter_of_query, query_of_filter
+from heaters_dagster.domain.review_queue import MAX_TEXT, NO_KIND, QueueFilter, QueueOrder, filter_of_query, query_of_filter
 from heaters_dagster.domain.states import ClipState
 from review_app.service import views
 from review_app.service.review_desk import ReviewDesk
@@ -24,6 +25,7 @@ _ORDERS = {
     QueueOrder.KIND: "by kind of cut",
 }
 EVERY_STATE = tuple(ClipState)
+_KINDS = tuple(map(str, (*CutKind, NO_KIND)))
 #: Source videos that the menu of the filter offers at once.
 _MENU = 100
 
@@ -96,13 +98,14 @@ def filter_bar(
 
     page: tells the widgets of one page from another's. in_a_row: side by side, else one below the other.
     """
-    names = {name: f"{page}-{name}" for name in ("videos", "states", "confidence", "order", "text")}
+    names = {name: f"{page}-{name}" for name in ("videos", "states", "confidence", "kinds", "order", "text")}
     shown = address_of_filter(asked, default_states)
     if st.session_state.get(f"{page}-address") != shown or names["videos"] not in st.session_state:
         st.session_state[f"{page}-address"] = shown
         st.session_state[names["videos"]] = list(asked.source_video_ids)
         st.session_state[names["states"]] = [] if set(asked.states) == set(EVERY_STATE) else list(asked.states)
         st.session_state[names["confidence"]] = (asked.min_confidence or 0.0, 1.0 if asked.max_confidence is None else asked.max_confidence)
+        st.session_state[names["kinds"]] = list(asked.kinds)
         st.session_state[names["order"]] = asked.order
         st.session_state[names["text"]] = asked.text
     chosen = _widgets(desk, asked, names, in_a_row=in_a_row, choose_states=choose_states)
@@ -114,9 +117,9 @@ def filter_bar(
 
 
 def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_a_row: bool, choose_states: bool) -> QueueFilter:
-    places: list[AbstractContextManager[object]] = [nullcontext()] * 5
+    places: list[AbstractContextManager[object]] = [nullcontext()] * 6
     if in_a_row:
-        places = list(st.columns([2.4, 2.4, 1.6, 1.8, 1.8]) if choose_states else st.columns([3, 2, 2, 2]))
+        places = list(st.columns([2.2, 2.2, 1.5, 1.8, 1.6, 1.6]) if choose_states else st.columns([3, 2, 2, 2, 2]))
     with places[0]:
         titles = _titles_to_choose(desk, names["videos"])
         videos = st.multiselect(
@@ -132,8 +135,10 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
             states = (
                 st.multiselect("States", EVERY_STATE, format_func=views.clip_words, placeholder="any", key=names["states"]) or EVERY_STATE
             )
-    with places[-3]:
+    with places[-4]:
         low, high = st.slider("Confidence of the cuts", 0.0, 1.0, step=0.05, key=names["confidence"])
+    with places[-3]:
+        kinds = st.multiselect("Kinds of cuts", _KINDS, format_func=views.kind_words, placeholder="any", key=names["kinds"])
     with places[-2]:
         order = st.selectbox("Order", list(_ORDERS), format_func=lambda one: _ORDERS[one], key=names["order"])
     with places[-1]:
@@ -143,8 +148,8 @@ def _widgets(desk: ReviewDesk, asked: QueueFilter, names: dict[str, str], *, in_
         states=tuple(states),
         min_confidence=low or None,
         max_confidence=high if high < 1 else None,
+        kinds=tuple(kinds),
         text=" ".join(text.split()),
-        kinds=asked.kinds,
         order=order,
     )
 

@@ -10,13 +10,14 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from heaters_dagster.domain.cut_kinds import UNKNOWN_KIND, Transition
+from heaters_dagster.domain.cut_kinds import GIVEN_KINDS, UNKNOWN_KIND, CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewAction
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.fact_fields import change_words
 from heaters_dagster.domain.progress import Progress, duration
 from heaters_dagster.domain.review import STAYS
+from heaters_dagster.domain.review_queue import NO_KIND
 from heaters_dagster.domain.stages import (
     EXPORTS,
     FURTHER_EXPORTS,
@@ -195,15 +196,26 @@ def clip_state_words() -> dict[str, str]:
     return {state.value: clip_words(state) for state in ClipState}
 
 
+def cut_kind_words() -> dict[str, str]:
+    """The kinds that a person may give a cut, with their words, for the browser; in the order in which they are offered."""
+    return {kind.value: kind.words for kind in GIVEN_KINDS}
+
+
+def kind_words(kind: str) -> str:
+    """One of KINDS, as a filter offers it."""
+    return UNKNOWN_KIND if kind == NO_KIND else CutKind(kind).words
+
+
 def action_words(action: str) -> str:
     """What a review action did: `added a cut`."""
     return _ACTIONS.get(str(action), str(action))
 
 
 def clip_note(clip: Clip) -> str:
-    """Length and confidence, for a card."""
-    length = f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"
-    return length if clip.confidence is None else f"{length} · {clip.confidence:.0%} sure"
+    """Length, the kind of its first cut where it is more than a hard one, and confidence, for a card."""
+    told = [f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"]
+    told += [clip.transition.kind.words] if clip.transition and clip.transition.kind not in {CutKind.HARD, CutKind.END} else []
+    return " · ".join([*told, *([] if clip.confidence is None else [f"{clip.confidence:.0%} sure"])])
 
 
 def stale_words(fresh: Sequence[Clip], title: str, reviewer: str, named: Collection[int]) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from heaters_dagster import cli
 from heaters_dagster.commands.process_due import process_due
 from heaters_dagster.domain.keys import gold_master_key
+from heaters_dagster.domain.states import ClipState
 from heaters_dagster.settings import Settings, load_settings
 from resources.object_store.open import open_object_store
 from resources.postgres.clip_store import ClipStore
@@ -143,6 +144,16 @@ def test_an_export_waits_for_a_master_on_its_way_and_asks_again_when_the_copy_ha
         assert process_due(settings).failures == []
         assert sorted(made(second.id)) == ["gold_master", "stream_copy"]
         assert buckets.client.head_object(Bucket=settings.bucket, Key=gold_master_key(video.id))["StorageClass"] == "GLACIER"
+
+        state = "ended"
+        heads["content-length"] = str(500 << 30)
+        assert heaters("review", "skip", f"{video.id}:2")[0] == 0
+        code, said = heaters("review", "approve", f"{video.id}:2")
+        assert (code, clips.load(second.id).state) == (2, ClipState.REVIEW_SKIPPED)
+        assert "film: the gold master is in cold storage (GLACIER)" in said
+        assert f"about {expensive:.2f} USD. Nothing was approved" in said
+        code, said = heaters("review", "approve", f"{video.id}:2", "--yes")
+        assert (code, clips.load(second.id).state) == (0, ClipState.REVIEW_APPROVED), said
 
 
 def heaters(*words: str) -> tuple[int, str]:

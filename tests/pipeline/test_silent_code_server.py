@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -35,7 +36,7 @@ def fails(reason: Exception) -> None:
 
 
 def test_a_sentence_a_minute_takes_the_place_of_stack_traces(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    say_in_words()
+    say_in_words(SilentCodeServer())
     for _ in range(5):
         fails(DagsterUserCodeUnreachableError("Could not reach user code server"))
     told = "UserWarning: Error loading repository location heaters:dagster._core.errors.DagsterUserCodeUnreachableError: Could not reach"
@@ -47,7 +48,7 @@ def test_a_sentence_a_minute_takes_the_place_of_stack_traces(written: io.StringI
 
 
 def test_other_faults_keep_their_stack_traces(written: io.StringIO) -> None:
-    say_in_words()
+    say_in_words(SilentCodeServer())
     fails(ValueError("a defect"))
     assert written.getvalue().startswith("Sensor tick caught an error\nTraceback")
     assert "ValueError: a defect" in written.getvalue()
@@ -58,3 +59,12 @@ def test_what_passes_one_handler_passes_the_next() -> None:
     record = logging.LogRecord("a", logging.ERROR, __file__, 1, "DagsterUserCodeUnreachableError", None, None)
     assert [one.filter(record) for _ in range(2)] == [True, True]
     assert (record.getMessage(), record.levelname) == (SENTENCE, "WARNING")
+
+
+def test_a_warning_before_there_are_loggers_is_a_sentence_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *about: others.append(str(message)))
+    SilentCodeServer().take_warnings()
+    for told in ("Error loading: DagsterUserCodeUnreachableError", "Error loading: DagsterUserCodeUnreachableError", "something else"):
+        warnings.showwarning(UserWarning(told), UserWarning, "context.py", 1)
+    assert (capsys.readouterr().out, others) == (f"{SENTENCE}\n", ["something else"])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from review_app.service.views import clip_state_words
+from review_app.service.views import clip_state_words, cut_kind_words
 from tests.media_files import noisy_minute
 from tests.player.player_server import Player, make_proxy, serving
 from tests.shown_frames import SHOWN_HASH
@@ -59,7 +59,7 @@ window.ready = true;
 )
 REVIEW_SCRIPT = (
     BARCODE
-    + f"const STATE_WORDS = {json.dumps(clip_state_words())};"
+    + f"const STATE_WORDS = {json.dumps(clip_state_words())}, KIND_WORDS = {json.dumps(cut_kind_words())};"
     + """
 import { Review } from "/modules/page/review.js";
 const query = new URLSearchParams(location.search);
@@ -67,7 +67,7 @@ if (query.has("theme")) document.documentElement.dataset.theme = query.get("them
 const config = {
   queue_url: "/api/queue", decisions_url: "/api/decisions", sync_url: "/api/sync", video_url: "/api/video", token: "t",
   reviewer: { id: 1, name: "Grace Hopper" }, webcodecs_enabled: !query.has("plain"), open_clip_id: Number(query.get("clip")) || null,
-  state_words: STATE_WORDS,
+  state_words: STATE_WORDS, kind_words: KIND_WORDS,
 };
 window.review = new Review({ root: document.getElementById("app"), config });
 window.player = review.player;

@@ -79,6 +79,25 @@ test("removing a cut joins two clips, moving one changes both", () => {
   assert.deepEqual(decision.versions, { 2: 1, 3: 1 });
 });
 
+test("what a cut is said to be shows at once, is taken back by undo, and follows the cut", () => {
+  const dissolve = { kind: "dissolve", first_frame: 76, last_frame: 83 };
+  const state = reduced(loaded(), { type: "opened", id: 2 });
+  const cut = (now, id) => visible(now).clips.get(id).cut;
+  const [said, decision] = decide(state, "edit_cut", { frame: 80, ...dissolve });
+  assert.deepEqual([decision.versions, cut(said, 3), current(said).id], [{ 2: 1, 3: 1 }, dissolve, 2]);
+  const [undone] = decide(said, "undo");
+  assert.equal(cut(undone, 3), undefined);
+  const [moved] = decide(said, "move_cut_point", { frame: 80, new_frame: 84 });
+  assert.deepEqual(cut(moved, 3), dissolve, "directly beside the cut");
+  const [gone] = decide(said, "move_cut_point", { frame: 80, new_frame: 90 });
+  assert.deepEqual(cut(gone, 3), { kind: "dissolve", first_frame: null, last_frame: null });
+  const [added] = decide(said, "add_cut_point", { frame: 60 });
+  assert.deepEqual([...visible(added).clips.values()].find((one) => one.start_frame === 60).cut.kind, "hand");
+  assert.match(decisionFor(state, "edit_cut", "k", { frame: 0, kind: "fade" }).problem, /begins or ends here/);
+  const record = { action: "edit_cut", before: [CLIPS[1], CLIPS[2]], after: [CLIPS[1], clip(3, 80, 120, { cut: dissolve })] };
+  assert.equal(recordWords("undo", record, { 1: video }), "undid: said of the cut of clip 3 of Harbour at frame 80: dissolve, 8 frames");
+});
+
 test("group approves both and goes on", () => {
   const [state, decision] = decide(reduced(loaded(), { type: "opened", id: 2 }), "group");
   assert.deepEqual([1, 2].map((id) => visible(state).clips.get(id).state), ["review_approved", "review_approved"]);

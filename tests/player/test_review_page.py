@@ -235,6 +235,58 @@ def test_a_nudged_cut_is_settled_where_it_is_when_the_other_cut_is_taken_in_hand
     assert [(body.get("frame"), body.get("new_frame")) for body in server.decisions[1:]] == [(40, 41), (80, 81), (41, 51)]
 
 
+def test_what_a_cut_is_and_which_frames_it_takes_is_said_by_keys_and_menu_and_taken_back(open_page: Open, server: Player) -> None:
+    page = open_page("review")
+    on_stage(page, 1)
+    page.keyboard.press("a")
+    on_stage(page, 2)
+    all_saved(page)
+    ramp, menu = page.locator(".ramp").first, page.get_by_label("What this cut is")
+    expect(ramp).to_be_hidden()
+    expect(menu).to_have_value("")
+    # At once: what is said is decided after a pause.
+    shown = page.evaluate("""() => {
+      for (const key of "uuujj") dispatchEvent(new KeyboardEvent("keydown", { key }));
+      const [ramp, mark, caption] = [".ramp", ".cut[data-side=start] .mark", ".pair figcaption"].map((one) => document.querySelector(one));
+      const wide = (one) => one.getBoundingClientRect().width;
+      const parts = [wide(ramp) / wide(document.querySelector(".strip")), ramp.dataset.frames];
+      return [...parts, mark.textContent, caption.textContent, review.pending.length];
+    }""")
+    assert shown == [pytest.approx(5 / 88, abs=0.002), "37-41", "dissolve · 62 %", "before · frame 36", 0], "88 frames are in view"
+    expect(menu).to_have_value("dissolve")
+    expect(ramp).to_be_visible()
+    halves = "[...document.querySelectorAll('.pair canvas')].map((canvas) => [Number(canvas.dataset.frame), barcodeOf(canvas)])"
+    page.wait_for_function(f"JSON.stringify({halves}) === '[[36,36],[42,42]]'")  # one shot alone on either side
+    page.wait_for_function("review.state.preview === null")
+    all_saved(page)
+    said = [{name: body.get(name) for name in ("action", "frame", "kind", "first_frame", "last_frame")} for body in server.decisions[1:]]
+    assert said == [{"action": "edit_cut", "frame": 40, "kind": "dissolve", "first_frame": 37, "last_frame": 41}]
+    expect(page.locator(".last")).to_have_text("Said of the cut of clip 2 of Barcode at frame 40: dissolve, 5 frames")
+
+    menu.select_option("fade")
+    page.keyboard.press("s")  # settles it, and decides on the clip
+    on_stage(page, 3)
+    all_saved(page)
+    assert [(body["action"], body.get("kind"), body.get("first_frame")) for body in server.decisions[2:]] == [
+        ("edit_cut", "fade", 37),
+        ("skip", None, None),
+    ]
+    for _ in range(3):
+        page.keyboard.press("Control+z")
+    on_stage(page, 2)
+    expect(ramp).to_be_hidden()
+    expect(menu).to_have_value("")
+    all_saved(page)
+    assert server.review.clips[2].transition is None
+
+    page.keyboard.press("d")
+    expect(menu).to_have_value("hard")
+    page.keyboard.press("Escape")
+    expect(menu).to_have_value("")
+    assert page.evaluate("review.state.preview") is None
+    assert server.decisions[-1]["action"] == "undo"
+
+
 def test_a_cut_cannot_leave_its_neighbours(open_page: Open, server: Player) -> None:
     page = open_page("review")
     on_stage(page, 1)

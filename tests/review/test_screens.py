@@ -15,6 +15,7 @@ from PIL import Image
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.export_profile import ExportState
 from heaters_dagster.domain.quality import Picture, Quality
 from heaters_dagster.domain.review_queue import QueueFilter
@@ -605,3 +606,17 @@ def test_a_list_from_a_file_is_submitted_with_its_bad_lines_told(desk: ReviewDes
     button(app, "Submit the list")
     assert [video.title for video in desk.videos.load_all()] == ["Harbour"]
     assert "films.csv, line 3: it names no address" in told(app).replace("\\", "")
+
+
+def test_clips_are_chosen_and_ordered_by_the_kind_of_their_cuts_and_the_address_has_it(desk: ReviewDesk, some_clips: SomeClips) -> None:
+    _, dissolve, _ = some_clips(30, 60)
+    desk.reviews.edit_cut(dissolve.source_video_id, 30, Transition(CutKind.DISSOLVE, 28, 33), reviewer="Bob")
+    app = page("clips", desk, kind="dissolve", order="kind")
+    assert (app.multiselect(key="clips-kinds").value, app.selectbox(key="clips-order").value) == (["dissolve"], "kind")
+    assert "1 waiting" in told(app)
+    app.multiselect(key="clips-kinds").set_value(["dissolve", "unknown"]).run()
+    assert (app.query_params["kind"], "2 waiting" in told(app)) == ("dissolve,unknown", True)
+    del app.query_params["kind"]
+    app.run()
+    assert (app.multiselect(key="clips-kinds").value, "3 waiting" in told(app)) == ([], True)
+    assert "is not one of: hard, dissolve" in told(page("clips", desk, kind="zoom")).replace("\\", "")

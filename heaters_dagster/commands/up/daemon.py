@@ -19,7 +19,7 @@ import dagster as dg
 
 from heaters_dagster import event_log
 from heaters_dagster.commands.metrics import served_metrics
-from heaters_dagster.commands.up.silent_code_server import say_in_words
+from heaters_dagster.commands.up.silent_code_server import SilentCodeServer, say_in_words
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.orchestration.janitor import end_lost_in_broker
 from heaters_dagster.settings import Settings, load_settings
@@ -212,7 +212,8 @@ def main() -> int:
     server_watcher.WATCH_INTERVAL = CODE_SERVER_WATCH_SECONDS
     settings = load_settings()
     event_log.set_up(settings, "daemon", owns_output=True)
-    nudges = Nudges(settings)
+    nudges, silent = Nudges(settings), SilentCodeServer()
+    silent.take_warnings()
 
     def ready() -> None:
         for name in sys.argv[2:]:
@@ -220,14 +221,16 @@ def main() -> int:
 
     try:
         with capture_interrupts(), served_metrics(settings), dg.DagsterInstance.get() as instance:
-            while _schedule(instance, settings, nudges, ready):
+            while _schedule(instance, settings, nudges, ready, silent):
                 print("this machine had stood still for too long, so its scheduling was taken over", flush=True)
     except KeyboardInterrupt:
         pass
     return 0
 
 
-def _schedule(instance: dg.DagsterInstance, settings: Settings, nudges: Nudges, ready: Callable[[], object]) -> bool:
+def _schedule(
+    instance: dg.DagsterInstance, settings: Settings, nudges: Nudges, ready: Callable[[], object], silent: SilentCodeServer
+) -> bool:
     """Run the daemons while this process is elected; True when that was lost. Raises KeyboardInterrupt."""
     election = Election(leases_of(settings), lambda text: print(text, flush=True))
     with raise_interrupts_as(KeyboardInterrupt):
@@ -240,7 +243,7 @@ def _schedule(instance: dg.DagsterInstance, settings: Settings, nudges: Nudges, 
             log_level="warning",
         ) as controller:
             event_log.set_up(settings)  # Dagster has made its loggers
-            say_in_words()
+            say_in_words(silent)
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         if not election.was_lost:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
+from typing import Any
 
 _EVERY_SECONDS = 60.0
 _NAME = "DagsterUserCodeUnreachableError"
@@ -26,19 +28,35 @@ class SilentCodeServer(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not _is_of_it(record):
             return True
-        now = time.monotonic()
-        if self._said_at is not None and now - self._said_at < _EVERY_SECONDS:
+        if not self._is_time():
             return False
-        self._said_at = now
         record.msg, record.args = SENTENCE, ()
         record.exc_info = record.exc_text = record.stack_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
+    def take_warnings(self) -> None:
+        """Also of what Dagster warns while it looks for the code server the first time, before it has made its loggers."""
+        shown = warnings.showwarning
 
-def say_in_words() -> None:
+        def in_words(message: Any, *about: Any, **more: Any) -> None:
+            if _NAME not in str(message):
+                shown(message, *about, **more)
+            elif self._is_time():
+                print(SENTENCE, flush=True)
+
+        warnings.showwarning = in_words
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if self._said_at is not None and now - self._said_at < _EVERY_SECONDS:
+            return False
+        self._said_at = now
+        return True
+
+
+def say_in_words(one: SilentCodeServer) -> None:
     """For every logger that there is now."""
-    one = SilentCodeServer()
     known = [logging.getLogger(), *(found for found in logging.Logger.manager.loggerDict.values() if isinstance(found, logging.Logger))]
     for handler in {handler for logger in known for handler in logger.handlers}:
         handler.addFilter(one)

@@ -113,6 +113,12 @@ export function decisionFor(state, action, key, at = {}) {
         return { problem: `The cut at frame ${at.frame} can move to frames ${range[0]}..${range[1]}, not ${at.new_frame}.` };
       return { ...base, frame: at.frame, new_frame: at.new_frame, versions: versionsOf([left, right]) };
     }
+    case "edit_cut": {
+      const [left, right] = clipsMeetingAt(clips, clip.source_video_id, at.frame);
+      if (!left || !right) return { problem: "The video begins or ends here: this is no cut of which anything could be said." };
+      const { kind, first_frame = null, last_frame = null } = at;
+      return { ...base, frame: at.frame, kind, first_frame, last_frame, versions: versionsOf([left, right]) };
+    }
     default:
       return { problem: `Nobody knows how to ${action}.` };
   }

@@ -3,6 +3,7 @@
 // `clips` is what the server said. The decisions without an answer are applied to it (`visible`), so a decision shows at once, and an answer
 // replaces the guess. After a refusal nothing needs to be undone: the decision is dropped, and the others are applied to the fresh clips.
 
+import { around } from "./cut_kind.js";
 import { provisionalId } from "./outbox.js";
 
 export const WAITING = "pending_review";
@@ -99,8 +100,8 @@ function effect(clips, decision, records) {
         action,
         before: [whole],
         after: [
-          made(0, whole.start_frame, decision.frame, { end_confidence: null, end_kind: null }),
-          made(1, decision.frame, whole.end_frame, { start_confidence: null, start_kind: null }),
+          made(0, whole.start_frame, decision.frame, { end_confidence: null, end_kind: null, cut: around(whole.cut, whole.start_frame, 0, decision.frame) }),
+          made(1, decision.frame, whole.end_frame, { start_confidence: null, start_kind: null, cut: { kind: "hand", first_frame: null, last_frame: null } }),
         ],
       };
     }
@@ -123,11 +124,21 @@ function effect(clips, decision, records) {
     case "move_cut_point": {
       const [left, right] = clipsMeetingAt(clips, decision.source_video_id, decision.frame);
       if (!left || !right) return null;
+      const to = decision.new_frame;
       return {
         action,
         before: [left, right],
-        after: [changed(left, { end_frame: decision.new_frame }), changed(right, { start_frame: decision.new_frame })],
+        after: [
+          changed(left, { end_frame: to, cut: around(left.cut, left.start_frame, 0, to) }),
+          changed(right, { start_frame: to, cut: around(right.cut, to, left.start_frame, right.end_frame) }),
+        ],
       };
+    }
+    case "edit_cut": {
+      const [left, right] = clipsMeetingAt(clips, decision.source_video_id, decision.frame);
+      if (!left || !right) return null;
+      const { kind, first_frame, last_frame } = decision;
+      return { action, before: [left, right], after: [changed(left, {}), changed(right, { cut: { kind, first_frame, last_frame } })] };
     }
     case "undo":
     case "redo": {
@@ -377,7 +388,7 @@ function advanced(state, decision) {
   const simple = kind in DECIDED;
   const before = record.before.map((clip) => clip.id);
   const after = record.after.map((clip) => clip.id);
-  if (decision.action === "move_cut_point") return next;
+  if (["move_cut_point", "edit_cut"].includes(decision.action)) return next;
   if (decision.action === "undo" || !simple) {
     // Back to what was undone, or on with the clips that the cut has made.
     const place = next.queue.findIndex((id) => before.includes(id) || after.includes(id));

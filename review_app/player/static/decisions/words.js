@@ -1,5 +1,7 @@
 // Times, states and confidences as a reviewer reads them.
 
+import { cutWords, isSameCut } from "./cut_kind.js";
+
 /** 65.25 -> "01:05.250"; hours only when there are some. */
 export function clock(seconds) {
   const ms = Math.max(0, Math.round(seconds * 1000));
@@ -50,6 +52,7 @@ const DONE = {
   group: (clip) => `grouped ${clip} with the one before`,
   add_cut_point: (clip, { frame }) => `cut ${clip} at frame ${frame}`,
   remove_cut_point: (clip, { frame }) => `removed the cut of ${clip} at frame ${frame}`,
+  edit_cut: (clip, { frame, ...cut }) => `said of the cut of ${clip} at frame ${frame}: ${cutWords(cut.kind ? cut : null)}`,
   move_cut_point: (clip, { frame, new_frame: to }) => `moved a cut of ${clip} from frame ${frame} to ${to}`,
 };
 const RETURNS = { undo: "undid", redo: "did again" };
@@ -75,6 +78,8 @@ export function recordWords(action, record, videos) {
       return DONE[action](of(before[0]), { frame: before.at(-1).start_frame });
     case "move_cut_point":
       return DONE[action](of(before[0]), { frame: before.at(-1).start_frame, new_frame: after.at(-1).start_frame });
+    case "edit_cut":
+      return DONE[action](of(after.at(-1)), { frame: after.at(-1).start_frame, ...after.at(-1).cut });
     case "group":
       return DONE[action](of(after.at(-1)));
     default: {
@@ -96,6 +101,7 @@ export function newsWords({ clip, by, was }, videos) {
   if (was.state !== clip.state) return `${by} has changed ${name} from ${stateWords(was.state)} to ${stateWords(clip.state)}`;
   if (was.start_frame !== clip.start_frame || was.end_frame !== clip.end_frame)
     return `${by} has moved a cut of ${name}: it has ${count(clip.end_frame - clip.start_frame, "frame")} now`;
+  if (!isSameCut(was.cut, clip.cut)) return `${by} has said what the cut before ${name} is: ${cutWords(clip.cut)}`;
   return `${by} has changed ${name}`;
 }
 

@@ -1,5 +1,6 @@
-// The cut that the keys act on, and a cut that is being moved: shown at its new place, and decided when the reviewer stops moving it.
+// The cut that the keys act on, and a cut that is being moved or said something of: shown as it will be, and decided when the reviewer stops.
 
+import { asKind, isSameCut, nextKind, rangeMoved } from "../decisions/cut_kind.js";
 import { decisionFor, moveRange } from "../decisions/choices.js";
 import { clipsMeetingAt, scene, visible } from "../decisions/review_state.js";
 
@@ -64,6 +65,7 @@ export class CutHand {
     const page = this.#page;
     if (this.marked !== side) this.settle(); // a cut that is being moved is the marked one
     clearTimeout(this.#timer);
+    if (page.state.preview?.action === "edit_cut") this.settle();
     const moving = page.state.preview;
     const settled = moving ? { ...page.state, preview: null } : page.state;
     if (!moving && page.stage.lacksPicture()) return;
@@ -87,6 +89,39 @@ export class CutHand {
     page.player.show(beside);
   }
 
+  /** The marked cut is another kind: this one, or the next. */
+  kind(kind) {
+    this.#say((cut) => asKind(cut, kind ?? nextKind(cut)));
+  }
+
+  /** Move the "first" or "last" frame of the marked cut's transition. */
+  range(end, frames) {
+    this.#say((cut, left, right) => rangeMoved(cut, end, frames, left, right));
+  }
+
+  /** Show what the marked cut is said to be without deciding it yet. said(cut, left, right): what it is then. */
+  #say(said) {
+    const page = this.#page;
+    const { side } = this;
+    const frame = this.frameOf(side);
+    if (frame === null) {
+      page.view.toast("There is no cut beside this clip of which anything could be said.", { kind: "warning" });
+      return;
+    }
+    if (page.state.preview?.action === "move_cut_point") this.settle();
+    clearTimeout(this.#timer);
+    if (!page.state.preview && page.stage.lacksPicture()) return;
+    const settled = page.state.preview ? { ...page.state, preview: null } : page.state;
+    const { source_video_id: video } = scene(settled).clip;
+    const [, before] = clipsMeetingAt(visible(settled).clips, video, frame);
+    const [left, right] = clipsMeetingAt(visible(page.state).clips, video, frame);
+    this.marked = side;
+    const cut = said(right.cut, left, right);
+    const decision = isSameCut(cut, before.cut) ? null : { ...decisionFor(settled, "edit_cut", "preview", { frame, ...cut }), request_key: "preview" };
+    page.dispatch({ type: "previewed", decision });
+    this.#timer = setTimeout(() => this.settle(), NUDGE_PAUSE_MS);
+  }
+
   /** Put the cut that is being moved, by mouse or by keys, back to where it was. */
   putBack() {
     const page = this.#page;
@@ -94,13 +129,17 @@ export class CutHand {
     if (!moved) return;
     clearTimeout(this.#timer);
     page.view.timeline.letGo();
+    if (moved.action === "edit_cut") {
+      page.dispatch({ type: "previewed", decision: null });
+      return;
+    }
     const beside = this.marked === "start" ? moved.frame : moved.frame - 1;
     page.stage.placed = beside;
     page.dispatch({ type: "previewed", decision: null });
     page.player.show(beside);
   }
 
-  /** Send the decision to move the cut to where it is shown. */
+  /** Send the decision on the cut as it is shown. */
   settle() {
     clearTimeout(this.#timer);
     const page = this.#page;
@@ -108,7 +147,7 @@ export class CutHand {
     if (!moved) return;
     const side = this.marked;
     page.forgetPreview();
-    page.decide("move_cut_point", { frame: moved.frame, new_frame: moved.new_frame });
+    page.decide(moved.action, moved);
     this.marked = side;
     page.render();
   }

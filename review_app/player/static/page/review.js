@@ -1,6 +1,7 @@
 // The review page without its host: keys and buttons in, decisions out. What is on the stage, where the reviewer goes and what is said of it
 // have files of their own.
 
+import { learnKindWords } from "../decisions/cut_kind.js";
 import { addChoice, canRedo, decisionFor, newsFor } from "../decisions/choices.js";
 import { Delivery } from "../decisions/delivery.js";
 import { Feed } from "../decisions/feed.js";
@@ -19,6 +20,7 @@ import { ReviewView } from "./review_view.js";
 import { Stage } from "./stage.js";
 import { Ways } from "./ways.js";
 
+const OF_THE_CUT = new Set(["move_cut_point", "edit_cut"]); // shown first, with its picture
 const ADVANCING = new Set(["approve", "skip", "archive", "group"]);
 
 export class Review {
@@ -32,6 +34,7 @@ export class Review {
   constructor({ root, config, onSignedOut = () => {}, storage = browserStorage() }) {
     this.config = config;
     learnStateWords(config.state_words ?? {});
+    learnKindWords(config.kind_words ?? {});
     this.state = { ...EMPTY, me: config.reviewer.id };
     this.api = new ReviewApi({ config, onSignedOut });
     this.delivery = new Delivery({
@@ -191,6 +194,11 @@ export class Review {
         return this.cut.markOther();
       case "nudge":
         return this.cut.nudge(amount);
+      case "kind":
+        return this.cut.kind(amount);
+      case "range_first":
+      case "range_last":
+        return this.cut.range(action === "range_first" ? "first" : "last", amount);
       case "put_back":
         return this.cut.putBack();
       case "add_cut_point":
@@ -209,7 +217,7 @@ export class Review {
   decide(action, at) {
     if (!this.outbox) return;
     const before = scene(this.state)?.clip ?? null;
-    if (action !== "move_cut_point" && !isReturn({ action }) && this.stage.lacksPicture()) return;
+    if (!OF_THE_CUT.has(action) && !isReturn({ action }) && this.stage.lacksPicture()) return;
     const decision = decisionFor(this.state, action, this.outbox.nextKey, at);
     const news = decision.problem ? [] : newsFor(this.state, decision);
     if (news.length && !isReturn(decision)) {

@@ -41,6 +41,8 @@ export class ReviewView {
       onNudge: (frames) => act("nudge", frames),
       onRemove: () => act("remove_cut_point"),
       onOther: () => act("other_cut"),
+      onKind: (kind) => act("kind", kind),
+      onRange: (end, frames) => act(`range_${end}`, frames),
     });
     this.title = el("h2", { class: "title" });
     this.facts = el("p", { class: "facts" });

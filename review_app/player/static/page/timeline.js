@@ -4,7 +4,8 @@ import { el, icon, setText, singleClick } from "./dom.js";
 import { keyShown } from "./keys.js";
 import { moveRange } from "../decisions/choices.js";
 import { cutAtX, filmSlots, frameAtX, rulerStep, viewOf, xOf } from "./timeline_scale.js";
-import { clipName, clock, confidenceWords, stateWords } from "../decisions/words.js";
+import { cutWords, hasRange, kindWords } from "../decisions/cut_kind.js";
+import { capital, clipName, clock, confidenceWords, stateWords } from "../decisions/words.js";
 import { Waveform } from "../picture/waveform.js";
 
 const FILM_AFTER_MS = 60;
@@ -47,6 +48,7 @@ export class Timeline {
     this.after = el("button", { class: "neighbour after", type: "button", on: { click: () => this.#openNeighbour("next") } });
     this.range = el("div", { class: "range", "aria-hidden": "true" });
     this.cuts = { start: this.#cut("start"), end: this.#cut("end") };
+    this.ramps = { start: el("div", { class: "ramp", "aria-hidden": "true" }), end: el("div", { class: "ramp", "aria-hidden": "true" }) };
     this.addButton = el(
       "button",
       { class: "add", type: "button", on: { click: singleClick(() => handlers.onAdd()) } },
@@ -62,7 +64,7 @@ export class Timeline {
     });
     this.playheadTime = el("span", { class: "time", "aria-hidden": "true" });
     this.playhead.append(this.playheadTime);
-    this.strip = el("div", { class: "strip" }, this.film, this.wave, this.before, this.after, this.range);
+    this.strip = el("div", { class: "strip" }, this.film, this.wave, this.before, this.after, this.range, this.ramps.start, this.ramps.end);
     this.track = el("div", { class: "track" }, this.ruler, this.strip, this.cuts.start.element, this.cuts.end.element, this.playhead, this.addButton);
     this.element = el("section", { class: "timeline", label: "Timeline of this clip and its neighbours" }, this.track);
     this.strip.addEventListener("pointerdown", (event) => this.#scrub(event));
@@ -144,11 +146,12 @@ export class Timeline {
     const frame = right.start_frame;
     const [lowest, highest] = moveRange(left, right) ?? [frame, frame];
     const { level, text } = confidenceWords(confidence, kind);
+    const { cut } = right;
     element.dataset.level = level;
     element.classList.toggle("marked", this.#marked === side);
-    setText(mark, level === "manual" ? "" : text.replace(" sure", ""));
-    setText(tip, `Cut · ${text} · ${keyShown("remove_cut_point")} removes it`);
-    element.setAttribute("aria-label", `Cut at the clip's ${side}, ${text}${this.#marked === side ? ", marked" : ""}`);
+    setText(mark, [cut && kindWords(cut), level === "manual" ? "" : text.replace(" sure", "")].filter(Boolean).join(" · "));
+    setText(tip, `${cut ? capital(cutWords(cut)) : "Cut"} · ${text} · ${keyShown("remove_cut_point")} removes it`);
+    element.setAttribute("aria-label", `Cut at the clip's ${side}, ${cutWords(cut)}, ${text}${this.#marked === side ? ", marked" : ""}`);
     element.setAttribute("aria-valuemin", lowest);
     element.setAttribute("aria-valuemax", highest);
     element.setAttribute("aria-valuenow", frame);
@@ -184,6 +187,8 @@ export class Timeline {
     this.after.style.width = `${Math.max(0, width - right)}px`;
     this.range.style.left = `${left}px`;
     this.range.style.width = `${right - left}px`;
+    this.#ramp("start", this.#scene.previous && clip.cut);
+    this.#ramp("end", this.#scene.next?.cut);
     this.cuts.start.element.style.transform = `translateX(${left}px)`;
     this.cuts.end.element.style.transform = `translateX(${right}px)`;
     this.setFrame(this.#frame);
@@ -195,6 +200,17 @@ export class Timeline {
       this.#filmSoon();
     }
     this.#waveSoon();
+  }
+
+  /** One shot goes while the other comes: a ramp over the frames of the transition, as far as they are in view. */
+  #ramp(side, cut) {
+    const ramp = this.ramps[side];
+    ramp.hidden = !hasRange(cut);
+    if (ramp.hidden) return;
+    const left = xOf(cut.first_frame, this.#view, this.#width);
+    ramp.style.left = `${left}px`;
+    ramp.style.width = `${xOf(cut.last_frame + 1, this.#view, this.#width) - left}px`;
+    ramp.dataset.frames = `${cut.first_frame}-${cut.last_frame}`;
   }
 
   /** Pictures of another clip must not be taken for this one's; while a cut moves the old ones stay until the next are there. */
