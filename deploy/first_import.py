@@ -11,8 +11,8 @@ MODULES = (
     (
         "heaters_dagster.cli", "heaters_dagster.definitions", "heaters_dagster.commands.up.code_server",
         "heaters_dagster.commands.up.daemon", "heaters_dagster.commands.up.dagster_ui", "review_app.__main__", "review_app.screens.shell",
-        "streamlit.web.server.server", "scenedetect", "matplotlib.pyplot", "dagster_celery", "dagster_k8s", "hypothesis", "moto.server",
-        "playwright.sync_api", "pytest", "alembic.config",
+        "streamlit.web.server.server", "scenedetect", "matplotlib.pyplot", "dagster_celery", "dagster_k8s", "hypothesis",
+        "moto.server", "playwright.sync_api", "pytest", "alembic.config",
     ),
 )  # fmt: skip
 

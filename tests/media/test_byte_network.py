@@ -1,0 +1,141 @@
+"""TransNetV2 in 8-bit integers against the same network in torch and float32, on real footage; and which way a machine takes."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from heaters_dagster.domain import scenes
+from heaters_dagster.domain.detector import ScoreStream
+from heaters_dagster.domain.errors import ModelUnavailableError
+from heaters_dagster.domain.profiles import scene_scores
+from heaters_dagster.registries import DETECTORS
+from heaters_dagster.settings import PROJECT_ROOT
+from resources.media.ffmpeg import run
+from resources.media.side_streams import ScorePass
+from resources.models.scores import transnetv2_ways
+from resources.models.scores.transnetv2 import TransNetV2Scores
+from resources.models.scores.transnetv2_int8 import Rounding, graph, scaled
+from resources.models.scores.transnetv2_openvino import StreamingInt8, compiled, load_network
+from resources.models.scores.transnetv2_weights import load_arrays, weights_file
+
+_SAMPLE = PROJECT_ROOT / "samples" / "tears_of_steel_battle.mp4"
+_FRAMES = 400
+_DETECTOR = "transnetv2"
+able = pytest.mark.skipif(
+    not (transnetv2_ways.has_byte_instructions() and transnetv2_ways.has_openvino()),
+    reason="this processor has no VNNI, or OpenVINO is not for it: torch runs the network here",
+)
+
+
+class _Kept:
+    name, frame_size, pixel_format, scale_flags = "kept", (48, 27), "rgb24", "bicubic"
+
+    def __init__(self) -> None:
+        self.frames: list[NDArray[np.uint8]] = []
+
+    def feed(self, frames: NDArray[np.uint8]) -> None:
+        self.frames.append(frames.copy())
+
+    def finish(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[np.uint8]:
+    kept = _Kept()
+    stream: ScoreStream = kept
+    scoring = ScorePass([stream])
+    run(scene_scores(scoring.side_streams), _SAMPLE, scoring.readers())
+    return np.concatenate(kept.frames)[:_FRAMES]
+
+
+@pytest.fixture(scope="module")
+def exact(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    stream = TransNetV2Scores(float32=True, both_heads=True)
+    stream.feed(frames)
+    return np.stack(list(stream.finish().values()), 1)
+
+
+def streamed(network: StreamingInt8, frames: NDArray[np.uint8], step: int) -> NDArray[np.float32]:
+    parts = [network.push(frames[at : at + step]) for at in range(0, len(frames), step)]
+    return np.concatenate([*parts, network.finish()])
+
+
+@able
+def test_in_bytes_the_scores_are_nearly_those_of_float32_and_the_boundaries_the_same(
+    frames: NDArray[np.uint8], exact: NDArray[np.float32]
+) -> None:
+    network = load_network()
+    ours = streamed(StreamingInt8(network), frames, 64)
+    assert ours.shape == exact.shape == (_FRAMES, 2)
+    assert np.abs(ours - exact).max() < 0.1
+    assert np.abs(ours - exact).mean() < 0.002
+    entry = DETECTORS.load(_DETECTOR)
+    found = [[one.frame for one in scenes.boundaries({_DETECTOR: one[:, 0]}, entry, entry.default_threshold)] for one in (ours, exact)]
+    assert found[0] == found[1]
+    assert len(found[0]) > 3
+
+
+@able
+def test_how_frames_come_changes_no_bit_of_a_score(frames: NDArray[np.uint8]) -> None:
+    network = load_network()
+    first, second = (streamed(StreamingInt8(network), frames[:150], step) for step in (64, 17))
+    np.testing.assert_array_equal(first, second)
+
+
+@able
+def test_the_graph_without_rounding_is_the_network_itself(frames: NDArray[np.uint8], exact: NDArray[np.float32]) -> None:
+    blocks, last = scaled(load_arrays(weights_file()), Rounding.load().scales)
+    ours = streamed(StreamingInt8(compiled(graph(blocks, last, {}), last)), frames, 64)
+    # The first frames have repeated frames in reach here, where torch has zeros.
+    np.testing.assert_allclose(ours[23:], exact[23:], atol=1e-4)
+
+
+@able
+def test_a_process_that_only_detects_loads_no_torch_and_nothing_that_reports_to_the_makers_of_openvino() -> None:
+    """`import openvino` by itself would send an event to them."""
+    code = (
+        "import sys, numpy\n"
+        "from resources.models.scores.transnetv2 import TransNetV2Scores\n"
+        "stream = TransNetV2Scores()\n"
+        "stream.feed(numpy.zeros((40, 27, 48, 3), numpy.uint8))\n"
+        "stream.finish()\n"
+        "print([name for name in ('torch', 'openvino_telemetry') if sys.modules.get(name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("missing", ["has_openvino", "has_byte_instructions"])
+def test_without_openvino_or_the_instructions_torch_runs_it_and_doctor_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transnetv2_ways, missing, lambda: False)
+    monkeypatch.setattr(transnetv2_ways, "_may_have_gpu", lambda: False)
+    assert transnetv2_ways.chosen_way() is transnetv2_ways.Way.PROCESSORS
+    network, _ = transnetv2_ways.load_network.__wrapped__()()
+    assert type(network).__name__ == "StreamingTransNetV2"
+    state = DETECTORS.load(_DETECTOR).state
+    assert state is not None
+    assert "torch" in state()
+
+
+@able
+def test_doctor_says_that_the_network_runs_in_bytes() -> None:
+    state = DETECTORS.load(_DETECTOR).state
+    assert state is not None
+    assert "8-bit integers (OpenVINO" in state()
+
+
+def test_a_file_of_weights_that_asks_for_anything_but_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps({"weights": subprocess.run}, protocol=4))
+    with pytest.raises(ModelUnavailableError, match=r"it asks for subprocess\.run"):
+        load_arrays(path)
