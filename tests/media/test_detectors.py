@@ -120,18 +120,24 @@ def test_the_learned_detector_finds_one_cut_at_a_fade_and_none_at_strobes(
     assert all(between is not None and between[0] <= frame <= between[1] for frame in boundaries)
 
 
+def dissolve(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Two shots; frames 50 to 69 show both."""
+    share = np.interp(np.arange(120), [49, 70], [0.0, 1.0])[:, None, None, None]
+    return (shot(1, 120, size) * (1 - share) + shot(2, 120, size) * share).astype(np.uint8)
+
+
 @pytest.mark.parametrize("detector", ["learned", "transnetv2", "fused"])
-def test_detectors_that_have_the_networks_second_head_tell_a_hard_cut_from_a_fade(detector: str) -> None:
+def test_detectors_that_have_the_networks_second_head_tell_a_hard_cut_from_a_dissolve(detector: str) -> None:
     entry = DETECTORS.load(detector)
     told = {}
-    for name, make in (("hard", film), ("fade", fade)):
+    for name, make in (("hard", film), ("dissolve", dissolve)):
         columns = scored(entry.open_streams(width=160, height=120), make)
         told[name] = {one.frame: one.transition for one in scenes.boundaries(columns, entry, entry.default_threshold)}
     assert told["hard"][40] == told["hard"][75] == Transition(CutKind.HARD)
-    (faded,) = told["fade"].values()
-    assert faded is not None
-    assert faded.kind == (CutKind.FADE if detector == "learned" else CutKind.DISSOLVE)
-    assert faded.frames == pytest.approx((46, 79), abs=6)
+    (mixed,) = told["dissolve"].values()
+    assert mixed is not None
+    assert mixed.kind == CutKind.DISSOLVE
+    assert mixed.frames == pytest.approx((50, 69), abs=4)
 
 
 @pytest.mark.parametrize("detector", ["transnetv2", "fused"])
