@@ -33,6 +33,7 @@ from resources.orchestrator.dagster_resources import DatabaseResource, MachineRe
 from resources.postgres.clip_store import Clip, ClipStore, MadeObject
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.measured import measure_approval_to_file
 from resources.postgres.source_video_store import SourceVideoStore
@@ -139,7 +140,8 @@ def export_due(
         @cache
         def writer() -> ClipWriter:
             video = SourceVideoStore(database).load(source_video_id)
-            opening = ClipWriter(video, objects=objects, indexes=FrameIndexes(objects), turn_to_encode=turn_to_encode)
+            time = FactsStore(database).load(source_video_id).usable_source_time(video.frame_rate)
+            opening = ClipWriter(video, objects=objects, indexes=FrameIndexes(objects), turn_to_encode=turn_to_encode, time=time)
             return opened.enter_context(opening)
 
         exports, making = ExportStore(database), MakingStore(database).load(source_video_id)

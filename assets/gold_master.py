@@ -26,6 +26,7 @@ from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
 from resources.postgres.database import Database
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import MakingStore
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 
@@ -89,7 +90,9 @@ def make_gold_master(
             facts = known_probe(video.probe, original, name=video.title)
             path = folder / "master.mkv"
             hidden = () if keep_places else place_tags(original, name=video.title)
-            made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, report=report)
+            clock = FactsStore(database).load(source_video_id).usable_source_time(video.frame_rate)
+            start = clock.start if clock is not None else None
+            made = write_gold_master(original, facts, path, called=video.title, without_tags=hidden, timecode=start, report=report)
             sha256, byte_size = file_sha256(path), path.stat().st_size
             if (
                 is_outdated

@@ -38,6 +38,7 @@ from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
 from resources.orchestrator.dagster_resources import DatabaseResource, MachineResource, ObjectStoreResource, ProgressResource
+from resources.postgres.facts_store import FactsStore
 from resources.postgres.making_store import Making, MakingStore
 from resources.postgres.piece_store import PieceStore
 from resources.postgres.related_videos import RelatedVideos
@@ -109,9 +110,14 @@ def make_proxy(
         original = stored_original(video, originals or stack.enter_context(Originals(objects, work)))
         found = known_probe(video.probe, original, name=video.title)
         path = folder / "proxy.mp4"
-        made = pieces.proxy(video, original, found, path, why_one=known.proxy_in_one_piece, report=report) if pieces is not None else None
+        clock = FactsStore(videos.database).load(source_video_id).usable_source_time(video.frame_rate)
+        made = (
+            pieces.proxy(video, original, found, path, why_one=known.proxy_in_one_piece, clock=clock, report=report)
+            if pieces is not None
+            else None
+        )
         if made is None:
-            made = proxy_pass(original, found, path, detector=detector, called=video.title, report=report)
+            made = proxy_pass(original, found, path, detector=detector, called=video.title, clock=clock, report=report)
         if cut and len(made.index) != video.frame_count:
             raise PermanentError(
                 f"{video.title}: its proxy is gone. A new one has {counted(len(made.index), 'frame')}, but its clips were cut from"

@@ -14,6 +14,7 @@ from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.looks import Looks
 from heaters_dagster.domain.profiles import SideStream, SourceStreams, displayed_size, treatment_notes
 from heaters_dagster.domain.progress import Report, silent
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import DETECTORS
 from resources.files.memory import release_freed_memory
@@ -23,6 +24,7 @@ from resources.media.frame_index_reader import read_frame_index
 from resources.media.look_stream import LookStream
 from resources.media.proxy_writer import WrittenProxy, write_proxy
 from resources.media.side_streams import ScorePass
+from resources.media.timecode_track import add_timecode
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,20 @@ class Seeing:
         return self._scoring
 
 
-def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, called: str, report: Report = silent) -> ProxyPass:
+def proxy_pass(
+    original: Path,
+    found: MediaProbe,
+    path: Path,
+    *,
+    detector: str,
+    called: str,
+    clock: SourceTime | None = None,
+    report: Report = silent,
+) -> ProxyPass:
     """Write the proxy of `original` to `path`, and score its frames meanwhile.
 
-    found: the result of `probe` for the original. called: what people call it. Sound that does not decode is left out, with a warning.
+    found: the result of `probe` for the original. called: what people call it. clock: the timecode of the first frame, which the proxy
+    carries on; None: it has none. Sound that does not decode is left out, with a warning.
     Raises InvalidMediaError when no frame decodes, FfmpegError, ProcessKilledError, DiskFullError, ModelUnavailableError.
     """
     release_freed_memory()
@@ -92,11 +104,20 @@ def proxy_pass(original: Path, found: MediaProbe, path: Path, *, detector: str, 
     written = write_proxy(
         original, found, source, path, side_streams=seeing.side_streams, readers=seeing.readers, report=report, called=called
     )
-    return finished_pass(original, found, path, written, seeing, called=called)
+    return finished_pass(original, found, path, written, seeing, called=called, clock=clock)
 
 
-def finished_pass(original: Path, found: MediaProbe, path: Path, written: WrittenProxy, seeing: Seeing, *, called: str) -> ProxyPass:
-    """What a proxy that was written to `path` gave. seeing: has got its small frames.
+def finished_pass(
+    original: Path,
+    found: MediaProbe,
+    path: Path,
+    written: WrittenProxy,
+    seeing: Seeing,
+    *,
+    called: str,
+    clock: SourceTime | None = None,
+) -> ProxyPass:
+    """What a proxy that was written to `path` gave. seeing: has got its small frames. clock: as for `proxy_pass`.
 
     Raises FfmpegError when the numbers of frames differ.
     """
@@ -104,6 +125,8 @@ def finished_pass(original: Path, found: MediaProbe, path: Path, written: Writte
     counts_seen = {*seeing.frame_counts, *(len(column) for column in scores.values()), len(seen)}
     seeing.close()
     release_freed_memory()  # give back the network's memory before the tables of a long proxy need more
+    if clock is not None:
+        add_timecode(path, clock)  # before the index is read: it may move the packets
     index = read_frame_index(path, source_start_seconds=found.video.start_seconds)
     counts = {len(index), *counts_seen}
     if len(counts) > 1:

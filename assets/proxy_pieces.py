@@ -27,6 +27,7 @@ from heaters_dagster.domain.proxy_pieces import MOST_TRIES, MadePiece, Piece, ar
 from heaters_dagster.domain.room_needed import proxy_bytes
 from heaters_dagster.domain.run_tags import PIECE_TAG
 from heaters_dagster.domain.stages import PROXY_PIECES
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.event_log import tell
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings
@@ -80,11 +81,19 @@ class PieceMaker:
         )
 
     def proxy(
-        self, video: SourceVideo, original: Path, found: MediaProbe, path: Path, *, why_one: str | None, report: Report = silent
+        self,
+        video: SourceVideo,
+        original: Path,
+        found: MediaProbe,
+        path: Path,
+        *,
+        why_one: str | None,
+        clock: SourceTime | None = None,
+        report: Report = silent,
     ) -> ProxyPass | None:
         """Write the proxy to `path`, made in pieces; None when it is to be made in one. Hold the lock of the proxy.
 
-        why_one: why an earlier try was not made in pieces. Raises what `proxy_pass` raises.
+        why_one: why an earlier try was not made in pieces. clock: as for `proxy_pass`. Raises what `proxy_pass` raises.
         """
         seconds = found.duration_seconds or found.end_seconds
         if why_one is not None or not are_wanted(seconds, from_seconds=self.from_seconds, machines=self.machines):
@@ -106,7 +115,7 @@ class PieceMaker:
             made = [MadePiece.decoded(self.objects.get_bytes(_key(one, _FACTS))) for one in stored]
             why_one = difference(pieces, made)
             if why_one is None:
-                return self._joined(video, original, found, path, stored, made, report)
+                return self._joined(video, original, found, path, stored, made, clock, report)
             self._in_one_piece(video.id, why_one)
             break
         return None
@@ -182,6 +191,7 @@ class PieceMaker:
         path: Path,
         stored: Sequence[StoredPiece],
         made: Sequence[MadePiece],
+        clock: SourceTime | None,
         report: Report,
     ) -> ProxyPass:
         seeing, stopped = Seeing(found, self.detector), threading.Event()
@@ -210,7 +220,7 @@ class PieceMaker:
             except BaseException:
                 stopped.set()
                 raise
-        return finished_pass(original, found, path, written, seeing, called=video.title)
+        return finished_pass(original, found, path, written, seeing, called=video.title, clock=clock)
 
     def _in_one_piece(self, source_video_id: int, why: str) -> None:
         tell("proxy in one piece", source_video_id=source_video_id, reason=why)

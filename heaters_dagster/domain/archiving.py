@@ -28,7 +28,12 @@ class ArchivedSound:
 
 
 def archiving_profile(
-    source: SourceStreams, sounds: Sequence[ArchivedSound], *, without_tags: Sequence[str] = (), jumps: bool = False
+    source: SourceStreams,
+    sounds: Sequence[ArchivedSound],
+    *,
+    without_tags: Sequence[str] = (),
+    timecode: str | None = None,
+    jumps: bool = False,
 ) -> Profile:
     """The gold master and, from the same decoding, its proof. Outputs: the file, the frame hashes, and the sound hashes if there is sound.
 
@@ -36,7 +41,7 @@ def archiving_profile(
     fail. It costs little, because encoding FFV1 takes more than ten times the work of decoding.
     jumps: the clock of the file is set again on the way, and the file's own times are wanted: ffmpeg makes up others after 30 hours.
     """
-    made = gold_master(source, without_tags=without_tags)
+    made = gold_master(source, without_tags=without_tags, timecode=timecode)
     file = replace(
         made.outputs[0],
         options={

@@ -26,7 +26,8 @@ class ExportManifest:
     proxy_last_frame_hash: of the same frames of the proxy; equal for a stream copy, different where frames were encoded again.
     payload_sha256: over the bytes of all video packets in order; for a stream copy they are the proxy's own, so the hash proves every frame
     between first and last too. audio_offset_seconds: first audible packet's start minus first frame's start, None without audio.
-    file_sha256, byte_size: of the file. Hashes are hex.
+    file_sha256, byte_size: of the file. Hashes are hex. first_timecode, last_timecode: of its first and its last frame in the source video,
+    as 10:00:00:00, with ; for drop-frame timecode; timecode_rate: at which they count; reel: of the source video. None where not known.
     """
 
     source_video_id: int
@@ -49,6 +50,10 @@ class ExportManifest:
     clip_start_frame: int | None = None
     clip_end_frame: int | None = None
     left_out: Sequence[Mapping[str, Any]] = ()
+    first_timecode: str | None = None
+    last_timecode: str | None = None
+    timecode_rate: str | None = None
+    reel: str | None = None
 
     def problems(self, *, exact: bool) -> list[str]:
         """Why this file is not the clip it should be, one sentence each; empty when it is. exact: as of its profile, `ExportProfile`."""

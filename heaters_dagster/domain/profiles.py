@@ -362,12 +362,12 @@ def _raw_frames(side: SideStream) -> Output:
     )
 
 
-def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> Profile:
+def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = (), timecode: str | None = None) -> Profile:
     """FFV1 in Matroska: the stored pixels (display matrix beside them, not applied) and every sound stream, copied.
 
     -context 1 helps only with a longer -g; -slicecrc costs nothing. Full range is stated twice, because ffmpeg otherwise compresses it to
     limited range. Pictures that cannot be divided into slices are stored in the format's version 1, which has no slices and no checksums.
-    without_tags: names of tags of the original that are left out, because they say where it was filmed.
+    without_tags: names of tags of the original that are left out, because they say where it was filmed. timecode: of the first frame.
     """
     full = source.color_range == "pc" and not source.is_rgb
     sliced: Options = {"level": 1} if source.master_slices is None else {"level": 3, "slices": source.master_slices, "slicecrc": 1}
@@ -392,6 +392,7 @@ def gold_master(source: SourceStreams, *, without_tags: Sequence[str] = ()) -> P
                     "c:a": "copy",
                     **EXACT_TIMES,
                     "f": "matroska",
+                    **({"metadata": f"timecode={timecode}", "metadata:s:v:0": f"timecode={timecode}"} if timecode else {}),
                 },
                 filters=_in_time(source),
                 audio=("a?",),

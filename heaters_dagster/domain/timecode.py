@@ -143,6 +143,11 @@ class SourceTime:
         """The timecode of a frame that begins `seconds` after frame 0."""
         return self.written(self.count_at(seconds))
 
+    def beginning_at(self, seconds: Fraction | float) -> SourceTime:
+        """That of a clip whose first frame begins `seconds` after frame 0."""
+        count = self.count_at(seconds) % frames_per_day(self.rate, drop_frame=self.drop_frame)
+        return SourceTime(count, self.rate, self.drop_frame, self.reel)
+
     def seconds_of(self, text: str) -> Fraction:
         """How long after frame 0 the timecode `text` begins, at least 0: one that seems to lie before it is of the next day.
 

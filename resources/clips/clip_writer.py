@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.manifest import ExportManifest
 from heaters_dagster.domain.progress import Report, silent
 from heaters_dagster.domain.room_needed import export_bytes
+from heaters_dagster.domain.timecode import SourceTime
 from heaters_dagster.domain.trimming import FileFrames, without_transitions
 from heaters_dagster.registries import EXPORT_PROFILES
 from resources.clips.open_clip import OpenClip
@@ -26,6 +29,7 @@ from resources.media.frame_index_reader import FrameIndexes
 from resources.media.frame_reader import FrameReader
 from resources.media.proxy_bytes import open_proxy
 from resources.media.remuxer import ProxyReader
+from resources.media.timecode_track import SUFFIXES, add_timecode
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import check_room
 from resources.postgres.clip_store import Clip
@@ -48,6 +52,7 @@ class ClipWriter:
     """Writes clips of one source video; its proxy is opened once. Close it, or use it as a context manager. One thread.
 
     turn_to_encode: entered for every encode, because an encode uses all cores of the machine; a stream copy never waits for it.
+    time: the timecode of the source video, which MP4 and MOV files of clips carry on; None: they get none.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class ClipWriter:
         objects: ObjectStore,
         indexes: FrameIndexes,
         turn_to_encode: Callable[[], AbstractContextManager[object]] = nullcontext,
+        time: SourceTime | None = None,
     ) -> None:
         if video.proxy_filepath is None:
             raise PermanentError(f"source video {video.id} has no proxy to export from; heaters process makes it")
@@ -64,6 +70,7 @@ class ClipWriter:
         self._objects = objects
         self._indexes = indexes
         self._turn_to_encode = turn_to_encode
+        self._time = time
         self._source = open_proxy(objects, video.proxy_filepath)
         self._proxy = ProxyReader(self._source)
 
@@ -97,11 +104,24 @@ class ClipWriter:
         )
         with self._turn_to_encode() if profile.encodes else nullcontext():
             profile.write(opened, path)
+        if self._time is not None and path.suffix in SUFFIXES and path.is_file():
+            add_timecode(path, self._time.beginning_at(self._since_frame_0(index, opened.clip.start_frame)))
         proven = self._manifest(opened, profile, path, key)
         return path, replace(proven, clip_start_frame=whole.start_frame, clip_end_frame=whole.end_frame, left_out=frames.left_out)
 
     def close(self) -> None:
         self._proxy.close()
+
+    def _since_frame_0(self, index: FrameIndex, frame: int) -> Fraction:
+        """When a frame begins, in seconds after frame 0 of the source video."""
+        return (index.pts_of(frame) - self._indexes.slice(self._video.id, 0, 1).pts_of(0)) * index.header.time_base
+
+    def _timecodes(self, index: FrameIndex, clip: Clip) -> dict[str, Any]:
+        """What the manifest says of the source video's timecode."""
+        if self._time is None:
+            return {}
+        first, last = (self._time.at(self._since_frame_0(index, frame)) for frame in (clip.start_frame, clip.end_frame - 1))
+        return {"first_timecode": first, "last_timecode": last, "timecode_rate": str(self._time.rate), "reel": self._time.reel}
 
     def _index(self, clip: Clip) -> FrameIndex:
         """The clip's frames, and one more on each side if there is one."""
@@ -134,6 +154,7 @@ class ClipWriter:
             audio_offset_seconds=written.audio_offset_seconds,
             byte_size=path.stat().st_size,
             file_sha256=file_sha256(path),
+            **self._timecodes(index, clip),
         )
         problems = [*manifest.problems(exact=profile.exact), *_time_problems(written, index, clip)]
         if profile.exact and opened.payload_sha256 != written.payload_sha256:

@@ -82,7 +82,7 @@ def container_facts(path: Path, probe: MediaProbe, *, name: str, keep_places: bo
             container_tags=(tags if keep_places else shown) or None,
             start_timecode=clock.time.start if clock.time else None,
             timecode_rate=str(clock.time.rate) if clock.time else None,
-            reel=clock.reel,
+            reel=clock.reel if keep_places or not holds_a_position(clock.reel or "") else None,
         ).cleaned()
         notes.extend(clock.notes)
         subtitles: tuple[FileSubtitles, ...] = ()

@@ -79,11 +79,19 @@ class _Hashes:
 
 
 def write_gold_master(
-    original: Path, probe: MediaProbe, path: Path, *, called: str, without_tags: Sequence[str] = (), report: Report = silent
+    original: Path,
+    probe: MediaProbe,
+    path: Path,
+    *,
+    called: str,
+    without_tags: Sequence[str] = (),
+    timecode: str | None = None,
+    report: Report = silent,
 ) -> GoldMasterFile:
     """Write the gold master of `original` to `path` and prove it lossless.
 
-    called: what people call the original, for messages. without_tags: tags that the master shall not have.
+    called: what people call the original, for messages. without_tags: tags that the master shall not have. timecode: of the first frame;
+    None: as the original says it.
     Damaged parts of an original are kept as far as they can be decoded.
     Raises InvalidMediaError when master and original differ, FfmpegError, ProcessKilledError, DiskFullError.
     """
@@ -92,7 +100,7 @@ def write_gold_master(
     def write(sounds: Sequence[ArchivedSound]) -> tuple[ffmpeg.Finished, _Hashes, _Hashes, ffmpeg.FrameTimes]:
         frames, sound_hashes, times = _Hashes(), _Hashes(), ffmpeg.FrameTimes()
         targets: list[ffmpeg.Target] = [path, frames.read, *([sound_hashes.read] if sounds else [])]
-        profile = archiving_profile(source, sounds, without_tags=without_tags, jumps=has_jumps(probe))
+        profile = archiving_profile(source, sounds, without_tags=without_tags, timecode=timecode, jumps=has_jumps(probe))
         finished = ffmpeg.run(
             profile,
             original,

@@ -11,6 +11,7 @@ import streamlit as st
 from heaters_dagster.domain.errors import BadRequestError, HeatersError
 from heaters_dagster.domain.review_queue import QueueFilter, query_of_filter
 from heaters_dagster.domain.stages import EMBEDDINGS, states_from
+from resources.clips.source_times import clocks_of
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_queue_store import QueueClip
 from review_app.grid import Card, clip_grid
@@ -44,6 +45,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
         page = desk.queue_store.page(asked, after=behind[-1].position if behind else None, limit=_PAGE)
         progress = desk.queue_store.progress(asked, reviewer=session.reviewer)
         beside = desk.clips.words_beside([item.clip for item in page])
+        clocks = clocks_of({item.clip.source_video_id for item in page}, database=desk.videos.database, indexes=desk.indexes)
     except HeatersError as error:
         st.error(views.plain(str(error)), icon=":material/cloud_off:")
         return
@@ -58,6 +60,7 @@ def _clips(desk: ReviewDesk, session: Session, asked: QueueFilter) -> None:
                 item.clip,
                 title=item.source_video_title,
                 held_by=_other(item, session),
+                note=views.clip_note(item.clip, clocks.get(item.clip.source_video_id)),
                 queue=queue,
                 beside=beside.get(item.clip.id, ""),
             )

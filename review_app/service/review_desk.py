@@ -29,6 +29,7 @@ from heaters_dagster.domain.states import ClipState
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
+from resources.clips.source_times import clocks_of
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -429,6 +430,21 @@ class ReviewDesk:
             "index_url": self.media_url("index", video.id),
             "segment_url": self.media_url("segment", video.id),
             "still_url": self.media_url("still", video.id),
+            "source_time": self._source_time_json(video),
+        }
+
+    def _source_time_json(self, video: SourceVideo) -> dict[str, Any] | None:
+        """The timecode of a source video for the player."""
+        found = clocks_of([video.id], database=self.videos.database, indexes=self.indexes).get(video.id)
+        if found is None:
+            return None
+        time = found.time
+        return {
+            "first_frame": time.first_frame,
+            "rate": [time.rate.numerator, time.rate.denominator],
+            "drop_frame": time.drop_frame,
+            "reel": time.reel,
+            "begins_seconds": found.begins_seconds,
         }
 
     def segment_bytes(self, source_video_id: int, start_frame: int, end_frame: int) -> int:

@@ -32,6 +32,7 @@ from heaters_dagster.domain.stages import beside as stages_beside
 from heaters_dagster.domain.states import ClipState, SourceVideoState
 from heaters_dagster.domain.words import clip_state_words as state_words
 from heaters_dagster.domain.words import counted, video_state_words
+from resources.clips.source_times import ClockOfVideo
 from resources.postgres.clip_store import Clip
 from resources.postgres.review_store import HistoryEntry
 from resources.postgres.source_video_lists import VideoCounts
@@ -211,9 +212,13 @@ def action_words(action: str) -> str:
     return _ACTIONS.get(str(action), str(action))
 
 
-def clip_note(clip: Clip) -> str:
-    """Length, the kind of its first cut where it is more than a hard one, and confidence, for a card."""
-    told = [f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s"]
+def clip_note(clip: Clip, clock: ClockOfVideo | None = None) -> str:
+    """Timecode of its first frame, length, the kind of its first cut where it is more than a hard one, and confidence, for a card.
+
+    clock: of its source video; None: it has no timecode.
+    """
+    told = [] if clock is None else [clock.at(clip.start_time_seconds)]
+    told.append(f"{clip.end_time_seconds - clip.start_time_seconds:.1f} s")
     told += [clip.transition.kind.words] if clip.transition and clip.transition.kind not in {CutKind.HARD, CutKind.END} else []
     return " · ".join([*told, *([] if clip.confidence is None else [f"{clip.confidence:.0%} sure"])])
 

@@ -31,11 +31,23 @@ RATES = [
 ]
 
 
-def made(path: Path, rate: str, *more: str, seconds: str = "0.4", codec: Sequence[str] = ()) -> Path:
+def made(path: Path, rate: str, *more: str, seconds: str = "0.4", codec: Sequence[str] = (), inputs: Sequence[str] = ()) -> Path:
     """A tiny video of this rate."""
     chosen = [*codec] or (["-c:v", "mpeg2video"] if path.suffix == ".mxf" else ["-c:v", "libx264", "-preset", "ultrafast"])
     picture = ["-f", "lavfi", "-i", f"color=gray:size=64x48:rate={rate}:duration={seconds}"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *picture, "-pix_fmt", "yuv420p", *chosen, *more, str(path)]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-loglevel",
+        "error",
+        "-y",
+        *picture,
+        *inputs,
+        "-pix_fmt",
+        "yuv420p",
+        *chosen,
+        *more,
+        str(path),
+    ]
     subprocess.run(command, check=True)
     return path
 
@@ -171,6 +183,12 @@ def test_the_time_reference_of_broadcast_wave_is_read_with_the_picture(tmp_path:
     both = ["-i", str(picture), "-i", str(wave), "-map", "0:v", "-map", "1:a", "-c", "copy", "-map_metadata", "1"]
     subprocess.run([*command, *both, str(path)], check=True)
     assert time_of(path) == SourceTime(90_000, Fraction(25))
+
+
+def test_a_reel_that_says_where_it_was_filmed_is_not_kept_without_places(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.mkv", "25", "-metadata", "reel_name=+48.2082+016.3738/")
+    assert facts_of(path).reel is None
+    assert container_facts(path, first_look(path), name="a.mkv", keep_places=True).facts.reel == "+48.2082+016.3738/"
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mxf", ".mkv"])

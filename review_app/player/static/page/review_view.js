@@ -5,7 +5,7 @@ import { el, icon, setText, singleClick } from "./dom.js";
 import { GO_TO_TITLE, GoToField } from "./go_to.js";
 import { keyShown, keysOf } from "./keys.js";
 import { RATES } from "../picture/player.js";
-import { hasDropFrame, timecodeAt } from "../picture/timecode.js";
+import { cameraTimecodeAt, hasDropFrame, timecodeAt } from "../picture/timecode.js";
 import { Timeline } from "./timeline.js";
 import { capital, clipName, clock, count, stateWords } from "../decisions/words.js";
 
@@ -271,16 +271,21 @@ export class ReviewView {
     setText(this.clock, known ? clock(index.seconds(frame, clip.start_frame)) : "");
     setText(this.frame, `frame ${frame - clip.start_frame} of ${clip.end_frame - clip.start_frame}`);
     this.frame.title = `Frame ${frame} of the video`;
-    this.#sourceTime(index, frame);
+    this.#sourceTime(index, frame, media.video.source_time);
     this.stage.querySelector("canvas").setAttribute("aria-label", `Frame ${frame - clip.start_frame} of ${clipName(clip)}`);
     this.timeline.setFrame(frame);
   }
 
-  /** Where the frame lies in the source video, counted as in the cut lists. */
-  #sourceTime(index, frame) {
+  /** Where the frame lies in the source video: the camera's own timecode, or else counted from its beginning, as in the cut lists. */
+  #sourceTime(index, frame, source) {
     if (!index.has(frame)) return setText(this.sourceTime, "Source …");
     const { frameRate } = index.header;
     const seconds = index.seconds(frame);
+    if (source) {
+      setText(this.sourceTime, `Source ${cameraTimecodeAt(seconds, source)}`);
+      this.sourceTime.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${source.reel ? `, reel ${source.reel}` : ""}`;
+      return undefined;
+    }
     setText(this.sourceTime, `Source ${timecodeAt(seconds, frameRate)}`);
     const drop = hasDropFrame(frameRate) ? `, drop-frame ${timecodeAt(seconds, frameRate, { dropFrame: true })}` : "";
     this.sourceTime.title = `${GO_TO_TITLE}. Frame ${frame}, ${clock(seconds)}${drop}`;

@@ -81,7 +81,7 @@ export class Ways {
     const { index } = page.library.of(video);
     try {
       await index.ensure(0, 1);
-      const place = placeOf(text, { rate: index.header.frameRate, here: page.player.frame });
+      const place = placeOf(text, { rate: index.header.frameRate, here: page.player.frame, source: video.source_time ?? null });
       if (place.problem) return place.problem;
       const frame = place.frame ?? (await index.frameBefore(place.before));
       if (frame === null || frame < 0 || frame >= video.frame_count)
