@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.fades import one_for_each_fade
+
 Floats = NDArray[np.float32]
 
 _SUSPECTED = 0.02
@@ -253,7 +255,7 @@ def fused(features: Features, hard: Model, gradual: Model) -> Floats:
         # Two frames alone at an end of the video are no shot: nothing tells whether they are a flash.
         if _END_FRAMES < frame < len(column) - _END_FRAMES and chance >= _LEAST_CHANCE:
             column[frame] = chance
-    return column
+    return one_for_each_fade(column, features["contrast"])
 
 
 _STRETCH_NAMES = (

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_fusion import Features, Floats, Places, Trees, network_features
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
+from heaters_dagster.domain.fades import fade_at, fades
 
 #: The numbers in the column are places in this list, from 1.
 KINDS = (CutKind.HARD, CutKind.DISSOLVE, CutKind.FADE, CutKind.WIPE, CutKind.JUMP)
@@ -59,12 +60,16 @@ def transitions_at(features: Features, frames: NDArray[np.int_], confidences: Fl
     )
     kinds = [KINDS[int(place)] for place in sums.argmax(1)]
     ends = zip(frames - before, np.minimum(frames + after, len(features.chance)) - 1, strict=True)
-    return tuple(
-        Transition(kind) if kind in AT_ONCE else Transition(kind, *_limited(frame, int(first), int(last), room))
-        for kind, frame, (first, last), room in zip(
-            kinds, map(int, frames), ends, (_room(place, confidences, frames, kinds) for place in range(len(kinds))), strict=True
-        )
-    )
+    seen = fades(features["contrast"])
+    found = []
+    for place, (kind, frame, (first, last)) in enumerate(zip(kinds, map(int, frames), ends, strict=True)):
+        if fade := fade_at(frame, seen):
+            found.append(Transition(CutKind.FADE, fade.first, fade.last))
+        elif kind in AT_ONCE:
+            found.append(Transition(kind))
+        else:
+            found.append(Transition(kind, *_limited(frame, int(first), int(last), _room(place, confidences, frames, kinds))))
+    return tuple(found)
 
 
 def as_column(frames: NDArray[np.int_], confidences: Floats, transitions: Sequence[Transition], frame_count: int) -> Floats:

@@ -1,10 +1,11 @@
-"""What looks like a cut and is none, put over real shots by ffmpeg: strobes, bars, a flash. The default detector must be right."""
+"""What looks like a cut and is none, put over real shots by ffmpeg: strobes, bars, a flash; and fades, each of them one cut."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class Shot:
         return f"trim=start_frame={self.first}:end_frame={self.first + FRAMES},setpts=N/25/TB,scale=480:270,setsar=1,format=yuv420p"
 
 
-BUNNY, BATTLE = Shot("big_buck_bunny_vfr.mp4", 48), Shot("tears_of_steel_battle.mp4", 330)
+BUNNY, OTHER_BUNNY, BATTLE = Shot("big_buck_bunny_vfr.mp4", 48), Shot("big_buck_bunny_vfr.mp4", 142), Shot("tears_of_steel_battle.mp4", 330)
 
 
 def boundaries(files: Sequence[Shot], graph: str) -> tuple[Boundary, ...]:
@@ -82,3 +83,38 @@ def test_one_shot_stays_one_clip_whatever_comes_over_it(recipe: str, shot: Shot)
 def test_a_cut_at_which_bars_appear_too_is_a_cut() -> None:
     (found,) = boundaries([BUNNY, BATTLE], f"[1]{bars('gte(n,0)', 0.14)}[barred];[0][barred]concat")
     assert (found.frame, found.transition and found.transition.kind) == (FRAMES, CutKind.HARD)
+
+
+@cache
+def faded(between: int) -> tuple[Boundary, ...]:
+    """One shot fades out, and another in; so many black frames lie between."""
+    out = f"fade=t=out:s={FRAMES - 16 - between // 2}:n=16"
+    into = f"fade=t=in:s={between - between // 2}:n=16"
+    return boundaries([OTHER_BUNNY, BATTLE], f"[0]{out}[out];[1]{into}[in];[out][in]concat")
+
+
+@pytest.mark.parametrize("between", [0, 6, 16, 40])
+def test_a_fade_to_black_and_a_fade_in_are_one_cut_in_the_dark(between: int) -> None:
+    (found,) = faded(between)
+    assert abs(found.frame - FRAMES) <= max(2, between // 2)
+
+
+@pytest.mark.parametrize("between", [6, 16])
+def test_a_fade_is_called_a_fade_and_has_the_frames_of_both_halves(between: int) -> None:
+    (found,) = faded(between)
+    assert found.transition is not None
+    assert found.transition.kind == CutKind.FADE
+    assert found.transition.frames == pytest.approx((FRAMES - 16 - between // 2, FRAMES + 15 + between - between // 2), abs=4)
+
+
+@pytest.mark.parametrize("shot", [BUNNY, BATTLE], ids=["animation", "film"])
+def test_a_shot_that_fades_out_and_in_again_has_one_cut_in_the_dark(shot: Shot) -> None:
+    out = f"[before]trim=end_frame={AT},fade=t=out:s={AT - 20}:n=16[out]"
+    into = f"[after]trim=start_frame={AT},setpts=PTS-STARTPTS,fade=t=in:s=4:n=16[in]"
+    (found,) = boundaries([shot], f"[0]split[before][after];{out};{into};[out][in]concat")
+    assert AT - 5 <= found.frame <= AT + 5
+
+
+def test_a_cut_to_black_and_a_cut_out_of_it_stay_two() -> None:
+    black = box(f"between(n,{AT},{AT + 30})")
+    assert [found.frame for found in boundaries([BATTLE], f"[0]{black}")] == pytest.approx([AT, AT + 31], abs=1)
