@@ -290,7 +290,7 @@ def test_a_name_that_is_not_utf8_is_refused_and_the_others_are_taken(videos, foo
     done = submit([str(footage), os.fsdecode(b"/films/caf\xe9.mp4")], videos, guard=AddressGuard())
     assert [one.told for one in done if one.refused] == [
         f"{footage}/ab\\xff.mp4: its name is not UTF-8 and cannot be stored; rename the file",
-        "there is no file or folder /films/caf\\xe9.mp4",
+        "there is no file or folder /films/caf\\xe9.mp4 on this machine",
     ]
     assert len(sources(videos)) == 4
 

@@ -183,7 +183,7 @@ def test_ecs_runs_get_sizes_that_fargate_has(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_extras_and_chart_are_of_the_release_of_dagster() -> None:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
-    pinned = dict(line.split("==") for line in project["dependencies"] if "==" in line)
+    pinned = dict(line.partition(";")[0].split("==") for line in project["dependencies"] if "==" in line)
     for extra, library in (("celery", "dagster-celery"), ("k8s", "dagster-k8s"), ("ecs", "dagster-aws")):
         assert f"{library}=={pinned['dagster-postgres']}" in project["optional-dependencies"][extra]
     assert f"--version {pinned['dagster']} " in (PROJECT_ROOT / "docs/operate/install.md").read_text()

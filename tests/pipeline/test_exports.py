@@ -329,11 +329,11 @@ def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(ki
     with_profile(exporting, video, "delivery")
     done = exporting.export(video)
     assert not done.failed
+    assert sum(one.byte_size for one in done.made) < sum(one.byte_size for one in exact.values())
     for clip in exporting.clips.load_live(video.id):
         manifest = exporting.manifest(clip)
         assert manifest.profile == "delivery"
         assert barcodes(exporting.file(clip)) == list(range(clip.start_frame, clip.end_frame))
-        assert manifest.byte_size < exact[clip.id].byte_size
         assert manifest.proxy_first_frame_hash == exact[clip.id].first_frame_hash
         assert manifest.duration_seconds == pytest.approx(exact[clip.id].duration_seconds)
         assert (manifest.audio_offset_seconds is None) == (exact[clip.id].audio_offset_seconds is None)

@@ -103,6 +103,7 @@ MARKS = {
     "detector_threshold": "virtual_clips",
     "min_clip_frames": "virtual_clips",
     "keep_places": "gold_master",
+    "trim_transitions": "exports",
     "keyframe_strategy": "keyframes",
     "keyframe_percentages": "keyframes",
     "embedder": "embeddings",
