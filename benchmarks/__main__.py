@@ -43,7 +43,7 @@ def write_section(name: str, what: str, rows: Sequence[Row], how: str) -> None:
     """Print the section of one measurement and put it into the report, in the place of its last one."""
     table = markdown(rows)
     print(table, flush=True)
-    section = f"{what}\n\n{table}\n\n{how}, {datetime.now(UTC):%Y-%m-%d}\n"
+    section = f"{what}\n\n{table}\n\n{how}, {datetime.now(UTC):%Y-%m-%d}, {_machine()}\n"
     _, *parts = _REPORT.read_text().split("\n## ") if _REPORT.is_file() else [""]
     sections = dict(part.split("\n\n", 1) for part in parts)
     sections[name] = section
@@ -54,10 +54,16 @@ def _head() -> str:
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; `python -m benchmarks NAME` writes one section anew. Ratios are taken within one run, both sides on the\n"
-        "same machine one after the other; absolute times are this machine's. Two commits are compared in turn by\n"
-        "`python -m benchmarks.in_turn CHECKOUT NAME ...`; `frame_index`, `export` and `cut_operations` take a minute or less each.\n\n"
+        "same machine one after the other; absolute times are those of the machine that a section ends with; sections without one are of a\n"
+        "machine with an Intel Xeon, 2 cores and 24 GiB. Two commits are compared in turn by `python -m benchmarks.in_turn CHECKOUT NAME ...`;\n"
+        "`frame_index`, `export` and `cut_operations` take a minute or less each.\n"
+    )
+
+
+def _machine() -> str:
+    return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB, {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}\n"
+        f"{platform.release()}, Python {platform.python_version()}"
     )
 
 
