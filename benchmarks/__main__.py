@@ -54,9 +54,9 @@ def _head() -> str:
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; `python -m benchmarks NAME` writes one section anew. Ratios are taken within one run, both sides on the\n"
-        "same machine one after the other; absolute times are those of the machine that a section ends with; sections without one are of a\n"
-        "machine with an Intel Xeon, 2 cores and 24 GiB. Two commits are compared in turn by `python -m benchmarks.in_turn CHECKOUT NAME ...`;\n"
-        "`frame_index`, `export` and `cut_operations` take a minute or less each.\n"
+        "same machine one after the other; absolute times are those of the machine that a section ends with. Sections without one are of a\n"
+        "machine with an Intel Xeon, 2 cores and 24 GiB. Two commits are compared in turn by\n"
+        "`python -m benchmarks.in_turn CHECKOUT NAME ...`; `frame_index`, `export` and `cut_operations` take a minute or less each.\n"
     )
 
 
