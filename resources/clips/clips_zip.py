@@ -20,7 +20,7 @@ from heaters_dagster.domain.subtitles import between
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
-from resources.clips.cut_list_writer import CutListChoices, stored_cut_list
+from resources.clips.cut_list_writer import CutListChoices, gathered_cut_list
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
@@ -147,10 +147,11 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     texts: dict[str, str] = {}
     notes: list[str] = []
     choices = CutListChoices(media=MediaKind.CLIPS, names=named)
+    gathered = gathered_cut_list(video.id, choices, database=database, settings=settings, objects=objects) if named else None
     for form in CUT_LIST_FORMATS.usable():
-        if form.in_zip and named:
+        if form.in_zip and gathered is not None:
             try:
-                parts = stored_cut_list(video.id, form.name, choices, database=database, settings=settings, objects=objects).texts
+                parts = gathered.written(form).texts
             except BadRequestError as error:  # the clips are what people came for
                 notes.append(f"There is no cut list in the format {form.name} ({form.title}): {error}. The other files have all clips.")
                 continue

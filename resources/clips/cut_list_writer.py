@@ -12,7 +12,7 @@ import numpy as np
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
 from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, frame_places, rate_without_loss
-from heaters_dagster.domain.cut_lists import CutListSource, Gaps, TimelineRange, Verdict, timeline_range, verdict
+from heaters_dagster.domain.cut_lists import CutListFormat, CutListSource, Gaps, TimelineRange, Verdict, timeline_range, verdict
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndexHeader
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
@@ -68,6 +68,19 @@ class WrittenCutList:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GatheredCutList:
+    """All that a cut list says, to be written in any format: what it needs of files and rows is read once."""
+
+    source: CutListSource
+    clips: tuple[Clip, ...]
+    warnings: tuple[str, ...] = ()
+
+    def written(self, chosen: CutListFormat) -> WrittenCutList:
+        """Raises BadRequestError when the format cannot hold these clips."""
+        return WrittenCutList(tuple(chosen.write(self.source, part) for part in chosen.parts(self.clips)), self.warnings)
+
+
 def stored_cut_list(
     source_video_id: int,
     form: str,
@@ -79,10 +92,26 @@ def stored_cut_list(
 ) -> WrittenCutList:
     """The cut list of a source video in the format named `form`.
 
-    Raises NotFoundError when it has no clips yet, or none of those asked for, or its file is not there; UnknownNameError when there is no
-    such format, BadRequestError when the format cannot hold these clips.
+    Raises UnknownNameError when there is no such format, BadRequestError when the format cannot hold these clips, and what
+    `gathered_cut_list` raises.
     """
     chosen = CUT_LIST_FORMATS.load(form)
+    return gathered_cut_list(source_video_id, choices, database=database, settings=settings, objects=objects).written(chosen)
+
+
+def gathered_cut_list(
+    source_video_id: int,
+    choices: CutListChoices = CutListChoices(),
+    *,
+    database: Database,
+    settings: Settings,
+    objects: ObjectStore | None = None,
+) -> GatheredCutList:
+    """What the cut list of a source video says.
+
+    Raises NotFoundError when it has no clips yet, or none of those asked for, or its file is not there; BadRequestError for choices that
+    no list can have.
+    """
     video = SourceVideoStore(database).load(source_video_id)
     clips = ClipStore(database).load_live(source_video_id)
     if not clips:
@@ -125,7 +154,7 @@ def stored_cut_list(
         facts=facts,
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
     )
-    return WrittenCutList(tuple(chosen.write(source, part) for part in chosen.parts(listed)), warnings)
+    return GatheredCutList(source, tuple(listed), warnings)
 
 
 def list_rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore) -> tuple[Fraction, tuple[str, ...]]:

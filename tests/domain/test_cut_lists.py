@@ -74,7 +74,7 @@ def test_at_a_variable_rate_the_times_decide() -> None:
 
 def test_csv_has_a_row_per_clip() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_cut_list(SOURCE, CLIPS))))
-    assert tuple(rows[0]) == CSV_COLUMNS
+    assert tuple(rows[0]) == CSV_COLUMNS, "each column is there once"
     assert [(row["name"], row["start_frame"], row["end_frame"], row["frame_count"]) for row in rows] == [
         ("video_7_clip_003", "0", "36", "36"),
         ("video_7_clip_012", "36", "2000", "1964"),
@@ -83,6 +83,22 @@ def test_csv_has_a_row_per_clip() -> None:
     assert (rows[0]["start_timecode"], rows[0]["end_timecode"], rows[0]["state"]) == ("00:00:00:00", "00:00:01:12", "exported")
     assert float(rows[1]["start_time_seconds"]) == CLIPS[1].start_time_seconds
     assert (rows[1]["confidence"], rows[2]["clip_filepath"]) == ("", "")
+
+
+def test_csv_has_timecode_and_reel_of_the_file_in_the_row() -> None:
+    """An original at 10:00:00:00 that counts 25 for its 50 frames a second, and a clip's file that has other ones."""
+    facts = SourceFacts(reel="A001", start_timecode="10:00:00:00", timecode_rate="25", camera="Arri")
+    whole = replace(SOURCE.media, first_frame=36_000 * 50, reel="A001")
+    own = CutListMedia(name="c.mp4", path="c.mp4", length_frames=36, first_frame=50, reel="C1")
+    source = replace(SOURCE, media=whole, frame_rate=Fraction(50), facts=facts, clip_media={17: own})
+    clips = [listed(0, 36, Fraction(50)), listed(36, 2000, Fraction(50), id=18)]
+    head, *rows = csv.reader(io.StringIO(csv_cut_list(source, clips)))
+    assert len(set(head)) == len(head)
+    names = ("start_timecode", "end_timecode", "timecode_rate", "reel", "camera")
+    assert [tuple(row[head.index(name)] for name in names) for row in rows] == [
+        ("00:00:01:00", "00:00:01:36", "50", "C1", "Arri"),
+        ("10:00:00:36", "10:00:40:00", "50", "A001", "Arri"),
+    ]
 
 
 def test_edl_events_follow_one_another_on_the_record_side() -> None:
@@ -273,7 +289,10 @@ def test_a_short_file_has_the_rate_that_it_states() -> None:
         ([n for n in range(3000) if n % 100 < 30 or n % 4 == 0], NTSC, NTSC),
         ([n for n in range(6000) if n % 3], Fraction(60), Fraction(60)),
         ([n for n in range(2500) if n % 11 != 5], Fraction(25), Fraction(25)),
-        ([0, 37, 80, 118, 300], Fraction(1000), Fraction(30_000, 1001)),
+        # On no grid: 37 ms are less than a frame at 24 a second, yet round(seconds x 24000/1001) is 0, 1, 2, 3, 7.
+        ([0, 37, 80, 118, 300], Fraction(1000), FILM),
+        # At 24 a second two frames round to 2, at 25 also; at 30000/1001 they are 0, 1, 2, 3.
+        ([0, 30, 63, 95], Fraction(1000), NTSC),
     ],
 )
 def test_a_variable_rate_gets_the_rate_that_loses_no_frame(frames: list[int], set_to: Fraction, rate: Fraction) -> None:

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO, StringIO
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -933,27 +932,49 @@ def test_two_heaters_on_one_host_remember_a_name_each(desk: ReviewDesk, tmp_path
     assert set(jar) == {beside.links.cookie, OLD_COOKIE}, "what another Heaters keeps is left alone"
 
 
+def with_files(clips: list[Clip], desk: ReviewDesk) -> None:
+    """Approve all clips and give each an exported file: the first by its stage, the others, as there are many, by copies of its rows."""
+    first, *_ = clips
+    keys = {clip.id: f"final_clips/video_{clip.source_video_id}_clip_{clip.id}.mp4" for clip in clips}
+    desk.reviews.approve(first.id, reviewer="Ada")
+    claimed = desk.clips.claim(first.id, EXPORTS, [keys[first.id]])
+    assert claimed is not None
+    for key in keys.values():
+        desk.objects.put_bytes(key, b"a clip")
+    assert desk.clips.finish(first.id, EXPORTS, claimed.cut_point_version, [MadeObject(keys[first.id], 6, {})])
+    key, others = "format('final_clips/video_%s_clip_%s.mp4', source_video_id, id)", "source_video_id = :video and id <> :first"
+    statements = (
+        "insert into clip_artifacts (clip_id, kind, key, state, byte_size) select c.id, a.kind, c.key, a.state, a.byte_size"
+        f" from (select id, {key} as key from clips where {others}) c, clip_artifacts a where a.clip_id = :first and a.key = :key",
+        "insert into clip_exports (clip_id, profile, state, key, version, made_at)"
+        " select c.id, e.profile, e.state, c.key, e.version, e.made_at"
+        f" from (select id, {key} as key from clips where {others}) c, clip_exports e where e.clip_id = :first",
+        *(f"update clips set state = '{state}' where {others}" for state in ("review_approved", "exporting")),
+        f"update clips set state = 'exported', is_virtual = false, clip_filepath = {key} where {others}",
+    )
+    with desk.database.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement), {"video": first.source_video_id, "first": first.id, "key": keys[first.id]})
+
+
 def test_a_zip_of_more_clips_than_one_edl_holds_has_several(desk: ReviewDesk, tmp_path: Path, database: Database) -> None:
     source = barcode_video(tmp_path / "s.mp4", frames=1001)
     video = stored_video(source, tmp_path, database=database, objects=desk.objects, cuts=tuple(range(1, 1001)), approved=False)
     desk.videos.update(video.id, title="Long")
-    clip = clips_of(desk, video)[0]
-    desk.reviews.approve(clip.id, reviewer="Ada")
-    key = f"final_clips/video_{video.id}_clip_001.mp4"
-    claimed = desk.clips.claim(clip.id, EXPORTS, [key])
-    assert claimed is not None
-    desk.objects.put_bytes(key, b"a clip")
-    assert desk.clips.finish(clip.id, EXPORTS, claimed.cut_point_version, [MadeObject(key, 6, {})])
+    with_files(clips_of(desk, video), desk)
     with TestClient(Starlette(routes=review_routes(lambda: desk))) as client:
         answer = client.get(desk.media_url("clips", video.id))
     assert answer.status_code == 200
     with zipfile.ZipFile(BytesIO(answer.content)) as archive:
-        texts = {name: archive.read(name).decode() for name in archive.namelist() if not name.endswith(".mp4")}
-    assert set(texts) == {"Long.csv", "Long_1.edl", "Long_2.edl", "Long manifest.json", "Long read me.txt"}
+        files = [name for name in archive.namelist() if name.endswith(".mp4")]
+        texts = {name: archive.read(name).decode() for name in archive.namelist() if name not in files}
+    whole = {f"Long{form.suffix}" for form in CUT_LIST_FORMATS.usable() if form.in_zip and form.most_clips is None}
+    assert {"Long.csv", "Long.fcpxml", "Long.otio"} <= whole
+    assert set(texts) == whole | {"Long_1.edl", "Long_2.edl", "Long manifest.json", "Long read me.txt"}
     assert texts["Long.csv"].count("\n") == 1002
-    places = [line.rsplit(maxsplit=4)[1:] for name in ("Long_1.edl", "Long_2.edl") for line in texts[name].splitlines() if "  AX" in line]
-    assert len(places) == 1001
-    assert all(before[1] == after[0] for before, after in pairwise(places)), "nothing is missing between the files"
+    named = [re.findall(r"^\* FROM CLIP NAME: (.+)$", texts[name], re.MULTILINE) for name in ("Long_1.edl", "Long_2.edl")]
+    wanted = [f"Long clip {number:03d}.mp4" for number in range(1, 1002)]
+    assert [*named[0], *named[1]] == wanted == files, "nothing is missing between the lists, and each names the files of the zip"
     assert [texts[name].count("* COMMENT") for name in ("Long_1.edl", "Long_2.edl")] == [999, 2]
     assert "up to 999 clips" in texts["Long read me.txt"]
     assert "Long_1.edl, Long_2.edl" in texts["Long read me.txt"]

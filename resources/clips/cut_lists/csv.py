@@ -12,24 +12,27 @@ from heaters_dagster.domain.cut_lists import CutListClip, CutListFormat, CutList
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.fact_fields import DELIVERED, chapter_at, delivered
 
-CSV_COLUMNS = (
+_COLUMNS = (
     "id", "sequence", "name", "start_frame", "end_frame", "frame_count", "start_time_seconds", "end_time_seconds",
-    "start_timecode", "end_timecode", "verdict", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
+    "start_timecode", "end_timecode", "timecode_rate", "verdict", "state", "confidence", "grouped_with_clip_id", "clip_filepath",
     "chapter", "subtitles", "media", "reel", "head_handle_frames", "tail_handle_frames", "cut_kind", "cut_first_frame", "cut_last_frame",
-    *DELIVERED,
 )  # fmt: skip
+#: A fact with the name of a column says of the original what the column says of the file in the row, so it has no column of its own.
+_FACTS = tuple(name for name in DELIVERED if name not in _COLUMNS)
+CSV_COLUMNS = (*_COLUMNS, *_FACTS)
 
 
 def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     """A header row of CSV_COLUMNS, then one row per clip (RFC 4180); an empty field means that the value is not known.
 
-    start_frame, end_frame: of the clip. start_timecode, end_timecode: of its file, with the handles.
+    start_frame, end_frame: of the clip. start_timecode, end_timecode: of its file, with the handles; timecode_rate: at which
+    they count, as 25 or 30000/1001. reel: of its file.
     """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(CSV_COLUMNS)
     known = delivered(source.facts)
-    facts = [_plain(known.get(name)) for name in DELIVERED]
+    facts = [_plain(known.get(name)) for name in _FACTS]
     for event in events(source, clips):
         clip = event.clip
         writer.writerow(
@@ -44,6 +47,7 @@ def csv_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
                 clip.end_time_seconds,
                 source.written(event.source_start),
                 source.written(event.source_end),
+                source.frame_rate,
                 str(verdict(clip)),
                 str(clip.state),
                 clip.confidence,
