@@ -15,7 +15,7 @@ from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.timecode import SourceTime
 from resources.media.timecode_reader import tmcd_of
 from resources.media.timecode_track import add_timecode
-from tests.media.test_timecode_reader import RATES, made
+from tests.media.test_timecode_reader import RATES, made, made_as
 
 SOUND = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=0.4")
 CODEC = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-c:a", "aac")
@@ -55,17 +55,18 @@ def source(path: Path, rate: str, *more: str) -> Path:
     return made(path, rate, *more, codec=CODEC, inputs=SOUND)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 @pytest.mark.parametrize(("rate", "start"), RATES)
-def test_the_timecode_of_each_rate_is_read_back_by_another_reader(rate: str, start: str, suffix: str, tmp_path: Path) -> None:
-    path, time = source(tmp_path / f"a{suffix}", rate), told(rate, start)
-    before = packets(path)
-    assert add_timecode(path, time)
-    assert ffmpeg_reads(path) == (start, "A001 ä")
-    found = tmcd_of(path, 0.0)
-    assert found is not None
-    assert (found.time, found.reel) == (SourceTime(time.first_frame, time.rate, time.drop_frame), "A001 ä")
-    assert packets(path) == before
+def test_the_timecode_of_each_rate_is_read_back_by_another_reader(rate: str, start: str, tmp_path: Path) -> None:
+    paths, time = [tmp_path / "a.mp4", tmp_path / "a.mov"], told(rate, start)
+    made_as(paths, rate, codec=CODEC, inputs=SOUND)
+    for path in paths:
+        before = packets(path)
+        assert add_timecode(path, time)
+        assert ffmpeg_reads(path) == (start, "A001 ä"), path.suffix
+        found = tmcd_of(path, 0.0)
+        assert found is not None
+        assert (found.time, found.reel) == (SourceTime(time.first_frame, time.rate, time.drop_frame), "A001 ä"), path.suffix
+        assert packets(path) == before, path.suffix
 
 
 @pytest.mark.parametrize(
