@@ -23,12 +23,14 @@ from resources.media.side_streams import ScorePass
 from resources.models.scores import transnetv2_ways
 from resources.models.scores.transnetv2 import TransNetV2Scores
 from resources.models.scores.transnetv2_int8 import Rounding, graph, scaled
-from resources.models.scores.transnetv2_openvino import StreamingInt8, compiled, load_network
+from resources.models.scores.transnetv2_openvino import Network, StreamingInt8, compiled, load_network
 from resources.models.scores.transnetv2_weights import load_arrays, weights_file
 
 _SAMPLE = PROJECT_ROOT / "samples" / "tears_of_steel_battle.mp4"
-_FRAMES = 400
+_FRAMES = 260
 _DETECTOR = "transnetv2"
+#: What is computed once for several tests is computed by one process.
+pytestmark = pytest.mark.xdist_group("byte network")
 able = pytest.mark.skipif(
     not (transnetv2_ways.has_byte_instructions() and transnetv2_ways.has_openvino()),
     reason="this processor has no VNNI, or OpenVINO is not for it: torch runs the network here",
@@ -64,6 +66,11 @@ def exact(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack(list(stream.finish().values()), 1)
 
 
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return load_network()
+
+
 def streamed(network: StreamingInt8, frames: NDArray[np.uint8], step: int) -> NDArray[np.float32]:
     parts = [network.push(frames[at : at + step]) for at in range(0, len(frames), step)]
     return np.concatenate([*parts, network.finish()])
@@ -71,9 +78,8 @@ def streamed(network: StreamingInt8, frames: NDArray[np.uint8], step: int) -> ND
 
 @able
 def test_in_bytes_the_scores_are_nearly_those_of_float32_and_the_boundaries_the_same(
-    frames: NDArray[np.uint8], exact: NDArray[np.float32]
+    frames: NDArray[np.uint8], exact: NDArray[np.float32], network: Network
 ) -> None:
-    network = load_network()
     ours = streamed(StreamingInt8(network), frames, 64)
     assert ours.shape == exact.shape == (_FRAMES, 2)
     assert np.abs(ours - exact).max() < 0.1
@@ -85,9 +91,8 @@ def test_in_bytes_the_scores_are_nearly_those_of_float32_and_the_boundaries_the_
 
 
 @able
-def test_how_frames_come_changes_no_bit_of_a_score(frames: NDArray[np.uint8]) -> None:
-    network = load_network()
-    first, second = (streamed(StreamingInt8(network), frames[:150], step) for step in (64, 17))
+def test_how_frames_come_changes_no_bit_of_a_score(frames: NDArray[np.uint8], network: Network) -> None:
+    first, second = (streamed(StreamingInt8(network), frames[:100], step) for step in (64, 17))
     np.testing.assert_array_equal(first, second)
 
 

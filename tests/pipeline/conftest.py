@@ -12,6 +12,7 @@ _ABOUT_ROWS = frozenset(
         "test_celery_broker",
         "test_daemon",
         "test_definitions",
+        "test_evaluation",
         "test_failures",
         "test_place_faults",
         "test_secrets",

@@ -96,6 +96,7 @@ def exporting(database: Database, object_store: ObjectStore, tmp_path: Path) -> 
     return Exporting(database, object_store, tmp_path)
 
 
+@pytest.mark.bucket
 @pytest.mark.parametrize("kind", ["variable", "odd", "ten_bit", "23.976", "delayed", "b_frames", "silent"])
 def test_every_clip_holds_exactly_its_frames_and_a_manifest_that_proves_it(kind: str, exporting: Exporting) -> None:
     video = exporting.video(SOURCES[kind](exporting.folder), 7, 8, 31)
@@ -225,6 +226,7 @@ def test_a_missing_proxy_fails_every_clip_with_the_reason(exporting: Exporting) 
     assert {clip.state for clip in exporting.clips.load_live(video.id)} == {ClipState.EXPORT_FAILED}
 
 
+@pytest.mark.bucket
 def test_two_processes_do_not_export_one_video_at_once(exporting: Exporting) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder))
     with exporting.database.stage_lock("exports", video.id), pytest.raises(BusyError):
@@ -287,6 +289,7 @@ def test_a_further_export_that_was_killed_is_done_once_by_the_next_run(
     assert audit(exporting.database, exporting.objects) == []
 
 
+@pytest.mark.folder
 def test_a_clip_that_is_approved_while_further_exports_are_made_comes_first(exporting: Exporting) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder), 20, 40, approved=False)
     first, second, third = exporting.clips.load_live(video.id)
@@ -322,6 +325,7 @@ def with_profile(exporting: Exporting, video: SourceVideo, profile: str) -> list
     return [exporting.exports.request(clip.id, profile) for clip in exporting.clips.load_live(video.id)]
 
 
+@pytest.mark.bucket
 @pytest.mark.parametrize("kind", ["variable", "b_frames", "delayed", "silent"])
 def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(kind: str, exporting: Exporting) -> None:
     video = exporting.video(SOURCES[kind](exporting.folder), 13)
@@ -340,6 +344,7 @@ def test_a_delivery_export_is_small_and_has_the_same_frames_at_the_same_times(ki
         assert export_problems(manifest, objects=exporting.objects, work=exporting.work) == []
 
 
+@pytest.mark.bucket
 @pytest.mark.parametrize("kind", ["constant", "variable", "odd", "ten_bit", "delayed", "b_frames", "silent"])
 def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(kind: str, exporting: Exporting) -> None:
     video = exporting.video(SOURCES[kind](exporting.folder), 13, 14)
@@ -355,6 +360,7 @@ def test_an_export_from_the_gold_master_has_the_same_frames_at_the_same_times(ki
         assert manifest.audio_offset_seconds is None or abs(manifest.audio_offset_seconds) <= 1024 / 48_000
 
 
+@pytest.mark.folder
 def test_sound_from_the_gold_master_is_in_step_with_its_picture(exporting: Exporting) -> None:
     video = exporting.video(SOURCES["delayed"](exporting.folder), 13)
     make_gold_master(video.id, database=exporting.database, objects=exporting.objects, work=exporting.work, storage_class="STANDARD")
@@ -371,6 +377,7 @@ def test_sound_from_the_gold_master_is_in_step_with_its_picture(exporting: Expor
         assert set(packets[1:-1]) == {1024}
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("profile", ["stream_copy", "gold_master"])
 def test_of_several_sounds_the_default_one_is_heard(profile: str, exporting: Exporting) -> None:
     original = with_default_sound_second(make_video(exporting.folder / "one.mkv", frames=48), exporting.folder / "two.mkv")
@@ -382,6 +389,7 @@ def test_of_several_sounds_the_default_one_is_heard(profile: str, exporting: Exp
     assert all(float(np.abs(heard(exporting.file(clip))).mean()) > 0.02 for clip in exporting.clips.load_live(video.id))
 
 
+@pytest.mark.folder
 def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(exporting: Exporting) -> None:
     whole = make_video(exporting.folder / "whole.mkv", frames=72)
     video = exporting.video(with_sound_gap(whole, exporting.folder / "gap.mkv", 1.0, 2.0), 12)
@@ -395,6 +403,7 @@ def test_a_gap_in_the_sound_is_silence_in_an_export_from_the_gold_master(exporti
     assert min(loudness[0], loudness[3]) > 0.02 > 0.001 > max(loudness[1:3])
 
 
+@pytest.mark.bucket
 @pytest.mark.parametrize("suffix", [".mp4", ".ts"])
 def test_after_gaps_the_sound_of_the_gold_master_and_of_every_export_is_at_its_time(suffix: str, exporting: Exporting) -> None:
     """Measured by correlation. Missing are single packets, three in a row, and half a second; a cut lies in the middle of that."""
@@ -427,6 +436,7 @@ def encoding(exporting: Exporting) -> bool:
         return not connection.scalar(text("select pg_try_advisory_xact_lock(:key)"), {"key": key})
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("profile", ["delivery", "gold_master"])
 def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(
     profile: str, exporting: Exporting, monkeypatch: pytest.MonkeyPatch
@@ -446,6 +456,7 @@ def test_an_export_that_encodes_waits_for_its_turn_on_the_machine(
     assert not encoding(exporting)
 
 
+@pytest.mark.folder
 def test_a_stream_copy_does_not_wait_for_an_encode(exporting: Exporting) -> None:
     video = exporting.video(SOURCES["constant"](exporting.folder))
     with exporting.database.turn_on_this_machine(ENCODED_EXPORT):
@@ -562,6 +573,7 @@ def test_from_a_remote_store_only_the_part_of_the_clip_is_read(profile: str, exp
     assert remote.read < whole
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize("kind", ["rotated", "interlaced", "hdr", "odd"])
 def test_an_export_from_the_gold_master_looks_as_the_proxy_does(kind: str, exporting: Exporting) -> None:
     sources: dict[str, Callable[[Path], Path]] = {

@@ -119,6 +119,7 @@ def test_a_downloaded_video_becomes_proxy_index_and_scores(
     assert list(work.root.iterdir()) == []
 
 
+@pytest.mark.folder
 def test_the_scores_find_the_cuts_by_displayed_frame_whatever_the_frame_rate(
     clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):
@@ -164,6 +165,7 @@ def test_a_part_that_is_missing_is_made_again(
     assert keys(object_store) == complete
 
 
+@pytest.mark.folder
 def test_scores_of_another_detector_are_made_again(clip: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
     source_video_id = downloaded(clip, videos, object_store)
     make(source_video_id)
@@ -284,7 +286,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     work: WorkFolder,
     make: Make,
 ):
-    source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=16", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
+    source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=8", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
     source_video_id = downloaded(source, videos, object_store)
     program = f"""
         from assets.proxy import make_proxy
@@ -311,7 +313,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     make(source_video_id)
     work.sweep()
     assert videos.load(source_video_id).state == _S.PREPROCESSED
-    assert videos.load(source_video_id).frame_count == 400
+    assert videos.load(source_video_id).frame_count == 200
     assert keys(object_store) == sorted(
         [
             original_key(source_video_id, ".mp4"),
@@ -321,6 +323,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     assert list(work.root.iterdir()) == []
 
 
+@pytest.mark.folder
 def test_a_truncated_original_is_kept_to_its_last_frame_and_the_loss_is_said(
     tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, work: WorkFolder, make: Make
 ):
@@ -336,6 +339,7 @@ def test_a_truncated_original_is_kept_to_its_last_frame_and_the_loss_is_said(
     assert compare_proxy_with_original(source_video_id, videos=videos, objects=object_store, work=work).same
 
 
+@pytest.mark.folder
 def test_bit_errors_are_counted_in_a_warning(tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make):
     source = with_bit_errors(barcode_video(tmp_path / "whole.mp4", frames=48, b_frames=2), tmp_path / "flipped.mp4", count=30)
     source_video_id = downloaded(source, videos, object_store)
@@ -363,6 +367,7 @@ def test_a_video_without_a_frame_that_decodes_is_refused(
     assert object_store.info(proxy_key(source_video_id)) is None
 
 
+@pytest.mark.folder
 def test_sound_that_cannot_be_decoded_costs_the_sound_and_not_the_video(
     tmp_path: Path, videos: SourceVideoStore, object_store: LocalObjectStore, make: Make
 ):

@@ -160,6 +160,7 @@ def test_pieces_give_the_proxy_of_one_piece(kind: str, tmp_path: Path, desk: Des
     assert joined.video.state is S.PREPROCESSED
 
 
+@pytest.mark.bucket
 def test_another_machine_makes_some_of_the_pieces(tmp_path: Path, desk: Desk) -> None:
     source, helped = film(tmp_path), list[int]()
     whole, source_video_id = desk.make(desk.submit(source), maker=None), desk.submit(source)
@@ -179,6 +180,7 @@ def test_another_machine_makes_some_of_the_pieces(tmp_path: Path, desk: Desk) ->
     same(joined, whole)
 
 
+@pytest.mark.bucket
 def test_only_the_piece_that_was_killed_is_made_again(tmp_path: Path, desk: Desk) -> None:
     source = film(tmp_path, size=(640, 480))
     source_video_id = desk.submit(source)
@@ -264,6 +266,7 @@ def test_what_cannot_be_made_in_pieces_is_made_in_one(make: Callable[[Path], Pat
     assert one.left == ([], [])
 
 
+@pytest.mark.folder
 def test_pieces_that_saw_other_pictures_are_never_joined(tmp_path: Path, desk: Desk) -> None:
     """As where a decoder that begins at a keyframe does not come to see what one sees that has read all before it."""
     source_video_id = desk.submit(film(tmp_path))
@@ -300,6 +303,7 @@ def materialized(source_video_id: int, settings: Settings, *, piece: int | None)
     )  # fmt: skip
 
 
+@pytest.mark.bucket
 def test_a_run_makes_the_piece_that_it_was_asked_for_and_says_so(tmp_path: Path, desk: Desk, database: Database) -> None:
     source_video_id = planned(desk, film(tmp_path))
     result = materialized(source_video_id, desk.settings, piece=2)
@@ -356,6 +360,7 @@ def test_the_sensor_asks_for_the_pieces_that_nobody_makes(tmp_path: Path, desk: 
             assert [run.piece for run in look(instance, several, database).wanted if run.piece is not None] == [1]
 
 
+@pytest.mark.folder
 def test_pieces_of_a_source_video_that_was_deleted_go_with_it(tmp_path: Path, desk: Desk) -> None:
     source_video_id = planned(desk, film(tmp_path))
     pieces = desk.pieces.load(source_video_id)
@@ -365,6 +370,7 @@ def test_pieces_of_a_source_video_that_was_deleted_go_with_it(tmp_path: Path, de
     assert not desk.pieces.put_made(pieces[1].id), "a machine that still makes one sees that nobody wants it"
 
 
+@pytest.mark.bucket
 def test_pieces_that_nobody_joins_are_swept_away(tmp_path: Path, desk: Desk) -> None:
     unfinished = planned(desk, film(tmp_path))
     done = planned(desk, film(tmp_path, "other.mp4", frames=FRAMES + 1))

@@ -32,6 +32,7 @@ from tests.proxy_files import SOURCES, local_copy, make_proxy_file, stored_video
 NTSC = Fraction(30_000, 1001)
 
 
+@pytest.mark.folder
 @pytest.mark.parametrize(
     ("kind", "facts", "starts"),
     [
@@ -74,7 +75,7 @@ def test_the_files_of_clips_carry_the_timecode_of_their_first_frames(
         assert export_problems(manifest, objects=object_store, work=work) == []
 
 
-@pytest.mark.folder
+@pytest.mark.bucket
 def test_an_encoded_export_carries_it_too_and_a_source_without_timecode_gives_none(
     database: Database, object_store: ObjectStore, tmp_path: Path
 ) -> None:

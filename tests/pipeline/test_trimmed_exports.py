@@ -90,6 +90,7 @@ def test_a_file_without_transitions_has_exactly_the_frames_and_the_sound_between
         assert_in_sync(file, time_of_frame=lambda number: number / 24, silent=1)
 
 
+@pytest.mark.folder
 def test_another_range_makes_the_files_without_transitions_anew_and_no_others(trimming: Trimming) -> None:
     trimming.exports.request(trimming.clip(1).id, "stream_copy_trimmed")
     trimming.exports.request(trimming.clip(2).id, "stream_copy_trimmed")
@@ -112,6 +113,7 @@ def test_another_range_makes_the_files_without_transitions_anew_and_no_others(tr
     assert len(list(trimming.objects.list("final_clips/"))) == 5, "one file of each kind for each clip"
 
 
+@pytest.mark.folder
 def test_the_setting_makes_every_file_without_transitions_and_stills_of_what_is_in_it(trimming: Trimming) -> None:
     trimming.run()
     whole = [(one.clip_id, one.profile) for one in trimming.run(trims=True).made]
@@ -131,6 +133,7 @@ def test_the_setting_makes_every_file_without_transitions_and_stills_of_what_is_
     assert [trimming.shown(sequence, "stream_copy") for sequence in (1, 2, 3)] == [(0, 40), (40, 100), (100, 140)]
 
 
+@pytest.mark.folder
 def test_a_clip_that_would_be_empty_is_refused_in_words_until_its_ranges_are_corrected(trimming: Trimming) -> None:
     trimming.review.edit_cut(trimming.video, 100, Transition(CutKind.FADE, 46, 107), reviewer="ada")
     trimming.exports.request(trimming.clip(2).id, "stream_copy_trimmed")
@@ -149,6 +152,7 @@ def test_a_clip_that_would_be_empty_is_refused_in_words_until_its_ranges_are_cor
     assert [trimming.shown(2, profile) for profile in ("stream_copy", "stream_copy_trimmed")] == [(46, 92)] * 2
 
 
+@pytest.mark.folder
 def test_clips_that_a_cut_makes_and_moves_are_trimmed_by_their_own_ranges(trimming: Trimming) -> None:
     trimming.run(trims=True)
     trimming.review.move_cut_point(trimming.video, 40, 46, reviewer="ada")
