@@ -54,8 +54,8 @@ def _head() -> str:
     return (
         "# Benchmarks\n\n"
         "Written by `make bench`; `python -m benchmarks NAME` writes one section anew. Ratios are taken within one run, both sides on the\n"
-        "same machine one after the other; absolute times are those of the machine that a section ends with. Sections without one are of a\n"
-        "machine with an Intel Xeon, 2 cores and 24 GiB. Two commits are compared in turn by\n"
+        "same machine one after the other; absolute times are those of the machine that a section ends with. Sections without one are of\n"
+        "a machine with an Intel Xeon, 2 cores and 24 GiB. Two commits are compared in turn by\n"
         "`python -m benchmarks.in_turn CHECKOUT NAME ...`; `frame_index`, `export` and `cut_operations` take a minute or less each.\n"
     )
 
