@@ -286,7 +286,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     work: WorkFolder,
     make: Make,
 ):
-    source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=8", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
+    source = ffmpeg(["-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=16", "-c:v", "mpeg4", "-b:v", "2M"], tmp_path / "long.mp4")
     source_video_id = downloaded(source, videos, object_store)
     program = f"""
         from assets.proxy import make_proxy
@@ -313,7 +313,7 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_try(
     make(source_video_id)
     work.sweep()
     assert videos.load(source_video_id).state == _S.PREPROCESSED
-    assert videos.load(source_video_id).frame_count == 200
+    assert videos.load(source_video_id).frame_count == 400
     assert keys(object_store) == sorted(
         [
             original_key(source_video_id, ".mp4"),
