@@ -41,7 +41,7 @@ from tests.two_hosts import Broker, Machine, OverTcp, eventually, has_names_of_i
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-VIDEOS = 6
+VIDEOS = 8
 #: A film that is made in pieces of two seconds, of which there are ten.
 LONG_SECONDS, PIECE_SECONDS = 20, 2
 
