@@ -167,12 +167,14 @@ class PieceMaker:
     def _make_all(self, video: SourceVideo, original: Path, found: MediaProbe, report: Report) -> None:
         """Make every piece that no other run makes, and wait for those."""
         began = time.monotonic()
+        begin = found.video.start_seconds
+        end = found.end_seconds or found.duration_seconds or begin
         while True:
             stored = self.store.load(video.id)
             open_pieces = [one for one in stored if not one.is_made]
             if not open_pieces:
                 return
-            lengths = {one.id: _seconds(one.piece, found) for one in stored}
+            lengths = {one.id: one.piece.length_seconds(begin_seconds=begin, end_seconds=end) for one in stored}
             total = sum(lengths.values())
             done = total - sum(lengths[one.id] for one in open_pieces)
 
@@ -257,12 +259,6 @@ def _side(number: int) -> str:
     return f".side{number}"
 
 
-def _seconds(piece: Piece, found: MediaProbe) -> float:
-    begin = found.video.start_seconds if piece.begin_seconds is None else piece.begin_seconds
-    end = (found.end_seconds or found.duration_seconds or begin) if piece.end_seconds is None else piece.end_seconds
-    return max(0.0, end - begin)
-
-
 def _to_make(stored: Sequence[StoredPiece], asked_for: str | None) -> list[StoredPiece]:
     """The pieces that a helping run may make, in the order in which it tries them: the one that it was asked for, then from the last on."""
     found = [one for one in reversed(stored) if not one.is_made and one.tries < MOST_TRIES]
@@ -317,10 +313,5 @@ def _metadata(piece: Piece, video: SourceVideo, wall_seconds: float) -> Mapping[
     return {
         "piece": dg.MetadataValue.int(piece.number + 1),
         "frames": dg.MetadataValue.int(piece.frames),
-        **metadata.speed(_seconds_of(piece, video), wall_seconds),
+        **metadata.speed(piece.length_seconds(begin_seconds=0.0, end_seconds=video.duration_seconds or 0.0), wall_seconds),
     }
-
-
-def _seconds_of(piece: Piece, video: SourceVideo) -> float:
-    end = piece.end_seconds if piece.end_seconds is not None else (video.duration_seconds or 0.0)
-    return max(0.0, end - (piece.begin_seconds or 0.0))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heaters_dagster.domain.fades import one_for_each_fade
+from heaters_dagster.domain.true_runs import true_runs
 
 Floats = NDArray[np.float32]
 
@@ -306,9 +307,8 @@ def _sum(series: Floats, first: int, last: int) -> Floats:
 
 def _runs(above: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
     """Runs [start, end) of true frames; those with at most _STRETCH_GAP frames between them are one."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
     joined: list[tuple[int, int]] = []
-    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+    for start, end in true_runs(above):
         if joined and start - joined[-1][1] <= _STRETCH_GAP:
             joined[-1] = (joined[-1][0], end)
         else:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from heaters_dagster.domain.true_runs import true_runs
+
 #: Levels of 256, standard deviation over the picture: below it there is nothing to see.
 _PLAIN = 4.0
 #: A longer plain stretch is a shot of its own.
@@ -44,10 +46,8 @@ class Fade:
 
 def fades(contrast: NDArray[np.float32]) -> tuple[Fade, ...]:
     """Those in a video, in order. contrast: (n,), of each frame and the one before it the smaller, as `Features` have it."""
-    plain = np.concatenate(([False], contrast < _PLAIN, [False])).astype(np.int8)
-    edges = np.flatnonzero(np.diff(plain))
     found = []
-    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+    for start, end in true_runs(contrast < _PLAIN):
         # The frame after the plain ones is compared with the last of them.
         last = max(start, end - 2)
         if start == 0 or end == len(contrast) or last - start >= _LONGEST_PLAIN:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import Boundary
+from heaters_dagster.domain.true_runs import true_runs
 from heaters_dagster.domain.words import counted
 
 #: Name of an output -> its array without the batch.
@@ -157,9 +158,9 @@ def network_boundaries(
     at or above a half that touches it. A boundary has a transition only when its kind is said.
     """
     found = []
-    parts = _runs(part >= _LEAST_PART)
+    parts = true_runs(part >= _LEAST_PART)
     used = set()
-    for start, end in _runs(cut >= threshold):
+    for start, end in true_runs(cut >= threshold):
         place = next((at for at, (first, stop) in enumerate(parts) if first <= end and start <= stop), None)
         used.add(place)
         is_long = end - start > _HARD_RUN_FRAMES
@@ -184,11 +185,6 @@ def _boundary(frame: int, confidence: float, kind: NDArray[np.float32], span: tu
     has_range = span is not None and what not in (CutKind.HARD, CutKind.JUMP) and first <= frame <= stop
     transition = Transition(what, first, stop - 1) if has_range else Transition(what)
     return Boundary(frame, min(1.0, confidence), transition=transition)
-
-
-def _runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -58,6 +58,12 @@ class Piece:
     proves_until_seconds: float | None
     frames: int
 
+    def length_seconds(self, *, begin_seconds: float, end_seconds: float) -> float:
+        """How long it is shown. begin_seconds, end_seconds: of the whole file, for the first and the last piece."""
+        begin = begin_seconds if self.begin_seconds is None else self.begin_seconds
+        end = end_seconds if self.end_seconds is None else self.end_seconds
+        return max(0.0, end - begin)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -21,6 +21,7 @@ from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cuts import ReviewClip
 from heaters_dagster.domain.looks import BITS, TOLERANCE_BITS, Looks, differing_bits, is_telling
 from heaters_dagster.domain.states import ClipState
+from heaters_dagster.domain.true_runs import true_runs
 from heaters_dagster.domain.words import counted
 
 #: Share of the frames of a clip that must look the same, so that it counts as the same clip in another quality.
@@ -330,6 +331,4 @@ def _votes_by_look(old: Film, new: Film) -> NDArray[np.float64]:
 
 def _longest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """[first, last) of the longest stretch that is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    return max(runs, key=lambda run: run[1] - run[0], default=(0, 0))
+    return max(true_runs(mask), key=lambda run: run[1] - run[0], default=(0, 0))

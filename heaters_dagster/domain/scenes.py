@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import CHAPTER, Boundary, Detector, Scores
 from heaters_dagster.domain.errors import InvalidMediaError, SettingsError
+from heaters_dagster.domain.true_runs import true_runs
 
 FORMAT_VERSION = 1
 
@@ -185,7 +186,7 @@ def transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary
     So the new shot begins after a short run; in a long run, which is a dissolve or fade, it begins in the middle.
     """
     found = []
-    for start, end in _runs(chance > threshold):
+    for start, end in true_runs(chance > threshold):
         frame = end if end - start <= _HARD_RUN_FRAMES else (start + end) // 2
         if frame < len(chance):
             found.append(Boundary(frame, min(1.0, float(chance[start:end].max()))))
@@ -195,7 +196,7 @@ def transitions(chance: NDArray[np.float32], threshold: float) -> tuple[Boundary
 def jumps(scores: NDArray[np.float32], threshold: float) -> tuple[Boundary, ...]:
     """scores: difference of each frame from the one before. Confidence is 0.5 at the threshold."""
     found = []
-    for start, end in _runs(scores >= threshold):
+    for start, end in true_runs(scores >= threshold):
         frame = start + int(np.argmax(scores[start:end]))
         if frame > 0:
             found.append(Boundary(frame, _surplus(float(scores[frame]), threshold)))
@@ -213,7 +214,7 @@ def fades(brightness: NDArray[np.float32], threshold: float) -> tuple[Boundary, 
             1.0 - 0.5 * float(brightness[start:end].min()) / threshold,
             transition=Transition(CutKind.FADE, start, end - 1),
         )
-        for start, end in _runs(brightness < threshold)
+        for start, end in true_runs(brightness < threshold)
         if start > 0 and end < len(brightness)
     )
 
@@ -317,12 +318,6 @@ def _unpacked(column: Mapping[str, Any]) -> NDArray[np.float32]:
     if column["type"] != "float16le":
         raise ValueError(f"scores of type {column['type']}")
     return np.frombuffer(base64.b64decode(column["base64"], validate=True), "<f2").astype(np.float32)
-
-
-def _runs(above: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches [start, end) in which `above` is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], above, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _surplus(score: float, threshold: float) -> float:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from heaters_dagster.domain.errors import BadRequestError
-from heaters_dagster.domain.timecode import SourceTime, common_rate, frames_per_day, read_timecode
+from heaters_dagster.domain.timecode import SourceTime, common_rate, read_timecode
 
 #: Longest text of one line, and of several lines. A site may send anything.
 LINE_CHARACTERS = 1_000
@@ -99,7 +99,7 @@ class SourceFacts:
         if self.start_timecode is None or not rate:
             return None
         read = read_timecode(self.start_timecode, rate, mend=True)
-        return SourceTime(read.frame % frames_per_day(rate, drop_frame=read.drop_frame), rate, read.drop_frame, self.reel)
+        return SourceTime.from_count(read.frame, rate, drop_frame=read.drop_frame, reel=self.reel)
 
     def usable_source_time(self, frame_rate: Fraction | None) -> SourceTime | None:
         """The same, and None for a timecode that there is not at its rate."""

@@ -127,6 +127,11 @@ class SourceTime:
         if not 0 <= self.first_frame < frames_per_day(self.rate, drop_frame=self.drop_frame):
             raise BadRequestError(f"the first frame's timecode lies within a day, not at {self.first_frame:,}")
 
+    @classmethod
+    def from_count(cls, count: int, rate: Fraction, *, drop_frame: bool = False, reel: str | None = None) -> SourceTime:
+        """Of a count that may lie before or after the day: it starts again at midnight."""
+        return cls(count % frames_per_day(rate, drop_frame=drop_frame), rate, drop_frame, reel)
+
     @property
     def start(self) -> str:
         """The timecode of frame 0."""
@@ -145,8 +150,7 @@ class SourceTime:
 
     def beginning_at(self, seconds: Fraction | float) -> SourceTime:
         """That of a clip whose first frame begins `seconds` after frame 0."""
-        count = self.count_at(seconds) % frames_per_day(self.rate, drop_frame=self.drop_frame)
-        return SourceTime(count, self.rate, self.drop_frame, self.reel)
+        return SourceTime.from_count(self.count_at(seconds), self.rate, drop_frame=self.drop_frame, reel=self.reel)
 
     def seconds_of(self, text: str) -> Fraction:
         """How long after frame 0 the timecode `text` begins, at least 0: one that seems to lie before it is of the next day.

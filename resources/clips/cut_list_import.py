@@ -17,7 +17,7 @@ from heaters_dagster.domain.errors import BadRequestError, NotFoundError
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
-from resources.clips.cut_list_writer import list_rate, source_time, submitted_path
+from resources.clips.cut_list_writer import list_rate, submitted_path
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.postgres.clip_rows import Clip, review_clip
@@ -116,9 +116,10 @@ def _format(name: str | None, path: Path, text: str) -> CutListFormat:
 
 
 def _read_for(video: SourceVideo, live: list[Clip], facts: SourceFacts, objects: ObjectStore, settings: Settings) -> ReadFor:
-    index = FrameIndexes(objects).load(video.id)
-    rate, _ = list_rate(video, live, objects)
-    time = source_time(video, facts)
+    indexes = FrameIndexes(objects)
+    index = indexes.load(video.id)
+    rate, _ = list_rate(video, live, indexes)
+    time = facts.usable_source_time(video.frame_rate)
     pts = np.append(index.pts, index.header.end_pts)
     names = {PurePosixPath(key).name for key in (video.original_filepath, video.proxy_filepath, video.gold_master_filepath) if key}
     if (submitted := submitted_path(video, settings)) is not None:

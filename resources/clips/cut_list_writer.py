@@ -19,7 +19,7 @@ from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
 from heaters_dagster.domain.keys import proxy_key
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.subtitles import AUTOMATIC, PERSON, Line
-from heaters_dagster.domain.timecode import SourceTime, common_rate, frames_per_day, read_timecode
+from heaters_dagster.domain.timecode import SourceTime, common_rate, read_timecode
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
@@ -117,7 +117,8 @@ def gathered_cut_list(
     if not clips:
         raise NotFoundError(f"source video {source_video_id} has no clips yet (its state: {video.state})")
     objects = objects or open_object_store(settings)
-    rate, warnings = list_rate(video, clips, objects)
+    indexes = FrameIndexes(objects)
+    rate, warnings = list_rate(video, clips, indexes)
     if choices.companion is not None:
         warnings = ()
     listed = [clip for clip in clips if not choices.only or verdict(clip) in choices.only]
@@ -127,7 +128,6 @@ def gathered_cut_list(
         asked = " or ".join(sorted(choices.only)) or "no"
         files = " with an exported file" if choices.media is MediaKind.CLIPS else ""
         raise NotFoundError(f"source video {source_video_id} has no {asked if choices.only else ''} clip{files}".replace("  ", " "))
-    indexes = FrameIndexes(objects)
     header = indexes.header(source_video_id)
     facts = FactsStore(database).load(source_video_id)
     time = _time_of_file(video, facts, choices.media, objects)
@@ -157,9 +157,8 @@ def gathered_cut_list(
     return GatheredCutList(source, tuple(listed), warnings)
 
 
-def list_rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore) -> tuple[Fraction, tuple[str, ...]]:
+def list_rate(video: SourceVideo, clips: Sequence[Clip], indexes: FrameIndexes) -> tuple[Fraction, tuple[str, ...]]:
     """The rate of the list, and a warning when the source video has none that is constant."""
-    indexes = FrameIndexes(objects)
     header = indexes.header(video.id)
     duration = header.end_pts * header.time_base
     average = Fraction(header.frame_count) / duration if duration else Fraction(25)
@@ -179,9 +178,10 @@ def list_rate(video: SourceVideo, clips: Sequence[Clip], objects: ObjectStore) -
 
 def write_companion(source_video_id: int, target: Path, *, database: Database, settings: Settings) -> bool:
     """Write the file of a constant rate that lists of this source video fit exactly; False when its rate is constant already."""
-    objects, indexes = open_object_store(settings), FrameIndexes(open_object_store(settings))
+    objects = open_object_store(settings)
+    indexes = FrameIndexes(objects)
     video = SourceVideoStore(database).load(source_video_id)
-    rate, warnings = list_rate(video, ClipStore(database).load_live(source_video_id), objects)
+    rate, warnings = list_rate(video, ClipStore(database).load_live(source_video_id), indexes)
     if not warnings:
         return False
     index = indexes.load(source_video_id)
@@ -195,15 +195,10 @@ def _probe(video: SourceVideo) -> MediaProbe | None:
     return MediaProbe.from_json(dict(video.probe)) if video.probe else None
 
 
-def source_time(video: SourceVideo, facts: SourceFacts) -> SourceTime | None:
-    """The timecode of the original, None when nobody knows one."""
-    return facts.usable_source_time(video.frame_rate)
-
-
 def _time_of_file(video: SourceVideo, facts: SourceFacts, kind: MediaKind, objects: ObjectStore) -> SourceTime | None:
     """The timecode that the file itself has: an editing program finds a file only at its own."""
     if kind is MediaKind.ORIGINAL:
-        return source_time(video, facts)
+        return facts.usable_source_time(video.frame_rate)
     key = video.gold_master_filepath if kind is MediaKind.MASTER else video.proxy_filepath
     return timecode_in_file(objects, key, video.frame_rate or Fraction(25)) if key and kind is not MediaKind.CLIPS else None
 
@@ -221,7 +216,7 @@ def timecode_in_file(objects: ObjectStore, key: str | None, frame_rate: Fraction
     rate = common_rate(frame_rate)
     try:
         read = read_timecode(text, rate, mend=True) if text else None
-        return SourceTime(read.frame % frames_per_day(rate, drop_frame=read.drop_frame), rate, read.drop_frame) if read else None
+        return SourceTime.from_count(read.frame, rate, drop_frame=read.drop_frame) if read else None
     except BadRequestError:
         return None
 

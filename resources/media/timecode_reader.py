@@ -22,7 +22,6 @@ from heaters_dagster.domain.timecode import (
     DROP_FRAME_RATES,
     SourceTime,
     common_rate,
-    frames_per_day,
     nominal_rate,
     read_timecode,
     timeline_rate,
@@ -77,7 +76,7 @@ def _of_text(text: str, rate: Fraction, notes: list[str]) -> SourceTime | None:
     except BadRequestError as error:
         notes.append(f"its timecode cannot be used: {error}")
         return None
-    return SourceTime(read.frame % frames_per_day(rate, drop_frame=read.drop_frame), rate, read.drop_frame)
+    return SourceTime.from_count(read.frame, rate, drop_frame=read.drop_frame)
 
 
 def _of_time_reference(known: Iterable[Mapping[str, str]], sound_rate: int | None, rate: Fraction) -> SourceTime | None:
@@ -86,7 +85,7 @@ def _of_time_reference(known: Iterable[Mapping[str, str]], sound_rate: int | Non
         with suppress(ValueError, OverflowError):
             samples = int(one.get("time_reference", "0"))
             if sound_rate and 0 < samples < _SECONDS_OF_A_DAY * sound_rate:
-                return SourceTime(round(Fraction(samples, sound_rate) * rate) % frames_per_day(rate), rate)
+                return SourceTime.from_count(round(Fraction(samples, sound_rate) * rate), rate)
     return None
 
 
@@ -163,7 +162,7 @@ class _Movie:
         width, form = (8, ">q") if entry[4:8] == b"tc64" else (4, ">i")
         (count,) = struct.unpack(form, self._read(self._place(table, number, width), width))
         count += round(Fraction(into, self._timescale(track, b"mdia", b"mdhd")) * rate)
-        return replace(known, time=SourceTime(count % frames_per_day(rate, drop_frame=drop), rate, drop))
+        return replace(known, time=SourceTime.from_count(count, rate, drop_frame=drop))
 
     def _media_time(self, track: _Box, moment: Fraction) -> int:
         """The time of a track at a moment of the movie, in its own units: as its edit list says."""

@@ -29,7 +29,7 @@ from heaters_dagster.domain.states import ClipState
 from heaters_dagster.registries import DETECTORS
 from heaters_dagster.settings import Settings
 from resources.clips.clip_media import ClipMedia
-from resources.clips.source_times import clocks_of
+from resources.clips.source_times import ClockOfVideo, clocks_of
 from resources.media.frame_index_reader import FrameIndexes
 from resources.object_store.interface import ObjectStore
 from resources.object_store.work_folder import WorkFolder
@@ -114,7 +114,7 @@ class ReviewDesk:
             {
                 "queue": ids,
                 "clips": self._clips_json(around, beside),
-                "videos": [self._video_json(video) for video in videos],
+                "videos": self._videos_json(videos),
                 "progress": progress_json(progress),
                 "lease_seconds": self.settings.lease_seconds,
                 **({"opened": opened} if opened is not None else {}),
@@ -156,7 +156,7 @@ class ReviewDesk:
 
     def video(self, source_video_id: int, frame: int | None = None) -> Answer:
         """A source video with fresh signed links; with `frame` also the clip that holds it, and its neighbours."""
-        body = self._video_json(self.videos.load(source_video_id))
+        (body,) = self._videos_json([self.videos.load(source_video_id)])
         if frame is None:
             return Answer(200, body)
         clip = self._around.clip_at(source_video_id, frame)
@@ -420,7 +420,11 @@ class ReviewDesk:
             ],
         }
 
-    def _video_json(self, video: SourceVideo) -> dict[str, Any]:
+    def _videos_json(self, videos: Sequence[SourceVideo]) -> list[dict[str, Any]]:
+        clocks = clocks_of([video.id for video in videos], database=self.videos.database, indexes=self.indexes)
+        return [self._video_json(video, clocks.get(video.id)) for video in videos]
+
+    def _video_json(self, video: SourceVideo, clock: ClockOfVideo | None) -> dict[str, Any]:
         remote = self.objects.url(proxy_key(video.id), expires_seconds=self.settings.link_ttl_seconds)
         return {
             "id": video.id,
@@ -430,21 +434,21 @@ class ReviewDesk:
             "index_url": self.media_url("index", video.id),
             "segment_url": self.media_url("segment", video.id),
             "still_url": self.media_url("still", video.id),
-            "source_time": self._source_time_json(video),
+            "source_time": self._source_time_json(clock),
         }
 
-    def _source_time_json(self, video: SourceVideo) -> dict[str, Any] | None:
+    @staticmethod
+    def _source_time_json(clock: ClockOfVideo | None) -> dict[str, Any] | None:
         """The timecode of a source video for the player."""
-        found = clocks_of([video.id], database=self.videos.database, indexes=self.indexes).get(video.id)
-        if found is None:
+        if clock is None:
             return None
-        time = found.time
+        time = clock.time
         return {
             "first_frame": time.first_frame,
             "rate": [time.rate.numerator, time.rate.denominator],
             "drop_frame": time.drop_frame,
             "reel": time.reel,
-            "begins_seconds": found.begins_seconds,
+            "begins_seconds": clock.begins_seconds,
         }
 
     def segment_bytes(self, source_video_id: int, start_frame: int, end_frame: int) -> int:
