@@ -11,6 +11,7 @@ from dagster._core.instance import InstanceRef
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
 
+from benchmarks import stages_that_do_nothing
 from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.stages import ASSETS_OF_JOB, Job, beside
 from heaters_dagster.orchestration.instance import open_instance, packaged, prepare_dagster_home
@@ -121,6 +122,12 @@ def test_encodes_wait_for_each_other(definitions: dg.Definitions) -> None:
 
 def test_the_definitions_travel_to_the_webserver(definitions: dg.Definitions) -> None:
     assert len(serialize_value(RepositorySnap.from_def(definitions.get_repository_def()))) > 10_000
+
+
+def test_the_simulation_has_the_jobs_of_every_stage_and_loads(definitions: dg.Definitions) -> None:
+    simulated = {job.name for job in stages_that_do_nothing.defs.resolve_all_job_defs()}
+    of_stages = {job.name for job in definitions.resolve_all_job_defs()} - {"evaluate_detector"}
+    assert simulated == of_stages
 
 
 @pytest.mark.parametrize("file", ["dagster.yaml", "workspace.yaml"])
