@@ -98,7 +98,7 @@ class _Still:
 def scored_in_the_pass(path: Path, proxy: Path) -> Columns:
     """The scores as they are stored, from the pass that makes the proxy."""
     made = proxy_pass(path, probe(path), proxy, detector=_DEFAULT, called=path.name)
-    return _as_stored(_DEFAULT, made.scores)
+    return as_stored(_DEFAULT, made.scores)
 
 
 def _scored_again(proxy: Path, still: _Still) -> Columns:
@@ -109,10 +109,10 @@ def _scored_again(proxy: Path, still: _Still) -> Columns:
     scoring = ScorePass([*others, *networks])
     run_ffmpeg(scene_scores(scoring.side_streams), proxy, scoring.readers())
     still.compare(*networks)
-    return _as_stored(_OF_THE_PROXY[0], {name: column for stream in others for name, column in stream.finish().items()})
+    return as_stored(_OF_THE_PROXY[0], {name: column for stream in others for name, column in stream.finish().items()})
 
 
-def _as_stored(detector: str, scores: Columns) -> Columns:
+def as_stored(detector: str, scores: Columns) -> Columns:
     return scenes.decoded(scenes.encoded(detector, scores)).scores
 
 

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from sqlalchemy import select, text
 
-from benchmarks import large_database
+from benchmarks import growth_cuts, large_database
 from benchmarks.growth_migrations import migrated, taken_back
 from benchmarks.growth_pages import pages_shown
 from benchmarks.scratch import scratch_database
@@ -94,7 +94,7 @@ def run() -> list[Row]:
     rows: list[Row] = []
     with scratch_database() as (settings, database):
         taken_back(database, OLD_SCHEMA)
-        first: list[Callable[[], list[Row]]] = [partial(_filled, database), partial(_migrations, database)]
+        first: list[Callable[[], list[Row]]] = [partial(_filled, database), partial(_migrations, database), partial(_kinds, database)]
         for group in first + groups(settings, database, small_audit):
             print(f"load {os.getloadavg()[0]:.1f}, {time.strftime('%H:%M:%S')}", flush=True)
             found = group()
@@ -109,10 +109,12 @@ def groups(settings: Settings, database: Database, small_audit: float) -> list[C
         partial(_decisions, database),
         partial(_many, database),
         partial(_pages, database),
+        partial(growth_cuts.queues, database),
         partial(_looks, settings, database),
         partial(_reviewers, settings, database),
         partial(_programs, settings, database, small_audit),
         partial(_submissions, settings, database),
+        partial(growth_cuts.cut_lists, settings, database),
     ]
 
 
@@ -120,6 +122,12 @@ def _filled(database: Database) -> list[Row]:
     began = time.monotonic()
     large_database.fill(database)
     return [Row("filling the database in the schema of 0.1.0", time.monotonic() - began, "s")]
+
+
+def _kinds(database: Database) -> list[Row]:
+    began = time.monotonic()
+    large_database.tell_kinds(database)
+    return [Row("giving the cuts kinds", time.monotonic() - began, "s")]
 
 
 def _decisions(database: Database) -> list[Row]:

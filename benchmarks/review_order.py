@@ -7,23 +7,26 @@ corrected, and at which clips it is found, is counted as `heaters evaluate` coun
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.detection import scored_in_the_pass
+from benchmarks.detection import as_stored
 from benchmarks.table import Row
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.detector import Scores
 from heaters_dagster.domain.evaluation import Evaluation, ReviewedVideo, Subject, evaluated
+from heaters_dagster.domain.profiles import displayed_size, scene_scores
 from heaters_dagster.domain.review_order import EARLY
 from heaters_dagster.domain.reviewed_cuts import StandingClip
 from heaters_dagster.registries import DETECTORS
+from resources.media.ffmpeg import run as run_ffmpeg
+from resources.media.media_probe import probe
+from resources.media.side_streams import ScorePass
 from tests.footage import FOOTAGE
 
-#: Their scores all come from the pass that makes the proxy. At the lower thresholds there is more to correct, so that the figure says more.
+#: One decode has the scores of both. At the lower thresholds there is more to correct, so that the figure says more.
 _SUBJECTS = (("learned", None), ("learned", 0.1), ("transnetv2", None), ("transnetv2", 0.1))
 
 
@@ -32,11 +35,17 @@ def run() -> list[Row]:
     if not truth_file.is_file():
         return [Row("labelled footage", 0, "files", note=f"not measured: no {truth_file.name} in HEATERS_FOOTAGE")]
     truth = {name: one for name, one in json.loads(truth_file.read_text()).items() if one.get("score") is not False}
-    scores: dict[str, Scores] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in truth:
-            scores[name] = scored_in_the_pass(FOOTAGE / name, Path(folder) / "proxy.mp4")
+    scores = {name: _scores(FOOTAGE / name) for name in truth}
     return [row for name, threshold in _SUBJECTS for row in rows(truth, scores, name, threshold)]
+
+
+def _scores(path: Path) -> Scores:
+    """As they are stored; no proxy is encoded, which would take longer than all the rest."""
+    video = probe(path).video
+    width, height = displayed_size(video.width, video.height, video.rotation_degrees)
+    scoring = ScorePass(DETECTORS.load("learned").open_streams(width=width, height=height))
+    run_ffmpeg(scene_scores(scoring.side_streams), path, scoring.readers())
+    return as_stored("learned", scoring.finish())
 
 
 def rows(truth: Mapping[str, Any], scores: Mapping[str, Scores], detector: str, threshold: float | None) -> list[Row]:

@@ -140,6 +140,8 @@ WRONG = [
     "review approve 1 --video 1",
     "review approve --video 1",
     "cutlist 1 --format doc",
+    "cutlist 1 --format fcpxml --fcpxml-version 1.7",
+    "cutlist 1 --format edl --fcpxml-version 1.9",
     "recut 1 --detector eyes",
     "evaluate --detector eyes",
     "evaluate --threshold 0",
@@ -770,9 +772,11 @@ def test_cut_lists_have_the_timecode_and_the_reel_of_the_original(heaters: Heate
     ]  # fmt: skip
     proxy = [line for line in heaters(f"cutlist {video} --format edl --media proxy")[1].splitlines() if re.match(r"\d{3}  ", line)]
     assert proxy[0].split()[4] == "00:00:00:00", "this proxy has no timecode, and a program finds a file only at its own"
-    for form in ("edl", "fcpxml", "otio"):
-        assert heaters(f"cutlist {video} --format {form} -o {tmp_path / form}.{form}")[0] == 0
-        assert heaters.json(f"cuts import {video} {tmp_path / form}.{form} --dry-run")["cuts"] == [20, 40]
+    for form, head in (("edl", "TITLE"), ("fcpxml", 'version="1.8"'), ("fcpxml --fcpxml-version 1.13", 'version="1.13"'), ("otio", "{")):
+        target = tmp_path / f"list.{form.split()[0]}"
+        assert heaters(f"cutlist {video} --format {form} -o {target}")[0] == 0
+        assert head in target.read_text()[:200]
+        assert heaters.json(f"cuts import {video} {target} --dry-run")["cuts"] == [20, 40]
 
 
 def test_a_companion_file_fits_the_list_of_a_variable_rate(

@@ -11,7 +11,7 @@ import typer
 from heaters_dagster.commands import terminal
 from heaters_dagster.commands.shared import VideoId, chosen_from, example, opened_database, within
 from heaters_dagster.domain.cut_list_media import MediaKind
-from heaters_dagster.domain.cut_lists import Gaps, Verdict
+from heaters_dagster.domain.cut_lists import FcpxmlVersion, Gaps, Verdict
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import load_settings
@@ -59,6 +59,10 @@ def cutlist(
         list[Verdict] | None,
         typer.Option("--only", help="List only clips with this verdict; may be given more than once. Without it: all clips."),
     ] = None,
+    fcpxml_version: Annotated[
+        FcpxmlVersion | None,
+        typer.Option("--fcpxml-version", help=f"Of a list in that format. Without it {FcpxmlVersion.V1_8}, which most programs read."),
+    ] = None,
     companion: Annotated[
         bool,
         typer.Option(
@@ -71,6 +75,8 @@ def cutlist(
     from resources.clips.cut_list_writer import CutListChoices, stored_cut_list, write_companion
 
     settings = load_settings()
+    if fcpxml_version is not None and form != "fcpxml":
+        raise typer.BadParameter(f"--fcpxml-version is of lists in the format fcpxml, not {form}: add --format fcpxml")
     if companion and output is None:
         raise typer.BadParameter("the companion file lies beside the list: add --output FILE")
     if companion and media is MediaKind.CLIPS:
@@ -84,7 +90,15 @@ def cutlist(
                 terminal.say(f"Wrote {place}")
             else:
                 terminal.warn(f"source video {video} has a constant rate, so there is no companion file: the list names the {media} itself")
-        choices = CutListChoices(media=media, root=media_root, handles=handles, gaps=gaps, only=frozenset(only or ()), companion=beside)
+        choices = CutListChoices(
+            media=media,
+            root=media_root,
+            handles=handles,
+            gaps=gaps,
+            only=frozenset(only or ()),
+            companion=beside,
+            fcpxml_version=fcpxml_version or FcpxmlVersion.V1_8,
+        )
         written = stored_cut_list(video, form, choices, database=database, settings=settings)
     for warning in written.warnings:
         terminal.warn(warning)

@@ -18,7 +18,7 @@ from heaters_dagster.domain.cut_list_reading import ReadCutList, ReadFor
 from heaters_dagster.domain.errors import BadRequestError
 from heaters_dagster.domain.source_facts import SourceFacts
 from heaters_dagster.domain.states import APPROVED_STATES, ClipState
-from heaters_dagster.domain.subtitles import Line, between, text_of
+from heaters_dagster.domain.subtitles import Line, TimedLines, text_of
 from heaters_dagster.domain.timecode import DROP_FRAME_RATES, nominal_rate, timecode
 
 #: The timecode at which the timeline of a list begins, as programmes do and as editing programs suggest: 01:00:00:00.
@@ -41,6 +41,25 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
     ARCHIVED = "archived"
     PENDING = "pending"
+
+
+class FcpxmlVersion(StrEnum):
+    """Versions of FCPXML that are written. A program reads its own and older ones, so the oldest is the one that most programs read.
+
+    Up to 1.8 an asset names its file itself, from 1.9 on in a `media-rep`. In what else our lists have Apple's grammars of them are alike.
+    """
+
+    V1_8 = "1.8"
+    V1_9 = "1.9"
+    V1_10 = "1.10"
+    V1_11 = "1.11"
+    V1_12 = "1.12"
+    V1_13 = "1.13"
+    V1_14 = "1.14"
+
+    @property
+    def has_media_rep(self) -> bool:
+        return self is not FcpxmlVersion.V1_8
 
 
 class CutListClip(Protocol):
@@ -77,7 +96,7 @@ class CutListSource:
     media: the file of the whole source video. clip_media: clip id -> its own file, where the list names those. frame_rate: frames per
     second of the timeline. width, height: of the displayed picture, in pixels. drop_frame: whether timecodes leave out numbers. handles:
     frames more at each end of a clip, as far as its file has them. facts: what is known of the source video, as licence and rights.
-    lines: of its first subtitles.
+    lines: of its first subtitles. fcpxml_version: of its list in that format.
     """
 
     id: int
@@ -92,8 +111,11 @@ class CutListSource:
     gaps: Gaps = Gaps.CLOSE
     facts: SourceFacts = SourceFacts()
     lines: tuple[Line, ...] = ()
+    fcpxml_version: FcpxmlVersion = FcpxmlVersion.V1_8
+    _timed_lines: TimedLines = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_timed_lines", TimedLines(self.lines))
         if self.frame_rate <= 0:
             raise BadRequestError(f"source video {self.id}: a cut list needs a frame rate above 0, not {self.frame_rate}")
         if self.handles < 0:
@@ -107,7 +129,7 @@ class CutListSource:
 
     def said_in(self, clip: CutListClip) -> str | None:
         """The subtitles of a clip as one text, None without any."""
-        return text_of(between(self.lines, clip.start_time_seconds, clip.end_time_seconds)) or None
+        return text_of(self._timed_lines.between(clip.start_time_seconds, clip.end_time_seconds)) or None
 
     def written(self, count: int) -> str:
         """A frame count as timecode of this list."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from heaters_dagster.domain.ingest import is_video_name
 from heaters_dagster.domain.places import holds_a_position
@@ -187,12 +189,22 @@ def within(lines: Sequence[Line], length_seconds: float | None) -> tuple[tuple[L
     return ended, len(lines) - len(fitting)
 
 
-def between(lines: Iterable[Line], start_seconds: float, end_seconds: float) -> tuple[Line, ...]:
-    """What is said in a part of the video, with times counted from its beginning; a line that goes on beyond an edge ends there."""
-    inside = (one for one in lines if one.start_seconds < end_seconds and one.end_seconds > start_seconds)
-    return tuple(
-        Line(max(0.0, one.start_seconds - start_seconds), min(one.end_seconds, end_seconds) - start_seconds, one.text) for one in inside
-    )
+class TimedLines:
+    """Subtitles of a video, to be asked for many parts of it: each costs the lines that it finds."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = sorted(lines, key=lambda one: one.start_seconds)
+        self._starts = [one.start_seconds for one in self._lines]
+        self._ended = list(accumulate((one.end_seconds for one in self._lines), max))
+
+    def between(self, start_seconds: float, end_seconds: float) -> tuple[Line, ...]:
+        """What is said in a part of the video, with times counted from its beginning; a line that goes on beyond an edge ends there."""
+        near = self._lines[bisect_right(self._ended, start_seconds) : bisect_left(self._starts, end_seconds)]
+        return tuple(
+            Line(max(0.0, one.start_seconds - start_seconds), min(one.end_seconds, end_seconds) - start_seconds, one.text)
+            for one in near
+            if one.end_seconds > start_seconds
+        )
 
 
 def text_of(lines: Iterable[Line]) -> str:

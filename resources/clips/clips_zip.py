@@ -16,7 +16,7 @@ from heaters_dagster.domain.errors import BadRequestError, NotFoundError, StoreU
 from heaters_dagster.domain.fact_fields import chapter_at
 from heaters_dagster.domain.source_facts import SourceFacts, json_of_value
 from heaters_dagster.domain.states import APPROVED_STATES
-from heaters_dagster.domain.subtitles import between
+from heaters_dagster.domain.subtitles import TimedLines
 from heaters_dagster.domain.words import counted
 from heaters_dagster.registries import CUT_LIST_FORMATS
 from heaters_dagster.settings import Settings
@@ -107,6 +107,7 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
     described = []
     known = FactsStore(database).load(source_video_id)
     subtitles = [(one, TranscriptStore(database).lines(one.id)) for one in TranscriptStore(database).of_video(source_video_id)]
+    timed = [(one, TimedLines(lines)) for one, lines in subtitles]
     named: dict[int, str] = {}
     for clip in approved:
         name = f"{title} clip {clip.sequence:03d}"
@@ -123,8 +124,8 @@ def clips_zip(source_video_id: int, *, database: Database, objects: ObjectStore,
             "chapter": chapter_at(known.chapters, clip.start_time_seconds),
             "subtitles": [
                 {"language": one.language, "kind": one.kind, "lines": [asdict(line) for line in said]}
-                for one, lines in subtitles
-                if (said := between(lines, clip.start_time_seconds, clip.end_time_seconds))
+                for one, lines in timed
+                if (said := lines.between(clip.start_time_seconds, clip.end_time_seconds))
             ],
         }
         # The first export, from which all else is made, is the clip's file; the others have their profile in the name.

@@ -12,7 +12,16 @@ import numpy as np
 
 from heaters_dagster.domain.cut_list_media import CutListMedia, MediaKind, path_under
 from heaters_dagster.domain.cut_list_rates import constant_rate, drops_frames, first_count, frame_places, rate_without_loss
-from heaters_dagster.domain.cut_lists import CutListFormat, CutListSource, Gaps, TimelineRange, Verdict, timeline_range, verdict
+from heaters_dagster.domain.cut_lists import (
+    CutListFormat,
+    CutListSource,
+    FcpxmlVersion,
+    Gaps,
+    TimelineRange,
+    Verdict,
+    timeline_range,
+    verdict,
+)
 from heaters_dagster.domain.errors import BadRequestError, HeatersError, NotFoundError
 from heaters_dagster.domain.frame_index import FrameIndexHeader
 from heaters_dagster.domain.ingest import SourceKind, s3_location, source_kind
@@ -47,7 +56,8 @@ class CutListChoices:
     media: which files it names. root: their folder on the editing program's machine; None: where they are on this machine, or their names
     alone when they are in a bucket. handles: frames more at each end of a clip. only: the verdicts of the clips that are listed; none for
     all. names: clip id -> name of its file, for MediaKind.CLIPS; None: the names of the exports. companion: the path of a file of a
-    constant rate that is named instead of the original. names_alone: never a path of this machine, for people elsewhere.
+    constant rate that is named instead of the original. names_alone: never a path of this machine, for people elsewhere. fcpxml_version:
+    of a list in that format.
     """
 
     media: MediaKind = MediaKind.ORIGINAL
@@ -58,6 +68,7 @@ class CutListChoices:
     names: Mapping[int, str] | None = None
     companion: str | None = None
     names_alone: bool = False
+    fcpxml_version: FcpxmlVersion = FcpxmlVersion.V1_8
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,7 @@ def gathered_cut_list(
         gaps=choices.gaps,
         facts=facts,
         lines=tuple(_first_subtitles(TranscriptStore(database), source_video_id)),
+        fcpxml_version=choices.fcpxml_version,
     )
     return GatheredCutList(source, tuple(listed), warnings)
 

@@ -194,11 +194,15 @@ def test_facts_go_along_as_each_format_allows() -> None:
     assert [row["subtitles"] for row in rows] == ["'=1+1 over <the> cut", "over <the> cut", ""]
     assert {(row["licence"], row["rights"], row["tags"], row["place"]) for row in rows} == {('CC "BY"', "'=HYPERLINK(1)", "a, b", "")}
     lines_of = edl_cut_list(source, CLIPS).splitlines()
-    assert lines_of[8:11] == ["* COMMENT: RIGHTS: =HYPERLINK(1)", '* COMMENT: LICENCE: CC "BY"', "* COMMENT: UPLOADER: Marchen"]
-    assert lines_of[11].startswith("002  VIDEO_7_")
+    rights, licence, uploader, tags = lines_of[8:12]
+    assert (rights, licence) == ("* COMMENT: RIGHTS: =HYPERLINK(1)", '* COMMENT: LICENCE: CC "BY"')
+    assert (uploader, tags) == ("* COMMENT: UPLOADER: Marchen", "* COMMENT: TAGS: a, b")
+    assert lines_of[12].startswith("002  VIDEO_7_")
     root = ET.fromstring(fcpxml_cut_list(source, CLIPS))
     known = {one.attrib["key"]: one.attrib["value"] for one in root.findall("resources/asset/metadata/md")}
     assert known == {"heaters.licence": 'CC "BY"', "heaters.rights": "=HYPERLINK(1)", "heaters.uploader": "Märchen", "heaters.tags": "a, b"}
+    clips = root.findall("library/event/project/sequence/spine/asset-clip")
+    assert [one.attrib["value"] for one in clips[0].findall("keyword")] == ["approved", "a", "b"]
     notes = [one.text for one in root.findall("library/event/project/sequence/spine/asset-clip/note")]
     assert [str(note).partition(", chapter ")[2] for note in notes] == [
         "The <sea>: =1+1 over <the> cut", "The <sea>: over <the> cut", ""

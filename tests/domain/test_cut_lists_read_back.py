@@ -16,7 +16,7 @@ from lxml import etree
 
 from heaters_dagster.domain.cut_kinds import CutKind, Transition
 from heaters_dagster.domain.cut_list_media import CutListMedia
-from heaters_dagster.domain.cut_lists import CutListSource, Gaps, events
+from heaters_dagster.domain.cut_lists import CutListSource, FcpxmlVersion, Gaps, events
 from heaters_dagster.domain.source_facts import Chapter, SourceFacts
 from heaters_dagster.domain.states import ClipState
 from heaters_dagster.domain.subtitles import Line
@@ -196,12 +196,31 @@ def test_xml_keeps_to_its_grammar_whatever_a_name_has(form: str, name: str, chan
     more = {"facts": facts, "lines": (Line(0.0, 9.0, name),)}
     source = source_at(NTSC[1], drop=True, name=name, channels=channels, gaps=Gaps.KEEP, **more)
     text = CUT_LIST_FORMATS.load(form).write(source, listed(EDGES, NTSC[1])[::2])
-    grammar = etree.DTD(str(GRAMMARS / ("fcpxml_1_10.dtd" if form == "fcpxml" else "xmeml_5.dtd")))
+    grammar = etree.DTD(str(GRAMMARS / ("fcpxml_1_8.dtd" if form == "fcpxml" else "xmeml_5.dtd")))
     root = etree.fromstring(text.encode())
     assert grammar.validate(root), grammar.error_log.filter_from_errors()
     named = root.findall(".//asset-clip") if form == "fcpxml" else root.findall(".//clipitem")
     names = {one.get("name") if form == "fcpxml" else one.findtext("name") for one in named}
     assert names == {name.replace("\n", " ").replace("\t", " ") if form == "fcpxml" else name} or names == {name}
+
+
+@pytest.mark.parametrize("version", FcpxmlVersion)
+def test_each_version_of_fcpxml_names_the_file_as_its_grammar_says(version: FcpxmlVersion) -> None:
+    source = source_at(NTSC[0], facts=SourceFacts(rights="mine"), fcpxml_version=version)
+    clips = listed(EDGES, NTSC[0])
+    root = etree.fromstring(CUT_LIST_FORMATS.load("fcpxml").write(source, clips).encode())
+    grammar = etree.DTD(str(GRAMMARS / ("fcpxml_1_8.dtd" if version == "1.8" else "fcpxml_1_9.dtd")))
+    assert grammar.validate(root), grammar.error_log.filter_from_errors()
+    address = "file:///Volumes/Footage/harbour.mov"
+    named = (version, [address], []) if version == "1.8" else (version, [], [address])
+    assert (root.get("version"), root.xpath("//asset/@src"), root.xpath("//asset/media-rep/@src")) == named
+
+
+def test_the_oldest_version_of_fcpxml_is_the_one_in_which_older_readers_find_the_file() -> None:
+    clips = listed(EDGES, Fraction(25))
+    timeline = otio.adapters.read_from_string(CUT_LIST_FORMATS.load("fcpxml").write(source_at(Fraction(25)), clips), "fcpx_xml")[0]
+    (track,) = timeline.video_tracks()
+    assert {clip.media_reference.target_url for clip in track.find_clips()} == {"file:///Volumes/Footage/harbour.mov"}
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -256,7 +275,7 @@ def test_each_exported_file_is_a_file_of_its_own() -> None:
     for form in ("edl", "otio"):
         assert [one.name for one in read_back(form, source, clips)] == [media.name for media in own.values()]
     root = etree.fromstring(CUT_LIST_FORMATS.load("fcpxml").write(source, clips).encode())
-    assert [rep.get("src") for rep in root.findall("resources/asset/media-rep")] == [
+    assert [asset.get("src") for asset in root.findall("resources/asset")] == [
         f"./harbour%20clip%20{clip.sequence:03d}.mp4" for clip in clips
     ]
     xmeml = etree.fromstring(CUT_LIST_FORMATS.load("fcp7xml").write(source, clips).encode())

@@ -9,8 +9,8 @@ from heaters_dagster.domain.subtitles import (
     MOST_LINES,
     Line,
     SubtitleFile,
+    TimedLines,
     beside,
-    between,
     has_a_namesake,
     known_language,
     lines_of,
@@ -69,10 +69,18 @@ def test_lines_fit_into_the_length_of_the_video() -> None:
 
 
 def test_the_lines_of_a_clip_count_from_its_beginning() -> None:
-    lines = (Line(0.0, 1.0, "a"), Line(1.0, 3.0, "b"), Line(4.0, 6.0, "c"))
-    assert between(lines, 1.0, 4.0) == (Line(0.0, 2.0, "b"),)
-    assert between(lines, 2.0, 5.0) == (Line(0.0, 1.0, "b"), Line(2.0, 3.0, "c"))
-    assert between(lines, 3.0, 4.0) == ()
+    lines = TimedLines([Line(0.0, 1.0, "a"), Line(1.0, 3.0, "b"), Line(4.0, 6.0, "c")])
+    assert lines.between(1.0, 4.0) == (Line(0.0, 2.0, "b"),)
+    assert lines.between(2.0, 5.0) == (Line(0.0, 1.0, "b"), Line(2.0, 3.0, "c"))
+    assert lines.between(3.0, 4.0) == ()
+
+
+def test_a_line_that_goes_on_over_others_is_in_each_clip_that_it_reaches() -> None:
+    lines = TimedLines([Line(7.0, 8.0, "last"), Line(0.0, 10.0, "all the time"), Line(1.0, 2.0, "short")])
+    assert [one.text for one in lines.between(0.0, 1.0)] == ["all the time"]
+    assert [one.text for one in lines.between(1.5, 7.5)] == ["all the time", "short", "last"]
+    assert [one.text for one in lines.between(8.0, 9.0)] == ["all the time"]
+    assert lines.between(10.0, 11.0) == ()
 
 
 def test_what_is_written_is_read_again_as_it_was() -> None:

@@ -29,7 +29,7 @@ from heaters_dagster.domain.words import counted
 MAX_EDL_EVENTS = 999
 #: Frame numbers of a timecode have two.
 _MOST_FRAMES_A_SECOND = 100
-_FACTS = ("rights", "licence", "external_id", "uploader", "page_address")
+_FACTS = ("rights", "licence", "external_id", "uploader", "page_address", "tags")
 _FACT_CHARACTERS = 100
 _COLOURS = {Verdict.APPROVED: "GREEN", Verdict.PENDING: "YELLOW", Verdict.SKIPPED: "RED", Verdict.ARCHIVED: "RED"}
 _CHANNELS = {0: "V", 1: "B"}

@@ -29,10 +29,12 @@ _RATINGS = {Verdict.APPROVED: "favorite", Verdict.SKIPPED: "reject", Verdict.ARC
 
 
 def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
-    """An FCPXML 1.10 project that plays `clips`; each has its verdict as keyword, rating and marker, and what is known of it as a note.
+    """An FCPXML project that plays `clips`.
 
-    Final Cut Pro 10.6 and later read version 1.10, DaVinci Resolve 18 and later. All times are whole frames of the rate, and no clip
-    reaches past its asset: Final Cut refuses others.
+    Each has its verdict, the kind of its cut and the tags of its source video as keywords, a rating, a marker, and what is known of it as a
+    note.
+
+    All times are whole frames of the rate, and no clip reaches past its asset: Final Cut refuses others.
     """
     rate = source.frame_rate
     placed = events(source, clips)
@@ -40,7 +42,7 @@ def fcpxml_cut_list(source: CutListSource, clips: Sequence[CutListClip]) -> str:
     counting = "DF" if source.drop_frame else "NDF"
     title = xml_text(source.title)
 
-    root = ET.Element("fcpxml", version="1.10")
+    root = ET.Element("fcpxml", version=source.fcpxml_version)
     resources = ET.SubElement(root, "resources")
     ET.SubElement(resources, "format", id="r1", frameDuration=_seconds(1, rate), width=str(source.width), height=str(source.height))
     assets: dict[str, str] = {}
@@ -71,13 +73,14 @@ def _asset(resources: ET.Element, number: str, media: CutListMedia, source: CutL
         "start": _seconds(media.first_frame, source.frame_rate),
         "duration": _seconds(media.length_frames, source.frame_rate),
         "hasVideo": "1",
-        "videoSources": "1",
         "format": "r1",
     }
+    told |= {"videoSources": "1"} if source.fcpxml_version.has_media_rep else {"src": media.address}
     if media.audio_channels:
         told |= {"hasAudio": "1", "audioSources": "1", "audioChannels": str(media.audio_channels), "audioRate": str(media.audio_rate)}
     asset = ET.SubElement(resources, "asset", told)
-    ET.SubElement(asset, "media-rep", kind="original-media", src=media.address)
+    if source.fcpxml_version.has_media_rep:
+        ET.SubElement(asset, "media-rep", kind="original-media", src=media.address)
     known = [(f"heaters.{name}", FIELD_OF[name].label, text) for name, text in delivered(source.facts).items()]
     reel = [("com.apple.proapps.studio.reel", "Reel", media.reel)] if media.reel else []
     if known or reel:
@@ -96,7 +99,7 @@ def _clip(spine: ET.Element, event: CutListEvent, asset: str, source: CutListSou
     said = verdict(clip)
     inside = _seconds(event.source_start + event.head, rate)
     ET.SubElement(element, "marker", start=inside, duration=_seconds(1, rate), value=f"{clip_name(source, clip)} {', '.join(labels(clip))}")
-    for label in labels(clip):
+    for label in (*labels(clip), *map(xml_text, source.facts.tags)):
         ET.SubElement(element, "keyword", start=start, duration=length, value=label)
     if said in _RATINGS:
         ET.SubElement(element, "rating", start=start, duration=length, value=_RATINGS[said])
@@ -198,4 +201,4 @@ def _time(element: ET.Element, name: str, otherwise: Fraction) -> Fraction:
         raise BadRequestError(f"line {element.get(_LINE)}: {name}={text!r} is no time, as 1001/30000s") from None
 
 
-CUT_LIST_FORMAT = CutListFormat(name="fcpxml", title="FCPXML 1.10", suffix=".fcpxml", write=fcpxml_cut_list, in_zip=True, read=read_fcpxml)
+CUT_LIST_FORMAT = CutListFormat(name="fcpxml", title="FCPXML", suffix=".fcpxml", write=fcpxml_cut_list, in_zip=True, read=read_fcpxml)
