@@ -23,6 +23,11 @@ TRANSIENT_RETRIES = dg.RetryPolicy(max_retries=2, delay=3, backoff=dg.Backoff.EX
 #: What the row, the run's log and the run of a person's cancellation say.
 CANCELED = "canceled in Dagster by a person; heaters retry starts it again"
 
+#: The same of a run that made a piece of a proxy for another run: no row waits for it.
+CANCELED_HELP = (
+    "canceled in Dagster by a person; no other machine helps with this proxy any more, and the run that makes it makes the rest itself"
+)
+
 _PASSING_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
 
 
@@ -61,12 +66,14 @@ def stage_failures(
     tries_left: bool = True,
     shown: Callable[[str], str] = lambda said: said,
     was_canceled: Callable[[], bool] = lambda: False,
+    canceled: str = CANCELED,
 ) -> Iterator[None]:
     """Run one try of a stage; on an error call `record(message, transient)`, then raise `dagster.Failure`, retryable only when transient.
 
     tries_left: False at the last try. The Failure is then final and Dagster shows its reason; a Failure that asks for one try too many is
     shown as "Exceeded max_retries of 2". shown: makes the text that Dagster shows from a message. was_canceled: whether a person canceled
-    the run. objects: the store that the stage uses, None when it uses none. pause: see `raise_fault_of_the_place`.
+    the run; canceled: what is said then. objects: the store that the stage uses, None when it uses none. pause: see
+    `raise_fault_of_the_place`.
 
     `record` writes the failed state to the row. It is not called for BusyError: the stage then belongs to another process, and its outcome
     would be overwritten. It is not called for an interrupt: the row stays in its working state and is due again, except when a person
@@ -81,8 +88,8 @@ def stage_failures(
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
         if not was_canceled():
             raise StageInterruptedError(shown("interrupted; the work is due again")) from error
-        _recorded(record, CANCELED, False)
-        raise StageInterruptedError(shown(CANCELED)) from error
+        _recorded(record, canceled, False)
+        raise StageInterruptedError(shown(canceled)) from error
     except BusyError as error:
         raise dg.Failure(description=shown(reason(error)), allow_retries=tries_left) from safe_to_show(error)
     except Exception as error:

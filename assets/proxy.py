@@ -286,7 +286,7 @@ def proxy_and_keyframe_offsets(
             making=MakingStore(store),
             made_with=code_version("proxy", place.settings),
             related=RelatedVideos(store),
-            pieces=PieceMaker.of(place.settings, store=PieceStore(store), objects=objects, work=place.work),
+            pieces=PieceMaker.of(place.settings, store=PieceStore(store), objects=objects, work=place.work, say=stage.log.info),
             report=report,
         )
     if room.is_missing:

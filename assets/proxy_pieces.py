@@ -11,19 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
 from assets import metadata
-from assets.failures import TRANSIENT_RETRIES
+from assets.failures import CANCELED_HELP, TRANSIENT_RETRIES
 from assets.made_with import code_version
 from assets.proxy_pass import ProxyPass, Seeing, finished_pass
 from assets.stage_run import StageRun
 from heaters_dagster.domain.errors import ObjectNotFoundError, PermanentError
 from heaters_dagster.domain.keys import piece_key
 from heaters_dagster.domain.progress import Progress, Report, silent
-from heaters_dagster.domain.proxy_pieces import MOST_TRIES, MadePiece, Piece, are_wanted, difference
+from heaters_dagster.domain.proxy_pieces import MOST_TRIES, MadePiece, Piece, are_wanted, difference, one_piece_words
 from heaters_dagster.domain.room_needed import proxy_bytes
 from heaters_dagster.domain.run_tags import PIECE_TAG
 from heaters_dagster.domain.stages import PROXY_PIECES
@@ -56,7 +57,11 @@ _PICTURE, _FACTS = ".mp4", ".json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PieceMaker:
-    """Makes pieces of proxies on this machine. made_with: see `assets.made_with`. from_seconds, piece_seconds, machines: settings."""
+    """Makes pieces of proxies on this machine.
+
+    made_with: see `assets.made_with`. from_seconds, piece_seconds, machines: settings. say: gets a sentence about a proxy of a long video
+    that is made in one piece all the same.
+    """
 
     store: PieceStore
     objects: ObjectStore
@@ -66,9 +71,18 @@ class PieceMaker:
     from_seconds: int | None
     piece_seconds: int
     machines: int
+    say: Callable[[str], object] = lambda sentence: None
 
     @classmethod
-    def of(cls, settings: Settings, *, store: PieceStore, objects: ObjectStore, work: WorkFolder) -> "PieceMaker":
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        store: PieceStore,
+        objects: ObjectStore,
+        work: WorkFolder,
+        say: Callable[[str], object] = lambda sentence: None,
+    ) -> "PieceMaker":
         return cls(
             store=store,
             objects=objects,
@@ -78,6 +92,7 @@ class PieceMaker:
             from_seconds=settings.pieces_from_seconds,
             piece_seconds=settings.piece_seconds,
             machines=settings.machines,
+            say=say,
         )
 
     def proxy(
@@ -96,18 +111,22 @@ class PieceMaker:
         why_one: why an earlier try was not made in pieces. clock: as for `proxy_pass`. Raises what `proxy_pass` raises.
         """
         seconds = found.duration_seconds or found.end_seconds
-        if why_one is not None or not are_wanted(seconds, from_seconds=self.from_seconds, machines=self.machines):
+        if not are_wanted(seconds, from_seconds=self.from_seconds, machines=self.machines):
+            return None
+        if why_one is not None:
+            self.say(one_piece_words(why_one))
             return None
         pieces, why_one = pieces_of(original, found, piece_seconds=self.piece_seconds)
         if why_one is not None:
-            tell("proxy in one piece", source_video_id=video.id, reason=why_one)
+            self._say_in_one_piece(video.id, why_one)
             return None
         stored = self.store.plan(video.id, self._mark(video), pieces, Seeing(found, self.detector).side_streams)
         while True:
             self._make_all(video, original, found, report)
             stored = self.store.load(video.id)
             if len(stored) != len(pieces):  # a run that made a piece has found out why the proxy cannot be joined
-                break
+                self.say(one_piece_words(self.store.why_one_piece(video.id) or "its pieces are gone"))
+                return None
             if lost := [one for one in stored if not self._is_stored(one)]:
                 for one in lost:
                     self.store.put_lost(one.id)
@@ -116,9 +135,8 @@ class PieceMaker:
             why_one = difference(pieces, made)
             if why_one is None:
                 return self._joined(video, original, found, path, stored, made, clock, report)
-            self._in_one_piece(video.id, why_one)
-            break
-        return None
+            self._say_in_one_piece(video.id, why_one)
+            return None
 
     def make(
         self, wanted: StoredPiece, video: SourceVideo, original: Callable[[], Path], found: MediaProbe | None = None, *, report: Report
@@ -138,7 +156,10 @@ class PieceMaker:
                 return None
             share = claimed.piece.frames / max(1.0, video.media.frames)
             name = f"piece-{video.id}-{claimed.piece.number}"
-            with self.work.attempt(name, bytes_needed=round(proxy_bytes(video.media) * min(1.0, share))) as folder:
+            with (
+                self.store.no_try_without_room(claimed.id),
+                self.work.attempt(name, bytes_needed=round(proxy_bytes(video.media) * min(1.0, share))) as folder,
+            ):
                 path = original()
                 probed = found or known_probe(video.probe, path, name=video.title)
                 streams = ffmpeg.source_streams(probed)
@@ -178,11 +199,17 @@ class PieceMaker:
             total = sum(lengths.values())
             done = total - sum(lengths[one.id] for one in open_pieces)
 
-            def of_all(told: Progress, done: float = done, total: float = total) -> None:
-                report(replace(told, stage="proxy_pieces", done=done + told.done, total=total, elapsed_seconds=time.monotonic() - began))
+            def of_all(told: Progress, *, part: str, done: float = done, total: float = total) -> None:
+                elapsed = time.monotonic() - began
+                report(replace(told, stage="proxy_pieces", done=done + told.done, total=total, elapsed_seconds=elapsed, part=part))
 
-            of_all(Progress("proxy_pieces", 0.0, total, "seconds", 0.0))
-            if not any(self.make(one, video, lambda: original, found, report=of_all) for one in open_pieces):
+            def made(one: StoredPiece, of: int = len(stored)) -> bool:
+                of_this = partial(of_all, part=f"piece {one.piece.number + 1} of {of}")
+                return self.make(one, video, lambda: original, found, report=of_this) is not None
+
+            there = len(stored) - len(open_pieces)
+            of_all(Progress("proxy_pieces", 0.0, total, "seconds", 0.0), part=f"{there} of {len(stored)} are there")
+            if not any(map(made, open_pieces)):
                 time.sleep(_LOOK_SECONDS)
 
     def _joined(
@@ -223,6 +250,10 @@ class PieceMaker:
                 stopped.set()
                 raise
         return finished_pass(original, found, path, written, seeing, called=video.title, clock=clock)
+
+    def _say_in_one_piece(self, source_video_id: int, why: str) -> None:
+        self._in_one_piece(source_video_id, why)
+        self.say(one_piece_words(why))
 
     def _in_one_piece(self, source_video_id: int, why: str) -> None:
         tell("proxy in one piece", source_video_id=source_video_id, reason=why)
@@ -292,7 +323,12 @@ def proxy_pieces(
     asked_for = context.run.tags.get(PIECE_TAG)
     made: Piece | None = None
     began = time.monotonic()
-    with stage.failures(), stage.room(PROXY_PIECES.asset):
+
+    def record(message: str, transient: bool) -> None:
+        if message == CANCELED_HELP:
+            PieceStore(database.get()).leave_to_joiner(stage.source_video_id)
+
+    with stage.failures(record, canceled=CANCELED_HELP), stage.room(PROXY_PIECES.asset):
         store, objects = database.get(), object_store.get()
         pieces, video = PieceStore(store), SourceVideoStore(store).load(stage.source_video_id)
         maker = PieceMaker.of(place.settings, store=pieces, objects=objects, work=place.work)
@@ -304,7 +340,9 @@ def proxy_pieces(
                 if made is not None:
                     break
     if made is None:
-        stage.log.info("no piece was made: none is left, or this machine encodes something else")
+        why = PieceStore(database.get()).why_one_piece(stage.source_video_id)
+        nothing = "none is left, or this machine encodes something else" if why is None else one_piece_words(why)
+        stage.log.info(f"no piece was made: {nothing}")
         return
     yield stage.made(_metadata(made, video, time.monotonic() - began))
 

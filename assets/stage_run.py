@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.failures import TRANSIENT_RETRIES, StageInterruptedError, stage_failures
+from assets.failures import CANCELED, TRANSIENT_RETRIES, StageInterruptedError, stage_failures
 from heaters_dagster.domain.clip_names import clips_by_number
 from heaters_dagster.domain.disk_room import RoomWait
 from heaters_dagster.domain.errors import HeatersError, NoRoomError
@@ -96,7 +96,7 @@ class StageRun:
             self._context.instance.add_run_tags(self._context.run_id, {TITLE_TAG: self.title})
 
     @contextmanager
-    def failures(self, record: Record = lambda message, transient: None) -> Iterator[None]:
+    def failures(self, record: Record = lambda message, transient: None, *, canceled: str = CANCELED) -> Iterator[None]:
         """As `stage_failures`; also writes the reason, with the title, to the log, the run and the partitions of the step's assets."""
         last_try = self._context.retry_number >= TRANSIENT_RETRIES.max_retries
         try:
@@ -109,6 +109,7 @@ class StageRun:
                     tries_left=not last_try,
                     shown=self._titled,
                     was_canceled=self._was_canceled,
+                    canceled=canceled,
                 ),
             ):
                 if not self._tagged:

@@ -263,6 +263,45 @@ def has_names_of_its_own() -> bool:
     return os.geteuid() == 0 and shutil.which("unshare") is not None
 
 
+class SmallDisk:
+    """The disk of a machine on which its home lies, and nothing else. It takes memory only for what is on it."""
+
+    _WHOLE = "2g"
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def fill(self) -> None:
+        """Not a byte is free any more."""
+        self._mount("remount", size=str(shutil.disk_usage(self._home).used))
+        assert shutil.disk_usage(self._home).free == 0
+
+    def make_room(self) -> None:
+        self._mount("remount", size=self._WHOLE)
+
+    def _mount(self, *options: str, size: str) -> None:
+        told = ",".join([*options, f"size={size}"])
+        subprocess.run(["mount", "-t", "tmpfs", "-o", told, "none", str(self._home)], check=True, capture_output=True, text=True)
+
+    @classmethod
+    @contextmanager
+    def under(cls, home: Path, *, most_files: int = 0) -> Iterator[SmallDisk | str]:
+        """Lie under this folder until the end of the block; where nothing can be mounted, the reason in words.
+
+        most_files: with its folders; 0: any number.
+        """
+        disk = cls(home)
+        try:
+            disk._mount(f"nr_inodes={most_files}", size=cls._WHOLE)
+        except (OSError, subprocess.CalledProcessError) as error:
+            yield f"no disk of its own can be mounted for a machine: {getattr(error, 'stderr', None) or error}"
+            return
+        try:
+            yield disk
+        finally:
+            subprocess.run(["umount", "--lazy", str(home)], check=True)
+
+
 def machine(name: str, shared: Settings, folder: Path, *, others: Sequence[str] = (), **settings: object) -> Machine:
     homes = [folder / other for other in others]
     for home in (folder / name, *homes):

@@ -15,6 +15,7 @@ class Progress:
 
     stage: what is being done, in a word ("proxy"). done, total: in `unit`; total is None when nobody knows it.
     elapsed_seconds: wall time since the work began. `done` may pass `total`: container durations are estimates.
+    part: what of it is worked on now, in words ("piece 3 of 10").
     """
 
     stage: str
@@ -22,6 +23,7 @@ class Progress:
     total: float | None
     unit: Unit
     elapsed_seconds: float
+    part: str = ""
 
     @property
     def fraction(self) -> float | None:
@@ -42,7 +44,8 @@ class Progress:
 
     def __str__(self) -> str:
         """`proxy 42 %, 3.1x real time, 12 s left`, with what is known."""
-        parts = [self.stage if self.fraction is None else f"{self.stage} {self.fraction:.0%}".replace("%", " %")]
+        stage = f"{self.stage} ({self.part})" if self.part else self.stage
+        parts = [stage if self.fraction is None else f"{stage} {self.fraction:.0%}".replace("%", " %")]
         if self.fraction is None:
             parts.append(f"{self.done:.0f} {self.unit}")
         if self.speed:
@@ -71,7 +74,7 @@ _WORDS = {
 
 def in_words(progress: Progress) -> str:
     """For people who wait: `making the proxy: 42 %, about 3 min left`, with what is known."""
-    words = _WORDS.get(progress.stage, progress.stage.replace("_", " "))
+    words = ", ".join(filter(None, (_WORDS.get(progress.stage, progress.stage.replace("_", " ")), progress.part)))
     if progress.fraction is None:
         return f"{words}: {progress.done / 1e6:.0f} MB so far" if progress.unit == "bytes" else words
     left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"

@@ -24,6 +24,9 @@ from heaters_dagster.domain.words import counted
 #: Containers that say where their keyframes are, and in which a decoder can begin at one of them.
 ENTERED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 
+#: How people call the containers in which a decoder cannot begin in the middle with certainty.
+_CALLED = {"mpegts": "an MPEG transport stream", "mpeg": "an MPEG program stream", "avi": "AVI", "mxf": "MXF", "asf": "WMV", "flv": "FLV"}
+
 #: A piece decodes at least so much before its first frame: two keyframes before it, and two seconds. Frames of an open GOP refer to the
 #: one before, and the deinterlacer looks at neighbours.
 RUN_UP_KEYFRAMES = 2
@@ -167,9 +170,10 @@ def why_not(
     are those of decoding, or ffmpeg shows it too early or too late.
     """
     if container not in ENTERED_CONTAINERS:
-        return f"a decoder cannot begin in the middle of its container ({container}) with certainty"
+        called = _CALLED.get(container, container)
+        return f"only in MP4, MOV, Matroska and WebM it is certain where a decoder may begin, and this file is {called}"
     if has_jumps or has_odd_clock:
-        return "its clock is mended, for which all of it is read at once"
+        return "its clock has to be corrected, for which all of it is read at once"
     if hidden:
         return f"its edit list hides {counted(hidden, 'frame')}"
     if any(time is None for time in seconds):
@@ -179,6 +183,11 @@ def why_not(
     if min((time for time in seconds if time is not None), default=0.0) < 0:
         return "its times begin below 0"
     return None
+
+
+def one_piece_words(reason: str) -> str:
+    """Why one machine alone makes the proxy of a long video, for those who look at it. reason: as `why_not` and `difference` give it."""
+    return f"the proxy is made in one piece, by one machine, because {reason}"
 
 
 def difference(pieces: Sequence[Piece], made: Sequence[MadePiece]) -> str | None:

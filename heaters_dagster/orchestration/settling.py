@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, GOLD_MASTER, VIDEO_STAGES, with_states
+from heaters_dagster.domain.stages import CLIP_STAGES, EXPORTS, GOLD_MASTER, PROXY_PIECES, VIDEO_STAGES, with_states
+from heaters_dagster.domain.words import counted
 from resources.postgres.clip_store import ClipStore
 from resources.postgres.database import Database
 from resources.postgres.export_store import ExportStore
+from resources.postgres.piece_store import PieceStore
 from resources.postgres.source_video_store import SourceVideoStore
 
 _VIDEO_STAGES = {stage.asset: stage for stage in with_states(VIDEO_STAGES)}
@@ -35,6 +37,8 @@ def settle(asset: str, source_video_id: int, ending: Ending, database: Database)
         return _settle_video(asset, source_video_id, ending, database)
     if asset in _CLIP_STAGES:
         return _settle_clips(asset, source_video_id, ending, database)
+    if asset == PROXY_PIECES.asset:
+        return _settle_pieces(source_video_id, ending, database)
     return _settle_gold_master(source_video_id, ending, database) if asset == GOLD_MASTER.asset else []
 
 
@@ -63,6 +67,16 @@ def _settle_further_exports(source_video_id: int, title: str, ending: Ending, da
         if exports.fail(clip_id, profile, ending.message, transient=ending.transient, at_once=ending.at_once):
             told.append(f"clip {ClipStore(database).load(clip_id).sequence} of {title}: export as {profile} failed: {ending.message}")
     return told
+
+
+def _settle_pieces(source_video_id: int, ending: Ending, database: Database) -> list[str]:
+    """A killed process counts as a try of its piece. After a person's cancellation nobody is asked to help with this proxy again: else the
+    next look would ask for the same run, or for one that makes another piece."""
+    left = 0 if ending.transient else PieceStore(database).leave_to_joiner(source_video_id)
+    if not left:
+        return []
+    title = SourceVideoStore(database).load(source_video_id).title
+    return [f"{counted(left, 'piece')} of the proxy of source video {source_video_id}, {title}, left to the run that makes it"]
 
 
 def _settle_gold_master(source_video_id: int, ending: Ending, database: Database) -> list[str]:

@@ -39,6 +39,8 @@ _promised: dict[Path, PromisedRoom] = {}
 #: An attempt that filled the disk is not begun again before there is this many times the room that it had.
 _MORE_THAN_IT_HAD = 1.25
 
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 class WorkFolder:
     """The folder of all attempts on this machine; any number of processes may use it at once.
@@ -79,7 +81,8 @@ class WorkFolder:
         if not _NAME.match(name):
             raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
         with disk_full_named(self.root):
-            folder, descriptor = self._locked_folder(name)
+            with self._begun_on_a_full_disk(bytes_needed):
+                folder, descriptor = self._locked_folder(name)
             try:
                 if bytes_needed is None:
                     yield folder
@@ -91,8 +94,21 @@ class WorkFolder:
                 os.close(descriptor)
 
     @contextmanager
+    def _begun_on_a_full_disk(self, bytes_needed: int | None) -> Iterator[None]:
+        """Not even a folder, or the note of a promise, can be made: work that asks for room waits for it. None: it does not ask."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _DISK_FULL or bytes_needed is None or not self.room.is_scarce():
+                raise
+            wait = RoomWait("", max(bytes_needed, 1), max(0, self.room.free_bytes()))
+            told = f"{wait.words}; make room under {self.root.parent}"
+            raise NoRoomError(told, bytes_needed=wait.bytes_needed, bytes_free=wait.bytes_free) from error
+
+    @contextmanager
     def _with_room(self, folder: Path, bytes_needed: int) -> Iterator[None]:
-        self.room.promise(folder, bytes_needed)
+        with self._begun_on_a_full_disk(bytes_needed):
+            self.room.promise(folder, bytes_needed)
         _promised[folder] = self.room
         try:
             with disk_full_named(self.root):
@@ -119,7 +135,8 @@ class WorkFolder:
             raise ValueError(f"attempt name {name!r}: up to 64 letters, digits, '-' and '_'")
         with disk_full_named(self.root):
             folder = self.root / f"{name}{_CONTINUED}"
-            descriptor = self._held(folder)
+            with self._begun_on_a_full_disk(0):
+                descriptor = self._held(folder)
             if descriptor is None:
                 with self.attempt(name, bytes_needed=0) as empty:
                     yield empty
@@ -230,7 +247,7 @@ def disk_full_named(path: Path, *, bytes_needed: int | None = None) -> Iterator[
     except DiskFullError:
         raise
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno not in _DISK_FULL:
             raise
         raise _disk_full(path, bytes_needed) from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from heaters_dagster.domain.errors import NoRoomError
 from heaters_dagster.domain.profiles import SideStream
 from heaters_dagster.domain.proxy_pieces import MOST_TRIES, Piece
 from resources.postgres import row_locks
@@ -72,6 +73,17 @@ class PieceStore:
             row = connection.execute(proxy_pieces.update().where(mine).values(tries=_row.tries + 1).returning(proxy_pieces)).first()
         return None if row is None else _stored(row)
 
+    @contextmanager
+    def no_try_without_room(self, piece_id: int) -> Iterator[None]:
+        """Take back the try of a piece for which the disk of this machine has no room: that says nothing about the piece."""
+        try:
+            yield
+        except NoRoomError:
+            mine = (_row.id == piece_id) & (_row.tries > 0)
+            with self._database.begin() as connection:
+                connection.execute(proxy_pieces.update().where(mine).values(tries=_row.tries - 1))
+            raise
+
     def is_claimed(self, piece_id: int) -> bool:
         return self._database.stage_is_busy(PIECE_LOCK, piece_id)
 
@@ -91,6 +103,18 @@ class PieceStore:
         with self._database.begin() as connection:
             connection.execute(proxy_pieces.update().where(_row.id == piece_id).values(tries=MOST_TRIES))
 
+    def leave_to_joiner(self, source_video_id: int) -> int:
+        """No machine is to help with this proxy any more: who makes it makes the rest itself. Returns how many pieces that are."""
+        rest = (_row.source_video_id == source_video_id) & _row.made_at.is_(None)
+        with self._database.begin() as connection:
+            left = proxy_pieces.update().where(rest, _row.tries < MOST_TRIES).values(tries=MOST_TRIES)
+            return connection.execute(left).rowcount
+
+    def why_one_piece(self, source_video_id: int) -> str | None:
+        """Why this proxy is not made in pieces; None when nobody knows of a reason."""
+        with self._database.read() as connection:
+            return one_piece_reasons(connection, [source_video_id]).get(source_video_id)
+
     def forget(self, source_video_id: int, *, one_piece: str | None = None) -> None:
         """The pieces are joined, or not wanted. one_piece: why this proxy is never made in pieces again."""
         with self._database.begin() as connection:
@@ -105,6 +129,15 @@ class PieceStore:
         """Those of these source videos that have pieces."""
         with self._database.read() as connection:
             return set(connection.scalars(select(_row.source_video_id).where(among(_row.source_video_id, source_video_ids)).distinct()))
+
+
+def one_piece_reasons(connection: Connection, source_video_ids: Collection[int]) -> dict[int, str]:
+    """Source video id -> why its proxy is not made in pieces; only those for which somebody has found a reason."""
+    row = source_video_making.c
+    query = select(row.source_video_id, row.proxy_in_one_piece).where(
+        among(row.source_video_id, source_video_ids), row.proxy_in_one_piece.is_not(None)
+    )
+    return {found.source_video_id: found.proxy_in_one_piece for found in connection.execute(query)}
 
 
 def free_pieces(connection: Connection, source_video_ids: Collection[int], held: Collection[int]) -> Mapping[int, tuple[int, ...]]:

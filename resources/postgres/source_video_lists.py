@@ -20,6 +20,7 @@ from resources.postgres.clip_work import counts_beside
 from resources.postgres.conditions import among
 from resources.postgres.database import Database
 from resources.postgres.facts_store import brief_facts, qualities_of
+from resources.postgres.piece_store import one_piece_reasons
 from resources.postgres.related_videos import related_of
 from resources.postgres.room_waits import WaitsByAsset
 from resources.postgres.room_waits import waits_of as room_waits_of
@@ -31,7 +32,7 @@ from resources.postgres.tables import source_videos
 
 _video = source_videos.c
 _PAGE = 1_000
-_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related", "waits"}
+_OF_OTHER_TABLES = {"clips", "beside", "progress", "site_waits", "quality", "related", "waits", "one_piece"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ListedVideo:
     beside: what stages beside the others say -> of how many clips. progress: how far the stages are that work on it now.
     site_waits: until when its site is left alone and why, None when it may be asked. quality: see SourceFacts. facts: site,
     uploader, licence and rights only. related: others that are, or may be, the same video. waits: which stages wait for room on the disk.
+    one_piece: why its proxy is not made in pieces, None when no machine has found a reason.
     """
 
     video: SourceVideo
@@ -52,13 +54,14 @@ class ListedVideo:
     quality: Mapping[str, Any] | None = None
     facts: SourceFacts = SourceFacts()
     related: tuple[Related, ...] = ()
+    one_piece: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoOverview:
     """What a line about a source video shows; members as in SourceVideo.
 
-    clips, beside, progress, waits, site_waits, quality, related: as in ListedVideo.
+    clips, beside, progress, waits, site_waits, quality, related, one_piece: as in ListedVideo.
     """
 
     id: int
@@ -79,6 +82,7 @@ class VideoOverview:
     site_waits: str | None = None
     quality: Mapping[str, Any] | None = None
     related: tuple[Related, ...]
+    one_piece: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +123,12 @@ class SourceVideoLists:
             ids = [video.id for video in videos]
             counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
             waits, qualities, facts = waits_of(connection, ids), qualities_of(connection, ids), brief_facts(connection, ids)
-            related, room = related_of(connection, ids), room_waits_of(connection, ids)
+            related, room, whole = related_of(connection, ids), room_waits_of(connection, ids), one_piece_reasons(connection, ids)
         return [
             ListedVideo(
                 one, counts.get(one.id, {}), beside.get(one.id, {}), progress.get(one.id, {}), room.get(one.id, {}),
                 site_waits=waits.get(one.id), quality=qualities.get(one.id), facts=facts.get(one.id, SourceFacts()),
-                related=tuple(related.get(one.id, ())),
+                related=tuple(related.get(one.id, ())), one_piece=whole.get(one.id),
             )
             for one in videos
         ]  # fmt: skip
@@ -190,7 +194,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
     ids = [row.id for row in rows]
     counts, beside, progress = counts_of_videos(connection, ids), _beside(connection, ids), progress_of(connection, ids)
     waits, qualities, room = waits_of(connection, ids), qualities_of(connection, ids), room_waits_of(connection, ids)
-    related = related_of(connection, ids)
+    related, whole = related_of(connection, ids), one_piece_reasons(connection, ids)
     return [
         VideoOverview(
             **{**row._mapping, "state": SourceVideoState(row.state)},
@@ -201,6 +205,7 @@ def _overviews(connection: Connection, *conditions: ColumnElement[bool], limit: 
             site_waits=waits.get(row.id),
             quality=qualities.get(row.id),
             related=tuple(related.get(row.id, ())),
+            one_piece=whole.get(row.id),
         )
         for row in rows
     ]

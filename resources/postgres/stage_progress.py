@@ -69,6 +69,6 @@ def progress_of(connection: Connection, source_video_ids: Collection[int]) -> di
     held, found = held_locks(connection), dict[int, ProgressByAsset]()
     for row in rows:
         if lock_key(row.asset, row.source_video_id) in held:
-            told = Progress(row.stage, row.done, row.total, row.unit, row.elapsed_seconds)
+            told = Progress(row.stage, row.done, row.total, row.unit, row.elapsed_seconds, row.part)
             found.setdefault(row.source_video_id, {})[row.asset] = told
     return found

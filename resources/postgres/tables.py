@@ -190,6 +190,7 @@ stage_progress = Table(
     Column("total", Float),
     Column("unit", Text, nullable=False),
     Column("elapsed_seconds", Float, nullable=False),
+    Column("part", Text, nullable=False, server_default=text("''"), comment="what of it is worked on now, in words"),
     _now("updated_at"),
     comment="a stage that works now; true only while its process holds the lock of the stage",
     prefixes=["UNLOGGED"],

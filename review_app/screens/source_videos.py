@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from heaters_dagster.domain.errors import HeatersError
 from heaters_dagster.domain.ingest import SourceKind, source_kind
 from heaters_dagster.domain.progress import in_words
+from heaters_dagster.domain.proxy_pieces import one_piece_words
 from heaters_dagster.domain.quality import Quality
 from heaters_dagster.domain.related import Relation
 from heaters_dagster.domain.stages import GOLD_MASTER
@@ -168,7 +169,7 @@ def _one(desk: ReviewDesk, session: Session, item: ListedVideo) -> None:
             box = st.expander("Exports", icon=":material/download:", type="compact", key=f"exports-{video.id}", on_change="rerun")
             if box.open:
                 with box:
-                    exports.show(desk, video)
+                    exports.show(desk, session, video)
         if sum(counts.values()):
             box = st.expander("Cut list", icon=":material/movie_edit:", type="compact", key=f"cut-list-{video.id}", on_change="rerun")
             if box.open:
@@ -207,6 +208,8 @@ def _facts(item: ListedVideo) -> None:
         st.caption(f":material/hourglass_empty: {views.plain(item.site_waits)}")
     if quality := Quality.from_json(item.quality):
         st.caption(f":material/high_quality: {views.plain(quality.words)}")
+    if item.one_piece is not None:
+        st.caption(f":material/looks_one: {views.plain(one_piece_words(item.one_piece))}")
     if waits := views.room_words(item.waits):
         st.caption(f":material/hourglass_empty: {views.plain(waits)}")
     if master := item.progress.get(GOLD_MASTER.asset):

@@ -11,6 +11,11 @@ def test_fraction_speed_and_time_left_follow_from_done_and_total():
     assert str(progress) == "proxy 25 %, 3.0x real time, 30 s left"
 
 
+def test_the_part_that_is_worked_on_stands_beside_the_stage():
+    progress = Progress("proxy_pieces", done=30, total=120, unit="seconds", elapsed_seconds=10, part="piece 3 of 10")
+    assert str(progress) == "proxy_pieces (piece 3 of 10) 25 %, 3.0x real time, 30 s left"
+
+
 def test_an_unknown_total_gives_no_fraction_and_no_time_left():
     progress = Progress("download", done=5_000_000, total=None, unit="bytes", elapsed_seconds=2)
     assert progress.fraction is None

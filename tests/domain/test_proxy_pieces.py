@@ -23,6 +23,7 @@ from heaters_dagster.domain.proxy_pieces import (
 )
 
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+ONLY_IN = "only in MP4, MOV, Matroska and WebM it is certain where a decoder may begin, and this file is"
 
 
 def film(frames: int = 1000, rate: float = 25.0) -> NDArray[np.float64]:
@@ -95,9 +96,12 @@ def test_a_film_with_one_keyframe_is_one_piece() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"container": "mpegts"}, "a decoder cannot begin in the middle of its container (mpegts) with certainty"),
-        ({"has_jumps": True}, "its clock is mended, for which all of it is read at once"),
-        ({"has_odd_clock": True}, "its clock is mended, for which all of it is read at once"),
+        ({"container": "mpegts"}, f"{ONLY_IN} an MPEG transport stream"),
+        ({"container": "avi"}, f"{ONLY_IN} AVI"),
+        ({"container": "mxf"}, f"{ONLY_IN} MXF"),
+        ({"container": "h264"}, f"{ONLY_IN} h264"),
+        ({"has_jumps": True}, "its clock has to be corrected, for which all of it is read at once"),
+        ({"has_odd_clock": True}, "its clock has to be corrected, for which all of it is read at once"),
         ({"hidden": 3}, "its edit list hides 3 frames"),
         ({"seconds": [0.0, None]}, "not every frame has a time"),
         ({"seconds": [0.0, 0.04, 0.04]}, "several frames have one time"),

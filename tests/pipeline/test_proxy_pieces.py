@@ -9,7 +9,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 import dagster as dg
@@ -17,19 +19,25 @@ import pytest
 from sqlalchemy import text
 
 from assets.proxy import make_proxy
+from assets.proxy_pass import Seeing
 from assets.proxy_pieces import ENCODE, PieceMaker, proxy_pieces
+from heaters_dagster.definitions import heaters_definitions
 from heaters_dagster.domain.frame_index import FrameIndex
 from heaters_dagster.domain.keys import looks_key, pieces_prefix, proxy_key, scenes_key
+from heaters_dagster.domain.profiles import Profile, proxy_piece
 from heaters_dagster.domain.progress import Progress
 from heaters_dagster.domain.proxy_pieces import MOST_TRIES
 from heaters_dagster.domain.run_tags import PIECE_TAG
 from heaters_dagster.domain.states import SourceVideoState
+from heaters_dagster.orchestration.janitor import settled_look
 from heaters_dagster.orchestration.outlook import look
 from heaters_dagster.partitions import source_video_partitions
 from heaters_dagster.settings import Settings, child_environment
+from resources.media.ffmpeg import source_streams
 from resources.media.frame_hashes import frame_hash
 from resources.media.frame_index_reader import FrameIndexes
 from resources.media.media_probe import probe
+from resources.media.proxy_pieces import pieces_of, write_piece
 from resources.object_store.interface import ObjectStore
 from resources.object_store.originals import Originals
 from resources.object_store.work_folder import WorkFolder
@@ -37,6 +45,7 @@ from resources.orchestrator.dagster_resources import dagster_resources
 from resources.postgres.database import Database
 from resources.postgres.making_store import MakingStore
 from resources.postgres.piece_store import PieceStore
+from resources.postgres.source_video_lists import SourceVideoLists
 from resources.postgres.source_video_store import SourceVideo, SourceVideoStore
 from resources.upkeep.leftovers import sweep_pieces
 from resources.upkeep.source_video_removal import finish_deletion
@@ -63,7 +72,8 @@ class Desk:
         self.database, self.objects, self.settings = database, objects, settings
         self.videos, self.pieces = SourceVideoStore(database), PieceStore(database)
         self.work = WorkFolder(settings.work_folder)
-        self.maker = PieceMaker.of(settings, store=self.pieces, objects=objects, work=self.work)
+        self.said: list[str] = []
+        self.maker = PieceMaker.of(settings, store=self.pieces, objects=objects, work=self.work, say=self.said.append)
         self.told: list[Progress] = []
 
     def submit(self, source: Path) -> int:
@@ -103,6 +113,8 @@ class Made:
         self.scores = desk.objects.get_bytes(scenes_key(source_video_id))
         self.looks = desk.objects.get_bytes(looks_key(source_video_id))
         self.left = desk.stored(source_video_id), desk.pieces.load(source_video_id)
+        (listed,) = SourceVideoLists(desk.database).newest(only=source_video_id, limit=1)
+        self.one_piece = listed.one_piece
 
     def pictures(self) -> list[str]:
         with av.open(str(self.path)) as container:
@@ -154,6 +166,10 @@ def test_pieces_give_the_proxy_of_one_piece(kind: str, tmp_path: Path, desk: Des
     whole, joined = (desk.make(desk.submit(source), maker=maker) for maker in (None, desk.maker))
     assert {told.stage for told in desk.told} >= {"proxy_pieces", "joined_proxy"}, "it was not made in pieces"
     assert max(told.fraction or 0.0 for told in desk.told if told.stage == "proxy_pieces") == pytest.approx(1.0, abs=0.2)
+    parts = list(dict.fromkeys(told.part for told in desk.told if told.stage == "proxy_pieces"))
+    assert [part for part in parts if part.startswith("piece")] == [f"piece {number} of {PIECES}" for number in range(1, PIECES + 1)]
+    assert parts[0] == f"0 of {PIECES} are there"
+    assert (joined.one_piece, desk.said) == (None, [])
     assert barcodes(joined.path) == list(range(FRAMES))
     same(joined, whole)
     assert joined.left == ([], []), "pieces are kept until they are joined, and not longer"
@@ -251,16 +267,21 @@ def test_a_piece_whose_files_are_gone_is_made_again(tmp_path: Path, desk: Desk, 
         ),
         (
             lambda folder: ffmpeg(["-i", str(film(folder)), "-c", "copy"], folder / "film.ts"),
-            None,
+            "only in MP4, MOV, Matroska and WebM it is certain where a decoder may begin, and this file is an MPEG transport stream",
         ),
-        (lambda folder: progressive_then_interlaced(folder), None),
+        (lambda folder: progressive_then_interlaced(folder), "only in MP4, MOV, Matroska and WebM"),
     ],
     ids=["damaged", "stream", "changing"],
 )
-def test_what_cannot_be_made_in_pieces_is_made_in_one(make: Callable[[Path], Path], why: str | None, tmp_path: Path, desk: Desk) -> None:
+def test_what_cannot_be_made_in_pieces_is_made_in_one_and_says_why(
+    make: Callable[[Path], Path], why: str, tmp_path: Path, desk: Desk
+) -> None:
+    """In the log of the run (`said`), on the page and in `heaters status` (`one_piece`)."""
     one = desk.make(desk.submit(make(tmp_path)), maker=desk.maker)
-    known = MakingStore(desk.database).load(one.video.id).proxy_in_one_piece
-    assert (known is None) if why is None else (known or "").startswith(why)
+    known = MakingStore(desk.database).load(one.video.id).proxy_in_one_piece or ""
+    assert known.startswith(why)
+    assert one.one_piece == known
+    assert desk.said == [f"the proxy is made in one piece, by one machine, because {known}"]
     assert "joined_proxy" not in {told.stage for told in desk.told}
     assert one.video.state is S.PREPROCESSED
     assert one.left == ([], [])
@@ -283,9 +304,6 @@ def planned(desk: Desk, source: Path) -> int:
     """A source video whose proxy is being made, with its pieces planned and the first of them made."""
     source_video_id = desk.submit(source)
     video = desk.videos.set_state(source_video_id, S.PREPROCESSING)
-    from assets.proxy_pass import Seeing
-    from resources.media.proxy_pieces import pieces_of
-
     found = probe(source)
     pieces, _ = pieces_of(source, found, piece_seconds=2)
     stored = desk.pieces.plan(source_video_id, desk.maker._mark(video), pieces, Seeing(found, DETECTOR).side_streams)
@@ -293,8 +311,10 @@ def planned(desk: Desk, source: Path) -> int:
     return source_video_id
 
 
-def materialized(source_video_id: int, settings: Settings, *, piece: int | None) -> dg.ExecuteInProcessResult:
-    instance = dg.DagsterInstance.ephemeral()
+def materialized(
+    source_video_id: int, settings: Settings, *, piece: int | None, instance: dg.DagsterInstance | None = None
+) -> dg.ExecuteInProcessResult:
+    instance = instance or dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(str(source_video_partitions.name), [str(source_video_id)])
     return dg.materialize(
         [dg.AssetSpec("source_video", partitions_def=source_video_partitions), proxy_pieces],
@@ -358,6 +378,82 @@ def test_the_sensor_asks_for_the_pieces_that_nobody_makes(tmp_path: Path, desk: 
             with database.begin() as connection:
                 connection.execute(text("update proxy_pieces set tries = :most where number = 2"), {"most": MOST_TRIES})
             assert [run.piece for run in look(instance, several, database).wanted if run.piece is not None] == [1]
+
+
+@pytest.mark.folder
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines have different numbers of cores. Only what x264 says of itself in the first frame of a piece names the threads."""
+    source = film(tmp_path, "film.mkv", size=(640, 480), interlaced=True, pixel_format="yuv420p10le", frames=96)
+    found = probe(source)
+    (_, piece), _ = pieces_of(source, found, piece_seconds=2)
+    sides = Seeing(found, "fused").side_streams
+    made = []
+    for threads in (1, 2, 8):
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        monkeypatch.setattr("resources.media.proxy_pieces.proxy_piece", partial(with_threads, threads))
+        written = write_piece(source, found, source_streams(found), piece, folder, side_streams=sides)
+        with av.open(str(written.picture)) as container:
+            packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+        with av.open(str(written.picture)) as container:
+            pictures = [frame_hash(frame) for frame in container.decode(video=0)]
+        assert f"threads={threads} ".encode() in packets[0], "the encoder was to use so many"
+        made.append(
+            (packets[1:], pictures, [side.read_bytes() for side in written.sides], written.made.head, written.made.seconds.tolist())
+        )
+    assert len(made[0][1]) == piece.frames
+    assert made[0] == made[1] == made[2]
+
+
+def with_threads(threads: int, *arguments: Any) -> Profile:
+    """The profile of a piece for a machine with so many cores: decoder, filters and encoder."""
+    whole = proxy_piece(*arguments)
+    outputs = (replace(output, options={**output.options, "threads": threads}) for output in whole.outputs)
+    given = {**whole.input_options, "threads": threads, "filter_threads": threads}
+    return replace(whole, input_options=given, outputs=tuple(outputs))
+
+
+@pytest.mark.folder
+def test_a_helper_that_a_person_cancels_is_not_asked_for_again(
+    tmp_path: Path, desk: Desk, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it works, and before it has begun. The run that makes the proxy makes the rest itself."""
+    source_video_id = planned(desk, film(tmp_path))
+    several = replace(desk.settings, machines=2, ingest_runs=2)
+
+    def helpers(instance: dg.DagsterInstance) -> list[int | None]:
+        looked = settled_look(instance, several, database)
+        return [run.piece for run in looked.wanted if run.assets == ("proxy_pieces",)]
+
+    with dg.DagsterInstance.ephemeral() as instance, database.stage_lock("proxy", source_video_id):
+        assert helpers(instance) == [3, 2, 1]
+
+        def cancel(*arguments: Any, **options: Any) -> None:
+            (run,) = instance.get_runs()
+            instance.report_run_canceling(run)
+            raise dg.DagsterExecutionInterruptedError
+
+        monkeypatch.setattr("assets.proxy_pieces.write_piece", cancel)
+        result = materialized(source_video_id, desk.settings, piece=3, instance=instance)
+        (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        assert "no other machine helps with this proxy any more, and the run that makes it makes the rest" in str(failure.error)
+        assert {one.tries for one in desk.pieces.load(source_video_id)[1:]} == {MOST_TRIES}
+        assert helpers(instance) == []
+        monkeypatch.undo()
+    made = desk.make(source_video_id, maker=desk.maker)
+    assert barcodes(made.path) == list(range(FRAMES))
+    assert made.left == ([], [])
+    waits = planned(desk, film(tmp_path, "other.mp4", frames=FRAMES + 1))
+    with dg.DagsterInstance.ephemeral() as instance, database.stage_lock("proxy", waits):
+        assert helpers(instance) == [3, 2, 1]
+        run = instance.create_run_for_job(
+            heaters_definitions(several).resolve_job_def("ingest"),
+            tags={"dagster/partition": str(waits), PIECE_TAG: "3"},
+            asset_selection=frozenset({dg.AssetKey("proxy_pieces")}),
+        )
+        instance.report_run_canceled(run)
+        assert helpers(instance) == []
+    assert {one.tries for one in desk.pieces.load(waits)[1:]} == {MOST_TRIES}
 
 
 @pytest.mark.folder

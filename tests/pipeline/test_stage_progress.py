@@ -62,7 +62,7 @@ def test_a_pass_is_seen_while_it_works_and_not_after_it(settings: Settings, data
 def test_what_a_killed_process_leaves_is_not_shown_as_alive(database: Database) -> None:
     """The server frees the locks of a process that dies; its row stays until the next try begins."""
     video_id, lists = SourceVideoStore(database).add("/films/film.mp4", "film").id, SourceVideoLists(database)
-    told = Progress("proxy", 60.0, 240.0, "seconds", 20.0)
+    told = Progress("proxy", 60.0, 240.0, "seconds", 20.0, "piece 3 of 10")
     now = [0.0]
     with database.stage_lock("proxy", video_id):
         killed = kept_progress(database, video_id, "proxy", silent, clock=lambda: now[0])
@@ -89,6 +89,14 @@ def test_what_a_killed_process_leaves_is_not_shown_as_alive(database: Database) 
     ("told", "words"),
     [
         (Progress("proxy", 60.0, 240.0, "seconds", 60.0), "making the proxy: 25 %, about 3 min left"),
+        (
+            Progress("proxy_pieces", 630.0, 1500.0, "seconds", 145.0, "piece 3 of 5"),
+            "making the pieces of the proxy, piece 3 of 5: 42 %, about 3 min left",
+        ),
+        (
+            Progress("proxy_pieces", 0.0, 1500.0, "seconds", 0.0, "2 of 5 are there"),
+            "making the pieces of the proxy, 2 of 5 are there: 0 %",
+        ),
         (Progress("download", 25e6, None, "bytes", 3.0), "fetching it: 25 MB so far"),
         (Progress("upload", 0.0, 5e6, "bytes", 0.0), "storing it: 0 %"),
         (Progress("gold_master", 7300.0, 7200.0, "seconds", 900.0), "making the gold master: 100 %, about 0 s left"),

@@ -18,6 +18,7 @@ from heaters_dagster.settings import Settings
 from resources.object_store.local import LocalObjectStore
 from resources.object_store.work_folder import CONTINUED_SECONDS, WorkFolder, check_room, disk_full_named
 from resources.upkeep.leftovers import sweep_leftovers
+from tests.two_hosts import SmallDisk
 
 _HOLD = """
 import sys, time
@@ -307,6 +308,22 @@ def test_a_disk_that_fills_all_the_same_makes_the_attempt_wait_for_more_than_it_
     assert refused.value.bytes_needed == 10 << 20
     with pytest.raises(DiskFullError), WorkFolder(tmp_path / "work").attempt("proxy-1", bytes_needed=1):
         raise OSError(errno.EDQUOT, "a quota: nothing to wait for")
+
+
+def test_a_disk_on_which_not_even_a_folder_can_be_made_makes_the_attempt_wait(tmp_path):
+    """A failure would count a try. Only an attempt that does not ask for room fails."""
+    with SmallDisk.under(tmp_path, most_files=2) as disk:
+        if isinstance(disk, str):
+            pytest.skip(disk)
+        work = WorkFolder(tmp_path / "work", keep_free_bytes=1 << 60)
+        (tmp_path / "work").mkdir()
+        with pytest.raises(NoRoomError, match=r"waits for room on the disk: needs 1 MB, nothing is free; make room under"):
+            with work.attempt("proxy-1", bytes_needed=10**6):
+                pass
+        with pytest.raises(NoRoomError), work.continued("download-1", "it", stays=lambda error: True):
+            pass
+        with pytest.raises(DiskFullError), work.attempt("proxy-1"):
+            pass
 
 
 def test_files_that_go_to_another_disk_need_room_there_too(tmp_path, half):
